@@ -1,0 +1,40 @@
+# `make help` lists the targets. Recipes are short; what they call lies in tools/ and runs without make, too.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+
+PYTEST_ARGS ?=
+
+.PHONY: help
+help: ## Show this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
+
+.PHONY: setup
+setup: ## Install what is missing: packages, Python environment, engine, libvirt
+	@tools/setup
+
+.PHONY: up
+up: ## The demo: set-up, base image, a Cloud PC for each of two users, and how to connect
+	@tools/setup .venv/bin/cloudpc image build debian-12
+	@. .cloudpc/env && cloudpc up demo $(if $(CLEAR_LOCK),--clear-lock)
+	@echo 'For pulumi and cloudpc in this shell:  . .cloudpc/env'
+
+.PHONY: down
+down: ## Remove the demo whole, after asking (YES=1: without); caches stay
+	@if [ -f .cloudpc/env ]; then . .cloudpc/env && cloudpc down demo $(if $(YES),--yes) $(if $(CLEAR_LOCK),--clear-lock); \
+	else echo 'There is no demo to remove.'; fi
+
+.PHONY: check
+check: setup ## Lint, format, types and the direction of imports
+	@.venv/bin/ruff check
+	@.venv/bin/ruff format --check
+	@.venv/bin/mypy
+	@.venv/bin/lint-imports
+
+.PHONY: test
+test: check ## The whole test suite (PYTEST_ARGS for more arguments)
+	@PATH="$$(tools/engine/find):$$PATH" .venv/bin/pytest $(PYTEST_ARGS)
+
+.PHONY: bench
+bench: setup ## The benchmarks of docs/benchmarks.md; three quarters of an hour
+	@for question in provisioning noop memory state stages; do \
+	    PATH="$$(tools/engine/find):$$PATH" .venv/bin/python -m benchmarks.$$question || exit 1; done

@@ -1,0 +1,65 @@
+# Shared by the scripts of this folder; sourced with $root set to the checkout.
+# shellcheck shell=sh
+
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/cloudpc
+
+# For people. Steps that run side by side keep their output in a log; what is said this way still reaches the terminal.
+say() {
+    if [ -n "${CLOUDPC_TERMINAL:-}" ]; then
+        printf '%s\n' "$*" >&3
+    else
+        printf '%s\n' "$*"
+    fi
+}
+
+die() {
+    printf 'error: %s\n' "$1" >&2
+    shift
+    [ $# -eq 0 ] || printf '       %s\n' "$@" >&2
+    exit 1
+}
+
+has() {
+    command -v "$1" >/dev/null 2>&1
+}
+
+# at_least WANTED FOUND: whether the version FOUND is WANTED or later.
+at_least() {
+    [ "$(printf '%s\n%s\n' "$1" "$2" | sort -V | head -n 1)" = "$1" ]
+}
+
+# The Python that environments are made from: the system's before others on PATH, because what is compiled here needs
+# the headers of the system's, and a version manager's shim changes under one's feet.
+find_python() {
+    for python in /usr/bin/python3 python3 python3.14 python3.13 python3.12 python3.11; do
+        if "$python" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            printf '%s\n' "$python"
+            return
+        fi
+    done
+    die "No Python 3.11 or later with its venv module was found." \
+        "On Debian 12 and Ubuntu 24.04: apt-get install python3 python3-venv"
+}
+
+# private_environment NAME LIST: an environment in the cache with exactly what the file LIST pins, hashes included, made
+# once. pip installs it, so pip's own settings for indexes and certificates hold. Sets $environment to its folder.
+private_environment() {
+    list=$2
+    environment=$cache/tools/$1-$(sha256sum "$list" | cut -c 1-12)
+    [ -d "$environment" ] && return
+    mkdir -p "$cache/tools"
+    python=$(find_python)
+    exec 8>"$environment.lock"
+    flock 8
+    [ -d "$environment" ] && return
+    fresh=$environment.new
+    rm -rf "$fresh" # of a set-up that was interrupted
+    if "$python" -m venv "$fresh" &&
+        "$fresh/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r "$list"; then
+        mv -T "$fresh" "$environment" # only binaries are used from it, and those do not depend on their place
+        exec 8>&-
+    else
+        die "pip could not install $1 from the package index (its messages are above)." \
+            "Without direct access to PyPI, name your mirror: pip config set global.index-url URL"
+    fi
+}
