@@ -1,0 +1,1 @@
+"""Cloud PC provisioning as code: Windows 365's provisioning policies on your own hosts, with Pulumi."""

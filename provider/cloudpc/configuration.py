@@ -1,0 +1,300 @@
+"""A stack's configuration: the provisioning policy and what is needed to carry it out.
+
+`parse` looks at the values alone; `read` looks also at what they name (directory, image, connections, script). Both
+report every problem at once.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+
+from cloudpc import lifecycle
+from cloudpc.directory.interface import Snapshot
+from cloudpc.hosts import HostConfig
+from cloudpc.images import custom
+from cloudpc.policy import Part, ProvisioningPolicy
+from cloudpc.problems import InvalidConfigurationError, Problem, closest, from_validation
+from cloudpc.references import References
+
+NAMESPACE = "cloudpc:"
+DRIVERS = "cloudpc.machines"
+"""Entry points: a hypervisor driver for each scheme of a host's URI."""
+KEYS = ("policy", "directory", "hosts", "images", "installation")
+_Model = TypeVar("_Model", bound=BaseModel)
+_STAND_INS: dict[str, Any] = {
+    "displayName": "?",
+    "domainJoinConfigurations": [{"domainJoinType": "azureADJoin", "regionName": "automatic"}],
+    "imageId": "?",
+}
+"""What takes the place of required fields that are wrong, while the others are looked at."""
+
+
+class LocalDirectoryConfig(Part):
+    """The embedded directory."""
+
+    kind: Literal["local"]
+    path: str = Field(min_length=1, description="A YAML file, relative to the folder of the stack's file.")
+
+
+@dataclass(frozen=True)
+class StackConfiguration:
+    """The values under `cloudpc:` of one stack, each valid by itself."""
+
+    policy: ProvisioningPolicy
+    directory: LocalDirectoryConfig
+    hosts: tuple[HostConfig, ...]
+    images: Mapping[str, custom.CustomImage]
+    installation: str | None
+
+
+@dataclass(frozen=True)
+class StackInputs:
+    """Everything one run of a stack decides on, read and checked."""
+
+    policy_id: str
+    configuration: StackConfiguration
+    snapshot: Snapshot
+    settings: lifecycle.PolicySettings
+
+    @property
+    def policy(self) -> ProvisioningPolicy:
+        """The stack's provisioning policy."""
+        return self.configuration.policy
+
+
+def default_hosts() -> tuple[HostConfig, ...]:
+    """This machine: the system's libvirt for root, one's own session for others."""
+    uri = "qemu:///system" if os.geteuid() == 0 else "qemu:///session"
+    return (HostConfig(name="local", uri=uri),)
+
+
+def parse(values: Mapping[str, Any], file: str) -> StackConfiguration:
+    """Check the values of a stack's configuration.
+
+    Args:
+        values: by full key, for example `cloudpc:policy`; keys of other namespaces are ignored.
+        file: their file, for messages.
+
+    Raises:
+        InvalidConfigurationError: with all problems.
+    """
+    return _Parts(values, file).whole()
+
+
+def parse_hosts_and_images(
+    values: Mapping[str, Any],
+) -> tuple[tuple[HostConfig, ...], dict[str, custom.CustomImage]]:
+    """The part of the configuration that machines need, for the provider process.
+
+    Raises:
+        InvalidConfigurationError: with all problems.
+    """
+    problems: list[Problem] = []
+    hosts = _hosts(values.get("cloudpc:hosts"), "configuration", problems)
+    images, _ = _images(values.get("cloudpc:images"), "configuration", problems)
+    if problems:
+        raise InvalidConfigurationError(problems)
+    return hosts or default_hosts(), images
+
+
+class _Parts:
+    """The values part by part: what is valid, and what is wrong with the rest."""
+
+    def __init__(self, values: Mapping[str, Any], file: str) -> None:
+        self.problems: list[Problem] = []
+        known = [f"{NAMESPACE}{name}" for name in KEYS]
+        for key in values:
+            if str(key).startswith(NAMESPACE) and key not in known:
+                message = f"is not a known key{closest(key, known)}; known are: {', '.join(known)}"
+                self.problems.append(Problem(file, key, message))
+        self.malformed_fields: set[str] = set()
+        """Fields of the policy that something else stands in for."""
+        self.policy = _part(ProvisioningPolicy, values, "policy", file, self.problems)
+        if self.policy is None:
+            self.policy, self.malformed_fields = _valid_fields(values.get("cloudpc:policy"))
+        self.directory = _part(LocalDirectoryConfig, values, "directory", file, self.problems)
+        self.hosts = _hosts(values.get("cloudpc:hosts"), file, self.problems)
+        self.images, self.malformed_images = _images(values.get("cloudpc:images"), file, self.problems)
+        self.installation = values.get("cloudpc:installation")
+        if self.installation is not None and not _is_installation(self.installation):
+            message = "must be text of 8 to 64 characters a-z and 0-9"
+            self.problems.append(Problem(file, "cloudpc:installation", message, self.installation))
+
+    def whole(self) -> StackConfiguration:
+        """Raises InvalidConfigurationError unless every part is valid."""
+        if self.problems or self.policy is None or self.directory is None:
+            raise InvalidConfigurationError(self.problems)
+        hosts = self.hosts or default_hosts()
+        return StackConfiguration(self.policy, self.directory, hosts, self.images, self.installation)
+
+
+def _is_installation(value: object) -> bool:
+    return isinstance(value, str) and re.fullmatch(r"[a-z0-9]{8,64}", value) is not None
+
+
+def _part(
+    model: type[_Model], values: Mapping[str, Any], name: str, file: str, problems: list[Problem]
+) -> _Model | None:
+    key = NAMESPACE + name
+    if values.get(key) is None:
+        problems.append(Problem(file, key, "is required"))
+        return None
+    try:
+        return model.model_validate(values[key])
+    except ValidationError as error:
+        problems.extend(from_validation(file, key, model, error))
+        return None
+
+
+def _valid_fields(values: object) -> tuple[ProvisioningPolicy | None, set[str]]:
+    """A wrong policy with its wrong fields left out or stood in for, so that what the others name is looked up too."""
+    if not isinstance(values, dict):
+        return None, set()
+    wrong = set(_STAND_INS) - values.keys()
+    try:
+        ProvisioningPolicy.model_validate(values)
+    except ValidationError as error:
+        wrong |= {str(details["loc"][0]) for details in error.errors() if details["loc"]}
+    rest = {name: value for name, value in values.items() if str(name) not in wrong}
+    stand_ins = {name: value for name, value in _STAND_INS.items() if name in wrong}
+    return ProvisioningPolicy.model_validate({**rest, **stand_ins}), wrong
+
+
+def _hosts(value: Any, file: str, problems: list[Problem]) -> tuple[HostConfig, ...]:
+    if value is None:
+        return ()
+    try:
+        hosts = TypeAdapter(list[HostConfig]).validate_python(value)
+    except ValidationError as error:
+        problems.extend(from_validation(file, "cloudpc:hosts", HostConfig, error))
+        return ()
+    for attribute in ("name", "uri"):
+        seen = [getattr(h, attribute) for h in hosts]
+        if twice := sorted({v for v in seen if seen.count(v) > 1}):
+            problems.append(Problem(file, "cloudpc:hosts", f"two hosts have the same {attribute}", twice[0]))
+    schemes = sorted(entry.name for entry in entry_points(group=DRIVERS))
+    for i, host in enumerate(hosts):
+        if host.scheme not in schemes:
+            message = f"must begin with the scheme of a driver: {', '.join(schemes)}{closest(host.scheme, schemes)}"
+            problems.append(Problem(file, f"cloudpc:hosts[{i}].uri", message, host.uri))
+    if not hosts:
+        problems.append(
+            Problem(file, "cloudpc:hosts", "needs at least one host; without the key, this machine is used")
+        )
+    return tuple(hosts)
+
+
+def _images(value: Any, file: str, problems: list[Problem]) -> tuple[dict[str, custom.CustomImage], set[str]]:
+    """Custom images by name, and the names of those that are malformed."""
+    images: dict[str, custom.CustomImage] = {}
+    if value is not None and not isinstance(value, dict):
+        problems.append(Problem(file, "cloudpc:images", "must be a mapping of names to images", value))
+        return images, set()
+    for name, image in (value or {}).items():
+        try:
+            images[str(name)] = custom.CustomImage.model_validate(image)
+        except ValidationError as error:
+            problems.extend(from_validation(file, f"cloudpc:images.{name}", custom.CustomImage, error))
+    return images, {str(name) for name in value or {}} - images.keys()
+
+
+def read(policy_id: str, values: Mapping[str, Any], stacks: Path) -> StackInputs:
+    """Check the values and everything they name. What is valid is looked up even where something else is wrong.
+
+    Args:
+        policy_id: the stack's name.
+        values: see `parse`.
+        stacks: the folder of the stacks' files; paths in them are relative to it.
+
+    Raises:
+        InvalidConfigurationError: with all problems of all files.
+        DirectoryError: the directory can't be read at all.
+    """
+    file = f"{stacks.name}/Pulumi.{policy_id}.yaml"
+    parts, references = _Parts(values, file), References(file, stacks)
+    snapshot = references.directory(parts.directory.path) if parts.directory else None
+    settings = _settings(parts.policy, parts, references) if parts.policy else None
+    if parts.policy and parts.directory and snapshot is not None:
+        references.check_groups(parts.policy, snapshot, parts.directory.path)
+    parts.problems.extend(references.problems)
+    configuration = parts.whole()
+    assert snapshot is not None  # noqa: S101 - what is None has been reported
+    assert settings is not None  # noqa: S101
+    return StackInputs(policy_id, configuration, snapshot, settings)
+
+
+def _settings(policy: ProvisioningPolicy, parts: _Parts, references: References) -> lifecycle.PolicySettings | None:
+    networks = [references.network(i, policy) for i in range(len(policy.domain_join_configurations))]
+    script = references.script(policy)
+    if {"imageId", "imageType"} & parts.malformed_fields:
+        return None
+    digest = references.image_digest(policy, parts.images, parts.malformed_images)
+    if digest is None or None in networks:
+        return None
+    return lifecycle.PolicySettings(
+        provisioning_policy_name=policy.display_name,
+        image_type=policy.image_type,
+        image_id=policy.image_id,
+        image_digest=digest,
+        networks=tuple(n for n in networks if n),
+        locale=policy.windows_setting.locale,
+        time_zone=policy.time_zone,
+        local_admin_enabled=policy.local_admin_enabled,
+        packages=tuple(policy.packages),
+        script=script,
+        first_boot_in_seconds=policy.timeouts.first_boot_in_seconds,
+        set_up_in_seconds=policy.timeouts.set_up_in_seconds,
+    )
+
+
+@dataclass(frozen=True)
+class PolicyAndDirectory:
+    """A policy and the directory it is carried out on, without what making machines needs."""
+
+    policy: ProvisioningPolicy
+    directory_path: str
+    snapshot: Snapshot
+
+
+def read_policy_and_directory(policy_id: str, values: Mapping[str, Any], stacks: Path) -> PolicyAndDirectory:
+    """What is needed to say who is entitled, where the image may not even be there.
+
+    Raises:
+        InvalidConfigurationError: with all problems of the values and of the directory.
+    """
+    file = f"{stacks.name}/Pulumi.{policy_id}.yaml"
+    parts, references = _Parts(values, file), References(file, stacks)
+    snapshot = references.directory(parts.directory.path) if parts.directory else None
+    parts.problems.extend(references.problems)
+    configuration = parts.whole()
+    assert snapshot is not None  # noqa: S101 - what is None has been reported
+    return PolicyAndDirectory(configuration.policy, configuration.directory.path, snapshot)
+
+
+class _Values(Part):
+    policy: ProvisioningPolicy = Field(alias="cloudpc:policy")
+    directory: LocalDirectoryConfig = Field(alias="cloudpc:directory")
+    hosts: list[HostConfig] = Field(default=[], alias="cloudpc:hosts", description="Default: this machine.")
+    images: dict[str, custom.CustomImage] = Field(
+        default={}, alias="cloudpc:images", description="Custom images, by the name that a policy's imageId uses."
+    )
+    installation: str | None = Field(
+        default=None, alias="cloudpc:installation", description="Set it where each run has a fresh checkout."
+    )
+
+
+class _StackFile(BaseModel):
+    config: _Values
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema of a stack's file, for editors."""
+    return _StackFile.model_json_schema(by_alias=True)

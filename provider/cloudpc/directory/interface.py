@@ -1,0 +1,76 @@
+"""What a directory knows that matters here: users, groups and service plans, in Graph's words."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class ServicePlan:
+    """A size of Cloud PC that a licence gives (Graph: cloudPcServicePlan)."""
+
+    id: str
+    display_name: str
+    vcpu_count: int
+    ram_in_gb: float
+    storage_in_gb: int
+
+
+@dataclass(frozen=True)
+class User:
+    """A user, known by an id that never changes; names may."""
+
+    id: str
+    user_principal_name: str
+    display_name: str
+    account_enabled: bool = True
+    service_plans: tuple[str, ...] = ()
+    """Ids of the service plans the user is licensed for."""
+    ssh_public_keys: tuple[str, ...] = ()
+
+    @property
+    def username(self) -> str:
+        """The userPrincipalName's part before the @."""
+        return self.user_principal_name.partition("@")[0]
+
+
+@dataclass(frozen=True)
+class Group:
+    """A group and its direct members; groups in groups don't count, as in Windows 365."""
+
+    id: str
+    display_name: str
+    members: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The directory at one moment: all that one run decides on."""
+
+    users: Mapping[str, User] = field(default_factory=dict)
+    groups: Mapping[str, Group] = field(default_factory=dict)
+    service_plans: Mapping[str, ServicePlan] = field(default_factory=dict)
+
+    def find_groups(self, reference: str) -> list[Group]:
+        """Groups of this id, else of this displayName: exactly one is a match, anything else an error."""
+        if by_id := self.groups.get(reference):
+            return [by_id]
+        return [g for g in self.groups.values() if g.display_name == reference]
+
+
+class Directory(Protocol):
+    """Where users, groups and licences come from."""
+
+    def snapshot(self, group_references: Collection[str]) -> Snapshot:
+        """Read once, for the groups that matter to this run (ids or displayNames).
+
+        Raises:
+            InvalidConfigurationError: the directory's own file is wrong.
+            DirectoryError: it can't be read. That means *unknown*, never *empty*: the run stops.
+        """
+
+
+class DirectoryError(Exception):
+    """The directory can't be read; who is entitled is unknown, so nothing may be touched."""

@@ -1,0 +1,147 @@
+"""The embedded directory: users, groups and licences in a YAML file, no tenant needed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field, ValidationError
+
+from cloudpc import yaml_file
+from cloudpc.directory import catalogue
+from cloudpc.directory.interface import Group, ServicePlan, Snapshot, User
+from cloudpc.policy import Part
+from cloudpc.problems import InvalidConfigurationError, Problem, closest, from_validation
+
+# an id is part of resource names, so it holds nothing that separates their parts
+_Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@+-]*$", max_length=100)]
+
+
+def _public_key(value: str) -> str:
+    kind, _, rest = value.strip().partition(" ")
+    if not value.strip().isprintable() or not rest or not kind.startswith(("ssh-", "ecdsa-", "sk-")):
+        raise ValueError("must be one line of an OpenSSH public key, for example 'ssh-ed25519 AAAA… alice'")
+    return value.strip()
+
+
+class _User(Part):
+    id: _Id
+    user_principal_name: str = Field(pattern=r"^[^@\s]+@[^@\s]+$", max_length=113)
+    display_name: str = ""
+    account_enabled: bool = True
+    service_plans: list[str] = []
+    ssh_public_keys: list[Annotated[str, AfterValidator(_public_key)]] = []
+
+
+class _Group(Part):
+    id: _Id
+    display_name: str = Field(min_length=1)
+    members: list[str] = []
+
+
+class _ServicePlan(Part):
+    id: _Id
+    display_name: str = ""
+    v_cpu_count: int = Field(ge=1, le=256)
+    ram_in_gb: float = Field(alias="ramInGB", gt=0, le=4096)
+    storage_in_gb: int = Field(alias="storageInGB", ge=1, le=65536)
+
+
+class _File(Part):
+    users: list[_User] = []
+    groups: list[_Group] = []
+    service_plans: list[_ServicePlan] = []
+
+
+class LocalDirectory:
+    """A directory in a file.
+
+    Args:
+        path: the file.
+        shown_as: its name in messages.
+    """
+
+    def __init__(self, path: Path, shown_as: str) -> None:
+        self._path = path
+        self._shown_as = shown_as
+
+    def snapshot(self, group_references: Collection[str]) -> Snapshot:  # noqa: ARG002 - the whole file is one read
+        """See Directory.snapshot."""
+        content = yaml_file.read(self._path, self._shown_as)
+        content = {} if content is None else content
+        problems = list(self._contradictions(content))
+        try:
+            file = _File.model_validate(content)
+        except ValidationError as error:
+            problems = from_validation(self._shown_as, "", _File, error) + problems
+        if problems:
+            raise InvalidConfigurationError(problems)
+        plans = catalogue.service_plans() | {p.id: _service_plan(p) for p in file.service_plans}
+        return Snapshot(
+            users={u.id: _user(u, plans) for u in file.users},
+            groups={g.id: Group(g.id, g.display_name, frozenset(g.members)) for g in file.groups},
+            service_plans=plans,
+        )
+
+    def _contradictions(self, content: Any) -> Iterator[Problem]:
+        """Entries that don't agree. Looks at what was written, so that they are told beside malformed entries."""
+        users, groups, own_plans = (_entries(content, kind) for kind in ("users", "groups", "servicePlans"))
+        user_ids, plan_ids = _column(users, "id"), _column(own_plans, "id")
+        yield from self._twice("users", "id", user_ids)
+        yield from self._twice("users", "userPrincipalName", map(str.lower, _column(users, "userPrincipalName")))
+        yield from self._twice("groups", "id", _column(groups, "id"))
+        yield from self._twice("servicePlans", "id", plan_ids)
+        plans = {*plan_ids, *catalogue.service_plans(), *catalogue.plan_names()}
+        for i, user in enumerate(users):
+            for j, plan in _texts(user, "servicePlans"):
+                if plan not in plans:
+                    message = "is neither a service plan of this file nor one of Windows 365 Enterprise"
+                    yield Problem(
+                        self._shown_as, f"users[{i}].servicePlans[{j}]", f"{message}{closest(plan, plans)}", plan
+                    )
+        for i, group in enumerate(groups):
+            for j, member in _texts(group, "members"):
+                if member not in user_ids:
+                    message = f"is not the id of a user{closest(member, user_ids)}"
+                    yield Problem(self._shown_as, f"groups[{i}].members[{j}]", message, member)
+
+    def _twice(self, kind: str, field: str, values: Iterable[str]) -> Iterator[Problem]:
+        for value, count in Counter(values).items():
+            if count > 1:
+                yield Problem(self._shown_as, kind, f"{count} entries have the same {field}; it must be unique", value)
+
+
+def _entries(content: Any, kind: str) -> list[dict[str, Any]]:
+    found = content.get(kind) if isinstance(content, dict) else None
+    return [entry if isinstance(entry, dict) else {} for entry in found] if isinstance(found, list) else []
+
+
+def _column(entries: list[dict[str, Any]], field: str) -> list[str]:
+    return [entry[field] for entry in entries if isinstance(entry.get(field), str)]
+
+
+def _texts(entry: dict[str, Any], field: str) -> list[tuple[int, str]]:
+    values = entry.get(field)
+    return [(i, text) for i, text in enumerate(values) if isinstance(text, str)] if isinstance(values, list) else []
+
+
+def _plan_id(name: str, plans: dict[str, ServicePlan]) -> str | None:
+    return name if name in plans else catalogue.plan_names().get(name)
+
+
+def _user(user: _User, plans: dict[str, ServicePlan]) -> User:
+    licensed = dict.fromkeys(p for p in (_plan_id(name, plans) for name in user.service_plans) if p)
+    return User(
+        id=user.id,
+        user_principal_name=user.user_principal_name,
+        display_name=user.display_name or user.user_principal_name,
+        account_enabled=user.account_enabled,
+        service_plans=tuple(licensed),
+        ssh_public_keys=tuple(user.ssh_public_keys),
+    )
+
+
+def _service_plan(plan: _ServicePlan) -> ServicePlan:
+    return ServicePlan(plan.id, plan.display_name or plan.id, plan.v_cpu_count, plan.ram_in_gb, plan.storage_in_gb)

@@ -1,0 +1,46 @@
+"""Hosts as they are configured in `cloudpc:hosts`."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class HostConfig(BaseModel):
+    """One hypervisor host."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$", description="Name shown as a Cloud PC's host.")
+    uri: str = Field(
+        description="libvirt connection URI, for example qemu:///system or qemu+ssh://admin@kvm1/system.",
+        pattern=r"^[a-z0-9]+(\+[a-z0-9]+)?://.*$",
+    )
+    pool: str = Field(default="cloudpc", description="Storage pool for images and disks; made if it is not there.")
+    pool_path: str | None = Field(
+        default=None, alias="poolPath", description="Folder on the host for a pool that has to be made."
+    )
+    hosted_network: str = Field(
+        default="user",
+        alias="hostedNetwork",
+        description="What `regionName: automatic` means here: `user` (user-mode networking, ssh forwarded on the "
+        "host's loopback) or the name of a libvirt network such as `default`.",
+    )
+    vcpu_overcommit: float = Field(
+        default=4.0, alias="vCpuOvercommit", ge=1, le=64, description="Virtual cores that may share one core."
+    )
+    memory_reserved_in_gb: float = Field(
+        default=1.0, alias="memoryReservedInGB", ge=0, description="Memory that is left to the host itself."
+    )
+    disk_overcommit: float = Field(
+        default=1.0, alias="diskOvercommit", ge=1, le=100, description="Promised disk (overlays grow) to disk there is."
+    )
+    ssh_destination: str | None = Field(
+        default=None,
+        alias="sshDestination",
+        description="How users reach the loopback of a remote host, as ssh's -J takes it; default from a qemu+ssh URI.",
+    )
+
+    @property
+    def scheme(self) -> str:
+        """What names the driver: `qemu` of qemu+ssh://…"""
+        return self.uri.partition("://")[0].partition("+")[0]

@@ -1,0 +1,74 @@
+"""What can go wrong while a Cloud PC is provisioned, as codes with one page each in docs/errors.md.
+
+Windows 365 publishes titles but no codes for its provisioning errors; these are ours, written in the style of
+Graph's `statusDetail.code`.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class ErrorCode(StrEnum):
+    """`statusDetail.code` of a Cloud PC. docs/errors.md says for each what it means and what to do."""
+
+    # placing: none of these is a failure, the Cloud PC is pendingProvision and tried again at the next run
+    NO_CAPACITY = "noCapacity"
+    HOST_UNREACHABLE = "hostUnreachable"
+    # placing: the user's Cloud PC of this service plan belongs to another policy (notProvisioned)
+    OTHER_POLICY_FIRST = "otherPolicyFirst"
+    # placing: a machine that was handed over to its user is there, but this stack's state does not know it
+    MACHINE_NOT_IN_STATE = "machineNotInState"
+    NETWORK_NOT_FOUND = "networkNotFound"
+    # image
+    IMAGE_NOT_FOUND = "imageNotFound"
+    IMAGE_INVALID = "imageInvalid"
+    IMAGE_UPLOAD_FAILED = "imageUploadFailed"
+    # disk
+    STORAGE_FULL = "storageFull"
+    DISK_FAILED = "diskFailed"
+    # starting
+    START_FAILED = "startFailed"
+    NO_FREE_PORT = "noFreePort"
+    # first boot
+    GUEST_DIED = "guestDied"
+    BOOT_TIMEOUT = "bootTimeout"
+    FIRST_BOOT_FAILED = "firstBootFailed"
+    # set-up
+    GUEST_AGENT_LOST = "guestAgentLost"
+    SET_UP_FAILED = "setUpFailed"
+    POST_PROVISIONING_SCRIPT_FAILED = "postProvisioningScriptFailed"
+    PACKAGES_FAILED = "packagesFailed"
+    LOCALE_FAILED = "localeFailed"
+    TIME_ZONE_FAILED = "timeZoneFailed"
+    # credentials
+    CREDENTIALS_FAILED = "credentialsFailed"
+    # anywhere
+    HYPERVISOR_ERROR = "hypervisorError"
+    INTERNAL_ERROR = "internalError"
+
+
+class ProvisioningError(Exception):
+    """A stage of provisioning failed.
+
+    Args:
+        code: which page of docs/errors.md applies.
+        message: one or two sentences for the admin, complete without a traceback.
+        retriable: whether another attempt can end differently (a wrong checksum can't, a dead guest may).
+        hint: what to do about it, where more can be said than the page of the code says.
+        console: the tail of the guest's console, where it helps.
+    """
+
+    def __init__(
+        self, code: ErrorCode, message: str, *, retriable: bool = True, hint: str = "", console: str = ""
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.retriable = retriable
+        self.hint = hint
+        self.console = console
+
+
+class Cancelled(Exception):  # noqa: N818 - not an error: the run was asked to stop
+    """The run was cancelled (Ctrl-C, Pulumi's Cancel call): clean up, record nothing as failed."""

@@ -1,0 +1,29 @@
+"""How provisioning a Cloud PC ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cloudpc.lifecycle import Status
+from cloudpc.machines.interface import Endpoint
+from cloudpc.provisioning.credentials import Credentials
+from cloudpc.provisioning.errors import ProvisioningError
+from cloudpc.provisioning.set_up import Warned
+from cloudpc.provisioning.stages import Stage
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How provisioning ended. Failure is an outcome, not an exception (design rule 5)."""
+
+    status: Status
+    attempts: int
+    host: str = ""
+    endpoint: Endpoint | None = None
+    host_key: str = ""
+    credentials: Credentials | None = None
+    error: ProvisioningError | None = None
+    stage: Stage | None = None
+    warnings: tuple[Warned, ...] = ()
+    remains: str = ""
+    """What attempts left and why it could not be removed yet, if so; later runs sweep it."""

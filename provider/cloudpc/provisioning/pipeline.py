@@ -1,0 +1,366 @@
+"""Provisioning one Cloud PC: stages in order, three attempts, and what is left when they are over.
+
+Source of the three attempts: Windows 365 "Provisioning": first try and two automatic ones, then `failed`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+import tenacity
+
+from cloudpc.images.image import Image
+from cloudpc.lifecycle import DesiredCloudPC, Status
+from cloudpc.machines.interface import (
+    Amount,
+    Claimed,
+    Completed,
+    Host,
+    Machine,
+    MachineSpec,
+    Network,
+    Note,
+)
+from cloudpc.provisioning import first_boot, placement, set_up
+from cloudpc.provisioning.cancellation import Cancellation
+from cloudpc.provisioning.credentials import Credentials, generate_password
+from cloudpc.provisioning.errors import Cancelled, ErrorCode, ProvisioningError
+from cloudpc.provisioning.outcome import Outcome
+from cloudpc.provisioning.report import Reporter
+from cloudpc.provisioning.stages import Stage
+from cloudpc.provisioning.tags import Phase, Tag, digest, machine_id, machine_name
+
+__all__ = ["ATTEMPTS", "HOST_KEY", "Outcome", "Resources", "provision"]
+
+log = logging.getLogger(__name__)
+
+ATTEMPTS = 3
+HOST_KEY = "/etc/ssh/ssh_host_ed25519_key.pub"
+_PENDING = frozenset({ErrorCode.NO_CAPACITY, ErrorCode.HOST_UNREACHABLE, ErrorCode.NETWORK_NOT_FOUND})
+"""Where placing ends with these, nothing was wrong with the Cloud PC: it waits."""
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What provisioning works with: the rim, as the core sees it.
+
+    Args:
+        hosts: where machines may go.
+        image: finds the image the settings name, verified; may take long.
+        script: reads the post-provisioning script the settings name.
+        pause: seconds before the second attempt; doubled before the third.
+    """
+
+    hosts: Sequence[Host]
+    image: Callable[[Note], Image]
+    script: Callable[[], bytes | None]
+    pause: float = 2.0
+
+
+@dataclass
+class _Attempt:
+    """Where one attempt stands, so that its end can say so and clean up."""
+
+    stage: Stage = Stage.PLACING
+    host: Host | None = None
+    warnings: list[set_up.Warned] = field(default_factory=list)
+
+
+class _Placed(Exception):  # noqa: N818 - an answer
+    """Placing ended without a machine, and not by failure."""
+
+    def __init__(self, status: Status, error: ProvisioningError) -> None:
+        super().__init__(error.message)
+        self.status = status
+        self.error = error
+
+
+def provision(desired: DesiredCloudPC, resources: Resources, report: Reporter, cancel: Cancellation) -> Outcome:
+    """Make the Cloud PC, or say why not.
+
+    Raises:
+        Cancelled: the run was asked to stop; what was begun has been removed.
+    """
+    return _Provisioning(desired, resources, report, cancel).run()
+
+
+class _Provisioning:
+    def __init__(self, desired: DesiredCloudPC, resources: Resources, report: Reporter, cancel: Cancellation) -> None:
+        self._desired = desired
+        self._resources = resources
+        self._report = report
+        self._cancel = cancel
+        self._id = machine_id(desired.installation, desired.user_id, desired.service_plan.id)
+        self._tag = Tag(
+            installation=desired.installation,
+            policy_id=desired.policy_id,
+            user_id=desired.user_id,
+            service_plan_id=desired.service_plan.id,
+            generation=desired.generation,
+            device_name=desired.device_name,
+            settings_hash=digest(desired.settings.model_dump_json(), desired.account.model_dump_json()).hex()[:16],
+        )
+        plan = desired.service_plan
+        self._spec = MachineSpec(
+            id=self._id,
+            name=machine_name(desired.installation, self._id),
+            title=f"{desired.device_name} ({desired.user_principal_name})",
+            size=Amount(plan.v_cpu_count, round(plan.ram_in_gb * 1024), plan.storage_in_gb),
+            network=Network(),
+        )
+        self._number = 0
+        self._attempt = _Attempt()
+        self._failed_on: set[str] = set()
+        self._remains: dict[str, str] = {}
+
+    def run(self) -> Outcome:
+        retrying = tenacity.Retrying(
+            stop=tenacity.stop_after_attempt(ATTEMPTS),
+            wait=tenacity.wait_exponential(multiplier=self._resources.pause),
+            retry=tenacity.retry_if_exception(lambda e: isinstance(e, ProvisioningError) and e.retriable),
+            sleep=self._cancel.wait,
+            before_sleep=self._announce_retry,
+            reraise=True,
+        )
+        try:
+            return replace(retrying(self._one_attempt), remains=self._what_remains())
+        except _Placed as placed:
+            error, stage = placed.error, Stage.PLACING
+            return Outcome(placed.status, self._number, error=error, stage=stage, remains=self._what_remains())
+        except ProvisioningError as error:
+            stage, host = self._attempt.stage, self._attempt.host
+            return Outcome(
+                Status.FAILED,
+                self._number,
+                host=host.name if host else "",
+                error=error,
+                stage=stage,
+                remains=self._what_remains(),
+            )
+
+    def _announce_retry(self, state: tenacity.RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        pause = state.next_action.sleep if state.next_action else 0
+        self._report.milestone(
+            f"attempt {self._number} of {ATTEMPTS} failed in {self._attempt.stage}: {error}; next in {pause:.0f} s",
+            warning=True,
+        )
+
+    def _one_attempt(self) -> Outcome:
+        self._number += 1
+        self._attempt = _Attempt()
+        self._tag = replace(self._tag, attempt=secrets.token_hex(4))
+        try:
+            return self._stages()
+        except BaseException as error:
+            # Ctrl-C and unexpected errors clean up as well: nothing may be left over
+            self._clean_up()
+            if isinstance(error, Exception) and not isinstance(error, ProvisioningError | Cancelled | _Placed):
+                log.exception("unexpected error while provisioning %s", self._spec.name)
+                message = f"unexpected {type(error).__name__}: {error}"
+                raise ProvisioningError(ErrorCode.INTERNAL_ERROR, message) from error
+            raise
+
+    def _clean_up(self) -> None:
+        host = self._attempt.host
+        if host is None:
+            return
+        self._failed_on.add(host.name)
+        with contextlib.suppress(ProvisioningError):
+            self._delete(host, of_any_attempt=False)
+
+    def _delete(self, host: Host, *, of_any_attempt: bool) -> None:
+        try:
+            machine = host.describe(self._id)
+            if machine is None or of_any_attempt or machine.tag.attempt == self._tag.attempt:
+                host.delete(self._id)
+        except ProvisioningError as error:
+            self._remains[host.name] = error.message
+            log.warning("could not remove %s: %s", self._spec.name, error.message)
+            raise
+        except Exception as error:
+            # whatever is wrong with a driver: it must be told, and may not stop everybody else's update
+            self._remains[host.name] = message = f"unexpected {type(error).__name__}: {error}"
+            log.exception("could not remove %s", self._spec.name)
+            raise ProvisioningError(ErrorCode.INTERNAL_ERROR, message) from error
+        self._remains.pop(host.name, None)
+
+    def _what_remains(self) -> str:
+        return "; ".join(f"on {host}: {why}" for host, why in self._remains.items())
+
+    def _enter(self, stage: Stage, detail: str = "") -> None:
+        self._cancel.check()
+        self._attempt.stage = stage
+        again = f" (attempt {self._number} of {ATTEMPTS})" if self._number > 1 else ""
+        self._report.step(f"{stage}{': ' + detail if detail else ''}{again}")
+
+    def _note(self, text: str) -> None:
+        self._enter(self._attempt.stage, text)
+
+    # ---- the stages, in order
+
+    def _stages(self) -> Outcome:
+        self._enter(Stage.PLACING)
+        if ready := self._found():
+            return self._adopt(ready)
+        host = self._place()
+
+        self._enter(Stage.IMAGE)
+        image = self._resources.image(self._note)
+        if image.minimum_memory_mib > self._spec.size.memory_mib:
+            raise ProvisioningError(
+                ErrorCode.IMAGE_INVALID,
+                f"the image {image.image_id} needs {image.minimum_memory_mib} MiB of memory; the service plan "
+                f"{self._desired.service_plan.display_name} has {self._spec.size.memory_mib}",
+                retriable=False,
+            )
+        host.ensure_image(image, self._note, self._cancel)
+
+        self._enter(Stage.DISK)
+        desired = self._desired
+        seed = first_boot.seed(
+            instance_id=f"{self._id}-{desired.generation}",
+            device_name=desired.device_name,
+            account=desired.account.name,
+            full_name=desired.account.display_name,
+            ssh_public_keys=desired.account.ssh_public_keys,
+            local_admin=desired.settings.local_admin_enabled,
+        )
+        host.create_disk(self._spec, image, seed)
+
+        self._enter(Stage.STARTING, "waiting for a free boot slot")
+        with host.boot_slot(self._cancel):
+            self._enter(Stage.STARTING, f"on {host.name}")
+            host.start(self._spec, image)
+            self._enter(Stage.FIRST_BOOT, f"on {host.name}")
+            host.wait_ready(self._id, desired.settings.first_boot_in_seconds, self._cancel)
+        self._set_up(host)
+        return self._sign_in(host)
+
+    def _found(self) -> tuple[Host, Machine] | None:
+        """A complete machine that a run made and died before state knew; unfinished ones are removed here."""
+        for host in self._resources.hosts:
+            try:
+                machine = host.describe(self._id)
+            except ProvisioningError:
+                continue  # a host that is down takes no new machine either: placing says so
+            if machine is None:
+                continue
+            self._check_ours(machine)
+            same = replace(machine.tag, phase=self._tag.phase, attempt=self._tag.attempt) == self._tag
+            if machine.tag.phase is Phase.READY and same:
+                self._tag = replace(self._tag, attempt=machine.tag.attempt)
+                return host, machine
+            self._note("removing what an interrupted run left")
+            self._delete(host, of_any_attempt=True)
+        return None
+
+    def _check_ours(self, machine: Machine) -> None:
+        if machine.tag.policy_id != self._tag.policy_id:
+            raise _Placed(
+                Status.NOT_PROVISIONED,
+                ProvisioningError(
+                    ErrorCode.OTHER_POLICY_FIRST,
+                    f"the user's Cloud PC of this service plan belongs to the policy {machine.tag.policy_id!r}",
+                ),
+            )
+        if machine.tag.phase is Phase.HANDED_OVER:
+            raise ProvisioningError(
+                ErrorCode.MACHINE_NOT_IN_STATE,
+                f"the machine {machine.name} was handed over to this user before, but this stack's state does not "
+                "know it; it is left untouched",
+                retriable=False,
+            )
+
+    def _place(self) -> Host:
+        """Claim a place on a host, trying the policy's networks in order and the roomiest host first."""
+        # a host that an attempt failed on comes last: a broken one must not get every attempt
+        with placement.by_headroom(self._resources.hosts, self._spec.size, self._failed_on) as (hosts, errors):
+            for choice in self._desired.settings.networks:
+                self._spec = replace(self._spec, network=Network(choice.kind, choice.source))
+                for host in hosts:
+                    if error := self._claim(host):
+                        errors.append(error)
+                        continue
+                    self._check_alone()
+                    return host
+        raise _Placed(Status.PENDING_PROVISION, placement.waiting_for(errors))
+
+    def _claim(self, host: Host) -> ProvisioningError | None:
+        """Claim a place on this host, or say what has to be waited for."""
+        try:
+            host.claim(self._spec, self._tag)
+        except Claimed as claimed:  # another stack was faster
+            self._check_ours(claimed.machine)
+            message = f"{self._spec.name} was claimed by another run of this policy"
+            raise ProvisioningError(ErrorCode.HYPERVISOR_ERROR, message) from None
+        except ProvisioningError as error:
+            if error.code not in _PENDING:
+                raise
+            return error
+        self._attempt.host = host
+        return None
+
+    def _check_alone(self) -> None:
+        """A host refuses a second claim itself; between hosts, who sees another's claim takes the own one back."""
+        for other in self._resources.hosts:
+            if other is self._attempt.host:
+                continue
+            try:
+                machine = other.describe(self._id)
+            except ProvisioningError:
+                continue
+            if machine is not None:
+                self._check_ours(machine)
+
+    def _set_up(self, host: Host) -> None:
+        self._enter(Stage.SET_UP)
+        settings = self._desired.settings
+        wanted = set_up.extras(
+            locale=settings.locale,
+            time_zone=settings.time_zone,
+            packages=settings.packages,
+            script=self._resources.script(),
+        )
+
+        def run(argv: Sequence[str], stdin: bytes, timeout: float) -> Completed:
+            return host.run(self._id, argv, stdin=stdin, timeout=timeout, cancel=self._cancel)
+
+        for extra in wanted:
+            self._enter(Stage.SET_UP, extra.title)
+            if warned := set_up.apply(extra, run, settings.set_up_in_seconds):
+                self._attempt.warnings.append(warned)
+
+    def _adopt(self, found: tuple[Host, Machine]) -> Outcome:
+        host, machine = found
+        self._remains.pop(host.name, None)
+        self._report.milestone(f"{machine.name} was complete when an earlier run stopped: taken over")
+        self._attempt.host = host
+        return self._sign_in(host)
+
+    def _sign_in(self, host: Host) -> Outcome:
+        self._enter(Stage.CREDENTIALS)
+        credentials = Credentials(self._desired.account.name, generate_password())
+        host.set_password(self._id, credentials.user, credentials.password)
+        try:
+            host_key = host.read_file(self._id, HOST_KEY).decode("ascii", "replace").strip()
+        except FileNotFoundError:
+            message = f"the guest has no SSH host key at {HOST_KEY}"
+            raise ProvisioningError(ErrorCode.CREDENTIALS_FAILED, message) from None
+        endpoint = host.endpoint(self._id)
+        host.finish(self._id, Phase.READY)
+        warnings = tuple(self._attempt.warnings)
+        status = Status.PROVISIONED_WITH_WARNINGS if warnings else Status.PROVISIONED
+        return Outcome(
+            status,
+            self._number,
+            host=host.name,
+            endpoint=endpoint,
+            host_key=" ".join(host_key.split()[:2]),  # without the comment
+            credentials=credentials,
+            warnings=warnings,
+        )

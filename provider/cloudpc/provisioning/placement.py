@@ -1,0 +1,112 @@
+"""Which host a machine goes to."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Container, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from cloudpc.machines.interface import Amount, Capacity, Host
+from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
+
+_REMEMBERED = 60.0
+"""Seconds for which a choice is remembered after its claim: longer than reading a host's capacity takes."""
+
+
+def missing(capacity: Capacity, size: Amount) -> list[str]:
+    """What a host lacks for a machine of this size, in words; nothing if it fits."""
+    free = {
+        "cores": capacity.total.vcpus - capacity.committed.vcpus,
+        "MiB of memory": capacity.total.memory_mib - capacity.committed.memory_mib,
+        "GB of disk": capacity.total.disk_gib - capacity.committed.disk_gib,
+    }
+    needed = {"cores": size.vcpus, "MiB of memory": size.memory_mib, "GB of disk": size.disk_gib}
+    return [f"{needed[kind]} {kind} ({max(0, free[kind])} free)" for kind in needed if needed[kind] > free[kind]]
+
+
+def headroom(capacity: Capacity, size: Amount) -> float:
+    """How much of the scarcer of memory and cores stays free with this machine placed; below 0 it doesn't fit."""
+    shares = [
+        (total - committed - needed) / total if total else -1.0
+        for total, committed, needed in (
+            (capacity.total.memory_mib, capacity.committed.memory_mib, size.memory_mib),
+            (capacity.total.vcpus, capacity.committed.vcpus, size.vcpus),
+        )
+    ]
+    return min(shares)
+
+
+@dataclass
+class _Choice:
+    host: str
+    size: Amount
+    ended: float | None = None
+    """When its claim was over: capacity that was read later knows of it."""
+
+
+_choices: list[_Choice] = []
+_choosing = threading.Lock()
+
+
+@contextmanager
+def by_headroom(
+    hosts: Sequence[Host], size: Amount, avoided: Container[str] = ()
+) -> Iterator[tuple[list[Host], list[ProvisioningError]]]:
+    """Hosts that answer, those with most room first, and why the others don't answer; claim one inside.
+
+    What others of this process have chosen and capacity can't show yet counts as taken. Otherwise many that are placed
+    at once would all go to the host that was roomiest a moment ago.
+
+    Args:
+        hosts: all there are.
+        size: what is placed.
+        avoided: names of hosts that come last, whatever room they have.
+    """
+    if len(hosts) == 1:
+        yield list(hosts), []
+        return
+    errors: list[ProvisioningError] = []
+
+    def ask(host: Host) -> Capacity | None:
+        try:
+            return host.capacity()
+        except ProvisioningError as error:
+            errors.append(error)
+            return None
+
+    began = time.monotonic()
+    with ThreadPoolExecutor(len(hosts)) as pool:
+        answers = [(host, known) for host, known in zip(hosts, pool.map(ask, hosts), strict=True) if known is not None]
+    with _choosing:
+        rooms = {host.name: headroom(_with_choices(known, host.name, began), size) for host, known in answers}
+        ordered = sorted((host for host, _ in answers), key=lambda host: (host.name in avoided, -rooms[host.name]))
+        choice = _Choice(ordered[0].name if ordered else "", size)
+        _choices.append(choice)
+    try:
+        yield ordered, errors
+    finally:
+        with _choosing:
+            choice.ended = time.monotonic()
+            _choices[:] = [c for c in _choices if c.ended is None or c.ended > choice.ended - _REMEMBERED]
+
+
+def _with_choices(capacity: Capacity, host: str, read_at: float) -> Capacity:
+    sizes = [c.size for c in _choices if c.host == host and (c.ended is None or c.ended >= read_at)]
+    committed = capacity.committed
+    for size in sizes:
+        committed = Amount(
+            committed.vcpus + size.vcpus, committed.memory_mib + size.memory_mib, committed.disk_gib + size.disk_gib
+        )
+    return Capacity(capacity.total, committed)
+
+
+def waiting_for(errors: Sequence[ProvisioningError]) -> ProvisioningError:
+    """One error for a machine that no host took: the reasons of all hosts, each once."""
+    reasons = list(dict.fromkeys(e.message for e in errors))
+    codes = {e.code for e in errors}
+    code = ErrorCode.NO_CAPACITY if ErrorCode.NO_CAPACITY in codes else errors[0].code
+    hint = next((e.hint for e in errors if e.code is code and e.hint), "")
+    return ProvisioningError(code, "; ".join(reasons), hint=hint)

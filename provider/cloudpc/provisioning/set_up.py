@@ -1,0 +1,100 @@
+"""Set-up after the first boot: the extras, whose failure leaves a usable Cloud PC with a warning.
+
+Windows 365 calls them post-provisioning steps ("Automated provisioning steps"): non-fatal.
+Arguments reach the guest as arguments and scripts as standard input, so nothing is ever quoted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from cloudpc.machines.interface import Completed
+from cloudpc.provisioning.errors import ErrorCode
+
+Run = Callable[[Sequence[str], bytes, float], Completed]
+"""Runs a command in the guest: arguments, standard input, seconds it may take."""
+
+
+@dataclass(frozen=True)
+class Extra:
+    """One extra of the set-up.
+
+    Args:
+        title: what users see while it runs.
+        code: the warning's code if it fails.
+        argv: the command in the guest.
+        stdin: what it reads.
+    """
+
+    title: str
+    code: ErrorCode
+    argv: tuple[str, ...]
+    stdin: bytes = b""
+
+
+@dataclass(frozen=True)
+class Warned:
+    """An extra that failed."""
+
+    code: ErrorCode
+    message: str
+
+
+_TIME_ZONE = """
+[ -e "/usr/share/zoneinfo/$1" ] || { echo "the image has no time zone data for $1" >&2; exit 1; }
+ln -sfn "/usr/share/zoneinfo/$1" /etc/localtime && printf '%s\\n' "$1" > /etc/timezone
+"""
+_LOCALE = """
+name=$1.UTF-8
+if ! locale -a 2>/dev/null | grep -qix "$1.utf-\\{0,1\\}8"; then
+  command -v localedef >/dev/null && [ -e "/usr/share/i18n/locales/$1" ] ||
+    { echo "the image has no locale $name and no 'locales' package to make it" >&2; exit 1; }
+  localedef -i "$1" -f UTF-8 "$name" || exit 1
+fi
+printf 'LANG=%s\\n' "$name" > /etc/default/locale
+"""
+_PACKAGES = """
+export DEBIAN_FRONTEND=noninteractive
+command -v apt-get >/dev/null || { echo "the image has no apt-get" >&2; exit 1; }
+apt-get -q update && apt-get -q install --yes --no-install-recommends -- "$@"
+"""
+_SCRIPT = """
+file=$(mktemp) && trap 'rm -f "$file"' EXIT && cat > "$file" && chmod 700 "$file" && "$file"
+"""
+
+
+def extras(*, locale: str, time_zone: str, packages: Sequence[str], script: bytes | None) -> list[Extra]:
+    """What a policy asks for beyond the image. `en-US` and `UTC`, the defaults, are what images come with."""
+    wanted: list[Extra] = []
+    if time_zone != "UTC":
+        wanted.append(Extra(f"time zone {time_zone}", ErrorCode.TIME_ZONE_FAILED, _sh(_TIME_ZONE, time_zone)))
+    if packages:
+        title = f"packages {', '.join(packages)}"
+        wanted.append(Extra(title, ErrorCode.PACKAGES_FAILED, _sh(_PACKAGES, *packages)))
+    if locale != "en-US":
+        wanted.append(Extra(f"locale {locale}", ErrorCode.LOCALE_FAILED, _sh(_LOCALE, locale.replace("-", "_"))))
+    if script is not None:
+        title = "post-provisioning script"
+        wanted.append(Extra(title, ErrorCode.POST_PROVISIONING_SCRIPT_FAILED, _sh(_SCRIPT), script))
+    return wanted
+
+
+def apply(extra: Extra, run: Run, timeout: float) -> Warned | None:
+    """Run one extra; a failure is a warning, unless the guest or its host is gone.
+
+    Raises:
+        ProvisioningError: the machine itself is in trouble, which is fatal.
+    """
+    try:
+        ended = run(extra.argv, extra.stdin, timeout)
+    except TimeoutError:
+        return Warned(extra.code, f"{extra.title}: not done after {timeout:.0f} s")
+    if ended.exit_code == 0:
+        return None
+    last = " / ".join(line.strip() for line in ended.output.strip().splitlines()[-3:]) or "no output"
+    return Warned(extra.code, f"{extra.title}: exit code {ended.exit_code}: {last[-400:]}")
+
+
+def _sh(script: str, *arguments: str) -> tuple[str, ...]:
+    return ("/bin/sh", "-c", script, "set-up", *arguments)

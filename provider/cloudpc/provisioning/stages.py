@@ -1,0 +1,17 @@
+"""The stages of provisioning, with the names users see."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Stage(StrEnum):
+    """In order. Windows 365 has the same division: core stages are fatal, extras give provisionedWithWarnings."""
+
+    PLACING = "placing"
+    IMAGE = "image"
+    DISK = "disk"
+    STARTING = "starting"
+    FIRST_BOOT = "first boot"
+    SET_UP = "set-up"
+    CREDENTIALS = "credentials"

@@ -1,0 +1,56 @@
+"""Ownership: every machine carries who it belongs to, written before anything can leak (design rule 12)."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from dataclasses import dataclass
+from enum import StrEnum
+
+_NAMESPACE = uuid.UUID("7d3cf6a4-5be1-4c86-9bb8-5d6f4f3c2a10")
+
+
+class Phase(StrEnum):
+    """How far a machine has come, as the hypervisor remembers it."""
+
+    PROVISIONING = "provisioning"
+    """Begun. If no run works on it any more it is unfinished: swept, or made anew."""
+    READY = "ready"
+    """Complete, but state may not know it yet: a run that died here is finished by the next one, by adoption."""
+    HANDED_OVER = "handedOver"
+    """Recorded in state, so the user may be working on it: never touched unless state knows it."""
+
+
+@dataclass(frozen=True)
+class Tag:
+    """Whose machine this is; only the phase changes."""
+
+    installation: str
+    policy_id: str
+    user_id: str
+    service_plan_id: str
+    generation: int
+    device_name: str
+    settings_hash: str
+    """Identifies the pinned settings it was made with, so that a half-made one is adopted only for the same."""
+    phase: Phase = Phase.PROVISIONING
+    attempt: str = ""
+    """Random for each attempt: one that was given up late must not clean up what a newer one has made."""
+
+
+def machine_id(installation: str, user_id: str, service_plan_id: str) -> uuid.UUID:
+    """The identity of a user's Cloud PC of one service plan, the same in every stack of an installation.
+
+    Leaving the policy out makes the hypervisor itself refuse a second one (design section 4).
+    """
+    return uuid.uuid5(_NAMESPACE, "\0".join((installation, user_id, service_plan_id)))
+
+
+def machine_name(installation: str, identity: uuid.UUID) -> str:
+    """The libvirt domain's name; its volumes begin with it, so that one left alone still says whose it is."""
+    return f"cloudpc-{installation[:8]}-{identity.hex[:12]}"
+
+
+def digest(*parts: str) -> bytes:
+    """Stable bytes derived from texts, for names and choices that must not change between runs."""
+    return hashlib.sha256("\0".join(parts).encode()).digest()

@@ -1,0 +1,174 @@
+"""What a stack's configuration names outside its own file: directory, groups, connections, image, script."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Collection, Iterator, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import Field, ValidationError, model_validator
+
+from cloudpc import yaml_file
+from cloudpc.directory.interface import Snapshot
+from cloudpc.directory.local import LocalDirectory
+from cloudpc.images import custom, gallery
+from cloudpc.images.recipe import RECIPE_FILE
+from cloudpc.lifecycle import NetworkChoice, Script
+from cloudpc.policy import Part, ProvisioningPolicy
+from cloudpc.problems import InvalidConfigurationError, Problem, closest, from_validation
+from cloudpc.provisioning.errors import ProvisioningError
+
+_T = TypeVar("_T")
+
+
+class OnPremisesConnection(Part):
+    """A named connection: where Cloud PCs are plugged in on the host. Exactly one of the two networks."""
+
+    display_name: str = ""
+    libvirt_network: str | None = Field(
+        default=None, min_length=1, description="Name of a libvirt network of the host."
+    )
+    bridge: str | None = Field(default=None, min_length=1, max_length=15, description="Name of a bridge of the host.")
+
+    @model_validator(mode="after")
+    def _one_of(self) -> OnPremisesConnection:
+        if (self.libvirt_network is None) == (self.bridge is None):
+            raise ValueError("needs either libvirtNetwork or bridge, not both")
+        return self
+
+
+class References:
+    """Looks up what a configuration names, and collects what is wrong with it.
+
+    Args:
+        file: the stack's file, for messages.
+        folder: its folder, which paths in it are relative to.
+    """
+
+    def __init__(self, file: str, folder: Path) -> None:
+        self._file = file
+        self._folder = folder
+        self.problems: list[Problem] = []
+
+    def directory(self, path: str) -> Snapshot | None:
+        """The embedded directory."""
+        local = LocalDirectory(self._folder / path, f"{self._folder.name}/{path}")
+        return self._collect(lambda: local.snapshot([]))
+
+    def check_groups(self, policy: ProvisioningPolicy, snapshot: Snapshot, directory: str) -> None:
+        """Each assignment must name exactly one group."""
+        self.problems.extend(self._group_problems(policy, snapshot, directory))
+
+    def network(self, index: int, policy: ProvisioningPolicy) -> NetworkChoice | None:
+        """The network behind one of the domainJoinConfigurations."""
+        name = policy.domain_join_configurations[index].on_premises_connection_id
+        if name is None:
+            return NetworkChoice(kind="hosted")
+        path = self._folder / "connections" / f"{name}.yaml"
+        shown = f"{self._folder.name}/connections/{name}.yaml"
+        if not path.is_file():
+            known = sorted(p.stem for p in path.parent.glob("*.yaml"))
+            message = f"there is no {shown}{closest(name, known)}; connections there: {', '.join(known) or 'none'}"
+            self._add(f"domainJoinConfigurations[{index}].onPremisesConnectionId", message, name)
+            return None
+        connection = self._collect(lambda: _connection(path, shown))
+        if connection is None:
+            return None
+        if connection.bridge is not None:
+            return NetworkChoice(kind="bridge", source=connection.bridge)
+        return NetworkChoice(kind="network", source=connection.libvirt_network or "")
+
+    def image_digest(
+        self, policy: ProvisioningPolicy, images: Mapping[str, custom.CustomImage], malformed: Collection[str]
+    ) -> str | None:
+        """Which contents the policy's image has now.
+
+        Args:
+            policy: names it.
+            images: custom images.
+            malformed: names of custom images that are there, but reported already.
+        """
+        if policy.image_type == "custom":
+            return None if policy.image_id in malformed else self._custom_digest(policy.image_id, images)
+        return self._gallery_digest(policy.image_id)
+
+    def script(self, policy: ProvisioningPolicy) -> Script | None:
+        """The post-provisioning script, if there is one."""
+        path = policy.post_provisioning_script
+        if path is None:
+            return None
+        try:
+            file = (self._folder / path).resolve()
+            if not file.is_relative_to(self._folder.resolve()):
+                # a policy is proposed by whoever may open a pull request; the machine that runs it has other files
+                self._add("postProvisioningScript", f"must be a file in {self._folder.name}/ or below it", path)
+                return None
+            content = file.read_bytes()
+        except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+            reason = error.strerror if isinstance(error, OSError) else error
+            self._add("postProvisioningScript", f"can't be read: {reason}", path)
+            return None
+        return Script(path=path, sha256=hashlib.sha256(content).hexdigest())
+
+    def _group_problems(self, policy: ProvisioningPolicy, snapshot: Snapshot, directory: str) -> Iterator[Problem]:
+        for i, assignment in enumerate(policy.assignments):
+            group = assignment.target.group_id
+            found = snapshot.find_groups(group)
+            field = f"cloudpc:policy.assignments[{i}].target.groupId"
+            if not found:
+                names = [*snapshot.groups, *(g.display_name for g in snapshot.groups.values())]
+                known = ", ".join(sorted(snapshot.groups)[:10]) or "none"
+                message = f"is no group of {directory}{closest(group, names)}; groups there: {known}"
+                yield Problem(self._file, field, message, group)
+            elif len(found) > 1:
+                ids = ", ".join(sorted(g.id for g in found))
+                message = f"is the displayName of {len(found)} groups; write the id of one: {ids}"
+                yield Problem(self._file, field, message, group)
+
+    def _custom_digest(self, image_id: str, images: Mapping[str, custom.CustomImage]) -> str | None:
+        image = images.get(image_id)
+        if image is None:
+            known = ", ".join(sorted(images)) or "none"
+            self._add(
+                "imageId", f"is no custom image of cloudpc:images{closest(image_id, images)}; there: {known}", image_id
+            )
+            return None
+        wrong = custom.problems(image, self._folder)
+        self.problems.extend(Problem(self._file, f"cloudpc:images.{image_id}", message) for message in wrong)
+        return None if wrong else image.sha256
+
+    def _gallery_digest(self, image_id: str) -> str | None:
+        folder = self._folder.parent / "vm-images"
+        recipes = sorted(path.parent.name for path in folder.glob(f"*/{RECIPE_FILE}"))
+        if image_id not in recipes:
+            message = f"is no recipe in vm-images/{closest(image_id, recipes)}; there: {', '.join(recipes) or 'none'}"
+            self._add("imageId", message, image_id)
+            return None
+        try:
+            built = gallery.find(folder, image_id)
+        except ProvisioningError as error:
+            self._add("imageId", error.message, image_id)
+            return None
+        if built is None:
+            self._add("imageId", f"is not built on this machine yet: run `cloudpc image build {image_id}`", image_id)
+            return None
+        return built.digest
+
+    def _add(self, field: str, message: str, found: object) -> None:
+        self.problems.append(Problem(self._file, f"cloudpc:policy.{field}", message, found))
+
+    def _collect(self, read: Callable[[], _T]) -> _T | None:
+        try:
+            return read()
+        except InvalidConfigurationError as error:
+            self.problems.extend(error.problems)
+            return None
+
+
+def _connection(path: Path, shown: str) -> OnPremisesConnection:
+    content = yaml_file.read(path, shown)
+    try:
+        return OnPremisesConnection.model_validate({} if content is None else content)
+    except ValidationError as error:
+        raise InvalidConfigurationError(from_validation(shown, "", OnPremisesConnection, error)) from None

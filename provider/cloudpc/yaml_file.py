@@ -1,0 +1,46 @@
+"""Reading YAML files of the configuration, with errors that name the place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cloudpc.problems import InvalidConfigurationError, Problem
+
+
+def read(path: Path, shown_as: str) -> Any:
+    """The file's contents.
+
+    Raises:
+        InvalidConfigurationError: it is not there, not readable, not YAML, or holds a key twice.
+    """
+    try:
+        return yaml.load(path.read_bytes(), Loader=_Loader)  # noqa: S506 - a SafeLoader
+    except OSError as error:
+        raise InvalidConfigurationError([Problem(shown_as, "file", f"can't be read: {error.strerror}")]) from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "file"
+        reason = getattr(error, "problem", None) or " ".join(str(error).split())
+        raise InvalidConfigurationError([Problem(shown_as, where, f"is not valid YAML: {reason}")]) from None
+    except ValueError as error:
+        # PyYAML lets it through for what only looks like a date or a number
+        raise InvalidConfigurationError([Problem(shown_as, "file", f"is not valid YAML: {error}")]) from None
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that stands twice: PyYAML would silently keep the last one."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        # here, and not where values are made, because there `<<` has already been replaced by what it brings
+        node: yaml.MappingNode = super().compose_mapping_node(anchor)
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.tag != "tag:yaml.org,2002:str":
+                continue
+            if key.value in seen:
+                raise yaml.composer.ComposerError(None, None, f"the key {key.value!r} stands twice", key.start_mark)
+            seen.add(key.value)
+        return node
