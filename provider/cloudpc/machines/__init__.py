@@ -1,0 +1,1 @@
+"""Where Cloud PCs run: the interface, and one driver per kind of host."""

@@ -1,0 +1,213 @@
+"""What provisioning needs of a machine's host. One driver per scheme of a host's URI implements it.
+
+Calls block, have a deadline of their own or take one, and raise only `ProvisioningError` (code, retriable, hint)
+or `Cancelled`. A host is used from many threads at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal, Protocol
+from uuid import UUID
+
+from cloudpc.images.image import Image
+from cloudpc.provisioning.cancellation import Cancellation
+from cloudpc.provisioning.tags import Phase, Tag
+
+Note = Callable[[str], None]
+"""Tells the user what a long call is doing, for example `uploading debian-12 40 %`."""
+
+
+class Accelerator(StrEnum):
+    """How guests run: KVM only if a probe guest really ran under it."""
+
+    KVM = "kvm"
+    TCG = "tcg"
+
+
+class PowerState(StrEnum):
+    """Whether the machine runs."""
+
+    RUNNING = "running"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True)
+class Amount:
+    """Cores, memory and disk: what a host has, what is committed, what a machine takes."""
+
+    vcpus: int = 0
+    memory_mib: int = 0
+    disk_gib: int = 0
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """What may be committed on a host (overcommit and reserves applied) and what already is."""
+
+    total: Amount
+    committed: Amount
+
+
+@dataclass(frozen=True)
+class Network:
+    """Where a machine's network card is plugged in.
+
+    `hosted` is the host's own choice (user-mode networking, or a libvirt network named in cloudpc:hosts); `network`
+    and `bridge` name a libvirt network or a bridge of the host in `source`.
+    """
+
+    kind: Literal["hosted", "network", "bridge"] = "hosted"
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class MachineSpec:
+    """A machine to be made: identity, size, network, and the seed its first boot reads."""
+
+    id: UUID
+    name: str
+    title: str
+    size: Amount
+    network: Network
+
+
+@dataclass(frozen=True)
+class Seed:
+    """NoCloud data for the first boot: public material only, never a secret."""
+
+    meta_data: str
+    user_data: str
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where the guest's ssh is reached: `host` as seen from `via` (an ssh destination; empty: from here)."""
+
+    host: str
+    port: int
+    via: str = ""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A machine as its host describes it."""
+
+    id: UUID
+    name: str
+    tag: Tag
+    power: PowerState
+    size: Amount
+
+
+@dataclass(frozen=True)
+class Completed:
+    """A command that ran in the guest."""
+
+    exit_code: int
+    output: str
+
+
+class Claimed(Exception):  # noqa: N818 - an answer, not an error
+    """The host already has a machine of this identity."""
+
+    def __init__(self, machine: Machine) -> None:
+        super().__init__(machine.name)
+        self.machine = machine
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing doctor looks at on a host."""
+
+    what: str
+    state: Literal["ok", "warning", "failed"]
+    detail: str
+    hint: str = ""
+
+
+class Host(Protocol):
+    """One hypervisor host."""
+
+    @property
+    def name(self) -> str:
+        """As in cloudpc:hosts."""
+
+    def accelerator(self) -> Accelerator:
+        """How guests run here; probed once per boot of the host by running one."""
+
+    def capacity(self) -> Capacity:
+        """Read from what is defined there, whoever defined it."""
+
+    def claim(self, spec: MachineSpec, tag: Tag) -> None:
+        """Reserve identity and capacity, atomically over all processes, by defining the tagged machine.
+
+        Raises:
+            Claimed: it is there already; nothing was changed.
+            ProvisioningError: NO_CAPACITY with what is missing, NETWORK_NOT_FOUND, HOST_UNREACHABLE.
+        """
+
+    def ensure_image(self, image: Image, note: Note, cancel: Cancellation) -> None:
+        """Bring the image to the host unless it is there; safe to call for many machines at once."""
+
+    def create_disk(self, spec: MachineSpec, image: Image, seed: Seed) -> None:
+        """Make the overlay, as large as the service plan says, and the seed."""
+
+    def boot_slot(self, cancel: Cancellation) -> AbstractContextManager[None]:
+        """Waits until this host may boot one more (under TCG as many at once as cores), over all processes."""
+
+    def start(self, spec: MachineSpec, image: Image) -> None:
+        """Start the machine; returns when its processors run."""
+
+    def wait_ready(self, machine_id: UUID, timeout: float, cancel: Cancellation) -> None:
+        """Wait until the guest agent answers *and* first-boot set-up is done, at most `timeout` seconds from now.
+
+        Raises:
+            ProvisioningError: GUEST_DIED at once, BOOT_TIMEOUT, FIRST_BOOT_FAILED; with the console's tail.
+        """
+
+    def run(
+        self, machine_id: UUID, argv: Sequence[str], *, stdin: bytes = b"", timeout: float, cancel: Cancellation
+    ) -> Completed:
+        """Run a command in the guest through the agent.
+
+        Raises:
+            TimeoutError: it took longer than `timeout` seconds.
+            ProvisioningError: GUEST_DIED, GUEST_AGENT_LOST, HOST_UNREACHABLE.
+        """
+
+    def read_file(self, machine_id: UUID, path: str) -> bytes:
+        """Read a small file of the guest. Raises FileNotFoundError if it has none of that name."""
+
+    def set_password(self, machine_id: UUID, user: str, password: str) -> None:
+        """Set a password through the agent, so that it is in no seed, log or command line."""
+
+    def endpoint(self, machine_id: UUID) -> Endpoint:
+        """Where its ssh is reached now."""
+
+    def finish(self, machine_id: UUID, phase: Phase) -> None:
+        """Remove the seed if it is still there, and write the phase into the tag. Idempotent."""
+
+    def describe(self, machine_id: UUID) -> Machine | None:
+        """The machine of this identity, or None. Any installation's."""
+
+    def owned(self, installation: str, besides: Container[UUID] = ()) -> list[Machine]:
+        """All machines with this installation's tag, except those named: what is known needs no look."""
+
+    def leftovers(self, installation: str) -> list[str]:
+        """Names of volumes of this installation whose machine is gone, for doctor and the leak audit."""
+
+    def delete(self, machine_id: UUID) -> None:
+        """Remove the machine whole: domain in any state, NVRAM, snapshots, overlay, seed. Idempotent."""
+
+    def remove_leftovers(self, installation: str) -> list[str]:
+        """Remove what `leftovers` names, return what was removed."""
+
+    def check(self) -> list[Check]:
+        """What doctor says of this host: versions, accelerator and why, storage, capacity. Never raises."""
+
+    def close(self) -> None:
+        """Let go of connections; machines go on running."""

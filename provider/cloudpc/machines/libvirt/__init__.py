@@ -1,0 +1,20 @@
+"""Machines on libvirt and QEMU, on any connection URI: nothing here assumes that it sees the host's files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import platformdirs
+
+from cloudpc.hosts import HostConfig
+from cloudpc.machines.libvirt.host import LibvirtHost
+
+
+def connect(config: HostConfig, *, cache: Path | None = None) -> LibvirtHost:
+    """The host of this configuration. Nothing is opened before the first call needs it.
+
+    Args:
+        config: one entry of cloudpc:hosts.
+        cache: folder for locks and the result of the acceleration probe; the same for all processes of a user.
+    """
+    return LibvirtHost(config, cache or platformdirs.user_cache_path("cloudpc"))

@@ -1,0 +1,158 @@
+"""Whether guests run under KVM on a host: only if a probe guest really did, whatever the capabilities claim."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+from xml.etree import ElementTree
+
+import libvirt
+
+from cloudpc.machines.interface import Accelerator
+from cloudpc.machines.libvirt import probe
+from cloudpc.machines.libvirt.connection import Connection
+from cloudpc.machines.libvirt.console import Console
+from cloudpc.machines.libvirt.domain_xml import probe_xml
+from cloudpc.machines.libvirt.errors import classified
+from cloudpc.machines.libvirt.locks import HostLocks
+from cloudpc.machines.libvirt.storage import Pool, raw_volume_xml
+from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
+from cloudpc.provisioning.tags import digest
+
+_RUNS_WITHIN = 3.0
+"""Seconds the probe may take; under a working KVM it takes milliseconds."""
+
+_PAUSE = 0.02
+_LOCK_TIMEOUT = 60.0
+_DAY = 24 * 3600.0
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The accelerator to use, and why it is this one."""
+
+    accelerator: Accelerator
+    reason: str
+
+
+class Acceleration:
+    """Chooses the accelerator of one host; remembers the choice for one boot of it and one version of QEMU."""
+
+    def __init__(self, connection: Connection, pool: Pool, locks: HostLocks, cache: Path) -> None:
+        self._connection = connection
+        self._pool = pool
+        self._locks = locks
+        self._cache = cache
+        self._lock = threading.Lock()
+        self._verdict: Verdict | None = None
+
+    def verdict(self) -> Verdict:
+        """The choice; the first one after the host's boot takes up to three seconds.
+
+        Raises:
+            ProvisioningError: HOST_UNREACHABLE, DISK_FAILED (no pool to put the probe guest in).
+        """
+        with self._lock:
+            if self._verdict is None:
+                with self._locks.hold("accelerator", timeout=_LOCK_TIMEOUT):
+                    self._verdict = self._recall_or_decide()
+            return self._verdict
+
+    def _recall_or_decide(self) -> Verdict:
+        connection = self._connection.get()
+        with classified("read the host's capabilities"):
+            capabilities = ElementTree.fromstring(connection.getCapabilities())  # noqa: S314 - from the hypervisor
+            version = str(connection.getVersion())
+        if capabilities.find("./guest/arch[@name='x86_64']/domain[@type='kvm']") is None:
+            return Verdict(Accelerator.TCG, "the host offers no KVM")
+        file = self._cache / f"{self._key(capabilities, version)}.json"
+        if (known := self._recall(file)) is not None:
+            return known
+        verdict = self._decide()
+        self._cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+        new = file.with_suffix(".new")
+        new.write_text(json.dumps({"accelerator": verdict.accelerator, "reason": verdict.reason}))
+        new.replace(file)
+        return verdict
+
+    def _key(self, capabilities: ElementTree.Element, version: str) -> str:
+        host = capabilities.findtext("./host/uuid", "")
+        address = self._connection.address
+        boot = _BOOT_ID.read_text().strip() if address.is_local and _BOOT_ID.exists() else ""
+        return digest(address.uri, host, version, boot).hex()[:32]
+
+    def _recall(self, file: Path) -> Verdict | None:
+        try:
+            # The boot of another host can't be told apart from here, so its verdict is good for a day.
+            if not self._connection.address.is_local and time.time() - file.stat().st_mtime > _DAY:
+                return None
+            known = json.loads(file.read_text())
+            return Verdict(Accelerator(known["accelerator"]), str(known["reason"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def _decide(self) -> Verdict:
+        try:
+            seen = self.run_probe("kvm")
+        except ProvisioningError as error:
+            # A folder it may not read, say, tells nothing about KVM, and is put right without a reboot.
+            if error.code is not ErrorCode.START_FAILED or not error.retriable:
+                raise
+            return Verdict(Accelerator.TCG, f"the host claims to have KVM, but no guest runs under it: {error.message}")
+        if seen == probe.PROGRESS.decode():
+            return Verdict(Accelerator.KVM, "a probe guest ran under KVM")
+        return Verdict(
+            Accelerator.TCG,
+            f"the host claims to have KVM, but a probe guest got stuck under it (it wrote {seen or 'nothing'} of "
+            f"{probe.PROGRESS.decode()})",
+        )
+
+    def run_probe(self, kind: Literal["kvm", "qemu"]) -> str:
+        """Run the probe guest as a domain of this type; returns what it wrote. Nothing of it stays.
+
+        Raises:
+            ProvisioningError: START_FAILED, QEMU could not run it; DISK_FAILED, there is no pool to put it in;
+                HOST_UNREACHABLE.
+        """
+        connection, pool = self._connection.get(), self._pool.open()
+        prefix = f"cloudpc-probe-{self._locks.scope}"
+        name = f"{prefix}{secrets.token_hex(3)}"
+        with classified("upload the probe guest", ErrorCode.DISK_FAILED), self._locks.hold("probe", timeout=60):
+            # What a run that was killed left here: under this lock, nobody else's can be in use.
+            self._pool.delete(pool, [volume for volume in pool.listVolumes() if volume.startswith(prefix)])
+            volume = self._pool.create(pool, raw_volume_xml(f"{name}.rom", probe.SIZE, "0644"), f"{name}.rom")
+            try:
+                self._pool.upload(volume, probe.SIZE, iter([probe.rom()]))
+                with classified("run the probe guest", ErrorCode.START_FAILED):
+                    return _run(connection, probe_xml(name, volume.path(), kind))
+            finally:
+                self._pool.delete(pool, [f"{name}.rom"])
+
+
+def _run(connection: Any, xml: str) -> str:
+    # It goes with this connection, however that ends.
+    domain = connection.createXML(xml, libvirt.VIR_DOMAIN_START_PAUSED | libvirt.VIR_DOMAIN_START_AUTODESTROY)
+    try:
+        return _progress(connection, domain)
+    finally:
+        with suppress(libvirt.libvirtError):  # it may have ended by itself
+            domain.destroy()
+
+
+def _progress(connection: Any, domain: Any) -> str:
+    console = Console(connection, domain)
+    try:
+        domain.resume()
+        deadline = time.monotonic() + _RUNS_WITHIN
+        while probe.PROGRESS not in console.content and not console.ended and time.monotonic() < deadline:
+            time.sleep(_PAUSE)
+        return console.tail(1)
+    finally:
+        console.close()

@@ -1,0 +1,71 @@
+"""What fits on a host: plain arithmetic over what is defined there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from cloudpc.hosts import HostConfig
+from cloudpc.machines.interface import Amount, Capacity
+from cloudpc.machines.libvirt.definitions import Definition
+
+MEMORY_OVERHEAD_MIB = 128
+"""What QEMU itself takes per machine: translated code, device models, thread stacks."""
+
+
+def capacity(
+    config: HostConfig,
+    *,
+    cores: int,
+    memory_mib: int,
+    disk_gib: float,
+    definitions: Iterable[Definition],
+) -> Capacity:
+    """What may be committed and what is.
+
+    Args:
+        config: the host's overcommit and reserve.
+        cores: the host's.
+        memory_mib: the host's.
+        disk_gib: what the pool's file system has for Cloud PCs: what is free, and what their overlays take already.
+        definitions: everything defined on the host; foreign domains count for cores and memory.
+    """
+    known = list(definitions)
+    total = Amount(
+        vcpus=int(cores * config.vcpu_overcommit),
+        memory_mib=max(0, memory_mib - int(config.memory_reserved_in_gb * 1024)),
+        disk_gib=int(disk_gib * config.disk_overcommit),
+    )
+    committed = Amount(
+        vcpus=sum(definition.vcpus for definition in known),
+        memory_mib=sum(definition.memory_mib + MEMORY_OVERHEAD_MIB for definition in known),
+        disk_gib=sum(definition.label.disk_gib for definition in known if definition.label is not None),
+    )
+    return Capacity(total=total, committed=committed)
+
+
+def shortage(capacity: Capacity, size: Amount) -> str:
+    """What is missing for one more machine of this size, for people; empty if it fits."""
+    free_vcpus = capacity.total.vcpus - capacity.committed.vcpus
+    free_memory = capacity.total.memory_mib - capacity.committed.memory_mib
+    free_disk = capacity.total.disk_gib - capacity.committed.disk_gib
+    missing = []
+    if size.vcpus > free_vcpus:
+        missing.append(f"needs {size.vcpus} vCPU, {max(0, free_vcpus)} free")
+    if (needed := size.memory_mib + MEMORY_OVERHEAD_MIB) > free_memory:
+        missing.append(f"needs {_gb(needed)} memory, {_gb(free_memory)} free")
+    if size.disk_gib > free_disk:
+        missing.append(f"needs {size.disk_gib} GB disk, {max(0, free_disk)} GB free")
+    return "; ".join(missing)
+
+
+def overcommitted(capacity: Capacity) -> bool:
+    """Whether more is committed than may be."""
+    total, committed = capacity.total, capacity.committed
+    return (
+        committed.vcpus > total.vcpus or committed.memory_mib > total.memory_mib or committed.disk_gib > total.disk_gib
+    )
+
+
+def _gb(mib: int) -> str:
+    """Memory as people say it, in steps of 0.1 GB."""
+    return f"{max(0, mib) / 1024:.1f} GB"

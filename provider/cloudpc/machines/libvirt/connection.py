@@ -1,0 +1,143 @@
+"""One connection to a host's libvirt, shared by all threads, opened when needed and again after it broke."""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import suppress
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+import libvirt
+
+from cloudpc.machines.libvirt import events
+from cloudpc.machines.libvirt.errors import classified, unreachable
+from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
+
+OPEN_TIMEOUT = 20.0
+"""Seconds until a host that does not answer counts as unreachable; ssh may need several."""
+
+_KEEPALIVE_INTERVAL = 5
+_KEEPALIVE_COUNT = 3
+REMEMBER_FAILURE = 1.0
+"""Seconds for which a host that could not be reached is not tried again."""
+
+
+class Address:
+    """A connection URI taken apart: which transport, whose libvirt, and whether that is this machine's."""
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri
+        parts = urlsplit(uri)
+        _driver, _, self.transport = parts.scheme.partition("+")
+        self.host = parts.hostname or ""
+        self.port = parts.port
+        self.user = parts.username or ""
+        self.is_session = parts.path.rstrip("/").endswith("/session")
+        self.is_local = self.transport in ("", "unix") or self.host in ("", "localhost", "127.0.0.1", "::1")
+
+    @property
+    def for_opening(self) -> str:
+        """The URI to open: ssh must fail rather than ask for a password nobody can type."""
+        if self.transport not in ("ssh", "libssh", "libssh2", "ext"):
+            return self.uri
+        parts = urlsplit(self.uri)
+        query = dict(parse_qsl(parts.query, keep_blank_values=True))
+        if self.transport == "ssh":
+            query.setdefault("no_tty", "1")
+        return urlunsplit(parts._replace(query=urlencode(query, safe="/:")))
+
+
+class Connection:
+    """The way to one host's libvirt. Thread-safe."""
+
+    def __init__(self, address: Address) -> None:
+        self.address = address
+        self.watchers = events.Watchers()
+        self._lock = threading.Lock()
+        self._open: Any = None
+        self._failure: tuple[float, ProvisioningError] | None = None
+
+    def get(self) -> Any:
+        """The live `virConnect`; opens it if there is none, or the last one broke.
+
+        Raises:
+            ProvisioningError: HOST_UNREACHABLE.
+        """
+        with self._lock:
+            if self._open is not None:
+                if self._is_alive():
+                    return self._open
+                self._discard()
+            # Thirty threads must not each wait for the same dead host, one after the other.
+            if self._failure is not None and time.monotonic() - self._failure[0] < REMEMBER_FAILURE:
+                raise self._failure[1]
+            try:
+                self._open = self._connect()
+            except ProvisioningError as error:
+                self._failure = (time.monotonic(), error)
+                raise
+            self._failure = None
+            return self._open
+
+    def close(self) -> None:
+        """Let go of the connection; a later `get` opens it again."""
+        with self._lock:
+            self._discard()
+
+    def _is_alive(self) -> bool:
+        try:
+            return bool(self._open.isAlive())
+        except libvirt.libvirtError:
+            return False
+
+    def _discard(self) -> None:
+        connection, self._open = self._open, None
+        if connection is not None:
+            self.watchers.detach(connection)
+            with suppress(libvirt.libvirtError):  # it was broken already
+                connection.close()
+
+    def _connect(self) -> Any:
+        events.ensure_loop()
+        connection = _open_within(self.address, OPEN_TIMEOUT)
+        with classified(f"connect to {self.address.uri}", ErrorCode.HOST_UNREACHABLE):
+            connection.setKeepAlive(_KEEPALIVE_INTERVAL, _KEEPALIVE_COUNT)
+            self.watchers.attach(connection)
+        return connection
+
+
+def _open_within(address: Address, timeout: float) -> Any:
+    """Open the connection, or give up after `timeout` seconds: libvirt's own open may wait for ever."""
+    lock = threading.Lock()
+    done = threading.Event()
+    opened: list[Any] = []
+    failed: list[libvirt.libvirtError] = []
+    given_up = False
+
+    def connect() -> None:
+        try:
+            connection = libvirt.open(address.for_opening)
+        except libvirt.libvirtError as error:
+            failed.append(error)
+        else:
+            with lock:
+                if given_up:
+                    connection.close()
+                else:
+                    opened.append(connection)
+        done.set()
+
+    threading.Thread(target=connect, name="libvirt-open", daemon=True).start()
+    done.wait(timeout)
+    with lock:
+        given_up = not done.is_set()
+    if opened:
+        return opened[0]
+    if failed:
+        raise unreachable(failed[0], f"connect to {address.uri}") from failed[0]
+    raise ProvisioningError(
+        ErrorCode.HOST_UNREACHABLE,
+        f"Could not connect to {address.uri}: no answer within {timeout:.0f} seconds.",
+        hint="Check that the host is up, and that a firewall lets this connection through.",
+    )

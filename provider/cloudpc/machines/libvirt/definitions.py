@@ -1,0 +1,121 @@
+"""What is defined on a host, read from the domains' own XML: the only record of what is committed there."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+from xml.etree import ElementTree
+
+import libvirt
+
+from cloudpc.machines.interface import Amount, Machine, PowerState
+from cloudpc.machines.libvirt.domain_xml import AGENT_CHANNEL, SEED_ALIAS
+from cloudpc.machines.libvirt.errors import has_code
+from cloudpc.machines.libvirt.metadata import Label, from_domain
+
+_KIB_PER_UNIT = {
+    "KiB": 1,
+    "k": 1,
+    "MiB": 1024,
+    "M": 1024,
+    "GiB": 1024**2,
+    "G": 1024**2,
+    "bytes": 1 / 1024,
+    "b": 1 / 1024,
+}
+_FORWARD = re.compile(r"hostfwd=tcp:127\.0\.0\.1:(\d+)-")
+
+
+@dataclass(frozen=True)
+class Definition:
+    """One domain, ours or somebody else's."""
+
+    id: UUID
+    name: str
+    vcpus: int
+    memory_mib: int
+    label: Label | None
+    forwarded_port: int | None
+    network: tuple[str, str] | None
+    """Kind and source of its first card, where libvirt knows it."""
+
+    def machine(self, label: Label, power: PowerState) -> Machine:
+        """As the interface describes it."""
+        return Machine(
+            id=self.id,
+            name=self.name,
+            tag=label.tag,
+            power=power,
+            size=Amount(vcpus=self.vcpus, memory_mib=self.memory_mib, disk_gib=label.disk_gib),
+        )
+
+
+def parse(xml: str) -> Definition:
+    """Read one domain's XML, as libvirt gives it."""
+    domain = ElementTree.fromstring(xml)  # noqa: S314 - from the hypervisor that we trust with everything
+    memory = domain.find("memory")
+    kib = 0.0 if memory is None else int(memory.text or 0) * _KIB_PER_UNIT.get(memory.get("unit", "KiB"), 1)
+    port = None
+    for argument in domain.iter("{http://libvirt.org/schemas/domain/qemu/1.0}arg"):
+        if found := _FORWARD.search(argument.get("value", "")):
+            port = int(found[1])
+    network = None
+    if (interface := domain.find("./devices/interface")) is not None:
+        kind = interface.get("type", "")
+        source = interface.find("source")
+        network = (kind, "" if source is None else source.get(kind, ""))
+    return Definition(
+        id=UUID(domain.findtext("uuid", "")),
+        name=domain.findtext("name", ""),
+        vcpus=int(domain.findtext("vcpu", "1")),
+        memory_mib=-int(-kib // 1024),
+        label=from_domain(domain),
+        forwarded_port=port,
+        network=network,
+    )
+
+
+def has_seed(xml: str) -> bool:
+    """Whether a domain's XML still has the seed of its first boot."""
+    aliases = ElementTree.fromstring(xml).iterfind("./devices/disk/alias")  # noqa: S314 - from the hypervisor
+    return any(alias.get("name") == SEED_ALIAS for alias in aliases)
+
+
+def agent_is_connected(xml: str) -> bool:
+    """Whether the guest agent has its channel open, from the XML of a running domain."""
+    channels = ElementTree.fromstring(xml).iterfind("./devices/channel/target")  # noqa: S314 - from the hypervisor
+    return any(target.get("name") == AGENT_CHANNEL and target.get("state") == "connected" for target in channels)
+
+
+def definition_of(domain: Any) -> Definition:
+    """One domain as it will start next time."""
+    return parse(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE))
+
+
+def all_definitions(connection: Any) -> list[Definition]:
+    """Everything defined or running on the host, whoever defined it."""
+    definitions = []
+    for domain in connection.listAllDomains(0):
+        try:
+            definitions.append(definition_of(domain))
+        except libvirt.libvirtError as error:
+            if not has_code(error, libvirt.VIR_ERR_NO_DOMAIN):  # gone since it was listed
+                raise
+    return definitions
+
+
+def find_domain(connection: Any, machine_id: UUID) -> Any | None:
+    """The domain of this identity, or None."""
+    try:
+        return connection.lookupByUUID(machine_id.bytes)
+    except libvirt.libvirtError as error:
+        if has_code(error, libvirt.VIR_ERR_NO_DOMAIN):
+            return None
+        raise
+
+
+def power_of(domain: Any) -> PowerState:
+    """Whether the domain runs; a paused one does, it holds its memory."""
+    return PowerState.RUNNING if domain.isActive() else PowerState.STOPPED

@@ -1,0 +1,131 @@
+"""What `cloudpc doctor` says of a host: each check on its own, so that one that fails hides no other."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from xml.etree import ElementTree
+
+import libvirt
+
+from cloudpc.machines.interface import Accelerator, Check, Host
+from cloudpc.machines.libvirt import probe
+from cloudpc.machines.libvirt.acceleration import Acceleration
+from cloudpc.machines.libvirt.connection import Connection
+from cloudpc.machines.libvirt.errors import classified, has_code
+from cloudpc.machines.libvirt.storage import GIB, Pool
+from cloudpc.provisioning.errors import ProvisioningError
+
+_SLOW_CAPABILITIES = 1.0
+_DEFAULT_NETWORK = "default"
+
+
+def checks(host: Host, connection: Connection, pool: Pool, acceleration: Acceleration) -> list[Check]:
+    """All checks of one host; if it can't be reached, only that."""
+    reached = _guarded("libvirt", lambda: _libvirt(connection))
+    if reached.state == "failed":
+        return [reached]
+    return [
+        reached,
+        _guarded("QEMU", lambda: _qemu(connection)),
+        _guarded("acceleration", lambda: _accelerator(acceleration)),
+        _guarded("storage pool", lambda: _pool(pool)),
+        _guarded("a guest", lambda: _guest(acceleration)),
+        _guarded("capacity", lambda: _capacity(host)),
+        _guarded(f"network {_DEFAULT_NETWORK}", lambda: _network(connection)),
+    ]
+
+
+def _guarded(what: str, look: Callable[[], Check]) -> Check:
+    try:
+        with classified(f"check {what}"):
+            return look()
+    except ProvisioningError as error:
+        return Check(what, "failed", error.message, error.hint)
+
+
+def _libvirt(connection: Connection) -> Check:
+    libvirtd = connection.get()
+    return Check("libvirt", "ok", f"{_version(libvirtd.getLibVersion())} at {connection.address.uri}")
+
+
+def _qemu(connection: Connection) -> Check:
+    libvirtd = connection.get()
+    detail = _version(libvirtd.getVersion())
+    for _again in range(2):  # the first look after an update of QEMU may well take long
+        began = time.monotonic()
+        libvirtd.getDomainCapabilities(None, "x86_64", "q35", "qemu", 0)
+        took = time.monotonic() - began
+    if took < _SLOW_CAPABILITIES:
+        return Check("QEMU", "ok", detail)
+    return Check(
+        "QEMU",
+        "warning",
+        f"{detail}; libvirt examines it anew at every call, which takes {took:.1f} seconds each time",
+        "Known cause: /dev/kvm that QEMU's user may not open. As udev does it: "
+        "`chgrp kvm /dev/kvm; chmod 0660 /dev/kvm` on the host.",
+    )
+
+
+def _accelerator(acceleration: Acceleration) -> Check:
+    verdict = acceleration.verdict()
+    if verdict.accelerator is Accelerator.KVM:
+        return Check("acceleration", "ok", f"KVM: {verdict.reason}")
+    return Check(
+        "acceleration",
+        "warning",
+        f"TCG, which is slow: {verdict.reason}",
+        "Enable virtualisation in the firmware, or nested virtualisation on the outer host. It is tried again after "
+        "the host's next boot.",
+    )
+
+
+def _pool(pool: Pool) -> Check:
+    storage = pool.open()  # made if it is not there, so that what stands in the way of that is said here
+    path = ElementTree.fromstring(storage.XMLDesc(0)).findtext("./target/path", "")  # noqa: S314 - from libvirt
+    _state, capacity, _allocation, available = storage.info()
+    detail = f"{storage.name()} in {path}, {available / GIB:.0f} of {capacity / GIB:.0f} GB free"
+    if available < GIB:
+        return Check("storage pool", "failed", detail, "Free space in that file system.")
+    return Check("storage pool", "ok", detail)
+
+
+def _guest(acceleration: Acceleration) -> Check:
+    """Whether QEMU starts, reads what lies in the pool and runs it: permissions and confinement included."""
+    if acceleration.run_probe("qemu") == probe.PROGRESS.decode():
+        return Check("a guest", "ok", "a probe guest ran from the storage pool")
+    return Check("a guest", "failed", "a probe guest started, but did not run to its end", "See its log on the host.")
+
+
+def _capacity(host: Host) -> Check:
+    found = host.capacity()
+    total, committed = found.total, found.committed
+    detail = (
+        f"{committed.vcpus} of {total.vcpus} vCPUs, {committed.memory_mib} of {total.memory_mib} MiB memory and "
+        f"{committed.disk_gib} of {total.disk_gib} GB disk committed"
+    )
+    full = committed.vcpus >= total.vcpus or committed.memory_mib >= total.memory_mib
+    return Check("capacity", "warning" if full else "ok", detail, "No further Cloud PC fits." if full else "")
+
+
+def _network(connection: Connection) -> Check:
+    what = f"network {_DEFAULT_NETWORK}"
+    try:
+        network = connection.get().networkLookupByName(_DEFAULT_NETWORK)
+    except libvirt.libvirtError as error:
+        if has_code(error, libvirt.VIR_ERR_NO_NETWORK, libvirt.VIR_ERR_NO_SUPPORT):
+            return Check(what, "ok", "not there; hosted machines use user-mode networking unless hostedNetwork says so")
+        raise
+    if network.isActive():
+        return Check(what, "ok", "active")
+    return Check(
+        what,
+        "ok",
+        "not active; only needed where hostedNetwork or a connection names it",
+        f"`virsh net-start {_DEFAULT_NETWORK}`, if it is.",
+    )
+
+
+def _version(number: int) -> str:
+    """Libvirt's way to number versions: major * 1,000,000 + minor * 1,000 + release."""
+    return f"{number // 1_000_000}.{number // 1_000 % 1_000}.{number % 1_000}"

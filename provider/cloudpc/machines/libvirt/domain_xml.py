@@ -1,0 +1,212 @@
+"""Builds domain XML. Every element comes from a library, so no value can break out of its place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+from uuid import UUID
+from xml.etree import ElementTree
+from xml.etree.ElementTree import Element, SubElement
+
+from cloudpc.images.image import Firmware
+from cloudpc.machines.interface import Accelerator
+from cloudpc.machines.libvirt.metadata import Label, to_element
+from cloudpc.provisioning.tags import digest
+
+SEED_ALIAS = "ua-seed"
+"""libvirt keeps aliases that begin with ua-: by this one the seed is found again and detached."""
+
+AGENT_CHANNEL = "org.qemu.guest_agent.0"
+"""By this name the guest agent finds its channel, in every guest."""
+
+_QEMU_NAMESPACE = "http://libvirt.org/schemas/domain/qemu/1.0"
+_USER_NETWORK_SLOT = "0x18"
+"""PCI slot of the card that libvirt does not know of. It numbers its own from 1 on; the chipset has the last ones."""
+
+ElementTree.register_namespace("qemu", _QEMU_NAMESPACE)
+
+
+@dataclass(frozen=True)
+class UserNetwork:
+    """User-mode networking, with the guest's ssh forwarded from this port of the host's loopback."""
+
+    port: int
+
+
+@dataclass(frozen=True)
+class AttachedNetwork:
+    """A card in a libvirt network or on a bridge of the host."""
+
+    kind: Literal["network", "bridge"]
+    source: str
+
+
+@dataclass(frozen=True)
+class KernelBoot:
+    """Direct boot of a kernel that lies on the host."""
+
+    kernel: str
+    initrd: str | None
+    command_line: str
+
+
+@dataclass(frozen=True)
+class DomainSpec:
+    """All that the full definition of a machine's domain depends on. Paths are the host's."""
+
+    id: UUID
+    name: str
+    title: str
+    label: Label
+    vcpus: int
+    memory_mib: int
+    accelerator: Accelerator
+    boot: KernelBoot | Firmware
+    disk: str
+    seed: str | None
+    network: UserNetwork | AttachedNetwork
+
+
+def claim_xml(machine_id: UUID, name: str, title: str, label: Label, vcpus: int, memory_mib: int) -> str:
+    """A domain that only holds the place: identity, owner, cores and memory, nothing to start yet."""
+    domain = _identity("qemu", machine_id, name, title, label, vcpus, memory_mib)
+    SubElement(SubElement(domain, "os"), "type", arch="x86_64", machine="q35").text = "hvm"
+    return ElementTree.tostring(domain, encoding="unicode")
+
+
+def domain_xml(spec: DomainSpec) -> str:
+    """The machine's full definition."""
+    kvm = spec.accelerator is Accelerator.KVM
+    domain = _identity(
+        "kvm" if kvm else "qemu", spec.id, spec.name, spec.title, spec.label, spec.vcpus, spec.memory_mib
+    )
+    _boot(domain, spec)
+    features = SubElement(domain, "features")
+    SubElement(features, "acpi")
+    SubElement(features, "apic")
+    if not kvm:
+        # Translated code beyond this is thrown away; more than a small guest's kernel and tools need is waste.
+        size = "64" if spec.memory_mib <= 512 else "128"
+        SubElement(SubElement(features, "tcg"), "tb-cache", unit="MiB").text = size
+    SubElement(domain, "cpu", mode="host-passthrough" if kvm else "maximum")
+    SubElement(domain, "clock", offset="utc")
+    SubElement(domain, "on_poweroff").text = "destroy"
+    SubElement(domain, "on_reboot").text = "restart"
+    SubElement(domain, "on_crash").text = "restart"
+    _devices(domain, spec)
+    if isinstance(spec.network, UserNetwork):
+        _user_network(domain, spec.network, mac_address(spec.id))
+    return ElementTree.tostring(domain, encoding="unicode")
+
+
+def probe_xml(name: str, rom: str, kind: str) -> str:
+    """A domain that runs the ROM at this path of the host, and ends rather than start over if it is reset."""
+    domain = Element("domain", type=kind)
+    SubElement(domain, "name").text = name
+    SubElement(domain, "memory", unit="MiB").text = "16"
+    SubElement(domain, "vcpu").text = "1"
+    os = SubElement(domain, "os")
+    SubElement(os, "type", arch="x86_64", machine="q35").text = "hvm"
+    SubElement(os, "loader", readonly="yes", type="rom").text = rom
+    SubElement(domain, "cpu", mode="host-passthrough" if kind == "kvm" else "maximum")
+    for event in ("on_poweroff", "on_reboot", "on_crash"):
+        SubElement(domain, event).text = "destroy"
+    devices = SubElement(domain, "devices")
+    SubElement(devices, "controller", type="usb", model="none")
+    SubElement(SubElement(devices, "serial", type="pty"), "target", port="0")
+    SubElement(SubElement(devices, "console", type="pty"), "target", type="serial", port="0")
+    SubElement(SubElement(devices, "video"), "model", type="none")
+    SubElement(devices, "memballoon", model="none")
+    return ElementTree.tostring(domain, encoding="unicode")
+
+
+def mac_address(machine_id: UUID) -> str:
+    """The same for the machine's whole life, so that a DHCP server gives it the same address again."""
+    tail = digest("mac", str(machine_id))[:3]
+    return ":".join(f"{byte:02x}" for byte in (0x52, 0x54, 0x00, *tail))
+
+
+def _identity(kind: str, machine_id: UUID, name: str, title: str, label: Label, vcpus: int, memory_mib: int) -> Element:
+    domain = Element("domain", type=kind)
+    SubElement(domain, "name").text = name
+    SubElement(domain, "uuid").text = str(machine_id)
+    if words := title_text(title):
+        SubElement(domain, "title").text = words
+    SubElement(domain, "metadata").append(to_element(label))
+    SubElement(domain, "memory", unit="MiB").text = str(memory_mib)
+    SubElement(domain, "vcpu").text = str(vcpus)
+    return domain
+
+
+def title_text(title: str) -> str:
+    """A title as libvirt takes it: one line, without characters XML can't carry."""
+    return " ".join("".join(c if c.isprintable() else " " for c in title).split())
+
+
+def _boot(domain: Element, spec: DomainSpec) -> None:
+    boot = spec.boot
+    os = SubElement(domain, "os")
+    if boot == "uefi":
+        os.set("firmware", "efi")
+    SubElement(os, "type", arch="x86_64", machine="q35").text = "hvm"
+    if boot == "uefi":
+        # Cloud images need not be signed by Microsoft to be trusted: their checksum is in the policy.
+        SubElement(SubElement(os, "firmware"), "feature", enabled="no", name="secure-boot")
+    if isinstance(boot, KernelBoot):
+        SubElement(os, "kernel").text = boot.kernel
+        if boot.initrd is not None:
+            SubElement(os, "initrd").text = boot.initrd
+        command_line = boot.command_line
+        if spec.accelerator is Accelerator.TCG and "mitigations=" not in command_line:
+            # Under emulation they protect nothing and cost seconds of every boot. First: `--` may end the kernel's own.
+            command_line = f"mitigations=off {command_line}".strip()
+        if command_line:
+            SubElement(os, "cmdline").text = command_line
+    else:
+        SubElement(os, "boot", dev="hd")
+
+
+def _devices(domain: Element, spec: DomainSpec) -> None:
+    devices = SubElement(domain, "devices")
+    # By path and not as a volume: AppArmor's helper allows only what it finds as a path.
+    _disk(devices, "vda", spec.disk, "qcow2")
+    if spec.seed is not None:
+        seed = _disk(devices, "vdb", spec.seed, "raw")
+        SubElement(seed, "readonly")
+        SubElement(seed, "alias", name=SEED_ALIAS)
+    SubElement(devices, "controller", type="usb", model="none")
+    if isinstance(spec.network, AttachedNetwork):
+        interface = SubElement(devices, "interface", type=spec.network.kind)
+        SubElement(interface, "mac", address=mac_address(spec.id))
+        SubElement(interface, "source", {spec.network.kind: spec.network.source})
+        SubElement(interface, "model", type="virtio")
+        SubElement(interface, "rom", enabled="no")
+    serial = SubElement(devices, "serial", type="pty")
+    SubElement(serial, "target", port="0")
+    console = SubElement(devices, "console", type="pty")
+    SubElement(console, "target", type="serial", port="0")
+    agent = SubElement(devices, "channel", type="unix")
+    SubElement(agent, "target", type="virtio", name=AGENT_CHANNEL)
+    random = SubElement(devices, "rng", model="virtio")
+    SubElement(random, "backend", model="random").text = "/dev/urandom"
+    SubElement(SubElement(devices, "video"), "model", type="none")
+    SubElement(devices, "memballoon", model="none")
+    # A guest that has the driver reports its panic, and the host notices it at once.
+    SubElement(devices, "panic", model="isa")
+
+
+def _disk(devices: Element, target: str, path: str, kind: str) -> Element:
+    disk = SubElement(devices, "disk", type="file", device="disk")
+    SubElement(disk, "driver", name="qemu", type=kind, discard="unmap")
+    SubElement(disk, "source", file=path)
+    SubElement(disk, "target", dev=target, bus="virtio")
+    return disk
+
+
+def _user_network(domain: Element, network: UserNetwork, mac: str) -> None:
+    """As arguments to QEMU: this way the forwarded port is part of the definition and outlives each restart."""
+    command_line = SubElement(domain, f"{{{_QEMU_NAMESPACE}}}commandline")
+    forward = f"hostfwd=tcp:127.0.0.1:{network.port}-:22"
+    card = f"virtio-net-pci,netdev=cloudpc0,mac={mac},romfile=,bus=pcie.0,addr={_USER_NETWORK_SLOT}"
+    for argument in ("-netdev", f"user,id=cloudpc0,{forward}", "-device", card):
+        SubElement(command_line, f"{{{_QEMU_NAMESPACE}}}arg", value=argument)

@@ -1,0 +1,171 @@
+"""Waiting for a guest's first boot: led by events, noticing at once when it dies."""
+
+from __future__ import annotations
+
+import json
+import queue
+import threading
+import time
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import libvirt
+
+from cloudpc.machines.libvirt.agent import Agent, AgentRefused, AgentUnavailable
+from cloudpc.machines.libvirt.connection import Connection
+from cloudpc.machines.libvirt.console import Console
+from cloudpc.machines.libvirt.definitions import agent_is_connected, find_domain
+from cloudpc.machines.libvirt.errors import classified, classify, is_connection_error
+from cloudpc.machines.libvirt.events import Happening
+from cloudpc.provisioning.cancellation import Cancellation
+from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
+
+RESULT_FILE = "/run/cloud-init/result.json"
+"""cloud-init writes it last, when every stage is over."""
+
+_LOOK_EVERY = 0.1
+_ASK_EVERY = 0.2
+_ANSWER_WITHIN = 2
+_LAST_WORDS = 0.5
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the guest says of its first boot."""
+
+    so_far: str
+    done: bool = False
+    errors: tuple[str, ...] = ()
+    lost: ProvisioningError | None = None
+
+
+class FirstBoot:
+    """One wait for one machine."""
+
+    def __init__(self, connection: Connection, machine_id: UUID, console: Console | None) -> None:
+        self._connection = connection
+        self._id = machine_id
+        self._console = console
+
+    def wait(self, timeout: float, cancel: Cancellation) -> None:
+        """Return when first-boot set-up is done; see `Host.wait_ready`."""
+        deadline = time.monotonic() + timeout
+        with self._connection.watchers.watch(self._id) as happenings:
+            # Watched from before the first look, so that nothing can happen in between unseen.
+            domain = self._running_domain()
+            with _Questions(domain) as questions:
+                while not self._is_over(happenings, questions):
+                    cancel.check()
+                    if time.monotonic() > deadline:
+                        message = f"The guest was not ready within {timeout:.0f} seconds: {questions.answer.so_far}"
+                        raise self._failed(ErrorCode.BOOT_TIMEOUT, message)
+
+    def _running_domain(self) -> Any:
+        with classified("look for the machine"):
+            domain = find_domain(self._connection.get(), self._id)
+            if domain is None or not domain.isActive():
+                raise self._died("The machine does not run")
+            return domain
+
+    def _is_over(self, happenings: queue.SimpleQueue[Happening], questions: _Questions) -> bool:
+        """Wait a moment for something to happen; raises if the boot has failed."""
+        try:
+            happening = happenings.get(timeout=_LOOK_EVERY)
+        except queue.Empty:
+            pass
+        else:
+            self._react(happening, questions)
+        if self._console is not None and self._console.panicked:
+            raise self._died("The guest's kernel panicked")
+        answer = questions.answer
+        if answer.lost is not None:
+            raise answer.lost
+        if answer.errors:
+            message = f"First-boot set-up failed: {'; '.join(answer.errors)}"
+            raise self._failed(ErrorCode.FIRST_BOOT_FAILED, message)
+        return answer.done
+
+    def _react(self, happening: Happening, questions: _Questions) -> None:
+        match happening:
+            case Happening.STOPPED:
+                raise self._died("The guest stopped during its first boot")
+            case Happening.CRASHED:
+                raise self._died("The guest crashed during its first boot")
+            case Happening.CONNECTION_LOST:
+                raise ProvisioningError(
+                    ErrorCode.HOST_UNREACHABLE, "The connection to libvirt broke while the guest was booting."
+                )
+            case Happening.AGENT_CONNECTED:
+                questions.connected.set()
+            case Happening.AGENT_DISCONNECTED:
+                questions.connected.clear()
+
+    def _died(self, what: str) -> ProvisioningError:
+        if self._console is not None:
+            self._console.drain(_LAST_WORDS)
+        return self._failed(ErrorCode.GUEST_DIED, what)
+
+    def _failed(self, code: ErrorCode, message: str) -> ProvisioningError:
+        tail = "" if self._console is None else self._console.tail()
+        return ProvisioningError(code, f"{message}.", console=tail)
+
+
+class _Questions:
+    """Asks the agent again and again, on a thread of its own: who waits must stay free to be cancelled.
+
+    Only while the agent has its channel open: a question to one that has not would wait in libvirtd, which works
+    on no more than five calls of a client at once.
+    """
+
+    def __init__(self, domain: Any) -> None:
+        self._agent = Agent(domain, _ANSWER_WITHIN, patience=0)
+        self._stopped = threading.Event()
+        self.connected = threading.Event()
+        self.answer = Answer("the guest agent has not been heard of")
+        with classified("look at the guest agent's channel"):
+            if agent_is_connected(domain.XMLDesc(0)):
+                self.connected.set()
+        self._thread = threading.Thread(target=self._ask, name="first-boot", daemon=True)
+
+    def __enter__(self) -> _Questions:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopped.set()
+        self.connected.set()
+
+    def _ask(self) -> None:
+        while not (self._stopped.is_set() or self.answer.done or self.answer.lost):
+            self.connected.wait()
+            if not self._stopped.is_set():
+                self.answer = self._question()
+                self._stopped.wait(_ASK_EVERY)
+
+    def _question(self) -> Answer:
+        try:
+            result = self._agent.read_file(RESULT_FILE)
+        except AgentUnavailable:
+            return Answer("the guest agent was there, but does not answer")
+        except FileNotFoundError:
+            return Answer("the guest agent answers, but first-boot set-up is not done")
+        except AgentRefused as refused:
+            return Answer(f"the guest agent cannot read {RESULT_FILE} ({refused})")
+        except libvirt.libvirtError as error:
+            if is_connection_error(error):
+                return Answer("", lost=classify(error, "ask the guest agent"))
+            return Answer(f"the guest agent cannot be asked ({error.get_error_message()})")
+        errors = errors_in(result)
+        if errors is None:
+            return Answer(f"{RESULT_FILE} is not complete")
+        return Answer("first-boot set-up is done", done=True, errors=tuple(errors))
+
+
+def errors_in(result: bytes) -> list[str] | None:
+    """What cloud-init's result file says went wrong; None while the file is still being written."""
+    try:
+        report = json.loads(result)["v1"]["errors"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    return [str(error) for error in report]

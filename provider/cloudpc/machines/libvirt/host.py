@@ -1,0 +1,320 @@
+"""A host of Cloud PCs: libvirt and QEMU, local or remote."""
+
+# ruff: noqa: D102 - the protocol says what each call means
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Container, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import libvirt
+
+from cloudpc.hosts import HostConfig
+from cloudpc.images.image import Image
+from cloudpc.machines.interface import (
+    Accelerator,
+    Capacity,
+    Check,
+    Claimed,
+    Completed,
+    Endpoint,
+    Host,
+    Machine,
+    MachineSpec,
+    Note,
+    Seed,
+)
+from cloudpc.machines.libvirt import doctor, networks, removal
+from cloudpc.machines.libvirt.acceleration import Acceleration
+from cloudpc.machines.libvirt.agent import Agent, AgentRefused, AgentUnavailable
+from cloudpc.machines.libvirt.capacity import capacity, overcommitted, shortage
+from cloudpc.machines.libvirt.connection import Address, Connection
+from cloudpc.machines.libvirt.console import Console
+from cloudpc.machines.libvirt.definitions import (
+    Definition,
+    all_definitions,
+    definition_of,
+    find_domain,
+    has_seed,
+    power_of,
+)
+from cloudpc.machines.libvirt.domain_xml import SEED_ALIAS, claim_xml
+from cloudpc.machines.libvirt.errors import classified, has_code
+from cloudpc.machines.libvirt.guest import FirstBoot
+from cloudpc.machines.libvirt.images import ImageStore
+from cloudpc.machines.libvirt.locks import HostLocks
+from cloudpc.machines.libvirt.metadata import NAMESPACE, PREFIX, Label, to_xml
+from cloudpc.machines.libvirt.starting import Starter
+from cloudpc.machines.libvirt.storage import Pool
+from cloudpc.machines.libvirt.volumes import MachineVolumes
+from cloudpc.provisioning.cancellation import Cancellation
+from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
+from cloudpc.provisioning.tags import Phase, Tag
+
+_LOCK_TIMEOUT = 120.0
+
+
+class LibvirtHost(Host):
+    """Implements `cloudpc.machines.interface.Host`; says there what each call means."""
+
+    def __init__(self, config: HostConfig, cache: Path) -> None:
+        self._config = config
+        self._address = Address(config.uri)
+        self._connection = Connection(self._address)
+        self._locks = HostLocks(cache / "locks", config.uri)
+        self._pool = Pool(config, self._connection, self._locks)
+        self._images = ImageStore(self._pool, self._locks)
+        self._volumes = MachineVolumes(self._pool, self._images)
+        self._starter = Starter(config, self._address, self._images, self._volumes, self._locks)
+        self._acceleration = Acceleration(self._connection, self._pool, self._locks, cache / "accelerator")
+        self._consoles: dict[UUID, Console] = {}
+        self._consoles_lock = threading.Lock()
+
+    @property
+    def name(self) -> str:
+        return self._config.name
+
+    def accelerator(self) -> Accelerator:
+        return self._acceleration.verdict().accelerator
+
+    def capacity(self) -> Capacity:
+        connection = self._connection.get()
+        with classified("read what is defined on the host"):
+            definitions = all_definitions(connection)
+            cores = int(connection.getInfo()[2])
+            # getInfo leaves out memory that was plugged in later; this is what the host's kernel has.
+            memory_kib = int(connection.getMemoryStats(libvirt.VIR_NODE_MEMORY_STATS_ALL_CELLS, 0)["total"])
+        ours = {definition.name for definition in definitions if definition.label is not None}
+        return capacity(
+            self._config,
+            cores=cores,
+            memory_mib=memory_kib // 1024,
+            disk_gib=self._volumes.disk_gib(ours),
+            definitions=definitions,
+        )
+
+    def claim(self, spec: MachineSpec, tag: Tag) -> None:
+        connection = self._connection.get()
+        networks.check(connection, self._address, networks.attachment(self._config, spec.network))
+        with self._locks.hold("host", timeout=_LOCK_TIMEOUT):
+            self._refuse_existing(connection, spec)
+            self._refuse_shortage(spec, already_claimed=False)
+            xml = claim_xml(
+                spec.id, spec.name, spec.title, Label(tag, spec.size.disk_gib), spec.size.vcpus, spec.size.memory_mib
+            )
+            with classified(f"define {spec.name}"):
+                domain = connection.defineXMLFlags(xml, libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
+            try:
+                # The lock holds between this user's processes; others on other machines may have claimed meanwhile.
+                self._refuse_shortage(spec, already_claimed=True)
+            except ProvisioningError:
+                removal.undefine(domain)
+                raise
+
+    def ensure_image(self, image: Image, note: Note, cancel: Cancellation) -> None:
+        self._images.ensure(image, note, cancel)
+
+    def create_disk(self, spec: MachineSpec, image: Image, seed: Seed) -> None:
+        self._volumes.create(spec, image, seed)
+
+    def boot_slot(self, cancel: Cancellation) -> AbstractContextManager[None]:
+        with classified("read the host's cores"):
+            cores = int(self._connection.get().getInfo()[2])
+        kvm = self.accelerator() is Accelerator.KVM
+        return self._locks.slot("boot", max(4, 2 * cores) if kvm else cores, cancel)
+
+    def start(self, spec: MachineSpec, image: Image) -> None:
+        connection = self._connection.get()
+        _domain, definition = self._domain(spec.id)
+        if definition.label is None:
+            raise ProvisioningError(
+                ErrorCode.START_FAILED, f"{spec.name} carries no tag of ours any more.", retriable=False
+            )
+        console = self._starter.start(connection, spec, definition.label, image, self.accelerator())
+        self._keep_console(spec.id, console)
+
+    def wait_ready(self, machine_id: UUID, timeout: float, cancel: Cancellation) -> None:
+        console = self._consoles.get(machine_id) or self._open_console(machine_id)
+        try:
+            FirstBoot(self._connection, machine_id, console).wait(timeout, cancel)
+        finally:
+            self._keep_console(machine_id, None)
+
+    def run(
+        self, machine_id: UUID, argv: Sequence[str], *, stdin: bytes = b"", timeout: float, cancel: Cancellation
+    ) -> Completed:
+        with self._agent(machine_id, f"run {argv[0]}") as (agent, _definition):
+            return agent.run(argv, stdin=stdin, timeout=timeout, cancel=cancel)
+
+    def read_file(self, machine_id: UUID, path: str) -> bytes:
+        with self._agent(machine_id, f"read {path}") as (agent, _definition):
+            return agent.read_file(path)
+
+    def set_password(self, machine_id: UUID, user: str, password: str) -> None:
+        doing = f"set the password of {user}"
+        with self._agent(machine_id, doing, ErrorCode.CREDENTIALS_FAILED) as (agent, _definition):
+            agent.set_password(user, password)
+
+    def endpoint(self, machine_id: UUID) -> Endpoint:
+        with self._agent(machine_id, "find the address") as (agent, definition):
+            return networks.endpoint(self._config, self._address, self._connection.get(), definition, agent)
+
+    def finish(self, machine_id: UUID, phase: Phase) -> None:
+        domain, definition = self._domain(machine_id)
+        with classified(f"finish {definition.name}"):
+            _detach_seed(domain)
+        self._volumes.delete_seed(definition.name)
+        if definition.label is None:
+            return
+        with classified(f"write the phase of {definition.name}"):
+            domain.setMetadata(
+                libvirt.VIR_DOMAIN_METADATA_ELEMENT,
+                to_xml(definition.label.with_phase(phase)),
+                PREFIX,
+                NAMESPACE,
+                _live_and_config(domain),
+            )
+
+    def describe(self, machine_id: UUID) -> Machine | None:
+        with classified("look for the machine"):
+            domain = find_domain(self._connection.get(), machine_id)
+            return None if domain is None else _machine(domain)
+
+    def owned(self, installation: str, besides: Container[UUID] = ()) -> list[Machine]:
+        with classified("list the machines"):
+            domains = self._connection.get().listAllDomains(0)
+            machines = [_machine(domain) for domain in domains if UUID(bytes=domain.UUID()) not in besides]
+        return [machine for machine in machines if machine is not None and machine.tag.installation == installation]
+
+    def leftovers(self, installation: str) -> list[str]:
+        return self._volumes.orphans(installation, self._names())
+
+    def delete(self, machine_id: UUID) -> None:
+        self._keep_console(machine_id, None)
+        with classified("look for the machine"):
+            domain = find_domain(self._connection.get(), machine_id)
+        if domain is not None:
+            removal.stop(domain)
+        self._volumes.delete_all(machine_id)
+        # Last, because it carries the tag: whatever is interrupted before is still known to be ours.
+        if domain is not None:
+            removal.undefine(domain)
+
+    def remove_leftovers(self, installation: str) -> list[str]:
+        return self._volumes.delete_orphans(installation, self._names())
+
+    def check(self) -> list[Check]:
+        return doctor.checks(self, self._connection, self._pool, self._acceleration)
+
+    def close(self) -> None:
+        with self._consoles_lock:
+            consoles, self._consoles = list(self._consoles.values()), {}
+        for console in consoles:
+            console.close()
+        self._connection.close()
+
+    def _refuse_existing(self, connection: Any, spec: MachineSpec) -> None:
+        with classified("look for the machine"):
+            domain = find_domain(connection, spec.id)
+            if domain is None:
+                return
+            machine = _machine(domain)
+        if machine is None:
+            raise ProvisioningError(
+                ErrorCode.HYPERVISOR_ERROR,
+                f"A domain with the UUID of {spec.name} is there, but it carries no tag of ours.",
+                retriable=False,
+                hint=f"Look at it with `virsh dumpxml {spec.id}`, and rename or undefine it.",
+            )
+        raise Claimed(machine)
+
+    def _refuse_shortage(self, spec: MachineSpec, *, already_claimed: bool) -> None:
+        found = self.capacity()
+        if already_claimed:
+            missing = "another client claimed the last place at the same moment" if overcommitted(found) else ""
+        else:
+            missing = shortage(found, spec.size)
+        if missing:
+            raise ProvisioningError(
+                ErrorCode.NO_CAPACITY,
+                f"The host {self.name} has no place for {spec.name}: {missing}.",
+                hint="Add a host, free one, or raise the overcommit in cloudpc:hosts.",
+            )
+
+    def _domain(self, machine_id: UUID) -> tuple[Any, Definition]:
+        with classified("look for the machine"):
+            domain = find_domain(self._connection.get(), machine_id)
+            if domain is None:
+                raise ProvisioningError(ErrorCode.GUEST_DIED, f"The machine {machine_id} is no longer on {self.name}.")
+            return domain, definition_of(domain)
+
+    def _names(self) -> set[str]:
+        with classified("list the machines"):
+            return {domain.name() for domain in self._connection.get().listAllDomains(0)}
+
+    @contextmanager
+    def _agent(
+        self, machine_id: UUID, doing: str, refused: ErrorCode = ErrorCode.SET_UP_FAILED
+    ) -> Iterator[tuple[Agent, Definition]]:
+        """The machine's agent; what it raises becomes an error of `doing`, with the code `refused` if it said no."""
+        domain, definition = self._domain(machine_id)
+        doing = f"{doing} in {definition.name}"
+        with classified(doing, ErrorCode.GUEST_AGENT_LOST):
+            try:
+                yield Agent(domain), definition
+            except AgentUnavailable as error:
+                if not domain.isActive():
+                    raise ProvisioningError(
+                        ErrorCode.GUEST_DIED, f"Could not {doing}: it does not run any more."
+                    ) from error
+                raise ProvisioningError(
+                    ErrorCode.GUEST_AGENT_LOST, f"Could not {doing}: the guest agent does not answer ({error})."
+                ) from error
+            except AgentRefused as error:
+                raise ProvisioningError(refused, f"Could not {doing}: {error}.") from error
+
+    def _keep_console(self, machine_id: UUID, console: Console | None) -> None:
+        with self._consoles_lock:
+            previous = self._consoles.pop(machine_id, None)
+            if console is not None:
+                self._consoles[machine_id] = console
+        if previous is not None:
+            previous.close()
+
+    def _open_console(self, machine_id: UUID) -> Console | None:
+        """The console of a machine that another process started: better late than not at all."""
+        domain, _definition = self._domain(machine_id)
+        try:
+            return Console(self._connection.get(), domain)
+        except libvirt.libvirtError:
+            return None
+
+
+def _machine(domain: Any) -> Machine | None:
+    """A domain of ours as the interface describes it; None if it isn't ours, or went away just now."""
+    try:
+        definition = definition_of(domain)
+        return None if definition.label is None else definition.machine(definition.label, power_of(domain))
+    except libvirt.libvirtError as error:
+        if has_code(error, libvirt.VIR_ERR_NO_DOMAIN):
+            return None
+        raise
+
+
+def _live_and_config(domain: Any) -> int:
+    config = int(libvirt.VIR_DOMAIN_AFFECT_CONFIG)
+    return config | int(libvirt.VIR_DOMAIN_AFFECT_LIVE) if domain.isActive() else config
+
+
+def _detach_seed(domain: Any) -> None:
+    """Take the seed out of the definition, and ask the guest to let go of it; it is not waited for."""
+    if has_seed(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)):
+        domain.detachDeviceAlias(SEED_ALIAS, libvirt.VIR_DOMAIN_AFFECT_CONFIG)
+    if domain.isActive() and has_seed(domain.XMLDesc(0)):
+        # A guest that knows no hot-unplug keeps it until it restarts: it is public material, and gone from the pool.
+        with suppress(libvirt.libvirtError):
+            domain.detachDeviceAlias(SEED_ALIAS, libvirt.VIR_DOMAIN_AFFECT_LIVE)

@@ -1,0 +1,187 @@
+"""Base images on a host: uploaded once, verified on the way, complete only when their marker is there.
+
+A base is a set of volumes `cloudpc-image-<digest>-<nonce>.{qcow2,kernel,initrd}`; the marker `….complete` is made
+last, so that an interrupted upload is never booted from.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cloudpc.images.image import Image, ImageFile
+from cloudpc.machines.interface import Note
+from cloudpc.machines.libvirt.errors import classified
+from cloudpc.machines.libvirt.locks import HostLocks
+from cloudpc.machines.libvirt.storage import Pool, file_chunks, raw_volume_xml
+from cloudpc.provisioning.cancellation import Cancellation
+from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
+
+_PREFIX = "cloudpc-image-"
+_MARKER = ".complete"
+_UPLOAD_LOCK_TIMEOUT = 3600.0
+_NOTE_EVERY = 1.0
+_QCOW2_MAGIC = b"QFI\xfb"
+
+
+@dataclass(frozen=True)
+class BaseImage:
+    """Paths, on the host, of an image's files."""
+
+    disk: str
+    kernel: str | None
+    initrd: str | None
+
+
+class ImageStore:
+    """The base images in one pool."""
+
+    def __init__(self, pool: Pool, locks: HostLocks) -> None:
+        self._pool = pool
+        self._locks = locks
+
+    def ensure(self, image: Image, note: Note, cancel: Cancellation) -> None:
+        """Upload the image unless it is there. Costs one question to libvirt if it is.
+
+        Raises:
+            ProvisioningError: IMAGE_INVALID (its files aren't what they were), IMAGE_UPLOAD_FAILED.
+        """
+        pool = self._pool.open()
+        with classified(f"look for the image {image.image_id}", ErrorCode.IMAGE_UPLOAD_FAILED):
+            if self._stem(pool, image) is not None:
+                return
+        purpose = f"image-{image.digest[:16]}"
+        with (
+            self._locks.hold(purpose, timeout=_UPLOAD_LOCK_TIMEOUT, cancel=cancel),
+            classified(f"upload the image {image.image_id}", ErrorCode.IMAGE_UPLOAD_FAILED),
+        ):
+            if self._stem(pool, image) is None:
+                self._upload(pool, image, note, cancel)
+
+    def locate(self, image: Image) -> BaseImage:
+        """Where the host has the image's files.
+
+        Raises:
+            ProvisioningError: IMAGE_NOT_FOUND, if `ensure` was not called or somebody removed them since.
+        """
+        pool = self._pool.open()
+        with classified(f"look for the image {image.image_id}", ErrorCode.IMAGE_NOT_FOUND):
+            stem = self._stem(pool, image)
+            if stem is None:
+                raise ProvisioningError(
+                    ErrorCode.IMAGE_NOT_FOUND, f"The image {image.image_id} is no longer on the host."
+                )
+            paths = {suffix: pool.storageVolLookupByName(stem + suffix).path() for suffix, _file in _files(image)}
+        return BaseImage(paths[".qcow2"], paths.get(".kernel"), paths.get(".initrd"))
+
+    def _stem(self, pool: Any, image: Image) -> str | None:
+        names: set[str] = set(pool.listVolumes())
+        prefix = f"{_PREFIX}{image.digest[:16]}-"
+        for name in sorted(names):
+            if name.startswith(prefix) and name.endswith(_MARKER):
+                stem = name.removesuffix(_MARKER)
+                if all(stem + suffix in names for suffix, _file in _files(image)):
+                    return stem
+        return None
+
+    def _upload(self, pool: Any, image: Image, note: Note, cancel: Cancellation) -> None:
+        # What an interrupted upload of ours left. Those of other clients of the host may be under way.
+        mine = f"{_PREFIX}{image.digest[:16]}-{self._locks.scope}"
+        self._pool.delete(pool, [name for name in pool.listVolumes() if name.startswith(mine)])
+        stem = f"{mine}{secrets.token_hex(3)}"
+        told = _Progress(image, note)
+        for suffix, file in _files(image):
+            size = _size(image, file)
+            volume = self._pool.create(pool, raw_volume_xml(stem + suffix, size, "0644"), stem + suffix)
+            try:
+                self._pool.upload(volume, size, _verified(image, file, told.more, cancel))
+            except BaseException:
+                self._pool.delete(pool, [stem + suffix])
+                raise
+        self._pool.create(pool, raw_volume_xml(stem + _MARKER, 0, "0644"), stem + _MARKER)
+
+
+def disk_size_gib(image: Image) -> float:
+    """The size the image's disk has for its guest, which no overlay may be smaller than."""
+    try:
+        with image.disk.path.open("rb") as file:
+            header = file.read(32)
+    except OSError as error:
+        raise _unreadable(image, image.disk.path, error) from error
+    if header[:4] != _QCOW2_MAGIC:
+        raise ProvisioningError(
+            ErrorCode.IMAGE_INVALID, f"{image.disk.path} of the image {image.image_id} is not qcow2.", retriable=False
+        )
+    return int.from_bytes(header[24:32], "big") / 1024**3
+
+
+def _files(image: Image) -> Iterator[tuple[str, ImageFile]]:
+    yield ".qcow2", image.disk
+    if image.kernel is not None:
+        yield ".kernel", image.kernel
+        if image.initrd is not None:
+            yield ".initrd", image.initrd
+
+
+def _size(image: Image, file: ImageFile) -> int:
+    try:
+        size = file.path.stat().st_size
+    except OSError as error:
+        raise _unreadable(image, file.path, error) from error
+    if size != file.size:
+        raise _changed(image, file)
+    return size
+
+
+def _verified(image: Image, file: ImageFile, more: Callable[[int], None], cancel: Cancellation) -> Iterator[bytes]:
+    """The file's pieces; raises at its end if they weren't what the image says, before the upload is accepted."""
+    sha256 = hashlib.sha256()
+    try:
+        for chunk in file_chunks(file.path):
+            cancel.check()
+            sha256.update(chunk)
+            yield chunk
+            more(len(chunk))
+    except OSError as error:
+        raise _unreadable(image, file.path, error) from error
+    if sha256.hexdigest() != file.sha256.lower():
+        raise _changed(image, file)
+
+
+def _unreadable(image: Image, path: Path, error: OSError) -> ProvisioningError:
+    return ProvisioningError(
+        ErrorCode.IMAGE_NOT_FOUND,
+        f"{path} of the image {image.image_id} cannot be read: {error.strerror}.",
+        retriable=False,
+    )
+
+
+def _changed(image: Image, file: ImageFile) -> ProvisioningError:
+    return ProvisioningError(
+        ErrorCode.IMAGE_INVALID,
+        f"{file.path} of the image {image.image_id} is not the file that was verified: size or SHA-256 differ.",
+        retriable=False,
+        hint="Build or download the image again.",
+    )
+
+
+class _Progress:
+    """Says how far the upload is, at most once a second."""
+
+    def __init__(self, image: Image, note: Note) -> None:
+        self._image = image
+        self._note = note
+        self._total = max(1, sum(file.size for _suffix, file in _files(image)))
+        self._sent = 0
+        self._said = float("-inf")
+
+    def more(self, count: int) -> None:
+        self._sent += count
+        if time.monotonic() - self._said >= _NOTE_EVERY:
+            self._said = time.monotonic()
+            self._note(f"uploading {self._image.image_id} {100 * self._sent // self._total} %")

@@ -1,0 +1,79 @@
+"""Locks between all processes of this user, one set per host. The kernel frees them when their holder dies."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from cloudpc.provisioning.cancellation import Cancellation
+from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
+from cloudpc.provisioning.tags import digest
+
+_PAUSE = 0.02
+_SLOT_PAUSE = 0.1
+
+
+class HostLocks:
+    """The lock files of one host, named after its URI."""
+
+    def __init__(self, folder: Path, uri: str) -> None:
+        self._folder = folder
+        self._key = digest(uri).hex()[:16]
+
+    @property
+    def scope(self) -> str:
+        """Names who shares these locks: another machine or user doesn't, and has another scope."""
+        return digest(os.uname().nodename, str(self._folder.resolve())).hex()[:6]
+
+    @contextmanager
+    def hold(self, purpose: str, *, timeout: float, cancel: Cancellation | None = None) -> Iterator[None]:
+        """Hold the host's lock for this purpose.
+
+        Raises:
+            ProvisioningError: HYPERVISOR_ERROR, if another process keeps it for `timeout` seconds.
+            Cancelled: the run was asked to stop.
+        """
+        cancel = cancel or Cancellation()
+        deadline = time.monotonic() + timeout
+        with self._file(purpose) as descriptor:
+            while not _try(descriptor):
+                if time.monotonic() > deadline:
+                    raise ProvisioningError(
+                        ErrorCode.HYPERVISOR_ERROR,
+                        f"Another run has held the host's lock for {purpose} for more than {timeout:.0f} seconds.",
+                    )
+                cancel.wait(_PAUSE)
+            yield
+
+    @contextmanager
+    def slot(self, purpose: str, count: int, cancel: Cancellation) -> Iterator[None]:
+        """Hold one of `count` places, waiting for one as long as it takes."""
+        while True:
+            for number in range(count):
+                with self._file(f"{purpose}-{number}") as descriptor:
+                    if _try(descriptor):
+                        yield
+                        return
+            cancel.wait(_SLOT_PAUSE)
+
+    @contextmanager
+    def _file(self, purpose: str) -> Iterator[int]:
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path = self._folder / f"{self._key}-{purpose}.lock"
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)  # which frees the lock
+
+
+def _try(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -1,0 +1,54 @@
+"""The ownership tag as an element of the domain's own metadata, so that it lives and dies with the domain."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+from xml.etree import ElementTree
+
+from cloudpc.provisioning.tags import Phase, Tag
+
+NAMESPACE = "urn:cloudpc:machine:1"
+PREFIX = "cloudpc"
+
+ElementTree.register_namespace(PREFIX, NAMESPACE)
+
+
+@dataclass(frozen=True)
+class Label:
+    """What we write on a domain: the tag, and the disk size it was promised before it has a disk."""
+
+    tag: Tag
+    disk_gib: int
+
+    def with_phase(self, phase: Phase) -> Label:
+        """The same label in another phase."""
+        return replace(self, tag=replace(self.tag, phase=phase))
+
+
+def to_element(label: Label) -> ElementTree.Element:
+    """The metadata element. JSON inside, because XML can't carry every character a directory's id may have."""
+    element = ElementTree.Element(f"{{{NAMESPACE}}}machine")
+    element.text = json.dumps(asdict(label), ensure_ascii=True, sort_keys=True)
+    return element
+
+
+def to_xml(label: Label) -> str:
+    """The element as `virDomainSetMetadata` wants it: libvirt adds the prefix's declaration itself."""
+    element = ElementTree.Element("machine")
+    element.text = to_element(label).text
+    return ElementTree.tostring(element, encoding="unicode")
+
+
+def from_domain(domain: ElementTree.Element) -> Label | None:
+    """The label in a domain's XML, or None if the domain isn't ours (or a later version's)."""
+    element = domain.find(f"./metadata/{{{NAMESPACE}}}machine")
+    if element is None or not element.text:
+        return None
+    try:
+        values: dict[str, Any] = json.loads(element.text)
+        tag = values["tag"]
+        return Label(Tag(**{**tag, "phase": Phase(tag["phase"])}), int(values["disk_gib"]))
+    except (ValueError, KeyError, TypeError):
+        return None

@@ -1,0 +1,129 @@
+"""Where a machine's card is plugged in on this host, and how its ssh is reached from outside."""
+
+from __future__ import annotations
+
+import ipaddress
+import time
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+from xml.etree import ElementTree
+
+import libvirt
+
+from cloudpc.hosts import HostConfig
+from cloudpc.machines.interface import Endpoint, Network
+from cloudpc.machines.libvirt.agent import Agent
+from cloudpc.machines.libvirt.connection import Address
+from cloudpc.machines.libvirt.definitions import Definition
+from cloudpc.machines.libvirt.domain_xml import AttachedNetwork, mac_address
+from cloudpc.machines.libvirt.errors import classified, has_code
+from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
+from cloudpc.provisioning.tags import digest
+
+PORTS = range(20000, 30000)
+"""Ports of the host's loopback that guests' ssh is forwarded from: below the ones given to outgoing connections."""
+
+SSH_PORT = 22
+_LOCAL_INTERFACES = Path("/sys/class/net")
+_ADDRESS_TIMEOUT, _ADDRESS_PAUSE = 20.0, 0.3
+
+
+def attachment(config: HostConfig, network: Network) -> AttachedNetwork | None:
+    """What the machine's card is plugged in; None means user-mode networking."""
+    if network.kind == "hosted":
+        return None if config.hosted_network == "user" else AttachedNetwork("network", config.hosted_network)
+    return AttachedNetwork(network.kind, network.source)
+
+
+def check(connection: Any, address: Address, attached: AttachedNetwork | None) -> None:
+    """Raise NETWORK_NOT_FOUND unless the network is there and active."""
+    if attached is None:
+        return
+    with classified(f"look for the {attached.kind} {attached.source}"):
+        if attached.kind == "bridge":
+            if not _has_bridge(connection, address, attached.source):
+                raise _not_found(f"The host has no bridge {attached.source}.", "`ip link show type bridge` names them.")
+            return
+        try:
+            network = connection.networkLookupByName(attached.source)
+        except libvirt.libvirtError as error:
+            if not has_code(error, libvirt.VIR_ERR_NO_NETWORK):
+                raise
+            raise _not_found(
+                f"The host has no libvirt network {attached.source}.", "`virsh net-list --all` names them."
+            ) from error
+        if not network.isActive():
+            raise _not_found(
+                f"The host's libvirt network {attached.source} is not active.",
+                f"Start it: `virsh net-start {attached.source}; virsh net-autostart {attached.source}`.",
+            )
+
+
+def candidate_ports(machine_id: UUID, taken: set[int]) -> list[int]:
+    """Ports to try for a machine, beginning with the one that is its own by hash; without those taken."""
+    start = int.from_bytes(digest("port", str(machine_id))[:4], "big") % len(PORTS)
+    return [port for port in (*PORTS[start:], *PORTS[:start]) if port not in taken]
+
+
+def via(config: HostConfig, address: Address) -> str:
+    """The ssh destination through which the host's own loopback and networks are reached; empty: from here."""
+    if config.ssh_destination is not None:
+        return config.ssh_destination
+    if address.is_local:
+        return ""
+    destination = f"{address.user}@{address.host}" if address.user else address.host
+    is_ssh = address.transport in ("ssh", "libssh", "libssh2")
+    return f"{destination}:{address.port}" if is_ssh and address.port else destination
+
+
+def endpoint(config: HostConfig, address: Address, connection: Any, definition: Definition, agent: Agent) -> Endpoint:
+    """Where the machine's ssh is reached now.
+
+    Raises:
+        ProvisioningError: SET_UP_FAILED, if the guest has got no address in its network.
+    """
+    if definition.forwarded_port is not None:
+        return Endpoint("127.0.0.1", definition.forwarded_port, via(config, address))
+    kind, source = definition.network or ("network", "")
+    mac = mac_address(definition.id)
+    deadline = time.monotonic() + _ADDRESS_TIMEOUT
+    while not (usable := [text for text in agent.addresses(mac) if is_usable(text)]):
+        if time.monotonic() > deadline:
+            raise ProvisioningError(
+                ErrorCode.SET_UP_FAILED,
+                f"The guest has no address in the {kind} {source}.",
+                hint="Check that a DHCP server answers there.",
+            )
+        time.sleep(_ADDRESS_PAUSE)
+    return Endpoint(usable[0], SSH_PORT, via(config, address) if _is_behind_host(connection, kind, source) else "")
+
+
+def is_usable(address: str) -> bool:
+    """Whether others can reach it: not one that a card gives itself."""
+    parsed = ipaddress.ip_address(address)
+    return not (parsed.is_link_local or parsed.is_loopback or parsed.is_unspecified)
+
+
+def _is_behind_host(connection: Any, kind: str, source: str) -> bool:
+    """Whether only the host itself reaches guests of this network."""
+    if kind != "network":
+        return False
+    with classified(f"look at the network {source}"):
+        xml = connection.networkLookupByName(source).XMLDesc(0)
+    forward = ElementTree.fromstring(xml).find("forward")  # noqa: S314 - from the hypervisor
+    return forward is None or forward.get("mode", "nat") == "nat"
+
+
+def _has_bridge(connection: Any, address: Address, name: str) -> bool:
+    """Whether the host has a bridge of this name."""
+    if address.is_local:
+        # libvirt's list follows udev, which containers do without.
+        return (_LOCAL_INTERFACES / name / "bridge").is_dir()
+    devices = connection.listAllDevices(libvirt.VIR_CONNECT_LIST_NODE_DEVICES_CAP_NET)
+    found = (ElementTree.fromstring(device.XMLDesc(0)) for device in devices)  # noqa: S314 - from the hypervisor
+    return any(device.findtext("./capability/interface") == name for device in found)
+
+
+def _not_found(message: str, hint: str) -> ProvisioningError:
+    return ProvisioningError(ErrorCode.NETWORK_NOT_FOUND, message, hint=hint)

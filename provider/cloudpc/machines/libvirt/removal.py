@@ -1,0 +1,49 @@
+"""Takes a domain away whole, whatever state it is in."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import libvirt
+
+from cloudpc.machines.libvirt.errors import classified, has_code
+
+_UNDEFINE = (
+    libvirt.VIR_DOMAIN_UNDEFINE_NVRAM
+    | libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE
+    | libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
+    | libvirt.VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA
+)
+_UNDEFINE_TPM = getattr(libvirt, "VIR_DOMAIN_UNDEFINE_TPM", 0)
+_TRIES, _PAUSE = 5, 1.0
+
+
+def stop(domain: Any) -> None:
+    """End the domain's QEMU if it runs; one that hangs in the kernel for a moment is asked again."""
+    with classified(f"stop {domain.name()}"):
+        for last in (*[False] * (_TRIES - 1), True):
+            try:
+                if domain.isActive():
+                    domain.destroy()
+            except libvirt.libvirtError as error:
+                if has_code(error, libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_OPERATION_INVALID):
+                    return  # it stopped by itself in this moment
+                if last or not has_code(error, libvirt.VIR_ERR_SYSTEM_ERROR, libvirt.VIR_ERR_OPERATION_TIMEOUT):
+                    raise
+                time.sleep(_PAUSE)
+            else:
+                return
+
+
+def undefine(domain: Any) -> None:
+    """Forget the domain, with its firmware variables, TPM state, saved memory, snapshots and checkpoints."""
+    with classified(f"remove {domain.name()}"):
+        try:
+            domain.undefineFlags(_UNDEFINE | _UNDEFINE_TPM)
+        except libvirt.libvirtError as error:
+            if has_code(error, libvirt.VIR_ERR_NO_DOMAIN):
+                return
+            if not has_code(error, libvirt.VIR_ERR_INVALID_ARG, libvirt.VIR_ERR_ARGUMENT_UNSUPPORTED):
+                raise
+            domain.undefineFlags(_UNDEFINE)  # a libvirt from before 8.9 does not know the TPM's flag

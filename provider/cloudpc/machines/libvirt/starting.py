@@ -1,0 +1,118 @@
+"""Gives a claimed machine its full definition and starts it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import libvirt
+
+from cloudpc.hosts import HostConfig
+from cloudpc.images.image import Image
+from cloudpc.machines.interface import Accelerator, MachineSpec
+from cloudpc.machines.libvirt import networks
+from cloudpc.machines.libvirt.connection import Address
+from cloudpc.machines.libvirt.console import Console
+from cloudpc.machines.libvirt.definitions import all_definitions
+from cloudpc.machines.libvirt.domain_xml import AttachedNetwork, DomainSpec, KernelBoot, UserNetwork, domain_xml
+from cloudpc.machines.libvirt.errors import classified
+from cloudpc.machines.libvirt.images import ImageStore
+from cloudpc.machines.libvirt.locks import HostLocks
+from cloudpc.machines.libvirt.metadata import Label
+from cloudpc.machines.libvirt.volumes import MachineVolumes
+from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
+
+LOCK_TIMEOUT = 120.0
+_PORT_TRIES = 20
+_PORT_TAKEN = "host forwarding rule"
+"""How QEMU says that it could not listen on a forwarded port; it does not translate its messages."""
+
+
+class Starter:
+    """Starts machines of one host."""
+
+    def __init__(
+        self, config: HostConfig, address: Address, images: ImageStore, volumes: MachineVolumes, locks: HostLocks
+    ) -> None:
+        self._config = config
+        self._address = address
+        self._images = images
+        self._volumes = volumes
+        self._locks = locks
+
+    def start(
+        self, connection: Any, spec: MachineSpec, label: Label, image: Image, accelerator: Accelerator
+    ) -> Console:
+        """Define the machine anew, whole, and start it; returns its console, read from the first character.
+
+        Raises:
+            ProvisioningError: START_FAILED, NO_FREE_PORT, NETWORK_NOT_FOUND.
+        """
+        base = self._images.locate(image)
+        disk, seed = self._volumes.paths(spec.name)
+        boot = KernelBoot(base.kernel, base.initrd, image.command_line) if base.kernel else image.firmware
+        attached = networks.attachment(self._config, spec.network)
+        networks.check(connection, self._address, attached)
+
+        def definition(network: UserNetwork | AttachedNetwork) -> str:
+            return domain_xml(
+                DomainSpec(
+                    id=spec.id,
+                    name=spec.name,
+                    title=spec.title,
+                    label=label,
+                    vcpus=spec.size.vcpus,
+                    memory_mib=spec.size.memory_mib,
+                    accelerator=accelerator,
+                    boot=boot,
+                    disk=disk,
+                    seed=seed,
+                    network=network,
+                )
+            )
+
+        if attached is not None:
+            with classified(f"start {spec.name}", ErrorCode.START_FAILED):
+                return _run(connection, self._define(connection, definition(attached)))
+        refused: set[int] = set()
+        for _try in range(_PORT_TRIES):
+            with classified(f"start {spec.name}", ErrorCode.START_FAILED):
+                # Under the lock, so that no two machines started at once choose the same port.
+                with self._locks.hold("host", timeout=LOCK_TIMEOUT):
+                    port = self._free_port(connection, spec, refused)
+                    domain = self._define(connection, definition(UserNetwork(port)))
+                try:
+                    return _run(connection, domain)
+                except libvirt.libvirtError as error:
+                    if _PORT_TAKEN not in str(error.get_error_message()).lower():
+                        raise
+                    refused.add(port)
+        raise ProvisioningError(
+            ErrorCode.NO_FREE_PORT,
+            f"No free port for {spec.name}: {len(refused)} from {networks.PORTS[0]} on were tried.",
+            hint="See `ss -ltnp` on the host for what listens there.",
+        )
+
+    def _free_port(self, connection: Any, spec: MachineSpec, refused: set[int]) -> int:
+        defined = all_definitions(connection)
+        taken = {d.forwarded_port for d in defined if d.id != spec.id and d.forwarded_port is not None}
+        candidates = networks.candidate_ports(spec.id, taken | refused)
+        if not candidates:
+            raise ProvisioningError(ErrorCode.NO_FREE_PORT, f"All {len(networks.PORTS)} ports for guests are in use.")
+        return candidates[0]
+
+    def _define(self, connection: Any, xml: str) -> Any:
+        domain = connection.defineXMLFlags(xml, libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
+        domain.setAutostart(1)
+        return domain
+
+
+def _run(connection: Any, domain: Any) -> Console:
+    """Start the domain paused, so that its console is read before it says anything."""
+    domain.createWithFlags(libvirt.VIR_DOMAIN_START_PAUSED)
+    console = Console(connection, domain)
+    try:
+        domain.resume()
+    except BaseException:
+        console.close()
+        raise
+    return console

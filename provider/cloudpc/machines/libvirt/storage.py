@@ -1,0 +1,212 @@
+"""The storage pool of a host and the volumes in it, through libvirt's storage API alone."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+from xml.etree.ElementTree import Element, SubElement
+
+import libvirt
+import platformdirs
+
+from cloudpc.hosts import HostConfig
+from cloudpc.machines.libvirt.connection import Address, Connection
+from cloudpc.machines.libvirt.errors import classified, has_code
+from cloudpc.machines.libvirt.locks import HostLocks
+from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
+
+SYSTEM_IMAGES = "/var/lib/libvirt/images"
+"""Where the hypervisor's user may read, under AppArmor and SELinux as shipped."""
+
+GIB = 1024**3
+_CHUNK = 256 * 1024
+_LOCK_TIMEOUT = 60.0
+_REFRESH_EVERY = 10.0
+_BUSY_TRIES, _BUSY_PAUSE = 50, 0.1
+
+
+class Pool:
+    """The host's pool for Cloud PCs; made when first used."""
+
+    def __init__(self, config: HostConfig, connection: Connection, locks: HostLocks) -> None:
+        self._config = config
+        self._connection = connection
+        self._locks = locks
+        self._refreshed = float("-inf")
+
+    def open(self) -> Any:
+        """The active `virStoragePool`; defined, built and started if need be."""
+        connection = self._connection.get()
+        name = self._config.pool
+        with classified(f"open the storage pool {name}", ErrorCode.DISK_FAILED):
+            pool = _lookup(connection, name)
+            if pool is not None and pool.isActive():
+                return pool
+            with self._locks.hold("pool", timeout=_LOCK_TIMEOUT):
+                pool = _lookup(connection, name)
+                if pool is None:
+                    pool = connection.storagePoolDefineXML(pool_xml(name, self._path()), 0)
+                    pool.setAutostart(1)
+                if not pool.isActive():
+                    pool.create(libvirt.VIR_STORAGE_POOL_CREATE_WITH_BUILD)
+                return pool
+
+    def existing(self) -> Any | None:
+        """The active pool, or None where no Cloud PC was ever made."""
+        connection = self._connection.get()
+        with classified(f"look for the storage pool {self._config.pool}", ErrorCode.DISK_FAILED):
+            pool = _lookup(connection, self._config.pool)
+            return pool if pool is not None and pool.isActive() else None
+
+    def refresh(self, pool: Any) -> None:
+        """Let libvirt look again at what is in the folder and what is free; at most every ten seconds."""
+        if time.monotonic() - self._refreshed < _REFRESH_EVERY:
+            return
+        self._refreshed = time.monotonic()
+        try:
+            pool.refresh(0)
+        except libvirt.libvirtError:
+            return  # refused while another volume is being made; the figures are then as fresh as that one
+
+    def create(self, pool: Any, xml: str, name: str) -> Any:
+        """Make a volume; one of this name that an interrupted attempt left is replaced."""
+        for last in (False, True):
+            try:
+                return pool.createXML(xml, 0)
+            except libvirt.libvirtError as error:
+                if last:
+                    raise
+                if has_code(error, libvirt.VIR_ERR_STORAGE_VOL_EXIST):
+                    self.delete(pool, [name])
+                elif "exists" in str(error.get_error_message()).lower():
+                    pool.refresh(0)  # a file that libvirt has not seen yet
+                    self.delete(pool, [name])
+                else:
+                    raise
+        raise AssertionError("unreachable")
+
+    def delete(self, pool: Any, names: Iterable[str]) -> None:
+        """Delete volumes; those that are gone are none of our concern."""
+        for name in names:
+            for attempt in range(_BUSY_TRIES):
+                try:
+                    pool.storageVolLookupByName(name).delete(0)
+                except libvirt.libvirtError as error:
+                    if has_code(error, libvirt.VIR_ERR_NO_STORAGE_VOL):
+                        break
+                    # An upload whose client was killed keeps its volume busy until the daemon has noticed.
+                    busy = has_code(error, libvirt.VIR_ERR_OPERATION_INVALID, libvirt.VIR_ERR_RESOURCE_BUSY)
+                    if not busy or attempt == _BUSY_TRIES - 1:
+                        raise
+                    time.sleep(_BUSY_PAUSE)
+                else:
+                    break
+
+    def upload(self, volume: Any, size: int, chunks: Iterator[bytes]) -> None:
+        """Fill a volume through a stream."""
+        with self._stream(volume, size) as send:
+            for chunk in chunks:
+                send(chunk)
+
+    @contextmanager
+    def _stream(self, volume: Any, size: int) -> Iterator[Callable[[bytes], None]]:
+        stream = self._connection.get().newStream(0)
+        volume.upload(stream, 0, size, 0)
+
+        def send(data: bytes) -> None:
+            view = memoryview(data)
+            while view:
+                sent = stream.send(bytes(view[:_CHUNK]))
+                view = view[sent:]
+
+        try:
+            yield send
+            stream.finish()
+        except BaseException:
+            with suppress(libvirt.libvirtError):  # it may have broken already; what broke it is what counts
+                stream.abort()
+            raise
+
+    def _path(self) -> str:
+        if self._config.pool_path:
+            return self._config.pool_path
+        return default_path(self._connection.address, self._config.pool)
+
+
+def default_path(address: Address, pool: str) -> str:
+    """Where a pool is made: a folder of the host that its hypervisor's user can read.
+
+    Raises:
+        ProvisioningError: the host's user session is remote, so that its home is not known here.
+    """
+    if not address.is_session:
+        return f"{SYSTEM_IMAGES}/{pool}"
+    if address.is_local:
+        return str(platformdirs.user_data_path("cloudpc") / "pools" / pool)
+    raise ProvisioningError(
+        ErrorCode.DISK_FAILED,
+        f"The storage pool {pool} is not on {address.uri} yet, and nothing says where it may be made.",
+        retriable=False,
+        hint="Set poolPath of the host to a folder there, or use the host's qemu:///system.",
+    )
+
+
+def pool_xml(name: str, path: str) -> str:
+    """A pool that is a folder. Others may pass through it, which QEMU's own user must, but not list it."""
+    pool = Element("pool", type="dir")
+    SubElement(pool, "name").text = name
+    target = SubElement(pool, "target")
+    SubElement(target, "path").text = path
+    SubElement(SubElement(target, "permissions"), "mode").text = "0711"
+    return ElementTree.tostring(pool, encoding="unicode")
+
+
+def raw_volume_xml(name: str, size: int, mode: str) -> str:
+    """A volume of so many bytes, to be filled by upload; `mode` in octal."""
+    volume = _volume(name, size)
+    _target(volume, "raw", mode)
+    return ElementTree.tostring(volume, encoding="unicode")
+
+
+def overlay_volume_xml(name: str, size: int, base: str) -> str:
+    """A qcow2 volume of so many bytes on a qcow2 base that is never written to; `base` is a path of the host."""
+    volume = _volume(name, size)
+    _target(volume, "qcow2", "0600")
+    backing = SubElement(volume, "backingStore")
+    SubElement(backing, "path").text = base
+    SubElement(backing, "format", type="qcow2")
+    return ElementTree.tostring(volume, encoding="unicode")
+
+
+def file_chunks(path: Path) -> Iterator[bytes]:
+    """A file in pieces as large as one message to libvirt carries."""
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            yield chunk
+
+
+def _volume(name: str, size: int) -> Element:
+    volume = Element("volume", type="file")
+    SubElement(volume, "name").text = name
+    SubElement(volume, "capacity", unit="bytes").text = str(size)
+    SubElement(volume, "allocation", unit="bytes").text = "0"
+    return volume
+
+
+def _target(volume: Element, kind: str, mode: str) -> None:
+    target = SubElement(volume, "target")
+    SubElement(target, "format", type=kind)
+    SubElement(SubElement(target, "permissions"), "mode").text = mode
+
+
+def _lookup(connection: Any, name: str) -> Any | None:
+    try:
+        return connection.storagePoolLookupByName(name)
+    except libvirt.libvirtError as error:
+        if has_code(error, libvirt.VIR_ERR_NO_STORAGE_POOL):
+            return None
+        raise

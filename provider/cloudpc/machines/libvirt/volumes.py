@@ -1,0 +1,116 @@
+"""The volumes of one machine: its overlay and its seed, named after it so that one left alone says whose it is."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from uuid import UUID
+
+import libvirt
+
+from cloudpc.images.image import Image
+from cloudpc.machines.interface import MachineSpec, Seed
+from cloudpc.machines.libvirt.errors import classified, has_code
+from cloudpc.machines.libvirt.images import ImageStore, disk_size_gib
+from cloudpc.machines.libvirt.seed import seed_iso
+from cloudpc.machines.libvirt.storage import GIB, Pool, overlay_volume_xml, raw_volume_xml
+from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
+
+_DISK, _SEED = ".qcow2", "-seed.iso"
+_MACHINE = re.compile(r"(cloudpc-[^-]{1,8}-([0-9a-f]{12}))[.-]")
+"""A volume of a machine: the machine's name, and the beginning of its id."""
+
+
+class MachineVolumes:
+    """Makes, finds and removes machines' volumes in one pool."""
+
+    def __init__(self, pool: Pool, images: ImageStore) -> None:
+        self._pool = pool
+        self._images = images
+
+    def create(self, spec: MachineSpec, image: Image, seed: Seed) -> None:
+        """Make overlay and seed; what an earlier attempt left is replaced.
+
+        Raises:
+            ProvisioningError: IMAGE_INVALID (larger than the service plan's disk), STORAGE_FULL, DISK_FAILED.
+        """
+        needed = disk_size_gib(image)
+        if needed > spec.size.disk_gib:
+            raise ProvisioningError(
+                ErrorCode.IMAGE_INVALID,
+                f"The image {image.image_id} has a disk of {needed:.1f} GB, "
+                f"the service plan gives {spec.size.disk_gib} GB.",
+                retriable=False,
+                hint="Choose a service plan with more storage, or a smaller image.",
+            )
+        base = self._images.locate(image)
+        pool = self._pool.open()
+        with classified(f"make the disk of {spec.name}", ErrorCode.DISK_FAILED):
+            disk = spec.name + _DISK
+            self._pool.create(pool, overlay_volume_xml(disk, spec.size.disk_gib * GIB, base.disk), disk)
+            content, name = seed_iso(seed), spec.name + _SEED
+            volume = self._pool.create(pool, raw_volume_xml(name, len(content), "0600"), name)
+            self._pool.upload(volume, len(content), iter([content]))
+
+    def paths(self, machine_name: str) -> tuple[str, str]:
+        """Paths, on the host, of a machine's overlay and seed."""
+        pool = self._pool.open()
+        with classified(f"find the disk of {machine_name}", ErrorCode.DISK_FAILED):
+            disk, seed = (pool.storageVolLookupByName(machine_name + suffix).path() for suffix in (_DISK, _SEED))
+            return disk, seed
+
+    def delete_seed(self, machine_name: str) -> None:
+        """Remove the seed if it is there."""
+        if (pool := self._pool.existing()) is not None:
+            with classified(f"remove the seed of {machine_name}", ErrorCode.DISK_FAILED):
+                self._pool.delete(pool, [machine_name + _SEED])
+
+    def delete_all(self, machine_id: UUID) -> None:
+        """Remove everything named after this machine."""
+        pool = self._pool.existing()
+        if pool is None:
+            return
+        with classified("remove the machine's volumes", ErrorCode.DISK_FAILED):
+            named = ((name, _MACHINE.match(name)) for name in pool.listVolumes())
+            self._pool.delete(pool, [name for name, found in named if found and machine_id.hex.startswith(found[2])])
+
+    def orphans(self, installation: str, machine_names: set[str]) -> list[str]:
+        """Volumes of this installation that belong to none of these machines."""
+        pool = self._pool.existing()
+        if pool is None:
+            return []
+        ours = f"cloudpc-{installation[:8]}-"
+        with classified("list the volumes", ErrorCode.DISK_FAILED):
+            return sorted(
+                name
+                for name in pool.listVolumes()
+                if name.startswith(ours) and (found := _MACHINE.match(name)) and found[1] not in machine_names
+            )
+
+    def delete_orphans(self, installation: str, machine_names: set[str]) -> list[str]:
+        """Remove what `orphans` names, return it."""
+        names = self.orphans(installation, machine_names)
+        pool = self._pool.existing()
+        if pool is not None:
+            with classified("remove volumes left over", ErrorCode.DISK_FAILED):
+                self._pool.delete(pool, names)
+        return names
+
+    def disk_gib(self, machine_names: set[str]) -> float:
+        """Disk there is for machines: what is free in the pool, and what these machines' overlays take already."""
+        pool = self._pool.open()
+        with classified("read the pool's size", ErrorCode.DISK_FAILED):
+            self._pool.refresh(pool)
+            _state, _capacity, _allocation, available = pool.info()
+            disks = {name + _DISK for name in machine_names}
+            taken = sum(_allocated(volume) for volume in pool.listAllVolumes() if volume.name() in disks)
+            return (int(available) + taken) / GIB
+
+
+def _allocated(volume: Any) -> int:
+    try:
+        return int(volume.info()[2])
+    except libvirt.libvirtError as error:
+        if has_code(error, libvirt.VIR_ERR_NO_STORAGE_VOL):
+            return 0
+        raise
