@@ -1,0 +1,115 @@
+"""Running the host's programs for a build: progress out of their output, and no half-finished work on Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+
+from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
+
+Note = Callable[[str], None]
+
+# program: Debian package. mke2fs and debugfs live in sbin, which is not on an ordinary user's path.
+PROGRAMS = {
+    "mmdebstrap": "mmdebstrap",
+    "mke2fs": "e2fsprogs",
+    "debugfs": "e2fsprogs",
+    "qemu-img": "qemu-utils",
+    "tar": "tar",
+}
+PROGRAMS_WITHOUT_ROOT = {"newuidmap": "uidmap", "unshare": "util-linux"}
+SECONDS_TO_CLEAN_UP = 60
+"""How long a program that was asked to stop may take to remove its temporary files."""
+
+
+def environment() -> dict[str, str]:
+    """The environment for builds: sbin on the path, one language, so that messages and sorting are always the same."""
+    path = os.environ.get("PATH", os.defpath)
+    return os.environ | {"PATH": f"{path}:/usr/sbin:/sbin", "LC_ALL": "C.UTF-8"}
+
+
+def require_programs() -> None:
+    """Raises ProvisioningError naming all missing programs at once and the packages that have them."""
+    needed = PROGRAMS if os.geteuid() == 0 else PROGRAMS | PROGRAMS_WITHOUT_ROOT
+    path = environment()["PATH"]
+    missing = {program: package for program, package in needed.items() if not shutil.which(program, path=path)}
+    if missing:
+        raise ProvisioningError(
+            ErrorCode.IMAGE_NOT_FOUND,
+            f"Building an image needs {', '.join(missing)}, not installed here.",
+            retriable=False,
+            hint=f"sudo apt-get install {' '.join(sorted(set(missing.values())))}",
+        )
+
+
+def as_root() -> list[str]:
+    """Prefix of a command that has to own files as root does: a user namespace, unless we are root."""
+    return [] if os.geteuid() == 0 else ["unshare", "--user", "--map-root-user", "--map-auto"]
+
+
+class CommandError(Exception):
+    """A program ended with an error."""
+
+    def __init__(self, program: str, status: int, lines: Sequence[str]) -> None:
+        super().__init__(f"{program} ended with exit code {status}: {' | '.join(lines[-3:])}")
+        self.lines = tuple(lines)
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    stdin: str | None = None,
+    env: Mapping[str, str] | None = None,
+    on_line: Note | None = None,
+) -> None:
+    """Run a program to its end; its output goes line by line to `on_line`, the last lines into the error.
+
+    It runs in a session of its own, so that Ctrl-C reaches us first: then it is asked to stop and given time to clean
+    up after itself before the exception goes on.
+
+    Raises:
+        CommandError: it ended with a status other than 0.
+    """
+    process = subprocess.Popen(
+        argv,
+        stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=environment() | dict(env or {}),
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    )
+    lines: deque[str] = deque(maxlen=60)
+    try:
+        with process:
+            if process.stdin is not None and stdin is not None:
+                process.stdin.write(stdin)
+                process.stdin.close()
+            assert process.stdout is not None  # noqa: S101 - asked for above
+            for raw in process.stdout:
+                line = re.split(r"\r", raw.rstrip("\r\n"))[-1]
+                lines.append(line)
+                if on_line:
+                    on_line(line)
+    except BaseException:
+        _stop(process)
+        raise
+    if process.returncode:
+        raise CommandError(argv[0], process.returncode, list(lines))
+
+
+def _stop(process: subprocess.Popen[str]) -> None:
+    """End a program and everything it started."""
+    for number, patience in ((signal.SIGINT, SECONDS_TO_CLEAN_UP), (signal.SIGKILL, 10)):
+        try:
+            os.killpg(process.pid, number)
+            process.wait(patience)
+        except (ProcessLookupError, subprocess.TimeoutExpired):
+            continue
+        return

@@ -1,0 +1,84 @@
+"""Gallery images: built from the recipes in vm-images/, once, and found again by what they were built from."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from pathlib import Path
+
+from cloudpc.images import builder, mirror, recipe
+from cloudpc.images.commands import Note
+from cloudpc.images.image import Image, ImageFile
+from cloudpc.images.recipe import Recipe
+from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
+
+recipes = recipe.recipes
+_mirror = functools.cache(mirror.configured)  # starts two programs of apt; asked for each Cloud PC of a run
+
+
+def find(folder: Path, image_id: str, *, verify: bool = False) -> Image | None:
+    """The built image of a recipe, or None if it is not built, out of date or damaged.
+
+    Cheap: files are hashed again only with `verify`, or when they look changed.
+
+    Raises:
+        ProvisioningError: IMAGE_NOT_FOUND, there is no such recipe; IMAGE_INVALID, its recipe.yaml is wrong.
+    """
+    wanted = get_recipe(folder, image_id)
+    files = builder.images_folder().get(_entry(wanted), verify=verify)
+    return _image(wanted, files) if files else None
+
+
+def build(folder: Path, image_id: str, note: Note, *, force: bool = False) -> Image:
+    """The built image of a recipe; built first if need be, which takes a minute or two.
+
+    Args:
+        folder: vm-images of the project.
+        image_id: the recipe's name.
+        note: told what is being done.
+        force: build again, for example because the mirror has newer packages.
+
+    Raises:
+        ProvisioningError: IMAGE_NOT_FOUND or IMAGE_INVALID, not retriable.
+    """
+    wanted = get_recipe(folder, image_id)
+    source = _mirror(wanted.settings.suite)
+    entry, images = _entry(wanted), builder.images_folder()
+    if not force and (files := images.get(entry)):
+        return _image(wanted, files)
+    with images.locked(image_id, note):
+        if not force and (files := images.get(entry)):
+            return _image(wanted, files)
+        with images.working_folder(image_id) as work:
+            made = work / "made"
+            made.mkdir()
+            builder.build(wanted, source, made, images.folder / f"{image_id}.log", note)
+            return _image(wanted, images.put(entry, made))
+
+
+def get_recipe(folder: Path, image_id: str) -> Recipe:
+    """The recipe of that name. Raises ProvisioningError IMAGE_NOT_FOUND, IMAGE_INVALID."""
+    path = folder / image_id
+    if image_id != path.name or not (path / recipe.RECIPE_FILE).is_file():
+        names = ", ".join(sorted(found.parent.name for found in folder.glob(f"*/{recipe.RECIPE_FILE}"))) or "none"
+        message = f"There is no gallery image {image_id!r} in {folder}. There are: {names}."
+        raise ProvisioningError(ErrorCode.IMAGE_NOT_FOUND, message, retriable=False)
+    return recipe.load(path)
+
+
+def _entry(wanted: Recipe) -> str:
+    key = builder.key(wanted, _mirror(wanted.settings.suite))
+    return f"{wanted.image_id}-{key[:32]}"
+
+
+def _image(wanted: Recipe, files: dict[str, ImageFile]) -> Image:
+    parts = [wanted.settings.command_line, *(f"{name} {file.sha256}" for name, file in sorted(files.items()))]
+    return Image(
+        image_id=wanted.image_id,
+        digest=hashlib.sha256("\n".join(parts).encode()).hexdigest(),
+        disk=files[builder.DISK],
+        kernel=files[builder.KERNEL],
+        initrd=files[builder.INITRD],
+        command_line=wanted.settings.command_line,
+        minimum_memory_mib=wanted.settings.minimum_memory_in_mb,
+    )

@@ -1,0 +1,109 @@
+"""A recipe: the folder in vm-images/ that says what an image is made of."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.alias_generators import to_camel
+
+from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
+
+RECIPE_FILE = "recipe.yaml"
+SHARED_FOLDER = "shared"
+"""Beside the recipes: what goes into every image, such as the script that packs the initrd."""
+
+
+class Settings(BaseModel):
+    """The contents of recipe.yaml."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=to_camel, populate_by_name=True)
+
+    display_name: str
+    description: str = ""
+    suite: str = Field(pattern=r"^[a-z]+$", description="Debian release by its code name.")
+    variant: Literal["extract", "minbase"] = Field(
+        description="`minbase` installs the packages into a small Debian, `extract` only unpacks them."
+    )
+    packages: tuple[str, ...] = Field(min_length=1)
+    excluded_paths: tuple[str, ...] = Field(
+        default=(), alias="excludedPaths", description="dpkg's path-exclude; a leading `!` makes it path-include."
+    )
+    initrd_modules: tuple[str, ...] = Field(min_length=1, description="Kernel modules the root file system needs.")
+    command_line: str
+    disk_size_in_mb: int = Field(alias="diskSizeInMB", ge=16, description="Size of the disk as built, in MiB.")
+    journal_size_in_mb: int = Field(alias="journalSizeInMB", ge=4, description="Of the root file system, in MiB.")
+    minimum_memory_in_mb: int = Field(alias="minimumMemoryInMB", ge=64, description="What a guest needs, in MiB.")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One recipe folder, read and checked."""
+
+    image_id: str
+    folder: Path
+    settings: Settings
+
+    @property
+    def shared(self) -> Path:
+        """The folder of what all recipes share."""
+        return self.folder.parent / SHARED_FOLDER
+
+    def sources(self) -> Iterator[tuple[str, Path]]:
+        """Every file that decides the image, by a name that is the same in each checkout."""
+        for root in (self.folder, self.shared):
+            for path in sorted(root.rglob("*")):
+                if path.is_file() or path.is_symlink():
+                    yield f"{'recipe' if root == self.folder else SHARED_FOLDER}/{path.relative_to(root)}", path
+
+
+def recipes(folder: Path) -> list[Recipe]:
+    """All recipes of a vm-images folder, by name.
+
+    Raises:
+        ProvisioningError: IMAGE_INVALID, naming every problem of a recipe.yaml.
+    """
+    return [load(path.parent) for path in sorted(folder.glob(f"*/{RECIPE_FILE}"))]
+
+
+def load(folder: Path) -> Recipe:
+    """Read the recipe in `folder`. Raises ProvisioningError IMAGE_INVALID."""
+    path = folder / RECIPE_FILE
+    try:
+        settings = Settings.model_validate(yaml.safe_load(path.read_text("utf-8")))
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
+        raise ProvisioningError(ErrorCode.IMAGE_INVALID, f"{path}: {problems}", retriable=False) from None
+    except (yaml.YAMLError, OSError, UnicodeDecodeError) as error:
+        raise ProvisioningError(ErrorCode.IMAGE_INVALID, f"{path}: {error}", retriable=False) from None
+    return Recipe(folder.name, folder.resolve(), settings)
+
+
+def is_executable(path: Path) -> bool:
+    """Whether the owner may run it; the only bit of a mode that Git keeps and the umask does not change."""
+    return bool(path.stat().st_mode & 0o100)
+
+
+def key(recipe: Recipe, inputs: Iterable[str], code: Iterable[Path]) -> str:
+    """Identifies what goes into an image: the recipe's files, the builder's code and further inputs. Hex."""
+    digest = hashlib.sha256()
+
+    def add(*parts: bytes) -> None:
+        for part in parts:
+            digest.update(len(part).to_bytes(8, "big") + part)
+
+    for name, path in recipe.sources():
+        if path.is_symlink():
+            add(name.encode(), b"link", str(path.readlink()).encode())
+        else:
+            add(name.encode(), b"program" if is_executable(path) else b"file", path.read_bytes())
+    for path in code:
+        add(path.name.encode(), path.read_bytes())
+    for text in inputs:
+        add(text.encode())
+    return digest.hexdigest()
