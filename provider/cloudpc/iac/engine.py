@@ -1,0 +1,120 @@
+"""The `pulumi` command, as our commands run it: found, given its backend and passphrase, told how much at once."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+OPERATIONS_AT_ONCE = 32
+"""What our commands let the engine have in flight; boots are bounded by each host (design section 6)."""
+
+
+_CUT_OFF = (
+    "A run was killed while it wrote its state. The file backend keeps the state from before that step: in its folder, "
+    "copy .pulumi/stacks/cloudpc/<stack>.json.bak over <stack>.json and run again."
+)
+
+
+class EngineError(Exception):
+    """`pulumi` is missing or failed; the message is for people."""
+
+
+@dataclass(frozen=True)
+class Engine:
+    """Pulumi for one project.
+
+    Args:
+        root: the folder of Pulumi.yaml.
+    """
+
+    root: Path
+
+    def environment(self, extra: Mapping[str, str] | None = None) -> dict[str, str]:
+        """The environment `pulumi` runs in: the user's own, or `.cloudpc/env` where that names no backend."""
+        given = {**os.environ, **(extra or {})}
+        env = given if "PULUMI_BACKEND_URL" in given else {**self._own_environment, **(extra or {})}
+        env.setdefault("PULUMI_SKIP_UPDATE_CHECK", "true")
+        env.setdefault("PULUMI_PARALLEL", str(OPERATIONS_AT_ONCE))
+        return env
+
+    @cached_property
+    def _own_environment(self) -> dict[str, str]:
+        """This process's environment with `.cloudpc/env` sourced; the shell knows best how."""
+        file = self.root / ".cloudpc" / "env"
+        if not file.is_file():
+            return dict(os.environ)
+        script = '. "$1" && exec env -0'
+        done = subprocess.run(["/bin/sh", "-c", script, "sh", str(file)], capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise EngineError(f"{file} can't be read: {done.stderr.strip()}; `make setup` writes it anew")
+        return dict(entry.split("=", 1) for entry in done.stdout.split("\0") if "=" in entry)
+
+    def run(self, arguments: Sequence[str], *, env: Mapping[str, str] | None = None) -> int:
+        """Run `pulumi` on this terminal, with its own display; returns its exit code.
+
+        Raises:
+            EngineError: there is no `pulumi`.
+            KeyboardInterrupt: it was interrupted, and has ended.
+        """
+        process = subprocess.Popen(self._command(arguments), cwd=self.root, env=self.environment(env))
+        interrupted = False
+        while True:
+            try:
+                code = process.wait()
+            except KeyboardInterrupt:
+                # the terminal has sent it to pulumi as well, which stops in its own, orderly way
+                interrupted = True
+                continue
+            if interrupted:
+                raise KeyboardInterrupt
+            return code
+
+    def read(self, arguments: Sequence[str]) -> str:
+        """What `pulumi` prints.
+
+        Raises:
+            EngineError: it failed; with its own last words.
+        """
+        done = subprocess.run(
+            self._command([*arguments, "--non-interactive"]),
+            cwd=self.root, env=self.environment(), capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        if done.returncode != 0:
+            words = [line for line in done.stderr.splitlines() if line.strip()]
+            if words and words[-1].endswith("EOF"):
+                words.append(_CUT_OFF)
+            raise EngineError("\n".join(words[-6:]) or f"`pulumi {' '.join(arguments)}` failed")
+        return done.stdout
+
+    def stacks(self) -> list[str]:
+        """Names of the project's stacks that exist in the backend.
+
+        Raises:
+            EngineError: the backend can't be read.
+        """
+        found: list[dict[str, Any]] = json.loads(self.read(["stack", "ls", "--json"]))
+        return [stack["name"].rpartition("/")[2] for stack in found]
+
+    def export(self, stack: str, *, show_secrets: bool = False) -> dict[str, Any]:
+        """A stack's state (`resources`, `pending_operations`); secrets stay encrypted unless asked for.
+
+        Raises:
+            EngineError: there is no such stack, or it can't be read.
+        """
+        options = ["--show-secrets"] if show_secrets else []
+        content = json.loads(self.read(["stack", "export", "--stack", stack, *options]))
+        deployment: dict[str, Any] = content["deployment"]
+        return deployment
+
+    def _command(self, arguments: Sequence[str]) -> list[str]:
+        program = shutil.which("pulumi", path=self.environment()["PATH"])
+        if program is None:
+            raise EngineError("there is no `pulumi` on the PATH: run `make setup`, or install it from pulumi.com")
+        return [program, *arguments]

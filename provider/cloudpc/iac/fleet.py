@@ -1,0 +1,123 @@
+"""The Cloud PCs of all policies, as Pulumi's state has them: what commands show."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from cloudpc.iac.engine import Engine
+from cloudpc.iac.type_tokens import CLOUD_PC, PROVISIONING_POLICY
+
+_SECRET = "4dabf18193072939515e22adb298388d"  # noqa: S105 - Pulumi's mark of a secret value, no secret
+
+
+@dataclass(frozen=True)
+class CloudPCRecord:
+    """One Cloud PC of state: names as now, the rest as it was made."""
+
+    policy: str
+    inputs: dict[str, Any]
+    outputs: dict[str, Any]
+
+    @property
+    def user_principal_name(self) -> str:
+        """The user's present name: inputs follow a rename, outputs don't."""
+        return str(self.inputs.get("userPrincipalName") or self.outputs["userPrincipalName"])
+
+    @property
+    def status(self) -> str:
+        """Graph's status."""
+        return str(self.outputs["status"])
+
+    @property
+    def device_name(self) -> str:
+        """The device's name."""
+        return str(self.outputs["deviceName"])
+
+    def as_json(self) -> dict[str, Any]:
+        """What `cloudpc list --json` prints; without secrets."""
+        plan = self.outputs["servicePlan"]
+        return {
+            "userPrincipalName": self.user_principal_name,
+            "userId": self.outputs["userId"],
+            "servicePlan": plan["id"],
+            "servicePlanName": plan["displayName"],
+            "policy": self.policy,
+            "deviceName": self.device_name,
+            "status": self.status,
+            "statusDetail": self.outputs.get("statusDetail"),
+            "host": self.outputs.get("host") or None,
+            "connection": self.outputs.get("connection"),
+            "lastModifiedDateTime": self.outputs.get("lastModifiedDateTime"),
+        }
+
+
+@dataclass(frozen=True)
+class StackRecord:
+    """One policy's stack."""
+
+    policy: str
+    installation: str | None
+    cloud_pcs: tuple[CloudPCRecord, ...]
+    interrupted: bool
+    """State remembers operations that a dead run had begun."""
+    configuration: dict[str, Any]
+    """The values of the last run, from its provider's entry."""
+
+
+def read(engine: Engine, stacks: Sequence[str], *, show_secrets: bool = False) -> list[StackRecord]:
+    """The recorded state of stacks, several at a time.
+
+    Raises:
+        EngineError: one can't be read.
+    """
+    if not stacks:
+        return []
+    with ThreadPoolExecutor(min(8, len(stacks))) as pool:
+        exports = pool.map(lambda stack: engine.export(stack, show_secrets=show_secrets), stacks)
+        return [_record(stack, deployment) for stack, deployment in zip(stacks, exports, strict=True)]
+
+
+def _record(stack: str, deployment: dict[str, Any]) -> StackRecord:
+    resources: list[dict[str, Any]] = deployment.get("resources") or []
+    policies = [r for r in resources if r["type"] == PROVISIONING_POLICY]
+    cloud_pcs = tuple(
+        CloudPCRecord(stack, r.get("inputs", {}), _plain(r["outputs"]))
+        for r in resources
+        if r["type"] == CLOUD_PC and r.get("outputs")
+    )
+    # both have it: a destroy that failed halfway may have left only one kind
+    ids = [p["outputs"].get("installation") for p in policies] + [c.outputs["installation"] for c in cloud_pcs]
+    return StackRecord(
+        stack,
+        installation=next(filter(None, ids), None),
+        cloud_pcs=cloud_pcs,
+        interrupted=bool(deployment.get("pending_operations")),
+        configuration=_last_configuration(resources),
+    )
+
+
+def _last_configuration(resources: list[dict[str, Any]]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for resource in resources:
+        if resource["type"] == "pulumi:providers:pulumi-python":
+            for key, value in resource.get("inputs", {}).items():
+                if isinstance(value, str):
+                    values[key] = json.loads(value) if value[:1] in ("{", "[") else value
+    return values
+
+
+def _plain(outputs: dict[str, Any]) -> dict[str, Any]:
+    """Outputs with opened secrets unwrapped; those still encrypted are left out."""
+    return dict(_opened(outputs))
+
+
+def _opened(outputs: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    for name, value in outputs.items():
+        if not (isinstance(value, dict) and _SECRET in value):
+            yield name, value
+        elif "plaintext" in value:
+            yield name, json.loads(value["plaintext"])

@@ -1,0 +1,43 @@
+"""Progress of a Cloud PC in Pulumi's own display: steps that replace each other, lines that stay."""
+
+from __future__ import annotations
+
+from cloudpc.iac.engine_log import Severity, log
+from cloudpc.lifecycle import Status
+from cloudpc.provisioning.pipeline import Outcome
+
+
+class EngineReporter:
+    """A Reporter that tells the engine.
+
+    Args:
+        urn: the resource the lines belong to.
+    """
+
+    def __init__(self, urn: str) -> None:
+        self._urn = urn
+
+    def step(self, text: str) -> None:
+        """See Reporter."""
+        log(self._urn, text, ephemeral=True)
+
+    def milestone(self, text: str, *, warning: bool = False) -> None:
+        """See Reporter."""
+        log(self._urn, text, severity=Severity.WARNING if warning else Severity.INFO)
+
+    def ended(self, outcome: Outcome, seconds: float) -> None:
+        """The line that stays at the end: what came of it, and what to do if that is not what was wanted."""
+        error = outcome.error
+        match outcome.status:
+            case Status.FAILED if error is not None:
+                attempts = "1 attempt" if outcome.attempts == 1 else f"{outcome.attempts} attempts"
+                hint = f". {error.hint}" if error.hint else ""
+                text = f"failed in {outcome.stage} after {attempts}: {error.message} [{error.code}]{hint}"
+                log(self._urn, text, severity=Severity.ERROR)
+            case Status.PENDING_PROVISION | Status.NOT_PROVISIONED if error is not None:
+                log(self._urn, f"{outcome.status}: {error.message} [{error.code}]", severity=Severity.WARNING)
+            case _:
+                where = f"{outcome.endpoint.host}:{outcome.endpoint.port}" if outcome.endpoint else "?"
+                self.milestone(f"{outcome.status} on {outcome.host}, ssh at {where}, {seconds:.0f} s")
+                for warned in outcome.warnings:
+                    self.milestone(f"{warned.message} [{warned.code}]", warning=True)

@@ -1,0 +1,166 @@
+"""The dynamic providers: thin, without rules of their own.
+
+State stores a reference to these classes by module and name; delete and read are served through it. So both are an
+interface that must stay importable here (docs/engine.md).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from typing import Any
+from uuid import UUID
+
+from pulumi.dynamic import (
+    CheckResult,
+    ConfigureRequest,
+    CreateResult,
+    DiffResult,
+    ReadResult,
+    ResourceProvider,
+    UpdateResult,
+)
+
+from cloudpc import lifecycle
+from cloudpc.iac import host, outputs
+from cloudpc.iac.progress import EngineReporter
+from cloudpc.iac.runtime import Runtime
+from cloudpc.lifecycle import DesiredCloudPC, RecordedCloudPC, Step
+from cloudpc.provisioning import pipeline
+from cloudpc.provisioning.tags import machine_id
+
+ALLOW_DELETE = "CLOUDPC_ALLOW_DELETE"
+"""Names the provisioning policy whose things may be deleted in this run; set by `cloudpc down` after asking."""
+
+
+class CloudPCProvider(ResourceProvider):
+    """One Cloud PC: a user's machine for one service plan."""
+
+    serialize_as_secret_always = False  # it holds no data: the reference in state is not worth encrypting
+
+    def configure(self, req: ConfigureRequest) -> None:
+        """Keep the stack's configuration for the calls of this process; opens nothing."""
+        _process.configure(req)
+
+    def check(self, _olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
+        """Inputs are made by the program, which has validated everything; an exception here would stop everybody."""
+        return CheckResult(news, [])
+
+    def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
+        """Whether the lifecycle wants anything done. Compares outputs, so that a policy edit changes nothing."""
+        recorded, desired = RecordedCloudPC.model_validate(_olds), DesiredCloudPC.model_validate(_news)
+        return DiffResult(changes=lifecycle.next_step(recorded, desired) is not Step.NONE)
+
+    def create(self, props: dict[str, Any]) -> CreateResult:
+        """Provision. Raises only on Cancel: failing is an outcome."""
+        desired = DesiredCloudPC.model_validate(props)
+        identity = machine_id(desired.installation, desired.user_id, desired.service_plan.id)
+        return CreateResult(str(identity), _provision(desired))
+
+    def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
+        """Try again what waited. Returns the complete outputs: Pulumi keeps no others (pulumi/pulumi#7809)."""
+        recorded, desired = RecordedCloudPC.model_validate(_olds), DesiredCloudPC.model_validate(_news)
+        if lifecycle.next_step(recorded, desired) is Step.PROVISION:
+            return UpdateResult(_provision(desired))
+        return UpdateResult(_olds)
+
+    def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
+        """What is recorded stays; comparing it with the machine comes with the issue on the whole life."""
+        return ReadResult(id_, props)
+
+    def delete(self, id_: str, props: dict[str, Any]) -> None:
+        """Refuse, unless a deliberate flag names the policy (design rule 10)."""
+        recorded = RecordedCloudPC.model_validate(props)
+        _check_delete_allowed(
+            recorded.policy_id,
+            f"the Cloud PC {recorded.device_name} of {recorded.user_principal_name} is {recorded.status}",
+        )
+        hosts = _process.runtime().hosts
+        if recorded.host and recorded.host not in {place.name for place in hosts}:
+            raise host.Refusal(
+                f"not deleted: the Cloud PC {recorded.device_name} is on the host {recorded.host}, which is not in "
+                "cloudpc:hosts; bring the host back there"
+            )
+        for place in hosts:
+            machine = place.describe(UUID(id_))
+            if machine and machine.tag.policy_id == recorded.policy_id:
+                place.delete(UUID(id_))
+
+
+class ProvisioningPolicyProvider(ResourceProvider):
+    """The policy itself: nothing outside Pulumi, but what later runs must remember of it."""
+
+    serialize_as_secret_always = False
+
+    def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
+        """A change of what is shown or remembered."""
+        return DiffResult(changes=any(_olds.get(name) != value for name, value in _news.items()))
+
+    def create(self, props: dict[str, Any]) -> CreateResult:
+        """Record the policy."""
+        return CreateResult(props["policyId"], dict(props))
+
+    def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
+        """Record the change."""
+        return UpdateResult(dict(_news))
+
+    def delete(self, _id: str, _props: dict[str, Any]) -> None:
+        """Refuse while the policy is assigned (design rule 11)."""
+        if _props.get("assignments"):
+            groups = ", ".join(_props["assignments"])
+            _check_delete_allowed(_props["policyId"], f"the provisioning policy is assigned to {groups}")
+
+
+def _check_delete_allowed(policy_id: str, why: str) -> None:
+    if os.environ.get(ALLOW_DELETE) != policy_id:
+        raise host.Refusal(
+            f"not deleted: {why}. Take the group's assignment out of the policy instead; "
+            f"to remove a whole policy with everything on it, run `cloudpc down {policy_id}`"
+        )
+
+
+def _provision(desired: DesiredCloudPC) -> dict[str, Any]:
+    call = host.current_call()
+    reporter = EngineReporter(call.urn if call else "")
+    begin = time.monotonic()
+    resources = _process.runtime().resources(desired.settings)
+    outcome = pipeline.provision(desired, resources, reporter, host.cancellation)
+    reporter.ended(outcome, time.monotonic() - begin)
+    return outputs.from_outcome(desired, outcome)
+
+
+class _Process:
+    """What all calls of this process share. Providers are unpickled from a reference, so they can't hold it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._values: dict[str, Any] = {}
+        self._runtime: Runtime | None = None
+
+    def configure(self, req: ConfigureRequest) -> None:
+        from cloudpc import configuration
+
+        with self._lock:
+            for name in configuration.KEYS:
+                value = req.config.get(f"cloudpc:{name}")
+                if value is not None:
+                    self._values[f"cloudpc:{name}"] = json.loads(value) if _is_json(value) else value
+
+    def runtime(self) -> Runtime:
+        from cloudpc import configuration
+        from cloudpc.project import project_root
+
+        with self._lock:
+            if self._runtime is None:
+                hosts, images = configuration.parse_hosts_and_images(self._values)
+                self._runtime = Runtime(hosts, images, project_root() / "stacks")
+            return self._runtime
+
+
+def _is_json(value: object) -> bool:
+    return isinstance(value, str) and value[:1] in ("{", "[")
+
+
+_process = _Process()

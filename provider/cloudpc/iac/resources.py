@@ -1,0 +1,44 @@
+"""The two resources of a stack."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pulumi
+from pulumi.dynamic import Resource
+
+from cloudpc.iac import outputs
+from cloudpc.iac.provider import CloudPCProvider, ProvisioningPolicyProvider
+from cloudpc.lifecycle import DesiredCloudPC
+
+
+def leave_out_stack_traces() -> None:
+    """Keep the place of the declaration out of state, where it would be a third of each Cloud PC's entry.
+
+    Pulumi's SDK sends the program's whole call stack with each registration and knows no option against it. All our
+    resources are declared in one place, so it says nothing, and costs time besides.
+    """
+    from pulumi.runtime import resource
+    from pulumi.runtime.proto import source_pb2
+
+    if hasattr(resource, "_get_stack_trace"):  # private: without it, state is only larger
+        resource._get_stack_trace = source_pb2.StackTrace
+
+
+class ProvisioningPolicy(Resource, module="cloudpc", name="ProvisioningPolicy"):
+    """The policy as a whole; protected while it is assigned to a group."""
+
+    def __init__(self, policy_id: str, props: dict[str, Any]) -> None:
+        options = pulumi.ResourceOptions(protect=bool(props["assignments"]))
+        super().__init__(ProvisioningPolicyProvider(), policy_id, {**props, "policyId": policy_id}, options)
+
+
+class CloudPC(Resource, module="cloudpc", name="CloudPC"):
+    """One user's Cloud PC of one service plan; protected itself, because a protected parent does not hold."""
+
+    status: pulumi.Output[str]
+
+    def __init__(self, desired: DesiredCloudPC) -> None:
+        props = outputs.pinned(desired)
+        options = pulumi.ResourceOptions(protect=True, additional_secret_outputs=outputs.SECRET)
+        super().__init__(CloudPCProvider(), desired.key, {**props, "status": None}, options)

@@ -1,0 +1,125 @@
+"""What the provider process works with, built once from the stack's configuration: hosts, images, scripts."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Callable, Container, Iterable, Mapping
+from functools import partial
+from importlib.metadata import entry_points
+from pathlib import Path
+from uuid import UUID
+
+from cloudpc.configuration import DRIVERS
+from cloudpc.hosts import HostConfig
+from cloudpc.images import custom, gallery
+from cloudpc.images.image import Image
+from cloudpc.lifecycle import PolicySettings
+from cloudpc.machines.interface import Host, Note
+from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
+from cloudpc.provisioning.pipeline import Resources
+from cloudpc.provisioning.tags import Phase
+
+
+def connect(config: HostConfig) -> Host:
+    """The host behind a URI, by the driver registered for its scheme. Opens nothing yet.
+
+    Raises:
+        ProvisioningError: no driver serves the scheme.
+    """
+    for entry in entry_points(group=DRIVERS, name=config.scheme):
+        driver: Callable[[HostConfig], Host] = entry.load()
+        return driver(config)
+    message = f"no driver for the host {config.name} ({config.uri})"
+    raise ProvisioningError(ErrorCode.HOST_UNREACHABLE, message, retriable=False)
+
+
+class Runtime:
+    """Opened hosts and the files of one stack.
+
+    Args:
+        hosts: as configured.
+        images: `cloudpc:images`.
+        stacks: the folder of the stacks' files.
+    """
+
+    def __init__(self, hosts: Iterable[HostConfig], images: dict[str, custom.CustomImage], stacks: Path) -> None:
+        self.hosts = [connect(host) for host in hosts]
+        self._images = images
+        self._stacks = stacks
+
+    def resources(self, settings: PolicySettings) -> Resources:
+        """What the pipeline needs for a Cloud PC with these settings."""
+        return Resources(
+            hosts=self.hosts,
+            image=partial(self._image, settings),
+            script=partial(self._script, settings),
+        )
+
+    def _image(self, settings: PolicySettings, note: Note) -> Image:
+        if settings.image_type == "custom":
+            return custom.resolve(settings.image_id, self._images[settings.image_id], self._stacks, note)
+        image = gallery.find(self._stacks.parent / "vm-images", settings.image_id)
+        if image is None or image.digest != settings.image_digest:
+            raise ProvisioningError(
+                ErrorCode.IMAGE_NOT_FOUND,
+                f"the image {settings.image_id} is not what it was when this run began (built again meanwhile?)",
+                retriable=False,
+                hint="leave vm-images/ and its cache alone while a run is on",
+            )
+        return image
+
+    def _script(self, settings: PolicySettings) -> bytes | None:
+        script = settings.script
+        if script is None:
+            return None
+        try:
+            content = (self._stacks / script.path).read_bytes()
+        except OSError as error:
+            message = f"the post-provisioning script {script.path} can't be read: {error.strerror}"
+            raise ProvisioningError(ErrorCode.SET_UP_FAILED, message, retriable=False) from None
+        if hashlib.sha256(content).hexdigest() != script.sha256:
+            message = f"the post-provisioning script {script.path} was changed during this run"
+            raise ProvisioningError(ErrorCode.SET_UP_FAILED, message, retriable=False)
+        return content
+
+    def hand_over(self, identity: str | None) -> bool:
+        """Mark a machine as its user's; if its host is away now, `tidy` of a later run does it."""
+        for host in self.hosts if identity else []:
+            try:
+                if host.describe(UUID(identity)) is not None:
+                    host.finish(UUID(identity), Phase.HANDED_OVER)
+            except ProvisioningError:
+                continue
+        return True
+
+    def tidy(
+        self, installation: str, policy_id: str, recorded: Mapping[UUID, str], wanted: Container[UUID]
+    ) -> list[str]:
+        """Finish what dead runs of this policy left between a machine and its record; the stack's lock is held.
+
+        A machine that state has is handed over, if a run died just before it could say so. One that nobody was ever
+        given (phase `provisioning` or `ready`), that is neither recorded on its host nor being made now, is removed.
+
+        Args:
+            installation: whose machines.
+            policy_id: of which policy; others are left alone.
+            recorded: usable Cloud PCs of state, with their host's name.
+            wanted: what this run is making: its provider sees to it.
+
+        Returns:
+            The names of removed machines.
+        """
+        removed: list[str] = []
+        for host in self.hosts:
+            with contextlib.suppress(ProvisioningError):  # a host that is away has its turn in a later run
+                for machine in host.owned(installation):
+                    if machine.tag.policy_id != policy_id or machine.id in wanted:
+                        continue
+                    if recorded.get(machine.id) == host.name:
+                        if machine.tag.phase is Phase.READY:
+                            host.finish(machine.id, Phase.HANDED_OVER)
+                    elif machine.tag.phase is not Phase.HANDED_OVER:
+                        host.delete(machine.id)
+                        removed.append(machine.name)
+        return removed

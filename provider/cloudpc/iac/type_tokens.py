@@ -1,0 +1,4 @@
+"""The resources' types in Pulumi's state. Part of the format of state: they never change."""
+
+CLOUD_PC = "pulumi-python:dynamic/cloudpc:CloudPC"
+PROVISIONING_POLICY = "pulumi-python:dynamic/cloudpc:ProvisioningPolicy"
