@@ -1,0 +1,135 @@
+"""`cloudpc list` and `cloudpc show`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from cloudpc.cli.context import Project
+from cloudpc.cli.output import Exit, coloured, err, out, print_json, table
+from cloudpc.iac.fleet import CloudPCRecord
+from cloudpc.lifecycle import Status
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+
+
+def list_(
+    policy: Annotated[str | None, typer.Option(help="Only this policy.")] = None,
+    status: Annotated[list[Status] | None, typer.Option(help="Only these statuses; may be repeated.")] = None,
+    all_: Annotated[bool, typer.Option("--all", help="Also users without a Cloud PC, and why.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Exit with 3 if a listed one has failed.")] = False,
+    as_json: Json = False,
+) -> None:
+    """List the Cloud PCs of all policies."""
+    project = Project()
+    rows = [c.as_json() for stack in project.records(policy) for c in stack.cloud_pcs]
+    if all_:
+        rows += _without(project, policy, {(r["userId"], r["servicePlan"]) for r in rows})
+    if status:
+        rows = [r for r in rows if r["status"] in {s.value for s in status}]
+    rows.sort(key=lambda r: (r["userPrincipalName"], r["servicePlan"] or ""))
+    if as_json:
+        print_json(rows)
+    elif rows:
+        print_rows(rows)
+    else:
+        err.print("no Cloud PCs" + ("" if all_ else "; `cloudpc list --all` shows who has none, and why"))
+    if check and any(r["status"] == Status.FAILED for r in rows):
+        raise typer.Exit(Exit.FAILED_CLOUD_PC)
+
+
+def _without(project: Project, policy: str | None, present: set[tuple[str, str]]) -> list[dict[str, Any]]:
+    """Users who have no Cloud PC, from the directories of the policies' files."""
+    from cloudpc import configuration, entitlement
+
+    rows: dict[tuple[str, str | None], dict[str, Any]] = {}
+    by_directory: dict[str, tuple[Any, dict[str, Any]]] = {}
+    for policy_id in [policy] if policy else project.policy_ids():
+        inputs = configuration.read_policy_and_directory(policy_id, project.values(policy_id), project.stacks_folder)
+        _, policies = by_directory.setdefault(inputs.directory_path, (inputs.snapshot, {}))
+        policies[policy_id] = inputs.policy
+    for snapshot, policies in by_directory.values():
+        for none in entitlement.not_provisioned(policies, snapshot):
+            plan = none.service_plan
+            row = _row(none.user, plan, none.policy_id, none.code.value, none.message)
+            rows[none.user.id, plan.id if plan else None] = row
+        for policy_id, each in policies.items():
+            for owed in entitlement.entitled(each, snapshot):
+                if (owed.user.id, owed.service_plan.id) not in present:
+                    message = "entitled; the next `pulumi up` of this policy makes one"
+                    row = _row(owed.user, owed.service_plan, policy_id, "notRunYet", message)
+                    rows.setdefault((owed.user.id, owed.service_plan.id), row)
+    served = {user for user, _ in present}
+    return [
+        row
+        for (user, plan), row in rows.items()
+        if (user, plan) not in present and not (plan is None and user in served)
+    ]
+
+
+def _row(user: Any, plan: Any, policy: str | None, code: str, message: str) -> dict[str, Any]:
+    return {
+        "userPrincipalName": user.user_principal_name,
+        "userId": user.id,
+        "servicePlan": plan.id if plan else None,
+        "servicePlanName": plan.display_name if plan else None,
+        "policy": policy,
+        "deviceName": None,
+        "status": Status.NOT_PROVISIONED.value,
+        "statusDetail": {"code": code, "message": message},
+        "host": None,
+        "connection": None,
+        "lastModifiedDateTime": None,
+    }
+
+
+def print_rows(rows: list[dict[str, Any]]) -> None:
+    """The table of Cloud PCs, with the reasons of those that are not usable below each."""
+    shown = table("USER", "SERVICE PLAN", "POLICY", "DEVICE", "STATUS", "CONNECT / WHY")
+    for row in rows:
+        detail = row["statusDetail"]
+        how = f"cloudpc connect {row['userPrincipalName']}" if row["connection"] else ""
+        if detail:
+            how = f"{how + '; ' if how else ''}{detail['message']} [{detail['code']}]"
+        shown.add_row(
+            row["userPrincipalName"], row["servicePlan"] or "-", row["policy"] or "-",
+            row["deviceName"] or "-", coloured(row["status"]), escape(how),
+        )  # fmt: skip
+    out.print(shown)
+
+
+def show(
+    user: Annotated[str, typer.Argument(help="userPrincipalName, its part before the @, or the user's id.")],
+    as_json: Json = False,
+) -> None:
+    """Show all that is known of a user's Cloud PCs."""
+    found = Project().of_user(user)
+    if as_json:
+        print_json([{**c.as_json(), **_more(c)} for c in found])
+        return
+    for cloud_pc in found:
+        shown = table("", "")
+        shown.show_header = False
+        for name, value in {**cloud_pc.as_json(), **_more(cloud_pc)}.items():
+            for line_name, line in _lines(name, value):
+                shown.add_row(f"[bold]{line_name}[/]", line)
+        out.print(shown)
+        out.print()
+
+
+def _more(cloud_pc: CloudPCRecord) -> dict[str, Any]:
+    names = ("account", "attempts", "hostKey", "settings")
+    more = {name: cloud_pc.outputs.get(name) for name in names}
+    return {"generation": cloud_pc.outputs.get("generation", 1), **more}
+
+
+def _lines(name: str, value: Any) -> list[tuple[str, str]]:
+    if isinstance(value, dict):
+        return [line for key, inner in value.items() for line in _lines(f"{name}.{key}", inner)]
+    if isinstance(value, list):
+        return [line for i, inner in enumerate(value) for line in _lines(f"{name}[{i}]", inner)]
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return [] if value in (None, "") else [(name, escape(str(value)))]

@@ -1,0 +1,120 @@
+"""What most commands begin with: the project, its policies' files and its stacks."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from cloudpc import configuration, yaml_file
+from cloudpc.cli.output import CommandError, Exit
+from cloudpc.iac import fleet, locks
+from cloudpc.iac.engine import Engine
+from cloudpc.problems import InvalidConfigurationError, Problem
+from cloudpc.project import project_root
+
+
+class Project:
+    """The project a command works in."""
+
+    @cached_property
+    def root(self) -> Path:
+        """The folder of Pulumi.yaml."""
+        return project_root()
+
+    @property
+    def stacks_folder(self) -> Path:
+        """Where policies are written."""
+        return self.root / "stacks"
+
+    @cached_property
+    def engine(self) -> Engine:
+        """Pulumi for this project."""
+        return Engine(self.root)
+
+    def policy_ids(self) -> list[str]:
+        """Policies that have a file, by name."""
+        files = self.stacks_folder.glob("Pulumi.*.yaml")
+        return sorted(f.name.removeprefix("Pulumi.").removesuffix(".yaml") for f in files)
+
+    def values(self, policy_id: str) -> dict[str, Any]:
+        """The configuration values in a policy's file.
+
+        Raises:
+            InvalidConfigurationError: it is missing or no YAML mapping.
+        """
+        name = f"Pulumi.{policy_id}.yaml"
+        shown = f"{self.stacks_folder.name}/{name}"
+        if not (self.stacks_folder / name).is_file():
+            known = ", ".join(self.policy_ids()) or "none"
+            message = f"there is no such file; policies in {self.stacks_folder.name}/: {known}"
+            raise InvalidConfigurationError([Problem(shown, "file", message)])
+        content = yaml_file.read(self.stacks_folder / name, shown)
+        config = content.get("config") if isinstance(content, dict) else None
+        if not isinstance(config, dict):
+            message = "is required, with cloudpc:policy and cloudpc:directory in it"
+            raise InvalidConfigurationError([Problem(shown, "config", message)])
+        return config
+
+    def problems(self, policy_id: str) -> list[Problem]:
+        """What is wrong with a policy and what it names; nothing if it can be run."""
+        try:
+            configuration.read(policy_id, self.values(policy_id), self.stacks_folder)
+        except InvalidConfigurationError as error:
+            return list(error.problems)
+        return []
+
+    def locks(self, policy_id: str) -> list[locks.Lock]:
+        """Who works on a policy's stack, as far as its backend shows it."""
+        return locks.of_stack(self.engine.environment().get("PULUMI_BACKEND_URL", ""), "cloudpc", policy_id)
+
+    def records(self, policy: str | None = None, *, show_secrets: bool = False) -> list[fleet.StackRecord]:
+        """The state of all stacks of the project, or of one.
+
+        Raises:
+            EngineError, CommandError: it can't be read, or there is no such stack.
+        """
+        stacks = sorted(self.engine.stacks())
+        if policy is not None:
+            if policy not in stacks:
+                known = ", ".join(stacks) or "none"
+                raise CommandError(f"there is no stack {policy!r}; stacks of this project: {known}", Exit.INVALID)
+            stacks = [policy]
+        return fleet.read(self.engine, stacks, show_secrets=show_secrets)
+
+    def of_user(self, user: str, *, show_secrets: bool = False) -> list[fleet.CloudPCRecord]:
+        """A user's Cloud PCs, by userPrincipalName, its part before the @, or the directory's id.
+
+        Raises:
+            CommandError: no Cloud PC, or several users of that short name.
+        """
+        everyone = [c for stack in self.records(show_secrets=show_secrets) for c in stack.cloud_pcs]
+        wanted = user.lower()
+        exact = [c for c in everyone if wanted in (c.user_principal_name.lower(), str(c.outputs["userId"]).lower())]
+        found = exact or [c for c in everyone if c.user_principal_name.lower().partition("@")[0] == wanted]
+        names = sorted({c.user_principal_name for c in found})
+        if not found:
+            raise CommandError(f"{user} has no Cloud PC; `cloudpc list --all` says why", Exit.INVALID)
+        if len(names) > 1:
+            raise CommandError(f"{user} may be {' or '.join(names)}: write the whole name", Exit.INVALID)
+        return found
+
+    def one_of_user(
+        self, user: str, plan: str | None, policy: str | None, *, show_secrets: bool = False
+    ) -> fleet.CloudPCRecord:
+        """The user's Cloud PC, of the service plan or policy named if there are several.
+
+        Raises:
+            CommandError: see `of_user`; or several and not enough named.
+        """
+        all_ = self.of_user(user, show_secrets=show_secrets)
+        found = [c for c in all_ if policy in (None, c.policy)]
+        if plan is not None:
+            found = [
+                c for c in found if plan in (c.outputs["servicePlan"]["id"], c.outputs["servicePlan"]["displayName"])
+            ]
+        if len(found) != 1:
+            choices = ", ".join(f"{c.outputs['servicePlan']['id']} of {c.policy}" for c in all_)
+            message = f"which Cloud PC of {user}? Name one with --service-plan or --policy: {choices}"
+            raise CommandError(message, Exit.INVALID)
+        return found[0]

@@ -1,0 +1,138 @@
+"""`cloudpc doctor`: is everything there, does it work, and is anything left over."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Annotated, Literal
+from uuid import UUID
+
+import typer
+from rich.markup import escape
+
+from cloudpc import configuration
+from cloudpc.cli.cloud_pcs import Json
+from cloudpc.cli.context import Project
+from cloudpc.cli.output import CommandError, Exit, confirm, out, print_json, table
+from cloudpc.hosts import HostConfig
+from cloudpc.iac.engine import EngineError
+from cloudpc.iac.fleet import StackRecord
+from cloudpc.iac.runtime import connect
+from cloudpc.machines.interface import Host
+from cloudpc.problems import InvalidConfigurationError
+from cloudpc.provisioning.errors import ProvisioningError
+from cloudpc.provisioning.tags import Phase, machine_id
+
+_MARKS = {"ok": "[green]ok[/]", "warning": "[yellow]warning[/]", "failed": "[red]failed[/]"}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at."""
+
+    what: str
+    state: Literal["ok", "warning", "failed"]
+    detail: str
+    hint: str = ""
+
+
+def doctor(
+    remove: Annotated[
+        bool, typer.Option("--remove-leftovers", help="Remove unfinished machines and volumes without one.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask before removing.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Check engine, state, policies, hosts and what is left over. Exits with 1 if something doesn't work."""
+    if remove:
+        confirm("Remove what is unfinished? No run may be working on it anywhere.", yes=yes)
+    findings = list(_findings(Project(), remove=remove))
+    if as_json:
+        print_json([asdict(f) for f in findings])
+    else:
+        shown = table("CHECK", "RESULT", "DETAIL")
+        for f in findings:
+            text = f.detail + (f" -> {f.hint}" if f.hint else "")
+            shown.add_row(f.what, _MARKS[f.state], escape(text))
+        out.print(shown)
+    if any(f.state == "failed" for f in findings):
+        raise typer.Exit(Exit.ERROR)
+
+
+def _findings(project: Project, *, remove: bool) -> Iterator[Finding]:
+    records: list[StackRecord] = []
+    try:
+        version = project.engine.read(["version"]).strip()
+        yield Finding("engine", "ok", f"pulumi {version}")
+        records = project.records()
+        yield Finding("state", "ok", f"{len(records)} stacks, {sum(len(r.cloud_pcs) for r in records)} Cloud PCs")
+    except (EngineError, CommandError) as error:
+        yield Finding("engine", "failed", str(error), "run `make setup`, then `. .cloudpc/env`")
+    files = project.policy_ids()
+    for record in records:
+        if record.policy not in files:
+            hint = f"bring the file back, or remove everything with `cloudpc down {record.policy}`"
+            yield Finding(f"policy {record.policy}", "warning", "its stack has no file in stacks/", hint)
+    hosts: dict[str, HostConfig] = {}
+    for name in files:
+        try:
+            configured, _ = configuration.parse_hosts_and_images(project.values(name))
+            hosts |= {host.uri: host for host in configured}
+            configuration.read(name, project.values(name), project.stacks_folder)
+            yield Finding(f"policy {name}", "ok", "valid")
+        except InvalidConfigurationError as error:
+            for problem in error.problems:
+                yield Finding(f"policy {name}", "failed", str(problem))
+    busy = {record.policy for record in records if project.locks(record.policy)}
+    configured_names = {host.name for host in hosts.values()}
+    for config in hosts.values():
+        known = {
+            machine_id(c.outputs["installation"], c.outputs["userId"], c.outputs["servicePlan"]["id"])
+            for record in records
+            for c in record.cloud_pcs
+            # one that was renamed in cloudpc:hosts may be any of those that are there
+            if c.outputs.get("host") == config.name or c.outputs.get("host") not in configured_names
+        }
+        installations = sorted({r.installation for r in records if r.installation})
+        yield from _host(config, installations, known, busy, remove=remove)
+
+
+def _host(
+    config: HostConfig, installations: list[str], known: set[UUID], busy: set[str], *, remove: bool
+) -> Iterator[Finding]:
+    what = f"host {config.name}"
+    try:
+        host = connect(config)
+        for check in host.check():
+            yield Finding(f"{what}: {check.what}", check.state, check.detail, check.hint)
+        for installation in installations:
+            yield from _left_over(what, host, installation, known, busy, remove=remove)
+    except ProvisioningError as error:
+        yield Finding(what, "failed", error.message, error.hint)
+
+
+def _left_over(
+    what: str, host: Host, installation: str, known: set[UUID], busy: set[str], *, remove: bool
+) -> Iterator[Finding]:
+    machines = host.owned(installation, besides=known)
+    volumes = host.leftovers(installation)
+    if remove:
+        unfinished = [m for m in machines if m.tag.phase is Phase.PROVISIONING and m.tag.policy_id not in busy]
+        for machine in unfinished:
+            host.delete(machine.id)
+        removed = [m.name for m in unfinished] + host.remove_leftovers(installation)
+        if removed:
+            yield Finding(f"{what}: left over", "ok", f"removed {', '.join(removed)}")
+        machines = [m for m in machines if m not in unfinished]
+        volumes = host.leftovers(installation)
+    for machine in machines:
+        if machine.tag.phase is Phase.PROVISIONING:
+            hint = "a run may be working on it; else the next `up` of its policy or --remove-leftovers removes it"
+            yield Finding(f"{what}: left over", "warning", f"{machine.name} is unfinished", hint)
+        else:
+            detail = f"{machine.name} ({machine.tag.device_name}, policy {machine.tag.policy_id}) is in no state"
+            yield Finding(f"{what}: left over", "warning", detail, "it may hold a user's data: decide by hand")
+    for volume in volumes:
+        yield Finding(f"{what}: left over", "warning", f"volume {volume} has no machine", "--remove-leftovers")
+    if not machines and not volumes:
+        yield Finding(f"{what}: left over", "ok", "nothing")

@@ -1,0 +1,88 @@
+"""`cloudpc image`: the gallery images of this project."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.status import Status
+
+from cloudpc.cli.output import CommandError, Exit, err, out, print_json, table
+from cloudpc.images import gallery
+from cloudpc.images.commands import Note
+from cloudpc.images.image import Image
+from cloudpc.images.recipe import Recipe
+from cloudpc.project import project_root
+
+app = typer.Typer(no_args_is_help=True, help="Gallery images: built on this machine from the recipes in vm-images/.")
+
+_RECIPES = "vm-images"
+
+
+@app.command("list")
+def list_(
+    as_json: Annotated[bool, typer.Option("--json", help="An array of objects, for scripts.")] = False,
+    verify: Annotated[bool, typer.Option(help="Hash all files again instead of trusting size and time.")] = False,
+) -> None:
+    """List the recipes and what is built of them."""
+    folder = project_root() / _RECIPES
+    found = [(recipe, gallery.find(folder, recipe.image_id, verify=verify)) for recipe in gallery.recipes(folder)]
+    if as_json:
+        print_json([_row(recipe, image) for recipe, image in found])
+        return
+    shown = table("IMAGE", "NAME", "STATUS", "DIGEST", "SIZE", "PATH")
+    for recipe, image in found:
+        row = _row(recipe, image)
+        size = f"{row['size'] / 1e6:.0f} MB" if image else ""
+        shown.add_row(
+            recipe.image_id, row["displayName"], row["status"], (row["digest"] or "")[:12], size, row["path"] or ""
+        )
+    out.print(shown)
+
+
+@app.command()
+def build(
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Recipes in vm-images/.")],
+    force: Annotated[bool, typer.Option("--force", help="Build again, with what the mirror has today.")] = False,
+) -> None:
+    """Build images; those that are there already are left as they are."""
+    folder = project_root() / _RECIPES
+    known = [recipe.image_id for recipe in gallery.recipes(folder)]
+    if unknown := [name for name in names if name not in known]:
+        message = f"no recipe in {folder}: {', '.join(unknown)}; there are: {', '.join(known) or 'none'}"
+        raise CommandError(message, Exit.INVALID)
+    for name in names:
+        with _progress(name) as note:
+            image = gallery.build(folder, name, note, force=force)
+        out.print(f"{name} {image.digest[:12]} {image.disk.path.parent}", markup=False)
+
+
+def _row(recipe: Recipe, image: Image | None) -> dict[str, Any]:
+    files = [file for file in (image.disk, image.kernel, image.initrd) if file] if image else []
+    return {
+        "imageId": recipe.image_id,
+        "displayName": recipe.settings.display_name,
+        "status": "built" if image else "not built",
+        "digest": image.digest if image else None,
+        "size": sum(file.size for file in files) if image else None,
+        "path": str(Path(image.disk.path).parent) if image else None,
+    }
+
+
+@contextlib.contextmanager
+def _progress(name: str) -> Iterator[Note]:
+    """Says what a build is doing: in place on a terminal, a line each elsewhere."""
+    began = time.monotonic()
+
+    def text(step: str) -> str:
+        return f"{name}: {step} ({time.monotonic() - began:.0f} s)"
+
+    if not err.is_terminal:
+        yield lambda step: err.print(text(step), markup=False)
+        return
+    with Status(text("starting"), console=err) as status:
+        yield lambda step: status.update(text(step))

@@ -1,0 +1,65 @@
+"""The `cloudpc` command: thin over Pulumi."""
+
+from __future__ import annotations
+
+import sys
+from typing import NoReturn
+
+import typer
+
+from cloudpc.cli.output import CommandError, Exit, err
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Cloud PCs for the licensed users of your provisioning policies, on your own hosts.",
+    epilog="Exit codes: 0 fine, 1 something did not work, 2 bad input (nothing touched), "
+    "3 a Cloud PC has failed, 4 not confirmed, 130 interrupted.",
+)
+
+
+def _mount() -> None:
+    # here, and not above, so that `import cloudpc.cli.main` stays cheap for completion
+    from cloudpc.cli import access, cloud_pcs, doctor, image, policies, runs
+
+    app.command("up")(runs.up)
+    app.command("list")(cloud_pcs.list_)
+    app.command("show")(cloud_pcs.show)
+    app.command("credentials")(access.credentials)
+    app.command("connect")(access.connect)
+    app.add_typer(policies.app, name="policy")
+    app.add_typer(image.app, name="image")
+    app.command("doctor")(doctor.doctor)
+    app.command("down")(runs.down)
+
+
+def main() -> None:
+    """Run a command; nobody sees a traceback for what can go wrong in normal use."""
+    from cloudpc.directory.interface import DirectoryError
+    from cloudpc.iac.engine import EngineError
+    from cloudpc.problems import InvalidConfigurationError
+    from cloudpc.project import NoProjectError
+    from cloudpc.provisioning.errors import ProvisioningError
+
+    _mount()
+    try:
+        app()
+    except CommandError as error:
+        _fail(str(error), error.code)
+    except (InvalidConfigurationError, NoProjectError) as error:
+        _fail(str(error), Exit.INVALID)
+    except ProvisioningError as error:
+        _fail(f"{error.message} [{error.code}]" + (f"\n{error.hint}" if error.hint else ""), Exit.ERROR)
+    except (EngineError, DirectoryError) as error:
+        _fail(str(error), Exit.ERROR)
+    except OSError as error:
+        _fail(f"{error.filename or 'system'}: {error.strerror}", Exit.ERROR)
+
+
+def _fail(message: str, code: Exit) -> NoReturn:
+    err.print(f"cloudpc: {message}", markup=False, style="red" if err.is_terminal else None)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

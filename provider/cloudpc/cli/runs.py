@@ -1,0 +1,180 @@
+"""`cloudpc up` and `cloudpc down`."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from dataclasses import replace
+from typing import Annotated
+
+import typer
+
+from cloudpc import configuration
+from cloudpc.cli.cloud_pcs import print_rows
+from cloudpc.cli.context import Project
+from cloudpc.cli.output import CommandError, Exit, confirm, err, out
+from cloudpc.iac import fleet, locks
+from cloudpc.iac.provider import ALLOW_DELETE
+from cloudpc.iac.runtime import Runtime
+from cloudpc.lifecycle import Status
+from cloudpc.machines.interface import Host, Machine
+from cloudpc.problems import InvalidConfigurationError, Problem
+from cloudpc.provisioning.tags import machine_id
+
+_CLEAR_PENDING = "--clear-pending-creates"
+_Yes = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]
+
+
+def up(
+    policies: Annotated[list[str] | None, typer.Argument(help="Names of policies; all of them without.")] = None,
+    preview: Annotated[bool, typer.Option("--preview", help="Show Pulumi's preview and ask before the run.")] = False,
+    clear_lock: Annotated[
+        bool, typer.Option("--clear-lock", help="Take away a lock that a run on this machine left when it died.")
+    ] = False,
+) -> None:
+    """Bring policies up to date: `pulumi up`, 32 operations at once, a table and an exit code at the end.
+
+    Exits with 3 if a Cloud PC is failed afterwards; the others are there all the same.
+    """
+    project = Project()
+    names = policies or project.policy_ids()
+    if not names:
+        raise CommandError(f"no policies in {project.stacks_folder}", Exit.INVALID)
+    if preview and not sys.stdin.isatty():
+        raise CommandError("--preview asks before the run, and there is no terminal to ask on", Exit.NOT_CONFIRMED)
+    problems: list[Problem] = []
+    for name in names:
+        problems += [p for p in project.problems(name) if p not in problems]
+    if problems:
+        raise InvalidConfigurationError(problems)
+    existing = project.engine.stacks()
+    broken = []
+    for name in names:
+        if name not in existing:
+            project.engine.read(["stack", "init", name])
+        _unlock(project, name, clear_lock=clear_lock)
+        options = [] if preview else ["--yes", "--skip-preview"]
+        if project.engine.run(["up", "--stack", name, *options]) != 0:
+            broken.append(name)
+    records = fleet.read(project.engine, names)
+    for record in records:
+        if record.interrupted and record.policy not in broken:
+            # what a dead run had begun has been adopted or removed by this one; Pulumi would go on warning of it
+            project.engine.read(["refresh", "--stack", record.policy, "--yes", "--skip-preview", _CLEAR_PENDING])
+    rows = [c.as_json() for record in records for c in record.cloud_pcs]
+    if rows:
+        out.print()
+        print_rows(sorted(rows, key=lambda r: (r["policy"], r["userPrincipalName"], r["servicePlan"])))
+    if broken:
+        raise CommandError(f"`pulumi up` did not end well for {', '.join(broken)}; run it again to go on")
+    if any(row["status"] == Status.FAILED for row in rows):
+        raise typer.Exit(Exit.FAILED_CLOUD_PC)
+
+
+def _unlock(project: Project, stack: str, *, clear_lock: bool) -> None:
+    """Offer the way out where a dead run's lock stands in the way."""
+    held = project.locks(stack)
+    if not held:
+        return
+    shown = "; ".join(str(lock) for lock in held)
+    if not all(lock.dead for lock in held):
+        raise CommandError(
+            f"another run is working on {stack}: its lock was {shown}. Wait for it to end; if it is surely dead, "
+            f"`pulumi cancel --stack {stack} --yes` takes the lock away"
+        )
+    err.print(f"A run on {stack} died and left its lock ({shown}).", markup=False)
+    if not clear_lock and not sys.stdin.isatty():
+        raise CommandError(
+            f"run again with --clear-lock, or `pulumi cancel --stack {stack} --yes`; "
+            "what that run began is finished or removed by the next one"
+        )
+    confirm("Take it away and go on?", yes=clear_lock)
+    project.engine.read(["cancel", "--stack", stack, "--yes"])
+
+
+def down(
+    policy: Annotated[str, typer.Argument(help="Name of the policy.")],
+    yes: _Yes = False,
+    clear_lock: Annotated[bool, typer.Option("--clear-lock", help="See `cloudpc up`.")] = False,
+) -> None:
+    """Remove a policy whole: Cloud PCs with their data, machines, the stack. Its files stay; caches too."""
+    project = Project()
+    if policy not in project.engine.stacks():
+        if policy not in project.policy_ids():
+            known = ", ".join(project.policy_ids()) or "none"
+            raise CommandError(f"there is neither a stack nor a file of {policy}; policies: {known}", Exit.INVALID)
+        err.print(f"{policy} has no stack: there is nothing to remove")
+        _forget(project, policy)
+        return
+    record = project.records(policy)[0]
+    values = project.values(policy) if policy in project.policy_ids() else record.configuration
+    runtime = Runtime(*configuration.parse_hosts_and_images(values), project.stacks_folder)
+    _refuse_without_hosts(record, runtime)
+    unknown = _unknown_machines(runtime, record)
+    if record.cloud_pcs:
+        out.print(f"These Cloud PCs of the policy {policy} will be deleted, with all data on them:")
+        print_rows([c.as_json() for c in record.cloud_pcs])
+    for host, machine in unknown:
+        out.print(f"The machine {machine.name} on {host.name}, which state does not know, will be deleted.")
+    confirm(f"Remove the policy {policy} from Pulumi's state, with everything above?", yes=yes)
+    _unlock(project, policy, clear_lock=clear_lock)
+    _destroy(project, policy)
+    for host, machine in _unknown_machines(runtime, replace(record, cloud_pcs=())):
+        host.delete(machine.id)
+        out.print(f"removed {machine.name} on {host.name}")
+    project.engine.read(["stack", "rm", policy, "--yes", "--preserve-config"])
+    _forget(project, policy)
+    out.print(f"{policy} is gone")
+
+
+def _refuse_without_hosts(record: fleet.StackRecord, runtime: Runtime) -> None:
+    """A Cloud PC whose host is no longer configured could not be deleted, only forgotten."""
+    configured = {host.name for host in runtime.hosts}
+    if gone := sorted({str(c.outputs["host"]) for c in record.cloud_pcs if c.outputs.get("host")} - configured):
+        raise CommandError(
+            f"Cloud PCs of {record.policy} are on {', '.join(gone)}, which is not in its cloudpc:hosts; "
+            "bring the host back there",
+            Exit.INVALID,
+        )
+
+
+def _unknown_machines(runtime: Runtime, record: fleet.StackRecord) -> list[tuple[Host, Machine]]:
+    """The policy's machines that its state does not know."""
+    if record.installation is None:
+        return []
+    known = {
+        machine_id(record.installation, c.outputs["userId"], c.outputs["servicePlan"]["id"]) for c in record.cloud_pcs
+    }
+    return [
+        (host, machine)
+        for host in runtime.hosts
+        for machine in host.owned(record.installation, besides=known)
+        if machine.tag.policy_id == record.policy
+    ]
+
+
+def _destroy(project: Project, policy: str) -> None:
+    project.engine.read(["state", "unprotect", "--all", "--yes", "--stack", policy])
+    arguments = ["destroy", "--stack", policy, "--yes", "--skip-preview"]
+    if project.engine.run(arguments, env={ALLOW_DELETE: policy}) != 0:
+        raise CommandError(f"not everything could be deleted; run `cloudpc down {policy}` again to go on")
+
+
+def _forget(project: Project, policy: str) -> None:
+    """Leave the checkout as it was before the first run."""
+    file = project.stacks_folder / f"Pulumi.{policy}.yaml"
+    if file.is_file():
+        # `pulumi stack init` wrote it, for a stack that is gone
+        lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
+        kept = [line for line in lines if not line.startswith("encryptionsalt:")]
+        if kept != lines:
+            file.write_text("".join(kept), encoding="utf-8")
+    own = project.root / ".cloudpc"
+    if _own_backend(project) and not project.engine.stacks():
+        shutil.rmtree(own, ignore_errors=True)
+
+
+def _own_backend(project: Project) -> bool:
+    """Whether state is in the project's own folder, and not where the user has put it."""
+    folder = locks.folder(project.engine.environment().get("PULUMI_BACKEND_URL", ""))
+    return folder is not None and folder.resolve() == (project.root / ".cloudpc" / "state").resolve()
