@@ -1,0 +1,151 @@
+"""What the pipeline works with, in this process: fake hosts that can be told more than faults, a patient clock."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from fake_hypervisor import FakeHost
+
+from cloudpc.entitlement import Entitlement
+from cloudpc.hosts import HostConfig
+from cloudpc.images.image import Image, ImageFile
+from cloudpc.lifecycle import DesiredCloudPC, reconcile
+from cloudpc.machines.interface import Capacity, Machine, MachineSpec
+from cloudpc.provisioning import pipeline
+from cloudpc.provisioning.cancellation import Cancellation
+from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
+from cloudpc.provisioning.pipeline import Outcome, Resources
+from cloudpc.provisioning.tags import Phase, Tag, machine_id
+
+from . import make
+
+CALLS = ["claim", "ensure_image", "create_disk", "start", "wait_ready", "run", "set_password", "finish ready"]
+"""The calls that a provisioning from nothing makes, in order, where the policy asks for set-up."""
+
+
+class ScriptedHost(FakeHost):
+    """A fake host in a folder, with faults and hooks.
+
+    Args:
+        folder: where its things are kept.
+        name: as configured.
+        settings: of `host.json`.
+    """
+
+    def __init__(self, folder: Path, name: str = "local", **settings: Any) -> None:
+        super().__init__(HostConfig(name=name, uri=f"fake://{folder / name}"))
+        self.folder = folder / name
+        self.calls: list[str] = []
+        self.claimed: list[MachineSpec] = []
+        self.hooks: dict[str, Callable[[], None]] = {}
+        self.away = False
+        self.configure(**settings)
+
+    def configure(self, **settings: Any) -> None:
+        """Write `host.json`."""
+        (self.folder / "host.json").write_text(json.dumps(settings))
+
+    def _fault(self, call: str, user: str, cancel: Cancellation | None = None, timeout: float = 60) -> None:
+        self.calls.append(call)
+        self._answer()
+        if hook := self.hooks.get(call):
+            hook()
+        super()._fault(call, user, cancel, timeout)
+
+    def _answer(self) -> None:
+        if self.away:
+            raise ProvisioningError(ErrorCode.HOST_UNREACHABLE, f"{self.name} does not answer", hint="start libvirt")
+
+    def capacity(self) -> Capacity:
+        self._answer()
+        return super().capacity()
+
+    def claim(self, spec: MachineSpec, tag: Tag) -> None:
+        super().claim(spec, tag)
+        self.claimed.append(spec)
+
+    def describe(self, machine_id: UUID) -> Machine | None:
+        self._answer()
+        machine: Machine | None = super().describe(machine_id)
+        return machine
+
+    # ---- looking at it from outside
+
+    def machines(self) -> list[Machine]:
+        """Machines that are there, whether the host answers or not."""
+        machines: list[Machine] = self._all()
+        return machines
+
+    def things(self) -> list[str]:
+        """Machines, disks, seeds and passwords: what must not be left over."""
+        patterns = ("machines/*", "*.seed", "*.qcow2", "*.password")
+        return sorted(path.name for pattern in patterns for path in self.folder.glob(pattern))
+
+
+class PatientCancellation(Cancellation):
+    """Waits take no time and are remembered."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waits: list[float] = []
+
+    def wait(self, seconds: float) -> None:
+        self.check()
+        self.waits.append(seconds)
+
+
+class Lines:
+    """A Reporter that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.steps: list[str] = []
+        self.milestones: list[str] = []
+
+    def step(self, text: str) -> None:
+        self.steps.append(text)
+
+    def milestone(self, text: str, *, warning: bool = False) -> None:
+        self.milestones.append(text)
+
+
+def image(**changes: Any) -> Image:
+    """A base image; the fake never opens it."""
+    return Image("micro", "ab" * 32, ImageFile(Path("/none/disk.qcow2"), "ab" * 32, 1), **changes)
+
+
+def desired(policy_id: str = "lab", user_id: str = "u-alice", **settings: Any) -> DesiredCloudPC:
+    """A Cloud PC to be made; by default its policy asks for a package, so that there is some set-up."""
+    today = make.today(policy_id=policy_id, settings=make.settings(**{"packages": ("git",), **settings}))
+    return reconcile({}, [Entitlement(make.user(user_id), make.plan())], today).desired[0]
+
+
+IDENTITY = machine_id(make.INSTALLATION, "u-alice", "small")
+
+
+class Run:
+    """One call of `provision`, and what was seen of it."""
+
+    def __init__(self, *hosts: ScriptedHost, cancel: Cancellation | None = None) -> None:
+        self.hosts = hosts
+        self.cancel = cancel or PatientCancellation()
+        self.lines = Lines()
+        self.script: Callable[[], bytes | None] = lambda: None
+        self.image: Callable[[Any], Image] = lambda _note: image()
+
+    def provision(self, wanted: DesiredCloudPC | None = None) -> Outcome:
+        resources = Resources(self.hosts, self.image, self.script)
+        return pipeline.provision(wanted or desired(), resources, self.lines, self.cancel)
+
+
+def hand_over(host: ScriptedHost) -> None:
+    """What the program does once state has recorded the Cloud PC."""
+    host.finish(IDENTITY, Phase.HANDED_OVER)
+
+
+def machines(hosts: Sequence[ScriptedHost]) -> dict[str, list[Phase]]:
+    """Phases of the machines on each host that has some."""
+    return {host.name: [m.tag.phase for m in host.machines()] for host in hosts if host.machines()}

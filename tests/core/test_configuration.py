@@ -1,0 +1,280 @@
+"""A stack's configuration with everything it names: all problems of all files in one report."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cloudpc import configuration
+from cloudpc.images import gallery
+from cloudpc.lifecycle import NetworkChoice, Script
+from cloudpc.problems import InvalidConfigurationError
+from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
+
+from . import make
+from .fake_rim import image
+
+_FILE = "stacks/Pulumi.lab.yaml"
+
+
+class Project:
+    """A project's folder with a built image `micro`, an unbuilt one and a directory."""
+
+    def __init__(self, root: Path) -> None:
+        self.stacks = root / "stacks"
+        for recipe in ("micro", "unbuilt"):
+            (root / "vm-images" / recipe).mkdir(parents=True)
+            (root / "vm-images" / recipe / "recipe.yaml").touch()
+        self.write("directory.yaml", {"users": [], "groups": [{"id": "eng", "displayName": "Engineering"}]})
+
+    def write(self, name: str, content: Any) -> None:
+        path = self.stacks / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content if isinstance(content, str) else yaml.safe_dump(content))
+
+    def read(self, values: dict[str, Any]) -> configuration.StackInputs:
+        return configuration.read("lab", values, self.stacks)
+
+    def told(self, values: dict[str, Any]) -> list[str]:
+        with pytest.raises(InvalidConfigurationError) as refused:
+            self.read(values)
+        assert len(refused.value.problems) == str(refused.value).count("\n")
+        return [str(problem) for problem in refused.value.problems]
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    monkeypatch.setattr(gallery, "find", lambda _folder, name: image() if name == "micro" else None)
+    return Project(tmp_path)
+
+
+def _values(*groups: str, **changes: Any) -> dict[str, Any]:
+    assignments = [{"target": {"groupId": group}} for group in groups]
+    return {
+        "cloudpc:policy": make.policy_values(**{"assignments": assignments, **changes}),
+        "cloudpc:directory": {"kind": "local", "path": "directory.yaml"},
+    }
+
+
+def _joined(connection: str) -> dict[str, str]:
+    return {"domainJoinType": "azureADJoin", "onPremisesConnectionId": connection}
+
+
+def test_a_valid_stack(project: Project) -> None:
+    project.write("connections/hq.yaml", {"libvirtNetwork": "corp"})
+    project.write("connections/lab.yaml", {"displayName": "Lab", "bridge": "br0"})
+    project.write("setup.sh", "#!/bin/sh\n")
+    inputs = project.read(
+        _values(
+            "Engineering",
+            domainJoinConfigurations=[
+                _joined("hq"),
+                _joined("lab"),
+                make.MINIMAL_POLICY["domainJoinConfigurations"][0],
+            ],
+            postProvisioningScript="setup.sh",
+        )
+    )
+    assert inputs.settings.image_digest == "ab" * 32
+    assert inputs.settings.script == Script(path="setup.sh", sha256=hashlib.sha256(b"#!/bin/sh\n").hexdigest())
+    assert inputs.settings.networks == (
+        NetworkChoice(kind="network", source="corp"),
+        NetworkChoice(kind="bridge", source="br0"),
+        NetworkChoice(kind="hosted"),
+    )
+    assert [host.name for host in inputs.configuration.hosts] == ["local"]
+
+
+def test_everything_wrong_in_every_file_is_told_at_once(project: Project) -> None:
+    project.write("connections/main-office.yaml", {"libvirtNetwork": "corp", "bridge": "br0"})
+    project.write("connections/odd.yaml", "a: [")
+    project.write("directory.yaml", {"groups": [{"id": "eng", "displayName": "E", "members": ["nobody"]}]})
+    values = _values(
+        "eng",
+        timeZone="Nowhere",
+        imageId="mikro",
+        domainJoinConfigurations=[_joined("main-office"), _joined("odd"), _joined("main-ofice")],
+        postProvisioningScript="none.sh",
+    )
+    values["cloudpc:polcy"] = {}
+    values["cloudpc:installation"] = "short"
+    values["cloudpc:hosts"] = [{"name": "A", "uri": "qemu"}, {"name": "a", "uri": "qemu:///system", "ur": ""}]
+    values["cloudpc:images"] = {"mine": {"path": "x.qcow2"}}
+    told = project.told(values)
+    for expected in (
+        f"{_FILE}: cloudpc:polcy: is not a known key; did you mean 'cloudpc:policy'?",
+        f"{_FILE}: cloudpc:policy.timeZone: must be a time zone",
+        f"{_FILE}: cloudpc:policy.imageId: is no recipe in vm-images/; did you mean 'micro'?; there: micro, unbuilt",
+        f"{_FILE}: cloudpc:policy.domainJoinConfigurations[2].onPremisesConnectionId: there is no "
+        "stacks/connections/main-ofice.yaml; did you mean 'main-office'?; connections there: main-office, odd",
+        f"{_FILE}: cloudpc:policy.postProvisioningScript: can't be read: No such file",
+        f"{_FILE}: cloudpc:installation: must be text of 8 to 64",
+        f"{_FILE}: cloudpc:hosts[0].name: must match the pattern",
+        f"{_FILE}: cloudpc:hosts[0].uri: must match the pattern",
+        f"{_FILE}: cloudpc:hosts[1].ur: is not a known field; did you mean 'uri'?",
+        f"{_FILE}: cloudpc:images.mine.sha256: is required",
+        "stacks/connections/main-office.yaml: file: needs either libvirtNetwork or bridge, not both",
+        "stacks/connections/odd.yaml: line 1, column 5: is not valid YAML",
+        "stacks/directory.yaml: groups[0].members[0]: is not the id of a user",
+    ):
+        assert [text for text in told if text.startswith(expected)], (expected, told)
+    assert len(told) == 13, told
+
+
+@pytest.mark.parametrize("path", ["../secret", "/etc/hostname", "scripts/../../secret"])
+def test_a_script_comes_from_the_stacks_folder(project: Project, path: str) -> None:
+    project.write("directory.yaml", {"groups": [{"id": "eng", "displayName": "E"}]})
+    told = project.told(_values("eng", postProvisioningScript=path))
+    assert [t for t in told if "postProvisioningScript: must be a file in stacks/ or below it" in t], told
+
+
+def test_groups_are_looked_up_where_the_policy_has_other_problems(project: Project) -> None:
+    told = project.told(_values("enginering", "eng", displayName=5))
+    assert told == [
+        f"{_FILE}: cloudpc:policy.displayName: must be text; put it in quotes (found 5)",
+        f"{_FILE}: cloudpc:policy.assignments[0].target.groupId: is no group of directory.yaml; "
+        "did you mean 'Engineering'?; groups there: eng (found \"enginering\")",
+    ]
+
+
+@pytest.mark.parametrize("field", ["displayName", "imageId", "domainJoinConfigurations", "imageType", "assignments"])
+def test_what_stands_in_for_a_wrong_field_is_never_reported(project: Project, field: str) -> None:
+    [told] = project.told(_values("eng", **{field: 5}))
+    assert told.startswith(f"{_FILE}: cloudpc:policy.{field}: must be")
+
+
+def test_missing_parts(project: Project) -> None:
+    assert project.told({}) == [
+        f"{_FILE}: cloudpc:policy: is required",
+        f"{_FILE}: cloudpc:directory: is required",
+    ]
+
+
+def test_an_empty_policy(project: Project) -> None:
+    told = project.told({**_values(), "cloudpc:policy": {}})
+    assert told == [
+        f"{_FILE}: cloudpc:policy.{field}: is required"
+        for field in ("displayName", "domainJoinConfigurations", "imageId")
+    ]
+
+
+def test_an_ambiguous_group(project: Project) -> None:
+    groups = [{"id": f"g{i}", "displayName": "Twins"} for i in range(2)]
+    project.write("directory.yaml", {"groups": groups})
+    [told] = project.told(_values("Twins"))
+    assert "is the displayName of 2 groups; write the id of one: g0, g1" in told
+
+
+def test_an_empty_connection_is_a_problem_and_not_none(project: Project) -> None:
+    project.write("connections/hq.yaml", "# not filled in yet\n")
+    [told] = project.told(_values(domainJoinConfigurations=[_joined("hq")]))
+    assert told == "stacks/connections/hq.yaml: file: needs either libvirtNetwork or bridge, not both"
+
+
+def test_an_image_that_is_not_built(project: Project) -> None:
+    [told] = project.told(_values(imageId="unbuilt"))
+    assert "run `cloudpc image build unbuilt`" in told
+
+
+def test_a_recipe_that_is_broken(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any) -> Any:
+        raise ProvisioningError(ErrorCode.IMAGE_INVALID, "recipe.yaml: suite: is required")
+
+    monkeypatch.setattr(gallery, "find", broken)
+    [told] = project.told(_values())
+    assert told.startswith(f"{_FILE}: cloudpc:policy.imageId: recipe.yaml: suite: is required")
+
+
+def test_custom_images(project: Project) -> None:
+    (project.stacks / "good.qcow2").write_bytes(b"QFI\xfb0000")
+    (project.stacks / "raw.img").write_bytes(b"\0" * 64)
+    images = {
+        "good": {"path": "good.qcow2", "sha256": "AB" * 32},
+        "raw": {"path": "raw.img", "sha256": "ab" * 32},
+        "gone": {"path": "gone.qcow2", "sha256": "ab" * 32},
+        "odd": {"path": "good.qcow2", "sha": "ab"},
+    }
+
+    def told(name: str, *names: str) -> list[str]:
+        some = {each: images[each] for each in names}
+        return project.told({**_values(imageType="custom", imageId=name), "cloudpc:images": some})
+
+    values = {**_values(imageType="custom", imageId="good"), "cloudpc:images": {"good": images["good"]}}
+    assert project.read(values).settings.image_digest == "ab" * 32
+    assert "is no custom image of cloudpc:images; did you mean 'good'?; there: good" in told("goood", "good")[0]
+    assert "qemu-img convert" in told("raw", "raw")[0]
+    assert "gone.qcow2 can't be read" in told("gone", "gone")[0]
+    assert [line.partition(": must")[0].partition(": is")[0] for line in told("odd", "odd")] == [
+        f"{_FILE}: cloudpc:images.odd.sha256",
+        f"{_FILE}: cloudpc:images.odd.sha",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("hosts", "said"),
+    [
+        ([], "needs at least one host"),
+        ({"name": "a"}, "must be a list"),
+        (
+            [{"name": "a", "uri": "qemu:///system"}, {"name": "b", "uri": "qemu:///system"}],
+            "two hosts have the same uri",
+        ),
+        ([{"name": "a", "uri": "qemu:///a"}, {"name": "a", "uri": "qemu:///b"}], "two hosts have the same name"),
+        ([{"name": "a", "uri": "qemu:///a", "vCpuOvercommit": 0}], "must be greater than or equal to 1"),
+    ],
+)
+def test_hosts(project: Project, hosts: Any, said: str) -> None:
+    [told] = project.told({**_values(), "cloudpc:hosts": hosts})
+    assert said in told
+
+
+@pytest.mark.parametrize("value", ["0123456789", "abcdefgh", "0" * 64])
+def test_an_installation_of_ones_own(project: Project, value: str) -> None:
+    assert project.read({**_values(), "cloudpc:installation": value}).configuration.installation == value
+
+
+@pytest.mark.parametrize("value", ["ABCDEFGH", "abc-defg", "abc", "0" * 65, "abcdefgh\n", "äbcdefgh", 12345678, ""])
+def test_an_installation_that_is_none(project: Project, value: object) -> None:
+    [told] = project.told({**_values(), "cloudpc:installation": value})
+    assert "cloudpc:installation: must be text of 8 to 64 characters" in told
+
+
+def test_the_part_that_needs_no_image(project: Project) -> None:
+    values = _values("eng", imageId="unbuilt")
+    assert configuration.read_policy_and_directory("lab", values, project.stacks).directory_path == "directory.yaml"
+    project.write("directory.yaml", "users: 5")
+    values["cloudpc:x"] = 1
+    with pytest.raises(InvalidConfigurationError, match=r"(?s)cloudpc:x.*directory\.yaml: users"):
+        configuration.read_policy_and_directory("lab", values, project.stacks)
+
+
+def test_keys_of_others_are_none_of_ours(project: Project) -> None:
+    project.read({**_values(), "aws:region": "eu-central-1", "pulumi:tags": {}})
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 5) | st.text(max_size=6),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6) | st.integers(0, 3), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+
+
+@given(
+    st.dictionaries(st.sampled_from([f"cloudpc:{key}" for key in (*configuration.KEYS, "other")]), _JSON),
+    st.dictionaries(st.sampled_from(list(make.policy_values())), _JSON),
+)
+def test_whatever_is_written_there_it_is_read_or_refused(
+    tmp_path_factory: pytest.TempPathFactory, values: dict[str, Any], changes: dict[str, Any]
+) -> None:
+    merged = {**_values(**changes), **values}
+    with pytest.raises(InvalidConfigurationError) as refused:
+        configuration.read("lab", merged, tmp_path_factory.getbasetemp() / "nothing there")
+    assert refused.value.problems

@@ -1,0 +1,139 @@
+"""Who is owed a Cloud PC: properties over directories and policies at random."""
+
+import random
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TypeVar
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cloudpc.directory.interface import Group, Snapshot
+from cloudpc.entitlement import Reason, assigned_groups, entitled, not_provisioned
+from cloudpc.policy import ProvisioningPolicy
+
+from . import make
+
+T = TypeVar("T")
+_POLICIES = make.policies()
+
+
+@given(make.snapshots(), _POLICIES)
+def test_one_for_each_user_and_plan(snapshot: Snapshot, policies: dict[str, ProvisioningPolicy]) -> None:
+    for policy in policies.values():
+        keys = [e.key for e in entitled(policy, snapshot)]
+        assert len(keys) == len(set(keys))
+
+
+@given(make.snapshots(), _POLICIES)
+def test_exactly_the_enabled_licensed_members(snapshot: Snapshot, policies: dict[str, ProvisioningPolicy]) -> None:
+    for policy in policies.values():
+        owed = {(e.user.id, e.service_plan.id) for e in entitled(policy, snapshot)}
+        for user in snapshot.users.values():
+            member = any(user.id in group.members for group in assigned_groups(policy, snapshot))
+            for plan in snapshot.service_plans:
+                licensed = plan in user.service_plans
+                assert ((user.id, plan) in owed) == (member and licensed and user.account_enabled)
+        assert {user for user, _ in owed} <= set(snapshot.users)
+
+
+@given(make.snapshots(), _POLICIES)
+def test_everybody_is_entitled_or_told_why_not_and_never_both(
+    snapshot: Snapshot, policies: dict[str, ProvisioningPolicy]
+) -> None:
+    owed = {(e.user.id, e.service_plan.id) for policy in policies.values() for e in entitled(policy, snapshot)}
+    explained = not_provisioned(policies, snapshot)
+    by_user = {none.user.id: none for none in explained if none.service_plan is None}
+    by_plan = {(none.user.id, none.service_plan.id): none for none in explained if none.service_plan is not None}
+    assert len(explained) == len(by_user) + len(by_plan)  # each thing is explained once
+    assert not owed & by_plan.keys()
+    assert not {user for user, _ in owed} & by_user.keys()
+    groups = {g.id: g for policy in policies.values() for g in assigned_groups(policy, snapshot)}
+    for user in snapshot.users.values():
+        member = any(user.id in group.members for group in groups.values())
+        plans = [p for p in user.service_plans if p in snapshot.service_plans]
+        if not member and not plans:
+            assert user.id not in by_user
+        if member and not plans:
+            assert user.id in by_user
+        for plan in plans:
+            assert ((user.id, plan) in owed) + ((user.id, plan) in by_plan) + (user.id in by_user) == 1
+
+
+@given(make.snapshots(), _POLICIES, st.randoms())
+def test_the_order_of_things_means_nothing(
+    snapshot: Snapshot, policies: dict[str, ProvisioningPolicy], chance: random.Random
+) -> None:
+    def shuffled(mapping: Mapping[str, T]) -> dict[str, T]:
+        items = list(mapping.items())
+        chance.shuffle(items)
+        return dict(items)
+
+    other = Snapshot(
+        {i: replace(u, service_plans=tuple(reversed(u.service_plans))) for i, u in shuffled(snapshot.users).items()},
+        shuffled(snapshot.groups),
+        shuffled(snapshot.service_plans),
+    )
+    turned = {
+        name: policy.model_copy(update={"assignments": list(reversed(policy.assignments))})
+        for name, policy in shuffled(policies).items()
+    }
+    for name, policy in policies.items():
+        assert {e.key for e in entitled(policy, snapshot)} == {e.key for e in entitled(turned[name], other)}
+
+    def told(policies: dict[str, ProvisioningPolicy], snapshot: Snapshot) -> set[tuple[object, ...]]:
+        return {
+            (n.user.id, n.service_plan and n.service_plan.id, n.policy_id, n.code, n.message)
+            for n in not_provisioned(policies, snapshot)
+        }
+
+    assert told(policies, snapshot) == told(turned, other)
+
+
+def test_groups_in_groups_do_not_count() -> None:
+    outer = Group("outer", "Outer", frozenset({"inner"}))
+    inner = Group("inner", "Inner", frozenset({"u-alice"}))
+    users = {"u-alice": make.user("u-alice", "small")}
+    snapshot = Snapshot(users, {"outer": outer, "inner": inner}, {"small": make.plan()})
+    assert entitled(make.policy("outer"), snapshot) == []
+    assert [e.key for e in entitled(make.policy("inner"), snapshot)] == ["u-alice/small"]
+
+
+def test_two_plans_give_two_cloud_pcs_and_two_groups_do_not() -> None:
+    groups = {name: Group(name, name, frozenset({"u-alice"})) for name in ("a", "b")}
+    users = {"u-alice": make.user("u-alice", "small", "big", "small")}
+    snapshot = Snapshot(users, groups, {"small": make.plan(), "big": make.plan("big")})
+    assert [e.key for e in entitled(make.policy("a", "b"), snapshot)] == ["u-alice/small", "u-alice/big"]
+
+
+def test_a_group_is_found_by_id_before_display_name_and_never_by_an_ambiguous_one() -> None:
+    groups = {
+        "sales": Group("sales", "Marketing"),
+        "g2": Group("g2", "sales"),
+        "g3": Group("g3", "Twin"),
+        "g4": Group("g4", "Twin"),
+    }
+    snapshot = Snapshot({}, groups, {})
+    assert assigned_groups(make.policy("sales"), snapshot) == [groups["sales"]]
+    assert assigned_groups(make.policy("Marketing"), snapshot) == [groups["sales"]]
+    assert assigned_groups(make.policy("Twin"), snapshot) == []
+
+
+def test_reasons() -> None:
+    users = {
+        u.id: u
+        for u in (
+            make.user("licensed", "small"),
+            make.user("member"),
+            make.user("disabled", "small", account_enabled=False),
+            make.user("stranger"),
+        )
+    }
+    members = frozenset({"member", "disabled"})
+    snapshot = Snapshot(users, {"g": Group("g", "G", members)}, {"small": make.plan()})
+    told = {n.user.id: (n.code, n.policy_id) for n in not_provisioned({"lab": make.policy("g")}, snapshot)}
+    assert told == {
+        "licensed": (Reason.LICENCE_WITHOUT_POLICY, None),
+        "member": (Reason.POLICY_WITHOUT_LICENCE, "lab"),
+        "disabled": (Reason.ACCOUNT_DISABLED, "lab"),
+    }

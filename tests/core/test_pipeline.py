@@ -1,0 +1,608 @@
+"""Provisioning against a fake host: each stage, each way to fail, and nothing left over."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cloudpc.lifecycle import NetworkChoice, Script, Status
+from cloudpc.machines.interface import MachineSpec
+from cloudpc.provisioning import pipeline
+from cloudpc.provisioning.credentials import generate_password
+from cloudpc.provisioning.errors import Cancelled, ErrorCode, ProvisioningError
+from cloudpc.provisioning.stages import Stage
+from cloudpc.provisioning.tags import Phase
+
+from . import make
+from .fake_rim import CALLS, IDENTITY, PatientCancellation, Run, ScriptedHost, desired, hand_over, image, machines
+
+STAGES = {
+    "claim": (Stage.PLACING, ErrorCode.HYPERVISOR_ERROR),
+    "ensure_image": (Stage.IMAGE, ErrorCode.IMAGE_UPLOAD_FAILED),
+    "create_disk": (Stage.DISK, ErrorCode.DISK_FAILED),
+    "start": (Stage.STARTING, ErrorCode.START_FAILED),
+    "wait_ready": (Stage.FIRST_BOOT, ErrorCode.GUEST_DIED),
+    "run": (Stage.SET_UP, ErrorCode.GUEST_AGENT_LOST),
+    "set_password": (Stage.CREDENTIALS, ErrorCode.CREDENTIALS_FAILED),
+    "finish ready": (Stage.CREDENTIALS, ErrorCode.HYPERVISOR_ERROR),
+}
+every_call = pytest.mark.parametrize("call", CALLS)
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> ScriptedHost:
+    return ScriptedHost(tmp_path)
+
+
+def test_all_goes_well(host: ScriptedHost) -> None:
+    run = Run(host)
+    outcome = run.provision()
+    assert outcome.status is Status.PROVISIONED
+    assert outcome.attempts == 1
+    assert outcome.host == "local"
+    assert outcome.host_key == "ssh-ed25519 AAAAfake"
+    assert outcome.credentials is not None
+    assert outcome.credentials.user == "u-alice"
+    assert outcome.error is None
+    assert host.calls == [*CALLS, "finished ready"]
+    assert machines([host]) == {"local": [Phase.READY]}
+    stages = list(dict.fromkeys(line.partition(":")[0].partition(" (")[0] for line in run.lines.steps))
+    assert stages == [stage.value for stage in Stage]
+    assert not run.lines.milestones
+
+
+# ---- each stage and each way to fail
+
+
+@every_call
+def test_an_error_that_stays_fails_after_three_attempts(host: ScriptedHost, call: str) -> None:
+    host.configure(faults=[{"call": call, "fault": "error"}])
+    run = Run(host)
+    outcome = run.provision()
+    stage, code = STAGES[call]
+    assert outcome.status is Status.FAILED
+    assert (outcome.stage, outcome.error and outcome.error.code) == (stage, code)
+    assert outcome.attempts == 3
+    assert host.calls.count(call) == 3
+    assert host.things() == []
+    assert outcome.credentials is None
+    assert [line.partition(":")[0] for line in run.lines.milestones] == [
+        f"attempt {number} of 3 failed in {stage}" for number in (1, 2)
+    ]
+
+
+@every_call
+def test_an_error_that_passes_costs_an_attempt(host: ScriptedHost, call: str) -> None:
+    host.configure(faults=[{"call": call, "fault": "error", "times": 1}])
+    outcome = Run(host).provision()
+    assert outcome.status is Status.PROVISIONED
+    assert outcome.attempts == 2
+    assert machines([host]) == {"local": [Phase.READY]}
+
+
+@every_call
+def test_what_cannot_end_differently_is_not_tried_again(host: ScriptedHost, call: str) -> None:
+    host.configure(faults=[{"call": call, "fault": "error", "retriable": False}])
+    run = Run(host)
+    outcome = run.provision()
+    stage, code = STAGES[call]
+    assert outcome.status is Status.FAILED
+    assert (outcome.stage, outcome.error and outcome.error.code, outcome.attempts) == (stage, code, 1)
+    assert host.things() == []
+
+
+@every_call
+def test_a_bug_is_a_failure_like_others(host: ScriptedHost, call: str) -> None:
+    host.configure(faults=[{"call": call, "fault": "crash"}])
+    outcome = Run(host).provision()
+    assert outcome.status is Status.FAILED
+    assert outcome.error is not None
+    assert outcome.error.code is ErrorCode.INTERNAL_ERROR
+    assert "RuntimeError" in outcome.error.message
+    assert (outcome.stage, outcome.attempts) == (STAGES[call][0], 3)
+    assert host.things() == []
+
+
+@every_call
+def test_cancel_stops_cleans_up_and_records_nothing(host: ScriptedHost, call: str) -> None:
+    run = Run(host)
+    host.hooks[call] = run.cancel.cancel
+    if STAGES[call][0] is Stage.CREDENTIALS:  # the last stage: what is complete is handed out
+        assert run.provision().status is Status.PROVISIONED
+        return
+    with pytest.raises(Cancelled):
+        run.provision()
+    assert host.things() == []
+    assert host.calls.count(call) == 1
+
+
+def test_cancel_during_the_pause_between_attempts(host: ScriptedHost) -> None:
+    class Impatient(PatientCancellation):
+        def wait(self, seconds: float) -> None:
+            self.cancel()
+            super().wait(seconds)
+
+    host.configure(faults=[{"call": "wait_ready", "fault": "error"}])
+    with pytest.raises(Cancelled):
+        Run(host, cancel=Impatient()).provision()
+    assert host.calls.count("wait_ready") == 1
+    assert host.things() == []
+
+
+def test_ctrl_c_cleans_up_too(host: ScriptedHost) -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    host.hooks["wait_ready"] = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        Run(host).provision()
+    assert host.things() == []
+
+
+def test_a_boot_that_takes_too_long(host: ScriptedHost) -> None:
+    host.configure(faults=[{"call": "wait_ready", "fault": "timeout"}])
+    outcome = Run(host).provision(desired(first_boot_in_seconds=7))
+    assert outcome.status is Status.FAILED
+    assert outcome.error is not None
+    assert outcome.error.code is ErrorCode.BOOT_TIMEOUT
+    assert outcome.error.message == "not ready after 7 s"
+    assert outcome.attempts == 3
+    assert host.things() == []
+
+
+def test_pauses_grow(host: ScriptedHost) -> None:
+    host.configure(faults=[{"call": "start", "fault": "error"}])
+    cancel = PatientCancellation()
+    Run(host, cancel=cancel).provision()
+    assert cancel.waits == [2.0, 4.0]
+
+
+def test_the_device_name_stays_the_same_over_attempts(host: ScriptedHost) -> None:
+    seen: set[str] = set()
+    host.hooks["wait_ready"] = lambda: seen.update(m.tag.device_name for m in host.machines())
+    host.configure(faults=[{"call": "wait_ready", "fault": "error", "times": 2}])
+    assert Run(host).provision().attempts == 3
+    assert seen == {desired().device_name}
+
+
+# ---- what cannot be removed is told, and fails nobody else
+
+
+@pytest.mark.parametrize("fault", ["error", "crash"])
+def test_what_could_not_be_removed_is_named(host: ScriptedHost, fault: str) -> None:
+    host.configure(faults=[{"call": "start", "fault": "error"}, {"call": "delete", "fault": fault}])
+    outcome = Run(host).provision()
+    assert outcome.status is Status.FAILED
+    assert outcome.remains.startswith("on local: ")
+    assert machines([host]) == {"local": [Phase.PROVISIONING]}  # the next run's sweep removes it
+    host.configure()
+    assert Run(host).provision().status is Status.PROVISIONED
+
+
+def test_what_the_next_attempt_removed_remains_no_longer(host: ScriptedHost) -> None:
+    host.configure(
+        faults=[{"call": "start", "fault": "error", "times": 1}, {"call": "delete", "fault": "error", "times": 1}]
+    )
+    outcome = Run(host).provision()
+    assert outcome.status is Status.PROVISIONED
+    assert outcome.remains == ""
+    assert machines([host]) == {"local": [Phase.READY]}
+
+
+def test_what_remains_on_a_host_that_went_away_is_named_while_another_serves(tmp_path: Path) -> None:
+    first, second = ScriptedHost(tmp_path, "first", cores=8), ScriptedHost(tmp_path, "second", cores=4)
+
+    def vanish() -> None:
+        first.away = True
+        first._answer()
+
+    first.hooks["wait_ready"] = vanish
+    outcome = Run(first, second).provision()
+    assert (outcome.status, outcome.host) == (Status.PROVISIONED, "second")
+    assert "on first" in outcome.remains
+    assert machines([first, second]) == {"first": [Phase.PROVISIONING], "second": [Phase.READY]}
+
+
+# ---- secrets
+
+
+def test_the_password_is_nowhere_but_with_its_user(
+    host: ScriptedHost, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    secret = "hUnTeR-22222-secrt-ABCDE"
+    monkeypatch.setattr(pipeline, "generate_password", lambda: secret)
+    caplog.set_level(logging.DEBUG)
+    kept: list[str] = []
+    host.hooks["start"] = lambda: kept.extend(path.read_text() for path in host.folder.glob("*.seed"))
+    host.configure(faults=[{"call": "finish ready", "fault": "crash", "times": 2}])
+    run = Run(host)
+    outcome = run.provision()
+    assert outcome.credentials is not None
+    assert outcome.credentials.password == secret
+    holding = {p.name for p in host.folder.rglob("*") if p.is_file() and secret in p.read_text()}
+    assert holding == {f"{IDENTITY}.password"}
+    assert kept
+    for text in (*kept, repr(outcome), str(outcome), *run.lines.steps, *run.lines.milestones, caplog.text):
+        assert secret not in text
+
+
+def test_passwords_are_long_and_never_the_same() -> None:
+    passwords = {generate_password() for _ in range(200)}
+    assert len(passwords) == 200
+    assert all(len(set(password)) > 5 and len(password) == 23 for password in passwords)
+
+
+# ---- what an earlier run left
+
+
+def test_a_complete_machine_of_a_dead_run_is_adopted(host: ScriptedHost) -> None:
+    first = Run(host).provision()
+    host.calls.clear()
+    run = Run(host)
+    second = run.provision()
+    assert second.status is Status.PROVISIONED
+    assert host.calls == ["set_password", "finish ready", "finished ready"]
+    assert second.credentials is not None
+    assert second.credentials != first.credentials
+    assert "taken over" in run.lines.milestones[0]
+
+
+def test_an_adoption_that_fails_makes_a_new_one(host: ScriptedHost) -> None:
+    Run(host).provision()
+    host.configure(faults=[{"call": "set_password", "fault": "error", "times": 1}])
+    host.calls.clear()
+    outcome = Run(host).provision()
+    assert outcome.status is Status.PROVISIONED
+    assert outcome.attempts == 2
+    assert "claim" in host.calls
+    assert machines([host]) == {"local": [Phase.READY]}
+
+
+def test_an_adoption_that_works_at_the_second_try_leaves_nothing_to_tell(host: ScriptedHost) -> None:
+    Run(host).provision()
+    once = {"fault": "error", "times": 1}
+    host.configure(faults=[{"call": "set_password", **once}, {"call": "delete", **once}])
+    outcome = Run(host).provision()
+    assert (outcome.status, outcome.attempts, outcome.remains) == (Status.PROVISIONED, 2, "")
+    assert machines([host]) == {"local": [Phase.READY]}
+
+
+@pytest.mark.parametrize("changed", [{"locale": "de-DE"}, {"image_digest": "cd" * 32}, {"packages": ("vim",)}])
+def test_a_complete_machine_made_otherwise_is_made_anew(host: ScriptedHost, changed: dict[str, Any]) -> None:
+    Run(host).provision()
+    host.calls.clear()
+    outcome = Run(host).provision(desired(**changed))
+    assert outcome.status is Status.PROVISIONED
+    assert {"delete", "claim"} <= set(host.calls)
+
+
+@pytest.mark.parametrize("call", CALLS[2:])
+def test_an_unfinished_machine_is_made_anew(host: ScriptedHost, call: str) -> None:
+    class Died(BaseException):
+        pass
+
+    def die() -> None:
+        # like SIGKILL: no clean-up reaches the host any more
+        host.hooks["delete"] = die
+        raise Died
+
+    host.hooks[call] = die
+    with pytest.raises(Died):
+        Run(host).provision()
+    host.hooks.clear()
+    assert machines([host]) == {"local": [Phase.PROVISIONING]}
+    outcome = Run(host).provision()
+    assert (outcome.status, outcome.attempts) == (Status.PROVISIONED, 1)
+    assert machines([host]) == {"local": [Phase.READY]}
+    assert host.leftovers(make.INSTALLATION) == []
+
+
+def test_a_machine_that_was_handed_over_is_never_touched(host: ScriptedHost) -> None:
+    Run(host).provision()
+    hand_over(host)
+    before = host.machines(), host.things()
+    outcome = Run(host).provision()
+    assert outcome.status is Status.FAILED
+    assert outcome.error is not None
+    assert outcome.error.code is ErrorCode.MACHINE_NOT_IN_STATE
+    assert outcome.attempts == 1
+    assert (host.machines(), host.things()) == before
+
+
+@pytest.mark.parametrize("phase", Phase)
+def test_another_policys_machine_is_never_touched(host: ScriptedHost, phase: Phase) -> None:
+    Run(host).provision()
+    host.finish(IDENTITY, phase)
+    before = host.machines(), host.things()
+    outcome = Run(host).provision(desired(policy_id="other"))
+    assert outcome.status is Status.NOT_PROVISIONED
+    assert outcome.error is not None
+    assert outcome.error.code is ErrorCode.OTHER_POLICY_FIRST
+    assert "'lab'" in outcome.error.message
+    assert outcome.attempts == 1
+    assert (host.machines(), host.things()) == before
+
+
+def test_two_policies_at_once_on_one_host(host: ScriptedHost) -> None:
+    def overtake() -> None:
+        host.hooks.clear()
+        assert Run(host).provision(desired(policy_id="other")).status is Status.PROVISIONED
+
+    host.hooks["claim"] = overtake
+    outcome = Run(host).provision()
+    assert outcome.status is Status.NOT_PROVISIONED
+    assert outcome.error is not None
+    assert outcome.error.code is ErrorCode.OTHER_POLICY_FIRST
+    assert outcome.attempts == 1
+    assert [m.tag.policy_id for m in host.machines()] == ["other"]
+
+
+def test_two_policies_at_once_on_two_hosts(tmp_path: Path) -> None:
+    first, second = ScriptedHost(tmp_path, "first", cores=8), ScriptedHost(tmp_path, "second", cores=4)
+
+    def overtake() -> None:
+        first.hooks.clear()
+        assert Run(second).provision(desired(policy_id="other")).status is Status.PROVISIONED
+
+    first.hooks["claim"] = overtake
+    outcome = Run(first, second).provision()
+    assert outcome.status is Status.NOT_PROVISIONED
+    assert outcome.error is not None
+    assert outcome.error.code is ErrorCode.OTHER_POLICY_FIRST
+    assert machines([first, second]) == {"second": [Phase.READY]}
+    assert first.things() == []
+
+
+def test_an_attempt_given_up_late_does_not_remove_a_newer_ones_machine(host: ScriptedHost) -> None:
+    def overtaken() -> None:
+        host.hooks.clear()
+        assert Run(ScriptedHost(host.folder.parent)).provision().status is Status.PROVISIONED
+        raise ProvisioningError(ErrorCode.BOOT_TIMEOUT, "noticed much later", retriable=False)
+
+    host.hooks["wait_ready"] = overtaken
+    assert Run(host).provision().status is Status.FAILED
+    assert machines([host]) == {"local": [Phase.READY]}
+    assert [name for name in host.things() if name.endswith(".qcow2")]
+
+
+# ---- placing
+
+
+@pytest.mark.parametrize(
+    ("room", "lacking"),
+    [({"cores": 0}, "1 cores (0 free)"), ({"memory_mib": 511}, "512 MiB"), ({"disk_gib": 7}, "8 GB of disk (7 free)")],
+)
+def test_what_does_not_fit_waits(tmp_path: Path, room: dict[str, Any], lacking: str) -> None:
+    host = ScriptedHost(tmp_path, **room)
+    outcome = Run(host).provision()
+    assert outcome.status is Status.PENDING_PROVISION
+    assert outcome.error is not None
+    assert outcome.error.code is ErrorCode.NO_CAPACITY
+    assert lacking in outcome.error.message
+    assert (outcome.stage, outcome.attempts) == (Stage.PLACING, 1)
+    assert host.things() == []
+
+
+def test_the_last_place_is_given_once(tmp_path: Path) -> None:
+    host = ScriptedHost(tmp_path, cores=1)
+    assert Run(host).provision().status is Status.PROVISIONED
+    assert Run(host).provision(desired(user_id="u-bob")).status is Status.PENDING_PROVISION
+
+
+def test_the_roomiest_host_takes_it(tmp_path: Path) -> None:
+    hosts = [ScriptedHost(tmp_path, name, cores=cores) for name, cores in [("a", 2), ("b", 8), ("c", 4)]]
+    assert Run(*hosts).provision().host == "b"
+
+
+def test_machines_spread_by_the_scarcer_of_memory_and_cores(tmp_path: Path) -> None:
+    little_memory = ScriptedHost(tmp_path, "a", cores=1000, memory_mib=1024)
+    few_cores = ScriptedHost(tmp_path, "b", cores=8, memory_mib=64 * 1024)
+    placed = [Run(little_memory, few_cores).provision(desired(user_id=f"u{i}")).host for i in range(5)]
+    assert placed == ["b", "b", "b", "a", "b"]
+
+
+def test_a_full_host_is_passed_over(tmp_path: Path) -> None:
+    full, free = ScriptedHost(tmp_path, "full", cores=0), ScriptedHost(tmp_path, "free", cores=1)
+    assert Run(full, free).provision().host == "free"
+
+
+def test_a_host_that_is_away_is_passed_over(tmp_path: Path) -> None:
+    away, there = ScriptedHost(tmp_path, "away"), ScriptedHost(tmp_path, "there")
+    away.away = True
+    outcome = Run(away, there).provision()
+    assert (outcome.status, outcome.host, outcome.attempts) == (Status.PROVISIONED, "there", 1)
+
+
+def test_why_nothing_was_placed_names_every_host(tmp_path: Path) -> None:
+    away, full = ScriptedHost(tmp_path, "away"), ScriptedHost(tmp_path, "full", cores=0)
+    away.away = True
+    outcome = Run(away, full).provision()
+    assert outcome.status is Status.PENDING_PROVISION
+    assert outcome.error is not None
+    assert outcome.error.code is ErrorCode.NO_CAPACITY
+    assert "away does not answer" in outcome.error.message
+    assert "full lacks 1 cores" in outcome.error.message
+    assert outcome.error.hint == ""  # what to do about the other host is no help with this code
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_when_no_host_answers_it_waits(tmp_path: Path, count: int) -> None:
+    hosts = [ScriptedHost(tmp_path, f"h{i}") for i in range(count)]
+    for host in hosts:
+        host.away = True
+    outcome = Run(*hosts).provision()
+    assert outcome.status is Status.PENDING_PROVISION
+    assert outcome.error is not None
+    assert (outcome.error.code, outcome.error.hint) == (ErrorCode.HOST_UNREACHABLE, "start libvirt")
+
+
+def test_a_broken_host_does_not_get_every_attempt(tmp_path: Path) -> None:
+    broken = ScriptedHost(tmp_path, "broken", cores=64, faults=[{"call": "create_disk", "fault": "error"}])
+    sound = ScriptedHost(tmp_path, "sound", cores=2)
+    outcome = Run(broken, sound).provision()
+    assert (outcome.status, outcome.host, outcome.attempts) == (Status.PROVISIONED, "sound", 2)
+    assert broken.things() == []
+
+
+_CORP = NetworkChoice(kind="network", source="corp")
+_BRIDGE = NetworkChoice(kind="bridge", source="br0")
+_HOSTED = NetworkChoice(kind="hosted")
+
+
+@pytest.mark.parametrize(
+    ("known", "used"), [([], ("hosted", "")), (["br0"], ("bridge", "br0")), (["br0", "corp"], ("network", "corp"))]
+)
+def test_the_first_network_that_is_there_is_used(tmp_path: Path, known: list[str], used: tuple[str, str]) -> None:
+    host = ScriptedHost(tmp_path, networks=known)
+    assert Run(host).provision(desired(networks=(_CORP, _BRIDGE, _HOSTED))).status is Status.PROVISIONED
+    [spec] = host.claimed
+    assert (spec.network.kind, spec.network.source) == used
+
+
+def test_a_better_network_is_worth_a_fuller_host(tmp_path: Path) -> None:
+    roomy, connected = ScriptedHost(tmp_path, "roomy", cores=64), ScriptedHost(tmp_path, "connected", networks=["corp"])
+    assert Run(roomy, connected).provision(desired(networks=(_CORP, _HOSTED))).host == "connected"
+
+
+def test_without_any_of_the_networks_it_waits(host: ScriptedHost) -> None:
+    outcome = Run(host).provision(desired(networks=(_CORP, _BRIDGE)))
+    assert outcome.status is Status.PENDING_PROVISION
+    assert outcome.error is not None
+    assert outcome.error.code is ErrorCode.NETWORK_NOT_FOUND
+    assert "corp" in outcome.error.message
+    assert "br0" in outcome.error.message
+
+
+# ---- set-up: extras warn
+
+
+_EXTRAS: dict[str, Any] = {"packages": ("git", "vim"), "time_zone": "Europe/Berlin", "locale": "de-DE"}
+_CODES = [
+    ErrorCode.TIME_ZONE_FAILED,
+    ErrorCode.PACKAGES_FAILED,
+    ErrorCode.LOCALE_FAILED,
+    ErrorCode.POST_PROVISIONING_SCRIPT_FAILED,
+]
+
+
+def test_extras_that_fail_leave_a_usable_cloud_pc(tmp_path: Path) -> None:
+    host = ScriptedHost(tmp_path, exit_code=3)
+    run = Run(host)
+    run.script = lambda: b"#!/bin/sh\nexit 3\n"
+    outcome = run.provision(desired(**_EXTRAS, script=Script(path="setup.sh", sha256="11")))
+    assert outcome.status is Status.PROVISIONED_WITH_WARNINGS
+    assert [warned.code for warned in outcome.warnings] == _CODES
+    assert outcome.credentials is not None
+    for warned in outcome.warnings:
+        assert "exit code 3: said by the fake guest" in warned.message
+    assert outcome.attempts == 1
+
+
+def test_extras_that_take_too_long_are_a_warning(host: ScriptedHost) -> None:
+    host.configure(faults=[{"call": "run", "fault": "timeout", "times": 1}])
+    outcome = Run(host).provision(desired(**_EXTRAS, set_up_in_seconds=9))
+    assert outcome.status is Status.PROVISIONED_WITH_WARNINGS
+    assert [(w.code, w.message) for w in outcome.warnings] == [
+        (ErrorCode.TIME_ZONE_FAILED, "time zone Europe/Berlin: not done after 9 s")
+    ]
+
+
+def test_warnings_of_a_failed_attempt_are_forgotten(tmp_path: Path) -> None:
+    host = ScriptedHost(tmp_path, faults=[
+        {"call": "run", "fault": "timeout", "times": 1}, {"call": "set_password", "fault": "error", "times": 1},
+    ])  # fmt: skip
+    outcome = Run(host).provision()
+    assert (outcome.status, outcome.attempts, outcome.warnings) == (Status.PROVISIONED, 2, ())
+
+
+def test_nothing_is_run_for_a_policy_that_asks_for_nothing(host: ScriptedHost) -> None:
+    Run(host).provision(desired(packages=()))
+    assert "run" not in host.calls
+
+
+def test_user_input_reaches_the_guest_as_arguments_only(tmp_path: Path) -> None:
+    seen: list[tuple[tuple[str, ...], bytes]] = []
+
+    class Listening(ScriptedHost):
+        def run(self, machine_id: Any, argv: Any, **more: Any) -> Any:
+            seen.append((tuple(argv), more["stdin"]))
+            return super().run(machine_id, argv, **more)
+
+    run = Run(Listening(tmp_path))
+    script = b"#!/bin/sh\necho $(hostname)\n"
+    run.script = lambda: script
+    run.provision(desired(**_EXTRAS, script=Script(path="setup.sh", sha256="11")))
+    for argv, _ in seen:
+        assert argv[:2] == ("/bin/sh", "-c")
+        assert not [word for word in ("Berlin", "git", "de_DE", "hostname") if word in argv[2]]
+    assert [argv[4:] for argv, _ in seen] == [("Europe/Berlin",), ("git", "vim"), ("de_DE",), ()]
+    assert [stdin for _, stdin in seen] == [b"", b"", b"", script]
+
+
+# ---- the rim's own refusals
+
+
+def test_an_image_that_needs_more_memory_than_the_plan_has(host: ScriptedHost) -> None:
+    run = Run(host)
+    run.image = lambda _note: image(minimum_memory_mib=512)
+    assert run.provision(desired(user_id="u-bob")).status is Status.PROVISIONED
+    host.delete(host.machines()[0].id)
+    run.image = lambda _note: image(minimum_memory_mib=513)
+    outcome = run.provision()
+    assert outcome.status is Status.FAILED
+    assert outcome.error is not None
+    assert outcome.error.code is ErrorCode.IMAGE_INVALID
+    assert outcome.attempts == 1
+    assert host.things() == []
+
+
+@pytest.mark.parametrize(("what", "stage"), [("image", Stage.IMAGE), ("script", Stage.SET_UP)])
+def test_what_the_rim_refuses_fails_in_its_stage(host: ScriptedHost, what: str, stage: Stage) -> None:
+    def refuse(*_: Any) -> Any:
+        raise ProvisioningError(ErrorCode.SET_UP_FAILED, "was changed during this run", retriable=False)
+
+    run = Run(host)
+    setattr(run, what, refuse)
+    outcome = run.provision()
+    assert (outcome.status, outcome.stage, outcome.attempts) == (Status.FAILED, stage, 1)
+    assert host.things() == []
+
+
+def test_a_guest_without_host_key_is_not_handed_out(tmp_path: Path) -> None:
+    class Keyless(ScriptedHost):
+        def read_file(self, machine_id: Any, path: str) -> bytes:
+            raise FileNotFoundError(path)
+
+    host = Keyless(tmp_path)
+    outcome = Run(host).provision()
+    assert outcome.error is not None
+    assert outcome.error.code is ErrorCode.CREDENTIALS_FAILED
+    assert host.things() == []
+
+
+def test_the_machine_is_what_the_service_plan_says(host: ScriptedHost) -> None:
+    Run(host).provision()
+    [spec] = host.claimed
+    assert isinstance(spec, MachineSpec)
+    assert (spec.size.vcpus, spec.size.memory_mib, spec.size.disk_gib) == (1, 512, 8)
+    assert spec.name.startswith("cloudpc-")
+    [machine] = host.machines()
+    wanted = desired()
+    assert replace(machine.tag, attempt="", settings_hash="") == replace(
+        machine.tag, installation=make.INSTALLATION, policy_id="lab", user_id="u-alice", service_plan_id="small",
+        generation=1, device_name=wanted.device_name, phase=Phase.READY, attempt="", settings_hash="",
+    )  # fmt: skip
+
+
+def test_progress_says_which_attempt_it_is(host: ScriptedHost) -> None:
+    host.configure(faults=[{"call": "start", "fault": "error", "times": 1}])
+    run = Run(host)
+    run.provision()
+    again: Callable[[str], bool] = lambda line: line.endswith("(attempt 2 of 3)")  # noqa: E731
+    assert [line for line in run.lines.steps if again(line)]
+    assert run.lines.milestones == ["attempt 1 of 3 failed in starting: injected fault in start; next in 2 s"]

@@ -1,0 +1,73 @@
+"""Which host a machine goes to, above all when many are placed at once."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Barrier
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cloudpc.lifecycle import Status
+from cloudpc.machines.interface import Amount, Capacity, MachineSpec
+from cloudpc.provisioning import placement
+from cloudpc.provisioning.tags import Tag
+
+from .fake_rim import Run, ScriptedHost, desired
+
+_AMOUNTS = st.builds(Amount, st.integers(0, 64), st.integers(0, 4096), st.integers(0, 512))
+
+
+@given(_AMOUNTS, _AMOUNTS, _AMOUNTS)
+def test_what_is_missing_is_said_exactly_when_something_is(total: Amount, committed: Amount, size: Amount) -> None:
+    missing = placement.missing(Capacity(total, committed), size)
+    assert len(missing) == (
+        (total.vcpus - committed.vcpus < size.vcpus)
+        + (total.memory_mib - committed.memory_mib < size.memory_mib)
+        + (total.disk_gib - committed.disk_gib < size.disk_gib)
+    )
+    assert not [text for text in missing if "-" in text]
+
+
+class SlowlyRead(ScriptedHost):
+    """Everybody has read its capacity before anybody claims a place."""
+
+    barrier: Barrier
+    claiming = threading.local()
+
+    def capacity(self) -> Capacity:
+        found = super().capacity()
+        if not getattr(self.claiming, "now", False):
+            self.barrier.wait(timeout=30)
+        return found
+
+    def claim(self, spec: MachineSpec, tag: Tag) -> None:
+        self.claiming.now = True
+        super().claim(spec, tag)
+        self.claiming.now = False
+
+
+def test_many_at_once_do_not_all_go_to_the_same_host(tmp_path: Path) -> None:
+    count = 12
+    hosts = [SlowlyRead(tmp_path, name, cores=cores) for name, cores in [("a", 16), ("b", 16), ("c", 32)]]
+    SlowlyRead.barrier = Barrier(count * len(hosts))
+    with ThreadPoolExecutor(count) as pool:
+        outcomes = list(pool.map(lambda i: Run(*hosts).provision(desired(user_id=f"u{i}")), range(count)))
+    assert Counter(outcome.host for outcome in outcomes) == {"a": 3, "b": 3, "c": 6}
+
+
+def test_places_given_at_once_are_never_more_than_there_are(tmp_path: Path) -> None:
+    hosts = [ScriptedHost(tmp_path, name, cores=cores) for name, cores in [("a", 3), ("b", 2)]]
+    with ThreadPoolExecutor(8) as pool:
+        outcomes = list(pool.map(lambda i: Run(*hosts).provision(desired(user_id=f"u{i}")), range(8)))
+    assert Counter(outcome.status for outcome in outcomes) == {Status.PROVISIONED: 5, Status.PENDING_PROVISION: 3}
+    assert Counter(outcome.host for outcome in outcomes if outcome.host) == {"a": 3, "b": 2}
+
+
+def test_a_choice_is_forgotten_once_capacity_shows_it(tmp_path: Path) -> None:
+    hosts = [ScriptedHost(tmp_path, name, cores=64) for name in ("a", "b")]
+    placed = [Run(*hosts).provision(desired(user_id=f"u{i}")).host for i in range(4)]
+    assert placed == ["a", "b", "a", "b"]

@@ -1,0 +1,66 @@
+"""Files that people write: any content is either read, or refused with its place; never an exception of PyYAML's."""
+
+import contextlib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cloudpc import yaml_file
+from cloudpc.problems import InvalidConfigurationError
+
+
+def _read(folder: Path, content: str | bytes) -> object:
+    path = folder / "file.yaml"
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return yaml_file.read(path, "stacks/file.yaml")
+
+
+@pytest.mark.parametrize(
+    ("content", "place", "why"),
+    [
+        ("a: b: c", "line 1, column 5", "mapping values are not allowed"),
+        ("a: 1\nb: {", "line 2, column 5", "expected the node content"),
+        ("a: 1\nb: 2\na: 3\n", "line 3, column 1", "the key 'a' stands twice"),
+        ("x:\n  - {a: 1, a: 2}\n", "line 2, column 12", "the key 'a' stands twice"),
+        ("a: !!python/object:os.system x", "line 1, column 4", "constructor"),
+        ("? [a]\n: b", "line 1, column 3", "unhashable"),
+        ("a: 2024-99-99", "file", "month"),
+        ("a: 0x_", "file", "invalid literal"),
+        (b"\x00", "file", "unacceptable character"),
+        (b"a: \xff", "file", "invalid start byte"),
+    ],
+)
+def test_what_is_not_yaml_is_refused_with_its_place(tmp_path: Path, content: str | bytes, place: str, why: str) -> None:
+    with pytest.raises(InvalidConfigurationError) as refused:
+        _read(tmp_path, content)
+    [problem] = refused.value.problems
+    assert problem.file == "stacks/file.yaml"
+    assert problem.field == place
+    assert why in problem.message
+    assert "\n" not in problem.message
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InvalidConfigurationError, match=r"stacks/none\.yaml: file: can't be read: No such file"):
+        yaml_file.read(tmp_path / "none", "stacks/none.yaml")
+
+
+def test_merge_keys_may_be_overridden(tmp_path: Path) -> None:
+    content = "top: {<<: [*m], y: 3}\nbelow: {deeper: {m: &m {<<: &b {x: 1}, x: 2, y: 2}}}\n"
+    lines = content.splitlines()
+    assert _read(tmp_path, "\n".join(reversed(lines))) == {
+        "below": {"deeper": {"m": {"x": 2, "y": 2}}},
+        "top": {"x": 2, "y": 3},
+    }
+
+
+def test_a_number_and_its_text_are_two_keys(tmp_path: Path) -> None:
+    assert _read(tmp_path, "1: a\n'1': b\n") == {1: "a", "1": "b"}
+
+
+@given(st.text() | st.binary() | st.text(st.sampled_from("ab:{}[],-&*!?|>'\"<#% \n\t0129._~=")))
+def test_any_content_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, content: str | bytes) -> None:
+    with contextlib.suppress(InvalidConfigurationError, UnicodeEncodeError):  # the latter for text that is no UTF-8
+        _read(tmp_path_factory.getbasetemp(), content)

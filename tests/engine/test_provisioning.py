@@ -1,0 +1,237 @@
+"""`pulumi up` from nothing to Cloud PCs, and every way a stage can fail."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+from tests.engine.conftest import PLAN, Project, user
+
+pytestmark = pytest.mark.engine
+
+STAGE_OF = {
+    "claim": "placing",
+    "create_disk": "disk",
+    "start": "starting",
+    "wait_ready": "first boot",
+    "set_password": "credentials",
+    "run": "set-up",
+}
+CODE_OF = {
+    "claim": "hypervisorError",
+    "create_disk": "diskFailed",
+    "start": "startFailed",
+    "wait_ready": "guestDied",
+    "set_password": "credentialsFailed",
+    "run": "guestAgentLost",
+}
+
+
+def test_every_licensed_user_gets_one_and_a_second_run_changes_nothing(project: Project) -> None:
+    preview = project.pulumi("preview", "--stack", "demo")
+    assert preview.code == 0, preview
+    assert project.calls() == []  # a preview touches no host
+
+    ran = project.up()
+    assert project.statuses() == {"u000": "provisioned", "u001": "provisioned"}
+    assert "provisioned on host, ssh at 127.0.0.1:" in ran.output
+    assert {m["tag"]["phase"] for m in project.machines().values()} == {"handedOver"}
+    assert project.leaks() == []
+
+    before, calls = project.state(), project.calls()
+    again = project.up()
+    assert re.search(r"Resources:\s+4 unchanged", again.output), again
+    assert project.state() == before
+    assert project.calls() == calls
+    assert "4 unchanged" in project.pulumi("preview", "--stack", "demo").output
+    assert project.pulumi("refresh", "--yes", "--stack", "demo").code == 0
+    assert project.state() == before
+
+
+def test_nothing_secret_outside_secrets(project: Project) -> None:
+    ran = project.up()
+    shown = project.cloudpc("credentials", "u000", "--json")
+    password = json.loads(shown.output)["password"]
+    on_host = (
+        project.root
+        / "host"
+        / f"{next(m['id'] for m in project.machines().values() if m['tag']['user_id'] == 'u000')}.password"
+    )
+    assert on_host.read_text() == f"u000:{password}"
+    assert password not in ran.output
+    kept = [p for p in project.root.rglob("*") if p.is_file() and p != on_host and not p.is_symlink()]
+    assert not [p for p in kept if password.encode() in p.read_bytes()]
+
+
+def test_each_failure_stays_with_its_own_cloud_pc(project: Project) -> None:
+    """Each stage x error, timeout, bug: one user each, all in one run, beside users whose Cloud PCs come up."""
+    cases = [(call, fault) for call in STAGE_OF for fault in ("error", "crash")] + [("wait_ready", "timeout")]
+    faulty = {f"f-{call.replace('_', '-')}-{fault}": (call, fault) for call, fault in cases}
+    project.directory([user("well"), user("fine"), *(user(name) for name in faulty)])
+    project.policy(timeZone="Europe/Berlin")  # so that there is something to set up
+    project.host(faults=[{"call": call, "user": name, "fault": fault} for name, (call, fault) in faulty.items()])
+
+    ran = project.up()
+
+    state = project.state()
+    assert state["well"]["status"] == state["fine"]["status"] == "provisioned"
+    for name, (call, fault) in faulty.items():
+        outputs = state[name]
+        assert outputs["status"] == "failed", (name, outputs)
+        assert outputs["attempts"] == 3
+        assert outputs["statusDetail"]["additionalInformation"]["stage"] == STAGE_OF[call]
+        expected = {"crash": "internalError", "timeout": "bootTimeout"}.get(fault, CODE_OF[call])
+        assert outputs["statusDetail"]["code"] == expected
+        assert "credentials" not in outputs
+    assert set(project.machines()) == {"well", "fine"}  # what failed was cleaned up at once
+    assert project.leaks() == []
+    assert ran.output.count("after 3 attempts") >= len(faulty)
+    assert "Traceback" not in ran.output
+
+    project.host()  # the faults are over, but a failed one stays failed until somebody asks
+    again = project.up()
+    assert {s for n, s in project.statuses().items() if n in faulty} == {"failed"}
+    assert "stays failed" in again.output
+    listed = project.cloudpc("list", "--check", "--status", "failed", "--json")
+    assert listed.code == 3
+    assert len(json.loads(listed.output)) == len(faulty)
+
+
+def test_a_second_attempt_may_succeed(project: Project) -> None:
+    project.host(faults=[{"call": "wait_ready", "user": "u001", "fault": "error", "times": 2}])
+    ran = project.up()
+    assert project.state()["u001"]["attempts"] == 3
+    assert project.statuses() == {"u000": "provisioned", "u001": "provisioned"}
+    assert "attempt 2 of 3 failed in first boot" in ran.output
+
+
+def test_what_cannot_be_mended_is_not_tried_again(project: Project) -> None:
+    project.host(faults=[{"call": "create_disk", "user": "u001", "fault": "error", "retriable": False}])
+    project.up()
+    assert project.state()["u001"]["attempts"] == 1
+    assert project.statuses() == {"u000": "provisioned", "u001": "failed"}
+
+
+def test_extras_that_fail_leave_a_usable_cloud_pc_with_warnings(project: Project) -> None:
+    project.policy(timeZone="Europe/Berlin", packages=["htop"])
+    project.host(exit_code=7, output="[/etc/motd] and [bold] are no markup")
+    ran = project.up()
+    assert "[/etc/motd] and [bold] are no markup" in project.cloudpc("list").output
+    for outputs in project.state().values():
+        assert outputs["status"] == "provisionedWithWarnings"
+        assert "timeZoneFailed" in outputs["statusDetail"]["message"]
+        assert "packagesFailed" in outputs["statusDetail"]["message"]
+        assert "credentials" in outputs
+    assert "packagesFailed" in ran.output
+
+
+def test_two_service_plans_two_cloud_pcs(project: Project) -> None:
+    project.directory([user("u000", PLAN["id"], "LAB_2C_1GB_8GB"), user("u001")])
+    project.up()
+    assert len(project.state()) == 3
+    sizes = {o["servicePlan"]["id"]: o["servicePlan"]["vCpuCount"] for o in project.state().values()}
+    assert sizes == {"LAB_1C_0.5GB_8GB": 1, "LAB_2C_1GB_8GB": 2}
+
+
+def test_later_users_get_theirs_and_those_no_longer_entitled_keep_theirs(project: Project) -> None:
+    project.up()
+    before = project.state()
+    project.directory([user("u001", userPrincipalName="renamed@contoso.example"), user("u002")])
+    preview = project.pulumi("preview", "--stack", "demo")
+    assert "u000@contoso.example is no longer entitled; kept unchanged" in preview.output
+    ran = project.up()
+    assert re.search(r"\+ 1 created", ran.output), ran
+    after = project.state()
+    assert after.pop("u002")["status"] == "provisioned"
+    assert after == before
+    rows = {r["userId"]: r for r in json.loads(project.cloudpc("list", "--json").output)}
+    assert rows["u001"]["userPrincipalName"] == "renamed@contoso.example"
+
+
+def test_a_policy_edit_changes_no_existing_cloud_pc(project: Project) -> None:
+    project.up()
+    before = project.state()
+    project.directory(3)
+    project.policy(
+        displayName="New name", timeZone="Europe/Berlin", localAdminEnabled=True, packages=["htop"],
+        windowsSetting={"locale": "de-DE"}, cloudPcNamingTemplate="%RAND:8%", gracePeriodInHours=1,
+    )  # fmt: skip
+    preview = project.pulumi("preview", "--stack", "demo", "--diff")
+    assert "u000/" not in preview.output
+    assert "u002/" in preview.output
+    project.up()
+    after = project.state()
+    new = after.pop("u002")
+    assert after == before
+    assert new["settings"]["timeZone"] == "Europe/Berlin"
+    assert len(new["deviceName"]) == 8
+
+
+def test_a_full_host_makes_them_wait_not_fail(project: Project) -> None:
+    project.host(memory_mib=512)
+    ran = project.up()
+    assert sorted(project.statuses().values()) == ["pendingProvision", "provisioned"]
+    assert "noCapacity" in ran.output
+    assert len(project.machines()) == 1
+    preview = project.pulumi("preview", "--stack", "demo")
+    assert "lacks 512 MiB of memory (0 free)" in preview.output
+    assert "@contoso.example (" in preview.output
+    project.host(memory_mib=1024)
+    project.up()
+    assert set(project.statuses().values()) == {"provisioned"}
+
+
+def test_machines_spread_over_hosts_by_room(project: Project) -> None:
+    project.directory(4)
+    project.policy(hosts=["one", "two"])
+    project.host("one", memory_mib=8192, cores=8)
+    project.host("two", memory_mib=8192, cores=8)
+    project.up()
+    assert set(project.statuses().values()) == {"provisioned"}
+    assert (len(project.machines("one")), len(project.machines("two"))) == (2, 2)
+
+
+def test_two_policies_never_make_two_machines_for_one_user_and_plan(project: Project) -> None:
+    project.policy("other")
+    project.init("other")
+    project.up()
+    ran = project.up("other")
+    assert set(project.statuses("other").values()) == {"notProvisioned"}
+    assert {o["statusDetail"]["code"] for o in project.state("other").values()} == {"otherPolicyFirst"}
+    assert "belongs to the policy 'demo'" in ran.output
+    assert len(project.machines()) == 2
+    listed: list[dict[str, Any]] = json.loads(project.cloudpc("list", "--policy", "other", "--json").output)
+    assert {row["statusDetail"]["code"] for row in listed} == {"otherPolicyFirst"}
+
+
+def test_two_stacks_at_once_on_one_full_host_never_overcommit(project: Project) -> None:
+    project.directory(
+        [user(f"u{i}") for i in range(8)],
+        {"left": [f"u{i}" for i in range(4)], "right": [f"u{i}" for i in range(4, 8)]},
+    )
+    for name in ("left", "right"):
+        project.policy(name, assignments=[{"target": {"groupId": name}}])
+        project.init(name)
+    project.host(memory_mib=5 * 512, seconds={"claim": 0.05})
+    runs = [project.start("up", "--yes", "--skip-preview", "--stack", name) for name in ("left", "right")]
+    outputs = [run.communicate(timeout=120)[0] for run in runs]
+    assert [run.returncode for run in runs] == [0, 0], outputs
+    statuses = [*project.statuses("left").values(), *project.statuses("right").values()]
+    assert sorted(statuses) == ["pendingProvision"] * 3 + ["provisioned"] * 5
+    assert len(project.machines()) == 5
+
+
+def test_a_hundred_at_once(project: Project) -> None:
+    project.directory(100)
+    project.host(seconds={"wait_ready": 0.5}, faults=[{"call": "wait_ready", "user": "u042", "fault": "error"}])
+    ran = project.cloudpc("up", "demo")
+    assert ran.code == 3, ran
+    statuses = project.statuses()
+    assert statuses.pop("u042") == "failed"
+    assert set(statuses.values()) == {"provisioned"}
+    assert len(statuses) == len(project.machines()) == 99
+    names = [o["deviceName"] for o in project.state().values()]
+    assert len(set(names)) == 100

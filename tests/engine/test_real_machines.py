@@ -1,0 +1,120 @@
+"""The whole product on real QEMU guests: what a person with two users does, from `up` to `down`."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cloudpc.hosts import HostConfig
+from cloudpc.iac.runtime import connect
+from cloudpc.images import gallery
+from tests.engine.conftest import PLAN, REPO, Project, user
+
+pytestmark = [pytest.mark.engine, pytest.mark.machine]
+
+HOST = {"name": "local", "uri": "qemu:///system" if os.geteuid() == 0 else "qemu:///session"}
+TOO_SMALL = {"id": "TOO_SMALL", "vCpuCount": 1, "ramInGB": 0.05, "storageInGB": 1}
+
+
+@pytest.fixture
+def real(project: Project) -> Iterator[Project]:
+    """The project on this machine's libvirt; what a failed test leaves is removed."""
+    yield project
+    project.cloudpc("down", "demo", "--yes", "--clear-lock")
+
+
+def _policy(project: Project, image: str, **changes: Any) -> None:
+    import yaml
+
+    path = project.policy(imageType="gallery", imageId=image, **changes)
+    content = yaml.safe_load(path.read_text())
+    content["config"]["cloudpc:hosts"] = [HOST]
+    path.write_text(yaml.safe_dump(content))
+
+
+def _left_over(installation: str) -> list[str]:
+    host = connect(HostConfig.model_validate(HOST))
+    try:
+        return [m.name for m in host.owned(installation)] + host.leftovers(installation)
+    finally:
+        host.close()
+
+
+def test_two_users_one_failure_and_nothing_left_at_the_end(real: Project) -> None:
+    gallery.build(REPO / "vm-images", "micro", lambda _: None)
+    key, public = _key_pair(real.root)
+    real.directory([user("alice"), user("bob", sshPublicKeys=[public]), user("carol", "TOO_SMALL")])
+    directory = real.root / "stacks" / "directory.yaml"
+    directory.write_text(directory.read_text().replace("servicePlans:\n- id: LAB", _plan(TOO_SMALL) + "- id: LAB", 1))
+    script = real.root / "stacks" / "greet.sh"
+    script.write_text("#!/bin/sh\necho hello from the script > /etc/greeting\n")
+    _policy(real, "micro", postProvisioningScript="greet.sh")
+
+    ran = real.cloudpc("up", "demo")
+
+    assert ran.code == 3, ran
+    assert real.statuses() == {"alice": "provisioned", "bob": "provisioned", "carol": "failed"}
+    assert real.state()["carol"]["statusDetail"]["code"] == "imageInvalid"
+    # alice signs in with the presented password, bob with his own key as well; both under the pinned host key
+    greeted = real.cloudpc("connect", "alice", "--", "cat", "/etc/greeting")
+    assert (greeted.code, greeted.output) == (0, "hello from the script\n")
+    assert real.cloudpc("connect", "bob", "--", "exit 7").code == 7
+    secret = json.loads(real.cloudpc("credentials", "bob", "--json").output)
+    known_hosts = real.root / "known_hosts"
+    known_hosts.write_text(f"bob {secret['hostKey']}\n")
+    plain_ssh = [
+        "ssh", "-i", str(key), "-p", str(secret["connection"]["port"]), "-oHostKeyAlias=bob", "-oBatchMode=yes",
+        f"-oUserKnownHostsFile={str(known_hosts)!r}".replace("'", '"'), "-oStrictHostKeyChecking=yes",
+        f"bob@{secret['connection']['host']}", "id -un",
+    ]  # fmt: skip
+    assert subprocess.run(plain_ssh, capture_output=True, text=True, check=True).stdout == "bob\n"
+
+    before = real.state()
+    again = real.up()
+    assert "5 unchanged" in again.output
+    real.pulumi("destroy", "--yes", "--skip-preview", "--stack", "demo")
+    assert real.state() == before
+    assert real.cloudpc("connect", "alice", "--", "true").code == 0
+
+    installation = before["alice"]["installation"]
+    doctor = real.cloudpc("doctor")
+    assert doctor.code == 0, doctor
+    down = real.cloudpc("down", "demo", "--yes")
+    assert down.code == 0, down
+    assert _left_over(installation) == []
+
+
+def test_a_debian_cloud_pc_is_set_up_as_the_policy_says(real: Project) -> None:
+    gallery.build(REPO / "vm-images", "debian-12", lambda _: None)
+    real.directory([user("dora")])
+    _policy(real, "debian-12", timeZone="Europe/Berlin", localAdminEnabled=True)
+
+    ran = real.cloudpc("up", "demo")
+
+    assert ran.code == 0, ran
+    look = "date +%Z; hostname; df --output=size -BG / | tail -1; systemctl is-system-running --wait; sudo -l | tail -1"
+    done = real.cloudpc("connect", "dora", "--", look)
+    lines = [line.strip() for line in done.output.splitlines()]
+    assert lines[0] in ("CET", "CEST"), done
+    assert lines[1] == real.state()["dora"]["deviceName"].lower()
+    assert int(lines[2].rstrip("G")) >= PLAN["storageInGB"] - 1  # type: ignore[operator]
+    assert lines[3] == "running", done
+    installation = real.state()["dora"]["installation"]
+    assert real.cloudpc("down", "demo", "--yes").code == 0
+    assert _left_over(installation) == []
+
+
+def _plan(plan: dict[str, Any]) -> str:
+    return f"servicePlans:\n- {json.dumps(plan)}\n"
+
+
+def _key_pair(folder: Path) -> tuple[Path, str]:
+    key = folder / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
+    return key, (folder / "key.pub").read_text().strip()

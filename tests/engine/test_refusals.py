@@ -1,0 +1,146 @@
+"""Bad input and destruction: refused in words, with nothing touched."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import yaml
+
+from tests.engine.conftest import Project
+
+pytestmark = pytest.mark.engine
+
+
+def test_all_errors_at_once_before_anything_is_registered(project: Project) -> None:
+    path = project.policy(
+        displayName="a<b", imageId="missing", timeZone="Mars/Olympus", cloudPcNamingTemplate="PC",
+        assignments=[{"target": {"groupId": "engineers"}}], colour="red",
+    )  # fmt: skip
+    for ran in (project.pulumi("up", "--yes", "--skip-preview", "--stack", "demo"), project.cloudpc("up", "demo")):
+        assert ran.code != 0
+        for field in ("displayName", "timeZone", "cloudPcNamingTemplate", "colour"):
+            assert f"stacks/{path.name}: cloudpc:policy.{field}: " in ran.output, (field, ran)
+        assert "Traceback" not in ran.output
+        assert "Error:" not in ran.output
+    assert project.state() == {}
+    assert project.calls() == []
+
+
+def test_a_host_that_no_driver_serves_is_bad_input(project: Project) -> None:
+    project.policy(hosts=["host"])
+    path = project.root / "stacks" / "Pulumi.demo.yaml"
+    path.write_text(path.read_text().replace("fake://", "fakir://"))
+    ran = project.pulumi("up", "--yes", "--skip-preview", "--stack", "demo")
+    assert ran.code != 0
+    assert (
+        "cloudpc:hosts[0].uri: must begin with the scheme of a driver: fake, qemu; did you mean 'fake'?" in ran.output
+    )
+    assert project.state() == {}
+
+
+def test_what_the_policy_names_is_checked_too(project: Project) -> None:
+    project.policy(
+        imageId="missing", assignments=[{"target": {"groupId": "everybodi"}}], postProvisioningScript="no.sh",
+        domainJoinConfigurations=[{"domainJoinType": "azureADJoin", "onPremisesConnectionId": "hq"}],
+    )  # fmt: skip
+    ran = project.cloudpc("policy", "validate")
+    assert ran.code == 2
+    assert "did you mean 'everybody'?" in ran.output
+    for field in ("imageId", "assignments[0].target.groupId", "postProvisioningScript", "onPremisesConnectionId"):
+        assert field in ran.output, ran
+    problems = json.loads(project.cloudpc("policy", "validate", "--json").output)
+    assert len(problems) == 4
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--yes"],
+        ["--yes", "--skip-preview"],
+        ["--yes", "--skip-preview", "--continue-on-error"],
+        ["--yes", "--exclude-protected"],
+        ["--yes", "--skip-preview", "--target", "**u001**"],
+        ["--yes", "--run-program"],
+        ["--yes", "--remove"],
+    ],
+    ids=" ".join,
+)
+def test_destroy_is_refused_in_every_form(provisioned: Project, options: list[str]) -> None:
+    before = provisioned.state()
+    ran = provisioned.pulumi("destroy", "--stack", "demo", *options)
+    assert ran.code != 0 or "--exclude-protected" in options, ran
+    assert "protected" in ran.output
+    assert provisioned.state() == before
+    assert set(provisioned.machines()) == {"u000", "u001"}
+    assert not [call for call in provisioned.calls() if call.startswith("delete")]
+
+
+def test_even_unprotected_the_provider_refuses(provisioned: Project) -> None:
+    assert provisioned.pulumi("state", "unprotect", "--all", "--yes", "--stack", "demo").code == 0
+    ran = provisioned.pulumi("destroy", "--yes", "--skip-preview", "--stack", "demo")
+    assert ran.code != 0
+    assert "not deleted: the Cloud PC" in ran.output
+    assert "the provisioning policy is assigned to Everybody (everybody)" in ran.output
+    assert set(provisioned.machines()) == {"u000", "u001"}
+    provisioned.up()  # protects them again
+
+
+@pytest.fixture
+def provisioned(project: Project) -> Project:
+    project.up()
+    return project
+
+
+def test_another_installation_is_an_error(provisioned: Project) -> None:
+    path = provisioned.root / "stacks" / "Pulumi.demo.yaml"
+    content = yaml.safe_load(path.read_text())
+    content["config"]["cloudpc:installation"] = "ffffffffffffffff"
+    path.write_text(yaml.safe_dump(content))
+    ran = provisioned.pulumi("up", "--yes", "--skip-preview", "--stack", "demo")
+    assert ran.code != 0
+    assert "belongs to the installation" in ran.output
+    assert "Traceback" not in ran.output
+
+
+def test_down_needs_the_hosts_that_cloud_pcs_are_on(provisioned: Project) -> None:
+    provisioned.policy(hosts=["another"])
+    provisioned.up()
+    refused = provisioned.cloudpc("down", "demo", "--yes")
+    assert refused.code == 2
+    assert "are on host, which is not in its cloudpc:hosts" in refused.output
+    assert set(provisioned.machines()) == {"u000", "u001"}
+    doctor = json.loads(provisioned.cloudpc("doctor", "--json").output)
+    assert not [f for f in doctor if "is in no state" in f["detail"]]
+
+
+def test_down_without_the_policys_file(provisioned: Project) -> None:
+    (provisioned.root / "stacks" / "Pulumi.demo.yaml").unlink()
+    assert provisioned.cloudpc("down", "demo", "--yes").code == 0
+    assert provisioned.machines() == {}
+
+
+def test_down_of_nothing_touches_nothing(provisioned: Project) -> None:
+    own = provisioned.root / ".cloudpc"
+    kept = sorted(own.iterdir())
+    other = {"PULUMI_BACKEND_URL": f"file://{provisioned.root}/elsewhere"}
+    (provisioned.root / "elsewhere").mkdir()
+    assert provisioned.cloudpc("down", "nosuch", "--yes", **other).code == 2
+    assert provisioned.cloudpc("down", "demo", "--yes", **other).code == 0
+    assert sorted(own.iterdir()) == kept
+    assert set(provisioned.machines()) == {"u000", "u001"}
+
+
+def test_down_leaves_nothing(provisioned: Project) -> None:
+    file = provisioned.root / "stacks" / "Pulumi.demo.yaml"
+    refused = provisioned.cloudpc("down", "demo")
+    assert refused.code == 4
+    assert "u000@contoso.example" in refused.output
+    assert set(provisioned.machines()) == {"u000", "u001"}
+    ran = provisioned.cloudpc("down", "demo", "--yes")
+    assert ran.code == 0, ran
+    assert provisioned.machines() == {}
+    assert provisioned.leaks() == []
+    assert json.loads(provisioned.pulumi("stack", "ls", "--json").output) == []
+    assert "encryptionsalt" not in file.read_text()
+    assert provisioned.cloudpc("down", "demo", "--yes").code == 0

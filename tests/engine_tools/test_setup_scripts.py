@@ -1,0 +1,162 @@
+"""The parts of tools/setup that decide something; what installs and compiles is tried on a fresh Debian by hand."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import tomllib
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+import yaml
+from engine_side import REPOSITORY
+
+from cloudpc.images import commands
+
+AWKWARD = "it's 100% a b#c?d"
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """The scripts in a folder whose name has every character that must be escaped somewhere."""
+    root = tmp_path / AWKWARD
+    shutil.copytree(REPOSITORY / "tools", root / "tools")
+    shutil.copy(REPOSITORY / "Pulumi.yaml", root)
+    return root
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    (tmp_path / "on path").mkdir()
+    return {"PATH": f"{tmp_path / 'on path'}:/usr/bin:/bin", "XDG_CACHE_HOME": str(tmp_path / "my cache")}
+
+
+def pulumi(folder: Path, version: str) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    executable = folder / "pulumi"
+    executable.write_text(f"#!/bin/sh\necho '{version}'\n")
+    executable.chmod(0o755)
+    return folder
+
+
+def run(command: list[str | Path], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+
+
+def pinned() -> str:
+    found = re.search(r"pulumi/pkg/v3 (v[\d.]+)", (REPOSITORY / "tools/engine/go.mod").read_text())
+    assert found
+    return found[1]
+
+
+def test_engine_and_sdk_are_one_version() -> None:
+    go_mod = (REPOSITORY / "tools/engine/go.mod").read_text()
+    assert re.search(rf"pulumi/sdk/v3 {re.escape(pinned())}\b", go_mod)
+    dependencies = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["dependencies"]
+    assert f"pulumi=={pinned()[1:]}" in dependencies
+    assert f"\npulumi=={pinned()[1:]} " in (REPOSITORY / "requirements.lock").read_text()
+
+
+def test_pulumi_yaml_admits_the_pinned_engine_and_its_shape_is_what_the_scripts_read() -> None:
+    project = yaml.safe_load((REPOSITORY / "Pulumi.yaml").read_text())
+    assert re.fullmatch(r">=3\.\d+\.\d+ <4\.0\.0", project["requiredPulumiVersion"])
+
+
+@pytest.mark.parametrize(
+    ("version", "taken"),
+    [(pinned(), True), ("v3.999.1", True), ("v3.9.0", False), ("v2.25.2", False), ("v4.0.0", False), ("", False)],
+)
+def test_a_pulumi_on_path_is_taken_if_its_version_is_supported(
+    checkout: Path, environment: dict[str, str], tmp_path: Path, version: str, taken: bool
+) -> None:
+    built = pulumi(tmp_path / "my cache/cloudpc/engine" / pinned() / "bin", pinned())
+    on_path = pulumi(tmp_path / "on path", version)
+    found = run([checkout / "tools/engine/find"], environment).stdout.removesuffix("\n")
+    assert found == str(on_path if taken else built)
+
+
+def test_no_engine_is_said_by_the_exit_status(checkout: Path, environment: dict[str, str]) -> None:
+    result = run([checkout / "tools/engine/find"], environment)
+    assert (result.returncode, result.stdout, result.stderr) == (1, "", "")
+
+
+def variables(checkout: Path, environment: dict[str, str]) -> dict[str, str]:
+    """What a shell has after sourcing `env` twice."""
+    script = '. "$1"; . "$1"; exec env -0'
+    output = run(["sh", "-uc", script, "sh", checkout / ".cloudpc/env"], environment).stdout
+    return dict(line.split("=", 1) for line in output.split("\0") if line)
+
+
+def test_the_file_to_source_survives_any_path(checkout: Path, environment: dict[str, str], tmp_path: Path) -> None:
+    built = pulumi(tmp_path / "my cache/cloudpc/engine" / pinned() / "bin", pinned())
+    (built / "pulumi-language-python").touch(mode=0o755)
+    for what in ("folder", "env"):
+        assert run([checkout / "tools/workspace", what], environment).stderr == ""
+    got = variables(checkout, environment | {"PULUMI_CONFIG_PASSPHRASE": "another", "PULUMI_PARALLEL": "5"})
+    assert got["PATH"] == f"{built}:{checkout / '.venv/bin'}:{environment['PATH']}"
+    assert unquote(got["PULUMI_BACKEND_URL"]) == f"file://{checkout / '.cloudpc/state'}"
+    assert got["PULUMI_CONFIG_PASSPHRASE_FILE"] == str(checkout / ".cloudpc/passphrase")
+    assert got["PULUMI_PARALLEL"] == "5"
+    assert "PULUMI_CONFIG_PASSPHRASE" not in got
+
+
+def test_our_language_host_is_on_path_only_without_the_official_one(
+    checkout: Path, environment: dict[str, str], tmp_path: Path
+) -> None:
+    folder = pulumi(tmp_path / "on path", pinned())
+    run([checkout / "tools/workspace", "folder"], environment)
+    run([checkout / "tools/workspace", "env"], environment)
+    ours = str(checkout / "tools/language-host")
+    assert ours in variables(checkout, environment)["PATH"].split(":")
+    (folder / "pulumi-language-python").touch(mode=0o755)
+    run([checkout / "tools/workspace", "env"], environment)
+    assert ours not in variables(checkout, environment)["PATH"].split(":")
+
+
+def test_writing_the_file_in_a_shell_that_has_sourced_it_changes_nothing(
+    checkout: Path, environment: dict[str, str], tmp_path: Path
+) -> None:
+    """The built engine without a language host beside it: both come from us, neither may pass for the user's own."""
+    pulumi(tmp_path / "my cache/cloudpc/engine" / pinned() / "bin", pinned())
+    run([checkout / "tools/workspace", "folder"], environment)
+    run([checkout / "tools/workspace", "env"], environment)
+    first = (checkout / ".cloudpc/env").read_text()
+    again = environment | {"PATH": variables(checkout, environment)["PATH"]}
+    assert run([checkout / "tools/workspace", "env"], again).stderr == ""
+    assert (checkout / ".cloudpc/env").read_text() == first
+
+
+def test_the_workspace_is_private_and_a_passphrase_is_never_replaced(
+    checkout: Path, environment: dict[str, str]
+) -> None:
+    for _ in range(2):
+        assert run([checkout / "tools/workspace", "folder"], environment).returncode == 0
+    passphrase = checkout / ".cloudpc/passphrase"
+    first = passphrase.read_text()
+    assert len(first) > 40
+    run([checkout / "tools/workspace", "folder"], environment)
+    assert passphrase.read_text() == first
+    assert passphrase.stat().st_mode & 0o777 == 0o600
+    assert (checkout / ".cloudpc").stat().st_mode & 0o777 == 0o700
+    assert sorted(path.name for path in (checkout / ".cloudpc").iterdir()) == ["passphrase", "pulumi", "state"]
+
+
+def test_set_up_installs_what_building_an_image_needs() -> None:
+    lines = (REPOSITORY / "tools/packages.txt").read_text().splitlines()
+    installed = {line for line in lines if line and not line.startswith("#")}
+    needed = set((commands.PROGRAMS | commands.PROGRAMS_WITHOUT_ROOT).values())
+    assert needed - {"tar", "util-linux"} <= installed  # those two are on every Debian
+
+
+def test_scripts_are_valid_posix_shell() -> None:
+    scripts = [
+        path
+        for path in (*(REPOSITORY / "tools").rglob("*"), *(REPOSITORY / "provider/plugin").iterdir())
+        if path.is_file() and (path.suffix == ".sh" or path.read_bytes().startswith(b"#!/bin/sh"))
+    ]
+    assert len(scripts) >= 10
+    for script in scripts:
+        result = run(["/bin/sh", "-n", script], {})
+        assert result.returncode == 0, result.stderr

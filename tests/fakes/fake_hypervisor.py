@@ -1,0 +1,258 @@
+"""A hypervisor host made of files, with faults on demand: for flows through the real engine, without guests.
+
+`fake:///folder` keeps each machine as `folder/machines/<id>.json`, shared by all processes like a real host's.
+`folder/host.json` may set {"cores", "memory_mib", "disk_gib", "seconds": {call: delay}} and
+"faults": [{"call": "wait_ready", "user": "u-bob", "fault": "error|timeout|hang|kill|kill-engine|crash", "times": 1,
+"retriable": true}]; a fault without "user" hits everybody, without "times" always.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import time
+import uuid
+from collections.abc import Callable, Container, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+from uuid import UUID
+
+from cloudpc.hosts import HostConfig
+from cloudpc.images.image import Image
+from cloudpc.machines.interface import (
+    Accelerator,
+    Amount,
+    Capacity,
+    Check,
+    Claimed,
+    Completed,
+    Endpoint,
+    Machine,
+    MachineSpec,
+    PowerState,
+    Seed,
+)
+from cloudpc.provisioning import placement
+from cloudpc.provisioning.cancellation import Cancellation
+from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
+from cloudpc.provisioning.tags import Phase, Tag
+
+_CODES = {
+    "claim": ErrorCode.HYPERVISOR_ERROR,
+    "ensure_image": ErrorCode.IMAGE_UPLOAD_FAILED,
+    "create_disk": ErrorCode.DISK_FAILED,
+    "start": ErrorCode.START_FAILED,
+    "wait_ready": ErrorCode.GUEST_DIED,
+    "run": ErrorCode.GUEST_AGENT_LOST,
+    "set_password": ErrorCode.CREDENTIALS_FAILED,
+    "delete": ErrorCode.HYPERVISOR_ERROR,
+}
+
+
+class FakeHost:
+    """Implements cloudpc.machines.interface.Host."""
+
+    def __init__(self, config: HostConfig) -> None:
+        self.name = config.name
+        self._folder = Path(unquote(urlsplit(config.uri).path))
+        self._machines = self._folder / "machines"
+        self._machines.mkdir(parents=True, exist_ok=True)
+
+    # ---- what the interface asks for
+
+    def accelerator(self) -> Accelerator:
+        return Accelerator.TCG
+
+    def capacity(self) -> Capacity:
+        settings = self._settings()
+        total = Amount(
+            settings.get("cores", 10_000), settings.get("memory_mib", 10**9), settings.get("disk_gib", 10**9)
+        )
+        sizes = [m.size for m in self._all()]
+        committed = Amount(
+            sum(s.vcpus for s in sizes), sum(s.memory_mib for s in sizes), sum(s.disk_gib for s in sizes)
+        )
+        return Capacity(total, committed)
+
+    def claim(self, spec: MachineSpec, tag: Tag) -> None:
+        self._fault("claim", tag.user_id)
+        with self._lock():
+            if machine := self.describe(spec.id):
+                raise Claimed(machine)
+            if lacking := placement.missing(self.capacity(), spec.size):
+                raise ProvisioningError(ErrorCode.NO_CAPACITY, f"{self.name} lacks {', '.join(lacking)}")
+            known = self._settings().get("networks", [])
+            if spec.network.kind != "hosted" and spec.network.source not in known:
+                raise ProvisioningError(ErrorCode.NETWORK_NOT_FOUND, f"{self.name} has no {spec.network.source}")
+            self._write(Machine(spec.id, spec.name, tag, PowerState.STOPPED, spec.size))
+
+    def ensure_image(self, image: Image, note: Callable[[str], None], cancel: Cancellation) -> None:
+        self._fault("ensure_image", "", cancel)
+        note(f"uploading {image.image_id}")
+
+    def create_disk(self, spec: MachineSpec, image: Image, seed: Seed) -> None:
+        self._fault("create_disk", self._user(spec.id))
+        (self._folder / f"{spec.name}.seed").write_text(seed.user_data)
+        (self._folder / f"{spec.name}.qcow2").write_text(image.digest)
+
+    @contextmanager
+    def boot_slot(self, cancel: Cancellation) -> Iterator[None]:
+        cancel.check()
+        yield
+
+    def start(self, spec: MachineSpec, image: Image) -> None:
+        self._fault("start", self._user(spec.id))
+        self._change(spec.id, lambda m: replace(m, power=PowerState.RUNNING))
+
+    def wait_ready(self, machine_id: UUID, timeout: float, cancel: Cancellation) -> None:
+        self._fault("wait_ready", self._user(machine_id), cancel, timeout)
+
+    def run(
+        self, machine_id: UUID, argv: Sequence[str], *, stdin: bytes = b"", timeout: float, cancel: Cancellation
+    ) -> Completed:
+        self._fault("run", self._user(machine_id), cancel, timeout)
+        settings = self._settings()
+        return Completed(settings.get("exit_code", 0), settings.get("output", "said by the fake guest"))
+
+    def read_file(self, machine_id: UUID, path: str) -> bytes:
+        return b"ssh-ed25519 AAAAfake fake\n"
+
+    def set_password(self, machine_id: UUID, user: str, password: str) -> None:
+        self._fault("set_password", self._user(machine_id))
+        (self._folder / f"{machine_id}.password").write_text(f"{user}:{password}")
+
+    def endpoint(self, machine_id: UUID) -> Endpoint:
+        return Endpoint("127.0.0.1", 20_000 + machine_id.int % 10_000)
+
+    def finish(self, machine_id: UUID, phase: Phase) -> None:
+        self._fault(f"finish {phase}", self._user(machine_id))
+        machine = self._need(machine_id)
+        (self._folder / f"{machine.name}.seed").unlink(missing_ok=True)
+        self._change(machine_id, lambda m: replace(m, tag=replace(m.tag, phase=phase)))
+        self._fault(f"finished {phase}", self._user(machine_id))
+
+    def describe(self, machine_id: UUID) -> Machine | None:
+        try:
+            return _load(json.loads(self._path(machine_id).read_text()))
+        except FileNotFoundError:
+            return None
+
+    def owned(self, installation: str, besides: Container[UUID] = ()) -> list[Machine]:
+        return [m for m in self._all() if m.tag.installation == installation and m.id not in besides]
+
+    def leftovers(self, installation: str) -> list[str]:
+        names = {m.name for m in self._all()}
+        volumes = [*self._folder.glob("*.seed"), *self._folder.glob("*.qcow2")]
+        return sorted(p.name for p in volumes if p.stem not in names)
+
+    def delete(self, machine_id: UUID) -> None:
+        machine = self.describe(machine_id)
+        if machine is None:
+            return
+        self._fault("delete", machine.tag.user_id)
+        for path in (*self._folder.glob(f"{machine.name}.*"), self._folder / f"{machine_id}.password"):
+            path.unlink(missing_ok=True)
+        self._path(machine_id).unlink(missing_ok=True)
+
+    def remove_leftovers(self, installation: str) -> list[str]:
+        names = self.leftovers(installation)
+        for name in names:
+            (self._folder / name).unlink(missing_ok=True)
+        return names
+
+    def check(self) -> list[Check]:
+        return [Check("files", "ok", str(self._folder))]
+
+    def close(self) -> None: ...
+
+    # ---- faults
+
+    def _fault(self, call: str, user: str, cancel: Cancellation | None = None, timeout: float = 60) -> None:
+        settings = self._settings()
+        with (self._folder / "calls.log").open("a") as log:
+            log.write(f"{time.time():.3f} {os.getpid()} {call} {user}\n")
+        if seconds := settings.get("seconds", {}).get(call):
+            cancel.wait(seconds) if cancel else time.sleep(seconds)
+        for index, fault in enumerate(settings.get("faults", [])):
+            if fault["call"] == call and fault.get("user", user) == user and self._take(index, user, fault):
+                self._strike(call, fault, cancel or Cancellation(), timeout)
+
+    def _take(self, index: int, user: str, fault: dict[str, Any]) -> bool:
+        """Whether this fault still strikes: "times" counts for each user, over all processes."""
+        if "times" not in fault:
+            return True
+        with self._lock("faults"):
+            counter = self._folder / f"fault-{index}-{user}.count"
+            struck = int(counter.read_text()) if counter.exists() else 0
+            counter.write_text(str(struck + 1))
+            return bool(struck < fault["times"])
+
+    def _strike(self, call: str, fault: dict[str, Any], cancel: Cancellation, timeout: float) -> None:
+        match fault["fault"]:
+            case "error":
+                code = _CODES.get(call, ErrorCode.HYPERVISOR_ERROR)
+                raise ProvisioningError(code, f"injected fault in {call}", retriable=fault.get("retriable", True))
+            case "timeout":
+                cancel.wait(min(timeout, 0.2))
+                if call == "run":
+                    raise TimeoutError
+                raise ProvisioningError(ErrorCode.BOOT_TIMEOUT, f"not ready after {timeout:.0f} s")
+            case "hang":
+                cancel.wait(600)
+            case "crash":
+                raise RuntimeError(f"a bug in {call}")
+            case "kill":
+                os.kill(os.getpid(), signal.SIGKILL)
+                time.sleep(60)
+            case "kill-engine":
+                os.kill(os.getppid(), signal.SIGKILL)
+                time.sleep(1)  # and go on, as a real provider does until it notices
+
+    # ---- files
+
+    def _settings(self) -> dict[str, Any]:
+        try:
+            settings: dict[str, Any] = json.loads((self._folder / "host.json").read_text())
+        except FileNotFoundError:
+            return {}
+        return settings
+
+    @contextmanager
+    def _lock(self, name: str = "host") -> Iterator[None]:
+        with (self._folder / f"{name}.lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def _path(self, machine_id: UUID) -> Path:
+        return self._machines / f"{machine_id}.json"
+
+    def _all(self) -> list[Machine]:
+        return [_load(json.loads(p.read_text())) for p in sorted(self._machines.glob("*.json"))]
+
+    def _need(self, machine_id: UUID) -> Machine:
+        machine = self.describe(machine_id)
+        if machine is None:
+            raise ProvisioningError(ErrorCode.HYPERVISOR_ERROR, f"{self.name} has no machine {machine_id}")
+        return machine
+
+    def _user(self, machine_id: UUID) -> str:
+        return self._need(machine_id).tag.user_id
+
+    def _change(self, machine_id: UUID, change: Callable[[Machine], Machine]) -> None:
+        self._write(change(self._need(machine_id)))
+
+    def _write(self, machine: Machine) -> None:
+        path = self._path(machine.id)
+        temporary = path.with_suffix(f".{uuid.uuid4().hex}")
+        temporary.write_text(json.dumps({**asdict(machine), "id": str(machine.id)}))
+        temporary.replace(path)
+
+
+def _load(value: dict[str, Any]) -> Machine:
+    tag = Tag(**{**value["tag"], "phase": Phase(value["tag"]["phase"])})
+    return Machine(UUID(value["id"]), value["name"], tag, PowerState(value["power"]), Amount(**value["size"]))

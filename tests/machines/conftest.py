@@ -1,0 +1,66 @@
+"""A libvirtd of the tests' own, the micro image, and machines that are removed however a test ends."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import libvirt
+import pytest
+
+from cloudpc.images import gallery
+from cloudpc.images.image import Image
+
+from .daemon import Daemon, missing
+from .desk import Desk, open_desk
+
+RECIPES = Path(__file__).parents[2] / "vm-images"
+
+
+@pytest.fixture(scope="session")
+def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """A libvirtd whose files nobody here sees."""
+    if why := missing():
+        pytest.skip(why)
+    running = Daemon(tmp_path_factory.mktemp("libvirtd"))
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="session")
+def micro() -> Image:
+    """The smallest real guest there is; built if nobody did yet."""
+    return gallery.build(RECIPES, "micro", print)
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Locks and what is known of accelerators, for all tests of this process."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def desk(daemon: Daemon, micro: Image, cache: Path) -> Iterator[Desk]:
+    """The tests' own libvirtd, over TCP, as a remote host is reached."""
+    yield from open_desk(daemon.tcp_uri, micro, cache, "cloudpc")
+
+
+@pytest.fixture
+def own_system(micro: Image, cache: Path) -> Iterator[Desk]:
+    """This machine's libvirtd over its socket, in a pool of the test's own."""
+    try:
+        connection = libvirt.open("qemu:///system")
+    except libvirt.libvirtError as error:
+        pytest.skip(f"no libvirtd runs here: {error}")
+    pool = f"cloudpc-test-{secrets.token_hex(4)}"
+    try:
+        yield from open_desk("qemu:///system", micro, cache, pool)
+    finally:
+        made = connection.storagePoolLookupByName(pool)
+        for volume in made.listAllVolumes():
+            volume.delete(0)
+        made.destroy()
+        made.delete(0)
+        made.undefine()
+        connection.close()

@@ -1,0 +1,84 @@
+"""What a test works with: one host, an installation of its own on it, and the image of its machines."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from cloudpc.hosts import HostConfig
+from cloudpc.images.image import Image
+from cloudpc.machines.interface import Amount, MachineSpec, Network, Seed
+from cloudpc.machines.libvirt import connect
+from cloudpc.machines.libvirt.host import LibvirtHost
+from cloudpc.provisioning.cancellation import Cancellation
+from cloudpc.provisioning.tags import Tag, machine_id, machine_name
+
+SIZE = Amount(vcpus=1, memory_mib=160, disk_gib=1)
+
+
+@dataclass
+class Desk:
+    """One host with an installation of its own, and what a test needs to work on it."""
+
+    host: LibvirtHost
+    config: HostConfig
+    cache: Path
+    installation: str
+    image: Image
+
+    def spec(self, user: str = "u-1", size: Amount = SIZE, network: Network | None = None) -> MachineSpec:
+        """A machine of this user."""
+        identity = machine_id(self.installation, user, "plan")
+        return MachineSpec(
+            identity, machine_name(self.installation, identity), f"{user}: test", size, network or Network()
+        )
+
+    def tag(self, user: str = "u-1") -> Tag:
+        return Tag(self.installation, "policy", user, "plan", 1, "CPC-1", "settings")
+
+    def claim(self, user: str = "u-1", size: Amount = SIZE, network: Network | None = None) -> MachineSpec:
+        """Claim a machine and make its disk: all there is to do before its start."""
+        spec = self.spec(user, size, network)
+        self.host.claim(spec, self.tag(user))
+        self.host.ensure_image(self.image, print, Cancellation())
+        self.host.create_disk(spec, self.image, seed(user))
+        return spec
+
+    def boot(self, user: str = "u-1", size: Amount = SIZE, network: Network | None = None) -> MachineSpec:
+        """A machine that is ready."""
+        spec = self.claim(user, size, network)
+        self.host.start(spec, self.image)
+        self.host.wait_ready(spec.id, 180, Cancellation())
+        return spec
+
+    def with_command_line(self, more: str) -> Image:
+        """The image, booted with more on its kernel's command line."""
+        return replace(self.image, command_line=f"{self.image.command_line} {more}")
+
+    def another(self) -> LibvirtHost:
+        """The same host as another process sees it."""
+        return connect(self.config, cache=self.cache)
+
+
+def seed(user: str) -> Seed:
+    """As provisioning writes it: JSON under a #cloud-config line."""
+    accounts = [{"name": "alice", "ssh_authorized_keys": [], "lock_passwd": False}]
+    return Seed(
+        json.dumps({"instance-id": user, "local-hostname": user}),
+        "#cloud-config\n" + json.dumps({"hostname": user, "users": accounts}),
+    )
+
+
+def open_desk(uri: str, image: Image, cache: Path, pool: str, config: HostConfig | None = None) -> Iterator[Desk]:
+    """A desk; when the test is over, whatever it left is removed and nothing may be left."""
+    config = config or HostConfig(name="lab", uri=uri, pool=pool)
+    host = connect(config, cache=cache)
+    installation = secrets.token_hex(8)
+    yield Desk(host, config, cache, installation, image)
+    for machine in host.owned(installation):
+        host.delete(machine.id)
+    assert host.leftovers(installation) == []
+    host.close()

@@ -1,0 +1,161 @@
+"""Domain XML, checked against libvirt's own schema for everything that can vary."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from uuid import UUID
+from xml.etree import ElementTree
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from lxml import etree
+
+from cloudpc.machines.interface import Accelerator
+from cloudpc.machines.libvirt import definitions
+from cloudpc.machines.libvirt.domain_xml import (
+    AttachedNetwork,
+    DomainSpec,
+    KernelBoot,
+    UserNetwork,
+    claim_xml,
+    domain_xml,
+    mac_address,
+    probe_xml,
+)
+from cloudpc.machines.libvirt.metadata import Label, from_domain, to_element, to_xml
+from cloudpc.machines.libvirt.storage import overlay_volume_xml, pool_xml, raw_volume_xml
+from cloudpc.provisioning.tags import Phase, Tag
+
+SCHEMAS = Path("/usr/share/libvirt/schemas")
+
+TAG = Tag("0123456789abcdef", "engineering", "u-alice", "plan", 1, "CPC-ALICE-1", "hash")
+BOOTS = [
+    KernelBoot("/pool/a.kernel", "/pool/a.initrd", "root=LABEL=x console=ttyS0 -- sleep 600"),
+    KernelBoot("/pool/a.kernel", None, ""),
+    "bios",
+    "uefi",
+]
+NETWORKS = [UserNetwork(20022), AttachedNetwork("network", "default"), AttachedNetwork("bridge", "br0")]
+
+
+@pytest.fixture(scope="module")
+def schema() -> dict[str, etree.RelaxNG]:
+    if not SCHEMAS.is_dir():
+        pytest.skip("needs libvirt's schemas (package libvirt-daemon)")
+    names = ("domain", "storagepool", "storagevol")
+    return {name: etree.RelaxNG(etree.parse(SCHEMAS / f"{name}.rng")) for name in names}
+
+
+def spec(**changes: object) -> DomainSpec:
+    values: dict[str, object] = {
+        "id": UUID(int=7),
+        "name": "cloudpc-01234567-000000000000",
+        "title": "Alice: CPC-ALICE-1",
+        "label": Label(TAG, 8),
+        "vcpus": 2,
+        "memory_mib": 512,
+        "accelerator": Accelerator.TCG,
+        "boot": "bios",
+        "disk": "/pool/a.qcow2",
+        "seed": "/pool/a-seed.iso",
+        "network": UserNetwork(20022),
+        **changes,
+    }
+    return DomainSpec(**values)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("boot", "network", "accelerator", "seed"),
+    list(itertools.product(BOOTS, NETWORKS, Accelerator, ["/pool/a-seed.iso", None])),
+)
+def test_every_variant_is_valid(schema, boot, network, accelerator, seed) -> None:
+    xml = domain_xml(spec(boot=boot, network=network, accelerator=accelerator, seed=seed))
+    schema["domain"].assertValid(etree.fromstring(xml))
+
+
+@pytest.mark.parametrize("kind", ["kvm", "qemu"])
+def test_the_others_are_valid(schema, kind) -> None:
+    schema["domain"].assertValid(etree.fromstring(probe_xml("cloudpc-probe-x", "/pool/x.rom", kind)))
+    schema["domain"].assertValid(etree.fromstring(claim_xml(UUID(int=7), "n", "t", Label(TAG, 8), 2, 512)))
+    schema["storagepool"].assertValid(etree.fromstring(pool_xml("cloudpc", "/srv/a b")))
+    schema["storagevol"].assertValid(etree.fromstring(raw_volume_xml("a.iso", 0, "0600")))
+    schema["storagevol"].assertValid(etree.fromstring(overlay_volume_xml("a.qcow2", 8 << 30, "/p/b.qcow2")))
+
+
+@given(
+    title=st.text(),
+    name=st.from_regex(r"[a-z0-9-]{1,40}", fullmatch=True),
+    source=st.text(st.characters(codec="utf-8", categories=("L", "N", "P", "S")), min_size=1),
+)
+@settings(max_examples=60)
+def test_no_value_breaks_out_of_its_place(title, name, source) -> None:
+    xml = domain_xml(spec(title=title, name=name, network=AttachedNetwork("network", source)))
+    domain = ElementTree.fromstring(xml)
+    assert domain.findtext("name") == name
+    assert domain.find("./devices/interface/source").get("network") == source
+    assert len(domain.findall("title")) <= 1
+    assert "\n" not in domain.findtext("title", "")
+
+
+def test_tcg_guests_are_not_slowed_by_mitigations_and_kvm_guests_keep_them() -> None:
+    boot = KernelBoot("/k", None, "console=ttyS0 -- sleep 600")
+    line = {
+        kind: ElementTree.fromstring(domain_xml(spec(boot=boot, accelerator=kind))).findtext("./os/cmdline")
+        for kind in Accelerator
+    }
+    assert line[Accelerator.TCG] == "mitigations=off console=ttyS0 -- sleep 600"
+    assert line[Accelerator.KVM] == "console=ttyS0 -- sleep 600"
+    own = KernelBoot("/k", None, "mitigations=auto")
+    assert ElementTree.fromstring(domain_xml(spec(boot=own))).findtext("./os/cmdline") == "mitigations=auto"
+
+
+@given(st.integers(20000, 29999), st.integers(1, 512), st.integers(64, 1 << 20), st.integers(1, 4096))
+def test_what_is_defined_is_read_back(port, vcpus, memory, disk) -> None:
+    label = Label(TAG, disk)
+    read = definitions.parse(domain_xml(spec(network=UserNetwork(port), vcpus=vcpus, memory_mib=memory, label=label)))
+    assert read.forwarded_port == port
+    assert (read.vcpus, read.memory_mib) == (vcpus, memory)
+    assert read.label == label
+    assert read.network is None
+
+
+def test_foreign_domains_are_read_too() -> None:
+    xml = """<domain type='kvm'><name>db</name><uuid>00000000-0000-0000-0000-000000000001</uuid>
+    <memory unit='KiB'>1048577</memory><vcpu placement='static' current='2'>4</vcpu>
+    <devices><interface type='bridge'><source bridge='br0'/></interface></devices></domain>"""
+    read = definitions.parse(xml)
+    assert (read.vcpus, read.memory_mib, read.label) == (4, 1025, None)
+    assert read.network == ("bridge", "br0")
+
+
+texts = st.text(st.characters())
+
+
+@given(
+    st.builds(Tag, texts, texts, texts, texts, st.integers(0, 10**6), texts, texts, st.sampled_from(Phase)),
+    st.integers(0, 10**6),
+)
+def test_any_tag_survives_the_metadata(tag, disk) -> None:
+    label = Label(tag, disk)
+    domain = ElementTree.Element("domain")
+    ElementTree.SubElement(domain, "metadata").append(to_element(label))
+    assert from_domain(ElementTree.fromstring(ElementTree.tostring(domain))) == label
+    assert ElementTree.fromstring(to_xml(label)).text == to_element(label).text
+
+
+@pytest.mark.parametrize("text", ["", "{}", "nonsense", '{"tag": {"phase": "unheard of"}, "disk_gib": 1}'])
+def test_a_label_of_nobody_s_is_no_label(text) -> None:
+    domain = ElementTree.Element("domain")
+    element = to_element(Label(TAG, 1))
+    element.text = text
+    ElementTree.SubElement(domain, "metadata").append(element)
+    assert from_domain(domain) is None
+
+
+@given(st.uuids())
+def test_mac_addresses_are_unicast_and_qemu_s(identity) -> None:
+    assert mac_address(identity).startswith("52:54:00:")
+    assert mac_address(identity) == mac_address(identity)
+    assert len(mac_address(identity)) == 17

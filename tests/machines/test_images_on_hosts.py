@@ -1,0 +1,96 @@
+"""Base images on a host: uploaded once, whole, verified."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from cloudpc.images.image import Image, ImageFile
+from cloudpc.machines.interface import Amount
+from cloudpc.provisioning.cancellation import Cancellation
+from cloudpc.provisioning.errors import Cancelled, ErrorCode, ProvisioningError
+
+from .daemon import Daemon
+from .desk import Desk, seed
+
+pytestmark = pytest.mark.machine
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Image:
+    """An image of random bytes inside, that no host has yet: 24 MiB, so that its upload takes several notes."""
+    raw, disk = tmp_path / "disk.raw", tmp_path / "disk.qcow2"
+    raw.write_bytes(secrets.token_bytes(24 << 20))
+    subprocess.run(["qemu-img", "convert", "-O", "qcow2", raw, disk], check=True)
+    content = disk.read_bytes()
+    sha256 = hashlib.sha256(content).hexdigest()
+    return Image("random", sha256, ImageFile(disk, sha256, len(content)))
+
+
+def files(daemon: Daemon, image: Image) -> list[Path]:
+    pool = daemon.root / "var/lib/libvirt/images/cloudpc"
+    return sorted(pool.glob(f"cloudpc-image-{image.digest[:16]}-*"))
+
+
+def test_it_arrives_once_and_whole(desk: Desk, daemon: Daemon, image: Image) -> None:
+    notes: list[str] = []
+    with ThreadPoolExecutor(8) as threads:
+        futures = [threads.submit(desk.host.ensure_image, image, notes.append, Cancellation()) for _ in range(8)]
+        for future in futures:
+            future.result()
+    marker, disk = files(daemon, image)
+    assert (marker.suffix, disk.suffix) == (".complete", ".qcow2")
+    assert disk.read_bytes() == image.disk.path.read_bytes()
+    assert notes
+    assert all(note.startswith("uploading random ") for note in notes)
+
+
+def test_an_interrupted_upload_is_never_used_and_goes(desk: Desk, daemon: Daemon, image: Image) -> None:
+    cancel = Cancellation()
+    with pytest.raises(Cancelled):
+        desk.host.ensure_image(image, lambda _note: cancel.cancel(), cancel)
+    assert files(daemon, image) == []
+    spec = desk.spec()
+    with pytest.raises(ProvisioningError) as caught:
+        desk.host.create_disk(spec, image, seed("u-1"))
+    assert caught.value.code is ErrorCode.IMAGE_NOT_FOUND
+    # As a killed client leaves it: no marker.
+    desk.host.ensure_image(image, print, Cancellation())
+    marker, unfinished = files(daemon, image)
+    pool = desk.host._pool.open()
+    pool.storageVolLookupByName(marker.name).delete(0)
+    desk.host.ensure_image(image, print, Cancellation())
+    assert unfinished not in files(daemon, image)
+    assert len(files(daemon, image)) == 2
+
+
+def test_a_changed_file_is_refused(desk: Desk, daemon: Daemon, image: Image) -> None:
+    wrong = replace(image, disk=replace(image.disk, sha256="0" * 64))
+    with pytest.raises(ProvisioningError) as caught:
+        desk.host.ensure_image(wrong, print, Cancellation())
+    assert caught.value.code is ErrorCode.IMAGE_INVALID
+    assert not caught.value.retriable
+    with pytest.raises(ProvisioningError) as caught:
+        desk.host.ensure_image(replace(image, disk=replace(image.disk, size=1)), print, Cancellation())
+    assert caught.value.code is ErrorCode.IMAGE_INVALID
+    image.disk.path.unlink()
+    with pytest.raises(ProvisioningError) as caught:
+        desk.host.ensure_image(image, print, Cancellation())
+    assert caught.value.code is ErrorCode.IMAGE_NOT_FOUND
+    assert files(daemon, image) == []
+
+
+def test_a_disk_is_never_smaller_than_its_image(desk: Desk, tmp_path: Path) -> None:
+    disk = tmp_path / "large.qcow2"
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", disk, "5G"], check=True)
+    content = disk.read_bytes()
+    image = Image("large", "ab" * 32, ImageFile(disk, hashlib.sha256(content).hexdigest(), len(content)))
+    with pytest.raises(ProvisioningError, match=r"5\.0 GB.*1 GB") as caught:
+        desk.host.create_disk(desk.spec(size=Amount(1, 128, 1)), image, seed("u-1"))
+    assert caught.value.code is ErrorCode.IMAGE_INVALID

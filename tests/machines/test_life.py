@@ -1,0 +1,220 @@
+"""Machines that really boot, on a libvirtd whose files this process can't see."""
+
+from __future__ import annotations
+
+import gc
+import socket
+import threading
+import time
+from pathlib import Path
+
+import libvirt
+import pytest
+
+from cloudpc.machines.interface import Claimed, PowerState
+from cloudpc.machines.libvirt.connection import REMEMBER_FAILURE
+from cloudpc.machines.libvirt.networks import candidate_ports
+from cloudpc.provisioning.cancellation import Cancellation
+from cloudpc.provisioning.errors import Cancelled, ErrorCode, ProvisioningError
+from cloudpc.provisioning.tags import Phase
+
+from .daemon import Daemon
+from .desk import SIZE, Desk, open_desk
+from .reach import greeting
+
+pytestmark = pytest.mark.machine
+
+
+def test_a_whole_life(desk: Desk, daemon: Daemon) -> None:
+    host, cancel = desk.host, Cancellation()
+    spec = desk.boot()
+
+    assert host.run(spec.id, ["sh", "-c", "cat; exit 3"], stdin=b"hello", timeout=10, cancel=cancel).exit_code == 3
+    assert host.run(spec.id, ["cat"], stdin="grüß".encode(), timeout=10, cancel=cancel).output == "grüß"
+    assert host.run(spec.id, ["no-such-program"], timeout=10, cancel=cancel).exit_code == 127
+    assert host.read_file(spec.id, "/etc/ssh/ssh_host_ed25519_key.pub").startswith(b"ssh-ed25519 ")
+    with pytest.raises(FileNotFoundError):
+        host.read_file(spec.id, "/no/such/file")
+    host.set_password(spec.id, "alice", "correct horse")
+    with pytest.raises(ProvisioningError) as refused:
+        host.set_password(spec.id, "nobody-of-this-name", "correct horse")
+    assert refused.value.code is ErrorCode.CREDENTIALS_FAILED
+    assert "correct horse" not in str(refused.value)
+    shadow = host.read_file(spec.id, "/etc/shadow").decode()
+    assert any(line.startswith("alice:$") for line in shadow.splitlines())
+
+    endpoint = host.endpoint(spec.id)
+    assert endpoint.host == "127.0.0.1"
+    assert endpoint.via == ""
+    assert greeting(endpoint) == b"SSH-"
+
+    host.finish(spec.id, Phase.READY)
+    host.finish(spec.id, Phase.HANDED_OVER)
+    described = host.describe(spec.id)
+    assert described is not None
+    assert described.tag.phase is Phase.HANDED_OVER
+    assert described.power is PowerState.RUNNING
+    assert described.size == SIZE
+    assert host.owned(desk.installation) == [described]
+    assert host.owned(desk.installation, besides={spec.id}) == []
+    pool = daemon.root / "var/lib/libvirt/images/cloudpc"
+    assert {file.name for file in pool.glob(f"{spec.name}*")} == {f"{spec.name}.qcow2"}, "the seed stayed"
+
+    # A host that boots again starts it again, without the seed and reachable as before.
+    connection = libvirt.open(daemon.tcp_uri)
+    domain = connection.lookupByUUID(spec.id.bytes)
+    assert domain.autostart()
+    domain.destroy()
+    with pytest.raises(ProvisioningError) as died:
+        host.read_file(spec.id, "/etc/passwd")
+    assert died.value.code is ErrorCode.GUEST_DIED
+    domain.create()
+    assert host.endpoint(spec.id) == endpoint
+    assert greeting(endpoint) == b"SSH-"
+    connection.close()
+
+    host.delete(spec.id)
+    host.delete(spec.id)
+    assert host.describe(spec.id) is None
+    assert list(pool.glob(f"{spec.name}*")) == []
+    assert host.capacity().committed.memory_mib == 0
+
+
+def test_a_short_life_on_this_machine_s_own_libvirtd(own_system: Desk) -> None:
+    spec = own_system.boot()
+    assert greeting(own_system.host.endpoint(spec.id)) == b"SSH-"
+    own_system.host.finish(spec.id, Phase.HANDED_OVER)
+
+
+def test_a_command_that_takes_too_long_is_ended(desk: Desk) -> None:
+    spec = desk.boot()
+    with pytest.raises(TimeoutError):
+        desk.host.run(spec.id, ["sleep", "4321"], timeout=1, cancel=Cancellation())
+    processes = desk.host.run(spec.id, ["ps"], timeout=10, cancel=Cancellation()).output
+    assert "4321" not in processes
+
+
+def test_a_first_boot_that_failed_says_how(desk: Desk) -> None:
+    spec = desk.boot()
+    write = ["sh", "-c", "cat > /run/cloud-init/result.json"]
+    result = b'{"v1": {"errors": ["no such user", "no such disk"]}}'
+    desk.host.run(spec.id, write, stdin=result, timeout=10, cancel=Cancellation())
+    with pytest.raises(ProvisioningError, match="no such user; no such disk") as caught:
+        desk.host.wait_ready(spec.id, 30, Cancellation())
+    assert caught.value.code is ErrorCode.FIRST_BOOT_FAILED
+
+
+def test_a_panic_is_noticed_at_once_and_shown(desk: Desk) -> None:
+    spec = desk.claim()
+    desk.host.start(spec, desk.with_command_line("rdinit=/nowhere init=/nowhere"))
+    with pytest.raises(ProvisioningError) as caught:
+        desk.host.wait_ready(spec.id, 60, Cancellation())
+    assert caught.value.code is ErrorCode.GUEST_DIED
+    assert caught.value.retriable
+    assert "Kernel panic" in caught.value.console
+    assert "\x1b" not in caught.value.console
+
+
+def test_a_guest_that_stops_is_noticed_at_once(desk: Desk, daemon: Daemon) -> None:
+    spec = desk.claim()
+    desk.host.start(spec, desk.image)
+    connection = libvirt.open(daemon.tcp_uri)
+    threading.Timer(1.0, connection.lookupByUUID(spec.id.bytes).destroy).start()
+    began = time.monotonic()
+    with pytest.raises(ProvisioningError) as caught:
+        desk.host.wait_ready(spec.id, 60, Cancellation())
+    assert caught.value.code is ErrorCode.GUEST_DIED
+    assert time.monotonic() - began < 5
+    connection.close()
+
+
+def test_a_guest_that_hangs_meets_its_deadline_with_its_console(desk: Desk) -> None:
+    spec = desk.claim()
+    desk.host.start(spec, desk.with_command_line("earlyprintk=ttyS0 loglevel=7 rdinit=/bin/busybox -- sleep 600"))
+    began = time.monotonic()
+    with pytest.raises(ProvisioningError) as caught:
+        desk.host.wait_ready(spec.id, 10, Cancellation())
+    assert caught.value.code is ErrorCode.BOOT_TIMEOUT
+    assert caught.value.console
+    assert time.monotonic() - began < 12
+
+
+def test_cancel_ends_the_wait(desk: Desk) -> None:
+    spec = desk.claim()
+    desk.host.start(spec, desk.image)
+    cancel = Cancellation()
+    threading.Timer(0.5, cancel.cancel).start()
+    began = time.monotonic()
+    with pytest.raises(Cancelled):
+        desk.host.wait_ready(spec.id, 60, cancel)
+    assert time.monotonic() - began < 1.5
+
+
+def test_libvirtd_killed_while_a_guest_boots(desk: Desk, daemon: Daemon) -> None:
+    spec = desk.claim()
+    desk.host.start(spec, desk.image)
+    threading.Timer(0.5, daemon.kill).start()
+    try:
+        with pytest.raises(ProvisioningError) as caught:
+            desk.host.wait_ready(spec.id, 60, Cancellation())
+        assert caught.value.code is ErrorCode.HOST_UNREACHABLE
+        assert caught.value.retriable
+        with pytest.raises(ProvisioningError) as caught:
+            desk.host.describe(spec.id)
+        assert caught.value.code is ErrorCode.HOST_UNREACHABLE
+        assert "start libvirtd" in caught.value.hint
+    finally:
+        daemon.start()
+    time.sleep(REMEMBER_FAILURE)
+    desk.host.wait_ready(spec.id, 60, Cancellation())
+    with pytest.raises(Claimed) as claimed:
+        desk.host.claim(spec, desk.tag())
+    assert claimed.value.machine.power is PowerState.RUNNING
+
+
+def test_a_port_that_is_taken_is_passed_over(desk: Desk) -> None:
+    spec = desk.claim()
+    first, second = candidate_ports(spec.id, set())[:2]
+    with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        taken.bind(("127.0.0.1", first))
+        taken.listen()
+        desk.host.start(spec, desk.image)
+    assert desk.host.endpoint(spec.id).port == second
+
+
+def test_a_folder_that_qemu_may_not_enter_is_named(desk: Desk, tmp_path: Path) -> None:
+    folder = tmp_path / "pool"
+    tmp_path.chmod(0o700)
+    config = desk.config.model_copy(update={"pool": f"unreadable-{desk.installation}", "pool_path": str(folder)})
+    for closed in open_desk(config.uri, desk.image, desk.cache, config.pool, config):
+        spec = closed.claim()
+        with pytest.raises(ProvisioningError) as caught:
+            closed.host.start(spec, desk.image)
+        assert caught.value.code is ErrorCode.START_FAILED
+        assert not caught.value.retriable
+        assert str(folder) in caught.value.message
+        assert "poolPath" in caught.value.hint
+        guest = next(check for check in closed.host.check() if check.what == "a guest")
+        assert guest.state == "failed"
+
+
+def test_a_host_that_is_closed_lets_go(desk: Desk) -> None:
+    def descriptors() -> int:
+        gc.collect()
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    another = desk.another()
+    another.capacity()
+    before = descriptors()
+    for _again in range(5):
+        another.close()
+        another.capacity()  # opened again when needed
+    assert descriptors() <= before
+    another.close()
+    assert descriptors() < before
+
+
+def test_the_tests_libvirtd_hides_its_files(desk: Desk) -> None:
+    spec = desk.claim()
+    assert not Path(f"/var/lib/libvirt/images/cloudpc/{spec.name}.qcow2").exists()

@@ -1,0 +1,81 @@
+"""Delete leaves nothing, whatever state it finds; what a killed run left is found and named."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import libvirt
+import pytest
+
+from cloudpc.provisioning.cancellation import Cancellation
+
+from .daemon import Daemon
+from .desk import Desk
+
+pytestmark = pytest.mark.machine
+
+
+@pytest.fixture
+def connection(daemon: Daemon) -> Iterator[Any]:
+    opened = libvirt.open(daemon.tcp_uri)
+    yield opened
+    opened.close()
+
+
+def remains(daemon: Daemon, name: str) -> list[Path]:
+    """Every file of the daemon that is named after the machine."""
+    folders = [daemon.root / "var/lib/libvirt", daemon.root / "etc/libvirt"]
+    return [file for folder in folders for file in folder.rglob(f"*{name}*")]
+
+
+def test_only_claimed(desk: Desk, daemon: Daemon) -> None:
+    spec = desk.spec()
+    desk.host.claim(spec, desk.tag())
+    desk.host.delete(spec.id)
+    assert remains(daemon, spec.name) == []
+
+
+def test_never_there(desk: Desk) -> None:
+    desk.host.delete(desk.spec().id)
+
+
+def test_paused(desk: Desk, daemon: Daemon, connection: Any) -> None:
+    spec = desk.claim()
+    desk.host.start(spec, desk.image)
+    connection.lookupByUUID(spec.id.bytes).suspend()
+    desk.host.delete(spec.id)
+    assert remains(daemon, spec.name) == []
+
+
+def test_with_a_managed_save(desk: Desk, daemon: Daemon, connection: Any) -> None:
+    spec = desk.claim()
+    desk.host.start(spec, desk.image)
+    connection.lookupByUUID(spec.id.bytes).managedSave(0)
+    desk.host.delete(spec.id)
+    assert remains(daemon, spec.name) == []
+
+
+def test_with_firmware_variables_and_a_snapshot(desk: Desk, daemon: Daemon, connection: Any) -> None:
+    spec = desk.claim()
+    desk.host.start(spec, replace(desk.image, kernel=None, initrd=None, firmware="uefi"))
+    domain = connection.lookupByUUID(spec.id.bytes)
+    assert remains(daemon, f"{spec.name}_VARS"), "UEFI keeps no variables here; this test shows nothing"
+    domain.destroy()
+    domain.snapshotCreateXML("<domainsnapshot/>", 0)
+    desk.host.delete(spec.id)
+    assert remains(daemon, spec.name) == []
+
+
+def test_volumes_left_behind_are_named_and_removed(desk: Desk, daemon: Daemon, connection: Any) -> None:
+    spec, kept = desk.claim("u-1"), desk.claim("u-2")
+    connection.lookupByUUID(spec.id.bytes).undefine()
+    left = [f"{spec.name}-seed.iso", f"{spec.name}.qcow2"]
+    assert desk.host.leftovers(desk.installation) == left
+    assert desk.host.leftovers("another1") == []
+    assert desk.host.remove_leftovers(desk.installation) == left
+    assert remains(daemon, spec.name) == []
+    assert remains(daemon, kept.name)
+    desk.host.ensure_image(desk.image, print, Cancellation())  # the base is nobody's leftover

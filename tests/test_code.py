@@ -1,0 +1,90 @@
+"""The code itself: style, types, the direction of imports, and documentation that keeps up."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cloudpc.entitlement import Reason
+from cloudpc.provisioning.errors import ErrorCode
+
+ROOT = Path(__file__).resolve().parents[1]
+HEAVY = ("libvirt", "msgraph", "azure", "kiota_abstractions", "pycdlib")
+"""What starts slowly or is not there for everybody: imported where it is used, never before."""
+CORE = [
+    "cloudpc.configuration", "cloudpc.entitlement", "cloudpc.installation", "cloudpc.lifecycle", "cloudpc.naming",
+    "cloudpc.policy", "cloudpc.directory.local", "cloudpc.machines.interface", "cloudpc.provisioning.pipeline",
+]  # fmt: skip
+
+
+def _run(*command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["ruff", "check", "."],
+        ["ruff", "format", "--check", "."],
+        ["mypy"],
+        ["importlinter.cli", "lint"],
+    ],
+    ids=" ".join,
+)
+def test_style_types_and_import_rules(command: list[str]) -> None:
+    # as modules of this interpreter, so that the tools are those of requirements.lock
+    program = ["-c", "import sys; from importlinter.cli import lint_imports_command as run; run()"]
+    arguments = program if command[0].startswith("importlinter") else ["-m", *command]
+    done = _run(sys.executable, *arguments)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def _imported_by(code: str) -> set[str]:
+    """Top-level modules that an interpreter of its own has after running this."""
+    done = _run(sys.executable, "-c", f"{code}\nimport sys\nprint(*{{m.partition('.')[0] for m in sys.modules}})")
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.splitlines()[-1].split())
+
+
+@pytest.mark.parametrize("module", CORE)
+def test_the_core_runs_without_the_rim(module: str) -> None:
+    rim = {*HEAVY, "pulumi", "typer", "rich", "grpc"}
+    assert not rim & _imported_by(f"import {module}")
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import cloudpc.iac.program",
+        "import cloudpc.iac.provider",
+        "import cloudpc.cli.main as cli; cli._mount()",
+    ],
+)
+def test_starting_up_imports_nothing_heavy(code: str) -> None:
+    assert not set(HEAVY) & _imported_by(code)
+
+
+def test_every_code_has_its_section() -> None:
+    text = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
+    sections = re.findall(r"^## ([a-z]+[A-Z]\w*)$", text, re.MULTILINE)
+    assert len(sections) == len(set(sections))
+    codes = {code.value for code in (*ErrorCode, *Reason)}
+    assert codes | {"notRunYet"} == set(sections)  # the latter is what `cloudpc list --all` says of the entitled
+    bodies = re.split(r"^##? .*$", text, flags=re.MULTILINE)[1:]
+    headings = re.findall(r"^##? .*$", text, re.MULTILINE)
+    for heading, body in zip(headings, bodies, strict=True):
+        if heading.startswith("## "):
+            assert len(body.split()) > 8, f"{heading} says too little"
+
+
+def test_every_code_is_used() -> None:
+    used = "\n".join(
+        path.read_text(encoding="utf-8")
+        for path in (ROOT / "provider").rglob("*.py")
+        if path.name != "errors.py" or path.parent.name != "provisioning"
+    )
+    assert not [code.name for code in ErrorCode if f"ErrorCode.{code.name}" not in used]
