@@ -52,10 +52,7 @@ def _told() -> dict[str, Any]:
 
 
 def run() -> None:
-    """The floor's program: declares the resources, without the SDK's stack traces, as ours does."""
-    from cloudpc.iac.resources import leave_out_stack_traces
-
-    leave_out_stack_traces()
+    """The floor's program: declares the resources, as any program does."""
     for name, inputs in _told()["resources"].items():
         Trivial(name, inputs)
 

@@ -20,6 +20,9 @@ def read(path: Path, shown_as: str) -> Any:
         return yaml.load(path.read_bytes(), Loader=_Loader)  # noqa: S506 - a SafeLoader
     except OSError as error:
         raise InvalidConfigurationError([Problem(shown_as, "file", f"can't be read: {error.strerror}")]) from None
+    except yaml.reader.ReaderError as error:
+        where = f"byte {error.position + 1}"
+        raise InvalidConfigurationError([Problem(shown_as, where, f"is not valid YAML: {error.reason}")]) from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "file"
@@ -30,12 +33,22 @@ def read(path: Path, shown_as: str) -> Any:
         raise InvalidConfigurationError([Problem(shown_as, "file", f"is not valid YAML: {error}")]) from None
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(yaml.CSafeLoader):  # libyaml: ten times as fast, which a directory of thousands shows
     """Refuses a key that stands twice: PyYAML would silently keep the last one."""
 
-    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        # here, and not where values are made, because there `<<` has already been replaced by what it brings
-        node: yaml.MappingNode = super().compose_mapping_node(anchor)
+    def __init__(self, stream: bytes) -> None:
+        super().__init__(stream)
+        self._checked: set[int] = set()
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        # before `<<` is replaced by what it brings, which happens here; an anchor's mapping comes by several times
+        if id(node) not in self._checked:
+            self._checked.add(id(node))
+            self._refuse_twins(node)
+        super().flatten_mapping(node)
+
+    @staticmethod
+    def _refuse_twins(node: yaml.MappingNode) -> None:
         seen: set[str] = set()
         for key, _ in node.value:
             if key.tag != "tag:yaml.org,2002:str":
@@ -43,4 +56,3 @@ class _Loader(yaml.SafeLoader):
             if key.value in seen:
                 raise yaml.composer.ComposerError(None, None, f"the key {key.value!r} stands twice", key.start_mark)
             seen.add(key.value)
-        return node

@@ -21,15 +21,15 @@ def _read(folder: Path, content: str | bytes) -> object:
     ("content", "place", "why"),
     [
         ("a: b: c", "line 1, column 5", "mapping values are not allowed"),
-        ("a: 1\nb: {", "line 2, column 5", "expected the node content"),
+        ("a: 1\nb: {", "line 3, column 1", "did not find expected node content"),
         ("a: 1\nb: 2\na: 3\n", "line 3, column 1", "the key 'a' stands twice"),
         ("x:\n  - {a: 1, a: 2}\n", "line 2, column 12", "the key 'a' stands twice"),
         ("a: !!python/object:os.system x", "line 1, column 4", "constructor"),
         ("? [a]\n: b", "line 1, column 3", "unhashable"),
         ("a: 2024-99-99", "file", "month"),
         ("a: 0x_", "file", "invalid literal"),
-        (b"\x00", "file", "unacceptable character"),
-        (b"a: \xff", "file", "invalid start byte"),
+        (b"\x00", "byte 1", "control characters are not allowed"),
+        (b"a: \xff", "byte 4", "invalid leading UTF-8 octet"),
     ],
 )
 def test_what_is_not_yaml_is_refused_with_its_place(tmp_path: Path, content: str | bytes, place: str, why: str) -> None:

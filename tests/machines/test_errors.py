@@ -112,6 +112,7 @@ def test_classified(raised, code, retriable, says) -> None:
         ("Failed to connect socket to '/run/libvirt/libvirt-sock': Permission denied", "group libvirt"),
         ("Failed to connect socket to '/run/libvirt/libvirt-sock': No such file or directory", "Start libvirt"),
         ("unable to connect to server at 'kvm1:16509': Connection refused", "Start libvirt"),
+        ("Cannot recv data: Connection reset by peer", "Start libvirt"),  # one that is ending takes no more questions
         ("Cannot recv data: Host key verification failed.: Connection reset by peer", "by hand"),
         ("Cannot recv data: alice@kvm1: Permission denied (publickey,password).: Connection reset by peer", "ssh"),
         ("unable to resolve service 'kvm9': Name or service not known", "virsh -c"),

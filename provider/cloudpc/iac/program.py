@@ -16,7 +16,7 @@ from cloudpc import configuration, entitlement, lifecycle
 from cloudpc.configuration import StackInputs
 from cloudpc.directory.interface import DirectoryError
 from cloudpc.iac import state
-from cloudpc.iac.resources import CloudPC, ProvisioningPolicy, leave_out_stack_traces
+from cloudpc.iac.resources import CloudPC, ProvisioningPolicy, leave_out_debug_lines, leave_out_stack_traces
 from cloudpc.iac.runtime import Runtime
 from cloudpc.installation import installation_id
 from cloudpc.lifecycle import USABLE, DesiredCloudPC, RecordedCloudPC, Status
@@ -34,6 +34,7 @@ def run(stacks: Path) -> None:
         pulumi.RunError: bad input or unreadable state, in words; nothing was registered.
     """
     policy_id = pulumi.get_stack()
+    leave_out_debug_lines()
     try:
         inputs = configuration.read(policy_id, _values(), stacks)
         recorded = state.read(policy_id)

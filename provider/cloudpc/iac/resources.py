@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import pulumi
@@ -23,6 +24,15 @@ def leave_out_stack_traces() -> None:
 
     if hasattr(resource, "_get_stack_trace"):  # private: without it, state is only larger
         resource._get_stack_trace = source_pb2.StackTrace
+
+
+def leave_out_debug_lines() -> None:
+    """Spare the engine what the SDK tells it of each property of each resource, one waited-for call a line.
+
+    Only `pulumi up --debug` shows these lines; with CLOUDPC_DEBUG set they are sent.
+    """
+    if not os.environ.get("CLOUDPC_DEBUG"):
+        pulumi.log.debug = lambda *_args, **_options: None
 
 
 class ProvisioningPolicy(Resource, module="cloudpc", name="ProvisioningPolicy"):

@@ -30,6 +30,7 @@ _CONNECTION_TEXT = re.compile(
     r"|keepalive timeout|broken pipe|failed to connect socket",
     re.IGNORECASE,
 )
+_START_LIBVIRT = "Start libvirt on the host: `systemctl start libvirtd`, or `virtlogd -d; libvirtd -d` without systemd."
 _PATH = re.compile(r"['\"‘“](/[^'\"’”]+)['\"’”]|(?<!\S)(/[^\s:,]+)")
 
 
@@ -125,11 +126,13 @@ def unreachable(error: libvirt.libvirtError, doing: str) -> ProvisioningError:
     if "permission denied" in lowered and "publickey" not in lowered and "socket" in lowered:
         hint = "Add the user to the group libvirt (`adduser USER libvirt`, then log in again), or use qemu:///session."
     elif "no such file" in lowered or "connection refused" in lowered:
-        hint = "Start libvirt on the host: `systemctl start libvirtd`, or `virtlogd -d; libvirtd -d` without systemd."
+        hint = _START_LIBVIRT
     elif "host key verification" in lowered:
         hint = "Connect once with ssh by hand, so that the host's key is known."
     elif "permission denied" in lowered or error.get_error_code() in _AUTHENTICATION_CODES:
         hint = "Check that `ssh` to this host logs in without asking for a password (key, agent, ~/.ssh/config)."
+    elif "connection reset" in lowered or "end of file" in lowered:  # last: ssh ends its own complaints like this, too
+        hint = _START_LIBVIRT  # it has ended just now, with our connection in its queue
     else:
         hint = "Try `virsh -c URI version` with the same URI."
     return ProvisioningError(ErrorCode.HOST_UNREACHABLE, f"Could not {doing}: libvirt is gone ({text}).", hint=hint)
