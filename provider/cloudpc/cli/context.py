@@ -8,7 +8,7 @@ from typing import Any
 
 from cloudpc import configuration, yaml_file
 from cloudpc.cli.output import CommandError, Exit
-from cloudpc.iac import fleet, locks
+from cloudpc.iac import file_backend, fleet
 from cloudpc.iac.engine import Engine
 from cloudpc.problems import InvalidConfigurationError, Problem
 from cloudpc.project import project_root
@@ -64,9 +64,23 @@ class Project:
             return list(error.problems)
         return []
 
-    def locks(self, policy_id: str) -> list[locks.Lock]:
+    def locks(self, policy_id: str) -> list[file_backend.Lock]:
         """Who works on a policy's stack, as far as its backend shows it."""
-        return locks.of_stack(self.engine.environment().get("PULUMI_BACKEND_URL", ""), "cloudpc", policy_id)
+        return file_backend.locks(self._backend_url, "cloudpc", policy_id)
+
+    def cut_off(self, policy_id: str) -> Path | None:
+        """The checkpoint of a policy's stack, if a run died while it wrote it and the one before can be put back."""
+        return file_backend.cut_off(self._backend_url, "cloudpc", policy_id)
+
+    @property
+    def has_own_backend(self) -> bool:
+        """Whether state is in the project's own folder, and not where the user has put it."""
+        folder = file_backend.folder(self._backend_url)
+        return folder is not None and folder.resolve() == (self.root / ".cloudpc" / "state").resolve()
+
+    @property
+    def _backend_url(self) -> str:
+        return self.engine.environment().get("PULUMI_BACKEND_URL", "")
 
     def records(self, policy: str | None = None, *, show_secrets: bool = False) -> list[fleet.StackRecord]:
         """The state of all stacks of the project, or of one.

@@ -13,7 +13,7 @@ from cloudpc import configuration
 from cloudpc.cli.cloud_pcs import print_rows
 from cloudpc.cli.context import Project
 from cloudpc.cli.output import CommandError, Exit, confirm, err, out
-from cloudpc.iac import fleet, locks
+from cloudpc.iac import file_backend, fleet
 from cloudpc.iac.provider import ALLOW_DELETE
 from cloudpc.iac.runtime import Runtime
 from cloudpc.lifecycle import Status
@@ -47,12 +47,13 @@ def up(
         problems += [p for p in project.problems(name) if p not in problems]
     if problems:
         raise InvalidConfigurationError(problems)
+    for name in names:
+        _after_a_dead_run(project, name, clear_lock=clear_lock)
     existing = project.engine.stacks()
     broken = []
     for name in names:
         if name not in existing:
             project.engine.read(["stack", "init", name])
-        _unlock(project, name, clear_lock=clear_lock)
         options = [] if preview else ["--yes", "--skip-preview"]
         if project.engine.run(["up", "--stack", name, *options]) != 0:
             broken.append(name)
@@ -71,25 +72,33 @@ def up(
         raise typer.Exit(Exit.FAILED_CLOUD_PC)
 
 
-def _unlock(project: Project, stack: str, *, clear_lock: bool) -> None:
-    """Offer the way out where a dead run's lock stands in the way."""
+def _after_a_dead_run(project: Project, stack: str, *, clear_lock: bool) -> None:
+    """Offer the way out where a dead run's lock, or what it had half written, stands in the way."""
     held = project.locks(stack)
-    if not held:
-        return
     shown = "; ".join(str(lock) for lock in held)
     if not all(lock.dead for lock in held):
         raise CommandError(
             f"another run is working on {stack}: its lock was {shown}. Wait for it to end; if it is surely dead, "
             f"`pulumi cancel --stack {stack} --yes` takes the lock away"
         )
-    err.print(f"A run on {stack} died and left its lock ({shown}).", markup=False)
+    cut_off = project.cut_off(stack)
+    if not held and not cut_off:
+        return
+    left = [f"left its lock ({shown})"] if held else []
+    left += [f"was cut off while it wrote {cut_off}; the state of one step before is beside it"] if cut_off else []
+    err.print(f"A run on {stack} died and {' and '.join(left)}.", markup=False)
     if not clear_lock and not sys.stdin.isatty():
         raise CommandError(
-            f"run again with --clear-lock, or `pulumi cancel --stack {stack} --yes`; "
-            "what that run began is finished or removed by the next one"
+            "run again with --clear-lock; what that run began is finished or removed by the next one"
+            + ("" if cut_off else f". Or: `pulumi cancel --stack {stack} --yes`")
         )
-    confirm("Take it away and go on?", yes=clear_lock)
-    project.engine.read(["cancel", "--stack", stack, "--yes"])
+    confirm(
+        "Take the lock away, put whole state back, and go on?" if cut_off else "Take it away and go on?", yes=clear_lock
+    )
+    if cut_off:
+        file_backend.restore(cut_off)
+    if held:
+        project.engine.read(["cancel", "--stack", stack, "--yes"])
 
 
 def down(
@@ -99,6 +108,7 @@ def down(
 ) -> None:
     """Remove a policy whole: Cloud PCs with their data, machines, the stack. Its files stay; caches too."""
     project = Project()
+    _after_a_dead_run(project, policy, clear_lock=clear_lock)
     if policy not in project.engine.stacks():
         if policy not in project.policy_ids():
             known = ", ".join(project.policy_ids()) or "none"
@@ -117,7 +127,6 @@ def down(
     for host, machine in unknown:
         out.print(f"The machine {machine.name} on {host.name}, which state does not know, will be deleted.")
     confirm(f"Remove the policy {policy} from Pulumi's state, with everything above?", yes=yes)
-    _unlock(project, policy, clear_lock=clear_lock)
     _destroy(project, policy)
     for host, machine in _unknown_machines(runtime, replace(record, cloud_pcs=())):
         host.delete(machine.id)
@@ -170,11 +179,5 @@ def _forget(project: Project, policy: str) -> None:
         if kept != lines:
             file.write_text("".join(kept), encoding="utf-8")
     own = project.root / ".cloudpc"
-    if _own_backend(project) and not project.engine.stacks():
+    if project.has_own_backend and not project.engine.stacks():
         shutil.rmtree(own, ignore_errors=True)
-
-
-def _own_backend(project: Project) -> bool:
-    """Whether state is in the project's own folder, and not where the user has put it."""
-    folder = locks.folder(project.engine.environment().get("PULUMI_BACKEND_URL", ""))
-    return folder is not None and folder.resolve() == (project.root / ".cloudpc" / "state").resolve()

@@ -17,8 +17,8 @@ OPERATIONS_AT_ONCE = 32
 
 
 _CUT_OFF = (
-    "A run was killed while it wrote its state. The file backend keeps the state from before that step: in its folder, "
-    "copy .pulumi/stacks/cloudpc/<stack>.json.bak over <stack>.json and run again."
+    "A run was killed while it wrote its state. The file backend keeps the state from before that step: "
+    "`cloudpc up --clear-lock` puts it back."
 )
 
 
