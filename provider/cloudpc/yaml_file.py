@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -56,3 +57,21 @@ class _Loader(yaml.CSafeLoader):  # libyaml: ten times as fast, which a director
             if key.value in seen:
                 raise yaml.composer.ComposerError(None, None, f"the key {key.value!r} stands twice", key.start_mark)
             seen.add(key.value)
+
+
+# What plain words mean: YAML 1.2's core schema, as the engine reads the same files. PyYAML's own is 1.1's, to which
+# `yes` and `off` are truth values, 12:30 is a number and 2026-11-30 a date.
+_MEANINGS = {
+    "merge": (r"<<", "<"),
+    "null": (r"~|null|Null|NULL|", "~nN\0"),
+    "bool": (r"true|True|TRUE|false|False|FALSE", "tTfF"),
+    "int": (r"[-+]?(0|[1-9][0-9]*)|0x[0-9a-fA-F]+|0o[0-7]+", "-+0123456789"),
+    "float": (
+        r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
+        "-+0123456789.",
+    ),
+}
+_Loader.yaml_implicit_resolvers = {}
+for _name, (_pattern, _first) in _MEANINGS.items():
+    letters = ["" if letter == "\0" else letter for letter in _first]
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_name}", re.compile(f"^(?:{_pattern})$"), letters)

@@ -26,8 +26,6 @@ def _read(folder: Path, content: str | bytes) -> object:
         ("x:\n  - {a: 1, a: 2}\n", "line 2, column 12", "the key 'a' stands twice"),
         ("a: !!python/object:os.system x", "line 1, column 4", "constructor"),
         ("? [a]\n: b", "line 1, column 3", "unhashable"),
-        ("a: 2024-99-99", "file", "month"),
-        ("a: 0x_", "file", "invalid literal"),
         (b"\x00", "byte 1", "control characters are not allowed"),
         (b"a: \xff", "byte 4", "invalid leading UTF-8 octet"),
     ],
@@ -58,6 +56,27 @@ def test_merge_keys_may_be_overridden(tmp_path: Path) -> None:
 
 def test_a_number_and_its_text_are_two_keys(tmp_path: Path) -> None:
     assert _read(tmp_path, "1: a\n'1': b\n") == {1: "a", "1": "b"}
+
+
+def test_plain_words_mean_what_they_mean_to_the_engine(tmp_path: Path) -> None:
+    texts = ("yes", "no", "on", "off", "y", "12:30", "1:20.5", "2024-01-31", "2024-99-99", "0x_", "1_000", "=", "<<a")
+    for text in texts:
+        assert _read(tmp_path, f"a: {text}") == {"a": text}
+    others = {
+        "true": True,
+        "False": False,
+        "~": None,
+        "": None,
+        "-7": -7,
+        "0x1f": 31,
+        "0o17": 15,
+        "2.50": 2.5,
+        "1e3": 1000.0,
+    }
+    for text, meaning in others.items():
+        value = _read(tmp_path, f"a: {text}")
+        assert value == {"a": meaning}
+        assert type(value["a"]) is type(meaning)  # type: ignore[index]
 
 
 @given(st.text() | st.binary() | st.text(st.sampled_from("ab:{}[],-&*!?|>'\"<#% \n\t0129._~=")))

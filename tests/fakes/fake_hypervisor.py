@@ -200,7 +200,7 @@ class FakeHost:
             case "timeout":
                 cancel.wait(min(timeout, 0.2))
                 if call == "run":
-                    raise TimeoutError
+                    raise TimeoutError(f"took longer than {timeout:.0f} seconds")
                 raise ProvisioningError(ErrorCode.BOOT_TIMEOUT, f"not ready after {timeout:.0f} s")
             case "hang":
                 cancel.wait(600)

@@ -7,6 +7,7 @@ import pytest
 
 from cloudpc.images import commands
 from cloudpc.images.commands import CommandError
+from cloudpc.provisioning.errors import Cancelled
 
 
 def test_lines_arrive_and_a_failure_shows_the_last() -> None:
@@ -20,14 +21,15 @@ def test_lines_arrive_and_a_failure_shows_the_last() -> None:
     assert "why" in str(caught.value)
 
 
-def test_stopped_programs_may_clean_up_first(tmp_path: Path) -> None:
+@pytest.mark.parametrize("reason", [KeyboardInterrupt, Cancelled])
+def test_stopped_programs_may_clean_up_first(tmp_path: Path, reason: type[BaseException]) -> None:
     script = 'touch half; trap "rm half; exit 130" INT; echo began; sleep 100 & wait'
 
     def interrupt(line: str) -> None:
-        raise KeyboardInterrupt
+        raise reason
 
     began = time.monotonic()
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(reason):
         commands.run(["sh", "-c", f'cd "$1"; {script}', "sh", str(tmp_path)], on_line=interrupt)
     assert time.monotonic() - began < 10
     assert not list(tmp_path.iterdir())

@@ -86,20 +86,22 @@ def run(
         start_new_session=True,
     )
     lines: deque[str] = deque(maxlen=60)
-    try:
-        with process:
+    assert process.stdout is not None  # noqa: S101 - asked for above
+    with process.stdout:
+        try:
             if process.stdin is not None and stdin is not None:
                 process.stdin.write(stdin)
                 process.stdin.close()
-            assert process.stdout is not None  # noqa: S101 - asked for above
             for raw in process.stdout:
                 line = re.split(r"\r", raw.rstrip("\r\n"))[-1]
                 lines.append(line)
                 if on_line:
                     on_line(line)
-    except BaseException:
-        _stop(process)
-        raise
+            process.wait()
+        except BaseException:
+            # not left to Popen's own `with`, which waits for the program to end by itself
+            _stop(process)
+            raise
     if process.returncode:
         raise CommandError(argv[0], process.returncode, list(lines))
 

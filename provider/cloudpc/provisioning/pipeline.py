@@ -349,8 +349,10 @@ class _Provisioning:
         try:
             host_key = host.read_file(self._id, HOST_KEY).decode("ascii", "replace").strip()
         except FileNotFoundError:
+            host_key = ""
+        if not host_key.startswith("ssh-ed25519 "):
             message = f"the guest has no SSH host key at {HOST_KEY}"
-            raise ProvisioningError(ErrorCode.CREDENTIALS_FAILED, message) from None
+            raise ProvisioningError(ErrorCode.CREDENTIALS_FAILED, message)
         endpoint = host.endpoint(self._id)
         host.finish(self._id, Phase.READY)
         warnings = tuple(self._attempt.warnings)

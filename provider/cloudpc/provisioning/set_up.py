@@ -62,6 +62,16 @@ apt-get -q update && apt-get -q install --yes --no-install-recommends -- "$@"
 _SCRIPT = """
 file=$(mktemp) && trap 'rm -f "$file"' EXIT && cat > "$file" && chmod 700 "$file" && "$file"
 """
+# Output goes through a file: there is more of it than the agent carries, and a daemon that a script starts would keep
+# a pipe open, for whose end the agent waits. A session of its own, so that a time-out ends all of it.
+_TAIL = """
+log=$(mktemp) || exit 1
+( %s ) > "$log" 2>&1
+code=$?
+tail -c 16384 "$log"
+rm -f "$log"
+exit $code
+"""
 
 
 def extras(*, locale: str, time_zone: str, packages: Sequence[str], script: bytes | None) -> list[Extra]:
@@ -88,8 +98,8 @@ def apply(extra: Extra, run: Run, timeout: float) -> Warned | None:
     """
     try:
         ended = run(extra.argv, extra.stdin, timeout)
-    except TimeoutError:
-        return Warned(extra.code, f"{extra.title}: not done after {timeout:.0f} s")
+    except TimeoutError as error:
+        return Warned(extra.code, f"{extra.title}: {error}")
     if ended.exit_code == 0:
         return None
     last = " / ".join(line.strip() for line in ended.output.strip().splitlines()[-3:]) or "no output"
@@ -97,4 +107,4 @@ def apply(extra: Extra, run: Run, timeout: float) -> Warned | None:
 
 
 def _sh(script: str, *arguments: str) -> tuple[str, ...]:
-    return ("/bin/sh", "-c", script, "set-up", *arguments)
+    return ("setsid", "/bin/sh", "-c", _TAIL % script, "set-up", *arguments)

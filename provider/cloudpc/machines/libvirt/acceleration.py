@@ -75,7 +75,9 @@ class Acceleration:
         file = self._cache / f"{self._key(capabilities, version)}.json"
         if (known := self._recall(file)) is not None:
             return known
-        verdict = self._decide()
+        verdict, lasts = self._decide()
+        if not lasts:
+            return verdict
         self._cache.mkdir(mode=0o700, parents=True, exist_ok=True)
         new = file.with_suffix(".new")
         new.write_text(json.dumps({"accelerator": verdict.accelerator, "reason": verdict.reason}))
@@ -98,21 +100,25 @@ class Acceleration:
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
-    def _decide(self) -> Verdict:
+    def _decide(self) -> tuple[Verdict, bool]:
+        """The verdict, and whether it holds until the host's next boot."""
         try:
             seen = self.run_probe("kvm")
+            if seen != probe.PROGRESS.decode():
+                seen = self.run_probe("kvm")  # once more: a host under load may have been too slow
         except ProvisioningError as error:
             # A folder it may not read, say, tells nothing about KVM, and is put right without a reboot.
             if error.code is not ErrorCode.START_FAILED or not error.retriable:
                 raise
-            return Verdict(Accelerator.TCG, f"the host claims to have KVM, but no guest runs under it: {error.message}")
+            why = f"the host claims to have KVM, but no guest runs under it: {error.message}"
+            return Verdict(Accelerator.TCG, why), False
         if seen == probe.PROGRESS.decode():
-            return Verdict(Accelerator.KVM, "a probe guest ran under KVM")
-        return Verdict(
-            Accelerator.TCG,
+            return Verdict(Accelerator.KVM, "a probe guest ran under KVM"), True
+        why = (
             f"the host claims to have KVM, but a probe guest got stuck under it (it wrote {seen or 'nothing'} of "
-            f"{probe.PROGRESS.decode()})",
+            f"{probe.PROGRESS.decode()})"
         )
+        return Verdict(Accelerator.TCG, why), True
 
     def run_probe(self, kind: Literal["kvm", "qemu"]) -> str:
         """Run the probe guest as a domain of this type; returns what it wrote. Nothing of it stays.
@@ -126,7 +132,7 @@ class Acceleration:
         name = f"{prefix}{secrets.token_hex(3)}"
         with classified("upload the probe guest", ErrorCode.DISK_FAILED), self._locks.hold("probe", timeout=60):
             # What a run that was killed left here: under this lock, nobody else's can be in use.
-            self._pool.delete(pool, [volume for volume in pool.listVolumes() if volume.startswith(prefix)])
+            self._pool.delete(pool, [name for name in self._pool.names(pool) if name.startswith(prefix)])
             volume = self._pool.create(pool, raw_volume_xml(f"{name}.rom", probe.SIZE, "0644"), f"{name}.rom")
             try:
                 self._pool.upload(volume, probe.SIZE, iter([probe.rom()]))

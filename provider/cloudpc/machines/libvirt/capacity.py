@@ -29,18 +29,22 @@ def capacity(
         disk_gib: what the pool's file system has for Cloud PCs: what is free, and what their overlays take already.
         definitions: everything defined on the host; foreign domains count for cores and memory.
     """
-    known = list(definitions)
     total = Amount(
         vcpus=int(cores * config.vcpu_overcommit),
         memory_mib=max(0, memory_mib - int(config.memory_reserved_in_gb * 1024)),
         disk_gib=int(disk_gib * config.disk_overcommit),
     )
-    committed = Amount(
+    return Capacity(total=total, committed=committed(definitions))
+
+
+def committed(definitions: Iterable[Definition]) -> Amount:
+    """What these take, foreign ones as far as libvirt knows it."""
+    known = list(definitions)
+    return Amount(
         vcpus=sum(definition.vcpus for definition in known),
         memory_mib=sum(definition.memory_mib + MEMORY_OVERHEAD_MIB for definition in known),
         disk_gib=sum(definition.label.disk_gib for definition in known if definition.label is not None),
     )
-    return Capacity(total=total, committed=committed)
 
 
 def shortage(capacity: Capacity, size: Amount) -> str:

@@ -34,7 +34,8 @@ class Address:
         self.port = parts.port
         self.user = parts.username or ""
         self.is_session = parts.path.rstrip("/").endswith("/session")
-        self.is_local = self.transport in ("", "unix") or self.host in ("", "localhost", "127.0.0.1", "::1")
+        # A server without a transport means TLS to it.
+        self.is_local = self.transport == "unix" or self.host in ("", "localhost", "127.0.0.1", "::1")
 
     @property
     def for_opening(self) -> str:
@@ -102,8 +103,13 @@ class Connection:
         events.ensure_loop()
         connection = _open_within(self.address, OPEN_TIMEOUT)
         with classified(f"connect to {self.address.uri}", ErrorCode.HOST_UNREACHABLE):
-            connection.setKeepAlive(_KEEPALIVE_INTERVAL, _KEEPALIVE_COUNT)
-            self.watchers.attach(connection)
+            try:
+                connection.setKeepAlive(_KEEPALIVE_INTERVAL, _KEEPALIVE_COUNT)
+                self.watchers.attach(connection)
+            except libvirt.libvirtError:
+                self.watchers.detach(connection)
+                connection.close()
+                raise
         return connection
 
 

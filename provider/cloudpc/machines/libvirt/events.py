@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -13,6 +15,9 @@ from uuid import UUID
 
 import libvirt
 
+log = logging.getLogger(__name__)
+
+_PAUSE_AFTER_ERROR = 0.1
 _loop_lock = threading.Lock()
 _loop: threading.Thread | None = None
 
@@ -24,6 +29,7 @@ class Happening(Enum):
     CRASHED = auto()
     AGENT_CONNECTED = auto()
     AGENT_DISCONNECTED = auto()
+    DISK_FAILED = auto()
     CONNECTION_LOST = auto()
 
 
@@ -42,7 +48,12 @@ def ensure_loop() -> None:
 
 def _run_loop() -> None:
     while True:
-        libvirt.virEventRunDefaultImpl()
+        try:
+            libvirt.virEventRunDefaultImpl()
+        except libvirt.libvirtError as error:
+            # without this thread nobody would hear of anything any more, on any connection
+            log.warning("libvirt's event loop: %s", error.get_error_message())
+            time.sleep(_PAUSE_AFTER_ERROR)
 
 
 class Watchers:
@@ -71,10 +82,12 @@ class Watchers:
     def attach(self, connection: Any) -> None:
         """Listen to a new connection."""
         self._generation += 1
-        self._registered = [
-            connection.domainEventRegisterAny(None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, self._lifecycle, None),
-            connection.domainEventRegisterAny(None, libvirt.VIR_DOMAIN_EVENT_ID_AGENT_LIFECYCLE, self._agent, None),
-        ]
+        self._registered = []
+        for event, callback in (
+            (libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, self._lifecycle),
+            (libvirt.VIR_DOMAIN_EVENT_ID_AGENT_LIFECYCLE, self._agent),
+        ):
+            self._registered.append(connection.domainEventRegisterAny(None, event, callback, None))
         connection.registerCloseCallback(self._closed, self._generation)
 
     def detach(self, connection: Any) -> None:
@@ -86,11 +99,13 @@ class Watchers:
             with suppress(libvirt.libvirtError):
                 connection.domainEventDeregisterAny(number)
 
-    def _lifecycle(self, _connection: Any, domain: Any, event: int, _detail: int, _opaque: object) -> None:
+    def _lifecycle(self, _connection: Any, domain: Any, event: int, detail: int, _opaque: object) -> None:
         if event in (libvirt.VIR_DOMAIN_EVENT_STOPPED, libvirt.VIR_DOMAIN_EVENT_UNDEFINED):
             self._tell(domain, Happening.STOPPED)
         elif event == libvirt.VIR_DOMAIN_EVENT_CRASHED:
             self._tell(domain, Happening.CRASHED)
+        elif event == libvirt.VIR_DOMAIN_EVENT_SUSPENDED and detail == libvirt.VIR_DOMAIN_EVENT_SUSPENDED_IOERROR:
+            self._tell(domain, Happening.DISK_FAILED)
 
     def _agent(self, _connection: Any, domain: Any, state: int, _reason: int, _opaque: object) -> None:
         connected = state == libvirt.VIR_CONNECT_DOMAIN_EVENT_AGENT_LIFECYCLE_STATE_CONNECTED

@@ -28,6 +28,8 @@ _LOOK_EVERY = 0.1
 _ASK_EVERY = 0.2
 _ANSWER_WITHIN = 2
 _LAST_WORDS = 0.5
+_NEVER_ALLOWED = ("has been disabled", "has not been found", "not been enabled")
+"""How an agent refuses commands that its image forbids or that it lacks: waiting changes nothing."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,9 @@ class FirstBoot:
                 raise self._died("The guest stopped during its first boot")
             case Happening.CRASHED:
                 raise self._died("The guest crashed during its first boot")
+            case Happening.DISK_FAILED:
+                message = "The guest was paused because its disk could not be written; the host's storage may be full"
+                raise self._failed(ErrorCode.STORAGE_FULL, message)
             case Happening.CONNECTION_LOST:
                 raise ProvisioningError(
                     ErrorCode.HOST_UNREACHABLE, "The connection to libvirt broke while the guest was booting."
@@ -119,7 +124,7 @@ class _Questions:
     """
 
     def __init__(self, domain: Any) -> None:
-        self._agent = Agent(domain, _ANSWER_WITHIN, patience=0)
+        self._agent = Agent(domain, answer_within=_ANSWER_WITHIN, patience=0)
         self._stopped = threading.Event()
         self.connected = threading.Event()
         self.answer = Answer("the guest agent has not been heard of")
@@ -151,7 +156,7 @@ class _Questions:
         except FileNotFoundError:
             return Answer("the guest agent answers, but first-boot set-up is not done")
         except AgentRefused as refused:
-            return Answer(f"the guest agent cannot read {RESULT_FILE} ({refused})")
+            return _refused(refused)
         except libvirt.libvirtError as error:
             if is_connection_error(error):
                 return Answer("", lost=classify(error, "ask the guest agent"))
@@ -160,6 +165,22 @@ class _Questions:
         if errors is None:
             return Answer(f"{RESULT_FILE} is not complete")
         return Answer("first-boot set-up is done", done=True, errors=tuple(errors))
+
+
+def _refused(refused: AgentRefused) -> Answer:
+    so_far = f"the guest agent cannot read {RESULT_FILE} ({refused})"
+    if not any(sign in str(refused) for sign in _NEVER_ALLOWED):
+        return Answer(so_far)
+    return Answer(
+        so_far,
+        lost=ProvisioningError(
+            ErrorCode.FIRST_BOOT_FAILED,
+            f"{so_far[0].upper()}{so_far[1:]}.",
+            retriable=False,
+            hint="The image's guest agent must allow guest-exec and guest-file-*: /etc/sysconfig/qemu-ga in Fedora's "
+            "kin; see docs/images.md.",
+        ),
+    )
 
 
 def errors_in(result: bytes) -> list[str] | None:

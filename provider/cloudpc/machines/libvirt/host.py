@@ -31,7 +31,7 @@ from cloudpc.machines.interface import (
 from cloudpc.machines.libvirt import doctor, networks, removal
 from cloudpc.machines.libvirt.acceleration import Acceleration
 from cloudpc.machines.libvirt.agent import Agent, AgentRefused, AgentUnavailable
-from cloudpc.machines.libvirt.capacity import capacity, overcommitted, shortage
+from cloudpc.machines.libvirt.capacity import capacity, committed, overcommitted, shortage
 from cloudpc.machines.libvirt.connection import Address, Connection
 from cloudpc.machines.libvirt.console import Console
 from cloudpc.machines.libvirt.definitions import (
@@ -55,7 +55,7 @@ from cloudpc.provisioning.cancellation import Cancellation
 from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
 from cloudpc.provisioning.tags import Phase, Tag
 
-_LOCK_TIMEOUT = 120.0
+_LOCK_TIMEOUT = 900.0  # who holds it works; a dead holder's is freed by the kernel
 
 
 class LibvirtHost(Host):
@@ -65,6 +65,8 @@ class LibvirtHost(Host):
         self._config = config
         self._address = Address(config.uri)
         self._connection = Connection(self._address)
+        # libvirtd works on five calls of a client at once: guests that are slow to answer must not hold up the others.
+        self._agents = Connection(self._address)
         self._locks = HostLocks(cache / "locks", config.uri)
         self._pool = Pool(config, self._connection, self._locks)
         self._images = ImageStore(self._pool, self._locks)
@@ -102,18 +104,19 @@ class LibvirtHost(Host):
         networks.check(connection, self._address, networks.attachment(self._config, spec.network))
         with self._locks.hold("host", timeout=_LOCK_TIMEOUT):
             self._refuse_existing(connection, spec)
-            self._refuse_shortage(spec, already_claimed=False)
+            found = self.capacity()
+            self._refuse(spec, shortage(found, spec.size))
             xml = claim_xml(
                 spec.id, spec.name, spec.title, Label(tag, spec.size.disk_gib), spec.size.vcpus, spec.size.memory_mib
             )
             with classified(f"define {spec.name}"):
                 domain = connection.defineXMLFlags(xml, libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
-            try:
-                # The lock holds between this user's processes; others on other machines may have claimed meanwhile.
-                self._refuse_shortage(spec, already_claimed=True)
-            except ProvisioningError:
+            # The lock holds between this user's processes; others on other machines may have claimed meanwhile.
+            with classified("read what is defined on the host"):
+                now = Capacity(found.total, committed(all_definitions(connection)))
+            if overcommitted(now):
                 removal.undefine(domain)
-                raise
+                self._refuse(spec, "another client claimed the last place at the same moment")
 
     def ensure_image(self, image: Image, note: Note, cancel: Cancellation) -> None:
         self._images.ensure(image, note, cancel)
@@ -141,14 +144,16 @@ class LibvirtHost(Host):
         console = self._consoles.get(machine_id) or self._open_console(machine_id)
         try:
             FirstBoot(self._connection, machine_id, console).wait(timeout, cancel)
-        finally:
+        except BaseException:
             self._keep_console(machine_id, None)
+            raise
+        self._keep_console(machine_id, console)
 
     def run(
         self, machine_id: UUID, argv: Sequence[str], *, stdin: bytes = b"", timeout: float, cancel: Cancellation
     ) -> Completed:
-        with self._agent(machine_id, f"run {argv[0]}") as (agent, _definition):
-            return agent.run(argv, stdin=stdin, timeout=timeout, cancel=cancel)
+        with self._agent(machine_id, f"run {argv[0]}", cancel=cancel) as (agent, _definition):
+            return agent.run(argv, stdin=stdin, timeout=timeout)
 
     def read_file(self, machine_id: UUID, path: str) -> bytes:
         with self._agent(machine_id, f"read {path}") as (agent, _definition):
@@ -165,11 +170,14 @@ class LibvirtHost(Host):
 
     def finish(self, machine_id: UUID, phase: Phase) -> None:
         domain, definition = self._domain(machine_id)
+        if definition.label is None:
+            raise ProvisioningError(
+                ErrorCode.HYPERVISOR_ERROR, f"{definition.name} carries no tag of ours any more.", retriable=False
+            )
+        self._keep_console(machine_id, None)
         with classified(f"finish {definition.name}"):
             _detach_seed(domain)
         self._volumes.delete_seed(definition.name)
-        if definition.label is None:
-            return
         with classified(f"write the phase of {definition.name}"):
             domain.setMetadata(
                 libvirt.VIR_DOMAIN_METADATA_ELEMENT,
@@ -191,7 +199,11 @@ class LibvirtHost(Host):
         return [machine for machine in machines if machine is not None and machine.tag.installation == installation]
 
     def leftovers(self, installation: str) -> list[str]:
-        return self._volumes.orphans(installation, self._names())
+        # Volumes first: a machine is defined before it has any, so one that is being made is not taken for gone.
+        volumes = self._volumes.of_installation(installation)
+        with classified("list the machines"):
+            names = {domain.name() for domain in self._connection.get().listAllDomains(0)}
+        return sorted(volume for volume, machine in volumes.items() if machine not in names)
 
     def delete(self, machine_id: UUID) -> None:
         self._keep_console(machine_id, None)
@@ -205,7 +217,9 @@ class LibvirtHost(Host):
             removal.undefine(domain)
 
     def remove_leftovers(self, installation: str) -> list[str]:
-        return self._volumes.delete_orphans(installation, self._names())
+        names = self.leftovers(installation)
+        self._volumes.delete(names)
+        return names
 
     def check(self) -> list[Check]:
         return doctor.checks(self, self._connection, self._pool, self._acceleration)
@@ -215,6 +229,7 @@ class LibvirtHost(Host):
             consoles, self._consoles = list(self._consoles.values()), {}
         for console in consoles:
             console.close()
+        self._agents.close()
         self._connection.close()
 
     def _refuse_existing(self, connection: Any, spec: MachineSpec) -> None:
@@ -232,12 +247,7 @@ class LibvirtHost(Host):
             )
         raise Claimed(machine)
 
-    def _refuse_shortage(self, spec: MachineSpec, *, already_claimed: bool) -> None:
-        found = self.capacity()
-        if already_claimed:
-            missing = "another client claimed the last place at the same moment" if overcommitted(found) else ""
-        else:
-            missing = shortage(found, spec.size)
+    def _refuse(self, spec: MachineSpec, missing: str) -> None:
         if missing:
             raise ProvisioningError(
                 ErrorCode.NO_CAPACITY,
@@ -245,45 +255,52 @@ class LibvirtHost(Host):
                 hint="Add a host, free one, or raise the overcommit in cloudpc:hosts.",
             )
 
-    def _domain(self, machine_id: UUID) -> tuple[Any, Definition]:
+    def _domain(self, machine_id: UUID, through: Connection | None = None) -> tuple[Any, Definition]:
         with classified("look for the machine"):
-            domain = find_domain(self._connection.get(), machine_id)
+            domain = find_domain((through or self._connection).get(), machine_id)
             if domain is None:
                 raise ProvisioningError(ErrorCode.GUEST_DIED, f"The machine {machine_id} is no longer on {self.name}.")
             return domain, definition_of(domain)
 
-    def _names(self) -> set[str]:
-        with classified("list the machines"):
-            return {domain.name() for domain in self._connection.get().listAllDomains(0)}
-
     @contextmanager
     def _agent(
-        self, machine_id: UUID, doing: str, refused: ErrorCode = ErrorCode.SET_UP_FAILED
+        self,
+        machine_id: UUID,
+        doing: str,
+        refused: ErrorCode = ErrorCode.SET_UP_FAILED,
+        cancel: Cancellation | None = None,
     ) -> Iterator[tuple[Agent, Definition]]:
         """The machine's agent; what it raises becomes an error of `doing`, with the code `refused` if it said no."""
-        domain, definition = self._domain(machine_id)
+        domain, definition = self._domain(machine_id, through=self._agents)
         doing = f"{doing} in {definition.name}"
         with classified(doing, ErrorCode.GUEST_AGENT_LOST):
             try:
-                yield Agent(domain), definition
+                yield Agent(domain, cancel=cancel), definition
             except AgentUnavailable as error:
                 if not domain.isActive():
+                    message = f"Could not {doing}: it does not run any more."
                     raise ProvisioningError(
-                        ErrorCode.GUEST_DIED, f"Could not {doing}: it does not run any more."
+                        ErrorCode.GUEST_DIED, message, console=self._console_tail(machine_id)
                     ) from error
+                message = f"Could not {doing}: the guest agent does not answer ({error})."
                 raise ProvisioningError(
-                    ErrorCode.GUEST_AGENT_LOST, f"Could not {doing}: the guest agent does not answer ({error})."
+                    ErrorCode.GUEST_AGENT_LOST, message, console=self._console_tail(machine_id)
                 ) from error
             except AgentRefused as error:
                 raise ProvisioningError(refused, f"Could not {doing}: {error}.") from error
 
     def _keep_console(self, machine_id: UUID, console: Console | None) -> None:
+        """Keep it until the machine is finished or deleted: later errors show its tail, too."""
         with self._consoles_lock:
             previous = self._consoles.pop(machine_id, None)
             if console is not None:
                 self._consoles[machine_id] = console
-        if previous is not None:
+        if previous is not None and previous is not console:
             previous.close()
+
+    def _console_tail(self, machine_id: UUID) -> str:
+        console = self._consoles.get(machine_id)
+        return "" if console is None else console.tail()
 
     def _open_console(self, machine_id: UUID) -> Console | None:
         """The console of a machine that another process started: better late than not at all."""

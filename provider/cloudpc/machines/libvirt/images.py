@@ -80,7 +80,7 @@ class ImageStore:
         return BaseImage(paths[".qcow2"], paths.get(".kernel"), paths.get(".initrd"))
 
     def _stem(self, pool: Any, image: Image) -> str | None:
-        names: set[str] = set(pool.listVolumes())
+        names = set(self._pool.names(pool))
         prefix = f"{_PREFIX}{image.digest[:16]}-"
         for name in sorted(names):
             if name.startswith(prefix) and name.endswith(_MARKER):
@@ -90,9 +90,12 @@ class ImageStore:
         return None
 
     def _upload(self, pool: Any, image: Image, note: Note, cancel: Cancellation) -> None:
-        # What an interrupted upload of ours left. Those of other clients of the host may be under way.
+        # What an interrupted upload of ours left. Those of other clients of the host may be under way. One that was
+        # complete is not touched, even if a part of it is gone: overlays may need the rest.
         mine = f"{_PREFIX}{image.digest[:16]}-{self._locks.scope}"
-        self._pool.delete(pool, [name for name in pool.listVolumes() if name.startswith(mine)])
+        names = [name for name in self._pool.names(pool) if name.startswith(mine)]
+        complete = {name.removesuffix(_MARKER) for name in names if name.endswith(_MARKER)}
+        self._pool.delete(pool, [name for name in names if name.rpartition(".")[0] not in complete])
         stem = f"{mine}{secrets.token_hex(3)}"
         told = _Progress(image, note)
         for suffix, file in _files(image):

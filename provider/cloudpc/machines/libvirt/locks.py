@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import fcntl
 import os
+import secrets
+import threading
 import time
+from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from cloudpc.provisioning.cancellation import Cancellation
@@ -15,6 +18,7 @@ from cloudpc.provisioning.tags import digest
 
 _PAUSE = 0.02
 _SLOT_PAUSE = 0.1
+_GATE_PAUSE = 0.5
 
 
 class HostLocks:
@@ -23,11 +27,20 @@ class HostLocks:
     def __init__(self, folder: Path, uri: str) -> None:
         self._folder = folder
         self._key = digest(uri).hex()[:16]
+        self._gates: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
     @property
     def scope(self) -> str:
         """Names who shares these locks: another machine or user doesn't, and has another scope."""
-        return digest(os.uname().nodename, str(self._folder.resolve())).hex()[:6]
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path = self._folder / "scope"
+        if not path.exists():
+            made = self._folder / f"scope.{os.getpid()}.{threading.get_ident()}"
+            made.write_text(secrets.token_hex(3))
+            with suppress(FileExistsError):  # another process was faster
+                path.hardlink_to(made)
+            made.unlink()
+        return path.read_text()
 
     @contextmanager
     def hold(self, purpose: str, *, timeout: float, cancel: Cancellation | None = None) -> Iterator[None]:
@@ -39,15 +52,27 @@ class HostLocks:
         """
         cancel = cancel or Cancellation()
         deadline = time.monotonic() + timeout
-        with self._file(purpose) as descriptor:
-            while not _try(descriptor):
-                if time.monotonic() > deadline:
-                    raise ProvisioningError(
-                        ErrorCode.HYPERVISOR_ERROR,
-                        f"Another run has held the host's lock for {purpose} for more than {timeout:.0f} seconds.",
-                    )
-                cancel.wait(_PAUSE)
-            yield
+
+        def still_waiting() -> None:
+            cancel.check()
+            if time.monotonic() > deadline:
+                raise ProvisioningError(
+                    ErrorCode.HYPERVISOR_ERROR,
+                    f"Another run has held the host's lock for {purpose} for more than {timeout:.0f} seconds.",
+                )
+
+        # One thread of this process at a time looks at the file: thirty that ask every moment are work, too.
+        gate = self._gates[purpose]
+        while not gate.acquire(timeout=_GATE_PAUSE):
+            still_waiting()
+        try:
+            with self._file(purpose) as descriptor:
+                while not _try(descriptor):
+                    still_waiting()
+                    cancel.wait(_PAUSE)
+                yield
+        finally:
+            gate.release()
 
     @contextmanager
     def slot(self, purpose: str, count: int, cancel: Cancellation) -> Iterator[None]:

@@ -21,7 +21,7 @@ from cloudpc.machines.libvirt.metadata import Label
 from cloudpc.machines.libvirt.volumes import MachineVolumes
 from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
 
-LOCK_TIMEOUT = 120.0
+LOCK_TIMEOUT = 900.0
 _PORT_TRIES = 20
 _PORT_TAKEN = "host forwarding rule"
 """How QEMU says that it could not listen on a forwarded port; it does not translate its messages."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -27,6 +28,9 @@ _CHUNK = 256 * 1024
 _LOCK_TIMEOUT = 60.0
 _REFRESH_EVERY = 10.0
 _BUSY_TRIES, _BUSY_PAUSE = 50, 0.1
+_JOBS_RUNNING = "asynchronous jobs running"
+_BUSY = (_JOBS_RUNNING, "still being allocated", "in use")
+"""How libvirt refuses what would disturb a volume that another thread or client is making; it has no code for it."""
 
 
 class Pool:
@@ -47,20 +51,38 @@ class Pool:
             if pool is not None and pool.isActive():
                 return pool
             with self._locks.hold("pool", timeout=_LOCK_TIMEOUT):
-                pool = _lookup(connection, name)
-                if pool is None:
-                    pool = connection.storagePoolDefineXML(pool_xml(name, self._path()), 0)
-                    pool.setAutostart(1)
-                if not pool.isActive():
-                    pool.create(libvirt.VIR_STORAGE_POOL_CREATE_WITH_BUILD)
-                return pool
+                try:
+                    return self._make(connection, name)
+                except libvirt.libvirtError:
+                    # The lock holds between this user's processes: a client elsewhere may have made it just now.
+                    pool = _lookup(connection, name)
+                    if pool is None or not pool.isActive():
+                        raise
+                    return pool
+
+    def _make(self, connection: Any, name: str) -> Any:
+        """Define the pool if it isn't, and start it. Only one that is ours to make is built: that may format disks."""
+        pool, flags = _lookup(connection, name), 0
+        if pool is None:
+            pool = connection.storagePoolDefineXML(pool_xml(name, self._path()), 0)
+            pool.setAutostart(1)
+            flags = libvirt.VIR_STORAGE_POOL_CREATE_WITH_BUILD
+        if not pool.isActive():
+            pool.create(flags)
+        return pool
 
     def existing(self) -> Any | None:
-        """The active pool, or None where no Cloud PC was ever made."""
+        """The active pool, or None where no Cloud PC was ever made. One that was stopped is started: it has disks."""
         connection = self._connection.get()
         with classified(f"look for the storage pool {self._config.pool}", ErrorCode.DISK_FAILED):
-            pool = _lookup(connection, self._config.pool)
-            return pool if pool is not None and pool.isActive() else None
+            return None if _lookup(connection, self._config.pool) is None else self.open()
+
+    def names(self, pool: Any) -> list[str]:
+        """Names of the volumes in the pool, as of one moment.
+
+        Never `listVolumes`, which asks for their number first: with a volume made in between it leaves out another.
+        """
+        return [volume.name() for volume in pool.listAllVolumes()]
 
     def refresh(self, pool: Any) -> None:
         """Let libvirt look again at what is in the folder and what is free; at most every ten seconds."""
@@ -69,8 +91,10 @@ class Pool:
         self._refreshed = time.monotonic()
         try:
             pool.refresh(0)
-        except libvirt.libvirtError:
-            return  # refused while another volume is being made; the figures are then as fresh as that one
+        except libvirt.libvirtError as error:
+            if _JOBS_RUNNING not in str(error.get_error_message()):
+                raise
+            # refused while another volume is being made; the figures are then as fresh as that one
 
     def create(self, pool: Any, xml: str, name: str) -> Any:
         """Make a volume; one of this name that an interrupted attempt left is replaced."""
@@ -83,7 +107,7 @@ class Pool:
                 if has_code(error, libvirt.VIR_ERR_STORAGE_VOL_EXIST):
                     self.delete(pool, [name])
                 elif "exists" in str(error.get_error_message()).lower():
-                    pool.refresh(0)  # a file that libvirt has not seen yet
+                    _patiently(lambda: pool.refresh(0))  # a file that libvirt has not seen yet
                     self.delete(pool, [name])
                 else:
                     raise
@@ -92,19 +116,11 @@ class Pool:
     def delete(self, pool: Any, names: Iterable[str]) -> None:
         """Delete volumes; those that are gone are none of our concern."""
         for name in names:
-            for attempt in range(_BUSY_TRIES):
-                try:
-                    pool.storageVolLookupByName(name).delete(0)
-                except libvirt.libvirtError as error:
-                    if has_code(error, libvirt.VIR_ERR_NO_STORAGE_VOL):
-                        break
-                    # An upload whose client was killed keeps its volume busy until the daemon has noticed.
-                    busy = has_code(error, libvirt.VIR_ERR_OPERATION_INVALID, libvirt.VIR_ERR_RESOURCE_BUSY)
-                    if not busy or attempt == _BUSY_TRIES - 1:
-                        raise
-                    time.sleep(_BUSY_PAUSE)
-                else:
-                    break
+            try:
+                _patiently(partial(_delete, pool, name))
+            except libvirt.libvirtError as error:
+                if not has_code(error, libvirt.VIR_ERR_NO_STORAGE_VOL):
+                    raise
 
     def upload(self, volume: Any, size: int, chunks: Iterator[bytes]) -> None:
         """Fill a volume through a stream."""
@@ -114,7 +130,7 @@ class Pool:
 
     @contextmanager
     def _stream(self, volume: Any, size: int) -> Iterator[Callable[[bytes], None]]:
-        stream = self._connection.get().newStream(0)
+        stream = volume.connect().newStream(0)
         volume.upload(stream, 0, size, 0)
 
         def send(data: bytes) -> None:
@@ -201,6 +217,23 @@ def _target(volume: Element, kind: str, mode: str) -> None:
     target = SubElement(volume, "target")
     SubElement(target, "format", type=kind)
     SubElement(SubElement(target, "permissions"), "mode").text = mode
+
+
+def _delete(pool: Any, name: str) -> None:
+    pool.storageVolLookupByName(name).delete(0)
+
+
+def _patiently(action: Callable[[], Any]) -> Any:
+    """Do it, waiting while other volumes are being made."""
+    for attempt in range(_BUSY_TRIES):
+        try:
+            return action()
+        except libvirt.libvirtError as error:
+            text = str(error.get_error_message())
+            if attempt == _BUSY_TRIES - 1 or not any(sign in text for sign in _BUSY):
+                raise
+            time.sleep(_BUSY_PAUSE)
+    raise AssertionError("unreachable")
 
 
 def _lookup(connection: Any, name: str) -> Any | None:

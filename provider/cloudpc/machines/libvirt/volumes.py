@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
@@ -71,30 +72,24 @@ class MachineVolumes:
         if pool is None:
             return
         with classified("remove the machine's volumes", ErrorCode.DISK_FAILED):
-            named = ((name, _MACHINE.match(name)) for name in pool.listVolumes())
+            named = ((name, _MACHINE.match(name)) for name in self._pool.names(pool))
             self._pool.delete(pool, [name for name, found in named if found and machine_id.hex.startswith(found[2])])
 
-    def orphans(self, installation: str, machine_names: set[str]) -> list[str]:
-        """Volumes of this installation that belong to none of these machines."""
+    def of_installation(self, installation: str) -> dict[str, str]:
+        """Volumes of this installation's machines, with the name of the machine each belongs to."""
         pool = self._pool.existing()
         if pool is None:
-            return []
+            return {}
         ours = f"cloudpc-{installation[:8]}-"
         with classified("list the volumes", ErrorCode.DISK_FAILED):
-            return sorted(
-                name
-                for name in pool.listVolumes()
-                if name.startswith(ours) and (found := _MACHINE.match(name)) and found[1] not in machine_names
-            )
+            found = ((name, _MACHINE.match(name)) for name in self._pool.names(pool) if name.startswith(ours))
+            return {name: match[1] for name, match in found if match}
 
-    def delete_orphans(self, installation: str, machine_names: set[str]) -> list[str]:
-        """Remove what `orphans` names, return it."""
-        names = self.orphans(installation, machine_names)
-        pool = self._pool.existing()
-        if pool is not None:
+    def delete(self, names: Iterable[str]) -> None:
+        """Remove these volumes."""
+        if (pool := self._pool.existing()) is not None:
             with classified("remove volumes left over", ErrorCode.DISK_FAILED):
                 self._pool.delete(pool, names)
-        return names
 
     def disk_gib(self, machine_names: set[str]) -> float:
         """Disk there is for machines: what is free in the pool, and what these machines' overlays take already."""
