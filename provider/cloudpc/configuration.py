@@ -6,6 +6,7 @@ report every problem at once.
 
 from __future__ import annotations
 
+import copy
 import os
 import re
 from collections.abc import Mapping
@@ -35,6 +36,11 @@ _STAND_INS: dict[str, Any] = {
     "imageId": "?",
 }
 """What takes the place of required fields that are wrong, while the others are looked at."""
+_ENTRIES: dict[str, Any] = {
+    "assignments": {"target": {"groupId": "?"}},
+    "domainJoinConfigurations": {"domainJoinType": "azureADJoin", "regionName": "automatic"},
+}
+"""The same for entries of lists."""
 
 
 class LocalDirectoryConfig(Part):
@@ -116,7 +122,7 @@ class _Parts:
                 message = f"is not a known key{closest(key, known)}; known are: {', '.join(known)}"
                 self.problems.append(Problem(file, key, message))
         self.malformed_fields: set[str] = set()
-        """Fields of the policy that something else stands in for."""
+        """Fields of the policy, and entries of its lists, that something else stands in for."""
         self.policy = _part(ProvisioningPolicy, values, "policy", file, self.problems)
         if self.policy is None:
             self.policy, self.malformed_fields = _valid_fields(values.get("cloudpc:policy"))
@@ -155,17 +161,37 @@ def _part(
 
 
 def _valid_fields(values: object) -> tuple[ProvisioningPolicy | None, set[str]]:
-    """A wrong policy with its wrong fields left out or stood in for, so that what the others name is looked up too."""
+    """A wrong policy with what is wrong in it left out or stood in for, so that what the rest names is looked up too.
+
+    Also the names of the fields, or list entries such as `assignments[1]`, that something else stands in for.
+    """
     if not isinstance(values, dict):
         return None, set()
-    wrong = set(_STAND_INS) - values.keys()
+    mended, stood_in = copy.deepcopy(values), set(_STAND_INS) - values.keys()
     try:
         ProvisioningPolicy.model_validate(values)
     except ValidationError as error:
-        wrong |= {str(details["loc"][0]) for details in error.errors() if details["loc"]}
-    rest = {name: value for name, value in values.items() if str(name) not in wrong}
-    stand_ins = {name: value for name, value in _STAND_INS.items() if name in wrong}
-    return ProvisioningPolicy.model_validate({**rest, **stand_ins}), wrong
+        for details in error.errors():
+            if details["loc"]:
+                stood_in |= _stand_in(mended, details["loc"], unknown=details["type"] == "extra_forbidden")
+    mended |= {name: _STAND_INS[name] for name in stood_in & _STAND_INS.keys()}
+    return ProvisioningPolicy.model_validate(mended), stood_in
+
+
+def _stand_in(policy: dict[Any, Any], place: tuple[str | int, ...], *, unknown: bool) -> set[str]:
+    """Take what is wrong at this place out of a policy; returns what then says nothing any more."""
+    name = str(place[0])
+    entries = policy.get(name)
+    if name not in _ENTRIES or len(place) < 2 or not isinstance(entries, list):
+        policy.pop(name, None)
+        policy.pop(place[0], None)  # a key that is no text
+        return set() if unknown else {name}
+    index, entry = int(place[1]), entries[int(place[1])]
+    if unknown and len(place) == 3 and isinstance(entry, dict):
+        entry.pop(place[2], None)
+        return set()
+    entries[index] = _ENTRIES[name]
+    return {f"{name}[{index}]"}
 
 
 def _hosts(value: Any, file: str, problems: list[Problem]) -> tuple[HostConfig, ...]:
@@ -222,8 +248,8 @@ def read(policy_id: str, values: Mapping[str, Any], stacks: Path) -> StackInputs
     parts, references = _Parts(values, file), References(file, stacks)
     snapshot = references.directory(parts.directory.path) if parts.directory else None
     settings = _settings(parts.policy, parts, references) if parts.policy else None
-    if parts.policy and parts.directory and snapshot is not None:
-        references.check_groups(parts.policy, snapshot, parts.directory.path)
+    if parts.policy and parts.directory:
+        references.check_groups(parts.policy, parts.directory.path, parts.malformed_fields)
     parts.problems.extend(references.problems)
     configuration = parts.whole()
     assert snapshot is not None  # noqa: S101 - what is None has been reported

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+
+def _uri(value: str) -> str:
+    try:
+        _ = urlsplit(value).port
+    except ValueError as error:
+        raise ValueError(f"is no URI: {error}") from None
+    return value
 
 
 class HostConfig(BaseModel):
@@ -11,13 +22,20 @@ class HostConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$", description="Name shown as a Cloud PC's host.")
-    uri: str = Field(
-        description="libvirt connection URI, for example qemu:///system or qemu+ssh://admin@kvm1/system.",
-        pattern=r"^[a-z0-9]+(\+[a-z0-9]+)?://.*$",
-    )
+    uri: Annotated[
+        str,
+        Field(
+            description="libvirt connection URI, for example qemu:///system or qemu+ssh://admin@kvm1/system.",
+            pattern=r"^[a-z0-9]+(\+[a-z0-9]+)?://.*$",
+        ),
+        AfterValidator(_uri),
+    ]
     pool: str = Field(default="cloudpc", description="Storage pool for images and disks; made if it is not there.")
     pool_path: str | None = Field(
-        default=None, alias="poolPath", description="Folder on the host for a pool that has to be made."
+        default=None,
+        alias="poolPath",
+        pattern=r"^/.+",
+        description="Folder on the host for a pool that has to be made; absolute.",
     )
     hosted_network: str = Field(
         default="user",
@@ -29,7 +47,7 @@ class HostConfig(BaseModel):
         default=4.0, alias="vCpuOvercommit", ge=1, le=64, description="Virtual cores that may share one core."
     )
     memory_reserved_in_gb: float = Field(
-        default=1.0, alias="memoryReservedInGB", ge=0, description="Memory that is left to the host itself."
+        default=1.0, alias="memoryReservedInGB", ge=0, le=65536, description="Memory that is left to the host itself."
     )
     disk_overcommit: float = Field(
         default=1.0, alias="diskOvercommit", ge=1, le=100, description="Promised disk (overlays grow) to disk there is."

@@ -69,7 +69,7 @@ def from_validation(file: str, prefix: str, model: type[BaseModel], error: Valid
 
 
 def _problem(file: str, prefix: str, model: type[BaseModel], details: Any) -> Problem:
-    path = [part for part in details["loc"] if not _is_tag(part)]
+    path = details["loc"]
     field = join(prefix, path) or "file"
     kind, context, found = details["type"], details.get("ctx", {}), details["input"]
     match kind:
@@ -85,11 +85,6 @@ def _problem(file: str, prefix: str, model: type[BaseModel], details: Any) -> Pr
             return Problem(file, field, str(context["error"]), None if isinstance(found, dict | list) else found)
         case "string_pattern_mismatch":
             return Problem(file, field, f"must match the pattern {context['pattern']}", found)
-        case "union_tag_not_found":
-            return Problem(file, join(field, [str(context["discriminator"]).strip("'")]), "is required")
-        case "union_tag_invalid":
-            where = join(field, [str(context["discriminator"]).strip("'")])
-            return Problem(file, where, f"must be {context['expected_tags']}", context["tag"])
         case _ if kind in _WANTED:
             quotes = "; put it in quotes" if kind == "string_type" and isinstance(found, int | float | date) else ""
             empty = "is empty, but " if found is None else ""
@@ -143,13 +138,8 @@ def _models_in(annotation: Any) -> list[type[BaseModel]]:
     return [model for arg in getattr(annotation, "__args__", ()) for model in _models_in(arg)]
 
 
-def _is_tag(part: str | int) -> bool:
-    # pydantic puts the name of the tried union member into the location
-    return isinstance(part, str) and part.startswith("tag:")
-
-
 def _shown(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False, default=str)
+    text = re.sub(r"//[^/@\s]*@", "//…@", json.dumps(value, ensure_ascii=False, default=str))  # a URL's password
     return text if len(text) <= 80 else text[:77] + "..."
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
@@ -53,12 +54,22 @@ class References:
 
     def directory(self, path: str) -> Snapshot | None:
         """The embedded directory."""
-        local = LocalDirectory(self._folder / path, f"{self._folder.name}/{path}")
-        return self._collect(lambda: local.snapshot([]))
+        return self._collect(lambda: self._local(path).snapshot([]))
 
-    def check_groups(self, policy: ProvisioningPolicy, snapshot: Snapshot, directory: str) -> None:
-        """Each assignment must name exactly one group."""
-        self.problems.extend(self._group_problems(policy, snapshot, directory))
+    def check_groups(self, policy: ProvisioningPolicy, directory: str, malformed: Collection[str]) -> None:
+        """Each assignment must name exactly one group; also where the directory has problems of its own.
+
+        Args:
+            policy: whose assignments.
+            directory: its file.
+            malformed: entries that are reported already, such as `assignments[1]`.
+        """
+        with contextlib.suppress(InvalidConfigurationError):  # not even YAML, which is reported
+            self.problems.extend(
+                problem
+                for i, problem in self._group_problems(policy, self._local(directory).groups(), directory)
+                if f"assignments[{i}]" not in malformed
+            )
 
     def network(self, index: int, policy: ProvisioningPolicy) -> NetworkChoice | None:
         """The network behind one of the domainJoinConfigurations."""
@@ -111,7 +122,12 @@ class References:
             return None
         return Script(path=path, sha256=hashlib.sha256(content).hexdigest())
 
-    def _group_problems(self, policy: ProvisioningPolicy, snapshot: Snapshot, directory: str) -> Iterator[Problem]:
+    def _local(self, path: str) -> LocalDirectory:
+        return LocalDirectory(self._folder / path, f"{self._folder.name}/{path}")
+
+    def _group_problems(
+        self, policy: ProvisioningPolicy, snapshot: Snapshot, directory: str
+    ) -> Iterator[tuple[int, Problem]]:
         for i, assignment in enumerate(policy.assignments):
             group = assignment.target.group_id
             found = snapshot.find_groups(group)
@@ -120,11 +136,11 @@ class References:
                 names = [*snapshot.groups, *(g.display_name for g in snapshot.groups.values())]
                 known = ", ".join(sorted(snapshot.groups)[:10]) or "none"
                 message = f"is no group of {directory}{closest(group, names)}; groups there: {known}"
-                yield Problem(self._file, field, message, group)
+                yield i, Problem(self._file, field, message, group)
             elif len(found) > 1:
                 ids = ", ".join(sorted(g.id for g in found))
                 message = f"is the displayName of {len(found)} groups; write the id of one: {ids}"
-                yield Problem(self._file, field, message, group)
+                yield i, Problem(self._file, field, message, group)
 
     def _custom_digest(self, image_id: str, images: Mapping[str, custom.CustomImage]) -> str | None:
         image = images.get(image_id)

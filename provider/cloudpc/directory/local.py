@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -69,8 +70,7 @@ class LocalDirectory:
 
     def snapshot(self, group_references: Collection[str]) -> Snapshot:  # noqa: ARG002 - the whole file is one read
         """See Directory.snapshot."""
-        content = yaml_file.read(self._path, self._shown_as)
-        content = {} if content is None else content
+        content = self._content
         problems = list(self._contradictions(content))
         try:
             file = _File.model_validate(content)
@@ -84,6 +84,20 @@ class LocalDirectory:
             groups={g.id: Group(g.id, g.display_name, frozenset(g.members)) for g in file.groups},
             service_plans=plans,
         )
+
+    def groups(self) -> Snapshot:
+        """The groups alone, as far as they can be read, whatever else is wrong with the file.
+
+        Raises:
+            InvalidConfigurationError: it can't be read at all.
+        """
+        written = (_texts_of(entry, "id", "displayName") for entry in _entries(self._content, "groups"))
+        return Snapshot(groups={id_: Group(id_, name or id_) for id_, name in written if id_})
+
+    @cached_property
+    def _content(self) -> Any:
+        content = yaml_file.read(self._path, self._shown_as)
+        return {} if content is None else content
 
     def _contradictions(self, content: Any) -> Iterator[Problem]:
         """Entries that don't agree. Looks at what was written, so that they are told beside malformed entries."""
@@ -120,6 +134,10 @@ def _entries(content: Any, kind: str) -> list[dict[str, Any]]:
 
 def _column(entries: list[dict[str, Any]], field: str) -> list[str]:
     return [entry[field] for entry in entries if isinstance(entry.get(field), str)]
+
+
+def _texts_of(entry: dict[str, Any], *fields: str) -> tuple[str, ...]:
+    return tuple(value if isinstance(value := entry.get(field), str) else "" for field in fields)
 
 
 def _texts(entry: dict[str, Any], field: str) -> list[tuple[int, str]]:

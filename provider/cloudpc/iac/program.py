@@ -105,8 +105,8 @@ def _finish(
     runtime = Runtime(inputs.configuration.hosts, dict(inputs.configuration.images), stacks)
 
     def hand_over(values: list[Any]) -> Any:
-        status, machine = values
-        return asyncio.to_thread(runtime.hand_over, machine if status in USABLE else None)
+        status, machine, host = values
+        return asyncio.to_thread(runtime.hand_over, machine, host) if status in USABLE else None
 
     living: dict[UUID, str] = {}
     wanted: set[UUID] = set()
@@ -117,7 +117,7 @@ def _finish(
             living[identity] = before.host
         elif before is None or lifecycle.next_step(before, desired) is lifecycle.Step.PROVISION:
             wanted.add(identity)
-            pulumi.Output.all(cloud_pc.status, cloud_pc.id).apply(hand_over)
+            pulumi.Output.all(cloud_pc.status, cloud_pc.id, cloud_pc.host).apply(hand_over)
 
     def tidy() -> bool:
         for name in runtime.tidy(installation, inputs.policy_id, living, wanted):

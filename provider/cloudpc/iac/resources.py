@@ -47,8 +47,9 @@ class CloudPC(Resource, module="cloudpc", name="CloudPC"):
     """One user's Cloud PC of one service plan; protected itself, because a protected parent does not hold."""
 
     status: pulumi.Output[str]
+    host: pulumi.Output[str]
 
     def __init__(self, desired: DesiredCloudPC) -> None:
         props = outputs.pinned(desired)
         options = pulumi.ResourceOptions(protect=True, additional_secret_outputs=outputs.SECRET)
-        super().__init__(CloudPCProvider(), desired.key, {**props, "status": None}, options)
+        super().__init__(CloudPCProvider(), desired.key, {**props, "status": None, "host": None}, options)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Callable, Container, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -83,14 +84,12 @@ class Runtime:
             raise ProvisioningError(ErrorCode.SET_UP_FAILED, message, retriable=False)
         return content
 
-    def hand_over(self, identity: str | None) -> bool:
+    def hand_over(self, identity: str, host_name: str) -> bool:
         """Mark a machine as its user's; if its host is away now, `tidy` of a later run does it."""
-        for host in self.hosts if identity else []:
-            try:
-                if host.describe(UUID(identity)) is not None:
+        for host in self.hosts:
+            if host.name == host_name:
+                with contextlib.suppress(ProvisioningError):
                     host.finish(UUID(identity), Phase.HANDED_OVER)
-            except ProvisioningError:
-                continue
         return True
 
     def tidy(
@@ -99,7 +98,7 @@ class Runtime:
         """Finish what dead runs of this policy left between a machine and its record; the stack's lock is held.
 
         A machine that state has is handed over, if a run died just before it could say so. One that nobody was ever
-        given (phase `provisioning` or `ready`), that is neither recorded on its host nor being made now, is removed.
+        given (phase `provisioning` or `ready`), that is neither recorded nor being made now, is removed.
 
         Args:
             installation: whose machines.
@@ -110,16 +109,26 @@ class Runtime:
         Returns:
             The names of removed machines.
         """
-        removed: list[str] = []
-        for host in self.hosts:
+        names = {host.name for host in self.hosts}
+
+        def one(host: Host) -> list[str]:
+            removed: list[str] = []
             with contextlib.suppress(ProvisioningError):  # a host that is away has its turn in a later run
                 for machine in host.owned(installation):
-                    if machine.tag.policy_id != policy_id or machine.id in wanted:
+                    if (
+                        machine.tag.policy_id != policy_id
+                        or machine.tag.phase is Phase.HANDED_OVER
+                        or machine.id in wanted
+                    ):
                         continue
-                    if recorded.get(machine.id) == host.name:
-                        if machine.tag.phase is Phase.READY:
-                            host.finish(machine.id, Phase.HANDED_OVER)
-                    elif machine.tag.phase is not Phase.HANDED_OVER:
+                    place = recorded.get(machine.id)
+                    # a host that was given another name is still the one that state means
+                    if place == host.name or (place is not None and place not in names):
+                        host.finish(machine.id, Phase.HANDED_OVER)
+                    else:
                         host.delete(machine.id)
                         removed.append(machine.name)
-        return removed
+            return removed
+
+        with ThreadPoolExecutor(max(1, len(self.hosts))) as pool:  # one that does not answer holds up no other
+            return [name for removed in pool.map(one, self.hosts) for name in removed]

@@ -148,9 +148,12 @@ def _explained(recipe_: Recipe, source: Mirror, failure: CommandError, log: Path
     return ProvisioningError(ErrorCode.IMAGE_NOT_FOUND, message, retriable=False, hint=hint)
 
 
-def key(recipe_: Recipe, source: Mirror) -> str:
-    """Identifies what an image is built from. Hex."""
-    return recipe.key(recipe_, [source.sources], CODE)
+def key(recipe_: Recipe) -> str:
+    """Identifies what an image is built from, but for the mirror's packages. Hex.
+
+    Where they come from is left out: a line changed in apt's configuration does not make an image unusable.
+    """
+    return recipe.key(recipe_, CODE)
 
 
 def images_folder() -> store.Store:

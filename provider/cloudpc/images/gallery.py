@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 from pathlib import Path
 
@@ -13,7 +12,6 @@ from cloudpc.images.recipe import Recipe
 from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
 
 recipes = recipe.recipes
-_mirror = functools.cache(mirror.configured)  # starts two programs of apt; asked for each Cloud PC of a run
 
 
 def find(folder: Path, image_id: str, *, verify: bool = False) -> Image | None:
@@ -42,7 +40,6 @@ def build(folder: Path, image_id: str, note: Note, *, force: bool = False) -> Im
         ProvisioningError: IMAGE_NOT_FOUND or IMAGE_INVALID, not retriable.
     """
     wanted = get_recipe(folder, image_id)
-    source = _mirror(wanted.settings.suite)
     entry, images = _entry(wanted), builder.images_folder()
     if not force and (files := images.get(entry)):
         return _image(wanted, files)
@@ -52,7 +49,9 @@ def build(folder: Path, image_id: str, note: Note, *, force: bool = False) -> Im
         with images.working_folder(image_id) as work:
             made = work / "made"
             made.mkdir()
-            builder.build(wanted, source, made, images.folder / f"{image_id}.log", note)
+            builder.build(
+                wanted, mirror.configured(wanted.settings.suite), made, images.folder / f"{image_id}.log", note
+            )
             return _image(wanted, images.put(entry, made))
 
 
@@ -67,8 +66,7 @@ def get_recipe(folder: Path, image_id: str) -> Recipe:
 
 
 def _entry(wanted: Recipe) -> str:
-    key = builder.key(wanted, _mirror(wanted.settings.suite))
-    return f"{wanted.image_id}-{key[:32]}"
+    return f"{wanted.image_id}-{builder.key(wanted)[:32]}"
 
 
 def _image(wanted: Recipe, files: dict[str, ImageFile]) -> Image:

@@ -89,8 +89,8 @@ def is_executable(path: Path) -> bool:
     return bool(path.stat().st_mode & 0o100)
 
 
-def key(recipe: Recipe, inputs: Iterable[str], code: Iterable[Path]) -> str:
-    """Identifies what goes into an image: the recipe's files, the builder's code and further inputs. Hex."""
+def key(recipe: Recipe, code: Iterable[Path]) -> str:
+    """Identifies what goes into an image: the recipe's files and the builder's code. Hex."""
     digest = hashlib.sha256()
 
     def add(*parts: bytes) -> None:
@@ -104,6 +104,4 @@ def key(recipe: Recipe, inputs: Iterable[str], code: Iterable[Path]) -> str:
             add(name.encode(), b"program" if is_executable(path) else b"file", path.read_bytes())
     for path in code:
         add(path.name.encode(), path.read_bytes())
-    for text in inputs:
-        add(text.encode())
     return digest.hexdigest()

@@ -40,8 +40,6 @@ log = logging.getLogger(__name__)
 
 ATTEMPTS = 3
 HOST_KEY = "/etc/ssh/ssh_host_ed25519_key.pub"
-_PENDING = frozenset({ErrorCode.NO_CAPACITY, ErrorCode.HOST_UNREACHABLE, ErrorCode.NETWORK_NOT_FOUND})
-"""Where placing ends with these, nothing was wrong with the Cloud PC: it waits."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +112,7 @@ class _Provisioning:
         )
         self._number = 0
         self._attempt = _Attempt()
+        self._failure: tuple[ProvisioningError, Stage] | None = None
         self._failed_on: set[str] = set()
         self._remains: dict[str, str] = {}
 
@@ -159,10 +158,13 @@ class _Provisioning:
         except BaseException as error:
             # Ctrl-C and unexpected errors clean up as well: nothing may be left over
             self._clean_up()
-            if isinstance(error, Exception) and not isinstance(error, ProvisioningError | Cancelled | _Placed):
+            if isinstance(error, ProvisioningError):
+                self._failure = (error, self._attempt.stage)
+            elif isinstance(error, Exception) and not isinstance(error, Cancelled | _Placed):
                 log.exception("unexpected error while provisioning %s", self._spec.name)
-                message = f"unexpected {type(error).__name__}: {error}"
-                raise ProvisioningError(ErrorCode.INTERNAL_ERROR, message) from error
+                unexpected = ProvisioningError(ErrorCode.INTERNAL_ERROR, f"unexpected {type(error).__name__}: {error}")
+                self._failure = (unexpected, self._attempt.stage)
+                raise unexpected from error
             raise
 
     def _clean_up(self) -> None:
@@ -256,7 +258,14 @@ class _Provisioning:
                 self._tag = replace(self._tag, attempt=machine.tag.attempt)
                 return host, machine
             self._note("removing what an interrupted run left")
-            self._delete(host, of_any_attempt=True)
+            try:
+                self._delete(host, of_any_attempt=True)
+            except ProvisioningError:
+                if self._failure is None:
+                    raise
+                # what failed first is the news; that its remains can't be removed is told beside it
+                error, self._attempt.stage = self._failure
+                raise error from None
         return None
 
     def _check_ours(self, machine: Machine) -> None:
@@ -288,7 +297,10 @@ class _Provisioning:
                         continue
                     self._check_alone()
                     return host
-        raise _Placed(Status.PENDING_PROVISION, placement.waiting_for(errors))
+        error = placement.waiting_for(errors)
+        if error.code not in placement.PENDING:
+            raise error
+        raise _Placed(Status.PENDING_PROVISION, error)
 
     def _claim(self, host: Host) -> ProvisioningError | None:
         """Claim a place on this host, or say what has to be waited for."""
@@ -299,7 +311,7 @@ class _Provisioning:
             message = f"{self._spec.name} was claimed by another run of this policy"
             raise ProvisioningError(ErrorCode.HYPERVISOR_ERROR, message) from None
         except ProvisioningError as error:
-            if error.code not in _PENDING:
+            if error.code not in placement.PENDING:
                 raise
             return error
         self._attempt.host = host
@@ -354,8 +366,9 @@ class _Provisioning:
             message = f"the guest has no SSH host key at {HOST_KEY}"
             raise ProvisioningError(ErrorCode.CREDENTIALS_FAILED, message)
         endpoint = host.endpoint(self._id)
-        host.finish(self._id, Phase.READY)
         warnings = tuple(self._attempt.warnings)
+        # Adopting one with warnings would lose them: should state not come to know it, it is made again.
+        host.finish(self._id, Phase.PROVISIONING if warnings else Phase.READY)
         status = Status.PROVISIONED_WITH_WARNINGS if warnings else Status.PROVISIONED
         return Outcome(
             status,

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from cloudpc.machines.interface import Amount, Capacity, Host
 from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
 
+PENDING = (ErrorCode.NO_CAPACITY, ErrorCode.HOST_UNREACHABLE, ErrorCode.NETWORK_NOT_FOUND)
+"""Where placing ends with these, nothing was wrong with the Cloud PC: it waits. The one that says most comes first."""
 _REMEMBERED = 60.0
 """Seconds for which a choice is remembered after its claim: longer than reading a host's capacity takes."""
 
@@ -106,7 +108,7 @@ def _with_choices(capacity: Capacity, host: str, read_at: float) -> Capacity:
 def waiting_for(errors: Sequence[ProvisioningError]) -> ProvisioningError:
     """One error for a machine that no host took: the reasons of all hosts, each once."""
     reasons = list(dict.fromkeys(e.message for e in errors))
-    codes = {e.code for e in errors}
-    code = ErrorCode.NO_CAPACITY if ErrorCode.NO_CAPACITY in codes else errors[0].code
+    codes = [e.code for e in errors]
+    code = next((waits for waits in PENDING if waits in codes), codes[0])
     hint = next((e.hint for e in errors if e.code is code and e.hint), "")
     return ProvisioningError(code, "; ".join(reasons), hint=hint)
