@@ -19,6 +19,11 @@ die() {
     exit 1
 }
 
+# A URL as it may be shown: indexes and proxies are often configured with a token in them.
+without_password() {
+    printf '%s\n' "$1" | sed 's#//[^/@,|]*@#//…@#g'
+}
+
 has() {
     command -v "$1" >/dev/null 2>&1
 }

@@ -19,11 +19,12 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from cloudpc import lifecycle
 from cloudpc.directory.interface import Snapshot
+from cloudpc.directory.local import DirectoryFile
 from cloudpc.hosts import HostConfig
 from cloudpc.images import custom
 from cloudpc.policy import Part, ProvisioningPolicy
 from cloudpc.problems import InvalidConfigurationError, Problem, closest, from_validation
-from cloudpc.references import References
+from cloudpc.references import OnPremisesConnection, References
 
 NAMESPACE = "cloudpc:"
 DRIVERS = "cloudpc.machines"
@@ -321,6 +322,7 @@ class _StackFile(BaseModel):
     config: _Values
 
 
-def json_schema() -> dict[str, Any]:
-    """JSON Schema of a stack's file, for editors."""
-    return _StackFile.model_json_schema(by_alias=True)
+def json_schemas() -> dict[str, dict[str, Any]]:
+    """JSON Schemas for editors, by the kind of file."""
+    models = {"policy": _StackFile, "directory": DirectoryFile, "connection": OnPremisesConnection}
+    return {kind: model.model_json_schema(by_alias=True) for kind, model in models.items()}

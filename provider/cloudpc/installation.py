@@ -27,6 +27,14 @@ def installation_id(configured: str | None, recorded: str | None, folder: Path) 
     return configured or recorded or _from_file(folder / "installation")
 
 
+def recorded_id(folder: Path) -> str | None:
+    """The id in the project's own file, or None if there is none: looking makes none."""
+    try:
+        return (folder / "installation").read_text(encoding="ascii").strip() or None
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
 def _from_file(path: Path) -> str:
     try:
         if not path.exists():

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import zoneinfo
 from functools import cache
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
@@ -130,8 +130,3 @@ class ProvisioningPolicy(Part):
     assignments: Annotated[list[Assignment], AfterValidator(_each_group_once)] = Field(
         default=[], description="Groups whose licensed members get a Cloud PC."
     )
-
-
-def json_schema() -> dict[str, Any]:
-    """JSON Schema of a policy, for editors."""
-    return ProvisioningPolicy.model_json_schema(by_alias=True)

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from cloudpc import configuration
 from tests.engine.conftest import REPO
 
 
-def test_the_schema_beside_the_policies_is_current() -> None:
-    committed = json.loads((REPO / "stacks" / "schema.json").read_text())
-    assert committed == configuration.json_schema(), "run `cloudpc policy schema > stacks/schema.json`"
+@pytest.mark.parametrize("kind", ["policy", "directory", "connection"])
+def test_the_schemas_beside_the_policies_are_current(kind: str) -> None:
+    name = f"stacks/schemas/{kind}.json"
+    committed = json.loads((REPO / name).read_text())
+    assert committed == configuration.json_schemas()[kind], f"run `cloudpc policy schema --of {kind} > {name}`"
 
 
-def test_the_demo_points_editors_at_it() -> None:
-    first = (REPO / "stacks" / "Pulumi.demo.yaml").read_text().splitlines()[0]
-    assert first == "# yaml-language-server: $schema=schema.json"
+@pytest.mark.parametrize(("file", "kind"), [("Pulumi.demo.yaml", "policy"), ("directory.yaml", "directory")])
+def test_the_demo_points_editors_at_them(file: str, kind: str) -> None:
+    first = (REPO / "stacks" / file).read_text().splitlines()[0]
+    assert first == f"# yaml-language-server: $schema=schemas/{kind}.json"

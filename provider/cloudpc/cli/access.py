@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import subprocess
 import tempfile
+import threading
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from cloudpc.cli.cloud_pcs import Json
 from cloudpc.cli.context import Project
@@ -32,7 +35,7 @@ esac
 
 def credentials(user: User, service_plan: Plan = None, policy: Policy = None, as_json: Json = False) -> None:
     """Show what a user signs in with. Handle it as the secret that it is."""
-    cloud_pc = _usable(Project().one_of_user(user, service_plan, policy, show_secrets=True))
+    cloud_pc = _usable(Project().with_secrets(user, service_plan, policy))
     secret, connection = cloud_pc.outputs["credentials"], cloud_pc.outputs["connection"]
     if as_json:
         print_json(
@@ -47,15 +50,19 @@ def credentials(user: User, service_plan: Plan = None, policy: Policy = None, as
         return
     shown = table("", "")
     shown.show_header = False
-    shown.add_row("Device", cloud_pc.device_name)
-    shown.add_row("User", secret["user"])
-    shown.add_row("Password", secret["password"])
-    shown.add_row("Address", f"{connection['host']}:{int(connection['port'])}")
-    if connection.get("via"):
-        shown.add_row("Through", connection["via"])
-    shown.add_row("Host key", cloud_pc.outputs["hostKey"])
+    rows = {
+        "Device": cloud_pc.device_name,
+        "User": secret["user"],
+        "Password": secret["password"],
+        "Address": f"{connection['host']}:{int(connection['port'])}",
+        "Through": connection.get("via"),
+        "Host key": cloud_pc.outputs["hostKey"],
+    }
+    for name, value in rows.items():
+        if value:
+            shown.add_row(name, escape(value))
     out.print(shown)
-    out.print(f"Connect with: cloudpc connect {cloud_pc.user_principal_name}")
+    out.print(f"Connect with: cloudpc connect {cloud_pc.user_principal_name}", markup=False)
 
 
 def connect(
@@ -65,7 +72,7 @@ def connect(
     policy: Policy = None,
 ) -> None:
     """Open ssh to a user's Cloud PC, with its pinned host key; `-- COMMAND` runs a command there."""
-    cloud_pc = _usable(Project().one_of_user(user, service_plan, policy, show_secrets=True))
+    cloud_pc = _usable(Project().with_secrets(user, service_plan, policy))
     with tempfile.TemporaryDirectory(prefix="cloudpc-", dir=os.environ.get("XDG_RUNTIME_DIR")) as folder:
         raise typer.Exit(_ssh(cloud_pc, command or [], Path(folder)))
 
@@ -76,8 +83,8 @@ def _ssh(cloud_pc: CloudPCRecord, command: list[str], folder: Path) -> int:
     known_hosts, password, askpass = folder / "known_hosts", folder / "password", folder / "askpass"
     # ports on a loopback address are given again: the key is pinned to the device, not to the address
     known_hosts.write_text(f"{alias} {outputs['hostKey']}\n", encoding="ascii")
-    password.touch(mode=0o600)
-    password.write_text(secret["password"] + "\n", encoding="utf-8")
+    os.mkfifo(password, 0o600)  # the password itself is never on a disk, whatever ends this process
+    threading.Thread(target=_hand_over, args=(password, secret["password"]), daemon=True).start()
     askpass.write_text(_ASKPASS, encoding="ascii")
     askpass.chmod(0o700)
     options = {
@@ -103,6 +110,12 @@ def _ssh(cloud_pc: CloudPCRecord, command: list[str], folder: Path) -> int:
         return subprocess.call(argv, env=env)
     except FileNotFoundError:
         raise CommandError("there is no `ssh` on the PATH: install openssh-client") from None
+
+
+def _hand_over(pipe: Path, password: str) -> None:
+    """Give the password to whoever asks first, which is ssh's question."""
+    with contextlib.suppress(OSError):  # ssh ended without asking
+        pipe.write_text(password + "\n", encoding="utf-8")
 
 
 def _usable(cloud_pc: CloudPCRecord) -> CloudPCRecord:

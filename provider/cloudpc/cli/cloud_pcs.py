@@ -11,6 +11,7 @@ from cloudpc.cli.context import Project
 from cloudpc.cli.output import Exit, coloured, err, out, print_json, table
 from cloudpc.iac.fleet import CloudPCRecord
 from cloudpc.lifecycle import Status
+from cloudpc.problems import InvalidConfigurationError
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 
@@ -24,9 +25,14 @@ def list_(
 ) -> None:
     """List the Cloud PCs of all policies."""
     project = Project()
-    rows = [c.as_json() for stack in project.records(policy) for c in stack.cloud_pcs]
+    stacks = project.records()
+    if policy is not None:
+        project.check_policy(policy, {stack.policy for stack in stacks})
+    rows = [c.as_json() for stack in stacks for c in stack.cloud_pcs]
     if all_:
-        rows += _without(project, policy, {(r["userId"], r["servicePlan"]) for r in rows})
+        rows += _without(project, rows)
+    if policy is not None:
+        rows = [r for r in rows if r["policy"] in (policy, None)]
     if status:
         rows = [r for r in rows if r["status"] in {s.value for s in status}]
     rows.sort(key=lambda r: (r["userPrincipalName"], r["servicePlan"] or ""))
@@ -40,14 +46,21 @@ def list_(
         raise typer.Exit(Exit.FAILED_CLOUD_PC)
 
 
-def _without(project: Project, policy: str | None, present: set[tuple[str, str]]) -> list[dict[str, Any]]:
-    """Users who have no Cloud PC, from the directories of the policies' files."""
+def _without(project: Project, present: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Users who have no Cloud PC, from the directories of all policies' files."""
     from cloudpc import configuration, entitlement
 
+    have = {(row["userId"], row["servicePlan"]) for row in present}
     rows: dict[tuple[str, str | None], dict[str, Any]] = {}
     by_directory: dict[str, tuple[Any, dict[str, Any]]] = {}
-    for policy_id in [policy] if policy else project.policy_ids():
-        inputs = configuration.read_policy_and_directory(policy_id, project.values(policy_id), project.stacks_folder)
+    for policy_id in project.policy_ids():
+        try:
+            inputs = configuration.read_policy_and_directory(
+                policy_id, project.values(policy_id), project.stacks_folder
+            )
+        except InvalidConfigurationError as error:
+            err.print(f"left out: {policy_id}, whose file is wrong: {error.problems[0]}", markup=False)
+            continue
         _, policies = by_directory.setdefault(inputs.directory_path, (inputs.snapshot, {}))
         policies[policy_id] = inputs.policy
     for snapshot, policies in by_directory.values():
@@ -57,15 +70,12 @@ def _without(project: Project, policy: str | None, present: set[tuple[str, str]]
             rows[none.user.id, plan.id if plan else None] = row
         for policy_id, each in policies.items():
             for owed in entitlement.entitled(each, snapshot):
-                if (owed.user.id, owed.service_plan.id) not in present:
-                    message = "entitled; the next `pulumi up` of this policy makes one"
-                    row = _row(owed.user, owed.service_plan, policy_id, "notRunYet", message)
-                    rows.setdefault((owed.user.id, owed.service_plan.id), row)
-    served = {user for user, _ in present}
+                message = "entitled; the next `pulumi up` of this policy makes one"
+                row = _row(owed.user, owed.service_plan, policy_id, "notRunYet", message)
+                rows.setdefault((owed.user.id, owed.service_plan.id), row)
+    served = {user for user, _ in have}
     return [
-        row
-        for (user, plan), row in rows.items()
-        if (user, plan) not in present and not (plan is None and user in served)
+        row for (user, plan), row in rows.items() if (user, plan) not in have and not (plan is None and user in served)
     ]
 
 
@@ -93,10 +103,8 @@ def print_rows(rows: list[dict[str, Any]]) -> None:
         how = f"cloudpc connect {row['userPrincipalName']}" if row["connection"] else ""
         if detail:
             how = f"{how + '; ' if how else ''}{detail['message']} [{detail['code']}]"
-        shown.add_row(
-            row["userPrincipalName"], row["servicePlan"] or "-", row["policy"] or "-",
-            row["deviceName"] or "-", coloured(row["status"]), escape(how),
-        )  # fmt: skip
+        cells = (row["userPrincipalName"], row["servicePlan"], row["policy"], row["deviceName"])
+        shown.add_row(*(escape(cell or "-") for cell in cells), coloured(row["status"]), escape(how))
     out.print(shown)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ from cloudpc import configuration, yaml_file
 from cloudpc.cli.output import CommandError, Exit
 from cloudpc.iac import file_backend, fleet
 from cloudpc.iac.engine import Engine
+from cloudpc.installation import recorded_id
 from cloudpc.problems import InvalidConfigurationError, Problem
 from cloudpc.project import project_root
 
@@ -79,30 +82,48 @@ class Project:
         return folder is not None and folder.resolve() == (self.root / ".cloudpc" / "state").resolve()
 
     @property
+    def backend_has_stacks(self) -> bool:
+        """Whether a stack of any project is in the backend: others may share it, by the shell that sourced our env."""
+        return bool(json.loads(self.engine.read(["stack", "ls", "--all", "--json"])))
+
+    @property
     def _backend_url(self) -> str:
         return self.engine.environment().get("PULUMI_BACKEND_URL", "")
 
-    def records(self, policy: str | None = None, *, show_secrets: bool = False) -> list[fleet.StackRecord]:
-        """The state of all stacks of the project, or of one.
+    def records(self, policy: str | None = None) -> list[fleet.StackRecord]:
+        """The state of all stacks of the project, or of one; a policy that has never run has none.
 
         Raises:
-            EngineError, CommandError: it can't be read, or there is no such stack.
+            EngineError, CommandError: it can't be read, or there is no such policy.
         """
         stacks = sorted(self.engine.stacks())
         if policy is not None:
-            if policy not in stacks:
-                known = ", ".join(stacks) or "none"
-                raise CommandError(f"there is no stack {policy!r}; stacks of this project: {known}", Exit.INVALID)
-            stacks = [policy]
-        return fleet.read(self.engine, stacks, show_secrets=show_secrets)
+            self.check_policy(policy, stacks)
+            stacks = [stack for stack in stacks if stack == policy]
+        return fleet.read(self.engine, stacks)
 
-    def of_user(self, user: str, *, show_secrets: bool = False) -> list[fleet.CloudPCRecord]:
+    def check_policy(self, policy: str, stacks: Iterable[str]) -> None:
+        """Raises CommandError if there is neither a file nor one of these stacks of that name."""
+        known = sorted({*stacks, *self.policy_ids()})
+        if policy not in known:
+            message = f"there is no policy {policy!r}; policies here: {', '.join(known) or 'none'}"
+            raise CommandError(message, Exit.INVALID)
+
+    def installation(self, policy_id: str, record: fleet.StackRecord | None) -> str | None:
+        """Which installation a policy's machines carry in their tags: by state, its file, or this project's own."""
+        if record is not None and record.installation:
+            return record.installation
+        if policy_id in self.policy_ids() and (configured := self.values(policy_id).get("cloudpc:installation")):
+            return str(configured)
+        return recorded_id(self.root / ".cloudpc")
+
+    def of_user(self, user: str) -> list[fleet.CloudPCRecord]:
         """A user's Cloud PCs, by userPrincipalName, its part before the @, or the directory's id.
 
         Raises:
             CommandError: no Cloud PC, or several users of that short name.
         """
-        everyone = [c for stack in self.records(show_secrets=show_secrets) for c in stack.cloud_pcs]
+        everyone = [c for stack in self.records() for c in stack.cloud_pcs]
         wanted = user.lower()
         exact = [c for c in everyone if wanted in (c.user_principal_name.lower(), str(c.outputs["userId"]).lower())]
         found = exact or [c for c in everyone if c.user_principal_name.lower().partition("@")[0] == wanted]
@@ -113,15 +134,15 @@ class Project:
             raise CommandError(f"{user} may be {' or '.join(names)}: write the whole name", Exit.INVALID)
         return found
 
-    def one_of_user(
-        self, user: str, plan: str | None, policy: str | None, *, show_secrets: bool = False
-    ) -> fleet.CloudPCRecord:
-        """The user's Cloud PC, of the service plan or policy named if there are several.
+    def with_secrets(self, user: str, plan: str | None, policy: str | None) -> fleet.CloudPCRecord:
+        """The user's Cloud PC, with credentials, of the service plan or policy named if there are several.
+
+        Only its own stack's secrets are opened.
 
         Raises:
             CommandError: see `of_user`; or several and not enough named.
         """
-        all_ = self.of_user(user, show_secrets=show_secrets)
+        all_ = self.of_user(user)
         found = [c for c in all_ if policy in (None, c.policy)]
         if plan is not None:
             found = [
@@ -131,4 +152,5 @@ class Project:
             choices = ", ".join(f"{c.outputs['servicePlan']['id']} of {c.policy}" for c in all_)
             message = f"which Cloud PC of {user}? Name one with --service-plan or --policy: {choices}"
             raise CommandError(message, Exit.INVALID)
-        return found[0]
+        [stack] = fleet.read(self.engine, [found[0].policy], show_secrets=True)
+        return next(c for c in stack.cloud_pcs if c.key == found[0].key)

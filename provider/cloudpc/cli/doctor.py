@@ -18,6 +18,7 @@ from cloudpc.hosts import HostConfig
 from cloudpc.iac.engine import EngineError
 from cloudpc.iac.fleet import StackRecord
 from cloudpc.iac.runtime import connect
+from cloudpc.installation import recorded_id
 from cloudpc.machines.interface import Host
 from cloudpc.problems import InvalidConfigurationError
 from cloudpc.provisioning.errors import ProvisioningError
@@ -61,10 +62,12 @@ def doctor(
 
 def _findings(project: Project, *, remove: bool) -> Iterator[Finding]:
     records: list[StackRecord] = []
+    readable = False
     try:
         version = project.engine.read(["version"]).strip()
         yield Finding("engine", "ok", f"pulumi {version}")
         records = project.records()
+        readable = True
         yield Finding("state", "ok", f"{len(records)} stacks, {sum(len(r.cloud_pcs) for r in records)} Cloud PCs")
     except (EngineError, CommandError) as error:
         yield Finding("engine", "failed", str(error), "run `make setup`, then `. .cloudpc/env`")
@@ -83,6 +86,8 @@ def _findings(project: Project, *, remove: bool) -> Iterator[Finding]:
         except InvalidConfigurationError as error:
             for problem in error.problems:
                 yield Finding(f"policy {name}", "failed", str(problem))
+    ids = {project.installation(name, None) for name in files} | {r.installation for r in records}
+    installations = sorted(id_ for id_ in (*ids, recorded_id(project.root / ".cloudpc")) if id_)
     busy = {record.policy for record in records if project.locks(record.policy)}
     configured_names = {host.name for host in hosts.values()}
     for config in hosts.values():
@@ -93,8 +98,7 @@ def _findings(project: Project, *, remove: bool) -> Iterator[Finding]:
             # one that was renamed in cloudpc:hosts may be any of those that are there
             if c.outputs.get("host") == config.name or c.outputs.get("host") not in configured_names
         }
-        installations = sorted({r.installation for r in records if r.installation})
-        yield from _host(config, installations, known, busy, remove=remove)
+        yield from _host(config, installations, known, busy, remove=remove and readable)
 
 
 def _host(
@@ -126,8 +130,8 @@ def _left_over(
         machines = [m for m in machines if m not in unfinished]
         volumes = host.leftovers(installation)
     for machine in machines:
-        if machine.tag.phase is Phase.PROVISIONING:
-            hint = "a run may be working on it; else the next `up` of its policy or --remove-leftovers removes it"
+        if machine.tag.phase is not Phase.HANDED_OVER:
+            hint = "a run may be working on it; else the next `up` of its policy adopts or removes it"
             yield Finding(f"{what}: left over", "warning", f"{machine.name} is unfinished", hint)
         else:
             detail = f"{machine.name} ({machine.tag.device_name}, policy {machine.tag.policy_id}) is in no state"

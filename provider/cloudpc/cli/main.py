@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from typing import NoReturn
 
 import typer
 
 from cloudpc.cli.output import CommandError, Exit, err
+from cloudpc.directory.interface import DirectoryError
+from cloudpc.iac.engine import EngineError, Terminated
+from cloudpc.problems import InvalidConfigurationError
+from cloudpc.project import NoProjectError
+from cloudpc.provisioning.errors import ProvisioningError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -19,7 +26,6 @@ app = typer.Typer(
 
 
 def _mount() -> None:
-    # here, and not above, so that `import cloudpc.cli.main` stays cheap for completion
     from cloudpc.cli import access, cloud_pcs, doctor, image, policies, runs
 
     app.command("up")(runs.up)
@@ -35,12 +41,8 @@ def _mount() -> None:
 
 def main() -> None:
     """Run a command; nobody sees a traceback for what can go wrong in normal use."""
-    from cloudpc.directory.interface import DirectoryError
-    from cloudpc.iac.engine import EngineError
-    from cloudpc.problems import InvalidConfigurationError
-    from cloudpc.project import NoProjectError
-    from cloudpc.provisioning.errors import ProvisioningError
-
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _terminate)
     _mount()
     try:
         app()
@@ -54,6 +56,14 @@ def main() -> None:
         _fail(str(error), Exit.ERROR)
     except OSError as error:
         _fail(f"{error.filename or 'system'}: {error.strerror}", Exit.ERROR)
+    except Exception as error:  # the last one to see it
+        if os.environ.get("CLOUDPC_DEBUG"):
+            raise
+        _fail(f"{type(error).__name__}: {error} (CLOUDPC_DEBUG=1 shows the traceback)", Exit.ERROR)
+
+
+def _terminate(_number: int, _frame: object) -> NoReturn:
+    raise Terminated
 
 
 def _fail(message: str, code: Exit) -> NoReturn:

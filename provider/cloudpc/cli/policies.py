@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -41,7 +42,17 @@ def validate(
         raise typer.Exit(Exit.INVALID)
 
 
+class Kind(StrEnum):
+    """Which file a schema is of."""
+
+    POLICY = "policy"
+    DIRECTORY = "directory"
+    CONNECTION = "connection"
+
+
 @app.command()
-def schema() -> None:
-    """Print the JSON Schema of a stack's file, for editors."""
-    print_json(configuration.json_schema())
+def schema(
+    of: Annotated[Kind, typer.Option("--of", help="Which kind of file in stacks/.")] = Kind.POLICY,
+) -> None:
+    """Print the JSON Schema of a policy's file, or of another in stacks/, for editors."""
+    print_json(configuration.json_schemas()[of])

@@ -5,21 +5,22 @@ from __future__ import annotations
 import shutil
 import sys
 from dataclasses import replace
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cloudpc import configuration
 from cloudpc.cli.cloud_pcs import print_rows
 from cloudpc.cli.context import Project
 from cloudpc.cli.output import CommandError, Exit, confirm, err, out
 from cloudpc.iac import file_backend, fleet
-from cloudpc.iac.provider import ALLOW_DELETE
-from cloudpc.iac.runtime import Runtime
+from cloudpc.iac.engine import ALLOW_DELETE
 from cloudpc.lifecycle import Status
-from cloudpc.machines.interface import Host, Machine
 from cloudpc.problems import InvalidConfigurationError, Problem
 from cloudpc.provisioning.tags import machine_id
+
+if TYPE_CHECKING:
+    from cloudpc.iac.runtime import Runtime
+    from cloudpc.machines.interface import Host, Machine
 
 _CLEAR_PENDING = "--clear-pending-creates"
 _Yes = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]
@@ -50,10 +51,11 @@ def up(
     for name in names:
         _after_a_dead_run(project, name, clear_lock=clear_lock)
     existing = project.engine.stacks()
-    broken = []
     for name in names:
         if name not in existing:
             project.engine.read(["stack", "init", name])
+    broken = []
+    for name in names:
         options = [] if preview else ["--yes", "--skip-preview"]
         if project.engine.run(["up", "--stack", name, *options]) != 0:
             broken.append(name)
@@ -107,20 +109,22 @@ def down(
     clear_lock: Annotated[bool, typer.Option("--clear-lock", help="See `cloudpc up`.")] = False,
 ) -> None:
     """Remove a policy whole: Cloud PCs with their data, machines, the stack. Its files stay; caches too."""
+    from cloudpc import configuration
+    from cloudpc.iac.runtime import Runtime
+
     project = Project()
     _after_a_dead_run(project, policy, clear_lock=clear_lock)
-    if policy not in project.engine.stacks():
-        if policy not in project.policy_ids():
-            known = ", ".join(project.policy_ids()) or "none"
-            raise CommandError(f"there is neither a stack nor a file of {policy}; policies: {known}", Exit.INVALID)
+    record = next(iter(project.records(policy)), None)
+    values = project.values(policy) if policy in project.policy_ids() else record.configuration if record else {}
+    runtime = Runtime(*configuration.parse_hosts_and_images(values), project.stacks_folder)
+    installation = project.installation(policy, record)
+    if record is None:
+        _refuse_to_forget(runtime, installation, policy)
         err.print(f"{policy} has no stack: there is nothing to remove")
         _forget(project, policy)
         return
-    record = project.records(policy)[0]
-    values = project.values(policy) if policy in project.policy_ids() else record.configuration
-    runtime = Runtime(*configuration.parse_hosts_and_images(values), project.stacks_folder)
     _refuse_without_hosts(record, runtime)
-    unknown = _unknown_machines(runtime, record)
+    unknown = _unknown_machines(runtime, installation, record)
     if record.cloud_pcs:
         out.print(f"These Cloud PCs of the policy {policy} will be deleted, with all data on them:")
         print_rows([c.as_json() for c in record.cloud_pcs])
@@ -128,12 +132,29 @@ def down(
         out.print(f"The machine {machine.name} on {host.name}, which state does not know, will be deleted.")
     confirm(f"Remove the policy {policy} from Pulumi's state, with everything above?", yes=yes)
     _destroy(project, policy)
-    for host, machine in _unknown_machines(runtime, replace(record, cloud_pcs=())):
+    for host, machine in _unknown_machines(runtime, installation, replace(record, cloud_pcs=())):
         host.delete(machine.id)
         out.print(f"removed {machine.name} on {host.name}")
     project.engine.read(["stack", "rm", policy, "--yes", "--preserve-config"])
+    if installation and not project.engine.stacks():
+        for host in runtime.hosts:
+            for volume in host.remove_leftovers(installation):
+                out.print(f"removed {volume} on {host.name}, which had no machine any more")
     _forget(project, policy)
     out.print(f"{policy} is gone")
+
+
+def _refuse_to_forget(runtime: Runtime, installation: str | None, policy: str) -> None:
+    """Without its id nobody could say any more whose a machine is: while there are machines, it is kept."""
+    for host in runtime.hosts if installation else ():
+        assert installation  # noqa: S101
+        if found := [m for m in host.owned(installation) if m.tag.policy_id == policy]:
+            names = ", ".join(machine.name for machine in found)
+            raise CommandError(
+                f"{policy} has no stack in this backend, but machines on {host.name}: {names}. If its state is in "
+                "another backend, set PULUMI_BACKEND_URL; if it is lost, look at them with `cloudpc doctor`, and "
+                "remove them with `virsh destroy` and `virsh undefine --nvram --remove-all-storage`"
+            )
 
 
 def _refuse_without_hosts(record: fleet.StackRecord, runtime: Runtime) -> None:
@@ -147,17 +168,17 @@ def _refuse_without_hosts(record: fleet.StackRecord, runtime: Runtime) -> None:
         )
 
 
-def _unknown_machines(runtime: Runtime, record: fleet.StackRecord) -> list[tuple[Host, Machine]]:
+def _unknown_machines(
+    runtime: Runtime, installation: str | None, record: fleet.StackRecord
+) -> list[tuple[Host, Machine]]:
     """The policy's machines that its state does not know."""
-    if record.installation is None:
+    if installation is None:
         return []
-    known = {
-        machine_id(record.installation, c.outputs["userId"], c.outputs["servicePlan"]["id"]) for c in record.cloud_pcs
-    }
+    known = {machine_id(installation, c.outputs["userId"], c.outputs["servicePlan"]["id"]) for c in record.cloud_pcs}
     return [
         (host, machine)
         for host in runtime.hosts
-        for machine in host.owned(record.installation, besides=known)
+        for machine in host.owned(installation, besides=known)
         if machine.tag.policy_id == record.policy
     ]
 
@@ -178,6 +199,5 @@ def _forget(project: Project, policy: str) -> None:
         kept = [line for line in lines if not line.startswith("encryptionsalt:")]
         if kept != lines:
             file.write_text("".join(kept), encoding="utf-8")
-    own = project.root / ".cloudpc"
-    if project.has_own_backend and not project.engine.stacks():
-        shutil.rmtree(own, ignore_errors=True)
+    if project.has_own_backend and not project.backend_has_stacks:
+        shutil.rmtree(project.root / ".cloudpc", ignore_errors=True)

@@ -50,7 +50,9 @@ class _ServicePlan(Part):
     storage_in_gb: int = Field(alias="storageInGB", ge=1, le=65536)
 
 
-class _File(Part):
+class DirectoryFile(Part):
+    """The contents of an embedded directory's file."""
+
     users: list[_User] = []
     groups: list[_Group] = []
     service_plans: list[_ServicePlan] = []
@@ -73,9 +75,9 @@ class LocalDirectory:
         content = self._content
         problems = list(self._contradictions(content))
         try:
-            file = _File.model_validate(content)
+            file = DirectoryFile.model_validate(content)
         except ValidationError as error:
-            problems = from_validation(self._shown_as, "", _File, error) + problems
+            problems = from_validation(self._shown_as, "", DirectoryFile, error) + problems
         if problems:
             raise InvalidConfigurationError(problems)
         plans = catalogue.service_plans() | {p.id: _service_plan(p) for p in file.service_plans}

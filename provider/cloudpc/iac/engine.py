@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,12 +15,16 @@ from typing import Any
 
 OPERATIONS_AT_ONCE = 32
 """What our commands let the engine have in flight; boots are bounded by each host (design section 6)."""
-
-
+ALLOW_DELETE = "CLOUDPC_ALLOW_DELETE"
+"""Names the provisioning policy whose things may be deleted in this run; set by `cloudpc down` after asking."""
 _CUT_OFF = (
     "A run was killed while it wrote its state. The file backend keeps the state from before that step: "
     "`cloudpc up --clear-lock` puts it back."
 )
+
+
+class Terminated(KeyboardInterrupt):
+    """This process was asked to end by SIGTERM or SIGHUP: as orderly as by Ctrl-C."""
 
 
 class EngineError(Exception):
@@ -64,16 +69,19 @@ class Engine:
             KeyboardInterrupt: it was interrupted, and has ended.
         """
         process = subprocess.Popen(self._command(arguments), cwd=self.root, env=self.environment(env))
-        interrupted = False
+        interruption: KeyboardInterrupt | None = None
         while True:
             try:
                 code = process.wait()
-            except KeyboardInterrupt:
-                # the terminal has sent it to pulumi as well, which stops in its own, orderly way
-                interrupted = True
+            except Terminated as ended:
+                interruption = ended
+                process.send_signal(signal.SIGINT)  # it was sent to us alone
                 continue
-            if interrupted:
-                raise KeyboardInterrupt
+            except KeyboardInterrupt as ended:
+                interruption = ended  # the terminal has sent it to pulumi as well, which stops in its own, orderly way
+                continue
+            if interruption:
+                raise interruption
             return code
 
     def read(self, arguments: Sequence[str]) -> str:

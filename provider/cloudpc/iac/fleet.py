@@ -23,6 +23,11 @@ class CloudPCRecord:
     outputs: dict[str, Any]
 
     @property
+    def key(self) -> str:
+        """Identity within the installation."""
+        return f"{self.outputs['userId']}/{self.outputs['servicePlan']['id']}"
+
+    @property
     def user_principal_name(self) -> str:
         """The user's present name: inputs follow a rename, outputs don't."""
         return str(self.inputs.get("userPrincipalName") or self.outputs["userPrincipalName"])

@@ -25,14 +25,12 @@ from pulumi.dynamic import (
 
 from cloudpc import lifecycle
 from cloudpc.iac import host, outputs
+from cloudpc.iac.engine import ALLOW_DELETE
 from cloudpc.iac.progress import EngineReporter
 from cloudpc.iac.runtime import Runtime
 from cloudpc.lifecycle import DesiredCloudPC, RecordedCloudPC, Step
 from cloudpc.provisioning import pipeline
 from cloudpc.provisioning.tags import machine_id
-
-ALLOW_DELETE = "CLOUDPC_ALLOW_DELETE"
-"""Names the provisioning policy whose things may be deleted in this run; set by `cloudpc down` after asking."""
 
 
 class CloudPCProvider(ResourceProvider):
