@@ -324,5 +324,9 @@ class _StackFile(BaseModel):
 
 def json_schemas() -> dict[str, dict[str, Any]]:
     """JSON Schemas for editors, by the kind of file."""
-    models = {"policy": _StackFile, "directory": DirectoryFile, "connection": OnPremisesConnection}
+    models: dict[str, type[BaseModel]] = {
+        "policy": _StackFile,
+        "directory": DirectoryFile,
+        "connection": OnPremisesConnection,
+    }
     return {kind: model.model_json_schema(by_alias=True) for kind, model in models.items()}

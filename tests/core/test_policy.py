@@ -196,7 +196,7 @@ def _violations(schema: dict[str, Any], root: dict[str, Any], value: Any, at: st
 
 
 def test_the_schema_accepts_the_demos_file_and_refuses_mistakes() -> None:
-    schema = configuration.json_schema()
+    schema = configuration.json_schemas()["policy"]
     demo = yaml.safe_load((STACKS / "Pulumi.demo.yaml").read_text())
     assert _violations(schema, schema, demo, "") == []
     demo["config"]["cloudpc:policy"]["imageTipe"] = "gallery"
