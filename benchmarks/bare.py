@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import itertools
 import json
-import os
 import socket
 import subprocess
 import threading
@@ -23,33 +22,46 @@ from typing import Any
 
 from benchmarks.common import BenchmarkError
 from cloudpc.images.image import Image
-from cloudpc.machines.interface import Seed
+from cloudpc.machines.interface import Accelerator, Host, Seed
 from cloudpc.machines.libvirt.guest import RESULT_FILE
 from cloudpc.machines.libvirt.seed import seed_iso
+from cloudpc.provisioning.cancellation import Cancellation
 
 _ASK_EVERY = 0.2
 """Seconds between questions, as the driver asks."""
 _ANSWER_WITHIN = 2.0
 _GIVE_UP_AFTER = 300.0
+_OVERLAY, _SEED = "overlay.qcow2", "seed.iso"
 
 
-def boot_all(image: Image, seeds: Sequence[Seed], folder: Path) -> tuple[float, list[float]]:
-    """Boot a guest for each seed, as many at once as there are cores; they keep running until all are ready.
+def boot_all(image: Image, seeds: Sequence[Seed], folder: Path, host: Host) -> tuple[float, list[float]]:
+    """Boot a guest for each seed, as provisioning bounds it; they keep running until all are ready.
+
+    Args:
+        image: what they boot.
+        seeds: one a guest.
+        folder: for disks and sockets.
+        host: whose boot slots are taken, so that others who boot here are waited for as provisioning does.
 
     Returns:
         Seconds until all were ready, and how long each took from the start of its QEMU.
+
+    Raises:
+        BenchmarkError: guests run under KVM here, which these command lines don't.
     """
-    slots = threading.Semaphore(os.cpu_count() or 1)
+    if host.accelerator() is not Accelerator.TCG:
+        raise BenchmarkError("the bare script knows software emulation only, and this host has KVM")
     stopped = threading.Event()
     begin = time.perf_counter()
     with ExitStack() as running:
 
         def boot(number: int) -> float:
-            with slots:
+            made = _disks(image, seeds[number], folder / f"{number}")
+            with host.boot_slot(Cancellation()):
                 started = time.perf_counter()
                 if stopped.is_set():
                     return 0
-                agent = running.enter_context(_guest(image, seeds[number], folder / f"{number}"))
+                agent = running.enter_context(_guest(image, made))
                 _wait_ready(agent, stopped)
                 return time.perf_counter() - started
 
@@ -62,11 +74,10 @@ def boot_all(image: Image, seeds: Sequence[Seed], folder: Path) -> tuple[float, 
         return time.perf_counter() - begin, boots
 
 
-@contextmanager
-def _guest(image: Image, seed: Seed, folder: Path) -> Iterator[socket.socket]:
-    """A running guest with the service plan of the benchmarks; its agent's socket."""
+def _disks(image: Image, seed: Seed, folder: Path) -> Path:
+    """Overlay and seed of a guest, made before it waits for its turn, as provisioning does."""
     folder.mkdir(parents=True)
-    overlay, iso, agent = folder / "overlay.qcow2", folder / "seed.iso", folder / "agent"
+    overlay = folder / _OVERLAY
     create: list[str | Path] = [
         "qemu-img",
         "create",
@@ -81,12 +92,19 @@ def _guest(image: Image, seed: Seed, folder: Path) -> Iterator[socket.socket]:
         "8G",
     ]
     subprocess.run(create, check=True)
-    iso.write_bytes(seed_iso(seed))
+    (folder / _SEED).write_bytes(seed_iso(seed))
+    return folder
+
+
+@contextmanager
+def _guest(image: Image, folder: Path) -> Iterator[socket.socket]:
+    """A running guest with the service plan of the benchmarks; its agent's socket."""
+    agent = folder / "agent"
     with socket.socket(socket.AF_UNIX) as listening:
         # a socket of ours, handed over, as libvirt does it: there is nothing to wait for before it can be used
         listening.bind(str(agent))
         listening.listen(1)
-        argv = [*_machine(image), *_devices(overlay, iso, listening.fileno())]
+        argv = [*_machine(image), *_devices(folder / _OVERLAY, folder / _SEED, listening.fileno())]
         log = (folder / "console").open("wb")
         with log, subprocess.Popen(
             argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=[listening.fileno()],

@@ -305,6 +305,5 @@ def arguments(description: str | None, *, rounds: int, counts: Sequence[int] = (
 
 
 def alternated(number: int, names: Sequence[str]) -> list[str]:
-    """The order of a round: each one turns it, so that nobody is always first."""
-    turn = number % len(names)
-    return [*names[turn:], *names[:turn]]
+    """The order of a round: forwards, then backwards, so that nobody always follows the same one."""
+    return [*names] if number % 2 == 0 else [*reversed(names)]

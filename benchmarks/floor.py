@@ -52,25 +52,32 @@ def _told() -> dict[str, Any]:
 
 
 def run() -> None:
-    """The floor's program: declares the resources, as any program does."""
+    """The floor's program: declares the resources; as any program does, or with a state like ours."""
+    if _told()["like ours"]:
+        from cloudpc.iac.resources import leave_out_stack_traces
+
+        leave_out_stack_traces()
     for name, inputs in _told()["resources"].items():
         Trivial(name, inputs)
 
 
-def stack(project: Project, resources: dict[str, dict[str, Any]], outputs: dict[str, Any]) -> Project:
+def stack(
+    project: Project, resources: dict[str, dict[str, Any]], outputs: dict[str, Any], *, like_ours: bool = False
+) -> Project:
     """Make a project's program declare these resources, and create them.
 
     Args:
         project: a new one.
         resources: inputs by name; each has a `userId`.
         outputs: what each resource has beyond its inputs.
+        like_ours: without the SDK's stack traces in state, which ours leave out.
     """
     from benchmarks.common import UP, pulumi
 
     (project.root / "stacks" / "__main__.py").write_text(_PROGRAM)
     (project.root / "stacks" / "Pulumi.demo.yaml").write_text("config: {}\n")
     told = project.root / "floor.json"
-    told.write_text(json.dumps({"resources": resources, "outputs": outputs}))
+    told.write_text(json.dumps({"resources": resources, "outputs": outputs, "like ours": like_ours}))
     project.env[_FILE] = str(told)
     pulumi(project, "stack", "init", "demo")
     pulumi(project, *UP, PULUMI_SKIP_CHECKPOINTS="true")
@@ -97,7 +104,7 @@ def like(fleet: Project, project: Project) -> Project:
     first = found[0]
     outputs = {key: value for key, value in first["outputs"].items() if key not in first["inputs"]}
     outputs["credentials"] = json.loads(outputs["credentials"]["plaintext"])
-    return stack(project, resources, outputs)
+    return stack(project, resources, outputs, like_ours=True)
 
 
 def _own(inputs: dict[str, Any]) -> dict[str, Any]:

@@ -150,10 +150,11 @@ class _Silent:
 
 
 def _bare(here: Workspace, image: Image, cloud_pc: DesiredCloudPC) -> Times:
-    folder = here.root / "bare"
+    folder, host = here.root / "bare", machines.local()
     try:
-        seconds, boots = bare.boot_all(image, [machines.seed(cloud_pc)], folder)
+        seconds, boots = bare.boot_all(image, [machines.seed(cloud_pc)], folder, host)
     finally:
+        host.close()
         shutil.rmtree(folder, ignore_errors=True)
     return {"bare QEMU, whole": seconds, "bare QEMU: to ready": boots[0]}
 
