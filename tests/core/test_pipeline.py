@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from cloudpc.lifecycle import NetworkChoice, Script, Status
-from cloudpc.machines.interface import MachineSpec
+from cloudpc.machines.interface import Capacity, MachineSpec
 from cloudpc.provisioning import pipeline
 from cloudpc.provisioning.credentials import generate_password
 from cloudpc.provisioning.errors import Cancelled, ErrorCode, ProvisioningError
@@ -178,6 +178,8 @@ def test_what_could_not_be_removed_is_named(host: ScriptedHost, fault: str) -> N
     host.configure(faults=[{"call": "start", "fault": "error"}, {"call": "delete", "fault": fault}])
     outcome = Run(host).provision()
     assert outcome.status is Status.FAILED
+    assert outcome.error is not None
+    assert (outcome.stage, outcome.error.code) == (Stage.STARTING, ErrorCode.START_FAILED), "not what came of it later"
     assert outcome.remains.startswith("on local: ")
     assert machines([host]) == {"local": [Phase.PROVISIONING]}  # the next run's sweep removes it
     host.configure()
@@ -270,6 +272,13 @@ def test_an_adoption_that_works_at_the_second_try_leaves_nothing_to_tell(host: S
     outcome = Run(host).provision()
     assert (outcome.status, outcome.attempts, outcome.remains) == (Status.PROVISIONED, 2, "")
     assert machines([host]) == {"local": [Phase.READY]}
+
+
+def test_one_with_warnings_is_made_anew_because_nobody_remembers_them(tmp_path: Path) -> None:
+    host = ScriptedHost(tmp_path, exit_code=1)
+    assert Run(host).provision().status is Status.PROVISIONED_WITH_WARNINGS
+    assert Run(host).provision().status is Status.PROVISIONED_WITH_WARNINGS
+    assert host.calls.count("claim") == 2
 
 
 @pytest.mark.parametrize("changed", [{"locale": "de-DE"}, {"image_digest": "cd" * 32}, {"packages": ("vim",)}])
@@ -428,6 +437,22 @@ def test_why_nothing_was_placed_names_every_host(tmp_path: Path) -> None:
     assert "away does not answer" in outcome.error.message
     assert "full lacks 1 cores" in outcome.error.message
     assert outcome.error.hint == ""  # what to do about the other host is no help with this code
+
+
+def test_a_host_whose_storage_is_broken_fails_it_alone_and_waits_beside_a_full_one(tmp_path: Path) -> None:
+    class Broken(ScriptedHost):
+        def capacity(self) -> Capacity:
+            raise ProvisioningError(ErrorCode.DISK_FAILED, f"the pool of {self.name} is broken")
+
+    first, second = Broken(tmp_path, "first"), Broken(tmp_path, "second")
+    failed = Run(first, second).provision()
+    assert failed.error is not None
+    assert (failed.status, failed.error.code) == (Status.FAILED, ErrorCode.DISK_FAILED)
+    full = ScriptedHost(tmp_path, "full", cores=0)
+    waits = Run(first, full).provision()
+    assert waits.error is not None
+    assert (waits.status, waits.error.code) == (Status.PENDING_PROVISION, ErrorCode.NO_CAPACITY)
+    assert "the pool of first is broken" in waits.error.message
 
 
 @pytest.mark.parametrize("count", [1, 2])

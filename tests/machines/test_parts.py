@@ -84,6 +84,7 @@ def test_ports_begin_with_the_machine_s_own_and_pass_over_taken_ones(identity: U
         ("qemu+ssh://admin@kvm1:2222/system", False, False, "admin@kvm1:2222"),
         ("qemu+ssh://kvm1/session", False, True, "kvm1"),
         ("qemu+tls://kvm1.example/system", False, False, "kvm1.example"),
+        ("qemu://kvm1.example/system", False, False, "kvm1.example"),
         ("qemu+tls://kvm1.example:16515/system", False, False, "kvm1.example"),
     ],
 )
