@@ -120,7 +120,7 @@ def test_everything_wrong_in_every_file_is_told_at_once(project: Project) -> Non
         f"{_FILE}: cloudpc:hosts[1].ur: is not a known field; did you mean 'uri'?",
         f"{_FILE}: cloudpc:images.mine.sha256: is required",
         "stacks/connections/main-office.yaml: file: needs either libvirtNetwork or bridge, not both",
-        "stacks/connections/odd.yaml: line 1, column 5: is not valid YAML",
+        "stacks/connections/odd.yaml: line 2, column 1: is not valid YAML",
         "stacks/directory.yaml: groups[0].members[0]: is not the id of a user",
     ):
         assert [text for text in told if text.startswith(expected)], (expected, told)
