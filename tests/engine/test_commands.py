@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.engine.conftest import Project, user
+from tests.support.project import Project, user
 
 pytestmark = pytest.mark.engine
 

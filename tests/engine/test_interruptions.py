@@ -6,14 +6,12 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
 
-from tests.engine.conftest import Project, user
+from tests.support.project import UP, Project, user
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.engine
 
@@ -23,19 +21,23 @@ CALLS = [
     "create_disk",
     "start",
     "wait_ready",
+    "run",
     "set_password",
     "finish ready",
     "finish handedOver",
 ]
 
 
+_PROVIDER = b"cloudpc.iac.host"
+
+
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("fault", ["kill", "kill-engine"])
 def test_killed_in_a_stage(project: Project, call: str, fault: str) -> None:
     """kill -9 of the provider (of the program, in the last call) or of the engine, once, in each stage."""
-    victim = {} if call == "ensure_image" else {"user": "u001"}
-    project.host(faults=[{"call": call, "fault": fault, "times": 1, **victim}])
-    first = project.pulumi("up", "--yes", "--skip-preview", "--stack", "demo")
+    project.policy(timeZone="Europe/Berlin")  # so that there is something to set up
+    project.host(faults=[{"call": call, "fault": fault, "times": 1, "user": "u001"}])
+    first = project.pulumi(*UP, "demo")
     assert first.code != 0, first
     _wait_for_no_provider(project)
     _restore_state_that_was_cut_off(project)
@@ -53,7 +55,7 @@ def test_killed_in_a_stage(project: Project, call: str, fault: str) -> None:
 
 def test_what_was_complete_is_taken_over_and_not_rebuilt(project: Project) -> None:
     project.host(seconds={"wait_ready": 0.2}, faults=[{"call": "finished ready", "fault": "kill-engine", "times": 1}])
-    project.pulumi("up", "--yes", "--skip-preview", "--stack", "demo")
+    project.pulumi(*UP, "demo")
     _wait_for_no_provider(project)
     _restore_state_that_was_cut_off(project)
     ran = project.cloudpc("up", "demo", "--clear-lock")
@@ -65,7 +67,7 @@ def test_what_was_complete_is_taken_over_and_not_rebuilt(project: Project) -> No
 def test_a_hand_over_that_was_missed_is_made_up_for(project: Project) -> None:
     """State has the machine, the machine does not know: were its entry lost now, it would be taken for unfinished."""
     project.host(faults=[{"call": "finish handedOver", "user": "u000", "fault": "kill-engine", "times": 1}])
-    project.pulumi("up", "--yes", "--skip-preview", "--stack", "demo")
+    project.pulumi(*UP, "demo")
     _wait_for_no_provider(project)
     _restore_state_that_was_cut_off(project)
     assert project.cloudpc("up", "demo", "--clear-lock").code == 0
@@ -79,7 +81,7 @@ def test_begun_for_a_waiting_user_who_is_no_longer_entitled_is_removed(project: 
     waiting = next(who for who, status in project.statuses().items() if status == "pendingProvision")
     other = next(who for who in project.statuses() if who != waiting)
     project.host(faults=[{"call": "wait_ready", "user": waiting, "fault": "kill-engine", "times": 1}])
-    project.pulumi("up", "--yes", "--skip-preview", "--stack", "demo")
+    project.pulumi(*UP, "demo")
     _wait_for_no_provider(project, kill=True)
     _restore_state_that_was_cut_off(project)
     assert waiting in project.machines()
@@ -90,7 +92,7 @@ def test_begun_for_a_waiting_user_who_is_no_longer_entitled_is_removed(project: 
 
 def test_begun_for_somebody_who_is_no_longer_entitled_is_removed(project: Project) -> None:
     project.host(faults=[{"call": "wait_ready", "user": "u001", "fault": "kill-engine", "times": 1}])
-    project.pulumi("up", "--yes", "--skip-preview", "--stack", "demo")
+    project.pulumi(*UP, "demo")
     _wait_for_no_provider(project, kill=True)
     _restore_state_that_was_cut_off(project)
     assert "u001" in project.machines()
@@ -104,8 +106,8 @@ def test_begun_for_somebody_who_is_no_longer_entitled_is_removed(project: Projec
 @pytest.mark.parametrize("times", [1, 2])
 def test_ctrl_c_leaves_nothing_and_fails_nobody(project: Project, times: int) -> None:
     project.host(faults=[{"call": "wait_ready", "user": "u001", "fault": "hang"}])
-    run = project.start("up", "--yes", "--skip-preview", "--stack", "demo")
-    _wait_until(lambda: "wait_ready u001" in project.calls())
+    run = project.start(*UP, "demo")
+    wait_until(lambda: "wait_ready u001" in project.calls(), "u001's guest boots")
     for _ in range(times):
         os.killpg(run.pid, signal.SIGINT)
         time.sleep(0.3)  # two presses of a person's hand
@@ -124,11 +126,8 @@ def test_ctrl_c_leaves_nothing_and_fails_nobody(project: Project, times: int) ->
 def test_ctrl_c_does_not_go_on_with_the_next_policy(project: Project) -> None:
     project.policy("second")
     project.host(faults=[{"call": "wait_ready", "user": "u001", "fault": "hang"}])
-    run = subprocess.Popen(
-        [sys.executable, "-m", "cloudpc.cli.main", "up", "demo", "second"], cwd=project.root, env=project.env,
-        text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
-    )  # fmt: skip
-    _wait_until(lambda: "wait_ready u001" in project.calls())
+    run = project.start_cloudpc("up", "demo", "second")
+    wait_until(lambda: "wait_ready u001" in project.calls(), "u001's guest boots")
     os.killpg(run.pid, signal.SIGINT)
     output, _ = run.communicate(timeout=60)
     assert run.returncode == 130, output
@@ -139,7 +138,7 @@ def test_ctrl_c_does_not_go_on_with_the_next_policy(project: Project) -> None:
 
 def test_a_dead_runs_lock_is_recognised_and_the_way_out_offered(project: Project) -> None:
     project.host(faults=[{"call": "wait_ready", "user": "u001", "fault": "kill-engine", "times": 1}])
-    project.pulumi("up", "--yes", "--skip-preview", "--stack", "demo")
+    project.pulumi(*UP, "demo")
     _wait_for_no_provider(project)
     _restore_state_that_was_cut_off(project)
     refused = project.cloudpc("up", "demo")
@@ -150,8 +149,8 @@ def test_a_dead_runs_lock_is_recognised_and_the_way_out_offered(project: Project
 
 def test_a_living_runs_lock_is_respected(project: Project) -> None:
     project.host(faults=[{"call": "wait_ready", "user": "u001", "fault": "hang"}])
-    run = project.start("up", "--yes", "--skip-preview", "--stack", "demo")
-    _wait_until(lambda: "wait_ready u001" in project.calls())
+    run = project.start(*UP, "demo")
+    wait_until(lambda: "wait_ready u001" in project.calls(), "u001's guest boots")
     refused = project.cloudpc("up", "demo", "--clear-lock")
     assert refused.code == 1
     assert "another run is working on demo" in refused.output
@@ -168,28 +167,7 @@ def _restore_state_that_was_cut_off(project: Project) -> None:
         shutil.copy(f"{state}.bak", state)
 
 
-def _providers(project: Project) -> list[int]:
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            command = (folder / "cmdline").read_bytes()
-            place = (folder / "cwd").readlink()
-        except OSError:
-            continue
-        if b"cloudpc.iac.host" in command and place.is_relative_to(project.root):
-            found.append(int(folder.name))
-    return found
-
-
 def _wait_for_no_provider(project: Project, *, kill: bool = False) -> None:
-    for pid in _providers(project) if kill else []:
+    for pid in project.processes(_PROVIDER) if kill else []:
         os.kill(pid, signal.SIGKILL)
-    _wait_until(lambda: not _providers(project))
-
-
-def _wait_until(condition: object, seconds: float = 40) -> None:
-    assert callable(condition)
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited too long"
-        time.sleep(0.2)
+    wait_until(lambda: not project.processes(_PROVIDER), "the provider's process ends")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.engine.conftest import PLAN, Project, user
+from tests.support.project import PLAN, Project, user
 
 pytestmark = pytest.mark.engine
 

@@ -7,7 +7,7 @@ import json
 import pytest
 import yaml
 
-from tests.engine.conftest import Project
+from tests.support.project import Project
 
 pytestmark = pytest.mark.engine
 

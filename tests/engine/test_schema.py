@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from cloudpc import configuration
-from tests.engine.conftest import REPO
+from tests.support.project import REPO
 
 
 def test_the_schema_beside_the_policies_is_current() -> None:
