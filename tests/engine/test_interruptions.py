@@ -107,7 +107,7 @@ def test_begun_for_somebody_who_is_no_longer_entitled_is_removed(project: Projec
 def test_ctrl_c_leaves_nothing_and_fails_nobody(project: Project, times: int) -> None:
     project.host(faults=[{"call": "wait_ready", "user": "u001", "fault": "hang"}])
     run = project.start(*UP, "demo")
-    wait_until(lambda: "wait_ready u001" in project.calls(), "u001's guest boots")
+    wait_until(lambda: "wait_ready u001" in project.calls(), 60, "u001 never came to its first boot")
     for _ in range(times):
         os.killpg(run.pid, signal.SIGINT)
         time.sleep(0.3)  # two presses of a person's hand
@@ -127,7 +127,7 @@ def test_ctrl_c_does_not_go_on_with_the_next_policy(project: Project) -> None:
     project.policy("second")
     project.host(faults=[{"call": "wait_ready", "user": "u001", "fault": "hang"}])
     run = project.start_cloudpc("up", "demo", "second")
-    wait_until(lambda: "wait_ready u001" in project.calls(), "u001's guest boots")
+    wait_until(lambda: "wait_ready u001" in project.calls(), 60, "u001 never came to its first boot")
     os.killpg(run.pid, signal.SIGINT)
     output, _ = run.communicate(timeout=60)
     assert run.returncode == 130, output
@@ -150,7 +150,7 @@ def test_a_dead_runs_lock_is_recognised_and_the_way_out_offered(project: Project
 def test_a_living_runs_lock_is_respected(project: Project) -> None:
     project.host(faults=[{"call": "wait_ready", "user": "u001", "fault": "hang"}])
     run = project.start(*UP, "demo")
-    wait_until(lambda: "wait_ready u001" in project.calls(), "u001's guest boots")
+    wait_until(lambda: "wait_ready u001" in project.calls(), 60, "u001 never came to its first boot")
     refused = project.cloudpc("up", "demo", "--clear-lock")
     assert refused.code == 1
     assert "another run is working on demo" in refused.output
@@ -170,4 +170,4 @@ def _restore_state_that_was_cut_off(project: Project) -> None:
 def _wait_for_no_provider(project: Project, *, kill: bool = False) -> None:
     for pid in project.processes(_PROVIDER) if kill else []:
         os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: not project.processes(_PROVIDER), "the provider's process ends")
+    wait_until(lambda: not project.processes(_PROVIDER), 60, "the provider outlived the engine")

@@ -61,7 +61,7 @@ def check(plugin: Plugin) -> Any:
 
 
 def wait_for(path: Path) -> None:
-    wait_until(path.exists, f"{path.name} comes")
+    wait_until(path.exists, 60, f"{path.name} never came")
 
 
 def error_of(call: futures.Future[Any]) -> str:
@@ -156,7 +156,7 @@ def test_a_dead_engine_is_noticed_and_calls_clean_up(tmp_path: Path, engine: Fak
         finally:
             parent.kill()
     wait_for(tmp_path / "cleaned a")
-    wait_until(lambda: not is_running(pid), "the provider's process ends after the engine")
+    wait_until(lambda: not is_running(pid), 60, "the provider outlived the engine")
 
 
 def is_running(pid: int) -> bool:

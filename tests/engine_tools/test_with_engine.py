@@ -76,7 +76,7 @@ class Project:
         return self.pulumi("up", "--yes", "--stack", "demo", expect=expect, **resources)
 
     def wait_for(self, name: str) -> None:
-        wait_until((self.touched / name).exists, f"{name} comes")
+        wait_until((self.touched / name).exists, 60, f"{name} never came")
 
 
 @pytest.fixture

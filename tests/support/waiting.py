@@ -1,22 +1,18 @@
-"""Waiting for what happens elsewhere: as short as possible, and never for ever."""
+"""Waiting for what tells nobody when it happens: as short as possible, and never for ever."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TypeVar
-
-T = TypeVar("T")
 
 
-def wait_until(condition: Callable[[], T], what: str, seconds: float = 60) -> T:
-    """The condition's value as soon as it is true.
+def wait_until(condition: Callable[[], object], seconds: float, otherwise: str) -> None:
+    """Wait until the condition is true.
 
     Raises:
-        AssertionError: it did not come true; with what was waited for.
+        AssertionError: it did not come true in time; with what to say then.
     """
-    end = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < end, f"waited {seconds:.0f} s in vain: {what}"
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, otherwise
         time.sleep(0.02)
-    return value
