@@ -24,14 +24,14 @@ down: ## Remove the demo whole, after asking (YES=1: without); caches stay
 	else echo 'There is no demo to remove.'; fi
 
 .PHONY: check
-check: setup ## Lint, format, types and the direction of imports
+check: setup ## Lint, format, types and the direction of imports (`make test` has them, too)
 	@.venv/bin/ruff check
 	@.venv/bin/ruff format --check
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports
 
 .PHONY: test
-test: check ## The whole test suite (PYTEST_ARGS for more arguments)
+test: setup ## The whole test suite (PYTEST_ARGS for more arguments)
 	@PATH="$$(tools/engine/find):$$PATH" .venv/bin/pytest $(PYTEST_ARGS)
 
 .PHONY: bench

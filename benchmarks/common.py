@@ -23,7 +23,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from tests.engine.conftest import REPO, Project
+from cloudpc.images.store import cache_root
+from tests.support.project import REPO, Project
 
 UP = ("up", "--yes", "--skip-preview", "--stack", "demo")
 STOPS_WITHIN = 60.0
@@ -78,6 +79,7 @@ class Workspace:
         project.env |= {
             "PATH": f"{_engine()}:{os.environ['PATH']}",
             "PULUMI_HOME": str(self.root / "pulumi-home"),
+            "CLOUDPC_CACHE": str(cache_root()),  # with the images that this machine has built
             "PULUMI_PARALLEL": "32",
             "PYTHONPYCACHEPREFIX": str(self.root / "bytecode"),
             "PYTHONPATH": f"{project.env['PYTHONPATH']}:{REPO}:{REPO / 'provider'}",

@@ -16,7 +16,7 @@ import pulumi
 from pulumi.dynamic import CreateResult, DiffResult, Resource, ResourceProvider
 
 if TYPE_CHECKING:
-    from tests.engine.conftest import Project
+    from tests.support.project import Project
 
 _FILE = "CLOUDPC_BENCHMARK_FLOOR"
 _SECRETS = ["credentials"]

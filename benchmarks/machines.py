@@ -22,7 +22,7 @@ from cloudpc.lifecycle import DesiredCloudPC
 from cloudpc.machines.interface import Host, Seed
 from cloudpc.provisioning import first_boot
 from cloudpc.provisioning.tags import machine_id
-from tests.engine.conftest import REPO, Project
+from tests.support.project import REPO, Project
 
 HOST = {
     "name": "local",

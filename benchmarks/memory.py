@@ -25,7 +25,7 @@ from benchmarks.common import (
     say,
     workspace,
 )
-from tests.engine.conftest import Project
+from tests.support.project import Project
 
 _EVERY = 0.05
 _ROLES = {"cloudpc.iac.host": "provider", "language_host": "program", "pulumi-language-python": "program"}

@@ -30,7 +30,7 @@ from benchmarks.common import (
 )
 from benchmarks.floor import empty
 from cloudpc.images.image import Image
-from tests.engine.conftest import Project
+from tests.support.project import Project
 
 UP_, NOTHING, BARE, EMPTY = "pulumi up", "nothing to do", "bare QEMU", "empty program"
 

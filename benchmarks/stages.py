@@ -40,7 +40,7 @@ from cloudpc.provisioning import pipeline
 from cloudpc.provisioning.cancellation import Cancellation
 from cloudpc.provisioning.pipeline import Resources
 from cloudpc.provisioning.tags import machine_id
-from tests.engine.conftest import REPO, Project
+from tests.support.project import REPO, Project
 
 GUEST = "wait_ready"
 """The call that waits for the guest's own boot; all other time is ours, libvirt's or Pulumi's."""

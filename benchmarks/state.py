@@ -12,7 +12,7 @@ from typing import Any
 
 from benchmarks import machines
 from benchmarks.common import UP, Report, Workspace, arguments, fleet, pulumi, run, say, workspace
-from tests.engine.conftest import Project
+from tests.support.project import Project
 
 _KEY = "ssh-ed25519 " + "A" * 68 + " someone@example"
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from tests.engine.conftest import Project, user
+from cloudpc.images import builder, gallery, store
+from tests.support.project import REPO, Project, user
 
 pytestmark = pytest.mark.engine
 
@@ -48,6 +51,29 @@ def test_list_tells_who_has_one_and_who_has_none_and_why(project: Project) -> No
     assert project.cloudpc("list", "--check", "--status", "provisioned").code == 0
 
 
+def test_list_looks_at_all_policies_whatever_is_wrong_with_one(project: Project) -> None:
+    project.directory([user("u000"), user("u001")], {"everybody": ["u000"], "others": ["u001"]})
+    project.policy("second", assignments=[{"target": {"groupId": "others"}}])
+    project.up()
+    rows = json.loads(project.cloudpc("list", "--all", "--policy", "demo", "--json").output)
+    assert [row["userId"] for row in rows] == ["u000"], "who is served by another policy is not said to have none"
+    never_run = json.loads(project.cloudpc("list", "--all", "--policy", "second", "--json").output)
+    assert [(row["userId"], row["statusDetail"]["code"]) for row in never_run] == [("u001", "notRunYet")]
+    project.policy("third", timeZone="Nowhere")
+    listed = project.cloudpc("list", "--all")
+    assert listed.code == 0, listed
+    assert "u000@contoso.example" in listed.output
+    assert "left out: third" in listed.output
+
+
+def test_names_that_look_like_markup_are_shown_as_they_are(project: Project) -> None:
+    project.directory([user("u000", userPrincipalName="a[/b]@contoso.example")])
+    project.up()
+    listed = project.cloudpc("list")
+    assert listed.code == 0, listed
+    assert "a[/b]@contoso.example" in listed.output
+
+
 def test_show_and_credentials_need_a_user_who_has_one(project: Project) -> None:
     project.directory([user("u000"), user("u001")])
     project.host(faults=[{"call": "start", "user": "u001", "fault": "error", "retriable": False}])
@@ -82,8 +108,49 @@ def test_doctor_finds_what_no_state_knows(project: Project) -> None:
 
 
 @pytest.mark.parametrize("arguments", [["policy", "schema"], ["--help"], ["up", "--help"], ["connect", "--help"]])
-def test_commands_that_need_no_stack(project: Project, arguments: list[str]) -> None:
-    assert project.cloudpc(*arguments).code == 0
+def test_commands_that_need_no_stack(new_project: Callable[[str], Project], arguments: list[str]) -> None:
+    project = new_project("nothing made yet")
+    ran = project.cloudpc(*arguments, PATH="/usr/bin:/bin")  # not even an engine
+    assert ran.code == 0, ran
+    assert not list((project.root / "state").iterdir())
+
+
+def test_images_are_listed_with_what_is_built_of_them(new_project: Callable[[str], Project]) -> None:
+    project = new_project("images")
+    text = project.cloudpc("image", "list")
+    assert "not built" in text.output, text
+    built = _pretend_to_have_built(project, "micro")
+    rows = {row["imageId"]: row for row in json.loads(project.cloudpc("image", "list", "--json").output)}
+    assert set(rows) == {path.parent.name for path in (REPO / "vm-images").glob("*/recipe.yaml")}
+    assert rows["debian-12"]["status"] == "not built"
+    assert rows["micro"] | {"status": "built", "path": str(built), "size": 3} == rows["micro"]
+    again = project.cloudpc("image", "build", "micro")  # what is there is left as it is
+    assert again.code == 0, again
+    assert f"micro {rows['micro']['digest'][:12]} {built}" in again.output
+
+
+def test_an_unknown_image_is_not_built(new_project: Callable[[str], Project]) -> None:
+    project = new_project("images")
+    ran = project.cloudpc("image", "build", "micro", "windows-3.11")
+    assert ran.code == 2, ran
+    assert "windows-3.11; there are: debian-12, micro" in " ".join(ran.output.split())
+    assert not list(project.root.rglob("*windows*"))
+    assert not (project.root / "cache").exists()  # nothing of the known one either
+
+
+def _pretend_to_have_built(project: Project, image_id: str) -> Path:
+    """Put empty files into the project's cache where its recipe's build would."""
+    folder = Path(project.env["CLOUDPC_CACHE"]) / "images" / "gallery"
+    wanted = gallery.get_recipe(REPO / "vm-images", image_id)
+    images = store.Store(folder)
+    with images.locked(image_id, print), images.working_folder(image_id) as work:
+        made = work / "made"
+        made.mkdir()
+        for name in (builder.DISK, builder.KERNEL, builder.INITRD):
+            (made / name).write_text("x")
+        entry = f"{image_id}-{builder.key(wanted)[:32]}"
+        images.put(entry, made)
+    return folder / entry
 
 
 def test_bad_arguments_are_told_in_one_line(project: Project) -> None:

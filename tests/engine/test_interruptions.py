@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
 
-from tests.engine.conftest import Project, user
+from tests.support.project import UP, Project, user
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.engine
 
@@ -23,22 +19,25 @@ CALLS = [
     "create_disk",
     "start",
     "wait_ready",
+    "run",
     "set_password",
     "finish ready",
     "finish handedOver",
 ]
 
 
+_PROVIDER = b"cloudpc.iac.host"
+
+
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("fault", ["kill", "kill-engine"])
 def test_killed_in_a_stage(project: Project, call: str, fault: str) -> None:
     """kill -9 of the provider (of the program, in the last call) or of the engine, once, in each stage."""
-    victim = {} if call == "ensure_image" else {"user": "u001"}
-    project.host(faults=[{"call": call, "fault": fault, "times": 1, **victim}])
-    first = project.pulumi("up", "--yes", "--skip-preview", "--stack", "demo")
+    project.policy(timeZone="Europe/Berlin")  # so that there is something to set up
+    project.host(faults=[{"call": call, "fault": fault, "times": 1, "user": "u001"}])
+    first = project.pulumi(*UP, "demo")
     assert first.code != 0, first
     _wait_for_no_provider(project)
-    _restore_state_that_was_cut_off(project)
 
     second = project.cloudpc("up", "demo", "--clear-lock")
     assert second.code == 0, second
@@ -53,9 +52,8 @@ def test_killed_in_a_stage(project: Project, call: str, fault: str) -> None:
 
 def test_what_was_complete_is_taken_over_and_not_rebuilt(project: Project) -> None:
     project.host(seconds={"wait_ready": 0.2}, faults=[{"call": "finished ready", "fault": "kill-engine", "times": 1}])
-    project.pulumi("up", "--yes", "--skip-preview", "--stack", "demo")
+    project.pulumi(*UP, "demo")
     _wait_for_no_provider(project)
-    _restore_state_that_was_cut_off(project)
     ran = project.cloudpc("up", "demo", "--clear-lock")
     assert ran.code == 0, ran
     assert "was complete when an earlier run stopped: taken over" in ran.output
@@ -65,9 +63,8 @@ def test_what_was_complete_is_taken_over_and_not_rebuilt(project: Project) -> No
 def test_a_hand_over_that_was_missed_is_made_up_for(project: Project) -> None:
     """State has the machine, the machine does not know: were its entry lost now, it would be taken for unfinished."""
     project.host(faults=[{"call": "finish handedOver", "user": "u000", "fault": "kill-engine", "times": 1}])
-    project.pulumi("up", "--yes", "--skip-preview", "--stack", "demo")
+    project.pulumi(*UP, "demo")
     _wait_for_no_provider(project)
-    _restore_state_that_was_cut_off(project)
     assert project.cloudpc("up", "demo", "--clear-lock").code == 0
     project.up()
     assert {m["tag"]["phase"] for m in project.machines().values()} == {"handedOver"}
@@ -79,9 +76,8 @@ def test_begun_for_a_waiting_user_who_is_no_longer_entitled_is_removed(project: 
     waiting = next(who for who, status in project.statuses().items() if status == "pendingProvision")
     other = next(who for who in project.statuses() if who != waiting)
     project.host(faults=[{"call": "wait_ready", "user": waiting, "fault": "kill-engine", "times": 1}])
-    project.pulumi("up", "--yes", "--skip-preview", "--stack", "demo")
+    project.pulumi(*UP, "demo")
     _wait_for_no_provider(project, kill=True)
-    _restore_state_that_was_cut_off(project)
     assert waiting in project.machines()
     project.directory([user(other)])
     assert project.cloudpc("up", "demo", "--clear-lock").code == 0
@@ -90,9 +86,8 @@ def test_begun_for_a_waiting_user_who_is_no_longer_entitled_is_removed(project: 
 
 def test_begun_for_somebody_who_is_no_longer_entitled_is_removed(project: Project) -> None:
     project.host(faults=[{"call": "wait_ready", "user": "u001", "fault": "kill-engine", "times": 1}])
-    project.pulumi("up", "--yes", "--skip-preview", "--stack", "demo")
+    project.pulumi(*UP, "demo")
     _wait_for_no_provider(project, kill=True)
-    _restore_state_that_was_cut_off(project)
     assert "u001" in project.machines()
     project.directory(1)
     ran = project.cloudpc("up", "demo", "--clear-lock")
@@ -104,8 +99,8 @@ def test_begun_for_somebody_who_is_no_longer_entitled_is_removed(project: Projec
 @pytest.mark.parametrize("times", [1, 2])
 def test_ctrl_c_leaves_nothing_and_fails_nobody(project: Project, times: int) -> None:
     project.host(faults=[{"call": "wait_ready", "user": "u001", "fault": "hang"}])
-    run = project.start("up", "--yes", "--skip-preview", "--stack", "demo")
-    _wait_until(lambda: "wait_ready u001" in project.calls())
+    run = project.start(*UP, "demo")
+    wait_until(lambda: "wait_ready u001" in project.calls(), 60, "u001 never came to its first boot")
     for _ in range(times):
         os.killpg(run.pid, signal.SIGINT)
         time.sleep(0.3)  # two presses of a person's hand
@@ -121,14 +116,23 @@ def test_ctrl_c_leaves_nothing_and_fails_nobody(project: Project, times: int) ->
     assert set(project.statuses().values()) == {"provisioned"}
 
 
+def test_sigterm_ends_a_run_as_orderly_as_ctrl_c(project: Project) -> None:
+    project.host(faults=[{"call": "wait_ready", "user": "u001", "fault": "hang"}])
+    run = project.start_cloudpc("up", "demo")
+    wait_until(lambda: "wait_ready u001" in project.calls(), 60, "the guest was not waited for")
+    run.terminate()
+    output, _ = run.communicate(timeout=60)
+    assert run.returncode == 130, output
+    _wait_for_no_provider(project)
+    assert "u001" not in project.machines(), output
+    assert project.leaks() == []
+
+
 def test_ctrl_c_does_not_go_on_with_the_next_policy(project: Project) -> None:
     project.policy("second")
     project.host(faults=[{"call": "wait_ready", "user": "u001", "fault": "hang"}])
-    run = subprocess.Popen(
-        [sys.executable, "-m", "cloudpc.cli.main", "up", "demo", "second"], cwd=project.root, env=project.env,
-        text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
-    )  # fmt: skip
-    _wait_until(lambda: "wait_ready u001" in project.calls())
+    run = project.start_cloudpc("up", "demo", "second")
+    wait_until(lambda: "wait_ready u001" in project.calls(), 60, "u001 never came to its first boot")
     os.killpg(run.pid, signal.SIGINT)
     output, _ = run.communicate(timeout=60)
     assert run.returncode == 130, output
@@ -139,9 +143,8 @@ def test_ctrl_c_does_not_go_on_with_the_next_policy(project: Project) -> None:
 
 def test_a_dead_runs_lock_is_recognised_and_the_way_out_offered(project: Project) -> None:
     project.host(faults=[{"call": "wait_ready", "user": "u001", "fault": "kill-engine", "times": 1}])
-    project.pulumi("up", "--yes", "--skip-preview", "--stack", "demo")
+    project.pulumi(*UP, "demo")
     _wait_for_no_provider(project)
-    _restore_state_that_was_cut_off(project)
     refused = project.cloudpc("up", "demo")
     assert refused.code == 1
     assert "died and left its lock" in refused.output
@@ -150,8 +153,8 @@ def test_a_dead_runs_lock_is_recognised_and_the_way_out_offered(project: Project
 
 def test_a_living_runs_lock_is_respected(project: Project) -> None:
     project.host(faults=[{"call": "wait_ready", "user": "u001", "fault": "hang"}])
-    run = project.start("up", "--yes", "--skip-preview", "--stack", "demo")
-    _wait_until(lambda: "wait_ready u001" in project.calls())
+    run = project.start(*UP, "demo")
+    wait_until(lambda: "wait_ready u001" in project.calls(), 60, "u001 never came to its first boot")
     refused = project.cloudpc("up", "demo", "--clear-lock")
     assert refused.code == 1
     assert "another run is working on demo" in refused.output
@@ -159,37 +162,32 @@ def test_a_living_runs_lock_is_respected(project: Project) -> None:
     run.communicate(timeout=60)
 
 
-def _restore_state_that_was_cut_off(project: Project) -> None:
-    """Pulumi's file backend writes in place: a kill in that very moment leaves half a file, as the README says."""
-    state = project.root / "state" / ".pulumi" / "stacks" / "cloudpc" / "demo.json"
-    try:
-        json.loads(state.read_text())
-    except ValueError:
-        shutil.copy(f"{state}.bak", state)
-
-
-def _providers(project: Project) -> list[int]:
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            command = (folder / "cmdline").read_bytes()
-            place = (folder / "cwd").readlink()
-        except OSError:
-            continue
-        if b"cloudpc.iac.host" in command and place.is_relative_to(project.root):
-            found.append(int(folder.name))
-    return found
+@pytest.mark.parametrize(("name", "kept"), [("demo.json", 1000), ("demo.json.attrs", 0)])
+def test_half_written_state_is_mended(project: Project, name: str, kept: int) -> None:
+    """Attributes are written in place, so that a kill cuts them off; state itself only by a loss of power."""
+    project.up()
+    project.directory(3)
+    project.host(faults=[{"call": "wait_ready", "user": "u002", "fault": "kill-engine", "times": 1}])
+    project.pulumi(*UP, "demo")
+    _wait_for_no_provider(project)
+    state = project.root / "state" / ".pulumi" / "stacks" / "cloudpc" / name
+    half = state.read_bytes()[:kept]
+    state.write_bytes(half)
+    told = project.cloudpc("list")
+    assert told.code == 1, told
+    assert "`cloudpc up --clear-lock` mends that" in told.output
+    refused = project.cloudpc("up", "demo")
+    assert refused.code == 1
+    assert "was cut off while it wrote" in refused.output
+    assert state.read_bytes() == half, "touched without a yes"
+    ran = project.cloudpc("up", "demo", "--clear-lock")
+    assert ran.code == 0, ran
+    assert set(project.statuses().values()) == {"provisioned"}
+    assert len(project.machines()) == 3
+    assert project.leaks() == []
 
 
 def _wait_for_no_provider(project: Project, *, kill: bool = False) -> None:
-    for pid in _providers(project) if kill else []:
+    for pid in project.processes(_PROVIDER) if kill else []:
         os.kill(pid, signal.SIGKILL)
-    _wait_until(lambda: not _providers(project))
-
-
-def _wait_until(condition: object, seconds: float = 40) -> None:
-    assert callable(condition)
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited too long"
-        time.sleep(0.2)
+    wait_until(lambda: not project.processes(_PROVIDER), 60, "the provider outlived the engine")

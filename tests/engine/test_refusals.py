@@ -7,7 +7,7 @@ import json
 import pytest
 import yaml
 
-from tests.engine.conftest import Project
+from tests.support.project import Project
 
 pytestmark = pytest.mark.engine
 
@@ -126,7 +126,9 @@ def test_down_of_nothing_touches_nothing(provisioned: Project) -> None:
     other = {"PULUMI_BACKEND_URL": f"file://{provisioned.root}/elsewhere"}
     (provisioned.root / "elsewhere").mkdir()
     assert provisioned.cloudpc("down", "nosuch", "--yes", **other).code == 2
-    assert provisioned.cloudpc("down", "demo", "--yes", **other).code == 0
+    refused = provisioned.cloudpc("down", "demo", "--yes", **other)
+    assert refused.code == 1
+    assert "has no stack in this backend, but machines on host" in refused.output
     assert sorted(own.iterdir()) == kept
     assert set(provisioned.machines()) == {"u000", "u001"}
 
@@ -144,3 +146,33 @@ def test_down_leaves_nothing(provisioned: Project) -> None:
     assert json.loads(provisioned.pulumi("stack", "ls", "--json").output) == []
     assert "encryptionsalt" not in file.read_text()
     assert provisioned.cloudpc("down", "demo", "--yes").code == 0
+
+
+def test_machines_whose_state_is_lost_are_found_and_their_installation_is_not_forgotten(provisioned: Project) -> None:
+    assert provisioned.pulumi("stack", "rm", "demo", "--force", "--yes", "--preserve-config").code == 0
+    refused = provisioned.cloudpc("down", "demo", "--yes")
+    assert refused.code == 1, refused
+    assert (provisioned.root / ".cloudpc" / "installation").is_file()
+    assert set(provisioned.machines()) == {"u000", "u001"}
+    found = [f["detail"] for f in json.loads(provisioned.cloudpc("doctor", "--json").output) if f["state"] == "warning"]
+    assert len([detail for detail in found if "is in no state" in detail]) == 2, found
+
+
+def test_a_renamed_host_loses_no_machine_whose_hand_over_was_missed(project: Project) -> None:
+    project.host(faults=[{"call": "finish handedOver", "fault": "error"}])
+    project.up()
+    assert {m["tag"]["phase"] for m in project.machines().values()} == {"ready"}
+    project.host()
+    path = project.root / "stacks" / "Pulumi.demo.yaml"
+    path.write_text(path.read_text().replace("name: host", "name: kvm1"))
+    project.up()
+    assert {m["tag"]["phase"] for m in project.machines().values()} == {"handedOver"}
+
+
+def test_down_removes_volumes_whose_machine_was_removed_by_hand(provisioned: Project) -> None:
+    for file in (provisioned.root / "host" / "machines").glob("*.json"):
+        file.unlink()
+    assert provisioned.leaks()
+    ran = provisioned.cloudpc("down", "demo", "--yes")
+    assert ran.code == 0, ran
+    assert provisioned.leaks() == []

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from cloudpc import configuration
-from tests.engine.conftest import REPO
+from tests.support.project import REPO
 
 
 @pytest.mark.parametrize("kind", ["policy", "directory", "connection"])

@@ -25,6 +25,7 @@ from pulumi.runtime.proto import engine_pb2, provider_pb2, provider_pb2_grpc
 from toy_provider import ToyProvider
 
 from cloudpc.iac import host
+from tests.support.waiting import wait_until
 
 LAUNCHER = REPOSITORY / "provider/plugin/pulumi-resource-pulumi-python"
 PROVIDER = base64.b64encode(dill.dumps(ToyProvider(), recurse=True)).decode()
@@ -60,10 +61,7 @@ def check(plugin: Plugin) -> Any:
 
 
 def wait_for(path: Path) -> None:
-    until = time.monotonic() + 30
-    while not path.exists():
-        assert time.monotonic() < until, f"{path.name} never came"
-        time.sleep(0.02)
+    wait_until(path.exists, 60, f"{path.name} never came")
 
 
 def error_of(call: futures.Future[Any]) -> str:
@@ -119,16 +117,20 @@ def test_a_signal_lets_calls_clean_up_and_answer(plugin: Plugin, tmp_path: Path,
     assert plugin.stderr.read_text() == ""
 
 
-def test_a_signal_ends_the_process_although_a_call_does_not_listen(plugin: Plugin, tmp_path: Path) -> None:
-    call = create(plugin, "hear_nothing")
-    wait_for(tmp_path / "begun a")
-    plugin.process.send_signal(signal.SIGINT)
-    assert plugin.wait() == 0
-    assert call.done()
-
-
-def test_the_engine_would_not_have_killed_it_by_then() -> None:
-    assert host.SECONDS_AFTER_SIGNAL < 5
+def test_a_signal_ends_the_process_although_a_call_does_not_listen(start: Start, tmp_path: Path) -> None:
+    """Before the engine would kill it, 5 s after the signal; a busy machine can only add to the time it took."""
+    took = []
+    while not took or (min(took) > 5 and len(took) < 3):
+        plugin = start(LAUNCHER)
+        call = create(plugin, "hear_nothing")
+        wait_for(tmp_path / "begun a")
+        plugin.process.send_signal(signal.SIGINT)
+        began = time.monotonic()
+        assert plugin.wait() == 0
+        took.append(time.monotonic() - began)
+        assert call.done()
+        (tmp_path / "begun a").unlink()
+    assert min(took) < 5
 
 
 def test_a_dead_engine_is_noticed_and_calls_clean_up(tmp_path: Path, engine: FakeEngine) -> None:
@@ -154,10 +156,7 @@ def test_a_dead_engine_is_noticed_and_calls_clean_up(tmp_path: Path, engine: Fak
         finally:
             parent.kill()
     wait_for(tmp_path / "cleaned a")
-    until = time.monotonic() + 30
-    while is_running(pid):
-        assert time.monotonic() < until, "the provider's process outlived the engine"
-        time.sleep(0.05)
+    wait_until(lambda: not is_running(pid), 60, "the provider outlived the engine")
 
 
 def is_running(pid: int) -> bool:

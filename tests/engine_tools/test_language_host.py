@@ -164,6 +164,31 @@ def test_a_program_may_end_itself_in_peace(
     assert (result.error, result.bail, errors(engine)) == ("", False, [])
 
 
+@pytest.mark.parametrize(("debug", "sent"), [("", False), ("1", True)])
+def test_the_engine_is_spared_the_debug_lines_of_each_property(
+    start: Start, project: Path, monitor: FakeMonitor, engine: FakeEngine, debug: str, sent: bool
+) -> None:
+    result = run(
+        start(LAUNCHER, env={"CLOUDPC_DEBUG": debug}),
+        project,
+        monitor,
+        engine,
+        "import pulumi\n"
+        "from cloudpc.iac import resources\n"
+        "resources.leave_out_debug_lines()\n"
+        "class Thing(pulumi.CustomResource):\n"
+        "    pass\n"
+        "Thing('cloudpc:index:Thing', 'web', {'one': 1, 'two': {'three': 3}})\n"
+        "pulumi.log.info('told')\n",
+    )
+    assert result.error == ""
+    assert ("cloudpc:index:Thing", "web") in monitor.registered
+    assert "told" in [line.message for line in engine.logged]
+    debug_lines = [line.message for line in engine.logged if line.severity == engine_pb2.DEBUG]
+    of_the_stack = [line for line in debug_lines if "pulumi:pulumi:Stack" in line]  # from before the program
+    assert (debug_lines != of_the_stack) is sent, debug_lines
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_it_quietly(start: Start, number: signal.Signals) -> None:
     plugin = start(LAUNCHER)

@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 from engine_side import HERE, REPOSITORY
 
+from tests.support.waiting import wait_until
+
 pytestmark = pytest.mark.engine
 
 PROGRAM = """
@@ -74,10 +76,7 @@ class Project:
         return self.pulumi("up", "--yes", "--stack", "demo", expect=expect, **resources)
 
     def wait_for(self, name: str) -> None:
-        until = time.monotonic() + 60
-        while not (self.touched / name).exists():
-            assert time.monotonic() < until, f"{name} never came"
-            time.sleep(0.02)
+        wait_until((self.touched / name).exists, 60, f"{name} never came")
 
 
 @pytest.fixture

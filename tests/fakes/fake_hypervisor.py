@@ -1,9 +1,10 @@
 """A hypervisor host made of files, with faults on demand: for flows through the real engine, without guests.
 
 `fake:///folder` keeps each machine as `folder/machines/<id>.json`, shared by all processes like a real host's.
-`folder/host.json` may set {"cores", "memory_mib", "disk_gib", "seconds": {call: delay}} and
-"faults": [{"call": "wait_ready", "user": "u-bob", "fault": "error|timeout|hang|kill|kill-engine|crash", "times": 1,
-"retriable": true}]; a fault without "user" hits everybody, without "times" always.
+`folder/host.json` may set {"cores", "memory_mib", "disk_gib", "slots": boots at once, "seconds": {call: delay},
+"meet": {call: how many of them wait for each other}} and "faults": [{"call": "wait_ready", "user": "u-bob",
+"fault": "error|timeout|hang|kill|kill-engine|crash", "times": 1, "retriable": true}]; a fault without "user" hits
+everybody, without "times" always. `folder/calls.log` has the begin and the end of each call.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ import fcntl
 import json
 import os
 import signal
+import threading
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -50,8 +53,11 @@ _CODES = {
     "wait_ready": ErrorCode.GUEST_DIED,
     "run": ErrorCode.GUEST_AGENT_LOST,
     "set_password": ErrorCode.CREDENTIALS_FAILED,
+    "finish ready": ErrorCode.HYPERVISOR_ERROR,
     "delete": ErrorCode.HYPERVISOR_ERROR,
 }
+"""What a real host says when a call fails or its deadline is over."""
+_MEET_WITHIN = 60.0
 
 
 class FakeHost:
@@ -62,6 +68,9 @@ class FakeHost:
         self._folder = Path(unquote(urlsplit(config.uri).path))
         self._machines = self._folder / "machines"
         self._machines.mkdir(parents=True, exist_ok=True)
+        self._thread = threading.local()
+        self._meeting = threading.Condition()
+        self._met: Counter[str] = Counter()
 
     # ---- what the interface asks for
 
@@ -80,6 +89,7 @@ class FakeHost:
         return Capacity(total, committed)
 
     def claim(self, spec: MachineSpec, tag: Tag) -> None:
+        self._thread.user = tag.user_id  # ensure_image, which follows in the same thread, is not told
         self._fault("claim", tag.user_id)
         with self._lock():
             if machine := self.describe(spec.id):
@@ -92,7 +102,7 @@ class FakeHost:
             self._write(Machine(spec.id, spec.name, tag, PowerState.STOPPED, spec.size))
 
     def ensure_image(self, image: Image, note: Callable[[str], None], cancel: Cancellation) -> None:
-        self._fault("ensure_image", "", cancel)
+        self._fault("ensure_image", getattr(self._thread, "user", ""), cancel)
         note(f"uploading {image.image_id}")
 
     def create_disk(self, spec: MachineSpec, image: Image, seed: Seed) -> None:
@@ -103,7 +113,20 @@ class FakeHost:
     @contextmanager
     def boot_slot(self, cancel: Cancellation) -> Iterator[None]:
         cancel.check()
-        yield
+        slots = self._settings().get("slots")
+        if slots is None:
+            yield
+            return
+        while True:
+            for number in range(slots):
+                with (self._folder / f"slot-{number}.lock").open("w") as file:
+                    try:
+                        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    except BlockingIOError:
+                        continue
+                    yield
+                    return
+            cancel.wait(0.02)
 
     def start(self, spec: MachineSpec, image: Image) -> None:
         self._fault("start", self._user(spec.id))
@@ -174,13 +197,44 @@ class FakeHost:
 
     def _fault(self, call: str, user: str, cancel: Cancellation | None = None, timeout: float = 60) -> None:
         settings = self._settings()
+        self._log("begin", call, user)
+        try:
+            self._delay(call, settings.get("seconds", {}).get(call, 0), cancel, timeout)
+            if wanted := settings.get("meet", {}).get(call):
+                self._meet(call, wanted)
+            for index, fault in enumerate(settings.get("faults", [])):
+                if fault["call"] == call and fault.get("user", user) == user and self._take(index, user, fault):
+                    self._strike(call, fault, cancel or Cancellation(), timeout)
+        finally:
+            self._log("end", call, user)
+
+    def _log(self, event: str, call: str, user: str) -> None:
         with (self._folder / "calls.log").open("a") as log:
-            log.write(f"{time.time():.3f} {os.getpid()} {call} {user}\n")
-        if seconds := settings.get("seconds", {}).get(call):
-            cancel.wait(seconds) if cancel else time.sleep(seconds)
-        for index, fault in enumerate(settings.get("faults", [])):
-            if fault["call"] == call and fault.get("user", user) == user and self._take(index, user, fault):
-                self._strike(call, fault, cancel or Cancellation(), timeout)
+            log.write(f"{time.time():.3f} {os.getpid()} {event} {call} {user}\n")
+
+    def _delay(self, call: str, seconds: float, cancel: Cancellation | None, timeout: float) -> None:
+        if seconds and cancel is None:
+            time.sleep(seconds)
+        elif seconds and cancel:
+            cancel.wait(min(seconds, timeout))
+            if seconds > timeout:
+                raise self._too_late(call, timeout)
+
+    def _meet(self, call: str, wanted: int) -> None:
+        """Return once so many calls of this name are here; for all later ones they were."""
+        with self._meeting:
+            self._met[call] += 1
+            self._meeting.notify_all()
+            if not self._meeting.wait_for(lambda: self._met[call] >= wanted, _MEET_WITHIN):
+                raise RuntimeError(f"only {self._met[call]} of {wanted} calls of {call} at once")
+
+    def _too_late(self, call: str, timeout: float) -> Exception:
+        match call:
+            case "run":
+                return TimeoutError(f"took longer than {timeout:.0f} seconds")
+            case "wait_ready":
+                return ProvisioningError(ErrorCode.BOOT_TIMEOUT, f"not ready after {timeout:.0f} s")
+        return ProvisioningError(_CODES[call], f"no answer to {call} after {timeout:.0f} s")
 
     def _take(self, index: int, user: str, fault: dict[str, Any]) -> bool:
         """Whether this fault still strikes: "times" counts for each user, over all processes."""
@@ -199,9 +253,7 @@ class FakeHost:
                 raise ProvisioningError(code, f"injected fault in {call}", retriable=fault.get("retriable", True))
             case "timeout":
                 cancel.wait(min(timeout, 0.2))
-                if call == "run":
-                    raise TimeoutError(f"took longer than {timeout:.0f} seconds")
-                raise ProvisioningError(ErrorCode.BOOT_TIMEOUT, f"not ready after {timeout:.0f} s")
+                raise self._too_late(call, timeout)
             case "hang":
                 cancel.wait(600)
             case "crash":

@@ -8,7 +8,7 @@ from uuid import UUID
 from xml.etree import ElementTree
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from lxml import etree
 
@@ -89,7 +89,6 @@ def test_the_others_are_valid(schema, kind) -> None:
     name=st.from_regex(r"[a-z0-9-]{1,40}", fullmatch=True),
     source=st.text(st.characters(codec="utf-8", categories=("L", "N", "P", "S")), min_size=1),
 )
-@settings(max_examples=60)
 def test_no_value_breaks_out_of_its_place(title, name, source) -> None:
     xml = domain_xml(spec(title=title, name=name, network=AttachedNetwork("network", source)))
     domain = ElementTree.fromstring(xml)

@@ -71,8 +71,8 @@ class Project:
         """Who works on a policy's stack, as far as its backend shows it."""
         return file_backend.locks(self._backend_url, "cloudpc", policy_id)
 
-    def cut_off(self, policy_id: str) -> Path | None:
-        """The checkpoint of a policy's stack, if a run died while it wrote it and the one before can be put back."""
+    def cut_off(self, policy_id: str) -> list[Path]:
+        """Files of a policy's stack that a run died in the middle of writing."""
         return file_backend.cut_off(self._backend_url, "cloudpc", policy_id)
 
     @property

@@ -87,7 +87,7 @@ def _findings(project: Project, *, remove: bool) -> Iterator[Finding]:
             for problem in error.problems:
                 yield Finding(f"policy {name}", "failed", str(problem))
     ids = {project.installation(name, None) for name in files} | {r.installation for r in records}
-    installations = sorted(id_ for id_ in (*ids, recorded_id(project.root / ".cloudpc")) if id_)
+    installations = sorted(filter(None, ids | {recorded_id(project.root / ".cloudpc")}))
     busy = {record.policy for record in records if project.locks(record.policy)}
     configured_names = {host.name for host in hosts.values()}
     for config in hosts.values():

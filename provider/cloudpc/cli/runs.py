@@ -87,18 +87,15 @@ def _after_a_dead_run(project: Project, stack: str, *, clear_lock: bool) -> None
     if not held and not cut_off:
         return
     left = [f"left its lock ({shown})"] if held else []
-    left += [f"was cut off while it wrote {cut_off}; the state of one step before is beside it"] if cut_off else []
+    left += [f"was cut off while it wrote {', '.join(path.name for path in cut_off)}"] if cut_off else []
     err.print(f"A run on {stack} died and {' and '.join(left)}.", markup=False)
     if not clear_lock and not sys.stdin.isatty():
         raise CommandError(
             "run again with --clear-lock; what that run began is finished or removed by the next one"
             + ("" if cut_off else f". Or: `pulumi cancel --stack {stack} --yes`")
         )
-    confirm(
-        "Take the lock away, put whole state back, and go on?" if cut_off else "Take it away and go on?", yes=clear_lock
-    )
-    if cut_off:
-        file_backend.restore(cut_off)
+    confirm("Take that away and go on? What it began is finished or removed by this run.", yes=clear_lock)
+    file_backend.mend(cut_off)
     if held:
         project.engine.read(["cancel", "--stack", stack, "--yes"])
 

@@ -17,10 +17,7 @@ OPERATIONS_AT_ONCE = 32
 """What our commands let the engine have in flight; boots are bounded by each host (design section 6)."""
 ALLOW_DELETE = "CLOUDPC_ALLOW_DELETE"
 """Names the provisioning policy whose things may be deleted in this run; set by `cloudpc down` after asking."""
-_CUT_OFF = (
-    "A run was killed while it wrote its state. The file backend keeps the state from before that step: "
-    "`cloudpc up --clear-lock` puts it back."
-)
+_CUT_OFF = "A run was killed while it wrote its state: `cloudpc up --clear-lock` mends that."
 
 
 class Terminated(KeyboardInterrupt):
@@ -96,7 +93,7 @@ class Engine:
         )  # fmt: skip
         if done.returncode != 0:
             words = [line for line in done.stderr.splitlines() if line.strip()]
-            if words and words[-1].endswith("EOF"):
+            if words and words[-1].endswith(("EOF", "unexpected end of JSON input")):
                 words.append(_CUT_OFF)
             raise EngineError("\n".join(words[-6:]) or f"`pulumi {' '.join(arguments)}` failed")
         return done.stdout

@@ -1,4 +1,4 @@
-"""Pulumi's file backend as dead runs leave it: locks that nobody holds, and a checkpoint that was cut off."""
+"""Pulumi's file backend as dead runs leave it: locks that nobody holds, and files that were cut off."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import json
 import os
 import shutil
 import socket
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
+
+_ATTRIBUTES = ".attrs"
 
 
 @dataclass(frozen=True)
@@ -65,36 +68,49 @@ def locks(backend_url: str, project: str, stack: str) -> list[Lock]:
     return found
 
 
-def cut_off(backend_url: str, project: str, stack: str) -> Path | None:
-    """The stack's checkpoint if it is but half a file, and the one from the step before is whole.
+def cut_off(backend_url: str, project: str, stack: str) -> list[Path]:
+    """Files of a stack that a run was killed in the middle of writing. While a run is on, that is nothing unusual.
 
-    The backend writes in place, after copying what was there to `.bak` (pkg/backend/diy/state.go). While a run is on,
-    half a file is nothing unusual.
+    The backend writes the attributes of each file in place, beside it, and cannot read the file while they are half
+    (gocloud.dev/blob/fileblob: `EOF`). The file itself takes its place whole, unless the machine lost power.
     """
     backend = folder(backend_url)
     if backend is None:
-        return None
-    checkpoint = backend / ".pulumi" / "stacks" / project / f"{stack}.json"
-    return checkpoint if _is_whole(checkpoint) is False and _is_whole(_before(checkpoint)) else None
+        return []
+    state = backend / ".pulumi"
+    checkpoint = state / "stacks" / project / f"{stack}.json"
+    attributes = [
+        *checkpoint.parent.glob(f"{stack}.json*{_ATTRIBUTES}"),
+        *(path for kind in ("history", "backups") for path in (state / kind / project / stack).glob(f"*{_ATTRIBUTES}")),
+        *(state / "locks" / "organization" / project / stack).glob(f"*{_ATTRIBUTES}"),
+    ]
+    damaged = [path for path in attributes if not _is_json(path)]
+    if checkpoint.exists() and not _is_json(checkpoint) and _is_json(_before(checkpoint)):
+        damaged.append(checkpoint)
+    return damaged
 
 
-def restore(checkpoint: Path) -> None:
-    """Put the checkpoint of the step before in its place. What that step made carries our tags and is adopted."""
-    fresh = checkpoint.with_suffix(".json.restored")
-    shutil.copy2(_before(checkpoint), fresh)
-    fresh.replace(checkpoint)
+def mend(damaged: Iterable[Path]) -> None:
+    """Do without these attributes, which are not needed; and put the checkpoint of the step before in its place.
+
+    What the lost step made carries our tags and is adopted or removed.
+    """
+    for path in damaged:
+        if path.name.endswith(_ATTRIBUTES):
+            path.unlink(missing_ok=True)
+        else:
+            fresh = path.with_suffix(".json.restored")
+            shutil.copy2(_before(path), fresh)
+            fresh.replace(path)
 
 
 def _before(checkpoint: Path) -> Path:
     return checkpoint.with_name(f"{checkpoint.name}.bak")
 
 
-def _is_whole(checkpoint: Path) -> bool | None:
-    """Whether the file is JSON; None if it is not there."""
+def _is_json(path: Path) -> bool:
     try:
-        json.loads(checkpoint.read_bytes())
-    except OSError:
-        return None
-    except ValueError:
+        json.loads(path.read_bytes())
+    except (OSError, ValueError):
         return False
     return True
