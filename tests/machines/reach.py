@@ -12,7 +12,7 @@ from cloudpc.machines.interface import Endpoint
 def greeting(endpoint: Endpoint) -> bytes:
     """What answers there."""
     answers: list[bytes] = []
-    wait_until(lambda: answers.append(_answer(endpoint)) or answers[-1], 60, "nothing answers")
+    wait_until(lambda: answers.append(answer(endpoint.host, endpoint.port)) or answers[-1], 60, "nothing answers")
     return answers[-1]
 
 
@@ -24,10 +24,10 @@ def wait_until(condition: Callable[[], object], seconds: float, otherwise: str) 
         time.sleep(0.05)
 
 
-def _answer(endpoint: Endpoint) -> bytes:
+def answer(host: str, port: int, patience: float = 5) -> bytes:
+    """The first words of what listens there; nothing if nothing does, or QEMU alone, for a guest that doesn't yet."""
     try:
-        with socket.create_connection((endpoint.host, endpoint.port), 5) as connection:
-            connection.settimeout(5)
+        with socket.create_connection((host, port), patience) as connection:
             return connection.recv(4)
     except OSError:
         return b""
