@@ -75,7 +75,7 @@ class BareGuest:
     def _connect(self) -> socket.socket:
         deadline = time.monotonic() + 60
         while not self._socket.exists():
-            assert self._process.poll() is None, f"QEMU did not start (is port {self.port} taken?)"
+            assert self._process.poll() is None, "QEMU has ended at once"
             assert time.monotonic() < deadline, "QEMU has opened no socket for the agent"
             time.sleep(0.02)
         agent = socket.socket(socket.AF_UNIX)
