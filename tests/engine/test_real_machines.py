@@ -5,53 +5,59 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from cloudpc.hosts import HostConfig
-from cloudpc.iac.runtime import connect
+from cloudpc.configuration import default_hosts
 from cloudpc.images import gallery
 from tests.engine.conftest import PLAN, REPO, Project, user
+from tests.machines.audit import listening, things
 
-pytestmark = [pytest.mark.engine, pytest.mark.machine]
+pytestmark = [pytest.mark.engine, pytest.mark.machine, pytest.mark.timeout(1500)]  # images are built if need be
 
-HOST = {"name": "local", "uri": "qemu:///system" if os.geteuid() == 0 else "qemu:///session"}
+HOST = default_hosts()[0].model_dump(include={"name", "uri"})
 TOO_SMALL = {"id": "TOO_SMALL", "vCpuCount": 1, "ramInGB": 0.05, "storageInGB": 1}
 
 
+@pytest.fixture(scope="module")
+def images() -> None:
+    for name in ("micro", "debian-12"):
+        gallery.build(REPO / "vm-images", name, print)
+
+
 @pytest.fixture
-def real(project: Project) -> Iterator[Project]:
-    """The project on this machine's libvirt; what a failed test leaves is removed."""
-    yield project
-    project.cloudpc("down", "demo", "--yes", "--clear-lock")
+def real(project: Project, images: None) -> Iterator[Project]:
+    """As `make up` sets it up, on this machine's libvirt; what a failed test leaves there is removed."""
+    backend = project.root / ".cloudpc" / "state"
+    backend.mkdir(parents=True)
+    project.env["PULUMI_BACKEND_URL"] = f"file://{backend}"
+    project.env.pop("CLOUDPC_CACHE", None)
+    project.env |= {name: value for name, value in os.environ.items() if name == "CLOUDPC_CACHE"}
+    try:
+        yield project
+    finally:
+        project.cloudpc("down", "demo", "--yes", "--clear-lock")
 
 
 def _policy(project: Project, image: str, **changes: Any) -> None:
-    import yaml
-
     path = project.policy(imageType="gallery", imageId=image, **changes)
+    _edit(path, lambda content: content["config"].update({"cloudpc:hosts": [HOST]}))
+
+
+def _edit(path: Path, change: Callable[[Any], object]) -> None:
     content = yaml.safe_load(path.read_text())
-    content["config"]["cloudpc:hosts"] = [HOST]
+    change(content)
     path.write_text(yaml.safe_dump(content))
 
 
-def _left_over(installation: str) -> list[str]:
-    host = connect(HostConfig.model_validate(HOST))
-    try:
-        return [m.name for m in host.owned(installation)] + host.leftovers(installation)
-    finally:
-        host.close()
-
-
 def test_two_users_one_failure_and_nothing_left_at_the_end(real: Project) -> None:
-    gallery.build(REPO / "vm-images", "micro", lambda _: None)
     key, public = _key_pair(real.root)
     real.directory([user("alice"), user("bob", sshPublicKeys=[public]), user("carol", "TOO_SMALL")])
-    directory = real.root / "stacks" / "directory.yaml"
-    directory.write_text(directory.read_text().replace("servicePlans:\n- id: LAB", _plan(TOO_SMALL) + "- id: LAB", 1))
+    _edit(real.root / "stacks" / "directory.yaml", lambda content: content["servicePlans"].append(TOO_SMALL))
     script = real.root / "stacks" / "greet.sh"
     script.write_text("#!/bin/sh\necho hello from the script > /etc/greeting\n")
     _policy(real, "micro", postProvisioningScript="greet.sh")
@@ -78,20 +84,28 @@ def test_two_users_one_failure_and_nothing_left_at_the_end(real: Project) -> Non
     before = real.state()
     again = real.up()
     assert "5 unchanged" in again.output
-    real.pulumi("destroy", "--yes", "--skip-preview", "--stack", "demo")
+    destroyed = real.pulumi("destroy", "--yes", "--skip-preview", "--stack", "demo")
+    assert destroyed.code != 0
+    assert "protected" in destroyed.output
     assert real.state() == before
     assert real.cloudpc("connect", "alice", "--", "true").code == 0
 
     installation = before["alice"]["installation"]
     doctor = real.cloudpc("doctor")
     assert doctor.code == 0, doctor
+    ports = {int(before[who]["connection"]["port"]) for who in ("alice", "bob")}
+    assert ports <= listening()
+    assert set(things(installation, HOST["uri"])) == {"domain", "volume", "file", "process"}
+    own = real.root / ".cloudpc"
+    assert own.is_dir()
     down = real.cloudpc("down", "demo", "--yes")
     assert down.code == 0, down
-    assert _left_over(installation) == []
+    assert things(installation, HOST["uri"]) == {}
+    assert not ports & listening()
+    assert not own.exists()
 
 
 def test_a_debian_cloud_pc_is_set_up_as_the_policy_says(real: Project) -> None:
-    gallery.build(REPO / "vm-images", "debian-12", lambda _: None)
     real.directory([user("dora")])
     _policy(real, "debian-12", timeZone="Europe/Berlin", localAdminEnabled=True)
 
@@ -107,11 +121,7 @@ def test_a_debian_cloud_pc_is_set_up_as_the_policy_says(real: Project) -> None:
     assert lines[3] == "running", done
     installation = real.state()["dora"]["installation"]
     assert real.cloudpc("down", "demo", "--yes").code == 0
-    assert _left_over(installation) == []
-
-
-def _plan(plan: dict[str, Any]) -> str:
-    return f"servicePlans:\n- {json.dumps(plan)}\n"
+    assert things(installation, HOST["uri"]) == {}
 
 
 def _key_pair(folder: Path) -> tuple[Path, str]:

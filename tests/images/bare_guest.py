@@ -3,37 +3,16 @@
 from __future__ import annotations
 
 import base64
-import io
 import itertools
 import json
 import os
 import socket
 import subprocess
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
-import pycdlib
-
 from cloudpc.images.image import Image
-
-
-def make_seed(path: Path, instance_id: str, name: str, users: Sequence[dict[str, object]], **more: object) -> Path:
-    """A NoCloud ISO as the provisioner writes it: JSON under a #cloud-config line."""
-    config = {"hostname": name, "users": list(users), **more}
-    files = {
-        "meta-data": json.dumps({"instance-id": instance_id, "local-hostname": name}),
-        "user-data": "#cloud-config\n" + json.dumps(config),
-    }
-    iso = pycdlib.PyCdlib()
-    iso.new(interchange_level=3, joliet=3, rock_ridge="1.09", vol_ident="cidata")
-    for number, (file, text) in enumerate(files.items()):
-        data = text.encode()
-        iso.add_fp(io.BytesIO(data), len(data), f"/F{number}.;1", rr_name=file, joliet_path=f"/{file}")
-    iso.write(str(path))
-    iso.close()
-    return path
 
 
 def free_port() -> int:
@@ -78,10 +57,12 @@ class BareGuest:
         self._socket.unlink(missing_ok=True)
         self.started = time.monotonic()
         self._process = subprocess.Popen(self._argv, stdin=subprocess.DEVNULL)
-        while not self._socket.exists():
-            time.sleep(0.02)
-        self._agent = socket.socket(socket.AF_UNIX)
-        self._agent.connect(str(self._socket))
+        try:
+            self._agent = self._connect()
+        except BaseException:
+            self._process.kill()
+            self._process.wait()
+            raise
         self._lines = b""
         self._ids = itertools.count(1)
         return self
@@ -90,6 +71,16 @@ class BareGuest:
         self._agent.close()
         self._process.kill()
         self._process.wait()
+
+    def _connect(self) -> socket.socket:
+        deadline = time.monotonic() + 60
+        while not self._socket.exists():
+            assert self._process.poll() is None, "QEMU has ended at once"
+            assert time.monotonic() < deadline, "QEMU has opened no socket for the agent"
+            time.sleep(0.02)
+        agent = socket.socket(socket.AF_UNIX)
+        agent.connect(str(self._socket))
+        return agent
 
     @property
     def age(self) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import secrets
 import subprocess
@@ -13,7 +14,10 @@ import pytest
 
 from cloudpc.images import gallery
 from cloudpc.images.image import Image
-from tests.images.bare_guest import BareGuest, make_seed
+from cloudpc.machines.interface import Seed
+from cloudpc.machines.libvirt.seed import seed_iso
+from cloudpc.provisioning import first_boot
+from tests.images.bare_guest import BareGuest
 
 VM_IMAGES = Path(__file__).parents[2] / "vm-images"
 AGENT_TIMEOUT, READY_TIMEOUT = 300, 400  # many times what a quiet machine needs
@@ -69,25 +73,31 @@ def client(tmp_path: Path) -> Client:
     return Client(tmp_path, secrets.token_urlsafe(12) + " :%$'\"")
 
 
-def users(client: Client) -> list[dict[str, object]]:
-    """As the provisioner writes them."""
-    return [
-        {
-            "name": "alice",
-            "gecos": "Alice Adams",
-            "shell": "/bin/bash",
-            "lock_passwd": False,
-            "ssh_authorized_keys": [client.public_key],
-            "sudo": False,
-        }
-    ]
+def make_seed(folder: Path, client: Client, **more: object) -> Path:
+    """The provisioner's own seed, with `more` cloud-config beside it."""
+    made = first_boot.seed(
+        instance_id="i-1",
+        device_name="CPC-TEST",
+        account="alice",
+        full_name="Alice Adams",
+        ssh_public_keys=[client.public_key],
+        local_admin=False,
+    )
+    if more:
+        header, _, config = made.user_data.partition("\n")
+        changed = json.loads(config)
+        changed["users"] += more.pop("users", [])
+        made = Seed(made.meta_data, f"{header}\n{json.dumps(changed | more)}\n")
+    path = folder / "seed.iso"
+    path.write_bytes(seed_iso(made))
+    return path
 
 
 @pytest.mark.parametrize("name", ["micro", "debian-12"])
 def test_a_cloud_pc_from_first_boot_to_restart(name: str, tmp_path: Path, client: Client) -> None:
     image = gallery.build(VM_IMAGES, name, print)
     memory = max(256, image.minimum_memory_mib)
-    seed = make_seed(tmp_path / "seed.iso", "i-1", "cpc-test", users(client), ssh_pwauth=True, disable_root=True)
+    seed = make_seed(tmp_path, client)
 
     with BareGuest(image, tmp_path, seed=seed, memory=memory) as guest:
         guest.wait_agent(AGENT_TIMEOUT)
@@ -123,7 +133,7 @@ def test_a_cloud_pc_from_first_boot_to_restart(name: str, tmp_path: Path, client
 
 def test_debian_is_an_ordinary_debian(tmp_path: Path, client: Client) -> None:
     image = gallery.build(VM_IMAGES, "debian-12", print)
-    seed = make_seed(tmp_path / "seed.iso", "i-1", "cpc-test", [*users(client)], ssh_pwauth=True)
+    seed = make_seed(tmp_path, client)
     with BareGuest(image, tmp_path, seed=seed, vcpus=2, memory=1024) as guest:
         guest.wait_agent(AGENT_TIMEOUT)
         result = guest.wait_first_boot(READY_TIMEOUT)
@@ -143,8 +153,8 @@ def test_debian_is_an_ordinary_debian(tmp_path: Path, client: Client) -> None:
 
 def test_micro_says_what_it_does_not_support(tmp_path: Path, client: Client) -> None:
     image = gallery.build(VM_IMAGES, "micro", print)
-    asked = [*users(client), {"name": "bob", "sudo": "ALL=(ALL) ALL"}, {"name": "Not A Name"}]
-    seed = make_seed(tmp_path / "seed.iso", "i-1", "cpc-test", asked, packages=["nano"], hostname="cpc-named")
+    asked = [{"name": "bob", "sudo": "ALL=(ALL) ALL"}, {"name": "Not A Name"}]
+    seed = make_seed(tmp_path, client, users=asked, packages=["nano"], hostname="cpc-named")
     with BareGuest(image, tmp_path, seed=seed, memory=image.minimum_memory_mib) as guest:
         guest.wait_agent(AGENT_TIMEOUT)
         result = guest.wait_first_boot(READY_TIMEOUT)

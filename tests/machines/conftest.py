@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import libvirt
 import pytest
 
+from cloudpc.configuration import default_hosts
 from cloudpc.images import gallery
 from cloudpc.images.image import Image
 
@@ -24,8 +26,10 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     if why := missing():
         pytest.skip(why)
     running = Daemon(tmp_path_factory.mktemp("libvirtd"))
-    yield running
-    running.stop()
+    try:
+        yield running
+    finally:
+        running.stop()
 
 
 @pytest.fixture(scope="session")
@@ -48,19 +52,23 @@ def desk(daemon: Daemon, micro: Image, cache: Path) -> Iterator[Desk]:
 
 @pytest.fixture
 def own_system(micro: Image, cache: Path) -> Iterator[Desk]:
-    """This machine's libvirtd over its socket, in a pool of the test's own."""
+    """This machine's libvirtd over its socket (a user's own, where it is not root), in a pool of the test's own."""
+    uri = default_hosts()[0].uri
     try:
-        connection = libvirt.open("qemu:///system")
+        connection = libvirt.open(uri)
     except libvirt.libvirtError as error:
         pytest.skip(f"no libvirtd runs here: {error}")
     pool = f"cloudpc-test-{secrets.token_hex(4)}"
-    try:
-        yield from open_desk("qemu:///system", micro, cache, pool)
-    finally:
-        made = connection.storagePoolLookupByName(pool)
-        for volume in made.listAllVolumes():
-            volume.delete(0)
-        made.destroy()
-        made.delete(0)
-        made.undefine()
-        connection.close()
+    with ExitStack() as later:
+        later.callback(connection.close)
+        later.callback(_remove_pool, connection, pool)
+        yield from open_desk(uri, micro, cache, pool)
+
+
+def _remove_pool(connection: libvirt.virConnect, name: str) -> None:
+    pool = connection.storagePoolLookupByName(name)
+    for volume in pool.listAllVolumes():
+        volume.delete(0)
+    pool.destroy()
+    pool.delete(0)
+    pool.undefine()

@@ -1,19 +1,23 @@
-"""A libvirtd of the tests' own, in a mount namespace: a client outside sees none of its files.
+"""A libvirtd of the tests' own, in namespaces: a client outside sees none of its files.
 
 Started with the folders libvirt keeps its state in hidden under empty ones, reached by TCP or through its socket.
-What it must share with the test (nothing but QEMU's program) is read-only for it.
+What it must share with the test (nothing but QEMU's program) is read-only for it. Its processes are in a namespace,
+too: when the tests end, however they end, the kernel ends them all, QEMUs that left the daemon's session included.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-import libvirt
+from tests.images.bare_guest import free_port
 
 _HIDDEN = ("/run/libvirt", "/var/lib/libvirt", "/var/log/libvirt", "/var/cache/libvirt", "/etc/libvirt")
 
@@ -31,8 +35,9 @@ set -eu
 for folder in "$@"; do mkdir -p "$folder"; mount -t tmpfs -o mode=0755 tmpfs "$folder"; done
 mkdir -p /etc/libvirt/qemu /var/lib/libvirt/images /var/lib/libvirt/qemu /var/lib/libvirt/boot /var/lib/libvirt/dnsmasq
 printf 'stdio_handler = "file"\\n' > /etc/libvirt/qemu.conf
+sleep infinity &
 echo ready
-exec sleep infinity
+wait  # and so collect the guests that have ended, as process 1 must: libvirt waits until they are gone
 """
 
 _DIE_WITH_TESTS = ("setpriv", "--pdeathsig", "KILL")
@@ -47,13 +52,18 @@ class Daemon:
         self._configuration.write_text(_CONFIGURATION.format(port=self.port))
         self._pid = folder / "libvirtd.pid"
         self._log = (folder / "libvirtd.log").open("wb")
+        unshare = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
         self._namespace = subprocess.Popen(
-            [*_DIE_WITH_TESTS, "unshare", "--mount", "sh", "-c", _NAMESPACE, "namespace", *_HIDDEN],
-            stdout=subprocess.PIPE,
+            [*_DIE_WITH_TESTS, *unshare, "sh", "-c", _NAMESPACE, "namespace", *_HIDDEN], stdout=subprocess.PIPE
         )
-        assert self._namespace.stdout is not None
-        assert self._namespace.stdout.readline() == b"ready\n"
-        self.start()
+        try:
+            assert self._namespace.stdout is not None
+            assert self._namespace.stdout.readline() == b"ready\n"
+            self.namespace_pid = _child(self._namespace.pid)
+            self.start()
+        except BaseException:
+            self._end(self._namespace)
+            raise
 
     @property
     def tcp_uri(self) -> str:
@@ -64,11 +74,6 @@ class Daemon:
         return f"qemu+unix:///system?socket={self.root}/run/libvirt/libvirt-sock"
 
     @property
-    def namespace_pid(self) -> int:
-        """A process in its mount namespace."""
-        return self._namespace.pid
-
-    @property
     def root(self) -> Path:
         """The daemon's own view of the file system, for tests that look behind the driver's back."""
         return Path(f"/proc/{self.namespace_pid}/root")
@@ -77,7 +82,7 @@ class Daemon:
         """Start it, or start it again after `kill`: it finds its guests."""
         self._process = subprocess.Popen(
             [
-                *("nsenter", "--mount", f"--target={self.namespace_pid}", *_DIE_WITH_TESTS),
+                *(*_DIE_WITH_TESTS, "nsenter", "--mount", "--pid", f"--target={self.namespace_pid}"),
                 *("libvirtd", "--listen", "--config", str(self._configuration), "--pid-file", str(self._pid)),
             ],
             stdout=self._log,
@@ -91,21 +96,29 @@ class Daemon:
 
     def kill(self) -> None:
         """As if it crashed: guests go on."""
-        self._process.kill()
-        self._process.wait()
+        os.kill(_child(self._process.pid), signal.SIGKILL)
+        self._process.wait(20)
+
+    @contextmanager
+    def restored(self) -> Iterator[None]:
+        """For what kills it: after that it runs again, for the next test."""
+        try:
+            yield
+        finally:
+            if self._process.poll() is not None:
+                self.start()
 
     def stop(self) -> None:
         """End guests, daemon and namespace."""
-        if self._process.poll() is not None:
-            self.start()
-        connection = libvirt.open(self.tcp_uri)
-        for domain in connection.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE):
-            domain.destroy()
-        connection.close()
-        for process in (self._process, self._namespace):
-            process.terminate()
-            process.wait(20)
+        self._end(self._namespace)
+        self._end(self._process)
         self._log.close()
+
+    @staticmethod
+    def _end(process: subprocess.Popen[bytes]) -> None:
+        """By the signal that nothing can put off: the namespace's first process goes with `unshare`, all with it."""
+        process.kill()
+        process.wait(20)
 
     def _listens(self) -> bool:
         try:
@@ -115,17 +128,21 @@ class Daemon:
         return True
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def _child(parent: int) -> int:
+    """The process that `unshare` or `nsenter` runs."""
+    deadline = time.monotonic() + 10
+    while True:
+        found = subprocess.run(["pgrep", "-P", str(parent)], capture_output=True, text=True, check=False).stdout.split()
+        if found:
+            return int(found[0])
+        assert time.monotonic() < deadline, f"process {parent} has started nothing"
+        time.sleep(0.02)
 
 
 def missing() -> str:
     """Why none can be started here; empty if one can."""
     if os.geteuid() != 0:
         return "needs root: mount namespaces"
-    tools = [
-        tool for tool in ("libvirtd", "unshare", "nsenter", "setpriv", "qemu-system-x86_64") if not shutil.which(tool)
-    ]
+    needed = ("libvirtd", "unshare", "nsenter", "setpriv", "pgrep", "qemu-system-x86_64")
+    tools = [tool for tool in needed if not shutil.which(tool)]
     return f"needs {', '.join(tools)}" if tools else ""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from cloudpc.images.image import Image
 from cloudpc.machines.interface import Amount, MachineSpec, Network, Seed
 from cloudpc.machines.libvirt import connect
 from cloudpc.machines.libvirt.host import LibvirtHost
+from cloudpc.provisioning import first_boot
 from cloudpc.provisioning.cancellation import Cancellation
 from cloudpc.provisioning.tags import Tag, machine_id, machine_name
 
@@ -64,11 +65,9 @@ class Desk:
 
 
 def seed(user: str) -> Seed:
-    """As provisioning writes it: JSON under a #cloud-config line."""
-    accounts = [{"name": "alice", "ssh_authorized_keys": [], "lock_passwd": False}]
-    return Seed(
-        json.dumps({"instance-id": user, "local-hostname": user}),
-        "#cloud-config\n" + json.dumps({"hostname": user, "users": accounts}),
+    """A first boot with alice's account."""
+    return first_boot.seed(
+        instance_id=user, device_name=user, account="alice", full_name="Alice", ssh_public_keys=[], local_admin=False
     )
 
 
@@ -77,8 +76,20 @@ def open_desk(uri: str, image: Image, cache: Path, pool: str, config: HostConfig
     config = config or HostConfig(name="lab", uri=uri, pool=pool)
     host = connect(config, cache=cache)
     installation = secrets.token_hex(8)
-    yield Desk(host, config, cache, installation, image)
-    for machine in host.owned(installation):
-        host.delete(machine.id)
-    assert host.leftovers(installation) == []
-    host.close()
+    try:
+        yield Desk(host, config, cache, installation, image)
+    finally:
+        _clear(host, installation)
+
+
+def _clear(host: LibvirtHost, installation: str) -> None:
+    """Delete all there is, one after the other: what can't be deleted keeps nothing else from it."""
+    with ExitStack() as later:
+        later.callback(host.close)
+        later.callback(_no_leftovers, host, installation)
+        for machine in host.owned(installation):
+            later.callback(host.delete, machine.id)
+
+
+def _no_leftovers(host: LibvirtHost, installation: str) -> None:
+    assert host.remove_leftovers(installation) == []

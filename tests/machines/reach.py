@@ -1,23 +1,33 @@
-"""Reaching a guest from outside."""
+"""Reaching a guest from outside, and waiting for what the outside can see."""
 
 from __future__ import annotations
 
 import socket
 import time
+from collections.abc import Callable
 
 from cloudpc.machines.interface import Endpoint
 
 
 def greeting(endpoint: Endpoint) -> bytes:
     """What answers there."""
-    deadline = time.monotonic() + 20
-    while True:
-        try:
-            with socket.create_connection((endpoint.host, endpoint.port), 5) as connection:
-                connection.settimeout(5)
-                if data := connection.recv(4):
-                    return data
-        except OSError:
-            pass
-        assert time.monotonic() < deadline, "nothing answers"
-        time.sleep(0.2)
+    answers: list[bytes] = []
+    wait_until(lambda: answers.append(answer(endpoint.host, endpoint.port)) or answers[-1], 60, "nothing answers")
+    return answers[-1]
+
+
+def wait_until(condition: Callable[[], object], seconds: float, otherwise: str) -> None:
+    """Wait for something that tells nobody when it happens."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, otherwise
+        time.sleep(0.05)
+
+
+def answer(host: str, port: int, patience: float = 5) -> bytes:
+    """The first words of what listens there; nothing if nothing does, or QEMU alone, for a guest that doesn't yet."""
+    try:
+        with socket.create_connection((host, port), patience) as connection:
+            return connection.recv(4)
+    except OSError:
+        return b""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 
 from cloudpc.machines.interface import Accelerator
@@ -10,6 +13,7 @@ from cloudpc.machines.libvirt.acceleration import Acceleration
 from cloudpc.machines.libvirt.connection import Address, Connection
 from cloudpc.machines.libvirt.locks import HostLocks
 from cloudpc.machines.libvirt.storage import Pool
+from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
 
 from .daemon import Daemon
 from .desk import Desk
@@ -27,16 +31,58 @@ def test_the_probe_runs_to_its_end_where_guests_run(desk: Desk, daemon: Daemon) 
     connection.close()
 
 
-def test_the_verdict_is_remembered_by_other_processes(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    verdict = desk.host.accelerator()
+class HostWithKVM:
+    """A connection to a host that says it has KVM."""
 
-    def probed_again(*_: object) -> str:
-        raise AssertionError
+    address = Address("qemu:///system")
 
-    monkeypatch.setattr(Acceleration, "run_probe", probed_again)
-    another = desk.another()
-    assert another.accelerator() is verdict
-    another.close()
+    def get(self) -> HostWithKVM:
+        return self
+
+    def getCapabilities(self) -> str:
+        return "<capabilities><guest><arch name='x86_64'><domain type='kvm'/></arch></guest></capabilities>"
+
+    def getVersion(self) -> int:
+        return 7002000
+
+
+def stuck() -> str:
+    return ""
+
+
+def passed() -> str:
+    return probe.PROGRESS.decode()
+
+
+def no_start() -> str:
+    raise ProvisioningError(ErrorCode.START_FAILED, "QEMU ended")
+
+
+@pytest.mark.parametrize(
+    ("probed", "accelerator", "remembered"),
+    [(passed, Accelerator.KVM, True), (stuck, Accelerator.TCG, True), (no_start, Accelerator.TCG, False)],
+)
+def test_verdicts_of_guests_that_ran_are_remembered_by_other_processes(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    probed: Callable[[], str],
+    accelerator: Accelerator,
+    remembered: bool,
+) -> None:
+    """What kept QEMU from starting may be put right without the host's next boot."""
+    probes: list[str] = []
+    monkeypatch.setattr(Acceleration, "run_probe", lambda _self, kind: probes.append(kind) or probed())
+
+    def verdict_of_a_process() -> Accelerator:
+        locks = HostLocks(tmp_path / "locks", "qemu:///system")
+        acceleration = Acceleration(HostWithKVM(), None, locks, tmp_path / "cache")  # type: ignore[arg-type]
+        assert acceleration.verdict() is acceleration.verdict()
+        return acceleration.verdict().accelerator
+
+    assert verdict_of_a_process() is accelerator
+    first = len(probes)
+    assert verdict_of_a_process() is accelerator
+    assert len(probes) == (first if remembered else 2 * first) > 0
 
 
 def test_doctor_says_what_there_is(desk: Desk) -> None:

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import multiprocessing
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
+import libvirt
 import pytest
 
 from cloudpc.hosts import HostConfig
-from cloudpc.machines.interface import Amount, Claimed, Network
+from cloudpc.machines.interface import Accelerator, Amount, Claimed, Network
 from cloudpc.machines.libvirt import connect
 from cloudpc.machines.libvirt.capacity import MEMORY_OVERHEAD_MIB
+from cloudpc.machines.libvirt.host import LibvirtHost
 from cloudpc.provisioning.cancellation import Cancellation
-from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
+from cloudpc.provisioning.errors import Cancelled, ErrorCode, ProvisioningError
 
+from .daemon import Daemon
 from .desk import SIZE, Desk, open_desk, seed
 
 pytestmark = pytest.mark.machine
@@ -113,6 +118,26 @@ def test_thirty_two_threads_make_and_remove_disks(roomy: Desk) -> None:
         list(threads.map(lambda user: desk.host.delete(desk.spec(user).id), users))
     assert desk.host.owned(desk.installation) == []
     assert desk.host.leftovers(desk.installation) == []
+
+
+def test_one_more_boot_than_the_host_has_cores_waits(
+    desk: Desk, daemon: Daemon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under TCG; a host with KVM takes more."""
+    monkeypatch.setattr(LibvirtHost, "accelerator", lambda _self: Accelerator.TCG)
+    connection = libvirt.open(daemon.tcp_uri)
+    cores = connection.getInfo()[2]
+    connection.close()
+    host, cancel = connect(desk.config, cache=tmp_path), Cancellation()
+    try:
+        with ExitStack() as booting:
+            for _slot in range(cores):
+                booting.enter_context(host.boot_slot(cancel))
+            threading.Timer(0.5, cancel.cancel).start()
+            with pytest.raises(Cancelled), host.boot_slot(cancel):
+                pass
+    finally:
+        host.close()
 
 
 def test_two_boot_side_by_side(desk: Desk) -> None:
