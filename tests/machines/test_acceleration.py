@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from cloudpc.machines.interface import Accelerator
+from cloudpc.machines.libvirt import acceleration as module
 from cloudpc.machines.libvirt import connect, probe
 from cloudpc.machines.libvirt.acceleration import Acceleration
 from cloudpc.machines.libvirt.connection import Address, Connection
@@ -70,6 +71,7 @@ def test_verdicts_of_guests_that_ran_are_remembered_by_other_processes(
     remembered: bool,
 ) -> None:
     """What kept QEMU from starting may be put right without the host's next boot."""
+    monkeypatch.setattr(module, "_A_WHILE", 0.0)
     probes: list[str] = []
     monkeypatch.setattr(Acceleration, "run_probe", lambda _self, kind: probes.append(kind) or probed())
 

@@ -31,6 +31,7 @@ _RUNS_WITHIN = 3.0
 _PAUSE = 0.02
 _LOCK_TIMEOUT = 60.0
 _DAY = 24 * 3600.0
+_A_WHILE = 600.0
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -76,11 +77,12 @@ class Acceleration:
         if (known := self._recall(file)) is not None:
             return known
         verdict, lasts = self._decide()
-        if not lasts:
-            return verdict
         self._cache.mkdir(mode=0o700, parents=True, exist_ok=True)
         new = file.with_suffix(".new")
-        new.write_text(json.dumps({"accelerator": verdict.accelerator, "reason": verdict.reason}))
+        # What kept QEMU from starting may be put right without the host's next boot; a run or two need not ask again.
+        until = None if lasts else time.time() + _A_WHILE
+        told = {"accelerator": verdict.accelerator, "reason": verdict.reason, "until": until}
+        new.write_text(json.dumps(told))
         new.replace(file)
         return verdict
 
@@ -96,6 +98,8 @@ class Acceleration:
             if not self._connection.address.is_local and time.time() - file.stat().st_mtime > _DAY:
                 return None
             known = json.loads(file.read_text())
+            if known["until"] is not None and time.time() > known["until"]:
+                return None
             return Verdict(Accelerator(known["accelerator"]), str(known["reason"]))
         except (OSError, ValueError, KeyError, TypeError):
             return None
