@@ -173,7 +173,18 @@ def test_libvirtd_killed_again_and_again(away: Project, lab: list[Daemon]) -> No
     assert machines(away, [host]) == [1]
     assert away.cloudpc("connect", "alice", "--", "true").code == 0
     assert away.cloudpc("down", "demo", "--yes").code == 0
-    assert left(away, [host]) == [{}]
+    assert _but_libvirts_own(left(away, [host])[0]) == {}
+
+
+def _but_libvirts_own(found: dict[str, list[str]]) -> dict[str, list[str]]:
+    """Without the folders that libvirtd makes for each start of QEMU and leaves behind if it is killed in it.
+
+    No call of its API removes them; they hold nothing of the guest.
+    """
+    others = [
+        path for path in found.get("file", ()) if not re.search(r"/libvirt/qemu/(channel/target/)?domain-\d+-", path)
+    ]
+    return {**{kind: names for kind, names in found.items() if kind != "file"}, **({"file": others} if others else {})}
 
 
 def _image_that_gives_up(folder: Path) -> Path:
