@@ -12,6 +12,7 @@ import libvirt_qemu
 import pytest
 
 from cloudpc.machines.libvirt import agent as module
+from cloudpc.machines.libvirt import guest as waiting
 from cloudpc.machines.libvirt.agent import Agent, AgentUnavailable
 from cloudpc.machines.libvirt.guest import _Questions
 from cloudpc.provisioning.cancellation import Cancellation
@@ -99,3 +100,17 @@ def test_an_agent_that_may_not_answer_is_not_waited_for(guest: Callable[..., lis
     assert answer.lost.code is ErrorCode.FIRST_BOOT_FAILED
     assert not answer.lost.retriable
     assert "qemu-ga" in answer.lost.hint
+
+
+def test_an_agent_whose_event_was_lost_is_asked_all_the_same(
+    guest: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Unheard(Domain):
+        def XMLDesc(self, _flags: int) -> str:
+            return super().XMLDesc(0).replace("state='connected'", "state='disconnected'")
+
+    monkeypatch.setattr(waiting, "_LISTEN_FOR", 0.01)
+    guest(7, part(b'{"v1": {"errors": []}}', eof=True), {})
+    with _Questions(Unheard()) as questions:
+        questions._thread.join(10)
+    assert questions.answer.done
