@@ -13,11 +13,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
-from cloudpc import lifecycle
+from cloudpc.cloud_pc import PolicySettings
 from cloudpc.directory.interface import Snapshot
 from cloudpc.directory.local import DirectoryFile
 from cloudpc.hosts import HostConfig
@@ -29,7 +29,7 @@ from cloudpc.references import OnPremisesConnection, References
 NAMESPACE = "cloudpc:"
 DRIVERS = "cloudpc.machines"
 """Entry points: a hypervisor driver for each scheme of a host's URI."""
-KEYS = ("policy", "directory", "hosts", "images", "installation")
+KEYS = ("policy", "directory", "hosts", "images", "installation", "actions", "safety", "audit", "deleted")
 _Model = TypeVar("_Model", bound=BaseModel)
 _STAND_INS: dict[str, Any] = {
     "displayName": "?",
@@ -51,6 +51,34 @@ class LocalDirectoryConfig(Part):
     path: str = Field(min_length=1, description="A YAML file, relative to the folder of the stack's file.")
 
 
+class ActionsConfig(Part):
+    """Generations by `<user id>/<service plan id>`; written by `cloudpc reprovision|retry|end-grace`, or by hand."""
+
+    reprovision: dict[str, Annotated[int, Field(ge=1)]] = Field(
+        default={}, description="Raised: the Cloud PC is deleted with all data and made again with today's policy."
+    )
+    retry: dict[str, Annotated[int, Field(ge=1)]] = Field(
+        default={}, description="Raised: a failed one gets three fresh attempts."
+    )
+    end_grace: dict[str, Annotated[int, Field(ge=1)]] = Field(
+        default={}, description="The generation whose grace period ends now."
+    )
+
+
+class SafetyConfig(Part):
+    """What stops a run that would end many Cloud PCs because of the directory."""
+
+    mass_loss_in_percent: int = Field(
+        default=50, ge=0, le=100, description="More than this share of a policy's Cloud PCs (and more than two)."
+    )
+
+
+class AuditConfig(Part):
+    """A file to which each change of a Cloud PC is appended as a line of JSON."""
+
+    path: str = Field(min_length=1, description="Relative to the folder of the stack's file, or absolute.")
+
+
 @dataclass(frozen=True)
 class StackConfiguration:
     """The values under `cloudpc:` of one stack, each valid by itself."""
@@ -60,6 +88,10 @@ class StackConfiguration:
     hosts: tuple[HostConfig, ...]
     images: Mapping[str, custom.CustomImage]
     installation: str | None
+    actions: ActionsConfig
+    safety: SafetyConfig
+    audit: AuditConfig | None
+    deleted: bool
 
 
 @dataclass(frozen=True)
@@ -69,7 +101,7 @@ class StackInputs:
     policy_id: str
     configuration: StackConfiguration
     snapshot: Snapshot
-    settings: lifecycle.PolicySettings
+    settings: PolicySettings
 
     @property
     def policy(self) -> ProvisioningPolicy:
@@ -130,6 +162,17 @@ class _Parts:
         self.directory = _part(LocalDirectoryConfig, values, "directory", file, self.problems)
         self.hosts = _hosts(values.get("cloudpc:hosts"), file, self.problems)
         self.images, self.malformed_images = _images(values.get("cloudpc:images"), file, self.problems)
+        self.actions = _optional(ActionsConfig, values, "actions", file, self.problems) or ActionsConfig()
+        self.safety = _optional(SafetyConfig, values, "safety", file, self.problems) or SafetyConfig()
+        self.audit = _optional(AuditConfig, values, "audit", file, self.problems)
+        self.deleted = values.get("cloudpc:deleted", False)
+        if self.deleted in ("true", "false"):  # as the engine hands it over
+            self.deleted = self.deleted == "true"
+        if not isinstance(self.deleted, bool):
+            self.problems.append(Problem(file, "cloudpc:deleted", "must be true or false", self.deleted))
+        elif self.deleted and self.policy is not None and self.policy.assignments:
+            message = "is marked, but the policy is assigned to groups: take its assignments out first"
+            self.problems.append(Problem(file, "cloudpc:deleted", message))
         self.installation = values.get("cloudpc:installation")
         if self.installation is not None and not _is_installation(self.installation):
             message = "must be text of 8 to 64 characters a-z and 0-9"
@@ -140,7 +183,10 @@ class _Parts:
         if self.problems or self.policy is None or self.directory is None:
             raise InvalidConfigurationError(self.problems)
         hosts = self.hosts or default_hosts()
-        return StackConfiguration(self.policy, self.directory, hosts, self.images, self.installation)
+        return StackConfiguration(
+            self.policy, self.directory, hosts, self.images, self.installation,
+            self.actions, self.safety, self.audit, self.deleted,
+        )  # fmt: skip
 
 
 def _is_installation(value: object) -> bool:
@@ -159,6 +205,12 @@ def _part(
     except ValidationError as error:
         problems.extend(from_validation(file, key, model, error))
         return None
+
+
+def _optional(
+    model: type[_Model], values: Mapping[str, Any], name: str, file: str, problems: list[Problem]
+) -> _Model | None:
+    return None if values.get(NAMESPACE + name) is None else _part(model, values, name, file, problems)
 
 
 def _valid_fields(values: object) -> tuple[ProvisioningPolicy | None, set[str]]:
@@ -258,7 +310,7 @@ def read(policy_id: str, values: Mapping[str, Any], stacks: Path) -> StackInputs
     return StackInputs(policy_id, configuration, snapshot, settings)
 
 
-def _settings(policy: ProvisioningPolicy, parts: _Parts, references: References) -> lifecycle.PolicySettings | None:
+def _settings(policy: ProvisioningPolicy, parts: _Parts, references: References) -> PolicySettings | None:
     networks = [references.network(i, policy) for i in range(len(policy.domain_join_configurations))]
     script = references.script(policy)
     if {"imageId", "imageType"} & parts.malformed_fields:
@@ -266,7 +318,7 @@ def _settings(policy: ProvisioningPolicy, parts: _Parts, references: References)
     digest = references.image_digest(policy, parts.images, parts.malformed_images)
     if digest is None or None in networks:
         return None
-    return lifecycle.PolicySettings(
+    return PolicySettings(
         provisioning_policy_name=policy.display_name,
         image_type=policy.image_type,
         image_id=policy.image_id,
@@ -315,6 +367,12 @@ class _Values(Part):
     )
     installation: str | None = Field(
         default=None, alias="cloudpc:installation", description="Set it where each run has a fresh checkout."
+    )
+    actions: ActionsConfig = Field(default=ActionsConfig(), alias="cloudpc:actions")
+    safety: SafetyConfig = Field(default=SafetyConfig(), alias="cloudpc:safety")
+    audit: AuditConfig | None = Field(default=None, alias="cloudpc:audit")
+    deleted: bool = Field(
+        default=False, alias="cloudpc:deleted", description="By `cloudpc policy delete`: goes with its last Cloud PC."
     )
 
 

@@ -6,7 +6,7 @@ PC per user and licence; groups are not nested.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -44,6 +44,46 @@ class NotProvisioned:
     policy_id: str | None
     code: Reason
     message: str
+
+
+@dataclass(frozen=True)
+class Loss:
+    """Why a user is no longer entitled to a Cloud PC."""
+
+    words: str
+    by_directory: bool
+    """Whether the directory says so (people, groups, licences); otherwise somebody changed the policy."""
+
+
+def loss(
+    policy: ProvisioningPolicy, snapshot: Snapshot, user_id: str, plan_id: str, formerly_assigned: Iterable[str] = ()
+) -> Loss:
+    """Why this policy owes this user no Cloud PC of this plan any more.
+
+    Args:
+        policy: as it is now.
+        snapshot: the directory as it is now.
+        user_id: the user.
+        plan_id: the service plan.
+        formerly_assigned: ids of the groups that the policy's last run was assigned to.
+    """
+    user, groups = snapshot.users.get(user_id), assigned_groups(policy, snapshot)
+    if user is None:
+        return Loss("the user is no longer in the directory", by_directory=True)
+    if not user.account_enabled:
+        return Loss("the account is disabled", by_directory=True)
+    if not any(user_id in group.members for group in groups):
+        taken_away = [snapshot.groups[g] for g in formerly_assigned if g in snapshot.groups]
+        taken_away = [g for g in taken_away if g not in groups and user_id in g.members]
+        if taken_away:
+            names = ", ".join(group.display_name for group in taken_away)
+            return Loss(f"the policy is no longer assigned to {names}", by_directory=False)
+        if not groups:
+            return Loss("the policy is assigned to no group", by_directory=False)
+        return Loss(f"left {' and '.join(f'group {group.display_name}' for group in groups)}", by_directory=True)
+    if plan_id not in user.service_plans:
+        return Loss(f"no licence for {plan_id} any more", by_directory=True)
+    return Loss("another policy serves the user", by_directory=False)
 
 
 def assigned_groups(policy: ProvisioningPolicy, snapshot: Snapshot) -> list[Group]:

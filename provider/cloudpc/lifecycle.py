@@ -1,130 +1,31 @@
-"""What becomes of each Cloud PC: previous state and entitlements in, desired Cloud PCs out. Pure.
+"""What becomes of each Cloud PC: previous state, entitlements and the clock in, desired Cloud PCs out. Pure and total.
 
-Now: who gets one, who keeps one, what is tried again. Grace periods, reprovisioning, retry and the end of a Cloud PC
-have their place here (design section 5) and come with the issue on the whole life.
+The rules are design section 5's. Sources: Windows 365 "Provisioning", "Device management overview", "Grace period".
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
-from pydantic.alias_generators import to_camel
-
-from cloudpc import naming
-from cloudpc.entitlement import Entitlement
-
-
-class Status(StrEnum):
-    """Graph's `cloudPC.status`, as far as it is used here."""
-
-    NOT_PROVISIONED = "notProvisioned"
-    PENDING_PROVISION = "pendingProvision"
-    PROVISIONING = "provisioning"
-    PROVISIONED = "provisioned"
-    PROVISIONED_WITH_WARNINGS = "provisionedWithWarnings"
-    FAILED = "failed"
-    IN_GRACE_PERIOD = "inGracePeriod"
-    DEPROVISIONING = "deprovisioning"
-
-
-USABLE = frozenset({Status.PROVISIONED, Status.PROVISIONED_WITH_WARNINGS})
-"""There is a machine that its user can sign in to."""
-WAITING = frozenset({Status.NOT_PROVISIONED, Status.PENDING_PROVISION})
-"""There is no machine yet; each run tries again."""
-
-
-class _Value(BaseModel):
-    # values pass through Pulumi's state, where every number is a float: hence not strict
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore")
-
-
-class PlanSize(_Value):
-    """The service plan a Cloud PC was made for."""
-
-    id: str
-    display_name: str
-    v_cpu_count: int
-    ram_in_gb: float = Field(alias="ramInGB")
-    storage_in_gb: int = Field(alias="storageInGB")
-
-
-class NetworkChoice(_Value):
-    """One of the networks that may be used, in the policy's order."""
-
-    kind: Literal["hosted", "network", "bridge"]
-    source: str = ""
-
-
-class Script(_Value):
-    """The post-provisioning script: which file, and what it held when the policy was read."""
-
-    path: str
-    sha256: str
-
-
-class PolicySettings(_Value):
-    """What today's policy says a new Cloud PC is made like. Pinned in its outputs once it is made (design rule 3)."""
-
-    provisioning_policy_name: str
-    image_type: Literal["gallery", "custom"]
-    image_id: str
-    image_digest: str
-    networks: tuple[NetworkChoice, ...]
-    locale: str
-    time_zone: str
-    local_admin_enabled: bool
-    packages: tuple[str, ...] = ()
-    script: Script | None = None
-    first_boot_in_seconds: float
-    set_up_in_seconds: float
-
-
-class Account(_Value):
-    """The user's account in the guest."""
-
-    name: str
-    display_name: str
-    ssh_public_keys: tuple[str, ...] = ()
-
-
-class DesiredCloudPC(_Value):
-    """The inputs of a CloudPC resource."""
-
-    policy_id: str
-    installation: str
-    user_id: str
-    user_principal_name: str
-    desired_status: Status = Status.PROVISIONED
-    generation: int = 1
-    device_name: str
-    account: Account
-    service_plan: PlanSize
-    settings: PolicySettings
-
-    @property
-    def key(self) -> str:
-        """`<user id>/<service plan id>`."""
-        return f"{self.user_id}/{self.service_plan.id}"
-
-
-class StatusDetail(_Value):
-    """Graph's `cloudPcStatusDetail`: why the status is what it is."""
-
-    code: str
-    message: str
-    additional_information: dict[str, str] = {}
-
-
-class RecordedCloudPC(DesiredCloudPC):
-    """A Cloud PC as state remembers it, as far as decisions need it."""
-
-    status: Status
-    status_detail: StatusDetail | None = None
-    host: str = ""
+from cloudpc import entitlement, naming, ownership
+from cloudpc.cloud_pc import (
+    MACHINE_LOST,
+    USABLE,
+    WAITING,
+    Account,
+    DesiredCloudPC,
+    PlanSize,
+    PolicySettings,
+    RecordedCloudPC,
+    Status,
+)
+from cloudpc.directory.interface import Snapshot
+from cloudpc.entitlement import Entitlement, Loss
+from cloudpc.ownership import PolicyFacts
+from cloudpc.policy import ProvisioningPolicy
 
 
 class Step(StrEnum):
@@ -132,21 +33,65 @@ class Step(StrEnum):
 
     NONE = "none"
     PROVISION = "provision"
+    REPROVISION = "reprovision"
+    START = "start"
+    BEGIN_GRACE = "beginGrace"
+    RESTORE = "restore"
+    END = "end"
 
 
 def next_step(recorded: RecordedCloudPC, desired: DesiredCloudPC) -> Step:
-    """Only what is waiting is tried again; a failed one stays failed, an existing one stays as it is."""
-    if desired.desired_status is Status.PROVISIONED and recorded.status in WAITING:
+    """Total: every pair has an answer. A policy edit alone is none, since kept ones are asked to be what they are."""
+    if desired.desired_status is Status.DEPROVISIONING:
+        return Step.NONE if recorded.is_gone else Step.END
+    if recorded.status is Status.DEPROVISIONING:
+        return Step.NONE  # what has ended is not restored
+    if desired.desired_status is Status.IN_GRACE_PERIOD:
+        if recorded.status in USABLE:
+            return Step.BEGIN_GRACE
+        return Step.START if _is_off(recorded) else Step.NONE
+    if desired.generation > recorded.generation:
+        return Step.REPROVISION
+    if recorded.status in WAITING or (recorded.status is Status.FAILED and desired.retry > recorded.retry):
         return Step.PROVISION
-    return Step.NONE
+    if recorded.status is Status.IN_GRACE_PERIOD:
+        return Step.RESTORE
+    return Step.START if _is_off(recorded) else Step.NONE
+
+
+def _is_off(recorded: RecordedCloudPC) -> bool:
+    has_machine = recorded.status in USABLE or recorded.status is Status.IN_GRACE_PERIOD
+    return has_machine and recorded.power_state == "poweredOff"
+
+
+@dataclass(frozen=True)
+class Actions:
+    """`cloudpc:actions`: generations by key, raised by `cloudpc reprovision|retry|end-grace` or by a pull request."""
+
+    reprovision: Mapping[str, int] = field(default_factory=dict)
+    retry: Mapping[str, int] = field(default_factory=dict)
+    end_grace: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Today:
+    """The policy as it is now: what new Cloud PCs are made with, and its grace period."""
+
+    policy_id: str
+    installation: str
+    naming_template: str
+    settings: PolicySettings
+    grace_period_in_hours: int = 168
+    actions: Actions = Actions()
 
 
 @dataclass(frozen=True)
 class Notice:
-    """Something the admin should know about a Cloud PC before or after a run."""
+    """What will happen to a Cloud PC, when and why, in words; or what stands in its way."""
 
     key: str
     message: str
+    warning: bool = False
 
 
 @dataclass(frozen=True)
@@ -155,78 +100,271 @@ class Reconciliation:
 
     desired: tuple[DesiredCloudPC, ...]
     notices: tuple[Notice, ...]
+    lost_by_directory: tuple[str, ...] = ()
+    """Keys of those that enter grace now because of the directory: many at once are more likely its fault."""
 
 
-@dataclass(frozen=True)
-class Today:
-    """What new Cloud PCs of a policy are made with, now."""
+def plan(
+    policy: ProvisioningPolicy,
+    snapshot: Snapshot,
+    own: PolicyFacts,
+    siblings: Iterable[PolicyFacts],
+    today: Today,
+    now: datetime,
+    *,
+    formerly_assigned: Iterable[str] = (),
+    last_generations: Mapping[str, int] | None = None,
+) -> Reconciliation:
+    """What one run of one policy makes of the world: whose users are its own, who is owed what, what becomes of each.
 
-    policy_id: str
-    installation: str
-    naming_template: str
-    settings: PolicySettings
+    Args:
+        policy: as it is now.
+        snapshot: the directory as it is now.
+        own: this policy's assignments now, and its Cloud PCs as state has them.
+        siblings: what state has of the other policies that have run.
+        today: what new Cloud PCs are made with.
+        now: with a time zone.
+        formerly_assigned: ids of the groups that this policy's last run was assigned to.
+        last_generations: of ended Cloud PCs, so that a device name is not given again.
+    """
+    siblings = list(siblings)
+    serving, elsewhere = ownership.owners([own, *siblings], snapshot), ownership.leaving(siblings)
+    owed = [
+        entitled
+        for entitled in entitlement.entitled(policy, snapshot)
+        if serving[entitled.user.id] == own.policy_id and entitled.key not in elsewhere
+    ]
+    keys, formerly = {entitled.key for entitled in owed}, list(formerly_assigned)
+    lost = {
+        key: entitlement.loss(policy, snapshot, pc.user_id, pc.service_plan.id, formerly)
+        for key, pc in own.cloud_pcs.items()
+        if key not in keys
+    }
+    return reconcile(own.cloud_pcs, owed, lost, today, now, last_generations)
 
 
-def reconcile(previous: Mapping[str, RecordedCloudPC], entitled: Iterable[Entitlement], today: Today) -> Reconciliation:
+def reconcile(
+    previous: Mapping[str, RecordedCloudPC],
+    owed: Iterable[Entitlement],
+    lost: Mapping[str, Loss],
+    today: Today,
+    now: datetime,
+    last_generations: Mapping[str, int] | None = None,
+) -> Reconciliation:
     """Decide for every Cloud PC that is recorded or owed.
 
     Args:
         previous: what this policy's state remembers, by key.
-        entitled: what the policy owes now.
+        owed: what the policy owes now: the user is its own, and the plan not on its way out elsewhere.
+        lost: for each recorded one that is not owed, why (`entitlement.losses`).
         today: the policy as it is now.
+        now: with a time zone.
+        last_generations: of ended ones, so that a device name is not given again.
     """
-    owed = {e.key: e for e in entitled}
-    taken = {p.device_name.lower() for p in previous.values()}
-    desired: list[DesiredCloudPC] = []
-    notices: list[Notice] = []
-    for key in sorted(previous.keys() | owed.keys()):
-        recorded, entitlement = previous.get(key), owed.get(key)
-        if recorded is None or (recorded.status in WAITING and entitlement is not None):
-            assert entitlement is not None  # noqa: S101 - the key comes from one of the two
-            taken.discard(recorded.device_name.lower() if recorded else "")
-            new = _new(entitlement, today, taken)
-            taken.add(new.device_name.lower())
-            desired.append(new)
-            if recorded is not None and recorded.status_detail:
-                who = f"{entitlement.user.user_principal_name} ({entitlement.service_plan.display_name})"
-                why = f"{recorded.status}: {recorded.status_detail.message}; tried again"
-                notices.append(Notice(key, f"{who}: {why}"))
-            continue
-        unchanged = DesiredCloudPC.model_validate(recorded.model_dump())
-        if entitlement is not None:
-            # a renamed user keeps the Cloud PC; only the name it is shown under follows
-            name = entitlement.user.user_principal_name
-            desired.append(unchanged.model_copy(update={"user_principal_name": name}))
-        elif recorded.status in WAITING:
-            desired.append(unchanged.model_copy(update={"desired_status": Status.NOT_PROVISIONED}))
-            notices.append(Notice(key, f"{recorded.user_principal_name} is no longer entitled; none will be made"))
+    return _Run(previous, lost, today, now, last_generations or {}).all(owed)
+
+
+class _Run:
+    def __init__(
+        self,
+        previous: Mapping[str, RecordedCloudPC],
+        lost: Mapping[str, Loss],
+        today: Today,
+        now: datetime,
+        last_generations: Mapping[str, int],
+    ) -> None:
+        self._previous = previous
+        self._lost = lost
+        self._today = today
+        self._now = now
+        self._last_generations = last_generations
+        self._taken = {p.device_name.lower() for p in previous.values()}
+        self._notices: list[Notice] = []
+        self._lost_by_directory: list[str] = []
+
+    def all(self, owed: Iterable[Entitlement]) -> Reconciliation:
+        entitlements = {e.key: e for e in owed}
+        desired = [self._one(key, entitlements.get(key)) for key in sorted(self._previous.keys() | entitlements.keys())]
+        return Reconciliation(
+            tuple(pc for pc in desired if pc is not None), tuple(self._notices), tuple(self._lost_by_directory)
+        )
+
+    def _one(self, key: str, owed: Entitlement | None) -> DesiredCloudPC | None:
+        recorded = self._previous.get(key)
+        if recorded is None:
+            assert owed is not None  # noqa: S101 - the key comes from one of the two
+            return self._new(owed, self._first_generation(key))
+        if recorded.is_gone:
+            return None  # the engine's delete has nothing left to do
+        if recorded.status is Status.DEPROVISIONING:
+            self._tell(recorded, f"could not be removed whole yet, tried again: {'; '.join(recorded.leftovers)}")
+            return _as_it_is(recorded)
+        if owed is None:
+            return self._leaving(recorded)
+        return self._staying(recorded, owed)
+
+    def _staying(self, recorded: RecordedCloudPC, owed: Entitlement) -> DesiredCloudPC:
+        wanted = self._generation(recorded)
+        if wanted > recorded.generation:
+            made_with = recorded.settings
+            # retries that were asked for before it are over: should it fail, somebody asks anew
+            asked = self._today.actions.retry.get(recorded.key, 0)
+            new = self._new(owed, wanted, recorded, retry=max(asked, recorded.retry))
+            self._tell(recorded, f"reprovision: all data on it is lost{_changes(made_with, new.settings)}")
+            return new
+        retry = self._today.actions.retry.get(recorded.key, 0)
+        if recorded.status in WAITING:
+            detail = recorded.status_detail
+            if detail is not None:
+                self._tell(recorded, f"{recorded.status}: {detail.message}; tried again")
+            return self._new(owed, recorded.generation, recorded)
+        if recorded.status is Status.FAILED and retry > recorded.retry:
+            if recorded.status_detail is not None and recorded.status_detail.code == MACHINE_LOST:
+                self._tell(
+                    recorded, "its machine and data are gone: `cloudpc reprovision` makes a new one, a retry doesn't"
+                )
+            else:
+                self._tell(recorded, "failed; tried again, three attempts")
+                return self._new(owed, recorded.generation, recorded, retry=retry)
+        unchanged = _as_it_is(recorded)
+        if recorded.status is Status.IN_GRACE_PERIOD:
+            self._tell(recorded, "entitled again: the grace period is over, nothing is rebuilt")
+            unchanged = unchanged.model_copy(
+                update={"desired_status": Status.PROVISIONED, "grace_period_end_date_time": None, "why": ""}
+            )
         else:
-            desired.append(unchanged)
-            notices.append(Notice(key, f"{recorded.user_principal_name} is no longer entitled; kept unchanged for now"))
-    return Reconciliation(tuple(desired), tuple(notices))
+            self._tell_if_off(recorded)
+        # a renamed user keeps the Cloud PC; only the name it is shown under follows
+        return unchanged.model_copy(update={"user_principal_name": owed.user.user_principal_name})
+
+    def _leaving(self, recorded: RecordedCloudPC) -> DesiredCloudPC:
+        loss = self._lost[recorded.key]
+        if recorded.status in USABLE:
+            end = self._now + timedelta(hours=self._today.grace_period_in_hours)
+            self._tell(recorded, f"grace until {_shown(end)} ({loss.words})")
+            if loss.by_directory:
+                self._lost_by_directory.append(recorded.key)
+            return _as_it_is(recorded).model_copy(
+                update={
+                    "desired_status": Status.IN_GRACE_PERIOD,
+                    "grace_period_end_date_time": end,
+                    "why": loss.words,
+                }
+            )
+        if recorded.status is Status.IN_GRACE_PERIOD:
+            end = recorded.grace_period_end_date_time or self._now
+            cut_short = self._today.actions.end_grace.get(recorded.key, 0) >= recorded.generation
+            if self._now < end and not cut_short:
+                self._tell_if_off(recorded)
+                return _as_it_is(recorded)
+            why = "ended by the admin" if cut_short and self._now < end else f"grace was over on {_shown(end)}"
+            self._tell(recorded, f"ends now ({why}; {recorded.why}): all data on it is deleted")
+            return _ended(recorded, f"{why}; {recorded.why}")
+        self._tell(recorded, f"{recorded.status}, and ends ({loss.words})")
+        return _ended(recorded, loss.words)
+
+    def _generation(self, recorded: RecordedCloudPC) -> int:
+        wanted = self._today.actions.reprovision.get(recorded.key)
+        if wanted is None:
+            return recorded.generation
+        if wanted < recorded.generation:
+            self._tell(
+                recorded,
+                f"generation {wanted} in cloudpc:actions is ignored: state is at {recorded.generation}",
+                warning=True,
+            )
+        return max(wanted, recorded.generation)
+
+    def _first_generation(self, key: str) -> int:
+        return max(self._last_generations.get(key, 0) + 1, self._today.actions.reprovision.get(key, 1))
+
+    def _new(
+        self,
+        owed: Entitlement,
+        generation: int,
+        recorded: RecordedCloudPC | None = None,
+        retry: int | None = None,
+    ) -> DesiredCloudPC:
+        """With today's settings."""
+        user, plan, today = owed.user, owed.service_plan, self._today
+        seed = "\0".join((today.installation, user.id, plan.id, str(generation)))
+        if recorded is not None and generation == recorded.generation:
+            self._taken.discard(recorded.device_name.lower())
+        name = naming.device_name(today.naming_template, user.username, seed, self._taken)
+        self._taken.add(name.lower())
+        if retry is None:
+            retry = recorded.retry if recorded is not None else today.actions.retry.get(owed.key, 0)
+        return DesiredCloudPC(
+            policy_id=today.policy_id,
+            installation=today.installation,
+            user_id=user.id,
+            user_principal_name=user.user_principal_name,
+            generation=generation,
+            retry=retry,
+            device_name=name,
+            account=Account(
+                name=naming.account_name(user.username),
+                display_name=user.display_name,
+                ssh_public_keys=user.ssh_public_keys,
+            ),
+            service_plan=PlanSize(
+                id=plan.id,
+                display_name=plan.display_name,
+                v_cpu_count=plan.vcpu_count,
+                ram_in_gb=plan.ram_in_gb,
+                storage_in_gb=plan.storage_in_gb,
+            ),
+            settings=today.settings,
+        )
+
+    def _tell_if_off(self, recorded: RecordedCloudPC) -> None:
+        if _is_off(recorded):
+            self._tell(recorded, "is off, and is started")
+
+    def _tell(self, recorded: RecordedCloudPC, what: str, *, warning: bool = False) -> None:
+        who = f"{recorded.user_principal_name} ({recorded.service_plan.display_name})"
+        self._notices.append(Notice(recorded.key, f"{who}: {what}", warning))
 
 
-def _new(entitlement: Entitlement, today: Today, taken: set[str]) -> DesiredCloudPC:
-    user, plan, generation = entitlement.user, entitlement.service_plan, 1
-    seed = "\0".join((today.installation, user.id, plan.id, str(generation)))
-    return DesiredCloudPC(
-        policy_id=today.policy_id,
-        installation=today.installation,
-        user_id=user.id,
-        user_principal_name=user.user_principal_name,
-        generation=generation,
-        device_name=naming.device_name(today.naming_template, user.username, seed, taken),
-        account=Account(
-            name=naming.account_name(user.username),
-            display_name=user.display_name,
-            ssh_public_keys=user.ssh_public_keys,
-        ),
-        service_plan=PlanSize(
-            id=plan.id,
-            display_name=plan.display_name,
-            v_cpu_count=plan.vcpu_count,
-            ram_in_gb=plan.ram_in_gb,
-            storage_in_gb=plan.storage_in_gb,
-        ),
-        settings=today.settings,
-    )
+def _as_it_is(recorded: RecordedCloudPC) -> DesiredCloudPC:
+    """What is recorded, as what is desired."""
+    same = DesiredCloudPC.model_validate(recorded.model_dump())
+    if recorded.status in (Status.IN_GRACE_PERIOD, Status.DEPROVISIONING):
+        return same.model_copy(update={"desired_status": recorded.status})
+    return same.model_copy(update={"desired_status": Status.PROVISIONED})
+
+
+def _ended(recorded: RecordedCloudPC, why: str) -> DesiredCloudPC:
+    return _as_it_is(recorded).model_copy(update={"desired_status": Status.DEPROVISIONING, "why": why})
+
+
+def _shown(time: datetime) -> str:
+    return f"{time:%Y-%m-%d %H:%M} UTC"
+
+
+def _changes(before: PolicySettings, after: PolicySettings) -> str:
+    """Which settings a reprovision changes, in words."""
+    found = outdated(before, after)
+    return f" ({'; '.join(found)})" if found else ""
+
+
+def outdated(made_with: PolicySettings, today: PolicySettings) -> list[str]:
+    """What today's policy says otherwise than what a Cloud PC was made with: `image debian-12 -> debian-13`."""
+    names = {
+        "image_id": "image",
+        "networks": "networks",
+        "locale": "locale",
+        "time_zone": "time zone",
+        "local_admin_enabled": "local admin",
+        "packages": "packages",
+        "script": "post-provisioning script",
+    }
+    found = []
+    for name, word in names.items():
+        before, after = getattr(made_with, name), getattr(today, name)
+        if before != after:
+            plain = isinstance(before, str) and isinstance(after, str)
+            found.append(f"{word} {before} -> {after}" if plain else f"other {word}")
+    if not found and made_with.image_digest != today.image_digest:
+        found.append(f"a newer build of image {today.image_id}")
+    return found

@@ -11,11 +11,11 @@ from typing import TypeVar
 from pydantic import Field, ValidationError, model_validator
 
 from cloudpc import yaml_file
+from cloudpc.cloud_pc import NetworkChoice, Script
 from cloudpc.directory.interface import Snapshot
 from cloudpc.directory.local import LocalDirectory
 from cloudpc.images import custom, gallery
 from cloudpc.images.recipe import RECIPE_FILE
-from cloudpc.lifecycle import NetworkChoice, Script
 from cloudpc.policy import Part, ProvisioningPolicy
 from cloudpc.problems import InvalidConfigurationError, Problem, closest, from_validation
 from cloudpc.provisioning.errors import ProvisioningError

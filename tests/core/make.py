@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 from hypothesis import strategies as st
 
+from cloudpc.cloud_pc import NetworkChoice, PolicySettings
 from cloudpc.directory.interface import Group, ServicePlan, Snapshot, User
-from cloudpc.lifecycle import NetworkChoice, PolicySettings, Today
+from cloudpc.lifecycle import Today
 from cloudpc.policy import ProvisioningPolicy
 
 MINIMAL_POLICY: dict[str, Any] = {
@@ -18,6 +20,7 @@ MINIMAL_POLICY: dict[str, Any] = {
     "imageId": "micro",
 }
 INSTALLATION = "0123456789abcdef"
+NOW = datetime(2026, 11, 24, 9, tzinfo=UTC)
 
 
 def policy_values(**changes: Any) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cloudpc import configuration
+from cloudpc.cloud_pc import NetworkChoice, Script
 from cloudpc.images import gallery
-from cloudpc.lifecycle import NetworkChoice, Script
 from cloudpc.problems import InvalidConfigurationError
 from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
 

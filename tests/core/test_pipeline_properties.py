@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloudpc.lifecycle import USABLE, Status
+from cloudpc.cloud_pc import USABLE, Status
 from cloudpc.provisioning.errors import Cancelled
 from cloudpc.provisioning.tags import Phase
 

@@ -11,7 +11,7 @@ from threading import Barrier
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloudpc.lifecycle import Status
+from cloudpc.cloud_pc import Status
 from cloudpc.machines.interface import Amount, Capacity, MachineSpec
 from cloudpc.provisioning import placement
 from cloudpc.provisioning.tags import Tag

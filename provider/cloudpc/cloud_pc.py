@@ -1,0 +1,141 @@
+"""A Cloud PC as values: what it is asked to be, and what state remembers of it. Graph's names."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+
+class Status(StrEnum):
+    """Graph's `cloudPC.status`, as far as it is used here."""
+
+    NOT_PROVISIONED = "notProvisioned"
+    PENDING_PROVISION = "pendingProvision"
+    PROVISIONING = "provisioning"
+    PROVISIONED = "provisioned"
+    PROVISIONED_WITH_WARNINGS = "provisionedWithWarnings"
+    FAILED = "failed"
+    IN_GRACE_PERIOD = "inGracePeriod"
+    DEPROVISIONING = "deprovisioning"
+
+
+USABLE = frozenset({Status.PROVISIONED, Status.PROVISIONED_WITH_WARNINGS})
+"""There is a machine that its user can sign in to."""
+WAITING = frozenset({Status.NOT_PROVISIONED, Status.PENDING_PROVISION})
+"""There is no machine yet; each run tries again."""
+LEAVING = frozenset({Status.IN_GRACE_PERIOD, Status.DEPROVISIONING})
+"""Its user is no longer entitled."""
+MACHINE_LOST = "machineLost"
+"""`statusDetail.code` of one whose machine is gone: its data is, too, so only a reprovision makes it again."""
+
+
+class _Value(BaseModel):
+    # values pass through Pulumi's state, where every number is a float: hence not strict
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore")
+
+
+class PlanSize(_Value):
+    """The service plan a Cloud PC was made for."""
+
+    id: str
+    display_name: str
+    v_cpu_count: int
+    ram_in_gb: float = Field(alias="ramInGB")
+    storage_in_gb: int = Field(alias="storageInGB")
+
+
+class NetworkChoice(_Value):
+    """One of the networks that may be used, in the policy's order."""
+
+    kind: Literal["hosted", "network", "bridge"]
+    source: str = ""
+
+
+class Script(_Value):
+    """The post-provisioning script: which file, and what it held when the policy was read."""
+
+    path: str
+    sha256: str
+
+
+class PolicySettings(_Value):
+    """What today's policy says a new Cloud PC is made like. Pinned in its outputs once it is made (design rule 3)."""
+
+    provisioning_policy_name: str
+    image_type: Literal["gallery", "custom"]
+    image_id: str
+    image_digest: str
+    networks: tuple[NetworkChoice, ...]
+    locale: str
+    time_zone: str
+    local_admin_enabled: bool
+    packages: tuple[str, ...] = ()
+    script: Script | None = None
+    first_boot_in_seconds: float
+    set_up_in_seconds: float
+
+
+class Account(_Value):
+    """The user's account in the guest."""
+
+    name: str
+    display_name: str
+    ssh_public_keys: tuple[str, ...] = ()
+
+
+class DesiredCloudPC(_Value):
+    """The inputs of a CloudPC resource."""
+
+    policy_id: str
+    installation: str
+    user_id: str
+    user_principal_name: str
+    desired_status: Status = Status.PROVISIONED
+    why: str = ""
+    """Why it is to be in grace or ended, in words."""
+    grace_period_end_date_time: datetime | None = None
+    generation: int = 1
+    """Goes up with each reprovision (`cloudpc:actions`)."""
+    retry: int = 0
+    """Goes up with each retry of a failed one."""
+    device_name: str
+    account: Account
+    service_plan: PlanSize
+    settings: PolicySettings
+
+    @property
+    def key(self) -> str:
+        """`<user id>/<service plan id>`."""
+        return f"{self.user_id}/{self.service_plan.id}"
+
+
+class StatusDetail(_Value):
+    """Graph's `cloudPcStatusDetail`: why the status is what it is."""
+
+    code: str
+    message: str
+    additional_information: dict[str, str] = {}
+
+
+class RecordedCloudPC(DesiredCloudPC):
+    """A Cloud PC as state remembers it, as far as decisions need it."""
+
+    status: Status
+    status_detail: StatusDetail | None = None
+    host: str = ""
+    status_before_grace: Status | None = None
+    power_state: Literal["running", "poweredOff"] = "running"
+    """As the last refresh saw it; Graph's values."""
+    leftovers: tuple[str, ...] = ()
+    """What could not be removed yet when it ended; tried again at each run."""
+    events: tuple[str, ...] = ()
+    """Its last changes, oldest first: when, to which status, why."""
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether it has ended without leaving anything: its entry may go."""
+        return self.status is Status.DEPROVISIONING and not self.leftovers

@@ -1,0 +1,217 @@
+"""Random histories of people, policies, runs and clocks: the rules of design section 5 hold after each step."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from dataclasses import replace
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from cloudpc.cloud_pc import USABLE, Status
+from cloudpc.lifecycle import Step, next_step
+from cloudpc.ownership import owners
+
+from . import make
+from .world import PLANS, WITH_MACHINE, World
+
+USERS, GROUPS, POLICIES = ["u1", "u2", "u3"], ["g1", "g2"], ["a", "b", "c"]
+_OUTCOMES = st.sampled_from(
+    [Status.PROVISIONED] * 3 + [Status.PROVISIONED_WITH_WARNINGS, Status.FAILED, Status.PENDING_PROVISION]
+)
+STEPS = int(os.environ.get("CLOUDPC_WORLD_STEPS", "10000"))
+"""Of all histories together; `make world` plays a million."""
+_STEPS_EACH = 40
+
+users, groups, policies = (st.sampled_from(names) for names in (USERS, GROUPS, POLICIES))
+
+
+class Histories(RuleBasedStateMachine):
+    """Each rule is something people, clocks or runs do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world = World(USERS, GROUPS, POLICIES)
+        self.raced = False
+        """Two first runs at once may give a user Cloud PCs of two policies; the rules then end one of them."""
+        for user in USERS:  # a world in which something happens from the first step on
+            self.world.licence(user, ("small",))
+            self.world.members["g1"].add(user)
+        self.world.assign("a", "g1")
+        self.world.run("a")
+
+    # ---- people
+
+    @rule(user=users, group=groups)
+    def join(self, user: str, group: str) -> None:
+        self.world.members[group].add(user)
+
+    @rule(user=users, group=groups)
+    def leave(self, user: str, group: str) -> None:
+        self.world.members[group].discard(user)
+
+    @rule(user=users, plans=st.lists(st.sampled_from(PLANS), unique=True))
+    def license(self, user: str, plans: list[str]) -> None:
+        if user in self.world.users:
+            self.world.licence(user, tuple(plans))
+
+    @rule(user=users)
+    def rename(self, user: str) -> None:
+        if user in self.world.users:
+            known = self.world.users[user]
+            self.world.users[user] = replace(known, user_principal_name=f"x.{known.user_principal_name}"[:100])
+
+    @rule(user=users)
+    def remove_or_bring_back(self, user: str) -> None:
+        if self.world.users.pop(user, None) is None:
+            self.world.users[user] = make.user(user, "small")
+
+    # ---- admins
+
+    @rule(policy=policies, assigned=st.lists(groups, unique=True))
+    def assign(self, policy: str, assigned: list[str]) -> None:
+        self.world.assign(policy, *assigned)
+
+    @rule(policy=policies, locale=st.sampled_from(["de-DE", "fr-FR"]), name=st.sampled_from(["One", "Two"]))
+    def edit(self, policy: str, locale: str, name: str) -> None:
+        before, _ = self.world.plan(policy)
+        stack = self.world.stacks[policy]
+        stack.locale, stack.template = locale, "PC-%RAND:6%"
+        stack.file = stack.file.model_copy(update={"display_name": name})
+        after, _ = self.world.plan(policy)
+        existing = {k for k, pc in stack.cloud_pcs.items() if pc.status in WITH_MACHINE or pc.status is Status.FAILED}
+        asked = stack.actions["reprovision"].keys() | stack.actions["retry"].keys()
+        kept = existing - asked
+        assert [d for d in before.desired if d.key in kept] == [d for d in after.desired if d.key in kept]
+
+    @rule(policy=policies, hours=st.sampled_from([0, 1, 168]))
+    def set_grace_period(self, policy: str, hours: int) -> None:
+        stack = self.world.stacks[policy]
+        stack.file = stack.file.model_copy(update={"grace_period_in_hours": hours})
+
+    @rule(policy=policies, user=users, plan=st.sampled_from(PLANS), what=st.sampled_from(["reprovision", "retry"]))
+    def ask(self, policy: str, user: str, plan: str, what: str) -> None:
+        key, stack = f"{user}/{plan}", self.world.stacks[policy]
+        recorded = stack.cloud_pcs.get(key)
+        now = 0 if recorded is None else recorded.generation if what == "reprovision" else recorded.retry
+        stack.actions[what][key] = max(stack.actions[what].get(key, 0), now) + 1
+
+    @rule(policy=policies, user=users, plan=st.sampled_from(PLANS))
+    def end_grace(self, policy: str, user: str, plan: str) -> None:
+        key, stack = f"{user}/{plan}", self.world.stacks[policy]
+        if key in stack.cloud_pcs:
+            stack.actions["end_grace"][key] = stack.cloud_pcs[key].generation
+
+    @rule(hours=st.sampled_from([0.1, 1, 24, 200, -2]))
+    def clock(self, hours: float) -> None:
+        self.world.pass_time(hours)
+
+    # ---- runs
+
+    @rule(policy=policies, data=st.data())
+    def up(self, policy: str, data: st.DataObject) -> None:
+        self.world.run(policy, lambda: data.draw(_OUTCOMES))
+
+    @rule()
+    def up_of_all(self) -> None:
+        for policy in POLICIES:
+            self.world.run(policy)
+
+    @rule(policy=policies, data=st.data(), after=st.integers(0, 6))
+    def up_that_is_killed(self, policy: str, data: st.DataObject, after: int) -> None:
+        plan, assigned = self.world.plan(policy)
+        run = self.world.steps(policy, plan, assigned, lambda: data.draw(_OUTCOMES))
+        for _ in range(after):
+            if next(run, "over") == "over":
+                break
+
+    @rule(two=st.lists(policies, min_size=2, max_size=2, unique=True), data=st.data())
+    def two_at_once(self, two: list[str], data: st.DataObject) -> None:
+        before, self.world.racing = self._policies_by_user(), True
+        runs = []
+        for policy in two:
+            plan, assigned = self.world.plan(policy)
+            runs.append(self.world.steps(policy, plan, assigned, lambda: data.draw(_OUTCOMES)))
+        while runs:
+            run = data.draw(st.sampled_from(runs))
+            if next(run, "over") == "over":
+                runs.remove(run)
+        after = self._policies_by_user()
+        self.raced |= any(len(after[user]) > 1 >= len(before[user]) for user in after)
+
+    # ---- what must hold
+
+    def _policies_by_user(self) -> dict[str, set[str]]:
+        found: dict[str, set[str]] = {user: set() for user in USERS}
+        for stack in self.world.stacks.values():
+            for pc in stack.cloud_pcs.values():
+                if pc.status in USABLE:
+                    found[pc.user_id].add(stack.policy_id)
+        return found
+
+    @invariant()
+    def one_cloud_pc_per_user_and_plan_over_all_policies(self) -> None:
+        held = Counter(
+            key for s in self.world.stacks.values() for key, pc in s.cloud_pcs.items() if pc.status in WITH_MACHINE
+        )
+        assert not [key for key, count in held.items() if count > 1]
+
+    @invariant()
+    def what_state_has_is_there_and_of_its_generation(self) -> None:
+        for stack in self.world.stacks.values():
+            for key, pc in stack.cloud_pcs.items():
+                machine = self.world.machines.get(key)
+                if pc.status in WITH_MACHINE:
+                    assert machine is not None
+                    assert (machine.policy_id, machine.generation) == (stack.policy_id, pc.generation)
+                elif pc.status is Status.FAILED or pc.is_gone:
+                    assert machine is None or machine.policy_id != stack.policy_id
+
+    @invariant()
+    def a_user_is_served_by_one_policy(self) -> None:
+        if not self.raced:
+            assert not [user for user, serving in self._policies_by_user().items() if len(serving) > 1]
+
+    @invariant()
+    def every_stack_gives_the_same_answer(self) -> None:
+        facts = [stack.facts for stack in self.world.stacks.values() if stack.has_run]
+        answers = owners(facts, self.world.snapshot)
+        assert answers == owners(list(reversed(facts)), self.world.snapshot)
+        for user, serving in self._policies_by_user().items():
+            if len(serving) == 1:
+                assert answers[user] in serving, "who has a Cloud PC that is not in grace keeps its policy"
+
+    @invariant()
+    def device_names_are_given_once(self) -> None:
+        for stack in self.world.stacks.values():
+            names = [pc.device_name.lower() for pc in stack.cloud_pcs.values()]
+            assert len(names) == len(set(names))
+
+    @invariant()
+    def nothing_is_told_where_nothing_happens(self) -> None:
+        for policy, stack in self.world.stacks.items():
+            plan, _ = self.world.plan(policy)
+            doing = {
+                d.key for d in plan.desired
+                if d.key not in stack.cloud_pcs or next_step(stack.cloud_pcs[d.key], d) is not Step.NONE
+            }  # fmt: skip
+            told = {notice.key for notice in plan.notices if "is ignored" not in notice.message}
+            told -= {k for k, pc in stack.cloud_pcs.items() if pc.status is Status.FAILED}
+            assert told <= doing
+
+    def teardown(self) -> None:
+        """Left alone, with everything entitled taken away and time passed, every world becomes empty."""
+        for policy in POLICIES:
+            self.world.assign(policy)
+        for _ in range(5):
+            self.world.pass_time(200)
+            for policy in POLICIES:
+                self.world.run(policy)
+        assert self.world.machines == {}
+        assert [stack.cloud_pcs for stack in self.world.stacks.values()] == [{}, {}, {}]
+
+
+TestHistories = Histories.TestCase
+TestHistories.settings = settings(max_examples=max(1, STEPS // _STEPS_EACH), stateful_step_count=_STEPS_EACH)

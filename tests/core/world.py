@@ -1,0 +1,199 @@
+"""A small world for the lifecycle: people, policies, stacks of state, one hypervisor and a clock.
+
+A run of a stack is what a run of Pulumi is: it plans from what state and directory say now, and then records one
+resource after the other, any of which may be the last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from cloudpc import lifecycle
+from cloudpc.cloud_pc import USABLE, WAITING, DesiredCloudPC, RecordedCloudPC, Status
+from cloudpc.directory.interface import Group, Snapshot
+from cloudpc.lifecycle import Actions, Reconciliation, Step, next_step
+from cloudpc.ownership import PolicyFacts
+from cloudpc.policy import ProvisioningPolicy
+
+from . import make
+
+PLANS = ["small", "big"]
+WITH_MACHINE = USABLE | {Status.IN_GRACE_PERIOD}
+
+
+@dataclass
+class Stack:
+    """What state has of one policy."""
+
+    policy_id: str
+    file: ProvisioningPolicy
+    actions: dict[str, dict[str, int]] = field(
+        default_factory=lambda: {"reprovision": {}, "retry": {}, "end_grace": {}}
+    )
+    template: str = "CPC-%USERNAME:5%-%RAND:5%"
+    locale: str = "en-US"
+    has_run: bool = False
+    assigned: dict[str, datetime] = field(default_factory=dict)
+    cloud_pcs: dict[str, RecordedCloudPC] = field(default_factory=dict)
+    generations: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def facts(self) -> PolicyFacts:
+        return PolicyFacts(self.policy_id, dict(self.assigned), dict(self.cloud_pcs))
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What the hypervisor has: the key is its identity, whoever made it."""
+
+    policy_id: str
+    generation: int
+
+
+class World:
+    """Stacks by policy id; the directory; the hypervisor's machines by key; the time."""
+
+    def __init__(self, users: list[str], groups: list[str], policies: list[str]) -> None:
+        self.now = make.NOW
+        self.users = {u: make.user(u) for u in users}
+        self.members: dict[str, set[str]] = {g: set() for g in groups}
+        self.stacks = {p: Stack(p, make.policy()) for p in policies}
+        self.machines: dict[str, Machine] = {}
+        self.ends_allowed: dict[str, datetime] = {}
+        """When each Cloud PC that is in grace may end."""
+        self.racing = False
+        """Whether two policies have ever run at once: then it is the hypervisor who refuses the second."""
+
+    @property
+    def snapshot(self) -> Snapshot:
+        groups = {g: Group(g, g.title(), frozenset(m & self.users.keys())) for g, m in self.members.items()}
+        return Snapshot(dict(self.users), groups, {p: make.plan(p) for p in PLANS})
+
+    def licence(self, user: str, plans: tuple[str, ...]) -> None:
+        self.users[user] = replace(self.users[user], service_plans=plans)
+
+    def assign(self, policy_id: str, *groups: str) -> None:
+        stack = self.stacks[policy_id]
+        hours = stack.file.grace_period_in_hours
+        stack.file = make.policy(*groups, gracePeriodInHours=hours, displayName=stack.file.display_name)
+
+    # ---- runs
+
+    def plan(self, policy_id: str) -> tuple[Reconciliation, dict[str, datetime]]:
+        """What a run of this policy decides now, and its assignments with the time they were first seen."""
+        stack, snapshot = self.stacks[policy_id], self.snapshot
+        groups = [a.target.group_id for a in stack.file.assignments]
+        assigned = {g: stack.assigned.get(g, self.now) for g in groups}
+        today = make.today(
+            policy_id=policy_id,
+            naming_template=stack.template,
+            settings=make.settings(locale=stack.locale, provisioning_policy_name=stack.file.display_name),
+            grace_period_in_hours=stack.file.grace_period_in_hours,
+            actions=Actions(**stack.actions),
+        )
+        siblings = [s.facts for s in self.stacks.values() if s.policy_id != policy_id and s.has_run]
+        plan = lifecycle.plan(
+            stack.file, snapshot, PolicyFacts(policy_id, assigned, dict(stack.cloud_pcs)), siblings, today, self.now,
+            formerly_assigned=stack.assigned, last_generations=stack.generations,
+        )  # fmt: skip
+        keys = [d.key for d in plan.desired]
+        assert len(keys) == len(set(keys)), "keys are unique"
+        return plan, assigned
+
+    def run(self, policy_id: str, outcome: Callable[[], Status] = lambda: Status.PROVISIONED) -> Reconciliation:
+        """A whole run."""
+        plan, assigned = self.plan(policy_id)
+        for _ in self.steps(policy_id, plan, assigned, outcome):
+            pass
+        return plan
+
+    def steps(
+        self, policy_id: str, plan: Reconciliation, assigned: dict[str, datetime], outcome: Callable[[], Status]
+    ) -> Iterator[None]:
+        """A run, resource by resource; whoever stops asking has killed it."""
+        stack = self.stacks[policy_id]
+        for key, pc in stack.cloud_pcs.items():
+            if pc.is_gone:
+                stack.generations[key] = max(stack.generations.get(key, 0), pc.generation)
+        stack.has_run, stack.assigned = True, dict(assigned)
+        yield
+        for desired in plan.desired:
+            through_inputs = DesiredCloudPC.model_validate(make.through_pulumi(inputs(desired)))
+            before = stack.cloud_pcs.get(desired.key)
+            step = Step.PROVISION if before is None else next_step(before, through_inputs)
+            if step is not Step.NONE:
+                self._take(stack, step, before, through_inputs, outcome)
+            yield
+        for key in [k for k, pc in stack.cloud_pcs.items() if pc.is_gone and k not in {d.key for d in plan.desired}]:
+            del stack.cloud_pcs[key]  # the engine's delete comes last
+            yield
+
+    def _take(
+        self,
+        stack: Stack,
+        step: Step,
+        before: RecordedCloudPC | None,
+        desired: DesiredCloudPC,
+        outcome: Callable[[], Status],
+    ) -> None:
+        key = desired.key
+        if step in (Step.PROVISION, Step.REPROVISION):
+            if step is Step.REPROVISION:
+                assert before is not None
+                assert desired.generation > before.generation
+                self._remove(stack, key)
+            if before is not None and before.status not in WAITING:
+                asked_for = desired.generation > before.generation or desired.retry > before.retry
+                assert asked_for, "what exists or has failed is made again only if somebody asks for it"
+            found = self.machines.get(key)
+            if found is not None and found.policy_id != stack.policy_id:
+                assert self.racing, "another policy's Cloud PC is waited for"
+                self._record(stack, desired, Status.NOT_PROVISIONED)
+                return
+            status = outcome()
+            if status in USABLE:
+                self.machines[key] = Machine(stack.policy_id, desired.generation)
+            self._record(stack, desired, status)
+            return
+        assert before is not None
+        match step:
+            case Step.BEGIN_GRACE:
+                assert before.status in USABLE
+                end = desired.grace_period_end_date_time
+                assert end is not None
+                self.ends_allowed[key] = end
+                self._record(stack, desired, Status.IN_GRACE_PERIOD, status_before_grace=before.status)
+            case Step.RESTORE:
+                self._record(stack, desired, before.status_before_grace or Status.PROVISIONED)
+            case Step.START:
+                self._record(stack, desired, before.status)
+            case Step.END:
+                if before.status in WITH_MACHINE:
+                    asked = stack.actions["end_grace"].get(key, 0) >= before.generation
+                    assert before.status is Status.IN_GRACE_PERIOD, "nothing ends without a grace period"
+                    assert asked or self.now >= self.ends_allowed[key], "nothing ends before its grace is over"
+                left = () if outcome() is not Status.FAILED else ("its machine on local: away",)
+                if not left:
+                    self._remove(stack, key)
+                self._record(stack, desired, Status.DEPROVISIONING, leftovers=left)
+
+    def _remove(self, stack: Stack, key: str) -> None:
+        found = self.machines.get(key)
+        if found is not None and found.policy_id == stack.policy_id:
+            del self.machines[key]
+
+    def _record(self, stack: Stack, desired: DesiredCloudPC, status: Status, **more: Any) -> None:
+        recorded = RecordedCloudPC(**desired.model_dump(), status=status, host="local", **more)
+        dumped = recorded.model_dump(by_alias=True, mode="json", exclude_defaults=True)
+        stack.cloud_pcs[desired.key] = RecordedCloudPC.model_validate(make.through_pulumi(dumped))
+
+    def pass_time(self, hours: float) -> None:
+        self.now += timedelta(hours=hours)
+
+
+def inputs(desired: DesiredCloudPC) -> dict[str, Any]:
+    """As they go to the engine."""
+    return desired.model_dump(by_alias=True, mode="json", exclude_defaults=True)
