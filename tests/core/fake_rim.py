@@ -10,10 +10,11 @@ from uuid import UUID
 
 from fake_hypervisor import FakeHost
 
+from cloudpc.cloud_pc import DesiredCloudPC
 from cloudpc.entitlement import Entitlement
 from cloudpc.hosts import HostConfig
 from cloudpc.images.image import Image, ImageFile
-from cloudpc.lifecycle import DesiredCloudPC, reconcile
+from cloudpc.lifecycle import reconcile
 from cloudpc.machines.interface import Capacity, Machine, MachineSpec
 from cloudpc.provisioning import pipeline
 from cloudpc.provisioning.cancellation import Cancellation
@@ -120,7 +121,7 @@ def image(**changes: Any) -> Image:
 def desired(policy_id: str = "lab", user_id: str = "u-alice", **settings: Any) -> DesiredCloudPC:
     """A Cloud PC to be made; by default its policy asks for a package, so that there is some set-up."""
     today = make.today(policy_id=policy_id, settings=make.settings(**{"packages": ("git",), **settings}))
-    return reconcile({}, [Entitlement(make.user(user_id), make.plan())], today).desired[0]
+    return reconcile({}, [Entitlement(make.user(user_id), make.plan())], {}, today, make.NOW).desired[0]
 
 
 IDENTITY = machine_id(make.INSTALLATION, "u-alice", "small")
@@ -134,10 +135,11 @@ class Run:
         self.cancel = cancel or PatientCancellation()
         self.lines = Lines()
         self.script: Callable[[], bytes | None] = lambda: None
+        self.adoptable: tuple[str, ...] = ()
         self.image: Callable[[Any], Image] = lambda _note: image()
 
     def provision(self, wanted: DesiredCloudPC | None = None) -> Outcome:
-        resources = Resources(self.hosts, self.image, self.script)
+        resources = Resources(self.hosts, self.image, self.script, adoptable=self.adoptable)
         return pipeline.provision(wanted or desired(), resources, self.lines, self.cancel)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from cloudpc.lifecycle import NetworkChoice, Script, Status
+from cloudpc.cloud_pc import NetworkChoice, Script, Status
 from cloudpc.machines.interface import Capacity, MachineSpec
 from cloudpc.provisioning import pipeline
 from cloudpc.provisioning.credentials import generate_password
@@ -321,6 +321,20 @@ def test_a_machine_that_was_handed_over_is_never_touched(host: ScriptedHost) -> 
     assert outcome.error.code is ErrorCode.MACHINE_NOT_IN_STATE
     assert outcome.attempts == 1
     assert (host.machines(), host.things()) == before
+
+
+def test_a_machine_that_was_handed_over_is_taken_back_if_somebody_says_so(host: ScriptedHost) -> None:
+    first = Run(host).provision(desired(locale="de-DE"))
+    hand_over(host)
+    host.calls.clear()
+    run = Run(host)
+    run.adoptable = ("u-alice/small",)
+    taken = run.provision(desired(locale="fr-FR"))
+    assert taken.status is Status.PROVISIONED
+    assert "claim" not in host.calls, "nothing is rebuilt"
+    assert taken.credentials != first.credentials
+    assert taken.desired is not None
+    assert taken.desired.settings.locale == "de-DE", "it is what it was made as, not what today's policy says"
 
 
 @pytest.mark.parametrize("phase", Phase)

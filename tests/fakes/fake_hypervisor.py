@@ -132,6 +132,10 @@ class FakeHost:
         self._fault("start", self._user(spec.id))
         self._change(spec.id, lambda m: replace(m, power=PowerState.RUNNING))
 
+    def power_on(self, machine_id: UUID) -> None:
+        self._fault("power_on", self._user(machine_id))
+        self._change(machine_id, lambda m: replace(m, power=PowerState.RUNNING))
+
     def wait_ready(self, machine_id: UUID, timeout: float, cancel: Cancellation) -> None:
         self._fault("wait_ready", self._user(machine_id), cancel, timeout)
 

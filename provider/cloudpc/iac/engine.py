@@ -7,17 +7,24 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 OPERATIONS_AT_ONCE = 32
 """What our commands let the engine have in flight; boots are bounded by each host (design section 6)."""
 ALLOW_DELETE = "CLOUDPC_ALLOW_DELETE"
 """Names the provisioning policy whose things may be deleted in this run; set by `cloudpc down` after asking."""
+ACCEPT_LOSS = "CLOUDPC_ACCEPT_LOSS"
+"""How many Cloud PCs may enter their grace period at once because of the directory: a yes that names the number."""
+ADOPT = "CLOUDPC_ADOPT"
+"""Keys of Cloud PCs that `cloudpc adopt` takes back in this run, separated by blanks."""
 _CUT_OFF = "A run was killed while it wrote its state: `cloudpc up --clear-lock` mends that."
+
+
+_T = TypeVar("_T")
 
 
 class Terminated(KeyboardInterrupt):
@@ -66,37 +73,38 @@ class Engine:
             KeyboardInterrupt: it was interrupted, and has ended.
         """
         process = subprocess.Popen(self._command(arguments), cwd=self.root, env=self.environment(env))
-        interruption: KeyboardInterrupt | None = None
-        while True:
-            try:
-                code = process.wait()
-            except Terminated as ended:
-                interruption = ended
-                process.send_signal(signal.SIGINT)  # it was sent to us alone
-                continue
-            except KeyboardInterrupt as ended:
-                interruption = ended  # the terminal has sent it to pulumi as well, which stops in its own, orderly way
-                continue
-            if interruption:
-                raise interruption
-            return code
+        return _to_its_end(process, process.wait)
+
+    def start(self, arguments: Sequence[str], *, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
+        """Start `pulumi` beside others, its lines in a pipe. A terminal's Ctrl-C does not reach it: send it on.
+
+        Raises:
+            EngineError: there is no `pulumi`.
+        """
+        return subprocess.Popen(
+            self._command([*arguments, "--non-interactive"]), cwd=self.root, env=self.environment(env),
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            text=True, errors="replace", process_group=0,
+        )  # fmt: skip
 
     def read(self, arguments: Sequence[str]) -> str:
         """What `pulumi` prints.
 
         Raises:
             EngineError: it failed; with its own last words.
+            KeyboardInterrupt: it was interrupted, and has ended.
         """
-        done = subprocess.run(
+        process = subprocess.Popen(
             self._command([*arguments, "--non-interactive"]),
-            cwd=self.root, env=self.environment(), capture_output=True, text=True, check=False,
+            cwd=self.root, env=self.environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
-        if done.returncode != 0:
-            words = [line for line in done.stderr.splitlines() if line.strip()]
+        output, errors = _to_its_end(process, process.communicate)
+        if process.returncode != 0:
+            words = [line for line in errors.splitlines() if line.strip()]
             if words and words[-1].endswith(("EOF", "unexpected end of JSON input")):
                 words.append(_CUT_OFF)
             raise EngineError("\n".join(words[-6:]) or f"`pulumi {' '.join(arguments)}` failed")
-        return done.stdout
+        return output
 
     def stacks(self) -> list[str]:
         """Names of the project's stacks that exist in the backend.
@@ -123,3 +131,25 @@ class Engine:
         if program is None:
             raise EngineError("there is no `pulumi` on the PATH: run `make setup`, or install it from pulumi.com")
         return [program, *arguments]
+
+
+def _to_its_end(process: subprocess.Popen[Any], wait: Callable[[], _T]) -> _T:
+    """What waiting for it brings, however often this process is interrupted meanwhile.
+
+    Raises:
+        KeyboardInterrupt: it was; the other has ended.
+    """
+    interruption: KeyboardInterrupt | None = None
+    while True:
+        try:
+            result = wait()
+        except Terminated as ended:
+            interruption = ended
+            process.send_signal(signal.SIGINT)  # it was sent to us alone
+            continue
+        except KeyboardInterrupt as ended:
+            interruption = ended  # the terminal has sent it to pulumi as well, which stops in its own, orderly way
+            continue
+        if interruption:
+            raise interruption
+        return result

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+from cloudpc.cloud_pc import PolicySettings, Status
 from cloudpc.iac.engine import Engine
 from cloudpc.iac.type_tokens import CLOUD_PC, PROVISIONING_POLICY
 
@@ -38,6 +39,41 @@ class CloudPCRecord:
         return str(self.outputs["status"])
 
     @property
+    def user_id(self) -> str:
+        """The directory's id of its user."""
+        return str(self.outputs["userId"])
+
+    @property
+    def service_plan(self) -> str:
+        """The service plan's id."""
+        return str(self.outputs["servicePlan"]["id"])
+
+    @property
+    def generation(self) -> int:
+        """Goes up with each reprovision."""
+        return int(self.outputs.get("generation", 1))
+
+    @property
+    def retry(self) -> int:
+        """Goes up with each retry."""
+        return int(self.outputs.get("retry", 0))
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether it has ended without leaving anything."""
+        return self.status == Status.DEPROVISIONING and not self.outputs.get("leftovers")
+
+    @property
+    def grace_period_end_date_time(self) -> str | None:
+        """Until when it is kept, while it is in its grace period."""
+        return self.outputs.get("gracePeriodEndDateTime") if self.status == Status.IN_GRACE_PERIOD else None
+
+    @property
+    def settings(self) -> PolicySettings:
+        """What it was made with."""
+        return PolicySettings.model_validate(self.outputs["settings"])
+
+    @property
     def device_name(self) -> str:
         """The device's name."""
         return str(self.outputs["deviceName"])
@@ -57,7 +93,31 @@ class CloudPCRecord:
             "host": self.outputs.get("host") or None,
             "connection": self.outputs.get("connection"),
             "lastModifiedDateTime": self.outputs.get("lastModifiedDateTime"),
+            "gracePeriodEndDateTime": self.grace_period_end_date_time,
         }
+
+
+@dataclass(frozen=True)
+class EndedRecord:
+    """What the policy's resource remembers of a Cloud PC that is gone."""
+
+    policy: str
+    key: str
+    user_principal_name: str
+    device_name: str
+    generation: int
+    event: str
+    """Its last: when, to which status, why."""
+
+    @property
+    def user_id(self) -> str:
+        """The directory's id of its user."""
+        return self.key.rpartition("/")[0]
+
+    @property
+    def service_plan(self) -> str:
+        """The service plan's id."""
+        return self.key.rpartition("/")[2]
 
 
 @dataclass(frozen=True)
@@ -67,6 +127,8 @@ class StackRecord:
     policy: str
     installation: str | None
     cloud_pcs: tuple[CloudPCRecord, ...]
+    ended: tuple[EndedRecord, ...]
+    """Those that are gone, as far as they are remembered."""
     interrupted: bool
     """State remembers operations that a dead run had begun."""
     configuration: dict[str, Any]
@@ -100,8 +162,20 @@ def _record(stack: str, deployment: dict[str, Any]) -> StackRecord:
         stack,
         installation=next(filter(None, ids), None),
         cloud_pcs=cloud_pcs,
+        ended=tuple(_ended(stack, entry) for p in policies for entry in p["outputs"].get("ended") or []),
         interrupted=bool(deployment.get("pending_operations")),
         configuration=_last_configuration(resources),
+    )
+
+
+def _ended(stack: str, entry: dict[str, Any]) -> EndedRecord:
+    return EndedRecord(
+        stack,
+        key=entry["key"],
+        user_principal_name=entry["userPrincipalName"],
+        device_name=entry["deviceName"],
+        generation=int(entry["generation"]),
+        event=entry["event"],
     )
 
 

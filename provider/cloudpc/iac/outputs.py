@@ -1,15 +1,22 @@
-"""A Cloud PC's outputs: what it was asked to be (pinned), and what came of it."""
+"""A Cloud PC's outputs: what it was asked to be (pinned), what came of it, and its last changes.
+
+Always complete: Pulumi keeps no output that an update does not return (pulumi/pulumi#7809).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from cloudpc.lifecycle import DesiredCloudPC, Status
+from cloudpc.cloud_pc import DesiredCloudPC, Status
 from cloudpc.provisioning.pipeline import Outcome
 
 SECRET = ["credentials"]
 """Outputs that are Pulumi secrets."""
+EVENTS_KEPT = 8
+"""State is rewritten at each step of a run, so it keeps only the last; `cloudpc:audit` keeps all."""
+_OF_THE_MACHINE = ("connection", "hostKey", "credentials", "powerState")
 
 
 def pinned(desired: DesiredCloudPC) -> dict[str, Any]:
@@ -17,14 +24,14 @@ def pinned(desired: DesiredCloudPC) -> dict[str, Any]:
     return desired.model_dump(by_alias=True, mode="json", exclude_defaults=True)
 
 
-def from_outcome(desired: DesiredCloudPC, outcome: Outcome) -> dict[str, Any]:
-    """The complete set of outputs, as Pulumi records it."""
+def from_outcome(desired: DesiredCloudPC, outcome: Outcome, events: Sequence[str] = ()) -> dict[str, Any]:
+    """What provisioning came to."""
+    desired = outcome.desired or desired
     outs: dict[str, Any] = {
         **pinned(desired),
-        "status": outcome.status.value,
         "attempts": outcome.attempts,
-        "lastModifiedDateTime": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
         "host": outcome.host,
+        "events": list(events),
     }
     if detail := _status_detail(outcome):
         outs["statusDetail"] = detail
@@ -34,7 +41,48 @@ def from_outcome(desired: DesiredCloudPC, outcome: Outcome) -> dict[str, Any]:
         outs["hostKey"] = outcome.host_key
     if outcome.credentials is not None:
         outs["credentials"] = {"user": outcome.credentials.user, "password": outcome.credentials.password}
-    return outs
+    why = outcome.error.code.value if outcome.error else f"generation {desired.generation} as {desired.device_name}"
+    return with_event(outs, outcome.status, why)
+
+
+def changed(olds: dict[str, Any], desired: DesiredCloudPC, status: Status, why: str, **more: Any) -> dict[str, Any]:
+    """Another status of the same machine; what `more` has as None goes."""
+    asked = ("desiredStatus", "why", "gracePeriodEndDateTime")
+    outs = {name: value for name, value in olds.items() if name not in asked}
+    outs |= {name: value for name, value in pinned(desired).items() if name in asked}
+    outs |= more
+    return with_event({name: value for name, value in outs.items() if value is not None}, status, why)
+
+
+def ended(olds: dict[str, Any], desired: DesiredCloudPC, leftovers: Sequence[str]) -> dict[str, Any]:
+    """Without what belonged to the machine; an earlier error no longer says anything."""
+    rest = {name: value for name, value in olds.items() if name not in (*_OF_THE_MACHINE, "statusDetail")}
+    why = f"not whole: {'; '.join(leftovers)}" if leftovers else desired.why
+    return changed(rest, desired, Status.DEPROVISIONING, why, leftovers=list(leftovers) or None)
+
+
+def told(olds: dict[str, Any], status: Status, code: str, message: str) -> dict[str, Any]:
+    """What a refresh has seen, as status; without a code, that all is well again."""
+    outs = {name: value for name, value in olds.items() if name != "statusDetail"}
+    if code:
+        detail = {"code": code, "message": message, "additionalInformation": {}}
+        if olds.get("statusDetail") == detail:
+            return olds
+        outs["statusDetail"] = detail
+    return with_event(outs, status, code or message)
+
+
+def powered(olds: dict[str, Any], *, on: bool) -> dict[str, Any]:
+    """Whether its machine runs; that it does is not worth saying."""
+    outs = {name: value for name, value in olds.items() if name != "powerState"}
+    return outs if on else {**outs, "powerState": "poweredOff"}
+
+
+def with_event(outs: dict[str, Any], status: Status, why: str) -> dict[str, Any]:
+    """The status, when it came to be, and a line of history."""
+    now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    events = [*outs.get("events", []), f"{now} {status} {why}"[:200]]
+    return {**outs, "status": status.value, "lastModifiedDateTime": now, "events": events[-EVENTS_KEPT:]}
 
 
 def _status_detail(outcome: Outcome) -> dict[str, Any] | None:

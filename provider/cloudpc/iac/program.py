@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections import Counter
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -13,15 +15,24 @@ from uuid import UUID
 import pulumi
 
 from cloudpc import configuration, entitlement, lifecycle
+from cloudpc.cloud_pc import USABLE, DesiredCloudPC, RecordedCloudPC, Status
 from cloudpc.configuration import StackInputs
 from cloudpc.directory.interface import DirectoryError
 from cloudpc.iac import state
+from cloudpc.iac.engine import ACCEPT_LOSS
 from cloudpc.iac.resources import CloudPC, ProvisioningPolicy, leave_out_debug_lines, leave_out_stack_traces
 from cloudpc.iac.runtime import Runtime
+from cloudpc.iac.state import StackState
 from cloudpc.installation import installation_id
-from cloudpc.lifecycle import USABLE, DesiredCloudPC, RecordedCloudPC, Status
+from cloudpc.lifecycle import Step
+from cloudpc.ownership import PolicyFacts
 from cloudpc.problems import InvalidConfigurationError
 from cloudpc.provisioning.tags import machine_id
+
+_ENDED_KEPT = 200
+_WITH_MACHINE = USABLE | {Status.IN_GRACE_PERIOD}
+_FEW = 2
+"""So many Cloud PCs may always enter their grace period, whatever share of the policy's that is."""
 
 
 def run(stacks: Path) -> None:
@@ -37,7 +48,8 @@ def run(stacks: Path) -> None:
     leave_out_debug_lines()
     try:
         inputs = configuration.read(policy_id, _values(), stacks)
-        recorded = state.read(policy_id)
+        recorded = state.read(policy_id) or StackState()
+        siblings = _siblings(policy_id, stacks)
         installation = installation_id(
             inputs.configuration.installation,
             recorded.provisioning_policy.get("installation"),
@@ -45,12 +57,15 @@ def run(stacks: Path) -> None:
         )
     except (InvalidConfigurationError, DirectoryError, state.StateError, ValueError) as error:
         raise pulumi.RunError(str(error)) from None
-    today = lifecycle.Today(policy_id, installation, inputs.policy.cloud_pc_naming_template, inputs.settings)
-    owed = entitlement.entitled(inputs.policy, inputs.snapshot)
-    plan = lifecycle.reconcile(recorded.cloud_pcs, owed, today)
-    _tell(plan, recorded.cloud_pcs)
+    now = datetime.now(UTC).replace(microsecond=0)
+    own = PolicyFacts(policy_id, _assigned(inputs, recorded, now), recorded.cloud_pcs)
+    plan = _plan(inputs, installation, own, siblings, recorded, now)
+    _stop_mass_loss(plan, inputs, own)
+    for notice in plan.notices:
+        (pulumi.log.warn if notice.warning else pulumi.log.info)(notice.message)
+    _tell_failed(recorded.cloud_pcs, plan)
     leave_out_stack_traces()
-    ProvisioningPolicy(policy_id, _policy_props(inputs, installation))
+    ProvisioningPolicy(policy_id, _policy_props(inputs, installation, own, recorded), has_cloud_pcs=bool(plan.desired))
     made = [(desired, CloudPC(desired)) for desired in plan.desired]
     if not pulumi.runtime.is_dry_run():
         _finish(made, recorded.cloud_pcs, inputs, installation, stacks)
@@ -70,22 +85,116 @@ def _values() -> dict[str, Any]:
     }
 
 
-def _policy_props(inputs: StackInputs, installation: str) -> dict[str, Any]:
+def _siblings(own: str, stacks: Path) -> list[PolicyFacts]:
+    """The other policies that have a file here and have run; what they are assigned to is what state says."""
+    found = []
+    for file in sorted(stacks.glob("Pulumi.*.yaml")):
+        policy_id = file.name.removeprefix("Pulumi.").removesuffix(".yaml")
+        if policy_id != own and (recorded := state.read(policy_id)) is not None and recorded.provisioning_policy:
+            found.append(PolicyFacts(policy_id, _first_seen(recorded), recorded.cloud_pcs))
+    return found
+
+
+def _first_seen(recorded: StackState) -> dict[str, datetime]:
+    return {
+        group["groupId"]: datetime.fromisoformat(group["firstSeen"])
+        for group in recorded.provisioning_policy.get("assignments") or []
+    }
+
+
+def _assigned(inputs: StackInputs, recorded: StackState, now: datetime) -> dict[str, datetime]:
+    """This policy's groups with the time each assignment was first seen: kept from run to run (design rule 2)."""
+    before = _first_seen(recorded)
     groups = entitlement.assigned_groups(inputs.policy, inputs.snapshot)
+    return {group.id: before.get(group.id, now) for group in groups}
+
+
+def _plan(
+    inputs: StackInputs,
+    installation: str,
+    own: PolicyFacts,
+    siblings: list[PolicyFacts],
+    recorded: StackState,
+    now: datetime,
+) -> lifecycle.Reconciliation:
+    actions = inputs.configuration.actions
+    today = lifecycle.Today(
+        own.policy_id,
+        installation,
+        inputs.policy.cloud_pc_naming_template,
+        inputs.settings,
+        inputs.policy.grace_period_in_hours,
+        lifecycle.Actions(actions.reprovision, actions.retry, actions.end_grace),
+    )
+    return lifecycle.plan(
+        inputs.policy,
+        inputs.snapshot,
+        own,
+        siblings,
+        today,
+        now,
+        formerly_assigned=_first_seen(recorded),
+        last_generations={entry["key"]: int(entry["generation"]) for entry in _ended(recorded)},
+    )
+
+
+def _stop_mass_loss(plan: lifecycle.Reconciliation, inputs: StackInputs, own: PolicyFacts) -> None:
+    """A directory that has lost many at once is more likely wrong than right: a person decides (design rule 10)."""
+    count = len(plan.lost_by_directory)
+    usable = sum(pc.status in USABLE for pc in own.cloud_pcs.values())
+    share = inputs.configuration.safety.mass_loss_in_percent
+    if count <= _FEW or count * 100 <= usable * share or os.environ.get(ACCEPT_LOSS) == str(count):
+        return
+    some = ", ".join(own.cloud_pcs[key].user_principal_name for key in plan.lost_by_directory[:5])
+    raise pulumi.RunError(
+        f"{count} of {usable} Cloud PCs of this policy would enter their grace period because of the directory "
+        f"({some}{', …' if count > 5 else ''}). Nothing was touched. If that is right: "
+        f"`cloudpc up {own.policy_id} --accept-loss {count}`, or {ACCEPT_LOSS}={count} with plain pulumi"
+    )
+
+
+def _policy_props(inputs: StackInputs, installation: str, own: PolicyFacts, recorded: StackState) -> dict[str, Any]:
+    groups = inputs.snapshot.groups
     return {
         "displayName": inputs.policy.display_name,
         "description": inputs.policy.description,
         "installation": installation,
-        "assignments": sorted(f"{group.display_name} ({group.id})" for group in groups),
+        "assignments": [
+            {"groupId": group_id, "displayName": groups[group_id].display_name, "firstSeen": seen.isoformat()}
+            for group_id, seen in sorted(own.assigned.items())
+        ],
+        "ended": _with_newly_ended(recorded)[-_ENDED_KEPT:],
     }
 
 
-def _tell(plan: lifecycle.Reconciliation, recorded: Mapping[str, RecordedCloudPC]) -> None:
-    for notice in plan.notices:
-        pulumi.log.info(notice.message)
+def _ended(recorded: StackState) -> list[dict[str, Any]]:
+    return list(recorded.provisioning_policy.get("ended") or [])
+
+
+def _with_newly_ended(recorded: StackState) -> list[dict[str, Any]]:
+    """Each once: a run that was killed before it dropped their entries has remembered them already."""
+    known = _ended(recorded)
+    ends = [_end_of(pc) for pc in recorded.cloud_pcs.values() if pc.is_gone]
+    remembered = {(entry["key"], int(entry["generation"])) for entry in known}
+    return [*known, *(end for end in ends if (end["key"], end["generation"]) not in remembered)]
+
+
+def _end_of(pc: RecordedCloudPC) -> dict[str, Any]:
+    """What is remembered of one that is gone."""
+    return {
+        "key": pc.key,
+        "userPrincipalName": pc.user_principal_name,
+        "deviceName": pc.device_name,
+        "generation": pc.generation,
+        "event": pc.events[-1] if pc.events else "",
+    }
+
+
+def _tell_failed(recorded: Mapping[str, RecordedCloudPC], plan: lifecycle.Reconciliation) -> None:
     if pulumi.runtime.is_dry_run():
         return
-    for failed in (r for r in recorded.values() if r.status is Status.FAILED):
+    told = {notice.key for notice in plan.notices}
+    for failed in (r for key, r in recorded.items() if r.status is Status.FAILED and key not in told):
         detail = failed.status_detail
         why = f"{detail.message} [{detail.code}]" if detail else "no reason recorded"
         pulumi.log.warn(f"{failed.user_principal_name} ({failed.service_plan.display_name}) stays failed: {why}")
@@ -108,16 +217,17 @@ def _finish(
         status, machine, host = values
         return asyncio.to_thread(runtime.hand_over, machine, host) if status in USABLE else None
 
-    living: dict[UUID, str] = {}
+    living: dict[UUID, tuple[str, int]] = {}
     wanted: set[UUID] = set()
     for desired, cloud_pc in made:
         before = recorded.get(desired.key)
         identity = machine_id(installation, desired.user_id, desired.service_plan.id)
-        if before is not None and before.status in USABLE:
-            living[identity] = before.host
-        elif before is None or lifecycle.next_step(before, desired) is lifecycle.Step.PROVISION:
+        step = Step.PROVISION if before is None else lifecycle.next_step(before, desired)
+        if step in (Step.PROVISION, Step.REPROVISION):
             wanted.add(identity)
             pulumi.Output.all(cloud_pc.status, cloud_pc.id, cloud_pc.host).apply(hand_over)
+        elif before is not None and before.status in _WITH_MACHINE:
+            living[identity] = (before.host, before.generation)
 
     def tidy() -> bool:
         for name in runtime.tidy(installation, inputs.policy_id, living, wanted):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import threading
-import time
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -24,12 +24,11 @@ from pulumi.dynamic import (
 )
 
 from cloudpc import lifecycle
-from cloudpc.iac import host, outputs
+from cloudpc.cloud_pc import DesiredCloudPC, RecordedCloudPC
+from cloudpc.iac import audit, host, steps
 from cloudpc.iac.engine import ALLOW_DELETE
-from cloudpc.iac.progress import EngineReporter
 from cloudpc.iac.runtime import Runtime
-from cloudpc.lifecycle import DesiredCloudPC, RecordedCloudPC, Step
-from cloudpc.provisioning import pipeline
+from cloudpc.lifecycle import Step
 from cloudpc.provisioning.tags import machine_id
 
 
@@ -55,36 +54,31 @@ class CloudPCProvider(ResourceProvider):
         """Provision. Raises only on Cancel: failing is an outcome."""
         desired = DesiredCloudPC.model_validate(props)
         identity = machine_id(desired.installation, desired.user_id, desired.service_plan.id)
-        return CreateResult(str(identity), _provision(desired))
+        outs = steps.provision(_process.runtime(), desired)
+        audit.append(_process.audit_file(), {}, outs)
+        return CreateResult(str(identity), outs)
 
     def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
-        """Try again what waited. Returns the complete outputs: Pulumi keeps no others (pulumi/pulumi#7809)."""
-        recorded, desired = RecordedCloudPC.model_validate(_olds), DesiredCloudPC.model_validate(_news)
-        if lifecycle.next_step(recorded, desired) is Step.PROVISION:
-            return UpdateResult(_provision(desired))
-        return UpdateResult(_olds)
+        """Take the lifecycle's step. Returns the complete outputs: Pulumi keeps no others (pulumi/pulumi#7809)."""
+        outs = steps.update(_process.runtime(), _olds, DesiredCloudPC.model_validate(_news))
+        audit.append(_process.audit_file(), _olds, outs)
+        return UpdateResult(outs)
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
-        """What is recorded stays; comparing it with the machine comes with the issue on the whole life."""
-        return ReadResult(id_, props)
+        """What a refresh sees of the machine, told as status; never that it is gone, or it would be made again."""
+        return ReadResult(id_, steps.read(_process.runtime(), id_, props))
 
     def delete(self, id_: str, props: dict[str, Any]) -> None:
-        """Refuse, unless a deliberate flag names the policy (design rule 10)."""
+        """Nothing to do for one that has ended; else refuse, unless a flag names the policy (design rule 10)."""
         recorded = RecordedCloudPC.model_validate(props)
+        if recorded.is_gone:
+            return
         _check_delete_allowed(
             recorded.policy_id,
             f"the Cloud PC {recorded.device_name} of {recorded.user_principal_name} is {recorded.status}",
         )
-        hosts = _process.runtime().hosts
-        if recorded.host and recorded.host not in {place.name for place in hosts}:
-            raise host.Refusal(
-                f"not deleted: the Cloud PC {recorded.device_name} is on the host {recorded.host}, which is not in "
-                "cloudpc:hosts; bring the host back there"
-            )
-        for place in hosts:
-            machine = place.describe(UUID(id_))
-            if machine and machine.tag.policy_id == recorded.policy_id:
-                place.delete(UUID(id_))
+        if left := _process.runtime().remove(UUID(id_), recorded):
+            raise host.Refusal(f"not deleted: {'; '.join(left)}")
 
 
 class ProvisioningPolicyProvider(ResourceProvider):
@@ -107,7 +101,7 @@ class ProvisioningPolicyProvider(ResourceProvider):
     def delete(self, _id: str, _props: dict[str, Any]) -> None:
         """Refuse while the policy is assigned (design rule 11)."""
         if _props.get("assignments"):
-            groups = ", ".join(_props["assignments"])
+            groups = ", ".join(f"{group['displayName']} ({group['groupId']})" for group in _props["assignments"])
             _check_delete_allowed(_props["policyId"], f"the provisioning policy is assigned to {groups}")
 
 
@@ -117,16 +111,6 @@ def _check_delete_allowed(policy_id: str, why: str) -> None:
             f"not deleted: {why}. Take the group's assignment out of the policy instead; "
             f"to remove a whole policy with everything on it, run `cloudpc down {policy_id}`"
         )
-
-
-def _provision(desired: DesiredCloudPC) -> dict[str, Any]:
-    call = host.current_call()
-    reporter = EngineReporter(call.urn if call else "")
-    begin = time.monotonic()
-    resources = _process.runtime().resources(desired.settings)
-    outcome = pipeline.provision(desired, resources, reporter, host.cancellation)
-    reporter.ended(outcome, time.monotonic() - begin)
-    return outputs.from_outcome(desired, outcome)
 
 
 class _Process:
@@ -145,6 +129,12 @@ class _Process:
                 value = req.config.get(f"cloudpc:{name}")
                 if value is not None:
                     self._values[f"cloudpc:{name}"] = json.loads(value) if _is_json(value) else value
+
+    def audit_file(self) -> Path | None:
+        from cloudpc.project import project_root
+
+        settings = self._values.get("cloudpc:audit")
+        return project_root() / "stacks" / settings["path"] if settings else None
 
     def runtime(self) -> Runtime:
         from cloudpc import configuration

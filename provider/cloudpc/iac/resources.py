@@ -8,9 +8,9 @@ from typing import Any
 import pulumi
 from pulumi.dynamic import Resource
 
+from cloudpc.cloud_pc import DesiredCloudPC, Status
 from cloudpc.iac import outputs
 from cloudpc.iac.provider import CloudPCProvider, ProvisioningPolicyProvider
-from cloudpc.lifecycle import DesiredCloudPC
 
 
 def leave_out_stack_traces() -> None:
@@ -36,20 +36,21 @@ def leave_out_debug_lines() -> None:
 
 
 class ProvisioningPolicy(Resource, module="cloudpc", name="ProvisioningPolicy"):
-    """The policy as a whole; protected while it is assigned to a group."""
+    """The policy as a whole; protected while it is assigned to a group, and while it remembers for Cloud PCs."""
 
-    def __init__(self, policy_id: str, props: dict[str, Any]) -> None:
-        options = pulumi.ResourceOptions(protect=bool(props["assignments"]))
+    def __init__(self, policy_id: str, props: dict[str, Any], *, has_cloud_pcs: bool) -> None:
+        options = pulumi.ResourceOptions(protect=has_cloud_pcs or bool(props["assignments"]))
         super().__init__(ProvisioningPolicyProvider(), policy_id, {**props, "policyId": policy_id}, options)
 
 
 class CloudPC(Resource, module="cloudpc", name="CloudPC"):
-    """One user's Cloud PC of one service plan; protected itself, because a protected parent does not hold."""
+    """One user's Cloud PC of one service plan; protected itself until it ends: a protected parent does not hold."""
 
     status: pulumi.Output[str]
     host: pulumi.Output[str]
 
     def __init__(self, desired: DesiredCloudPC) -> None:
         props = outputs.pinned(desired)
-        options = pulumi.ResourceOptions(protect=True, additional_secret_outputs=outputs.SECRET)
+        protect = desired.desired_status is not Status.DEPROVISIONING
+        options = pulumi.ResourceOptions(protect=protect, additional_secret_outputs=outputs.SECRET)
         super().__init__(CloudPCProvider(), desired.key, {**props, "status": None, "host": None}, options)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
+import os
 from collections.abc import Callable, Container, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -11,15 +13,18 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from uuid import UUID
 
+from cloudpc.cloud_pc import PolicySettings, RecordedCloudPC
 from cloudpc.configuration import DRIVERS
 from cloudpc.hosts import HostConfig
+from cloudpc.iac.engine import ADOPT
 from cloudpc.images import custom, gallery
 from cloudpc.images.image import Image
-from cloudpc.lifecycle import PolicySettings
 from cloudpc.machines.interface import Host, Note
 from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
 from cloudpc.provisioning.pipeline import Resources
 from cloudpc.provisioning.tags import Phase
+
+log = logging.getLogger(__name__)
 
 
 def connect(config: HostConfig) -> Host:
@@ -55,6 +60,7 @@ class Runtime:
             hosts=self.hosts,
             image=partial(self._image, settings),
             script=partial(self._script, settings),
+            adoptable=os.environ.get(ADOPT, "").split(),
         )
 
     def _image(self, settings: PolicySettings, note: Note) -> Image:
@@ -84,6 +90,49 @@ class Runtime:
             raise ProvisioningError(ErrorCode.SET_UP_FAILED, message, retriable=False)
         return content
 
+    def remove(self, identity: UUID, recorded: RecordedCloudPC, below: int | None = None) -> list[str]:
+        """Remove a Cloud PC's machine whole; returns what could not be removed now, in words. Idempotent.
+
+        Args:
+            identity: the machine's.
+            recorded: what state knows of it: other policies' and installations' machines are left alone.
+            below: only one of an older generation than this.
+        """
+        left = []
+        names = [host.name for host in self.hosts]
+        if recorded.host and recorded.host not in names:
+            left.append(
+                f"its machine is on the host {recorded.host}, which is not in cloudpc:hosts; bring it back there"
+            )
+        for host in self.hosts:
+            try:
+                machine = host.describe(identity)
+                if machine is None or machine.tag.policy_id != recorded.policy_id:
+                    continue
+                if below is None or machine.tag.generation < below:
+                    host.delete(identity)
+            except ProvisioningError as error:
+                if recorded.host in ("", host.name):
+                    left.append(f"its machine on {host.name}: {error.message}")
+            except Exception as error:
+                # whatever is wrong with a driver: it must be told, and may not stop everybody else's update
+                log.exception("could not remove %s", identity)
+                left.append(f"its machine on {host.name}: unexpected {type(error).__name__}: {error}")
+        return left
+
+    def start(self, identity: UUID, host_name: str) -> None:
+        """Start a machine that is off. Raises ProvisioningError, whatever is wrong."""
+        for host in self.hosts:
+            if host.name == host_name:
+                try:
+                    host.power_on(identity)
+                except ProvisioningError:
+                    raise
+                except Exception as error:
+                    log.exception("could not start %s", identity)
+                    message = f"unexpected {type(error).__name__}: {error}"
+                    raise ProvisioningError(ErrorCode.INTERNAL_ERROR, message) from error
+
     def hand_over(self, identity: str, host_name: str) -> bool:
         """Mark a machine as its user's; if its host is away now, `tidy` of a later run does it."""
         for host in self.hosts:
@@ -93,7 +142,7 @@ class Runtime:
         return True
 
     def tidy(
-        self, installation: str, policy_id: str, recorded: Mapping[UUID, str], wanted: Container[UUID]
+        self, installation: str, policy_id: str, recorded: Mapping[UUID, tuple[str, int]], wanted: Container[UUID]
     ) -> list[str]:
         """Finish what dead runs of this policy left between a machine and its record; the stack's lock is held.
 
@@ -103,7 +152,7 @@ class Runtime:
         Args:
             installation: whose machines.
             policy_id: of which policy; others are left alone.
-            recorded: usable Cloud PCs of state, with their host's name.
+            recorded: Cloud PCs of state that have a machine, with their host's name and their generation.
             wanted: what this run is making: its provider sees to it.
 
         Returns:
@@ -121,9 +170,11 @@ class Runtime:
                         or machine.id in wanted
                     ):
                         continue
-                    place = recorded.get(machine.id)
-                    # a host that was given another name is still the one that state means
-                    if place == host.name or (place is not None and place not in names):
+                    place, generation = recorded.get(machine.id, (None, 0))
+                    # a host that was given another name is still the one that state means; another generation is what
+                    # a reprovision had begun that nobody asks for any more, and may be half a machine
+                    is_its = place == host.name or (place is not None and place not in names)
+                    if is_its and machine.tag.generation == generation:
                         host.finish(machine.id, Phase.HANDED_OVER)
                     else:
                         host.delete(machine.id)

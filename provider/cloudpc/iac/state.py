@@ -10,12 +10,16 @@ import pulumi
 import tenacity
 from pydantic import ValidationError
 
+from cloudpc.cloud_pc import RecordedCloudPC
 from cloudpc.iac.type_tokens import CLOUD_PC, PROVISIONING_POLICY
-from cloudpc.lifecycle import RecordedCloudPC
 
 
 class StateError(Exception):
     """Previous state can't be read; deciding without it could make or end Cloud PCs wrongly."""
+
+
+def _is_unknown(error: BaseException) -> bool:
+    return "unknown stack" in str(error).lower()
 
 
 @dataclass(frozen=True)
@@ -26,18 +30,25 @@ class StackState:
     provisioning_policy: Mapping[str, Any] = field(default_factory=dict)
 
 
-def read(stack: str) -> StackState:
-    """The recorded resources of this run's own stack, which exists: the engine is working on it.
+def read(stack: str) -> StackState | None:
+    """The recorded resources of a stack of this project; None if there is no such stack.
 
     Raises:
         StateError: state can't be read or understood.
     """
     name = f"{pulumi.get_organization()}/{pulumi.get_project()}/{stack}"
     # the file backend writes the checkpoint in place while we read it, so that half of one may be seen
-    retrying = tenacity.Retrying(stop=tenacity.stop_after_delay(10), wait=tenacity.wait_fixed(0.1), reraise=True)
+    retrying = tenacity.Retrying(
+        stop=tenacity.stop_after_delay(10),
+        wait=tenacity.wait_fixed(0.1),
+        retry=tenacity.retry_if_exception(lambda error: not _is_unknown(error)),
+        reraise=True,
+    )
     try:
         answer = retrying(pulumi.runtime.invoke, "pulumi:pulumi:readStackResourceOutputs", {"stackName": name})
     except Exception as error:
+        if _is_unknown(error):
+            return None
         raise StateError(f"the state of the stack {name} can't be read: {error}") from error
     resources: Mapping[str, Any] = (answer.value or {}).get("outputs") or {}
     cloud_pcs: dict[str, RecordedCloudPC] = {}

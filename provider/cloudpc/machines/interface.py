@@ -162,6 +162,9 @@ class Host(Protocol):
     def start(self, spec: MachineSpec, image: Image) -> None:
         """Start the machine; returns when its processors run."""
 
+    def power_on(self, machine_id: UUID) -> None:
+        """Start a machine again that was stopped after its first boot; nothing where it runs."""
+
     def wait_ready(self, machine_id: UUID, timeout: float, cancel: Cancellation) -> None:
         """Wait until the guest agent answers *and* first-boot set-up is done, at most `timeout` seconds from now.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cloudpc.lifecycle import Status
+from cloudpc.cloud_pc import DesiredCloudPC, Status
 from cloudpc.machines.interface import Endpoint
 from cloudpc.provisioning.credentials import Credentials
 from cloudpc.provisioning.errors import ProvisioningError
@@ -25,5 +25,7 @@ class Outcome:
     error: ProvisioningError | None = None
     stage: Stage | None = None
     warnings: tuple[Warned, ...] = ()
+    desired: DesiredCloudPC | None = None
+    """What the machine was made as, where there is one: an adopted one is not what today's policy would make."""
     remains: str = ""
     """What attempts left and why it could not be removed yet, if so; later runs sweep it."""

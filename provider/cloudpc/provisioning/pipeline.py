@@ -8,13 +8,13 @@ from __future__ import annotations
 import contextlib
 import logging
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field, replace
 
 import tenacity
 
+from cloudpc.cloud_pc import DesiredCloudPC, Status
 from cloudpc.images.image import Image
-from cloudpc.lifecycle import DesiredCloudPC, Status
 from cloudpc.machines.interface import (
     Amount,
     Claimed,
@@ -57,6 +57,8 @@ class Resources:
     image: Callable[[Note], Image]
     script: Callable[[], bytes | None]
     pause: float = 2.0
+    adoptable: Container[str] = ()
+    """Keys of Cloud PCs whose machine may be taken back though it was handed over and state does not know it."""
 
 
 @dataclass
@@ -101,6 +103,7 @@ class _Provisioning:
             generation=desired.generation,
             device_name=desired.device_name,
             settings_hash=digest(desired.settings.model_dump_json(), desired.account.model_dump_json()).hex()[:16],
+            made_with=desired.model_dump_json(by_alias=True, exclude_defaults=True),
         )
         plan = desired.service_plan
         self._spec = MachineSpec(
@@ -253,7 +256,12 @@ class _Provisioning:
             if machine is None:
                 continue
             self._check_ours(machine)
-            same = replace(machine.tag, phase=self._tag.phase, attempt=self._tag.attempt) == self._tag
+            found, wanted = (
+                replace(tag, phase=self._tag.phase, attempt="", made_with="") for tag in (machine.tag, self._tag)
+            )
+            same = found == wanted
+            if machine.tag.phase is Phase.HANDED_OVER:  # and may be adopted, or this would have been refused
+                return host, machine
             if machine.tag.phase is Phase.READY and same:
                 self._tag = replace(self._tag, attempt=machine.tag.attempt)
                 return host, machine
@@ -277,12 +285,13 @@ class _Provisioning:
                     f"the user's Cloud PC of this service plan belongs to the policy {machine.tag.policy_id!r}",
                 ),
             )
-        if machine.tag.phase is Phase.HANDED_OVER:
+        if machine.tag.phase is Phase.HANDED_OVER and self._desired.key not in self._resources.adoptable:
             raise ProvisioningError(
                 ErrorCode.MACHINE_NOT_IN_STATE,
                 f"the machine {machine.name} was handed over to this user before, but this stack's state does not "
                 "know it; it is left untouched",
                 retriable=False,
+                hint="`cloudpc adopt` takes it back as it is, with new credentials, or removes it",
             )
 
     def _place(self) -> Host:
@@ -350,7 +359,12 @@ class _Provisioning:
     def _adopt(self, found: tuple[Host, Machine]) -> Outcome:
         host, machine = found
         self._remains.pop(host.name, None)
-        self._report.milestone(f"{machine.name} was complete when an earlier run stopped: taken over")
+        if machine.tag.phase is Phase.HANDED_OVER:
+            self._report.milestone(f"{machine.name} was handed over before state was lost: taken back, not rebuilt")
+            if machine.tag.made_with:
+                self._desired = DesiredCloudPC.model_validate_json(machine.tag.made_with)
+        else:
+            self._report.milestone(f"{machine.name} was complete when an earlier run stopped: taken over")
         self._attempt.host = host
         return self._sign_in(host)
 
@@ -378,4 +392,10 @@ class _Provisioning:
             host_key=" ".join(host_key.split()[:2]),  # without the comment
             credentials=credentials,
             warnings=warnings,
+            desired=self._desired,
         )
+
+
+def _comparable(tag: Tag) -> Tag:
+    """What makes two machines the same: not how far they are, which attempt made them, nor how their user is called."""
+    return replace(tag, phase=Phase.PROVISIONING, attempt="", made_with="")

@@ -36,6 +36,8 @@ class Tag:
     phase: Phase = Phase.PROVISIONING
     attempt: str = ""
     """Random for each attempt: one that was given up late must not clean up what a newer one has made."""
+    made_with: str = ""
+    """All that was asked for, as JSON: should state be lost, `cloudpc adopt` knows what the machine is."""
 
 
 def machine_id(installation: str, user_id: str, service_plan_id: str) -> uuid.UUID:

@@ -140,6 +140,12 @@ class LibvirtHost(Host):
         console = self._starter.start(connection, spec, definition.label, image, self.accelerator())
         self._keep_console(spec.id, console)
 
+    def power_on(self, machine_id: UUID) -> None:
+        domain, definition = self._domain(machine_id)
+        with classified(f"start {definition.name}", ErrorCode.START_FAILED):
+            if not domain.isActive():
+                domain.create()
+
     def wait_ready(self, machine_id: UUID, timeout: float, cancel: Cancellation) -> None:
         console = self._consoles.get(machine_id) or self._open_console(machine_id)
         try:

@@ -1,0 +1,132 @@
+"""Carrying out what the lifecycle decided for one Cloud PC: outputs in, complete outputs out.
+
+Only Cancel raises: trouble is an outcome, or leaves things as they are until the next run (design rules 5 and 8).
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+from uuid import UUID
+
+from cloudpc import lifecycle
+from cloudpc.cloud_pc import MACHINE_LOST, USABLE, DesiredCloudPC, RecordedCloudPC, Status
+from cloudpc.iac import host, outputs
+from cloudpc.iac.progress import EngineReporter
+from cloudpc.iac.runtime import Runtime
+from cloudpc.lifecycle import Step
+from cloudpc.machines.interface import PowerState
+from cloudpc.provisioning import pipeline
+from cloudpc.provisioning.errors import ProvisioningError
+from cloudpc.provisioning.tags import machine_id
+
+MACHINE_CHANGED = "machineChanged"
+"""`statusDetail.code` of one whose machine is not the size of its service plan any more."""
+
+
+def update(runtime: Runtime, olds: dict[str, Any], desired: DesiredCloudPC) -> dict[str, Any]:
+    """Take the step that leads from what is recorded to what is desired."""
+    recorded = RecordedCloudPC.model_validate(olds)
+    match lifecycle.next_step(recorded, desired):
+        case Step.NONE:
+            return olds
+        case Step.PROVISION:
+            return provision(runtime, desired, recorded)
+        case Step.REPROVISION:
+            return _reprovision(runtime, olds, recorded, desired)
+        case Step.START:
+            return _start(runtime, olds, recorded)
+        case Step.BEGIN_GRACE:
+            return outputs.changed(
+                olds, desired, Status.IN_GRACE_PERIOD, desired.why, statusBeforeGrace=recorded.status.value
+            )
+        case Step.RESTORE:
+            before = recorded.status_before_grace or Status.PROVISIONED
+            return outputs.changed(olds, desired, before, "entitled again", statusBeforeGrace=None)
+        case Step.END:
+            return _end(runtime, olds, recorded, desired)
+
+
+def provision(runtime: Runtime, desired: DesiredCloudPC, recorded: RecordedCloudPC | None = None) -> dict[str, Any]:
+    """Make the Cloud PC; failing is an outcome."""
+    reporter, begin = _reporter(), time.monotonic()
+    outcome = pipeline.provision(desired, runtime.resources(desired.settings), reporter, host.cancellation)
+    reporter.ended(outcome, time.monotonic() - begin)
+    return outputs.from_outcome(desired, outcome, recorded.events if recorded else ())
+
+
+def read(runtime: Runtime, id_: str, props: dict[str, Any]) -> dict[str, Any]:
+    """What a refresh sees of the machine; a host that does not answer says nothing about it."""
+    recorded = RecordedCloudPC.model_validate(props)
+    was_lost = recorded.status_detail is not None and recorded.status_detail.code == MACHINE_LOST
+    has_machine = recorded.status in USABLE or recorded.status is Status.IN_GRACE_PERIOD or was_lost
+    place = next((h for h in runtime.hosts if h.name == recorded.host), None)
+    if not has_machine or place is None:
+        return props
+    try:
+        machine = place.describe(UUID(id_))
+    except ProvisioningError:
+        return props
+    if machine is None or machine.tag.generation != recorded.generation:
+        if was_lost:
+            return props
+        message = f"its machine is no longer on {recorded.host}; its data is gone"
+        return outputs.told(props, Status.FAILED, MACHINE_LOST, message)
+    if was_lost:
+        props = outputs.told(props, recorded.status_before_grace or Status.PROVISIONED, "", "its machine is back")
+    seen = outputs.powered(props, on=machine.power is PowerState.RUNNING)
+    if recorded.status not in USABLE:
+        return seen
+    plan, size = recorded.service_plan, machine.size
+    memory = round(plan.ram_in_gb * 1024)
+    if (size.vcpus, size.memory_mib) != (plan.v_cpu_count, memory):
+        has, should = f"{size.vcpus} vCPU and {size.memory_mib} MiB", f"{plan.v_cpu_count} and {memory}"
+        message = f"its machine has {has}, the service plan {should}"
+        return outputs.told(seen, Status.PROVISIONED_WITH_WARNINGS, MACHINE_CHANGED, message)
+    if recorded.status_detail is not None and recorded.status_detail.code == MACHINE_CHANGED:
+        return outputs.told(seen, Status.PROVISIONED, "", "its machine is the service plan's size again")
+    return seen
+
+
+def _reprovision(
+    runtime: Runtime, olds: dict[str, Any], recorded: RecordedCloudPC, desired: DesiredCloudPC
+) -> dict[str, Any]:
+    reporter = _reporter()
+    reporter.step("removing the machine of before")
+    # one of the new generation is what an interrupted run of this made: the pipeline adopts or removes it
+    if left := runtime.remove(_identity(recorded), recorded, below=desired.generation):
+        reporter.milestone(f"not reprovisioned, tried again by the next run: {'; '.join(left)}", warning=True)
+        return olds
+    return provision(runtime, desired, recorded)
+
+
+def _start(runtime: Runtime, olds: dict[str, Any], recorded: RecordedCloudPC) -> dict[str, Any]:
+    reporter = _reporter()
+    reporter.step(f"starting on {recorded.host}")
+    try:
+        runtime.start(_identity(recorded), recorded.host)
+    except ProvisioningError as error:
+        reporter.milestone(f"it is off and could not be started: {error.message} [{error.code}]", warning=True)
+        return olds
+    reporter.milestone(f"was off, started on {recorded.host}")
+    return outputs.with_event(outputs.powered(olds, on=True), recorded.status, "was off, started")
+
+
+def _end(runtime: Runtime, olds: dict[str, Any], recorded: RecordedCloudPC, desired: DesiredCloudPC) -> dict[str, Any]:
+    reporter = _reporter()
+    reporter.step("removing")
+    left = runtime.remove(_identity(recorded), recorded)
+    if left:
+        reporter.milestone(f"not removed whole, tried again by each run: {'; '.join(left)}", warning=True)
+    else:
+        reporter.milestone(f"ended: {desired.why}")
+    return outputs.ended(olds, desired, left)
+
+
+def _identity(recorded: RecordedCloudPC) -> UUID:
+    return machine_id(recorded.installation, recorded.user_id, recorded.service_plan.id)
+
+
+def _reporter() -> EngineReporter:
+    call = host.current_call()
+    return EngineReporter(call.urn if call else "")
