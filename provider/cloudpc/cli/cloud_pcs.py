@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 from rich.markup import escape
 
+from cloudpc.cli import outdated
 from cloudpc.cli.context import Project
 from cloudpc.cli.output import Exit, coloured, err, out, print_json, table
+from cloudpc.cloud_pc import Status
 from cloudpc.iac.fleet import CloudPCRecord
-from cloudpc.lifecycle import Status
 from cloudpc.problems import InvalidConfigurationError
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
@@ -20,6 +23,9 @@ def list_(
     policy: Annotated[str | None, typer.Option(help="Only this policy.")] = None,
     status: Annotated[list[Status] | None, typer.Option(help="Only these statuses; may be repeated.")] = None,
     all_: Annotated[bool, typer.Option("--all", help="Also users without a Cloud PC, and why.")] = False,
+    outdated_: Annotated[
+        bool, typer.Option("--outdated", help="Only those made with other settings than today's, and what differs.")
+    ] = False,
     check: Annotated[bool, typer.Option("--check", help="Exit with 3 if a listed one has failed.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -28,8 +34,14 @@ def list_(
     stacks = project.records()
     if policy is not None:
         project.check_policy(policy, {stack.policy for stack in stacks})
-    rows = [c.as_json() for stack in stacks for c in stack.cloud_pcs]
-    if all_:
+    cloud_pcs = [c for stack in stacks for c in stack.cloud_pcs]
+    if outdated_:
+        differing = outdated.differences(project, (c for c in cloud_pcs if policy in (None, c.policy)))
+        named = ((c, differing.get((c.policy, c.key))) for c in cloud_pcs)
+        rows = [{**c.as_json(), "outdated": changes} for c, changes in named if changes]
+    else:
+        rows = [c.as_json() for c in cloud_pcs]
+    if all_ and not outdated_:
         rows += _without(project, rows)
     if policy is not None:
         rows = [r for r in rows if r["policy"] in (policy, None)]
@@ -41,7 +53,7 @@ def list_(
     elif rows:
         print_rows(rows)
     else:
-        err.print("no Cloud PCs" + ("" if all_ else "; `cloudpc list --all` shows who has none, and why"))
+        err.print("no Cloud PCs" + ("" if all_ or outdated_ else "; `cloudpc list --all` shows who has none, and why"))
     if check and any(r["status"] == Status.FAILED for r in rows):
         raise typer.Exit(Exit.FAILED_CLOUD_PC)
 
@@ -92,20 +104,23 @@ def _row(user: Any, plan: Any, policy: str | None, code: str, message: str) -> d
         "host": None,
         "connection": None,
         "lastModifiedDateTime": None,
+        "gracePeriodEndDateTime": None,
     }
 
 
-def print_rows(rows: list[dict[str, Any]]) -> None:
-    """The table of Cloud PCs, with the reasons of those that are not usable below each."""
+def print_rows(rows: list[dict[str, Any]], console: Console = out) -> None:
+    """The table of Cloud PCs, with the reasons of those that are not usable beside each."""
     shown = table("USER", "SERVICE PLAN", "POLICY", "DEVICE", "STATUS", "CONNECT / WHY")
     for row in rows:
-        detail = row["statusDetail"]
-        how = f"cloudpc connect {row['userPrincipalName']}" if row["connection"] else ""
-        if detail:
-            how = f"{how + '; ' if how else ''}{detail['message']} [{detail['code']}]"
+        told = [f"cloudpc connect {row['userPrincipalName']}"] if row["connection"] else []
+        if end := row["gracePeriodEndDateTime"]:
+            told.append(f"grace until {datetime.fromisoformat(end):%Y-%m-%d %H:%M} UTC")
+        if detail := row["statusDetail"]:
+            told.append(f"{detail['message']} [{detail['code']}]")
+        told += row.get("outdated") or []
         cells = (row["userPrincipalName"], row["servicePlan"], row["policy"], row["deviceName"])
-        shown.add_row(*(escape(cell or "-") for cell in cells), coloured(row["status"]), escape(how))
-    out.print(shown)
+        shown.add_row(*(escape(cell or "-") for cell in cells), coloured(row["status"]), escape("; ".join(told)))
+    console.print(shown)
 
 
 def show(

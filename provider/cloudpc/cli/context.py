@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from cloudpc import configuration, yaml_file
 from cloudpc.cli.output import CommandError, Exit
@@ -15,6 +15,8 @@ from cloudpc.iac.engine import Engine
 from cloudpc.installation import recorded_id
 from cloudpc.problems import InvalidConfigurationError, Problem
 from cloudpc.project import project_root
+
+_Owned = TypeVar("_Owned", fleet.CloudPCRecord, fleet.CloudPCRecord | fleet.EndedRecord)
 
 
 class Project:
@@ -118,21 +120,8 @@ class Project:
         return recorded_id(self.root / ".cloudpc")
 
     def of_user(self, user: str) -> list[fleet.CloudPCRecord]:
-        """A user's Cloud PCs, by userPrincipalName, its part before the @, or the directory's id.
-
-        Raises:
-            CommandError: no Cloud PC, or several users of that short name.
-        """
-        everyone = [c for stack in self.records() for c in stack.cloud_pcs]
-        wanted = user.lower()
-        exact = [c for c in everyone if wanted in (c.user_principal_name.lower(), str(c.outputs["userId"]).lower())]
-        found = exact or [c for c in everyone if c.user_principal_name.lower().partition("@")[0] == wanted]
-        names = sorted({c.user_principal_name for c in found})
-        if not found:
-            raise CommandError(f"{user} has no Cloud PC; `cloudpc list --all` says why", Exit.INVALID)
-        if len(names) > 1:
-            raise CommandError(f"{user} may be {' or '.join(names)}: write the whole name", Exit.INVALID)
-        return found
+        """A user's Cloud PCs in state; see `of_user`."""
+        return of_user(user, [c for stack in self.records() for c in stack.cloud_pcs])
 
     def with_secrets(self, user: str, plan: str | None, policy: str | None) -> fleet.CloudPCRecord:
         """The user's Cloud PC, with credentials, of the service plan or policy named if there are several.
@@ -154,3 +143,21 @@ class Project:
             raise CommandError(message, Exit.INVALID)
         [stack] = fleet.read(self.engine, [found[0].policy], show_secrets=True)
         return next(c for c in stack.cloud_pcs if c.key == found[0].key)
+
+
+def of_user(user: str, everyone: Iterable[_Owned]) -> list[_Owned]:
+    """A user's, by userPrincipalName, its part before the @, or the directory's id.
+
+    Raises:
+        CommandError: no Cloud PC, or several users of that name.
+    """
+    wanted, among = user.lower(), list(everyone)
+    found = [c for c in among if wanted in (c.user_principal_name.lower(), c.user_id.lower())]
+    found = found or [c for c in among if c.user_principal_name.lower().partition("@")[0] == wanted]
+    users = {c.user_id: c.user_principal_name for c in found}
+    if not found:
+        raise CommandError(f"{user} has no Cloud PC; `cloudpc list --all` says why", Exit.INVALID)
+    if len(users) > 1:
+        choices = " or ".join(f"{name} (id {id_})" for id_, name in sorted(users.items(), key=lambda u: u[1]))
+        raise CommandError(f"{user} may be {choices}: write the whole name, or the id", Exit.INVALID)
+    return found

@@ -135,7 +135,9 @@ def _left_over(
             yield Finding(f"{what}: left over", "warning", f"{machine.name} is unfinished", hint)
         else:
             detail = f"{machine.name} ({machine.tag.device_name}, policy {machine.tag.policy_id}) is in no state"
-            yield Finding(f"{what}: left over", "warning", detail, "it may hold a user's data: decide by hand")
+            yield Finding(
+                f"{what}: left over", "warning", detail, "`cloudpc adopt` takes it back, or removes it with its data"
+            )
     for volume in volumes:
         yield Finding(f"{what}: left over", "warning", f"volume {volume} has no machine", "--remove-leftovers")
     if not machines and not volumes:

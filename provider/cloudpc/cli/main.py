@@ -26,17 +26,23 @@ app = typer.Typer(
 
 
 def _mount() -> None:
-    from cloudpc.cli import access, cloud_pcs, doctor, image, policies, runs
+    from cloudpc.cli import access, actions, adopt, cloud_pcs, doctor, down, forever, history, image, policies, up
 
-    app.command("up")(runs.up)
+    app.command("up")(up.up)
+    app.command("run")(forever.run)
     app.command("list")(cloud_pcs.list_)
     app.command("show")(cloud_pcs.show)
     app.command("credentials")(access.credentials)
     app.command("connect")(access.connect)
+    app.command("history")(history.history)
+    app.command("reprovision")(actions.reprovision)
+    app.command("retry")(actions.retry)
+    app.command("end-grace")(actions.end_grace)
     app.add_typer(policies.app, name="policy")
     app.add_typer(image.app, name="image")
     app.command("doctor")(doctor.doctor)
-    app.command("down")(runs.down)
+    app.command("adopt")(adopt.adopt)
+    app.command("down")(down.down)
 
 
 def main() -> None:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import sys
 from enum import IntEnum
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from rich.console import Console
 from rich.table import Table
 
 # a file or a pipe has no width: a table in it must not be folded
 out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 1000)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True, width=None if sys.stderr.isatty() else 1000)
+
+
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]
 
 
 class Exit(IntEnum):
@@ -24,7 +28,7 @@ class Exit(IntEnum):
     INVALID = 2
     """Bad input: the command line or the configuration. Nothing was touched."""
     FAILED_CLOUD_PC = 3
-    """Everything ran, but a Cloud PC is `failed`."""
+    """Everything ran, but a Cloud PC has failed."""
     NOT_CONFIRMED = 4
     """The question was answered with no, or could not be asked."""
 
@@ -48,6 +52,8 @@ _COLOURS = {
     "provisionedWithWarnings": "yellow",
     "pendingProvision": "yellow",
     "notProvisioned": "dim",
+    "inGracePeriod": "yellow",
+    "deprovisioning": "dim",
     "failed": "red",
 }
 

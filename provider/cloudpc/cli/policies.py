@@ -1,4 +1,4 @@
-"""`cloudpc policy validate|schema`."""
+"""`cloudpc policy validate|schema|delete`."""
 
 from __future__ import annotations
 
@@ -8,12 +8,18 @@ from typing import Annotated
 import typer
 
 from cloudpc import configuration
+from cloudpc.cli import dead_runs, generations
+from cloudpc.cli.cloud_pcs import print_rows
 from cloudpc.cli.context import Project
-from cloudpc.cli.output import Exit, err, out, print_json
+from cloudpc.cli.down import refuse_to_forget
+from cloudpc.cli.generations import Kind as Action
+from cloudpc.cli.output import CommandError, Exit, Yes, confirm, err, out, print_json
+from cloudpc.cli.up import How, bring_up, check
+from cloudpc.cloud_pc import USABLE, Status
 from cloudpc.entitlement import entitled
 from cloudpc.problems import Problem, report
 
-app = typer.Typer(no_args_is_help=True, help="Check provisioning policies before anything is run.")
+app = typer.Typer(no_args_is_help=True, help="Check provisioning policies before anything is run, and delete them.")
 
 
 @app.command()
@@ -56,3 +62,64 @@ def schema(
 ) -> None:
     """Print the JSON Schema of a policy's file, or of another in stacks/, for editors."""
     print_json(configuration.json_schemas()[of])
+
+
+@app.command()
+def delete(
+    name: Annotated[str, typer.Argument(help="Name of the policy.")],
+    end_grace: Annotated[
+        bool, typer.Option("--end-grace", help="Delete its Cloud PCs now, with all data, without a grace period.")
+    ] = False,
+    yes: Yes = False,
+    clear_lock: dead_runs.ClearLock = False,
+) -> None:
+    """Delete a policy that is assigned to no group: its stack and file go with its last Cloud PC.
+
+    Its Cloud PCs are kept until their grace periods are over; runs go on until then.
+    """
+    project = Project()
+    record = next(iter(project.records(name)), None)
+    file = f"{project.stacks_folder.name}/Pulumi.{name}.yaml"
+    if name not in project.policy_ids():
+        message = f"{name} has no file any more: bring it back, or remove everything with `cloudpc down {name}`"
+        raise CommandError(message, Exit.INVALID)
+    values = project.values(name)
+    policy = configuration.read_policy_and_directory(name, values, project.stacks_folder).policy
+    if policy.assignments:
+        groups = ", ".join(assignment.target.group_id for assignment in policy.assignments)
+        message = f"{name} is assigned to {groups}: take its assignments out of {file} first, then delete it"
+        raise CommandError(message, Exit.INVALID)
+    if record is None:
+        _delete_without_stack(project, name, file, yes=yes)
+        return
+    check(project, [name], clear_lock=clear_lock)
+    left = [c for c in record.cloud_pcs if not c.is_gone]
+    kept = [c for c in left if c.status in USABLE or c.status == Status.IN_GRACE_PERIOD]
+    if left:
+        err.print(f"Cloud PCs of {name}:")
+        print_rows([c.as_json() for c in left], err)
+    if kept and end_grace:
+        err.print(f"All data on {len(kept)} of them is deleted now, without a grace period.")
+    elif kept:
+        err.print("They are kept until their grace periods are over; the last one's end removes the policy.")
+    confirm(f"Delete the policy {name}, with its stack and {file}?", yes=yes)
+    project.engine.read(["config", "set", "--stack", name, "--type", "bool", "cloudpc:deleted", "true"])
+    if kept and end_grace:
+        generations.write(project, name, Action.END_GRACE, {c.key: c.generation for c in kept})
+    result = bring_up(project, [name], How())
+    if end_grace and not result.broken and any(c.status in USABLE for c in kept):
+        result = bring_up(project, [name], How())  # the first one began their grace period
+    result.tell_problems()
+    if not result.removed:
+        err.print(f"{name} is marked as deleted; the end of its last Cloud PC removes it. Until then:")
+        print_rows([c.as_json() for r in result.records for c in r.cloud_pcs if not c.is_gone], err)
+
+
+def _delete_without_stack(project: Project, name: str, file: str, *, yes: bool) -> None:
+    from cloudpc.iac.runtime import Runtime
+
+    hosts, images = configuration.parse_hosts_and_images(project.values(name))
+    refuse_to_forget(Runtime(hosts, images, project.stacks_folder), project.installation(name, None), name)
+    confirm(f"{name} has no stack. Remove {file}?", yes=yes)
+    (project.stacks_folder / f"Pulumi.{name}.yaml").unlink()
+    out.print(f"{file} is removed")

@@ -1,0 +1,251 @@
+"""`cloudpc reprovision`, `cloudpc retry` and `cloudpc end-grace`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from cloudpc import configuration, entitlement
+from cloudpc.cli import dead_runs, generations, outdated
+from cloudpc.cli.context import Project, of_user
+from cloudpc.cli.generations import Kind
+from cloudpc.cli.output import CommandError, Exit, Yes, coloured, confirm, err, table
+from cloudpc.cli.up import How, bring_up_and_tell, check
+from cloudpc.cloud_pc import MACHINE_LOST, USABLE, WAITING, Status
+from cloudpc.iac.fleet import CloudPCRecord
+
+Users = Annotated[list[str] | None, typer.Argument(help="userPrincipalNames, their parts before the @, or users' ids.")]
+User = Annotated[list[str], typer.Argument(help="userPrincipalNames, their parts before the @, or users' ids.")]
+Policy = Annotated[str | None, typer.Option("--policy", help="Only those of this policy.")]
+Plan = Annotated[str | None, typer.Option("--service-plan", help="Only those of this service plan, by id or name.")]
+WriteOnly = Annotated[
+    bool, typer.Option("--write-only", help="Only write it into the policy's file; the next run does it.")
+]
+
+_REPROVISIONED = USABLE | {Status.FAILED}
+_BY_ITSELF = "each run tries again by itself"
+_HINTS = {
+    **dict.fromkeys(WAITING, _BY_ITSELF),
+    Status.IN_GRACE_PERIOD: "its user is no longer entitled",
+    Status.DEPROVISIONING: "it has ended",
+}
+
+
+def reprovision(
+    users: Users = None,
+    policy: Policy = None,
+    failed: Annotated[bool, typer.Option("--failed", help="Only failed ones.")] = False,
+    outdated_: Annotated[
+        bool, typer.Option("--outdated", help="Only those made with other settings than the policy has today.")
+    ] = False,
+    service_plan: Plan = None,
+    yes: Yes = False,
+    write_only: WriteOnly = False,
+    clear_lock: dead_runs.ClearLock = False,
+) -> None:
+    """Delete Cloud PCs with all data on them and make them again, with today's policy.
+
+    For provisioned, provisionedWithWarnings and failed ones. Interrupted anywhere, the next run finishes it.
+    """
+    project = Project()
+    if not (users or policy or failed or outdated_):
+        raise CommandError("which ones? Name users, or give --policy, --failed or --outdated", Exit.INVALID)
+    found = _Choice.of(project, users, policy, service_plan)
+    if failed:
+        found.keep(lambda c: c.status == Status.FAILED)
+    if outdated_:
+        differing = outdated.differences(project, found.cloud_pcs)
+        found.keep(lambda c: (c.policy, c.key) in differing)
+    found.check(project, clear_lock=clear_lock)
+    entitled = _entitled(project, found.policies)
+
+    def refused(cloud_pc: CloudPCRecord) -> str:
+        if cloud_pc.status not in _REPROVISIONED:
+            return _is(cloud_pc, "only a provisioned, provisionedWithWarnings or failed one can be reprovisioned")
+        return "" if (cloud_pc.policy, cloud_pc.key) in entitled else _NOT_ENTITLED
+
+    chosen = found.without(refused)
+    if not chosen:
+        return
+    _tell(f"All data on {_count(chosen)} will be lost:", project, chosen)
+    confirm(f"Delete {_count(chosen)} and make {'it' if len(chosen) == 1 else 'them'} again?", yes=yes)
+    _write_and_run(project, Kind.REPROVISION, chosen, write_only=write_only)
+
+
+def retry(
+    users: Users = None,
+    policy: Policy = None,
+    service_plan: Plan = None,
+    write_only: WriteOnly = False,
+    clear_lock: dead_runs.ClearLock = False,
+) -> None:
+    """Give failed Cloud PCs three fresh attempts."""
+    project = Project()
+    if not (users or policy):
+        raise CommandError("which ones? Name users, or give --policy", Exit.INVALID)
+    found = _Choice.of(project, users, policy, service_plan)
+    found.check(project, clear_lock=clear_lock)
+    entitled = _entitled(project, found.policies)
+
+    def refused(cloud_pc: CloudPCRecord) -> str:
+        if cloud_pc.status != Status.FAILED:
+            return _is(cloud_pc, "only a failed one can be tried again")
+        if (cloud_pc.outputs.get("statusDetail") or {}).get("code") == MACHINE_LOST:
+            return "its machine and data are gone: `cloudpc reprovision` makes a new one"
+        return "" if (cloud_pc.policy, cloud_pc.key) in entitled else _NOT_ENTITLED
+
+    if chosen := found.without(refused):
+        _write_and_run(project, Kind.RETRY, chosen, write_only=write_only)
+
+
+def end_grace(
+    users: User,
+    policy: Policy = None,
+    service_plan: Plan = None,
+    yes: Yes = False,
+    write_only: WriteOnly = False,
+    clear_lock: dead_runs.ClearLock = False,
+) -> None:
+    """End the grace period of Cloud PCs now: they are deleted with all data on them."""
+    project = Project()
+    found = _Choice.of(project, users, policy, service_plan)
+    found.check(project, clear_lock=clear_lock)
+
+    def refused(cloud_pc: CloudPCRecord) -> str:
+        if cloud_pc.status == Status.IN_GRACE_PERIOD:
+            return ""
+        return f"it is {cloud_pc.status}; only the grace period of one that is inGracePeriod can be ended"
+
+    if not (chosen := found.without(refused)):
+        return
+    _tell(f"All data on {_count(chosen)} will be lost:", project, chosen)
+    confirm(f"End the grace period of {_count(chosen)}?", yes=yes)
+    _write_and_run(project, Kind.END_GRACE, chosen, write_only=write_only)
+
+
+_NOT_ENTITLED = "its user is no longer entitled: the next run of its policy says what becomes of it"
+
+
+@dataclass
+class _Choice:
+    """The Cloud PCs that a command line speaks of."""
+
+    users: dict[str, list[CloudPCRecord]] = field(default_factory=dict)
+    """By what was written, where users were named."""
+    others: list[CloudPCRecord] = field(default_factory=list)
+
+    @staticmethod
+    def of(project: Project, users: Sequence[str] | None, policy: str | None, plan: str | None) -> _Choice:
+        """Raises CommandError for an unknown policy, or a user without such a Cloud PC."""
+        stacks = project.records()
+        if policy is not None:
+            project.check_policy(policy, [stack.policy for stack in stacks])
+        everyone = [c for stack in stacks for c in stack.cloud_pcs]
+
+        def meant(cloud_pc: CloudPCRecord) -> bool:
+            shown = cloud_pc.outputs["servicePlan"]
+            return policy in (None, cloud_pc.policy) and plan in (None, shown["id"], shown["displayName"])
+
+        if not users:
+            return _Choice(others=[c for c in everyone if meant(c) and not c.is_gone])
+        choice = _Choice({user: [c for c in of_user(user, everyone) if meant(c)] for user in users})
+        for user, theirs in choice.users.items():
+            if not theirs:
+                has = ", ".join(f"{c.service_plan} of {c.policy}" for c in of_user(user, everyone))
+                raise CommandError(f"{user} has no such Cloud PC, but: {has}", Exit.INVALID)
+        return choice
+
+    @property
+    def cloud_pcs(self) -> list[CloudPCRecord]:
+        each = [*(c for theirs in self.users.values() for c in theirs), *self.others]
+        return list({(c.policy, c.key): c for c in each}.values())
+
+    @property
+    def policies(self) -> list[str]:
+        return sorted({c.policy for c in self.cloud_pcs})
+
+    def keep(self, wanted: Callable[[CloudPCRecord], bool]) -> None:
+        """Only those, and without a word about the others."""
+        self.others, self.users = [c for c in self.cloud_pcs if wanted(c)], {}
+
+    def check(self, project: Project, *, clear_lock: bool) -> None:
+        """Before anything is written: nothing stands in the way of a run.
+
+        Raises:
+            InvalidConfigurationError, CommandError: something does.
+        """
+        check(project, self.policies, clear_lock=clear_lock)
+
+    def without(self, refused: Callable[[CloudPCRecord], str]) -> list[CloudPCRecord]:
+        """Those that nothing speaks against; what is left out is told.
+
+        Raises:
+            CommandError: none of a named user's.
+        """
+        reasons = {(c.policy, c.key): refused(c) for c in self.cloud_pcs}
+
+        def line(cloud_pc: CloudPCRecord) -> str:
+            who = f"{cloud_pc.user_principal_name} ({cloud_pc.service_plan})"
+            return f"{who}: {reasons[cloud_pc.policy, cloud_pc.key]}"
+
+        for theirs in self.users.values():
+            if all(reasons[c.policy, c.key] for c in theirs):
+                raise CommandError("; ".join(map(line, theirs)), Exit.INVALID)
+        left_out = [c for c in self.cloud_pcs if reasons[c.policy, c.key]]
+        for cloud_pc in left_out:
+            err.print(f"left out: {line(cloud_pc)}", markup=False)
+        chosen = [c for c in self.cloud_pcs if c not in left_out]
+        if not chosen:
+            err.print("there is none to do that with; nothing was done")
+        return chosen
+
+
+def _is(cloud_pc: CloudPCRecord, rule: str) -> str:
+    hint = _HINTS.get(Status(cloud_pc.status))
+    return f"it is {cloud_pc.status}{f' ({hint})' if hint else ''}; {rule}"
+
+
+def _entitled(project: Project, policies: Iterable[str]) -> set[tuple[str, str]]:
+    """Policy and key of all that is owed, as far as the policies alone say it."""
+    found = set()
+    for policy in policies:
+        inputs = configuration.read(policy, project.values(policy), project.stacks_folder)
+        found |= {(policy, owed.key) for owed in entitlement.entitled(inputs.policy, inputs.snapshot)}
+    return found
+
+
+def _count(cloud_pcs: Sequence[CloudPCRecord]) -> str:
+    return f"{len(cloud_pcs)} Cloud PC{'' if len(cloud_pcs) == 1 else 's'}"
+
+
+def _tell(title: str, project: Project, cloud_pcs: Sequence[CloudPCRecord]) -> None:
+    differing = outdated.differences(project, cloud_pcs)
+    err.print(title)
+    shown = table("USER", "SERVICE PLAN", "POLICY", "DEVICE", "STATUS", "TODAY'S POLICY")
+    for c in cloud_pcs:
+        cells = (c.user_principal_name, c.service_plan, c.policy, c.device_name)
+        changes = "; ".join(differing.get((c.policy, c.key), [])) or "-"
+        shown.add_row(*map(escape, cells), coloured(c.status), escape(changes))
+    err.print(shown)
+
+
+def _write_and_run(project: Project, kind: Kind, chosen: Sequence[CloudPCRecord], *, write_only: bool) -> None:
+    policies = sorted({c.policy for c in chosen})
+    for policy in policies:
+        # the end of a grace period is asked of this generation; the others for one more
+        asked = {
+            c.key: c.generation if kind is Kind.END_GRACE else generations.following(project, kind, c)
+            for c in chosen
+            if c.policy == policy
+        }
+        generations.write(project, policy, kind, asked)
+    files = ", ".join(f"{project.stacks_folder.name}/Pulumi.{policy}.yaml" for policy in policies)
+    err.print(f"Written to {files}: cloudpc:actions.{kind} of {_count(chosen)}.", markup=False)
+    if write_only:
+        err.print(f"The next run does it: cloudpc up {' '.join(policies)}", markup=False)
+    else:
+        bring_up_and_tell(project, policies, How())

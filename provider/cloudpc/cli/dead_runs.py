@@ -1,0 +1,52 @@
+"""What stands in the way of a run: another one at work, or what a dead one left."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from cloudpc.cli.context import Project
+from cloudpc.cli.output import CommandError, confirm, err
+from cloudpc.iac import file_backend
+
+ClearLock = Annotated[
+    bool, typer.Option("--clear-lock", help="Take away a lock that a run on this machine left when it died.")
+]
+
+
+def clear(project: Project, stack: str, *, clear_lock: bool, ask: bool = True) -> None:
+    """Offer the way out where a dead run's lock, or what it had half written, stands in the way.
+
+    Args:
+        project: where.
+        stack: whose.
+        clear_lock: take it without asking.
+        ask: where there is a terminal.
+
+    Raises:
+        CommandError: a run is at work, or it may not be taken away.
+    """
+    held = project.locks(stack)
+    shown = "; ".join(str(lock) for lock in held)
+    if not all(lock.dead for lock in held):
+        raise CommandError(
+            f"another run is working on {stack}: its lock was {shown}. Wait for it to end; if it is surely dead, "
+            f"`pulumi cancel --stack {stack} --yes` takes the lock away"
+        )
+    cut_off = project.cut_off(stack)
+    if not held and not cut_off:
+        return
+    left = [f"left its lock ({shown})"] if held else []
+    left += [f"was cut off while it wrote {', '.join(path.name for path in cut_off)}"] if cut_off else []
+    err.print(f"A run on {stack} died and {' and '.join(left)}.", markup=False)
+    if not clear_lock and not (ask and sys.stdin.isatty()):
+        raise CommandError(
+            "run again with --clear-lock; what that run began is finished or removed by the next one"
+            + ("" if cut_off else f". Or: `pulumi cancel --stack {stack} --yes`")
+        )
+    confirm("Take that away and go on? What it began is finished or removed by this run.", yes=clear_lock)
+    file_backend.mend(cut_off)
+    if held:
+        project.engine.read(["cancel", "--stack", stack, "--yes"])

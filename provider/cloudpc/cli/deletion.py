@@ -1,0 +1,55 @@
+"""The end of a policy that is marked as deleted: it goes with its last Cloud PC."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from cloudpc.cli.context import Project
+from cloudpc.cli.down import unknown_machines
+from cloudpc.cli.output import err, out
+from cloudpc.iac.fleet import StackRecord
+from cloudpc.provisioning.errors import ProvisioningError
+
+
+def is_marked(project: Project, policy: str) -> bool:
+    """Whether the policy's file says that it is to go (`cloudpc:deleted`)."""
+    # the engine writes it as text
+    return policy in project.policy_ids() and project.values(policy).get("cloudpc:deleted") in (True, "true")
+
+
+def remove_if_over(project: Project, record: StackRecord) -> bool:
+    """Remove stack and file of a policy that is marked as deleted, once it has no Cloud PC left.
+
+    Raises:
+        EngineError: Pulumi refused; the next run goes on with it.
+    """
+    policy = record.policy
+    if not is_marked(project, policy) or not all(c.is_gone for c in record.cloud_pcs):
+        return False
+    if why := _kept_because(project, record):
+        err.print(f"{policy} is marked as deleted, and kept: {why}", markup=False)
+        return False
+    # nothing is protected any more, and nothing left to do for the provider
+    project.engine.read(["destroy", "--stack", policy, "--yes", "--skip-preview"])
+    project.engine.read(["stack", "rm", policy, "--yes"])
+    file = project.stacks_folder / f"Pulumi.{policy}.yaml"
+    file.unlink(missing_ok=True)  # as a rule Pulumi has done so
+    shown = f"{project.stacks_folder.name}/{file.name}"
+    out.print(f"The policy {policy} was marked as deleted and has no Cloud PC left: its stack and {shown} are removed.")
+    return True
+
+
+def _kept_because(project: Project, record: StackRecord) -> str:
+    """Machines that its state does not know could hardly be found again without the policy's hosts."""
+    from cloudpc import configuration
+    from cloudpc.iac.runtime import Runtime
+
+    hosts, images = configuration.parse_hosts_and_images(project.values(record.policy))
+    installation = project.installation(record.policy, record)
+    try:
+        runtime = Runtime(hosts, images, project.stacks_folder)
+        found = unknown_machines(runtime, installation, replace(record, cloud_pcs=()))
+    except ProvisioningError as error:
+        return f"its hosts can't be looked at: {error.message}"
+    names = ", ".join(f"{machine.name} on {host.name}" for host, machine in found)
+    return f"there are machines of it that its state does not know: {names}; see `cloudpc doctor`" if found else ""

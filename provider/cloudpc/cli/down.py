@@ -1,0 +1,121 @@
+"""`cloudpc down`: a policy removed whole, at once."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cloudpc.cli import dead_runs
+from cloudpc.cli.cloud_pcs import print_rows
+from cloudpc.cli.context import Project
+from cloudpc.cli.output import CommandError, Exit, Yes, confirm, err, out
+from cloudpc.iac import fleet
+from cloudpc.iac.engine import ALLOW_DELETE
+from cloudpc.provisioning.tags import machine_id
+
+if TYPE_CHECKING:
+    from cloudpc.iac.runtime import Runtime
+    from cloudpc.machines.interface import Host, Machine
+
+
+def down(
+    policy: Annotated[str, typer.Argument(help="Name of the policy.")],
+    yes: Yes = False,
+    clear_lock: dead_runs.ClearLock = False,
+) -> None:
+    """Remove a policy whole: Cloud PCs with their data, machines, the stack. Its files stay; caches too."""
+    from cloudpc import configuration
+    from cloudpc.iac.runtime import Runtime
+
+    project = Project()
+    dead_runs.clear(project, policy, clear_lock=clear_lock)
+    record = next(iter(project.records(policy)), None)
+    values = project.values(policy) if policy in project.policy_ids() else record.configuration if record else {}
+    runtime = Runtime(*configuration.parse_hosts_and_images(values), project.stacks_folder)
+    installation = project.installation(policy, record)
+    if record is None:
+        refuse_to_forget(runtime, installation, policy)
+        err.print(f"{policy} has no stack: there is nothing to remove")
+        _forget(project, policy)
+        return
+    _refuse_without_hosts(record, runtime)
+    unknown = unknown_machines(runtime, installation, record)
+    if record.cloud_pcs:
+        out.print(f"These Cloud PCs of the policy {policy} will be deleted, with all data on them:")
+        print_rows([c.as_json() for c in record.cloud_pcs])
+    for host, machine in unknown:
+        out.print(f"The machine {machine.name} on {host.name}, which state does not know, will be deleted.")
+    confirm(f"Remove the policy {policy} from Pulumi's state, with everything above?", yes=yes)
+    _destroy(project, policy)
+    for host, machine in unknown_machines(runtime, installation, replace(record, cloud_pcs=())):
+        host.delete(machine.id)
+        out.print(f"removed {machine.name} on {host.name}")
+    project.engine.read(["stack", "rm", policy, "--yes", "--preserve-config"])
+    if installation and not project.engine.stacks():
+        for host in runtime.hosts:
+            for volume in host.remove_leftovers(installation):
+                out.print(f"removed {volume} on {host.name}, which had no machine any more")
+    _forget(project, policy)
+    out.print(f"{policy} is gone")
+
+
+def refuse_to_forget(runtime: Runtime, installation: str | None, policy: str) -> None:
+    """Without its id nobody could say any more whose a machine is: while there are machines, it is kept."""
+    for host in runtime.hosts if installation else ():
+        assert installation  # noqa: S101
+        if found := [m for m in host.owned(installation) if m.tag.policy_id == policy]:
+            names = ", ".join(machine.name for machine in found)
+            raise CommandError(
+                f"{policy} has no stack in this backend, but machines on {host.name}: {names}. If its state is in "
+                "another backend, set PULUMI_BACKEND_URL; if it is lost, `cloudpc adopt` takes them back, and "
+                "`cloudpc adopt --remove` removes them with all data"
+            )
+
+
+def _refuse_without_hosts(record: fleet.StackRecord, runtime: Runtime) -> None:
+    """A Cloud PC whose host is no longer configured could not be deleted, only forgotten."""
+    configured = {host.name for host in runtime.hosts}
+    if gone := sorted({str(c.outputs["host"]) for c in record.cloud_pcs if c.outputs.get("host")} - configured):
+        raise CommandError(
+            f"Cloud PCs of {record.policy} are on {', '.join(gone)}, which is not in its cloudpc:hosts; "
+            "bring the host back there",
+            Exit.INVALID,
+        )
+
+
+def unknown_machines(
+    runtime: Runtime, installation: str | None, record: fleet.StackRecord
+) -> list[tuple[Host, Machine]]:
+    """The policy's machines that its state does not know."""
+    if installation is None:
+        return []
+    known = {machine_id(installation, c.outputs["userId"], c.outputs["servicePlan"]["id"]) for c in record.cloud_pcs}
+    return [
+        (host, machine)
+        for host in runtime.hosts
+        for machine in host.owned(installation, besides=known)
+        if machine.tag.policy_id == record.policy
+    ]
+
+
+def _destroy(project: Project, policy: str) -> None:
+    project.engine.read(["state", "unprotect", "--all", "--yes", "--stack", policy])
+    arguments = ["destroy", "--stack", policy, "--yes", "--skip-preview"]
+    if project.engine.run(arguments, env={ALLOW_DELETE: policy}) != 0:
+        raise CommandError(f"not everything could be deleted; run `cloudpc down {policy}` again to go on")
+
+
+def _forget(project: Project, policy: str) -> None:
+    """Leave the checkout as it was before the first run."""
+    file = project.stacks_folder / f"Pulumi.{policy}.yaml"
+    if file.is_file():
+        # `pulumi stack init` wrote it, for a stack that is gone
+        lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
+        kept = [line for line in lines if not line.startswith("encryptionsalt:")]
+        if kept != lines:
+            file.write_text("".join(kept), encoding="utf-8")
+    if project.has_own_backend and not project.backend_has_stacks:
+        shutil.rmtree(project.root / ".cloudpc", ignore_errors=True)

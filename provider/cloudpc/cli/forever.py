@@ -1,0 +1,86 @@
+"""`cloudpc run`: `up` for all policies again and again, until it is told to stop."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections import Counter
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from cloudpc.cli import dead_runs
+from cloudpc.cli.context import Project
+from cloudpc.cli.output import CommandError, err, out
+from cloudpc.cli.up import AT_ONCE, AtOnce, How, bring_up, check
+from cloudpc.problems import InvalidConfigurationError
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600}
+
+
+def duration(text: str) -> int:
+    """Seconds, from text like 30s, 5m or 1h."""
+    found = re.fullmatch(r"([1-9][0-9]*)([smh])", text)
+    if found is None:
+        raise typer.BadParameter("must be a number with s, m or h, for example 30s, 5m or 1h")
+    return int(found[1]) * _SECONDS[found[2]]
+
+
+def run(
+    every: Annotated[
+        int, typer.Option("--every", parser=duration, metavar="DURATION", help="From one run's begin to the next's.")
+    ] = "5m",  # type: ignore[assignment]  # parsed as well
+    at_once: AtOnce = AT_ONCE,
+    clear_lock: dead_runs.ClearLock = False,
+) -> None:
+    """Bring all policies up to date, again and again; errors are told, and the next run tries again.
+
+    Ends with 0 on Ctrl-C or SIGTERM; a run that is on is ended as by Ctrl-C.
+    """
+    try:
+        while True:
+            begin = time.monotonic()
+            try:
+                _once(How(clear_lock=clear_lock, at_once=at_once, own_display=False))
+            except Exception as error:  # noqa: BLE001 - whatever it was, the next run may do better
+                _tell_error(str(error) or type(error).__name__)
+            time.sleep(max(0.0, begin + every - time.monotonic()))
+    except KeyboardInterrupt:
+        _tell("stopped")
+
+
+def _once(how: How) -> None:
+    project = Project()
+    names = []
+    for name in project.policy_ids():
+        try:
+            check(project, [name], clear_lock=how.clear_lock, ask=False)
+            names.append(name)
+        except (InvalidConfigurationError, CommandError) as error:
+            _tell_error(f"{name} is left out: {error}")
+    if not names:
+        _tell("no policy can be run")
+        return
+    result = bring_up(project, names, how)
+    for name in result.broken:
+        _tell_error(f"`pulumi up` did not end well for {name}")
+    for cloud_pc in result.newly_failed:
+        detail = cloud_pc.outputs.get("statusDetail") or {}
+        why = f"{detail.get('message')} [{detail.get('code')}]"
+        _tell_error(f"{cloud_pc.user_principal_name} ({cloud_pc.service_plan}) has failed: {why}")
+    counts = Counter(c.status for record in result.records for c in record.cloud_pcs)
+    statuses = ", ".join(f"{count} {status}" for status, count in sorted(counts.items())) or "no Cloud PCs"
+    _tell(f"{len(names)} {'policy' if len(names) == 1 else 'policies'}: {statuses}")
+
+
+def _tell(message: str) -> None:
+    out.print(f"{_now()} {message}", markup=False)
+
+
+def _tell_error(message: str) -> None:
+    err.print(f"{_now()} {message}", markup=False)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

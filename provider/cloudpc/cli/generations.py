@@ -1,0 +1,37 @@
+"""`cloudpc:actions` in the policies' files: generations raised by a command, as a pull request would raise them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+from cloudpc.cli.context import Project
+from cloudpc.iac.fleet import CloudPCRecord
+
+
+class Kind(StrEnum):
+    """What is asked for; the key below `cloudpc:actions`."""
+
+    REPROVISION = "reprovision"
+    RETRY = "retry"
+    END_GRACE = "endGrace"
+
+
+def following(project: Project, kind: Kind, cloud_pc: CloudPCRecord) -> int:
+    """The generation that asks for it once more: above the file's and state's."""
+    actions = project.values(cloud_pc.policy).get("cloudpc:actions") or {}
+    written = (actions.get(kind.value) or {}).get(cloud_pc.key, 0)
+    recorded = cloud_pc.retry if kind is Kind.RETRY else cloud_pc.generation
+    return max(int(written), recorded) + 1
+
+
+def write(project: Project, policy: str, kind: Kind, generations: Mapping[str, int]) -> None:
+    """Write generations, by key, into a policy's file; Pulumi keeps its comments.
+
+    Raises:
+        EngineError: it can't be written.
+    """
+    # the directory allows no character in ids that means something in a path
+    values = [f'cloudpc:actions.{kind}["{key}"]={generation}' for key, generation in generations.items()]
+    arguments = [argument for value in values for argument in ("--plaintext", value)]
+    project.engine.read(["config", "set-all", "--stack", policy, "--path", *arguments])

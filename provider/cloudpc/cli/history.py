@@ -1,0 +1,58 @@
+"""`cloudpc history`: what became of a user's Cloud PCs, and when."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from cloudpc.cli.cloud_pcs import Json
+from cloudpc.cli.context import Project, of_user
+from cloudpc.cli.output import out, print_json
+from cloudpc.iac.fleet import CloudPCRecord, EndedRecord
+
+
+def history(
+    user: Annotated[str, typer.Argument(help="userPrincipalName, its part before the @, or the user's id.")],
+    as_json: Json = False,
+) -> None:
+    """Show the last changes of a user's Cloud PCs, also of ended ones (the last of each)."""
+    stacks = Project().records()
+    everyone: list[CloudPCRecord | EndedRecord] = [
+        *(c for s in stacks for c in s.cloud_pcs),
+        *(e for s in stacks for e in s.ended),
+    ]
+    [user_id] = {each.user_id for each in of_user(user, everyone)}  # some may carry the user's name of before
+    histories = [_history(each) for each in everyone if each.user_id == user_id]
+    histories.sort(key=lambda h: (h["events"][0]["dateTime"] if h["events"] else "", h["generation"]))
+    if as_json:
+        print_json(histories)
+        return
+    for each in histories:
+        which = f"{each['servicePlan']} of {each['policy']}, {each['deviceName']}, generation {each['generation']}"
+        out.print(f"{each['userPrincipalName']} ({which}){': ended' if each['ended'] else ''}", markup=False)
+        for event in each["events"]:
+            out.print(f"  {event['dateTime']} {event['status']} {event['why']}", markup=False)
+
+
+def _history(cloud_pc: CloudPCRecord | EndedRecord) -> dict[str, Any]:
+    if isinstance(cloud_pc, EndedRecord):
+        ended, lines = True, [cloud_pc.event] if cloud_pc.event else []
+    else:
+        ended, lines = cloud_pc.is_gone, list(cloud_pc.outputs.get("events") or [])
+    return {
+        "userPrincipalName": cloud_pc.user_principal_name,
+        "userId": cloud_pc.user_id,
+        "servicePlan": cloud_pc.service_plan,
+        "policy": cloud_pc.policy,
+        "deviceName": cloud_pc.device_name,
+        "generation": cloud_pc.generation,
+        "ended": ended,
+        "events": [_event(line) for line in lines],
+    }
+
+
+def _event(line: str) -> dict[str, str]:
+    when, _, rest = line.partition(" ")
+    status, _, why = rest.partition(" ")
+    return {"dateTime": when, "status": status, "why": why}

@@ -1,0 +1,184 @@
+"""`cloudpc up`: policies brought up to date, side by side."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from cloudpc.cli import dead_runs, deletion
+from cloudpc.cli.cloud_pcs import print_rows
+from cloudpc.cli.context import Project
+from cloudpc.cli.output import CommandError, Exit, out
+from cloudpc.cloud_pc import Status
+from cloudpc.iac import fleet, side_by_side
+from cloudpc.iac.engine import ACCEPT_LOSS, ADOPT
+from cloudpc.iac.fleet import CloudPCRecord, StackRecord
+from cloudpc.problems import InvalidConfigurationError, Problem
+
+AT_ONCE = 4
+_CLEAR_PENDING = "--clear-pending-creates"
+_COLOURS = ("cyan", "yellow", "green", "magenta", "blue")
+
+AtOnce = Annotated[int, typer.Option("--at-once", min=1, help="How many policies may be run at the same time.")]
+Policies = Annotated[list[str] | None, typer.Argument(help="Names of policies; all of them without.")]
+
+
+@dataclass(frozen=True)
+class How:
+    """How policies are run.
+
+    Args:
+        preview: ask after Pulumi's preview, one policy after another.
+        clear_lock: take away what dead runs left.
+        at_once: how many policies at the same time.
+        accept_loss: so many may enter their grace period because of the directory.
+        own_display: one policy alone has Pulumi's own display.
+        adopt: keys of Cloud PCs whose machines are taken back though state does not know them.
+    """
+
+    preview: bool = False
+    clear_lock: bool = False
+    at_once: int = AT_ONCE
+    accept_loss: int | None = None
+    own_display: bool = True
+    adopt: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run came to."""
+
+    records: Sequence[StackRecord]
+    """Of the policies that are still there."""
+    broken: Sequence[str]
+    """Policies whose `pulumi up` did not end well."""
+    newly_failed: Sequence[CloudPCRecord]
+    """Those that failed in this run; others may have failed before."""
+    removed: Sequence[str]
+    """Policies that were marked as deleted, and are gone with their last Cloud PC."""
+
+    def tell_problems(self) -> None:
+        """End the command with what did not go well, if anything.
+
+        Raises:
+            CommandError, typer.Exit: with the exit code.
+        """
+        if self.broken:
+            names = ", ".join(self.broken)
+            raise CommandError(f"`pulumi up` did not end well for {names}; run it again to go on")
+        if self.newly_failed:
+            raise typer.Exit(Exit.FAILED_CLOUD_PC)
+
+
+def up(
+    policies: Policies = None,
+    preview: Annotated[bool, typer.Option("--preview", help="Show Pulumi's preview and ask before the run.")] = False,
+    clear_lock: dead_runs.ClearLock = False,
+    at_once: AtOnce = AT_ONCE,
+    accept_loss: Annotated[
+        int | None,
+        typer.Option("--accept-loss", metavar="N", help="Yes, N may enter grace because of the directory."),
+    ] = None,
+) -> None:
+    """Bring policies up to date: `pulumi up`, side by side, a table and an exit code at the end.
+
+    Exits with 3 if a Cloud PC has failed in this run; the others are there all the same.
+    Those that failed before stay so; `cloudpc list --check` is for them.
+    """
+    project = Project()
+    names = list(dict.fromkeys(policies)) if policies else project.policy_ids()
+    if not names:
+        raise CommandError(f"no policies in {project.stacks_folder}", Exit.INVALID)
+    if preview and not sys.stdin.isatty():
+        raise CommandError("--preview asks before the run, and there is no terminal to ask on", Exit.NOT_CONFIRMED)
+    check(project, names, clear_lock=clear_lock)
+    bring_up_and_tell(project, names, How(preview, clear_lock, at_once, accept_loss))
+
+
+def check(project: Project, names: Sequence[str], *, clear_lock: bool, ask: bool = True) -> None:
+    """See that nothing stands in the way of a run.
+
+    Raises:
+        InvalidConfigurationError: with all problems of all policies.
+        CommandError: a run is, or was, at work on one.
+    """
+    problems: list[Problem] = []
+    for name in names:
+        problems += [p for p in project.problems(name) if p not in problems]
+    if problems:
+        raise InvalidConfigurationError(problems)
+    for name in names:
+        dead_runs.clear(project, name, clear_lock=clear_lock, ask=ask)
+
+
+def bring_up_and_tell(project: Project, names: Sequence[str], how: How) -> None:
+    """Run policies that `check` found nothing against, and end with a table.
+
+    Raises:
+        CommandError, typer.Exit: something did not go well.
+    """
+    result = bring_up(project, names, how)
+    rows = [c.as_json() for record in result.records for c in record.cloud_pcs]
+    if rows:
+        out.print()
+        print_rows(sorted(rows, key=lambda r: (r["policy"], r["userPrincipalName"], r["servicePlan"])))
+    result.tell_problems()
+
+
+def bring_up(project: Project, names: Sequence[str], how: How) -> Result:
+    """Run policies that `check` found nothing against.
+
+    Raises:
+        EngineError: Pulumi does not work.
+    """
+    begin = datetime.now(UTC).replace(microsecond=0)
+    existing = project.engine.stacks()
+    for name in names:
+        if name not in existing:
+            project.engine.read(["stack", "init", name])
+    broken = _run(project, names, how)
+    records = fleet.read(project.engine, names)
+    for record in records:
+        if record.interrupted and record.policy not in broken:
+            # what a dead run had begun has been adopted or removed by this one; Pulumi would go on warning of it
+            project.engine.read(["refresh", "--stack", record.policy, "--yes", "--skip-preview", _CLEAR_PENDING])
+    removed = [r.policy for r in records if r.policy not in broken and deletion.remove_if_over(project, r)]
+    left = [record for record in records if record.policy not in removed]
+    failed = [c for record in left for c in record.cloud_pcs if c.status == Status.FAILED]
+    return Result(left, broken, [c for c in failed if _changed_at(c) >= begin], removed)
+
+
+def _changed_at(cloud_pc: CloudPCRecord) -> datetime:
+    return datetime.fromisoformat(cloud_pc.outputs["lastModifiedDateTime"])
+
+
+def _run(project: Project, names: Sequence[str], how: How) -> list[str]:
+    """Returns those that did not end well."""
+    env = {ACCEPT_LOSS: str(how.accept_loss)} if how.accept_loss is not None else {}
+    if how.adopt:
+        env[ADOPT] = " ".join(how.adopt)
+    options = [] if how.preview else ["--yes", "--skip-preview"]
+    runs = {name: ["up", "--stack", name, *options] for name in names}
+    if how.preview or (len(names) == 1 and how.own_display):
+        return [name for name in names if project.engine.run(runs[name], env=env) != 0]
+    colour = "always" if out.is_terminal and not out.no_color else "never"
+    runs = {name: [*arguments, "--color", colour] for name, arguments in runs.items()}
+    codes = side_by_side.run(project.engine, runs, how.at_once, _prefixing(names), env=env)
+    return [name for name in names if codes[name] != 0]
+
+
+def _prefixing(names: Sequence[str]) -> Callable[[str, str], None]:
+    """Shows lines behind the name of their policy."""
+    width = max(map(len, names), default=0)
+    styles = {name: _COLOURS[i % len(_COLOURS)] for i, name in enumerate(names)}
+
+    def tell(name: str, line: str) -> None:
+        out.print(Text.assemble((f"{name:<{width}} | ", styles[name]), Text.from_ansi(line)))
+
+    return tell
