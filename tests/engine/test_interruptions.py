@@ -131,7 +131,7 @@ def test_sigterm_ends_a_run_as_orderly_as_ctrl_c(project: Project) -> None:
 def test_ctrl_c_does_not_go_on_with_the_next_policy(project: Project) -> None:
     project.policy("second")
     project.host(faults=[{"call": "wait_ready", "user": "u001", "fault": "hang"}])
-    run = project.start_cloudpc("up", "demo", "second")
+    run = project.start_cloudpc("up", "demo", "second", "--at-once", "1")
     wait_until(lambda: "wait_ready u001" in project.calls(), 60, "u001 never came to its first boot")
     os.killpg(run.pid, signal.SIGINT)
     output, _ = run.communicate(timeout=60)

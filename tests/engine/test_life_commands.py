@@ -1,0 +1,376 @@
+"""The commands that act on Cloud PCs and policies: what each does, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import typer
+import yaml
+
+from cloudpc.cli import forever
+from tests.support.project import Project, Ran, user
+from tests.support.waiting import wait_until
+
+pytestmark = pytest.mark.engine
+
+
+# ---- up
+
+
+def test_policies_run_side_by_side_with_the_name_before_each_line(project: Project) -> None:
+    project.directory(
+        [user("u000"), user("u001"), user("u002")], {"first": ["u000"], "second": ["u001"], "third": ["u002"]}
+    )
+    project.policy(assignments=_to("first"))
+    for name in ("second", "third"):
+        project.policy(name, assignments=_to(name))
+    project.host(seconds={"wait_ready": 2.0})
+    ran = project.cloudpc("up", "--at-once", "2")
+    assert ran.code == 0, ran
+    runs, _, shown = ran.output.partition("\nUSER")
+    assert {line.partition(" |")[0].strip() for line in runs.splitlines() if line} == {"demo", "second", "third"}
+    assert "second | Updating (second)" in runs
+    assert "u002@contoso.example" in shown
+    assert project.most_at_once("wait_ready") == 2, "so many policies at once"
+
+
+def test_exit_code_3_is_for_those_that_failed_in_this_run(project: Project) -> None:
+    project.host(faults=[{"call": "start", "user": "u001", "fault": "error", "retriable": False}])
+    assert project.cloudpc("up", "demo").code == 3
+    time.sleep(1.1)  # what failed in the same second would be of this run
+    again = project.cloudpc("up", "demo")
+    assert again.code == 0, again
+    assert "stays failed" in again.output
+    assert project.cloudpc("list", "--check").code == 3
+
+
+def test_a_mass_loss_needs_a_yes_that_names_the_number(project: Project) -> None:
+    project.directory(4)
+    project.up()
+    project.directory([user("u000"), user("u001"), user("u002"), user("u003")], {"everybody": ["u000"]})
+    refused = project.cloudpc("up", "demo")
+    assert refused.code == 1
+    assert "cloudpc up demo --accept-loss 3" in refused.output
+    assert project.cloudpc("up", "demo", "--accept-loss", "2").code == 1
+    ran = project.cloudpc("up", "demo", "--accept-loss", "3")
+    assert ran.code == 0, ran
+    assert sorted(project.statuses().values()) == ["inGracePeriod"] * 3 + ["provisioned"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_all_policies_runs_in_an_orderly_way(project: Project, number: signal.Signals) -> None:
+    """Sent to `cloudpc` alone, as a service manager does."""
+    project.directory([user("u000"), user("u001")], {"first": ["u000"], "second": ["u001"]})
+    project.policy(assignments=_to("first"))
+    project.policy("second", assignments=_to("second"))
+    project.host(faults=[{"call": "wait_ready", "fault": "hang"}])
+    run = project.start_cloudpc("up")
+    wait_until(lambda: {"wait_ready u000", "wait_ready u001"} <= set(project.calls()), 60, "they never booted")
+    os.kill(run.pid, number)
+    output, _ = run.communicate(timeout=60)
+    assert run.returncode == 130, output
+    wait_until(lambda: not project.processes(), 60, "something outlived the command")
+    assert project.machines() == {}
+    assert project.leaks() == []
+    assert not list((project.root / "state" / ".pulumi" / "locks").rglob("*.json"))
+
+
+# ---- reprovision, retry
+
+
+def test_reprovision_says_what_is_lost_and_makes_it_again(project: Project) -> None:
+    path = project.policy()
+    path.write_text(path.read_text().replace("config:", "config: # kept", 1))
+    project.up()
+    before = project.state()
+    assert project.cloudpc("reprovision", "u000").code == 4, "nobody was there to say yes"
+    project.policy(timeZone="Europe/Berlin")
+    path.write_text(path.read_text().replace("config:", "config: # kept", 1))
+    ran = project.cloudpc("reprovision", "u000", "--yes")
+    assert ran.code == 0, ran
+    told = ran.output.partition("Updating")[0]
+    assert "All data on 1 Cloud PC will be lost" in told
+    assert before["u000"]["deviceName"] in told
+    assert "time zone UTC -> Europe/Berlin" in told
+    after = project.state()
+    assert after["u000"]["generation"] == 2
+    assert after["u000"]["deviceName"] != before["u000"]["deviceName"]
+    assert after["u000"]["settings"]["timeZone"] == "Europe/Berlin"
+    assert after["u001"] == before["u001"]
+    assert _actions(project) == {"reprovision": {"u000/LAB_1C_0.5GB_8GB": 2}}
+    assert "config: # kept" in path.read_text()
+
+
+def test_reprovision_of_many_by_what_they_are(project: Project) -> None:
+    project.directory(3)
+    project.host(faults=[{"call": "start", "user": "u002", "fault": "error", "retriable": False}])
+    project.cloudpc("up", "demo")
+    project.host()
+    assert project.cloudpc("reprovision").code == 2, "whom?"
+    none = project.cloudpc("reprovision", "--outdated", "--yes")
+    assert (none.code, "there is none" in none.output) == (0, True), none
+
+    for chosen, lost in ((["--failed"], {"u002"}), (["--policy", "demo"], {"u000", "u001", "u002"})):
+        ran = project.cloudpc("reprovision", *chosen, "--yes", "--write-only")
+        assert ran.code == 0, ran
+        assert {who for who in ("u000", "u001", "u002") if f"{who}@" in ran.output} == lost
+    assert _actions(project)["reprovision"] == {_key("u000"): 2, _key("u001"): 2, _key("u002"): 3}
+    assert {outputs.get("generation", 1) for outputs in project.state().values()} == {1}, "only written"
+    assert project.cloudpc("up").code == 0
+    assert {who: outputs["generation"] for who, outputs in project.state().items()} == {"u000": 2, "u001": 2, "u002": 3}
+
+    project.policy(localAdminEnabled=True, timeZone="Europe/Berlin")
+    rows = json.loads(project.cloudpc("list", "--outdated", "--json").output)
+    assert [row["outdated"] for row in rows] == [["time zone UTC -> Europe/Berlin", "other local admin"]] * 3
+    assert "time zone UTC -> Europe/Berlin" in project.cloudpc("list", "--outdated").output
+    ran = project.cloudpc("reprovision", "u001", "--outdated", "--yes")
+    assert ran.code == 0, ran
+    outdated = json.loads(project.cloudpc("list", "--outdated", "--json").output)
+    assert [row["userId"] for row in outdated] == ["u000", "u002"]
+
+
+def test_retry_is_for_failed_ones(project: Project) -> None:
+    project.host(faults=[{"call": "start", "user": "u001", "fault": "error", "retriable": False}])
+    project.cloudpc("up", "demo")
+    project.host()
+    refused = project.cloudpc("retry", "u000")
+    assert refused.code == 2
+    assert "u000@contoso.example (LAB_1C_0.5GB_8GB): it is provisioned; only a failed one" in refused.output
+    assert project.cloudpc("retry").code == 2
+    written = project.cloudpc("retry", "u001", "--write-only")
+    assert written.code == 0, written
+    assert "cloudpc up demo" in written.output
+    assert project.statuses()["u001"] == "failed"
+    ran = project.cloudpc("retry", "--policy", "demo")
+    assert ran.code == 0, ran
+    assert "left out: u000" in ran.output
+    assert set(project.statuses().values()) == {"provisioned"}
+    assert _actions(project) == {"retry": {_key("u001"): 2}}
+    assert project.calls().count("start u000") == 1
+
+
+def test_what_can_be_neither_reprovisioned_nor_tried_again(project: Project) -> None:
+    project.directory(3)
+    project.host(memory_mib=1024)
+    project.up()
+    waiting = next(who for who, status in project.statuses().items() if status == "pendingProvision")
+    leaver, stayer = (who for who in ("u000", "u001", "u002") if who != waiting)
+    project.directory([user(who) for who in (leaver, stayer, waiting)], {"everybody": [stayer, waiting]})
+    refused = project.cloudpc("reprovision", leaver, "--yes")
+    assert refused.code == 2
+    assert "its user is no longer entitled" in refused.output
+    project.up()
+    file = project.policy().read_text()
+    for command in ("reprovision", "retry"):
+        for who, status in ((leaver, "inGracePeriod"), (waiting, "pendingProvision")):
+            ran = project.cloudpc(command, who)
+            assert ran.code == 2, ran
+            assert f"it is {status} (" in ran.output
+    ran = project.cloudpc("reprovision", stayer, "--service-plan", "LAB_9C")
+    assert (ran.code, "LAB_1C_0.5GB_8GB of demo" in ran.output) == (2, True), ran
+
+    for machine in (project.root / "host" / "machines").glob("*.json"):
+        if json.loads(machine.read_text())["tag"]["user_id"] == stayer:
+            machine.unlink()
+    assert project.pulumi("refresh", "--yes", "--skip-preview", "--stack", "demo").code == 0
+    assert project.state()[stayer]["statusDetail"]["code"] == "machineLost"
+    lost = project.cloudpc("retry", stayer)
+    assert lost.code == 2
+    assert "`cloudpc reprovision` makes a new one" in lost.output
+    assert (project.root / "stacks" / "Pulumi.demo.yaml").read_text() == file, "a refusal writes nothing"
+    project.host()  # room for the waiting one as well
+    assert project.cloudpc("reprovision", stayer, "--yes").code == 0
+    assert project.statuses()[stayer] == "provisioned"
+
+
+def test_one_of_a_users_service_plans(project: Project) -> None:
+    project.directory([user("u000", "LAB_1C_0.5GB_8GB", "LAB_2C_1GB_8GB")])
+    project.up()
+    ran = project.cloudpc("reprovision", "u000", "--service-plan", "LAB_2C_1GB_8GB", "--yes", "--write-only")
+    assert ran.code == 0, ran
+    assert _actions(project) == {"reprovision": {"u000/LAB_2C_1GB_8GB": 2}}
+
+
+def test_users_are_found_by_ids_of_any_kind(project: Project) -> None:
+    ids = ["u.0", "U+1@x", "u-2_y"]
+    project.directory([user(id_, userPrincipalName=f"x{i}@contoso.example") for i, id_ in enumerate(ids)])
+    project.up()
+    ran = project.cloudpc("reprovision", *ids, "--yes", "--write-only")
+    assert ran.code == 0, ran
+    assert _actions(project) == {"reprovision": {_key(id_): 2 for id_ in ids}}
+
+
+# ---- grace, history
+
+
+def test_end_grace_ends_it_after_a_yes_and_history_remembers(project: Project) -> None:
+    project.up()
+    refused = project.cloudpc("end-grace", "u001", "--yes")
+    assert refused.code == 2
+    assert "it is provisioned; only the grace period of one that is inGracePeriod can be ended" in refused.output
+    project.directory([user("u000"), user("u001")], {"everybody": ["u000"]})
+    project.up()
+    rows = {row["userId"]: row for row in json.loads(project.cloudpc("list", "--json").output)}
+    assert rows["u000"]["gracePeriodEndDateTime"] is None
+    end = datetime.fromisoformat(rows["u001"]["gracePeriodEndDateTime"])
+    assert timedelta(hours=167) < end - datetime.now(UTC) <= timedelta(hours=168)
+    assert f"grace until {end:%Y-%m-%d %H:%M} UTC" in project.cloudpc("list").output
+
+    assert project.cloudpc("end-grace", "u001").code == 4
+    assert set(project.machines()) == {"u000", "u001"}
+    ran = project.cloudpc("end-grace", "u001", "--yes")
+    assert ran.code == 0, ran
+    assert "All data on 1 Cloud PC will be lost" in ran.output
+    assert set(project.machines()) == {"u000"}
+    assert _actions(project) == {"endGrace": {_key("u001"): 1}}
+
+    [story] = _history(project, "u001")
+    assert [event["status"] for event in story["events"]] == ["provisioned", "inGracePeriod", "deprovisioning"]
+    assert story["ended"]
+    project.up()  # its entry goes
+    assert "u001" not in project.statuses()
+    [story] = _history(project, "u001@contoso.example")
+    assert [(e["status"], e["why"].partition(";")[0]) for e in story["events"]] == [
+        ("deprovisioning", "ended by the admin")
+    ]
+    project.directory(2)
+    project.up()
+    stories = _history(project, "u001")
+    assert [(s["generation"], s["ended"]) for s in stories] == [(1, True), (2, False)]
+    text = project.cloudpc("history", "u001")
+    assert ": ended" in text.output
+    assert f"  {stories[1]['events'][0]['dateTime']} provisioned generation 2 as" in text.output
+    assert project.cloudpc("history", "nobody").code == 2
+
+
+# ---- policy delete
+
+
+def test_a_policy_is_deleted_with_its_last_cloud_pc(project: Project) -> None:
+    project.up()
+    refused = project.cloudpc("policy", "delete", "demo", "--yes")
+    assert refused.code == 2
+    assert "demo is assigned to everybody: take its assignments out of stacks/Pulumi.demo.yaml" in refused.output
+    file = project.policy(assignments=[])
+    assert project.cloudpc("policy", "delete", "demo").code == 4
+    assert "cloudpc:deleted" not in file.read_text()
+    ran = project.cloudpc("policy", "delete", "demo", "--yes")
+    assert ran.code == 0, ran
+    assert "demo is marked as deleted" in ran.output
+    assert set(project.statuses().values()) == {"inGracePeriod"}
+    assert project.cloudpc("up").code == 0
+    assert file.exists()
+    assert project.cloudpc("end-grace", "u000", "u001", "--yes").code == 0
+    assert project.machines() == {}
+    assert not file.exists()
+    assert json.loads(project.pulumi("stack", "ls", "--json").output) == []
+
+
+@pytest.mark.parametrize("hours", [168, 0])
+def test_policy_delete_ends_grace_periods_only_with_a_flag(project: Project, hours: int) -> None:
+    project.up()
+    project.policy(gracePeriodInHours=hours, assignments=[])
+    ran = project.cloudpc("policy", "delete", "demo", "--end-grace", "--yes")
+    assert ran.code == 0, ran
+    assert "All data on 2 of them is deleted now" in ran.output
+    assert "u001@contoso.example" in ran.output.partition("Updating")[0]
+    assert "its stack and stacks/Pulumi.demo.yaml are removed" in " ".join(ran.output.split())
+    assert project.machines() == {}
+    assert not (project.root / "stacks" / "Pulumi.demo.yaml").exists()
+
+
+def test_deleting_a_policy_that_has_not_run_or_has_no_file(project: Project) -> None:
+    unused = project.policy("unused", assignments=[])
+    assert project.cloudpc("policy", "delete", "unused", "--yes").code == 0
+    assert not unused.exists()
+    assert project.cloudpc("policy", "delete", "unknown", "--yes").code == 2
+    (project.root / "stacks" / "Pulumi.demo.yaml").unlink()
+    without = project.cloudpc("policy", "delete", "demo", "--yes")
+    assert without.code == 2
+    assert "cloudpc down demo" in without.output
+
+
+def test_a_deleted_policy_is_kept_while_state_lacks_one_of_its_machines(project: Project) -> None:
+    project.up()
+    project.pulumi("state", "unprotect", "--all", "--yes", "--stack", "demo")
+    for who in ("u000", "u001"):
+        urn = f"urn:pulumi:demo::cloudpc::pulumi-python:dynamic/cloudpc:CloudPC::{_key(who)}"
+        assert project.pulumi("state", "delete", urn, "--yes", "--stack", "demo").code == 0
+    file = project.policy(assignments=[])
+    ran = project.cloudpc("policy", "delete", "demo", "--yes")
+    assert "machines of it that its state does not know" in ran.output, ran
+    assert file.exists()
+    assert len(project.machines()) == 2
+
+
+# ---- run
+
+
+def test_run_repeats_survives_errors_and_ends_on_sigterm(project: Project) -> None:
+    project.directory([user("u000"), user("u001")], {"first": ["u000"], "second": ["u001"]})
+    project.policy(assignments=_to("first"))
+    project.policy("second", assignments=_to("second"), timeZone="Nowhere")
+    run = project.start_cloudpc("run", "--every", "1s")
+    wait_until(lambda: "u000" in project.machines(), 60, "it never ran")
+    project.policy("second", assignments=_to("second"))
+    wait_until(lambda: "u001" in project.machines(), 60, "it did not survive the error")
+    run.terminate()
+    output, _ = run.communicate(timeout=60)
+    assert run.returncode == 0, output
+    lines = output.splitlines()
+    assert any("Z second is left out:" in line for line in lines), output
+    assert any(line.endswith("Z 1 policy: 1 provisioned") for line in lines), output
+    assert lines[-1].endswith("Z stopped"), output
+    assert "Traceback" not in output
+    assert not project.processes()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_run_ends_cleanly_in_the_middle_of_a_run(project: Project, number: signal.Signals) -> None:
+    project.host(faults=[{"call": "wait_ready", "user": "u001", "fault": "hang"}])
+    run = project.start_cloudpc("run", "--every", "1h")
+    wait_until(lambda: "wait_ready u001" in project.calls(), 60, "u001 never came to its first boot")
+    os.kill(run.pid, number)
+    output, _ = run.communicate(timeout=60)
+    assert run.returncode == 0, output
+    wait_until(lambda: not project.processes(), 60, "something outlived the command")
+    assert "u001" not in project.machines(), output
+    assert project.leaks() == []
+    project.host()
+    assert project.cloudpc("up", "demo").code == 0, "no lock is left"
+
+
+def test_run_says_what_a_duration_is(project: Project) -> None:
+    assert [forever.duration(text) for text in ("30s", "5m", "1h")] == [30, 300, 3600]
+    for text in ("5", "m", "0s", "1d", "-1m", "1.5h", ""):
+        with pytest.raises(typer.BadParameter):
+            forever.duration(text)
+    ran = project.cloudpc("run", "--every", "1d")
+    assert (ran.code, "30s, 5m or 1h" in ran.output) == (2, True), ran
+
+
+def _to(*groups: str) -> list[dict[str, Any]]:
+    return [{"target": {"groupId": group}} for group in groups]
+
+
+def _key(user_id: str) -> str:
+    return f"{user_id}/LAB_1C_0.5GB_8GB"
+
+
+def _actions(project: Project) -> dict[str, dict[str, int]]:
+    content = yaml.safe_load((project.root / "stacks" / "Pulumi.demo.yaml").read_text())
+    actions: dict[str, dict[str, int]] = content["config"].get("cloudpc:actions", {})
+    return actions
+
+
+def _history(project: Project, who: str) -> list[dict[str, Any]]:
+    ran: Ran = project.cloudpc("history", who, "--json")
+    assert ran.code == 0, ran
+    stories: list[dict[str, Any]] = json.loads(ran.output)
+    return stories
