@@ -8,17 +8,18 @@ import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import yaml
 
 from benchmarks.common import BenchmarkError, Workspace, pulumi, say, undisturbed
 from cloudpc import configuration, entitlement, lifecycle
+from cloudpc.cloud_pc import DesiredCloudPC
 from cloudpc.hosts import HostConfig
 from cloudpc.iac.runtime import connect
 from cloudpc.images import gallery
 from cloudpc.images.image import Image
-from cloudpc.lifecycle import DesiredCloudPC
 from cloudpc.machines.interface import Host, Seed
 from cloudpc.provisioning import first_boot
 from cloudpc.provisioning.tags import machine_id
@@ -104,7 +105,8 @@ def desired(project: Project) -> tuple[DesiredCloudPC, ...]:
     assert installation
     template = inputs.policy.cloud_pc_naming_template
     today = lifecycle.Today("demo", installation, template, inputs.settings)
-    return lifecycle.reconcile({}, entitlement.entitled(inputs.policy, inputs.snapshot), today).desired
+    owed = entitlement.entitled(inputs.policy, inputs.snapshot)
+    return lifecycle.reconcile({}, owed, {}, today, datetime.now(UTC)).desired
 
 
 def seed(cloud_pc: DesiredCloudPC) -> Seed:

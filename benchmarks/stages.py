@@ -32,9 +32,9 @@ from benchmarks.common import (
     spread,
     workspace,
 )
+from cloudpc.cloud_pc import DesiredCloudPC, Status
 from cloudpc.images import gallery
 from cloudpc.images.image import Image
-from cloudpc.lifecycle import DesiredCloudPC, Status
 from cloudpc.machines.interface import Host
 from cloudpc.provisioning import pipeline
 from cloudpc.provisioning.cancellation import Cancellation
