@@ -14,6 +14,7 @@ setup: ## Install what is missing: packages, Python environment, engine, libvirt
 
 .PHONY: up
 up: ## The demo: set-up, base image, a Cloud PC for each of two users, and how to connect
+	@echo 'The demo: what is missing is installed, then its base image is built (about a minute, once).'
 	@tools/setup .venv/bin/cloudpc image build debian-12
 	@. .cloudpc/env && cloudpc up demo $(if $(CLEAR_LOCK),--clear-lock)
 	@echo 'For pulumi and cloudpc in this shell:  . .cloudpc/env'

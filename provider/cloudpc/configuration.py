@@ -9,8 +9,9 @@ from __future__ import annotations
 import copy
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -37,11 +38,11 @@ _STAND_INS: dict[str, Any] = {
     "imageId": "?",
 }
 """What takes the place of required fields that are wrong, while the others are looked at."""
-_ENTRIES: dict[str, Any] = {
-    "assignments": {"target": {"groupId": "?"}},
-    "domainJoinConfigurations": {"domainJoinType": "azureADJoin", "regionName": "automatic"},
+_ENTRIES: dict[str, Callable[[int], Any]] = {
+    "assignments": lambda index: {"target": {"groupId": f"?{index}"}},
+    "domainJoinConfigurations": lambda _: {"domainJoinType": "azureADJoin", "regionName": "automatic"},
 }
-"""The same for entries of lists."""
+"""The same for entries of lists, by their index: no two may be the same."""
 
 
 class LocalDirectoryConfig(Part):
@@ -60,8 +61,8 @@ class ActionsConfig(Part):
     retry: dict[str, Annotated[int, Field(ge=1)]] = Field(
         default={}, description="Raised: a failed one gets three fresh attempts."
     )
-    end_grace: dict[str, Annotated[int, Field(ge=1)]] = Field(
-        default={}, description="The generation whose grace period ends now."
+    end_grace: dict[str, Annotated[datetime, Field(strict=False)]] = Field(
+        default={}, description="The gracePeriodEndDateTime of the grace period that ends now; no later one does."
     )
 
 
@@ -243,7 +244,7 @@ def _stand_in(policy: dict[Any, Any], place: tuple[str | int, ...], *, unknown: 
     if unknown and len(place) == 3 and isinstance(entry, dict):
         entry.pop(place[2], None)
         return set()
-    entries[index] = _ENTRIES[name]
+    entries[index] = _ENTRIES[name](index)
     return {f"{name}[{index}]"}
 
 

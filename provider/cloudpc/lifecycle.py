@@ -70,7 +70,8 @@ class Actions:
 
     reprovision: Mapping[str, int] = field(default_factory=dict)
     retry: Mapping[str, int] = field(default_factory=dict)
-    end_grace: Mapping[str, int] = field(default_factory=dict)
+    end_grace: Mapping[str, datetime] = field(default_factory=dict)
+    """The end of the very grace period that is to be cut short: no later one is meant."""
 
 
 @dataclass(frozen=True)
@@ -216,7 +217,7 @@ class _Run:
         if recorded.status in WAITING:
             detail = recorded.status_detail
             if detail is not None:
-                self._tell(recorded, f"{recorded.status}: {detail.message}; tried again")
+                self._tell(recorded, f"{recorded.status}: {detail.message.rstrip('.')}; tried again")
             return self._new(owed, recorded.generation, recorded)
         if recorded.status is Status.FAILED and retry > recorded.retry:
             if recorded.status_detail is not None and recorded.status_detail.code == MACHINE_LOST:
@@ -253,7 +254,7 @@ class _Run:
             )
         if recorded.status is Status.IN_GRACE_PERIOD:
             end = recorded.grace_period_end_date_time or self._now
-            cut_short = self._today.actions.end_grace.get(recorded.key, 0) >= recorded.generation
+            cut_short = self._today.actions.end_grace.get(recorded.key) == end
             if self._now < end and not cut_short:
                 self._tell_if_off(recorded)
                 return _as_it_is(recorded)

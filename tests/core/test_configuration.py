@@ -278,3 +278,16 @@ def test_whatever_is_written_there_it_is_read_or_refused(
     with pytest.raises(InvalidConfigurationError) as refused:
         configuration.read("lab", merged, tmp_path_factory.getbasetemp() / "nothing there")
     assert refused.value.problems
+
+
+def test_two_malformed_entries_of_a_list_are_both_told(project: Project) -> None:
+    project.write("directory.yaml", {"groups": [{"id": "eng", "displayName": "E"}]})
+    values = _values("eng")
+    values["cloudpc:policy"]["assignments"] = [{}, {"targets": {"groupId": "x"}}, {"target": {"groupId": "nope"}}]
+    told = project.told(values)
+    for place in (
+        "assignments[0].target: is required",
+        "assignments[1].targets: is not a known field",
+        "is no group of",
+    ):
+        assert [t for t in told if place in t], (place, told)

@@ -132,8 +132,9 @@ def test_grace_is_kept_until_it_is_over() -> None:
 
 def test_grace_can_be_ended_early_but_only_this_one() -> None:
     recorded = _in_grace()
-    for generation, step in ((1, Step.END), (0, Step.NONE)):
-        plan = _plan(recorded, [], today=make.today(actions=Actions(end_grace={"u1/small": generation})))
+    for hours, step in ((24, Step.END), (23, Step.NONE), (25, Step.NONE)):
+        end = make.NOW + timedelta(hours=hours)
+        plan = _plan(recorded, [], today=make.today(actions=Actions(end_grace={"u1/small": end})))
         assert next_step(recorded["u1/small"], plan.desired[0]) is step
 
 

@@ -101,8 +101,8 @@ class Histories(RuleBasedStateMachine):
     @rule(policy=policies, user=users, plan=st.sampled_from(PLANS))
     def end_grace(self, policy: str, user: str, plan: str) -> None:
         key, stack = f"{user}/{plan}", self.world.stacks[policy]
-        if key in stack.cloud_pcs:
-            stack.actions["end_grace"][key] = stack.cloud_pcs[key].generation
+        if key in stack.cloud_pcs and stack.cloud_pcs[key].status is Status.IN_GRACE_PERIOD:
+            stack.actions["end_grace"][key] = stack.cloud_pcs[key].grace_period_end_date_time
 
     @rule(hours=st.sampled_from([0.1, 1, 24, 200, -2]))
     def clock(self, hours: float) -> None:

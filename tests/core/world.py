@@ -30,7 +30,7 @@ class Stack:
 
     policy_id: str
     file: ProvisioningPolicy
-    actions: dict[str, dict[str, int]] = field(
+    actions: dict[str, dict[str, Any]] = field(
         default_factory=lambda: {"reprovision": {}, "retry": {}, "end_grace": {}}
     )
     template: str = "CPC-%USERNAME:5%-%RAND:5%"
@@ -172,7 +172,7 @@ class World:
                 self._record(stack, desired, before.status)
             case Step.END:
                 if before.status in WITH_MACHINE:
-                    asked = stack.actions["end_grace"].get(key, 0) >= before.generation
+                    asked = stack.actions["end_grace"].get(key) == before.grace_period_end_date_time
                     assert before.status is Status.IN_GRACE_PERIOD, "nothing ends without a grace period"
                     assert asked or self.now >= self.ends_allowed[key], "nothing ends before its grace is over"
                 left = () if outcome() is not Status.FAILED else ("its machine on local: away",)

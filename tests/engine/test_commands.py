@@ -158,3 +158,16 @@ def test_bad_arguments_are_told_in_one_line(project: Project) -> None:
         ran = project.cloudpc(*arguments)
         assert ran.code == 2, ran
         assert "Traceback" not in ran.output
+
+
+def test_narrow_terminals_lose_no_column(project: Project) -> None:
+    project.directory([user("u000", "LAB_1C_0.5GB_8GB", "LAB_2C_1GB_8GB")])
+    project.up()
+    listed = project.cloudpc("list", COLUMNS="80", TTY_COMPATIBLE="1", FORCE_COLOR="1").output
+    assert "cloudpc connect u000@contoso.example --service-plan LAB_2C_1GB_8GB" in " ".join(listed.split())
+
+
+def test_after_the_last_stack_is_gone_nothing_is_listed_and_nothing_fails(project: Project) -> None:
+    away = f"file://{project.root}/gone"
+    assert json.loads(project.cloudpc("list", "--json", PULUMI_BACKEND_URL=away).output) == []
+    assert project.cloudpc("down", "demo", "--yes", PULUMI_BACKEND_URL=away).code == 0

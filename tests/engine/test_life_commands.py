@@ -228,7 +228,7 @@ def test_end_grace_ends_it_after_a_yes_and_history_remembers(project: Project) -
     assert ran.code == 0, ran
     assert "All data on 1 Cloud PC will be lost" in ran.output
     assert set(project.machines()) == {"u000"}
-    assert _actions(project) == {"endGrace": {_key("u001"): 1}}
+    assert _actions(project) == {"endGrace": {_key("u001"): rows["u001"]["gracePeriodEndDateTime"]}}
 
     [story] = _history(project, "u001")
     assert [event["status"] for event in story["events"]] == ["provisioned", "inGracePeriod", "deprovisioning"]

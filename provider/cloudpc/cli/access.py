@@ -71,7 +71,10 @@ def connect(
     service_plan: Plan = None,
     policy: Policy = None,
 ) -> None:
-    """Open ssh to a user's Cloud PC, with its pinned host key; `-- COMMAND` runs a command there."""
+    """Open ssh to a user's Cloud PC, with its pinned host key; `-- COMMAND` runs a command there.
+
+    Ends with the command's own exit code. Several words reach it as they are; one quoted word is a line of shell.
+    """
     cloud_pc = _usable(Project().with_secrets(user, service_plan, policy))
     with tempfile.TemporaryDirectory(prefix="cloudpc-", dir=os.environ.get("XDG_RUNTIME_DIR")) as folder:
         raise typer.Exit(_ssh(cloud_pc, command or [], Path(folder)))
@@ -99,7 +102,8 @@ def _ssh(cloud_pc: CloudPCRecord, command: list[str], folder: Path) -> int:
     if via := connection.get("via"):
         argv += ["-J", via]
     argv += ["-p", str(int(connection["port"])), "-l", secret["user"], connection["host"]]
-    argv += ["--", *command] if command else []
+    # ssh hands one line to the shell there: several words are words there, too; a single one may be a line of shell
+    argv += ["--", shlex.join(command) if len(command) > 1 else command[0]] if command else []
     env = os.environ | {
         "SSH_ASKPASS": str(askpass),
         "SSH_ASKPASS_REQUIRE": "force",

@@ -147,8 +147,7 @@ class _Choice:
         everyone = [c for stack in stacks for c in stack.cloud_pcs]
 
         def meant(cloud_pc: CloudPCRecord) -> bool:
-            shown = cloud_pc.outputs["servicePlan"]
-            return policy in (None, cloud_pc.policy) and plan in (None, shown["id"], shown["displayName"])
+            return policy in (None, cloud_pc.policy) and (plan is None or cloud_pc.has_plan(plan))
 
         if not users:
             return _Choice(others=[c for c in everyone if meant(c) and not c.is_gone])
@@ -236,9 +235,8 @@ def _tell(title: str, project: Project, cloud_pcs: Sequence[CloudPCRecord]) -> N
 def _write_and_run(project: Project, kind: Kind, chosen: Sequence[CloudPCRecord], *, write_only: bool) -> None:
     policies = sorted({c.policy for c in chosen})
     for policy in policies:
-        # the end of a grace period is asked of this generation; the others for one more
         asked = {
-            c.key: c.generation if kind is Kind.END_GRACE else generations.following(project, kind, c)
+            c.key: c.grace_period_end_date_time if kind is Kind.END_GRACE else generations.following(project, kind, c)
             for c in chosen
             if c.policy == policy
         }

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import shlex
+from collections import Counter
 from datetime import datetime
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.padding import Padding
 
 from cloudpc.cli import outdated
 from cloudpc.cli.context import Project
 from cloudpc.cli.output import Exit, coloured, err, out, print_json, table
 from cloudpc.cloud_pc import Status
+from cloudpc.directory.catalogue import short_name
 from cloudpc.iac.fleet import CloudPCRecord
 from cloudpc.problems import InvalidConfigurationError
+
+_READABLE = 30
+"""Characters that the last column needs at least, to be read beside the others."""
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 
@@ -109,18 +116,35 @@ def _row(user: Any, plan: Any, policy: str | None, code: str, message: str) -> d
 
 
 def print_rows(rows: list[dict[str, Any]], console: Console = out) -> None:
-    """The table of Cloud PCs, with the reasons of those that are not usable beside each."""
-    shown = table("USER", "SERVICE PLAN", "POLICY", "DEVICE", "STATUS", "CONNECT / WHY")
+    """The table of Cloud PCs, with the reasons of those that are not usable; below each where it would be too wide."""
+    several = Counter(row["userPrincipalName"] for row in rows if row["connection"])
+    lines = []
     for row in rows:
-        told = [f"cloudpc connect {row['userPrincipalName']}"] if row["connection"] else []
+        plan = short_name(row["servicePlan"]) if row["servicePlan"] else None
+        told = []
+        if row["connection"]:
+            which = f" --service-plan {shlex.quote(plan or '')}" if several[row["userPrincipalName"]] > 1 else ""
+            told.append(f"cloudpc connect {row['userPrincipalName']}{which}")
         if end := row["gracePeriodEndDateTime"]:
             told.append(f"grace until {datetime.fromisoformat(end):%Y-%m-%d %H:%M} UTC")
         if detail := row["statusDetail"]:
             told.append(f"{detail['message']} [{detail['code']}]")
         told += row.get("outdated") or []
-        cells = (row["userPrincipalName"], row["servicePlan"], row["policy"], row["deviceName"])
-        shown.add_row(*(escape(cell or "-") for cell in cells), coloured(row["status"]), escape("; ".join(told)))
-    console.print(shown)
+        cells = [cell or "-" for cell in (row["userPrincipalName"], plan, row["policy"], row["deviceName"])]
+        lines.append(([*cells, row["status"]], "; ".join(told)))
+    headers = ["USER", "SERVICE PLAN", "POLICY", "DEVICE", "STATUS"]
+    widths = [max(map(len, column)) for column in zip(headers, *(cells for cells, _ in lines), strict=True)]
+    if sum(widths) + 2 * len(widths) + _READABLE <= console.width:
+        shown = table(*headers, "CONNECT / WHY")
+        for (*cells, status), told_ in lines:
+            shown.add_row(*map(escape, cells), coloured(status), escape(told_))
+        console.print(shown)
+        return
+    for (name, plan_, policy, device, status), told_ in lines:
+        console.print(f"[bold]{escape(name)}[/]  {coloured(status)}")
+        console.print(f"  {escape(plan_)} of {escape(policy)}, {escape(device)}")
+        if told_:
+            console.print(Padding(escape(told_), (0, 0, 0, 2)), soft_wrap=False)
 
 
 def show(
@@ -145,7 +169,9 @@ def show(
 def _more(cloud_pc: CloudPCRecord) -> dict[str, Any]:
     names = ("account", "attempts", "hostKey", "settings")
     more = {name: cloud_pc.outputs.get(name) for name in names}
-    return {"generation": cloud_pc.outputs.get("generation", 1), **more}
+    detail = cloud_pc.outputs.get("statusDetail")
+    page = f"docs/errors.md#{detail['code'].lower()}" if detail else None
+    return {"help": page, "generation": cloud_pc.outputs.get("generation", 1), **more}
 
 
 def _lines(name: str, value: Any) -> list[tuple[str, str]]:

@@ -10,10 +10,11 @@ from typing import Any, TypeVar
 
 from cloudpc import configuration, yaml_file
 from cloudpc.cli.output import CommandError, Exit
+from cloudpc.directory.catalogue import short_name
 from cloudpc.iac import file_backend, fleet
 from cloudpc.iac.engine import Engine
 from cloudpc.installation import recorded_id
-from cloudpc.problems import InvalidConfigurationError, Problem
+from cloudpc.problems import InvalidConfigurationError, Problem, closest
 from cloudpc.project import project_root
 
 _Owned = TypeVar("_Owned", fleet.CloudPCRecord, fleet.CloudPCRecord | fleet.EndedRecord)
@@ -132,13 +133,11 @@ class Project:
             CommandError: see `of_user`; or several and not enough named.
         """
         all_ = self.of_user(user)
-        found = [c for c in all_ if policy in (None, c.policy)]
-        if plan is not None:
-            found = [
-                c for c in found if plan in (c.outputs["servicePlan"]["id"], c.outputs["servicePlan"]["displayName"])
-            ]
-        if len(found) != 1:
-            choices = ", ".join(f"{c.outputs['servicePlan']['id']} of {c.policy}" for c in all_)
+        found = [c for c in all_ if policy in (None, c.policy) and (plan is None or c.has_plan(plan))]
+        choices = ", ".join(f"{short_name(c.service_plan)} of {c.policy}" for c in all_)
+        if not found:
+            raise CommandError(f"{user} has no such Cloud PC, but: {choices}", Exit.INVALID)
+        if len(found) > 1:
             message = f"which Cloud PC of {user}? Name one with --service-plan or --policy: {choices}"
             raise CommandError(message, Exit.INVALID)
         [stack] = fleet.read(self.engine, [found[0].policy], show_secrets=True)
@@ -156,7 +155,9 @@ def of_user(user: str, everyone: Iterable[_Owned]) -> list[_Owned]:
     found = found or [c for c in among if c.user_principal_name.lower().partition("@")[0] == wanted]
     users = {c.user_id: c.user_principal_name for c in found}
     if not found:
-        raise CommandError(f"{user} has no Cloud PC; `cloudpc list --all` says why", Exit.INVALID)
+        names = [name for c in among for name in (c.user_principal_name, c.user_principal_name.partition("@")[0])]
+        message = f"no Cloud PC of {user!r}{closest(user, names)}; `cloudpc list --all` shows who has none, and why"
+        raise CommandError(message, Exit.INVALID)
     if len(users) > 1:
         choices = " or ".join(f"{name} (id {id_})" for id_, name in sorted(users.items(), key=lambda u: u[1]))
         raise CommandError(f"{user} may be {choices}: write the whole name, or the id", Exit.INVALID)

@@ -68,7 +68,8 @@ def _findings(project: Project, *, remove: bool) -> Iterator[Finding]:
         yield Finding("engine", "ok", f"pulumi {version}")
         records = project.records()
         readable = True
-        yield Finding("state", "ok", f"{len(records)} stacks, {sum(len(r.cloud_pcs) for r in records)} Cloud PCs")
+        stacks = f"{len(records)} stack{'' if len(records) == 1 else 's'}"
+        yield Finding("state", "ok", f"{stacks}, {sum(len(r.cloud_pcs) for r in records)} Cloud PCs")
     except (EngineError, CommandError) as error:
         yield Finding("engine", "failed", str(error), "run `make setup`, then `. .cloudpc/env`")
     files = project.policy_ids()
@@ -89,6 +90,12 @@ def _findings(project: Project, *, remove: bool) -> Iterator[Finding]:
     ids = {project.installation(name, None) for name in files} | {r.installation for r in records}
     installations = sorted(filter(None, ids | {recorded_id(project.root / ".cloudpc")}))
     busy = {record.policy for record in records if project.locks(record.policy)}
+    for policy in sorted(busy):
+        held = project.locks(policy)
+        dead = all(lock.dead for lock in held)
+        detail = f"its lock was {'; '.join(map(str, held))}" + (", by a run that is dead" if dead else "")
+        hint = f"`cloudpc up {policy} --clear-lock` takes it away" if dead else "a run is at work on it"
+        yield Finding(f"policy {policy}", "warning", detail, hint)
     configured_names = {host.name for host in hosts.values()}
     for config in hosts.values():
         known = {

@@ -48,7 +48,7 @@ def down(
         print_rows([c.as_json() for c in record.cloud_pcs])
     for host, machine in unknown:
         out.print(f"The machine {machine.name} on {host.name}, which state does not know, will be deleted.")
-    confirm(f"Remove the policy {policy} from Pulumi's state, with everything above?", yes=yes)
+    confirm(f"Delete all of this, and the stack of the policy {policy}?", yes=yes)
     _destroy(project, policy)
     for host, machine in unknown_machines(runtime, installation, replace(record, cloud_pcs=())):
         host.delete(machine.id)

@@ -25,8 +25,8 @@ def following(project: Project, kind: Kind, cloud_pc: CloudPCRecord) -> int:
     return max(int(written), recorded) + 1
 
 
-def write(project: Project, policy: str, kind: Kind, generations: Mapping[str, int]) -> None:
-    """Write generations, by key, into a policy's file; Pulumi keeps its comments.
+def write(project: Project, policy: str, kind: Kind, generations: Mapping[str, int | str | None]) -> None:
+    """Write generations (or ends of grace periods), by key, into a policy's file; Pulumi keeps its comments.
 
     Raises:
         EngineError: it can't be written.

@@ -81,6 +81,7 @@ def confirm(question: str, *, yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
-        raise CommandError("not confirmed: there is no terminal to ask on; give --yes", Exit.NOT_CONFIRMED)
+        message = "not confirmed: there is no terminal to ask on; give --yes (make down YES=1)"
+        raise CommandError(message, Exit.NOT_CONFIRMED)
     if err.input(f"{question} [y/N] ").strip().lower() not in ("y", "yes"):
         raise CommandError("nothing was done", Exit.NOT_CONFIRMED)

@@ -105,10 +105,11 @@ def delete(
     confirm(f"Delete the policy {name}, with its stack and {file}?", yes=yes)
     project.engine.read(["config", "set", "--stack", name, "--type", "bool", "cloudpc:deleted", "true"])
     if kept and end_grace:
-        generations.write(project, name, Action.END_GRACE, {c.key: c.generation for c in kept})
+        if any(c.status in USABLE for c in kept):
+            bring_up(project, [name], How()).tell_problems()  # begins the grace periods that are ended then
+        now = [c for stack in project.records(name) for c in stack.cloud_pcs if c.status == Status.IN_GRACE_PERIOD]
+        generations.write(project, name, Action.END_GRACE, {c.key: c.grace_period_end_date_time for c in now})
     result = bring_up(project, [name], How())
-    if end_grace and not result.broken and any(c.status in USABLE for c in kept):
-        result = bring_up(project, [name], How())  # the first one began their grace period
     result.tell_problems()
     if not result.removed:
         err.print(f"{name} is marked as deleted; the end of its last Cloud PC removes it. Until then:")

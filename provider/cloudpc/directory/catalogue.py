@@ -31,6 +31,12 @@ def plan_names() -> dict[str, str]:
     return {name: entry["id"] for entry in _entries() for name in entry["names"]}
 
 
+@cache
+def short_name(plan_id: str) -> str:
+    """The name a licence goes by, where the id of a plan is but a number."""
+    return next((name for name, id_ in plan_names().items() if id_ == plan_id), plan_id)
+
+
 def _entries() -> list[dict[str, Any]]:
     text = resources.files("cloudpc.directory").joinpath("service_plans.json").read_text(encoding="utf-8")
     entries: list[dict[str, Any]] = json.loads(text)["servicePlans"]

@@ -13,6 +13,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
+from cloudpc.iac import file_backend
+
 OPERATIONS_AT_ONCE = 32
 """What our commands let the engine have in flight; boots are bounded by each host (design section 6)."""
 ALLOW_DELETE = "CLOUDPC_ALLOW_DELETE"
@@ -112,6 +114,9 @@ class Engine:
         Raises:
             EngineError: the backend can't be read.
         """
+        folder = file_backend.folder(self.environment().get("PULUMI_BACKEND_URL", ""))
+        if folder is not None and not folder.exists():
+            return []  # as `cloudpc down` has left it; Pulumi itself would not make it
         found: list[dict[str, Any]] = json.loads(self.read(["stack", "ls", "--json"]))
         return [stack["name"].rpartition("/")[2] for stack in found]
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cloudpc.cloud_pc import PolicySettings, Status
+from cloudpc.directory.catalogue import short_name
 from cloudpc.iac.engine import Engine
 from cloudpc.iac.type_tokens import CLOUD_PC, PROVISIONING_POLICY
 
@@ -47,6 +48,10 @@ class CloudPCRecord:
     def service_plan(self) -> str:
         """The service plan's id."""
         return str(self.outputs["servicePlan"]["id"])
+
+    def has_plan(self, name: str) -> bool:
+        """Whether this is its service plan: by id, by the name its licence goes by, or by displayName."""
+        return name in (self.service_plan, short_name(self.service_plan), self.outputs["servicePlan"]["displayName"])
 
     @property
     def generation(self) -> int:

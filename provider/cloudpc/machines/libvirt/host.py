@@ -105,7 +105,7 @@ class LibvirtHost(Host):
         with self._locks.hold("host", timeout=_LOCK_TIMEOUT):
             self._refuse_existing(connection, spec)
             found = self.capacity()
-            self._refuse(spec, shortage(found, spec.size))
+            self._refuse(shortage(found, spec.size))
             xml = claim_xml(
                 spec.id, spec.name, spec.title, Label(tag, spec.size.disk_gib), spec.size.vcpus, spec.size.memory_mib
             )
@@ -116,7 +116,7 @@ class LibvirtHost(Host):
                 now = Capacity(found.total, committed(all_definitions(connection)))
             if overcommitted(now):
                 removal.undefine(domain)
-                self._refuse(spec, "another client claimed the last place at the same moment")
+                self._refuse("another client claimed the last place at the same moment")
 
     def ensure_image(self, image: Image, note: Note, cancel: Cancellation) -> None:
         self._images.ensure(image, note, cancel)
@@ -253,11 +253,11 @@ class LibvirtHost(Host):
             )
         raise Claimed(machine)
 
-    def _refuse(self, spec: MachineSpec, missing: str) -> None:
+    def _refuse(self, missing: str) -> None:
         if missing:
             raise ProvisioningError(
                 ErrorCode.NO_CAPACITY,
-                f"The host {self.name} has no place for {spec.name}: {missing}.",
+                f"The host {self.name} has no place for it: {missing}.",
                 hint="Add a host, free one, or raise the overcommit in cloudpc:hosts.",
             )
 
