@@ -87,7 +87,7 @@ def test_show_and_credentials_need_a_user_who_has_one(project: Project) -> None:
     assert "startFailed" in failed.output
     unknown = project.cloudpc("show", "nobody")
     assert unknown.code == 2
-    assert "has no Cloud PC" in unknown.output
+    assert "no Cloud PC of 'nobody'" in unknown.output
 
 
 def test_doctor_finds_what_no_state_knows(project: Project) -> None:

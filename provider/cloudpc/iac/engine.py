@@ -105,6 +105,8 @@ class Engine:
             words = [line for line in errors.splitlines() if line.strip()]
             if words and words[-1].endswith(("EOF", "unexpected end of JSON input")):
                 words.append(_CUT_OFF)
+            elif words and "unable to open bucket" in words[-1]:
+                words.append("The backend's folder is not there; `make setup` makes this project's own anew.")
             raise EngineError("\n".join(words[-6:]) or f"`pulumi {' '.join(arguments)}` failed")
         return output
 

@@ -65,7 +65,11 @@ def run(stacks: Path) -> None:
         (pulumi.log.warn if notice.warning else pulumi.log.info)(notice.message)
     _tell_failed(recorded.cloud_pcs, plan)
     leave_out_stack_traces()
-    ProvisioningPolicy(policy_id, _policy_props(inputs, installation, own, recorded), has_cloud_pcs=bool(plan.desired))
+    ProvisioningPolicy(
+        policy_id,
+        _policy_props(inputs, installation, own, recorded),
+        has_cloud_pcs=any(d.desired_status is not Status.DEPROVISIONING for d in plan.desired),
+    )
     made = [(desired, CloudPC(desired)) for desired in plan.desired]
     if not pulumi.runtime.is_dry_run():
         _finish(made, recorded.cloud_pcs, inputs, installation, stacks)
