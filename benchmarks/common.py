@@ -76,9 +76,12 @@ class Workspace:
         one the environment has installed.
         """
         project = Project(self.root / name, self.image)
+        home = self.root / "pulumi-home"
+        home.mkdir(exist_ok=True)
+        (home / "logs").touch()  # no log of all values, as .cloudpc/env has it
         project.env |= {
             "PATH": f"{_engine()}:{os.environ['PATH']}",
-            "PULUMI_HOME": str(self.root / "pulumi-home"),
+            "PULUMI_HOME": str(home),
             "CLOUDPC_CACHE": str(cache_root()),  # with the images that this machine has built
             "PULUMI_PARALLEL": "32",
             "PYTHONPYCACHEPREFIX": str(self.root / "bytecode"),
