@@ -35,7 +35,11 @@ check: setup ## Lint, format, types and the direction of imports (`make test` ha
 test: setup ## The whole test suite (PYTEST_ARGS for more arguments)
 	@PATH="$$(tools/engine/find):$$PATH" .venv/bin/pytest $(PYTEST_ARGS)
 
+.PHONY: world
+world: setup ## A million steps of random histories against the lifecycle's rules; half an hour
+	@CLOUDPC_WORLD_STEPS=1000000 .venv/bin/pytest --timeout=0 tests/core/test_world.py
+
 .PHONY: bench
 bench: setup ## The benchmarks of docs/benchmarks.md; three quarters of an hour
-	@for question in provisioning noop memory state stages; do \
+	@for question in provisioning noop memory state stages reconcile; do \
 	    PATH="$$(tools/engine/find):$$PATH" .venv/bin/python -m benchmarks.$$question || exit 1; done
