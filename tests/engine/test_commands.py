@@ -66,6 +66,14 @@ def test_list_looks_at_all_policies_whatever_is_wrong_with_one(project: Project)
     assert "left out: third" in listed.output
 
 
+def test_a_policy_whose_name_no_stack_can_have_is_not_valid(project: Project) -> None:
+    project.policy("Bad Name")
+    ran = project.cloudpc("policy", "validate")
+    assert ran.code == 2, ran
+    assert "stacks/Pulumi.Bad Name.yaml: file: its name names the stack" in ran.output
+    assert "demo: valid" in ran.output
+
+
 def test_names_that_look_like_markup_are_shown_as_they_are(project: Project) -> None:
     project.directory([user("u000", userPrincipalName="a[/b]@contoso.example")])
     project.up()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
@@ -64,6 +65,12 @@ class Project:
 
     def problems(self, policy_id: str) -> list[Problem]:
         """What is wrong with a policy and what it names; nothing if it can be run."""
+        if not re.fullmatch(r"[A-Za-z0-9_.-]{1,100}", policy_id):
+            file = f"{self.stacks_folder.name}/Pulumi.{policy_id}.yaml"
+            message = (
+                "its name names the stack, which may only contain letters, digits, hyphens, underscores and periods"
+            )
+            return [Problem(file, "file", message, policy_id)]
         try:
             configuration.read(policy_id, self.values(policy_id), self.stacks_folder)
         except InvalidConfigurationError as error:
