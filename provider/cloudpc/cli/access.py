@@ -17,6 +17,7 @@ from rich.markup import escape
 from cloudpc.cli.cloud_pcs import Json
 from cloudpc.cli.context import Project
 from cloudpc.cli.output import CommandError, Exit, out, print_json, table
+from cloudpc.cloud_pc import Status
 from cloudpc.iac.fleet import CloudPCRecord
 
 User = Annotated[str, typer.Argument(help="userPrincipalName, its part before the @, or the user's id.")]
@@ -123,7 +124,7 @@ def _hand_over(pipe: Path, password: str) -> None:
 
 
 def _usable(cloud_pc: CloudPCRecord) -> CloudPCRecord:
-    if "credentials" in cloud_pc.outputs and "connection" in cloud_pc.outputs:
+    if "credentials" in cloud_pc.outputs and "connection" in cloud_pc.outputs and cloud_pc.status != Status.FAILED:
         return cloud_pc
     detail: dict[str, Any] = cloud_pc.outputs.get("statusDetail") or {}
     why = f": {detail['message']} [{detail['code']}]" if detail else ""

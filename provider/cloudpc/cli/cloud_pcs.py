@@ -122,7 +122,9 @@ def print_rows(rows: list[dict[str, Any]], console: Console = out) -> None:
     for row in rows:
         plan = short_name(row["servicePlan"]) if row["servicePlan"] else None
         told = []
-        if row["connection"]:
+        if (
+            row["connection"] and row["status"] != Status.FAILED
+        ):  # a lost machine's is remembered, in case it comes back
             which = f" --service-plan {shlex.quote(plan or '')}" if several[row["userPrincipalName"]] > 1 else ""
             told.append(f"cloudpc connect {row['userPrincipalName']}{which}")
         if end := row["gracePeriodEndDateTime"]:
