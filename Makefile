@@ -41,5 +41,5 @@ world: setup ## A million steps of random histories against the lifecycle's rule
 
 .PHONY: bench
 bench: setup ## The benchmarks of docs/benchmarks.md; three quarters of an hour
-	@for question in provisioning noop memory state stages reconcile; do \
+	@for question in provisioning noop memory state stages reconcile policies; do \
 	    PATH="$$(tools/engine/find):$$PATH" .venv/bin/python -m benchmarks.$$question || exit 1; done
