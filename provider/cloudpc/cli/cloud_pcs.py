@@ -122,9 +122,8 @@ def print_rows(rows: list[dict[str, Any]], console: Console = out) -> None:
     for row in rows:
         plan = short_name(row["servicePlan"]) if row["servicePlan"] else None
         told = []
-        if (
-            row["connection"] and row["status"] != Status.FAILED
-        ):  # a lost machine's is remembered, in case it comes back
+        # a lost machine's connection is remembered, in case it comes back
+        if row["connection"] and row["status"] != Status.FAILED:
             which = f" --service-plan {shlex.quote(plan or '')}" if several[row["userPrincipalName"]] > 1 else ""
             told.append(f"cloudpc connect {row['userPrincipalName']}{which}")
         if end := row["gracePeriodEndDateTime"]:
