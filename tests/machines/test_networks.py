@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 import stat
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
@@ -73,7 +72,7 @@ def over_ssh(daemon: Daemon, micro: Image, cache: Path, tmp_path: Path) -> Itera
     """The tests' libvirtd by ssh, with a stand-in for the ssh program that runs the command over there itself."""
     stand_in = tmp_path / "ssh"
     stand_in.write_text(
-        f"#!{sys.executable}\n"
+        "#!/usr/bin/env python3\n"  # not this one, whose path may have a space in it
         "import os, sys\n"
         "arguments = sys.argv[1:]\n"
         "command = arguments[arguments.index('--') + 2 :]\n"

@@ -129,7 +129,8 @@ def print_rows(rows: list[dict[str, Any]], console: Console = out) -> None:
         if end := row["gracePeriodEndDateTime"]:
             told.append(f"grace until {datetime.fromisoformat(end):%Y-%m-%d %H:%M} UTC")
         if detail := row["statusDetail"]:
-            told.append(f"{detail['message']} [{detail['code']}]")
+            code = f"[{detail['code']}]"
+            told.append(detail["message"] if code in detail["message"] else f"{detail['message']} {code}")
         told += row.get("outdated") or []
         cells = [cell or "-" for cell in (row["userPrincipalName"], plan, row["policy"], row["deviceName"])]
         lines.append(([*cells, row["status"]], "; ".join(told)))

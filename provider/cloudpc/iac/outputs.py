@@ -103,7 +103,7 @@ def _status_detail(outcome: Outcome) -> dict[str, Any] | None:
         first = outcome.warnings[0]
         return {
             "code": first.code.value,
-            "message": "; ".join([first.message, *(f"{w.message} [{w.code}]" for w in outcome.warnings[1:])]),
+            "message": "; ".join(f"{w.message} [{w.code}]" for w in outcome.warnings),
             "additionalInformation": {"stage": "set-up"},
         }
     return None
