@@ -157,7 +157,7 @@ def reconcile(
     Args:
         previous: what this policy's state remembers, by key.
         owed: what the policy owes now: the user is its own, and the plan not on its way out elsewhere.
-        lost: for each recorded one that is not owed, why (`entitlement.losses`).
+        lost: for each recorded one that is not owed, why (`entitlement.loss`).
         today: the policy as it is now.
         now: with a time zone.
         last_generations: of ended ones, so that a device name is not given again.
