@@ -15,7 +15,7 @@ from cloudpc.iac.steps import MACHINE_CHANGED
 from cloudpc.provisioning.errors import ErrorCode
 
 ROOT = Path(__file__).resolve().parents[1]
-HEAVY = ("libvirt", "msgraph", "azure", "kiota_abstractions", "pycdlib")
+HEAVY = ("libvirt", "msgraph", "azure", "kiota_abstractions", "ldap3", "pycdlib")
 """What starts slowly or is not there for everybody: imported where it is used, never before."""
 CORE = [
     "cloudpc.configuration", "cloudpc.entitlement", "cloudpc.installation", "cloudpc.lifecycle", "cloudpc.naming",

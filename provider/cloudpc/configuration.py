@@ -19,13 +19,14 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from cloudpc.cloud_pc import PolicySettings
+from cloudpc.connections import OnPremisesConnection
 from cloudpc.directory.interface import Snapshot
 from cloudpc.directory.local import DirectoryFile
 from cloudpc.hosts import HostConfig
 from cloudpc.images import custom
 from cloudpc.policy import Part, ProvisioningPolicy
 from cloudpc.problems import InvalidConfigurationError, Problem, closest, from_validation
-from cloudpc.references import OnPremisesConnection, References
+from cloudpc.references import References
 
 NAMESPACE = "cloudpc:"
 DRIVERS = "cloudpc.machines"

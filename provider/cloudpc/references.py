@@ -8,35 +8,20 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import ValidationError
 
 from cloudpc import yaml_file
 from cloudpc.cloud_pc import NetworkChoice, Script
+from cloudpc.connections import OnPremisesConnection
 from cloudpc.directory.interface import Snapshot
 from cloudpc.directory.local import LocalDirectory
 from cloudpc.images import custom, gallery
 from cloudpc.images.recipe import RECIPE_FILE
-from cloudpc.policy import Part, ProvisioningPolicy
+from cloudpc.policy import ProvisioningPolicy
 from cloudpc.problems import InvalidConfigurationError, Problem, closest, from_validation
 from cloudpc.provisioning.errors import ProvisioningError
 
 _T = TypeVar("_T")
-
-
-class OnPremisesConnection(Part):
-    """A named connection: where Cloud PCs are plugged in on the host. Exactly one of the two networks."""
-
-    display_name: str = ""
-    libvirt_network: str | None = Field(
-        default=None, min_length=1, description="Name of a libvirt network of the host."
-    )
-    bridge: str | None = Field(default=None, min_length=1, max_length=15, description="Name of a bridge of the host.")
-
-    @model_validator(mode="after")
-    def _one_of(self) -> OnPremisesConnection:
-        if (self.libvirt_network is None) == (self.bridge is None):
-            raise ValueError("needs either libvirtNetwork or bridge, not both")
-        return self
 
 
 class References:
@@ -86,6 +71,8 @@ class References:
         connection = self._collect(lambda: _connection(path, shown))
         if connection is None:
             return None
+        if connection.hosted_network:
+            return NetworkChoice(kind="hosted")
         if connection.bridge is not None:
             return NetworkChoice(kind="bridge", source=connection.bridge)
         return NetworkChoice(kind="network", source=connection.libvirt_network or "")

@@ -41,6 +41,11 @@ class ErrorCode(StrEnum):
     PACKAGES_FAILED = "packagesFailed"
     LOCALE_FAILED = "localeFailed"
     TIME_ZONE_FAILED = "timeZoneFailed"
+    # domain join, for policies with hybridAzureADJoin
+    DOMAIN_JOIN_FAILED = "domainJoinFailed"
+    # registration, where cloudpc:devices asks for it
+    DEVICE_REGISTRATION_FAILED = "deviceRegistrationFailed"
+    DEVICE_NOT_FOUND = "deviceNotFound"
     # credentials
     CREDENTIALS_FAILED = "credentialsFailed"
     # anywhere

@@ -1,0 +1,158 @@
+"""What a Cloud PC is to an organisation's directories: a device in Entra and Intune, a computer account in AD.
+
+Calls block, have deadlines of their own, and raise only `ProvisioningError` or `Cancelled`. All are idempotent:
+whatever is interrupted can be asked for again, because every identity is derived from the Cloud PC's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict
+from pydantic.alias_generators import to_camel
+
+from cloudpc.provisioning.cancellation import Cancellation
+
+
+class _Recorded(BaseModel):
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore")
+
+
+@dataclass(frozen=True)
+class NewDevice:
+    """A device as it is to be registered.
+
+    Args:
+        device_id: derived from (installation, user, service plan, generation), so that a retried request finds it.
+        display_name: the device name, which the guest has as its host name.
+        user_id: of the directory.
+        owner: `<installation>/<user id>/<service plan id>/<generation>`: whose it is, for doctor and clean-up.
+        group_tag: the provisioning policy's displayName now; what enrollmentProfileName is to Windows 365.
+    """
+
+    device_id: UUID
+    display_name: str
+    user_id: str
+    owner: str
+    group_tag: str
+    operating_system: str = "Linux"
+    operating_system_version: str = ""
+
+
+class RegisteredDevice(_Recorded):
+    """A device as state remembers it (Graph: `cloudPC.aadDeviceId`, `managedDeviceId`)."""
+
+    registration: Literal["record", "adopt"]
+    display_name: str
+    id: str
+    """Object id in Entra."""
+    device_id: str
+    managed_device_id: str = ""
+
+
+class ComputerAccount(_Recorded):
+    """A computer account of Active Directory as state remembers it."""
+
+    connection: str
+    """Name of the file in connections/ through which it was joined."""
+    name: str
+    """sAMAccountName without the $."""
+    object_guid: str
+    distinguished_name: str
+
+
+@dataclass(frozen=True)
+class OwnedDevice:
+    """Something of ours that a directory holds, for doctor.
+
+    Args:
+        what: in words, for example `Entra device CPC-ALICE-7KQ2P` or `computer account CPC-…`.
+        id: object id or objectGUID.
+        owner: as in NewDevice.
+        enabled: whether it may still be used.
+    """
+
+    what: str
+    id: str
+    owner: str
+    enabled: bool = True
+
+
+@dataclass(frozen=True)
+class TemporaryAccessPass:
+    """Graph's temporaryAccessPassAuthenticationMethod, as it is handed over once."""
+
+    id: str
+    value: str = field(repr=False)
+    start_date_time: str = ""
+    lifetime_in_minutes: int = 60
+    is_usable_once: bool = False
+
+
+class DeviceRegistry(Protocol):
+    """Microsoft Entra and Intune."""
+
+    def register(self, device: NewDevice, timeout: float, cancel: Cancellation) -> RegisteredDevice:
+        """Make the device's record, or find the device that the guest joined by itself.
+
+        Raises:
+            ProvisioningError: DEVICE_REGISTRATION_FAILED, DEVICE_NOT_FOUND.
+        """
+
+    def remove(self, display_name: str, device_id: UUID, recorded: RegisteredDevice | None) -> None:
+        """Intune's managedDevice first, then Entra's device; disabled where deletion is refused; 404 is done.
+
+        Args:
+            display_name: the device name.
+            device_id: see NewDevice: finds it where a run died before state knew.
+            recorded: what state remembers, if it does.
+
+        Raises:
+            ProvisioningError: not for now; to be tried again.
+        """
+
+    def issue_pass(self, user_id: str, lifetime_in_minutes: int, *, usable_once: bool) -> TemporaryAccessPass | None:
+        """A Temporary Access Pass, or None where the user has one already, which a new one would replace.
+
+        Raises:
+            ProvisioningError: CREDENTIALS_FAILED.
+        """
+
+    def owned(self, installation: str) -> Sequence[OwnedDevice]:
+        """All devices with this installation's owner tag. Raises ProvisioningError."""
+
+    def close(self) -> None:
+        """Let go of connections."""
+
+
+@dataclass(frozen=True)
+class Join:
+    """How a guest joins: run as root in it. The one-time password is on standard input, never an argument."""
+
+    account: ComputerAccount
+    argv: tuple[str, ...]
+    stdin: bytes = field(repr=False, default=b"")
+
+
+class Domain(Protocol):
+    """An Active Directory domain, reached over LDAPS."""
+
+    def prepare_join(self, computer: str, owner: str) -> Join:
+        """Make the computer account in the OU (or reset our own of that name), with a one-time password.
+
+        Raises:
+            ProvisioningError: DOMAIN_JOIN_FAILED.
+        """
+
+    def disable(self, computer: str, recorded: ComputerAccount | None, owner: str) -> None:
+        """Disable our computer account of this name, never delete it. None there: done.
+
+        Raises:
+            ProvisioningError: not for now; to be tried again.
+        """
+
+    def owned(self, installation: str) -> Sequence[OwnedDevice]:
+        """All computer accounts with this installation's owner tag. Raises ProvisioningError."""
