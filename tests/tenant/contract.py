@@ -188,7 +188,8 @@ def _properties(schema: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for part in schema.get("allOf", ()):
         found |= _properties(part)
-    return found | schema.get("properties", {})
+    found |= schema.get("properties", {})
+    return found
 
 
 @cache

@@ -1,4 +1,4 @@
-"""The fixture `tenant`, for all folders of tests: `from tests.tenant.fixtures import tenant  # noqa: F401`."""
+"""The fixture `tenant`, for all folders of tests: `from tests.tenant.fixtures import directory_file, tenant`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.tenant.sign_in import SignIn
 from tests.tenant.tenant import Tenant
 
 DIRECTORY = """
@@ -37,3 +38,10 @@ def tenant(directory_file: Path) -> Iterator[Tenant]:
     with Tenant(directory_file) as running:
         yield running
     assert not running.violations
+
+
+@pytest.fixture
+def sign_in(tenant: Tenant, tmp_path: Path) -> Iterator[SignIn]:
+    """The tenant's sign-in."""
+    with SignIn(tenant, tmp_path) as running:
+        yield running

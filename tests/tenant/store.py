@@ -14,6 +14,7 @@ from cloudpc.directory.interface import Group, Snapshot, User
 from tests.tenant.identifiers import guid, is_guid, windows_365_skus
 from tests.tenant.odata import Json
 
+_KEPT = ("devices", "deleted_devices", "managed_devices", "passes")
 _DELETED_FOR = timedelta(days=30)
 
 
@@ -40,10 +41,12 @@ class Store:
         self.managed_devices: dict[str, Json] = {}
         self.passes: dict[str, Json] = {}
         """Temporary Access Passes, one per user."""
+        self.passes_allowed = True
+        """What the tenant's policy says of Temporary Access Passes."""
         self.policies: dict[str, Json] = {}
         self.connections: dict[str, Json] = {}
         self.changed: Callable[[], None] = lambda: None
-        """Called after devices have changed, with the lock held."""
+        """Called after devices or passes have changed, with the lock held."""
         self.fill(snapshot)
 
     def fill(self, snapshot: Snapshot) -> None:
@@ -228,6 +231,19 @@ class Store:
             id_ = connection.get("id") or str(uuid4())
             self.connections[id_] = {**connection, "id": id_}
             return str(id_)
+
+    # ---- what outlives the tenant's process
+
+    def dump(self) -> Json:
+        """Devices and passes, as JSON."""
+        with self.lock:
+            return {name: getattr(self, name) for name in _KEPT}
+
+    def restore(self, dumped: Json) -> None:
+        """What `dump` has given."""
+        with self.lock:
+            for name in _KEPT:
+                getattr(self, name).update(dumped.get(name, {}))
 
     # ---- inside
 

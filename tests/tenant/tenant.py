@@ -15,7 +15,7 @@ from uuid import uuid4
 from cloudpc.directory.interface import Snapshot
 from cloudpc.directory.local import LocalDirectory
 from cloudpc.problems import InvalidConfigurationError
-from tests.tenant import api_devices, api_directory
+from tests.tenant import api_devices, api_directory, api_intune, api_passes
 from tests.tenant.contract import Contract, Request
 from tests.tenant.errors import GraphError, bad_request
 from tests.tenant.faults import Fault, Faults
@@ -26,7 +26,7 @@ from tests.tenant.store import Store, timestamp
 from tests.tenant.tokens import Kind, Tokens
 
 _ROUTES = Routes()
-for _module in (api_directory, api_devices):
+for _module in (api_directory, api_devices, api_intune, api_passes):
     _ROUTES.table.extend(_module.ROUTES.table)
 
 
@@ -149,6 +149,11 @@ class Tenant(Store):
         return answer
 
     def _checked(self, received: Received, path: str, query_text: str, faults: list[Fault]) -> Answer:
+        if path.startswith("/fake/guestJoined/") and received.method == "POST":
+            # no part of Graph: for a tenant that was started by hand
+            with self.lock:
+                joined = self.guest_joined(path.removeprefix("/fake/guestJoined/"))
+                return Answer(201, {"id": joined["id"], "deviceId": joined["deviceId"]})
         if not urlsplit(received.target).path.startswith("/v1.0/"):
             raise bad_request(f"Invalid version: {received.target.split('/')[1][:20]}")
         for fault in faults:

@@ -74,7 +74,11 @@ class Tokens:
         self._lock = threading.Lock()
 
     def issue(
-        self, kind: Kind = "application", permissions: Collection[str] | None = None, lifetime: float = 3600
+        self,
+        kind: Kind = "application",
+        permissions: Collection[str] | None = None,
+        lifetime: float = 3600,
+        text: str | None = None,
     ) -> str:
         """A new token.
 
@@ -82,11 +86,12 @@ class Tokens:
             kind: an application's own, or that of an application for a signed-in admin.
             permissions: Graph's names; None: all there are of this kind.
             lifetime: seconds.
+            text: the token itself; None: a new one.
         """
         granted = EVERYTHING if permissions is None else frozenset(permissions)
         if kind == "application":
             granted -= _DELEGATED_ONLY
-        text = secrets.token_urlsafe(24)
+        text = text or secrets.token_urlsafe(24)
         with self._lock:
             self._issued[text] = Token(kind, granted, self._clock() + timedelta(seconds=lifetime))
         return text
