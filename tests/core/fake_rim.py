@@ -84,7 +84,12 @@ class ScriptedHost(FakeHost):
     def things(self) -> list[str]:
         """Machines, disks, seeds and passwords: what must not be left over."""
         patterns = ("machines/*", "*.seed", "*.qcow2", "*.password")
-        return sorted(path.name for pattern in patterns for path in self.folder.glob(pattern))
+        kept = {log.name.partition("-failed-")[0] + ".qcow2" for log in self.kept()}
+        return sorted(path.name for pattern in patterns for path in self.folder.glob(pattern) if path.name not in kept)
+
+    def kept(self) -> list[Path]:
+        """Consoles' logs of failed machines, each of which stands for its disk, too."""
+        return sorted(self.folder.glob("*-failed-*.log"))
 
 
 class PatientCancellation(Cancellation):

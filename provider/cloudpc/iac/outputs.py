@@ -93,6 +93,7 @@ def _status_detail(outcome: Outcome) -> dict[str, Any] | None:
             "hint": error.hint,
             "console": error.console[-600:],
             "remains": outcome.remains,
+            "kept": outcome.kept,
         }
         return {
             "code": error.code.value,

@@ -235,7 +235,9 @@ def _finish(
 
     def tidy() -> bool:
         for name in runtime.tidy(installation, inputs.policy_id, living, wanted):
-            pulumi.log.info(f"removed {name}, which an interrupted run had begun")
+            pulumi.log.info(
+                f"removed {name}, which an interrupted run had begun or a failed one had left for diagnosis"
+            )
         return True
 
     def start_tidying(_: list[Any]) -> Any:

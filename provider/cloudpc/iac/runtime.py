@@ -6,14 +6,14 @@ import contextlib
 import hashlib
 import logging
 import os
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
 from uuid import UUID
 
-from cloudpc.cloud_pc import PolicySettings, RecordedCloudPC
+from cloudpc.cloud_pc import PolicySettings, RecordedCloudPC, Status
 from cloudpc.configuration import DRIVERS
 from cloudpc.hosts import HostConfig
 from cloudpc.iac.engine import ADOPT
@@ -107,6 +107,8 @@ class Runtime:
         for host in self.hosts:
             try:
                 machine = host.describe(identity)
+                if machine is None and recorded.status is Status.FAILED:
+                    host.discard_kept(identity)
                 if machine is None or machine.tag.policy_id != recorded.policy_id:
                     continue
                 if below is None or machine.tag.generation < below:
@@ -119,6 +121,14 @@ class Runtime:
                 log.exception("could not remove %s", identity)
                 left.append(f"its machine on {host.name}: unexpected {type(error).__name__}: {error}")
         return left
+
+    def discard_kept(self, identity: UUID) -> None:
+        """Remove what is kept of a failed Cloud PC; on a host that is away it goes when it has expired."""
+        for host in self.hosts:
+            try:
+                host.discard_kept(identity)
+            except Exception:  # whatever is wrong with a driver: making it anew comes first
+                log.exception("could not remove what is kept of %s on %s", identity, host.name)
 
     def start(self, identity: UUID, host_name: str) -> None:
         """Start a machine that is off. Raises ProvisioningError, whatever is wrong."""
@@ -142,12 +152,13 @@ class Runtime:
         return True
 
     def tidy(
-        self, installation: str, policy_id: str, recorded: Mapping[UUID, tuple[str, int]], wanted: Container[UUID]
+        self, installation: str, policy_id: str, recorded: Mapping[UUID, tuple[str, int]], wanted: Collection[UUID]
     ) -> list[str]:
         """Finish what dead runs of this policy left between a machine and its record; the stack's lock is held.
 
         A machine that state has is handed over, if a run died just before it could say so. One that nobody was ever
-        given (phase `provisioning` or `ready`), that is neither recorded nor being made now, is removed.
+        given (phase `provisioning` or `ready`), that is neither recorded nor being made now, is removed. What was kept
+        of failed ones for diagnosis goes when its time is over.
 
         Args:
             installation: whose machines.
@@ -156,7 +167,7 @@ class Runtime:
             wanted: what this run is making: its provider sees to it.
 
         Returns:
-            The names of removed machines.
+            The names of removed machines and volumes.
         """
         names = {host.name for host in self.hosts}
 
@@ -179,6 +190,7 @@ class Runtime:
                     else:
                         host.delete(machine.id)
                         removed.append(machine.name)
+                removed += host.remove_expired(installation, wanted)
             return removed
 
         with ThreadPoolExecutor(max(1, len(self.hosts))) as pool:  # one that does not answer holds up no other

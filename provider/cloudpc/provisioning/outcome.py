@@ -29,3 +29,5 @@ class Outcome:
     """What the machine was made as, where there is one: an adopted one is not what today's policy would make."""
     remains: str = ""
     """What attempts left and why it could not be removed yet, if so; later runs sweep it."""
+    kept: str = ""
+    """What is kept of the last attempt for diagnosis, where and until when, in words."""

@@ -10,6 +10,7 @@ import logging
 import secrets
 from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 
 import tenacity
 
@@ -40,6 +41,8 @@ log = logging.getLogger(__name__)
 
 ATTEMPTS = 3
 HOST_KEY = "/etc/ssh/ssh_host_ed25519_key.pub"
+KEPT_FOR = timedelta(hours=3)
+"""How long the last attempt's disk and console are kept: as long as Windows 365 takes to clean up (design rule 9)."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,9 @@ class Resources:
     pause: float = 2.0
     adoptable: Container[str] = ()
     """Keys of Cloud PCs whose machine may be taken back though it was handed over and state does not know it."""
+
+
+_WITH_DISK = (Stage.STARTING, Stage.FIRST_BOOT, Stage.SET_UP, Stage.CREDENTIALS)
 
 
 @dataclass
@@ -118,6 +124,7 @@ class _Provisioning:
         self._failure: tuple[ProvisioningError, Stage] | None = None
         self._failed_on: set[str] = set()
         self._remains: dict[str, str] = {}
+        self._kept = ""
 
     def run(self) -> Outcome:
         retrying = tenacity.Retrying(
@@ -142,6 +149,7 @@ class _Provisioning:
                 error=error,
                 stage=stage,
                 remains=self._what_remains(),
+                kept=self._kept,
             )
 
     def _announce_retry(self, state: tenacity.RetryCallState) -> None:
@@ -160,7 +168,7 @@ class _Provisioning:
             return self._stages()
         except BaseException as error:
             # Ctrl-C and unexpected errors clean up as well: nothing may be left over
-            self._clean_up()
+            self._clean_up(keep=self._is_final(error))
             if isinstance(error, ProvisioningError):
                 self._failure = (error, self._attempt.stage)
             elif isinstance(error, Exception) and not isinstance(error, Cancelled | _Placed):
@@ -170,13 +178,35 @@ class _Provisioning:
                 raise unexpected from error
             raise
 
-    def _clean_up(self) -> None:
+    def _is_final(self, error: BaseException) -> bool:
+        """Whether this failure is the one to be looked into, of a machine that has a disk."""
+        if not isinstance(error, Exception) or isinstance(error, Cancelled | _Placed):
+            return False
+        retriable = error.retriable if isinstance(error, ProvisioningError) else True
+        return (self._number == ATTEMPTS or not retriable) and self._attempt.stage in _WITH_DISK
+
+    def _clean_up(self, *, keep: bool) -> None:
         host = self._attempt.host
         if host is None:
             return
         self._failed_on.add(host.name)
+        if keep and self._keep(host):
+            return
         with contextlib.suppress(ProvisioningError):
             self._delete(host, of_any_attempt=False)
+
+    def _keep(self, host: Host) -> bool:
+        until = datetime.now(UTC).replace(microsecond=0) + KEPT_FOR
+        try:
+            machine = host.describe(self._id)
+            if machine is None or machine.tag.attempt != self._tag.attempt:
+                return False
+            kept = host.keep_for_diagnosis(self._id, until)
+        except Exception:  # a driver may raise anything; then it is deleted, as what failed before
+            log.exception("could not keep %s for diagnosis", self._spec.name)
+            return False
+        self._kept = f"{kept} on {host.name}, until {until:%Y-%m-%d %H:%M} UTC" if kept else ""
+        return bool(kept)
 
     def _delete(self, host: Host, *, of_any_attempt: bool) -> None:
         try:
