@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from cloudpc import configuration
 from cloudpc.cloud_pc import NetworkChoice, Script
+from cloudpc.directory.opening import Directories
 from cloudpc.images import gallery
 from cloudpc.problems import InvalidConfigurationError
 from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
@@ -39,7 +40,7 @@ class Project:
         path.write_text(content if isinstance(content, str) else yaml.safe_dump(content))
 
     def read(self, values: dict[str, Any]) -> configuration.StackInputs:
-        return configuration.read("lab", values, self.stacks)
+        return configuration.read("lab", values, Directories(self.stacks))
 
     def told(self, values: dict[str, Any]) -> list[str]:
         with pytest.raises(InvalidConfigurationError) as refused:
@@ -247,11 +248,12 @@ def test_an_installation_that_is_none(project: Project, value: object) -> None:
 
 def test_the_part_that_needs_no_image(project: Project) -> None:
     values = _values("eng", imageId="unbuilt")
-    assert configuration.read_policy_and_directory("lab", values, project.stacks).directory_path == "directory.yaml"
+    read = configuration.read_policy_and_directory("lab", values, Directories(project.stacks))
+    assert set(read.snapshot.groups) == {"eng"}
     project.write("directory.yaml", "users: 5")
     values["cloudpc:x"] = 1
     with pytest.raises(InvalidConfigurationError, match=r"(?s)cloudpc:x.*directory\.yaml: users"):
-        configuration.read_policy_and_directory("lab", values, project.stacks)
+        configuration.read_policy_and_directory("lab", values, Directories(project.stacks))
 
 
 def test_keys_of_others_are_none_of_ours(project: Project) -> None:
@@ -276,7 +278,7 @@ def test_whatever_is_written_there_it_is_read_or_refused(
 ) -> None:
     merged = {**_values(**changes), **values}
     with pytest.raises(InvalidConfigurationError) as refused:
-        configuration.read("lab", merged, tmp_path_factory.getbasetemp() / "nothing there")
+        configuration.read("lab", merged, Directories(tmp_path_factory.getbasetemp() / "nothing there"))
     assert refused.value.problems
 
 

@@ -82,7 +82,7 @@ def _findings(project: Project, *, remove: bool) -> Iterator[Finding]:
         try:
             configured, _ = configuration.parse_hosts_and_images(project.values(name))
             hosts |= {host.uri: host for host in configured}
-            configuration.read(name, project.values(name), project.stacks_folder)
+            configuration.read(name, project.values(name), project.directories)
             yield Finding(f"policy {name}", "ok", "valid")
         except InvalidConfigurationError as error:
             for problem in error.problems:
