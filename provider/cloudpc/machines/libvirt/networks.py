@@ -78,22 +78,29 @@ def health(connection: Any, address: Address, attached: AttachedNetwork | None) 
         return [HealthCheck(what, "passed", additional_detail="there" + (" and up" if address.is_local else ""))]
     with classified(f"read the leases of the network {attached.source}"):
         network = connection.networkLookupByName(attached.source)
-        found = [HealthCheck(what, "passed", additional_detail="active")]
-        total, taken = _leases(network.XMLDesc(0), [lease["ipaddr"] for lease in network.DHCPLeases()])
-    if total:
-        free = total - taken
-        found.append(
-            HealthCheck(
-                "free addresses",
-                "passed" if free else "failed",
-                "" if free else "resourceAvailabilityCheckNoSubnetIP",
-                ""
-                if free
-                else f"Make the DHCP range larger: `virsh net-edit {attached.source}`; or wait for leases to expire.",
-                f"{free} of {total} addresses of the DHCP range are free",
-            )
-        )
-    return found
+        xml, leased = network.XMLDesc(0), [lease["ipaddr"] for lease in network.DHCPLeases()]
+    return [
+        HealthCheck(what, "passed", additional_detail="active"),
+        *free_addresses(attached.source, xml, leased),
+    ]
+
+
+def free_addresses(name: str, xml: str, leased: Iterable[str]) -> list[HealthCheck]:
+    """Whether a network's DHCP has an address left; nothing where libvirt gives none.
+
+    Args:
+        name: the network's.
+        xml: how libvirt describes it.
+        leased: what its DHCP server has given.
+    """
+    total, taken = _leases(xml, leased)
+    if not total:
+        return []
+    what, detail = "free addresses", f"{total - taken} of {total} addresses of the DHCP range are free"
+    if taken < total:
+        return [HealthCheck(what, "passed", additional_detail=detail)]
+    action = f"Make the DHCP range larger (`virsh net-edit {name}`), or wait until leases are over."
+    return [HealthCheck(what, "failed", "resourceAvailabilityCheckNoSubnetIP", action, detail)]
 
 
 def _leases(xml: str, leased: Iterable[str]) -> tuple[int, int]:
