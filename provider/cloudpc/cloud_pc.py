@@ -53,6 +53,9 @@ class NetworkChoice(_Value):
 
     kind: Literal["hosted", "network", "bridge"]
     source: str = ""
+    connection: str = ""
+    """Name of the file in connections/, whose health is looked at before; none for `regionName: automatic`."""
+    domain_join_type: Literal["azureADJoin", "hybridAzureADJoin"] = "azureADJoin"
 
 
 class Script(_Value):

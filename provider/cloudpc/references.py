@@ -5,14 +5,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Callable, Collection, Iterator, Mapping
-from pathlib import Path
 from typing import TypeVar
 
-from pydantic import ValidationError
-
-from cloudpc import yaml_file
+from cloudpc import connections
 from cloudpc.cloud_pc import NetworkChoice, Script
-from cloudpc.connections import OnPremisesConnection
 from cloudpc.directory.configuration import DirectoryConfig, LocalDirectoryConfig
 from cloudpc.directory.interface import Snapshot
 from cloudpc.directory.opening import Directories, Known
@@ -20,9 +16,11 @@ from cloudpc.graph.configuration import GraphConfig
 from cloudpc.images import custom, gallery
 from cloudpc.images.recipe import RECIPE_FILE
 from cloudpc.policy import ProvisioningPolicy
-from cloudpc.problems import InvalidConfigurationError, Problem, closest, from_validation
+from cloudpc.problems import InvalidConfigurationError, Problem, closest
 from cloudpc.provisioning.errors import ProvisioningError
 
+CONNECTIONS = "connections"
+"""The folder of network connections, beside the stacks' files."""
 _T = TypeVar("_T")
 
 
@@ -83,21 +81,22 @@ class References:
         name = policy.domain_join_configurations[index].on_premises_connection_id
         if name is None:
             return NetworkChoice(kind="hosted")
-        path = self._folder / "connections" / f"{name}.yaml"
-        shown = f"{self._folder.name}/connections/{name}.yaml"
-        if not path.is_file():
-            known = sorted(p.stem for p in path.parent.glob("*.yaml"))
-            message = f"there is no {shown}{closest(name, known)}; connections there: {', '.join(known) or 'none'}"
-            self._add(f"domainJoinConfigurations[{index}].onPremisesConnectionId", message, name)
+        folder = self._folder / CONNECTIONS
+        field = f"domainJoinConfigurations[{index}].onPremisesConnectionId"
+        shown = f"{self._folder.name}/{CONNECTIONS}/{name}.yaml"
+        if name not in (known := connections.names(folder)):
+            there = ", ".join(known) or "none"
+            self._add(field, f"there is no {shown}{closest(name, known)}; connections there: {there}", name)
             return None
-        connection = self._collect(lambda: _connection(path, shown))
+        connection = self._collect(lambda: connections.read(folder, name))
         if connection is None:
             return None
-        if connection.hosted_network:
-            return NetworkChoice(kind="hosted")
-        if connection.bridge is not None:
-            return NetworkChoice(kind="bridge", source=connection.bridge)
-        return NetworkChoice(kind="network", source=connection.libvirt_network or "")
+        network = connection.network
+        join = policy.domain_join_configurations[index].domain_join_type
+        if join == "hybridAzureADJoin" and connection.ad_domain_name is None:
+            self._add(field, f"hybridAzureADJoin needs a domain to join: {shown} has no adDomainName", name)
+            return None
+        return NetworkChoice(kind=network.kind, source=network.source, connection=name, domain_join_type=join)
 
     def image_digest(
         self, policy: ProvisioningPolicy, images: Mapping[str, custom.CustomImage], malformed: Collection[str]
@@ -188,11 +187,3 @@ class References:
         except InvalidConfigurationError as error:
             self.problems.extend(error.problems)
             return None
-
-
-def _connection(path: Path, shown: str) -> OnPremisesConnection:
-    content = yaml_file.read(path, shown)
-    try:
-        return OnPremisesConnection.model_validate({} if content is None else content)
-    except ValidationError as error:
-        raise InvalidConfigurationError(from_validation(shown, "", OnPremisesConnection, error)) from None

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from fake_hypervisor import FakeHost
 
-from cloudpc.cloud_pc import DesiredCloudPC
+from cloudpc.cloud_pc import DesiredCloudPC, NetworkChoice
 from cloudpc.entitlement import Entitlement
 from cloudpc.hosts import HostConfig
 from cloudpc.images.image import Image, ImageFile
@@ -142,9 +142,12 @@ class Run:
         self.script: Callable[[], bytes | None] = lambda: None
         self.adoptable: tuple[str, ...] = ()
         self.image: Callable[[Any], Image] = lambda _note: image()
+        self.healthy: Callable[[NetworkChoice], ProvisioningError | None] | None = None
 
     def provision(self, wanted: DesiredCloudPC | None = None) -> Outcome:
-        resources = Resources(self.hosts, self.image, self.script, adoptable=self.adoptable)
+        resources = Resources(
+            self.hosts, self.image, self.script, adoptable=self.adoptable, healthy=self.healthy
+        )  # fmt: skip
         return pipeline.provision(wanted or desired(), resources, self.lines, self.cancel)
 
 

@@ -26,6 +26,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 from uuid import UUID
 
+from cloudpc.health import HealthCheck
 from cloudpc.hosts import HostConfig
 from cloudpc.images.image import Image
 from cloudpc.machines.interface import (
@@ -38,6 +39,7 @@ from cloudpc.machines.interface import (
     Endpoint,
     Machine,
     MachineSpec,
+    Network,
     PowerState,
     Seed,
 )
@@ -232,6 +234,12 @@ class FakeHost:
 
     def check(self) -> list[Check]:
         return [Check("files", "ok", str(self._folder))]
+
+    def check_network(self, network: Network) -> list[HealthCheck]:
+        self._fault("check_network", "")
+        if network.kind != "hosted" and network.source not in self._settings().get("networks", []):
+            raise ProvisioningError(ErrorCode.NETWORK_NOT_FOUND, f"{self.name} has no {network.source}", hint="make it")
+        return [HealthCheck(f"{network.kind} {network.source}".strip(), "passed")]
 
     def close(self) -> None: ...
 

@@ -15,6 +15,7 @@ from uuid import UUID
 
 from cloudpc.cloud_pc import PolicySettings, RecordedCloudPC, Status
 from cloudpc.configuration import DRIVERS
+from cloudpc.healthy_connections import Connections
 from cloudpc.hosts import HostConfig
 from cloudpc.iac.engine import ADOPT
 from cloudpc.images import custom, gallery
@@ -23,6 +24,7 @@ from cloudpc.machines.interface import Host, Note
 from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
 from cloudpc.provisioning.pipeline import Resources
 from cloudpc.provisioning.tags import Phase
+from cloudpc.references import CONNECTIONS
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +55,7 @@ class Runtime:
         self.hosts = [connect(host) for host in hosts]
         self._images = images
         self._stacks = stacks
+        self._connections = Connections(self.hosts, stacks / CONNECTIONS)
 
     def resources(self, settings: PolicySettings) -> Resources:
         """What the pipeline needs for a Cloud PC with these settings."""
@@ -61,6 +64,7 @@ class Runtime:
             image=partial(self._image, settings),
             script=partial(self._script, settings),
             adoptable=os.environ.get(ADOPT, "").split(),
+            healthy=self._connections.healthy,
         )
 
     def _image(self, settings: PolicySettings, note: Note) -> Image:

@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Literal, Protocol
 from uuid import UUID
 
+from cloudpc.health import HealthCheck
 from cloudpc.images.image import Image
 from cloudpc.provisioning.cancellation import Cancellation
 from cloudpc.provisioning.tags import Phase, Tag
@@ -225,6 +226,15 @@ class Host(Protocol):
 
     def check(self) -> list[Check]:
         """What doctor says of this host: versions, accelerator and why, storage, capacity. Never raises."""
+
+    def check_network(self, network: Network) -> list[HealthCheck]:
+        """What a connection's health check finds on this host: the network, and whether it has addresses left.
+
+        Only what is known is told: nobody but its DHCP server knows who has which address on a bridge.
+
+        Raises:
+            ProvisioningError: NETWORK_NOT_FOUND, HOST_UNREACHABLE.
+        """
 
     def close(self) -> None:
         """Let go of connections; machines go on running."""

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 
 import tenacity
 
-from cloudpc.cloud_pc import DesiredCloudPC, Status
+from cloudpc.cloud_pc import DesiredCloudPC, NetworkChoice, Status
 from cloudpc.images.image import Image
 from cloudpc.machines.interface import (
     Amount,
@@ -62,6 +62,8 @@ class Resources:
     pause: float = 2.0
     adoptable: Container[str] = ()
     """Keys of Cloud PCs whose machine may be taken back though it was handed over and state does not know it."""
+    healthy: Callable[[NetworkChoice], ProvisioningError | None] | None = None
+    """Why a network must not be used now, if so; may take long, the first time. None: nobody looks."""
 
 
 _WITH_DISK = (Stage.STARTING, Stage.FIRST_BOOT, Stage.SET_UP, Stage.CREDENTIALS)
@@ -329,6 +331,9 @@ class _Provisioning:
         # a host that an attempt failed on comes last: a broken one must not get every attempt
         with placement.by_headroom(self._resources.hosts, self._spec.size, self._failed_on) as (hosts, errors):
             for choice in self._desired.settings.networks:
+                if unhealthy := self._unhealthy(choice):
+                    errors.append(unhealthy)
+                    continue
                 self._spec = replace(self._spec, network=Network(choice.kind, choice.source))
                 for host in hosts:
                     if error := self._claim(host):
@@ -340,6 +345,12 @@ class _Provisioning:
         if error.code not in placement.PENDING:
             raise error
         raise _Placed(Status.PENDING_PROVISION, error)
+
+    def _unhealthy(self, choice: NetworkChoice) -> ProvisioningError | None:
+        if self._resources.healthy is None or not choice.connection:
+            return None
+        self._note(f"checking the connection {choice.connection}")
+        return self._resources.healthy(choice)
 
     def _claim(self, host: Host) -> ProvisioningError | None:
         """Claim a place on this host, or say what has to be waited for."""

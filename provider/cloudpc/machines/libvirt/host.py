@@ -14,6 +14,7 @@ from uuid import UUID
 
 import libvirt
 
+from cloudpc.health import HealthCheck
 from cloudpc.hosts import HostConfig
 from cloudpc.images.image import Image
 from cloudpc.machines.interface import (
@@ -26,6 +27,7 @@ from cloudpc.machines.interface import (
     Host,
     Machine,
     MachineSpec,
+    Network,
     Note,
     Seed,
 )
@@ -259,6 +261,9 @@ class LibvirtHost(Host):
 
     def check(self) -> list[Check]:
         return doctor.checks(self, self._connection, self._pool, self._acceleration)
+
+    def check_network(self, network: Network) -> list[HealthCheck]:
+        return networks.health(self._connection.get(), self._address, networks.attachment(self._config, network))
 
     def close(self) -> None:
         with self._consoles_lock:
