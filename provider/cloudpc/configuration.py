@@ -19,6 +19,7 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from cloudpc.cloud_pc import PolicySettings
 from cloudpc.connections import OnPremisesConnection
+from cloudpc.devices.configuration import CredentialsConfig, DevicesConfig
 from cloudpc.directory.configuration import DirectoryConfig, LocalDirectoryConfig
 from cloudpc.directory.interface import Snapshot
 from cloudpc.directory.local import DirectoryFile
@@ -33,7 +34,10 @@ from cloudpc.references import References
 NAMESPACE = "cloudpc:"
 DRIVERS = "cloudpc.machines"
 """Entry points: a hypervisor driver for each scheme of a host's URI."""
-KEYS = ("policy", "directory", "graph", "hosts", "images", "installation", "actions", "safety", "audit", "deleted")
+KEYS = (
+    "policy", "directory", "graph", "devices", "credentials", "hosts", "images", "installation", "actions", "safety",
+    "audit", "deleted",
+)  # fmt: skip
 _Model = TypeVar("_Model", bound=BaseModel)
 _STAND_INS: dict[str, Any] = {
     "displayName": "?",
@@ -77,14 +81,23 @@ class AuditConfig(Part):
 
 
 @dataclass(frozen=True)
+class Surroundings:
+    """What Cloud PCs are made with and made known to: all that the provider process needs of a configuration."""
+
+    hosts: tuple[HostConfig, ...]
+    images: Mapping[str, custom.CustomImage]
+    graph: GraphConfig = GraphConfig()
+    devices: DevicesConfig = DevicesConfig()
+    credentials: CredentialsConfig = CredentialsConfig()
+
+
+@dataclass(frozen=True)
 class StackConfiguration:
     """The values under `cloudpc:` of one stack, each valid by itself."""
 
     policy: ProvisioningPolicy
     directory: DirectoryConfig
-    graph: GraphConfig
-    hosts: tuple[HostConfig, ...]
-    images: Mapping[str, custom.CustomImage]
+    surroundings: Surroundings
     installation: str | None
     actions: ActionsConfig
     safety: SafetyConfig
@@ -126,20 +139,31 @@ def parse(values: Mapping[str, Any], file: str) -> StackConfiguration:
     return _Parts(values, file).whole()
 
 
-def parse_hosts_and_images(
-    values: Mapping[str, Any],
-) -> tuple[tuple[HostConfig, ...], dict[str, custom.CustomImage]]:
+def parse_surroundings(values: Mapping[str, Any]) -> Surroundings:
     """The part of the configuration that machines need, for the provider process.
 
     Raises:
         InvalidConfigurationError: with all problems.
     """
     problems: list[Problem] = []
-    hosts = _hosts(values.get("cloudpc:hosts"), "configuration", problems)
-    images, _ = _images(values.get("cloudpc:images"), "configuration", problems)
+    found, _ = _surroundings(values, "configuration", problems)
     if problems:
         raise InvalidConfigurationError(problems)
-    return hosts or default_hosts(), images
+    return found
+
+
+def _surroundings(values: Mapping[str, Any], file: str, problems: list[Problem]) -> tuple[Surroundings, set[str]]:
+    """What is valid, and the names of malformed images."""
+    images, malformed = _images(values.get("cloudpc:images"), file, problems)
+    devices = _optional(DevicesConfig, values, "devices", file, problems) or DevicesConfig()
+    credentials = _optional(CredentialsConfig, values, "credentials", file, problems) or CredentialsConfig()
+    return Surroundings(
+        _hosts(values.get("cloudpc:hosts"), file, problems) or default_hosts(),
+        images,
+        _optional(GraphConfig, values, "graph", file, problems) or GraphConfig(),
+        devices,
+        credentials,
+    ), malformed
 
 
 class _Parts:
@@ -158,9 +182,7 @@ class _Parts:
         if self.policy is None:
             self.policy, self.malformed_fields = _valid_fields(values.get("cloudpc:policy"))
         self.directory = _part(LocalDirectoryConfig, values, "directory", file, self.problems)
-        self.graph = _optional(GraphConfig, values, "graph", file, self.problems) or GraphConfig()
-        self.hosts = _hosts(values.get("cloudpc:hosts"), file, self.problems)
-        self.images, self.malformed_images = _images(values.get("cloudpc:images"), file, self.problems)
+        self.surroundings, self.malformed_images = _surroundings(values, file, self.problems)
         self.actions = _optional(ActionsConfig, values, "actions", file, self.problems) or ActionsConfig()
         self.safety = _optional(SafetyConfig, values, "safety", file, self.problems) or SafetyConfig()
         self.audit = _optional(AuditConfig, values, "audit", file, self.problems)
@@ -181,9 +203,8 @@ class _Parts:
         """Raises InvalidConfigurationError unless every part is valid."""
         if self.problems or self.policy is None or self.directory is None:
             raise InvalidConfigurationError(self.problems)
-        hosts = self.hosts or default_hosts()
         return StackConfiguration(
-            self.policy, self.directory, self.graph, hosts, self.images, self.installation,
+            self.policy, self.directory, self.surroundings, self.installation,
             self.actions, self.safety, self.audit, self.deleted,
         )  # fmt: skip
 
@@ -319,7 +340,7 @@ def _opened(policy_id: str, values: Mapping[str, Any], directories: Directories)
 def _snapshot(parts: _Parts, references: References, known: Known | None) -> Snapshot | None:
     if parts.directory is None:
         return None
-    return references.directory(parts.directory, parts.graph, parts.policy, known or Known())
+    return references.directory(parts.directory, parts.surroundings.graph, parts.policy, known or Known())
 
 
 def _settings(policy: ProvisioningPolicy, parts: _Parts, references: References) -> PolicySettings | None:
@@ -327,7 +348,7 @@ def _settings(policy: ProvisioningPolicy, parts: _Parts, references: References)
     script = references.script(policy)
     if {"imageId", "imageType"} & parts.malformed_fields:
         return None
-    digest = references.image_digest(policy, parts.images, parts.malformed_images)
+    digest = references.image_digest(policy, parts.surroundings.images, parts.malformed_images)
     if digest is None or None in networks:
         return None
     return PolicySettings(
@@ -370,7 +391,9 @@ def read_policy_and_directory(
     parts.problems.extend(references.problems)
     configuration = parts.whole()
     assert snapshot is not None  # noqa: S101 - what is None has been reported
-    return PolicyAndDirectory(configuration.policy, identity(configuration.directory, configuration.graph), snapshot)
+    return PolicyAndDirectory(
+        configuration.policy, identity(configuration.directory, configuration.surroundings.graph), snapshot
+    )
 
 
 def group_references(values: Mapping[str, Any]) -> list[str]:
@@ -383,6 +406,8 @@ class _Values(Part):
     policy: ProvisioningPolicy = Field(alias="cloudpc:policy")
     directory: DirectoryConfig = Field(alias="cloudpc:directory")
     graph: GraphConfig = Field(default=GraphConfig(), alias="cloudpc:graph")
+    devices: DevicesConfig = Field(default=DevicesConfig(), alias="cloudpc:devices")
+    credentials: CredentialsConfig = Field(default=CredentialsConfig(), alias="cloudpc:credentials")
     hosts: list[HostConfig] = Field(default=[], alias="cloudpc:hosts", description="Default: this machine.")
     images: dict[str, custom.CustomImage] = Field(
         default={}, alias="cloudpc:images", description="Custom images, by the name that a policy's imageId uses."

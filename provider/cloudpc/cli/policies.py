@@ -119,8 +119,8 @@ def delete(
 def _delete_without_stack(project: Project, name: str, file: str, *, yes: bool) -> None:
     from cloudpc.iac.runtime import Runtime
 
-    hosts, images = configuration.parse_hosts_and_images(project.values(name))
-    refuse_to_forget(Runtime(hosts, images, project.stacks_folder), project.installation(name, None), name)
+    runtime = Runtime(configuration.parse_surroundings(project.values(name)), project.stacks_folder)
+    refuse_to_forget(runtime, project.installation(name, None), name)
     confirm(f"{name} has no stack. Remove {file}?", yes=yes)
     (project.stacks_folder / f"Pulumi.{name}.yaml").unlink()
     out.print(f"{file} is removed")

@@ -225,7 +225,7 @@ def _finish(
 
     The engine answers a registration only after state has recorded it, so what is marked is recorded (design rule 12).
     """
-    runtime = Runtime(inputs.configuration.hosts, dict(inputs.configuration.images), stacks)
+    runtime = Runtime(inputs.configuration.surroundings, stacks)
 
     def hand_over(values: list[Any]) -> Any:
         status, machine, host = values

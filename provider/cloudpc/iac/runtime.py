@@ -6,23 +6,25 @@ import contextlib
 import hashlib
 import logging
 import os
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
 from uuid import UUID
 
-from cloudpc.cloud_pc import PolicySettings, RecordedCloudPC, Status
-from cloudpc.configuration import DRIVERS
+from cloudpc.cloud_pc import WAITING, PolicySettings, RecordedCloudPC, Status
+from cloudpc.configuration import DRIVERS, Surroundings
 from cloudpc.healthy_connections import Connections
 from cloudpc.hosts import HostConfig
 from cloudpc.iac.engine import ADOPT
+from cloudpc.iac.organisation import Organisation
 from cloudpc.images import custom, gallery
 from cloudpc.images.image import Image
-from cloudpc.machines.interface import Host, Note
+from cloudpc.machines.interface import Host, Machine, Note
 from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
 from cloudpc.provisioning.pipeline import Resources
+from cloudpc.provisioning.registration import Identity, release
 from cloudpc.provisioning.tags import Phase
 from cloudpc.references import CONNECTIONS
 
@@ -43,18 +45,18 @@ def connect(config: HostConfig) -> Host:
 
 
 class Runtime:
-    """Opened hosts and the files of one stack.
+    """Opened hosts, directories and the files of one stack.
 
     Args:
-        hosts: as configured.
-        images: `cloudpc:images`.
+        surroundings: as configured.
         stacks: the folder of the stacks' files.
     """
 
-    def __init__(self, hosts: Iterable[HostConfig], images: dict[str, custom.CustomImage], stacks: Path) -> None:
-        self.hosts = [connect(host) for host in hosts]
-        self._images = images
+    def __init__(self, surroundings: Surroundings, stacks: Path) -> None:
+        self.hosts = [connect(host) for host in surroundings.hosts]
+        self._images = surroundings.images
         self._stacks = stacks
+        self._organisation = Organisation(surroundings, stacks / CONNECTIONS)
         self._connections = Connections(self.hosts, stacks / CONNECTIONS)
 
     def resources(self, settings: PolicySettings) -> Resources:
@@ -65,6 +67,7 @@ class Runtime:
             script=partial(self._script, settings),
             adoptable=os.environ.get(ADOPT, "").split(),
             healthy=self._connections.healthy,
+            registration=self._organisation.registration(),
         )
 
     def _image(self, settings: PolicySettings, note: Note) -> Image:
@@ -95,14 +98,16 @@ class Runtime:
         return content
 
     def remove(self, identity: UUID, recorded: RecordedCloudPC, below: int | None = None) -> list[str]:
-        """Remove a Cloud PC's machine whole; returns what could not be removed now, in words. Idempotent.
+        """Remove a Cloud PC whole, machine and registrations; returns what could not be removed now. Idempotent.
 
         Args:
             identity: the machine's.
             recorded: what state knows of it: other policies' and installations' machines are left alone.
             below: only one of an older generation than this.
         """
-        left = []
+        left = self._release(recorded)
+        if left and below is not None:
+            return left  # it goes on working until it can be made again whole
         names = [host.name for host in self.hosts]
         if recorded.host and recorded.host not in names:
             left.append(
@@ -125,6 +130,33 @@ class Runtime:
                 log.exception("could not remove %s", identity)
                 left.append(f"its machine on {host.name}: unexpected {type(error).__name__}: {error}")
         return left
+
+    def _release(self, recorded: RecordedCloudPC) -> list[str]:
+        """Remove the device that state remembers, or that may be there, and disable the computer account."""
+        if recorded.status in WAITING:
+            return []  # there never was a machine to be registered
+        return release(
+            self._organisation.registration(recorded.device.registration if recorded.device else None),
+            Identity(
+                recorded.installation, recorded.user_id, recorded.service_plan.id, recorded.generation,
+                recorded.device_name,
+            ),
+            device=recorded.device,
+            computer=recorded.computer,
+            connections=[c.connection for c in recorded.settings.networks if c.joins_domain],
+        )  # fmt: skip
+
+    def delete_unknown(self, host: Host, machine: Machine) -> list[str]:
+        """Delete a machine that state does not know, with what directories know of it; returns what is left of that.
+
+        Raises:
+            ProvisioningError: the machine can't be deleted.
+        """
+        host.delete(machine.id)
+        tag = machine.tag
+        identity = Identity(tag.installation, tag.user_id, tag.service_plan_id, tag.generation, tag.device_name)
+        joined = [tag.joined_through] if tag.joined_through else []
+        return release(self._organisation.registration(), identity, connections=joined)
 
     def discard_kept(self, identity: UUID) -> None:
         """Remove what is kept of a failed Cloud PC; on a host that is away it goes when it has expired."""
@@ -192,7 +224,11 @@ class Runtime:
                     if is_its and machine.tag.generation == generation:
                         host.finish(machine.id, Phase.HANDED_OVER)
                     else:
-                        host.delete(machine.id)
+                        if generation == machine.tag.generation:
+                            host.delete(machine.id)  # state has another of the same generation, which goes on
+                        else:
+                            for left in self.delete_unknown(host, machine):
+                                log.warning("left of %s: %s", machine.name, left)
                         removed.append(machine.name)
                 removed += host.remove_expired(installation, wanted)
             return removed

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 import secrets
 from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 import tenacity
 
 from cloudpc.cloud_pc import DesiredCloudPC, NetworkChoice, Status
+from cloudpc.devices.interface import ComputerAccount, RegisteredDevice, TemporaryAccessPass
 from cloudpc.images.image import Image
 from cloudpc.machines.interface import (
     Amount,
@@ -31,6 +33,7 @@ from cloudpc.provisioning.cancellation import Cancellation
 from cloudpc.provisioning.credentials import Credentials, generate_password
 from cloudpc.provisioning.errors import Cancelled, ErrorCode, ProvisioningError
 from cloudpc.provisioning.outcome import Outcome
+from cloudpc.provisioning.registration import Identity, Registration, release
 from cloudpc.provisioning.report import Reporter
 from cloudpc.provisioning.stages import Stage
 from cloudpc.provisioning.tags import Phase, Tag, digest, machine_id, machine_name
@@ -64,9 +67,10 @@ class Resources:
     """Keys of Cloud PCs whose machine may be taken back though it was handed over and state does not know it."""
     healthy: Callable[[NetworkChoice], ProvisioningError | None] | None = None
     """Why a network must not be used now, if so; may take long, the first time. None: nobody looks."""
+    registration: Registration = Registration()
 
 
-_WITH_DISK = (Stage.STARTING, Stage.FIRST_BOOT, Stage.SET_UP, Stage.CREDENTIALS)
+_WITHOUT_DISK = (Stage.PLACING, Stage.IMAGE, Stage.DISK)
 
 
 @dataclass
@@ -75,7 +79,10 @@ class _Attempt:
 
     stage: Stage = Stage.PLACING
     host: Host | None = None
+    connection: str = ""
     warnings: list[set_up.Warned] = field(default_factory=list)
+    device: RegisteredDevice | None = None
+    computer: ComputerAccount | None = None
 
 
 class _Placed(Exception):  # noqa: N818 - an answer
@@ -127,6 +134,11 @@ class _Provisioning:
         self._failed_on: set[str] = set()
         self._remains: dict[str, str] = {}
         self._kept = ""
+        self._registering = False
+        """Whether directories may know it by now."""
+        self._still_registered: list[str] = []
+        self._joined: set[str] = set()
+        """Connections whose domain may know it by now."""
 
     def run(self) -> Outcome:
         retrying = tenacity.Retrying(
@@ -140,10 +152,12 @@ class _Provisioning:
         try:
             return replace(retrying(self._one_attempt), remains=self._what_remains())
         except _Placed as placed:
+            self._release()
             error, stage = placed.error, Stage.PLACING
             return Outcome(placed.status, self._number, error=error, stage=stage, remains=self._what_remains())
         except ProvisioningError as error:
             stage, host = self._attempt.stage, self._attempt.host
+            self._release()
             return Outcome(
                 Status.FAILED,
                 self._number,
@@ -153,6 +167,9 @@ class _Provisioning:
                 remains=self._what_remains(),
                 kept=self._kept,
             )
+        except BaseException:
+            self._release()
+            raise
 
     def _announce_retry(self, state: tenacity.RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
@@ -185,7 +202,7 @@ class _Provisioning:
         if not isinstance(error, Exception) or isinstance(error, Cancelled | _Placed):
             return False
         retriable = error.retriable if isinstance(error, ProvisioningError) else True
-        return (self._number == ATTEMPTS or not retriable) and self._attempt.stage in _WITH_DISK
+        return (self._number == ATTEMPTS or not retriable) and self._attempt.stage not in _WITHOUT_DISK
 
     def _clean_up(self, *, keep: bool) -> None:
         host = self._attempt.host
@@ -227,7 +244,7 @@ class _Provisioning:
         self._remains.pop(host.name, None)
 
     def _what_remains(self) -> str:
-        return "; ".join(f"on {host}: {why}" for host, why in self._remains.items())
+        return "; ".join([*(f"on {host}: {why}" for host, why in self._remains.items()), *self._still_registered])
 
     def _enter(self, stage: Stage, detail: str = "") -> None:
         self._cancel.check()
@@ -275,7 +292,9 @@ class _Provisioning:
             host.start(self._spec, image)
             self._enter(Stage.FIRST_BOOT, f"on {host.name}")
             host.wait_ready(self._id, desired.settings.first_boot_in_seconds, self._cancel)
+        self._join(host)
         self._set_up(host)
+        self._register(host)
         return self._sign_in(host)
 
     def _found(self) -> tuple[Host, Machine] | None:
@@ -288,10 +307,7 @@ class _Provisioning:
             if machine is None:
                 continue
             self._check_ours(machine)
-            found, wanted = (
-                replace(tag, phase=self._tag.phase, attempt="", made_with="") for tag in (machine.tag, self._tag)
-            )
-            same = found == wanted
+            same = _comparable(machine.tag) == _comparable(self._tag)
             if machine.tag.phase is Phase.HANDED_OVER:  # and may be adopted, or this would have been refused
                 return host, machine
             if machine.tag.phase is Phase.READY and same:
@@ -331,6 +347,8 @@ class _Provisioning:
         # a host that an attempt failed on comes last: a broken one must not get every attempt
         with placement.by_headroom(self._resources.hosts, self._spec.size, self._failed_on) as (hosts, errors):
             for choice in self._desired.settings.networks:
+                self._tag = replace(self._tag, joined_through=choice.connection if choice.joins_domain else "")
+                self._attempt.connection = choice.connection
                 if unhealthy := self._unhealthy(choice):
                     errors.append(unhealthy)
                     continue
@@ -379,6 +397,74 @@ class _Provisioning:
             if machine is not None:
                 self._check_ours(machine)
 
+    @property
+    def _identity(self) -> Identity:
+        desired = self._desired
+        return Identity(
+            desired.installation, desired.user_id, desired.service_plan.id, desired.generation, desired.device_name
+        )
+
+    def _join(self, host: Host) -> None:
+        """Windows 365 "Automated provisioning steps": joining the domain is a core step."""
+        connection = self._tag.joined_through
+        if not connection:
+            return
+        self._enter(Stage.DOMAIN_JOIN, f"through {connection}")
+        self._joined.add(connection)
+        domain, identity = self._resources.registration.domain(connection), self._identity
+        join = domain.prepare_join(identity.device_name, identity.owner)
+        self._attempt.computer = join.account
+        timeout = self._desired.settings.set_up_in_seconds
+        try:
+            done = host.run(self._id, join.argv, stdin=join.stdin, timeout=timeout, cancel=self._cancel)
+        except TimeoutError as error:
+            raise ProvisioningError(ErrorCode.DOMAIN_JOIN_FAILED, f"joining the domain: {error}") from None
+        if done.exit_code != 0:
+            message = f"the guest could not join the domain: {set_up.last_lines(done.output)}"
+            raise ProvisioningError(ErrorCode.DOMAIN_JOIN_FAILED, message)
+
+    def _register(self, host: Host, *, is_new: bool = True) -> None:
+        """Before credentials: what can't be registered is handed to nobody."""
+        registration, identity = self._resources.registration, self._identity
+        if registration.devices is None or not registration.registers:
+            return
+        self._enter(Stage.REGISTRATION)
+        self._registering = is_new
+        device = identity.new_device(self._desired.settings.provisioning_policy_name, self._operating_system(host))
+        self._attempt.device = registration.devices.register(device, registration.timeout, self._cancel)
+
+    def _operating_system(self, host: Host) -> str:
+        """The guest's operating system, as its own file says."""
+        try:
+            content = host.read_file(self._id, "/etc/os-release").decode("utf-8", "replace")
+        except FileNotFoundError:
+            return ""
+        found = re.search(r'^PRETTY_NAME="?([^"\n]{1,64})', content, re.MULTILINE)
+        return found[1] if found else ""
+
+    def _release(self) -> None:
+        """What directories may know of it by now goes again: nothing of it is handed over."""
+        if not self._registering and not self._joined:
+            return
+        registration = self._resources.registration
+        if not self._registering:
+            registration = replace(registration, devices=None)
+        self._still_registered = release(registration, self._identity, connections=sorted(self._joined))
+
+    def _access_pass(self) -> TemporaryAccessPass | None:
+        registration = self._resources.registration
+        wanted = registration.access_pass
+        if wanted is None or registration.devices is None:
+            return None
+        given = registration.devices.issue_pass(
+            self._desired.user_id, wanted.lifetime_in_minutes, usable_once=wanted.usable_once
+        )
+        if given is None:
+            self._report.milestone(
+                "the user has a Temporary Access Pass already, which a new one would replace: none was made"
+            )
+        return given
+
     def _set_up(self, host: Host) -> None:
         self._enter(Stage.SET_UP)
         settings = self._desired.settings
@@ -407,6 +493,12 @@ class _Provisioning:
         else:
             self._report.milestone(f"{machine.name} was complete when an earlier run stopped: taken over")
         self._attempt.host = host
+        if connection := machine.tag.joined_through:
+            # its password is known to the guest alone by now: joining again would lock it out
+            name = self._identity.device_name
+            account = ComputerAccount(connection=connection, name=name, object_guid="", distinguished_name="")
+            self._attempt.connection, self._attempt.computer = connection, account
+        self._register(host, is_new=machine.tag.phase is not Phase.HANDED_OVER)
         return self._sign_in(host)
 
     def _sign_in(self, host: Host) -> Outcome:
@@ -421,6 +513,7 @@ class _Provisioning:
             message = f"the guest has no SSH host key at {HOST_KEY}"
             raise ProvisioningError(ErrorCode.CREDENTIALS_FAILED, message)
         endpoint = host.endpoint(self._id)
+        credentials = replace(credentials, access_pass=self._access_pass())
         warnings = tuple(self._attempt.warnings)
         # Adopting one with warnings would lose them: should state not come to know it, it is made again.
         host.finish(self._id, Phase.PROVISIONING if warnings else Phase.READY)
@@ -434,9 +527,12 @@ class _Provisioning:
             credentials=credentials,
             warnings=warnings,
             desired=self._desired,
+            device=self._attempt.device,
+            computer=self._attempt.computer,
+            connection=self._attempt.connection,
         )
 
 
 def _comparable(tag: Tag) -> Tag:
     """What makes two machines the same: not how far they are, which attempt made them, nor how their user is called."""
-    return replace(tag, phase=Phase.PROVISIONING, attempt="", made_with="")
+    return replace(tag, phase=Phase.PROVISIONING, attempt="", made_with="", joined_through="")
