@@ -1,7 +1,7 @@
 """A real Active Directory domain of the tests' own: Samba, in a folder, as our child, on 127.0.0.1 only.
 
-Its ports can't be moved (Kerberos and LDAP clients know them), so one such domain runs at a time on a machine. Guests on
-user-mode networking reach it as 10.0.2.2.
+Its ports can't be moved (Kerberos and LDAP clients know them), so one such domain runs at a time on a machine. Guests
+on user-mode networking reach it as 10.0.2.2.
 """
 
 from __future__ import annotations
