@@ -86,9 +86,9 @@ class Surroundings:
 
     hosts: tuple[HostConfig, ...]
     images: Mapping[str, custom.CustomImage]
-    graph: GraphConfig = GraphConfig()
-    devices: DevicesConfig = DevicesConfig()
-    credentials: CredentialsConfig = CredentialsConfig()
+    graph: GraphConfig
+    devices: DevicesConfig
+    credentials: CredentialsConfig
 
 
 @dataclass(frozen=True)
@@ -391,9 +391,8 @@ def read_policy_and_directory(
     parts.problems.extend(references.problems)
     configuration = parts.whole()
     assert snapshot is not None  # noqa: S101 - what is None has been reported
-    return PolicyAndDirectory(
-        configuration.policy, identity(configuration.directory, configuration.surroundings.graph), snapshot
-    )
+    directory = identity(configuration.directory, configuration.surroundings.graph)
+    return PolicyAndDirectory(configuration.policy, directory, snapshot)
 
 
 def group_references(values: Mapping[str, Any]) -> list[str]:

@@ -20,6 +20,7 @@ from cloudpc.provisioning import pipeline
 from cloudpc.provisioning.cancellation import Cancellation
 from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
 from cloudpc.provisioning.pipeline import Outcome, Resources
+from cloudpc.provisioning.registration import Registration
 from cloudpc.provisioning.tags import Phase, Tag, machine_id
 
 from . import make
@@ -141,12 +142,14 @@ class Run:
         self.lines = Lines()
         self.script: Callable[[], bytes | None] = lambda: None
         self.adoptable: tuple[str, ...] = ()
+        self.registration = Registration()
         self.image: Callable[[Any], Image] = lambda _note: image()
         self.healthy: Callable[[NetworkChoice], ProvisioningError | None] | None = None
 
     def provision(self, wanted: DesiredCloudPC | None = None) -> Outcome:
         resources = Resources(
-            self.hosts, self.image, self.script, adoptable=self.adoptable, healthy=self.healthy
+            self.hosts, self.image, self.script,
+            adoptable=self.adoptable, healthy=self.healthy, registration=self.registration,
         )  # fmt: skip
         return pipeline.provision(wanted or desired(), resources, self.lines, self.cancel)
 

@@ -89,7 +89,7 @@ def test_a_valid_stack(project: Project) -> None:
         NetworkChoice(kind="bridge", source="br0", connection="lab"),
         NetworkChoice(kind="hosted"),
     )
-    assert [host.name for host in inputs.configuration.hosts] == ["local"]
+    assert [host.name for host in inputs.configuration.surroundings.hosts] == ["local"]
 
 
 def test_everything_wrong_in_every_file_is_told_at_once(project: Project) -> None:

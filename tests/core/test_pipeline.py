@@ -52,7 +52,7 @@ def test_all_goes_well(host: ScriptedHost) -> None:
     assert host.calls == [*CALLS, "finished ready"]
     assert machines([host]) == {"local": [Phase.READY]}
     stages = list(dict.fromkeys(line.partition(":")[0].partition(" (")[0] for line in run.lines.steps))
-    assert stages == [stage.value for stage in Stage]
+    assert stages == [stage.value for stage in Stage if stage not in (Stage.DOMAIN_JOIN, Stage.REGISTRATION)]
     assert not run.lines.milestones
 
 

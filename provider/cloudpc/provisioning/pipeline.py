@@ -67,7 +67,7 @@ class Resources:
     """Keys of Cloud PCs whose machine may be taken back though it was handed over and state does not know it."""
     healthy: Callable[[NetworkChoice], ProvisioningError | None] | None = None
     """Why a network must not be used now, if so; may take long, the first time. None: nobody looks."""
-    registration: Registration = Registration()
+    registration: Registration = field(default_factory=Registration)
 
 
 _WITHOUT_DISK = (Stage.PLACING, Stage.IMAGE, Stage.DISK)
