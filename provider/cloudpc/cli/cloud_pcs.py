@@ -74,13 +74,11 @@ def _without(project: Project, present: list[dict[str, Any]]) -> list[dict[str, 
     by_directory: dict[str, tuple[Any, dict[str, Any]]] = {}
     for policy_id in project.policy_ids():
         try:
-            inputs = configuration.read_policy_and_directory(
-                policy_id, project.values(policy_id), project.stacks_folder
-            )
+            inputs = configuration.read_policy_and_directory(policy_id, project.values(policy_id), project.directories)
         except InvalidConfigurationError as error:
             err.print(f"left out: {policy_id}, whose file is wrong: {error.problems[0]}", markup=False)
             continue
-        _, policies = by_directory.setdefault(inputs.directory_path, (inputs.snapshot, {}))
+        _, policies = by_directory.setdefault(inputs.directory, (inputs.snapshot, {}))
         policies[policy_id] = inputs.policy
     for snapshot, policies in by_directory.values():
         for none in entitlement.not_provisioned(policies, snapshot):

@@ -23,6 +23,7 @@ from cloudpc.graph.errors import GraphError
 from cloudpc.graph.permissions import Call
 from cloudpc.provisioning.cancellation import Cancellation
 from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
+from cloudpc.provisioning.registration import Identity
 
 if TYPE_CHECKING:
     from kiota_abstractions.base_request_configuration import RequestConfiguration
@@ -50,7 +51,6 @@ class EntraDevices:
         graph: the tenant's Graph.
         mode: `record`: an entry in the directory is made, by a signed-in user. `adopt`: the guest joins by itself, and
             the device that appears is taken over.
-        installation: whose devices may be removed.
         tell: is given what an admin should know though nothing failed.
         poll: seconds between looks for a device that is to appear.
     """
@@ -59,13 +59,11 @@ class EntraDevices:
         self,
         graph: Graph,
         mode: Literal["record", "adopt"],
-        installation: str,
         tell: Callable[[str], None] = log.warning,
         poll: float = 5.0,
     ) -> None:
         self._graph = graph
         self._mode = mode
-        self._owner_tag = f"{OWNER}{installation}/"
         self._tell = tell
         self._poll = poll
         self._passes: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
@@ -222,7 +220,7 @@ class EntraDevices:
             return [] if found is None else [found]
         by_id = await _by_device_id(session, str(device_id))
         found_all = [by_id] if by_id else await _by_name(session, display_name)
-        return [d for d in found_all if f"{OWNER}{_owner(d)}".startswith(self._owner_tag)]
+        return [d for d in found_all if _is_of(_owner(d), device_id)]
 
     async def _managed(self, session: Session, entra_device_id: str) -> list[str]:
         """Ids of Intune's devices that are this one; none where the tenant has no Intune."""
@@ -396,6 +394,15 @@ def _physical_ids(present: Sequence[str], new: NewDevice) -> list[str]:
 
 def _owner(device: Device) -> str:
     return next((e.removeprefix(OWNER) for e in device.physical_ids or () if e.startswith(OWNER)), "")
+
+
+def _is_of(owner: str, device_id: UUID) -> bool:
+    """Whether the deviceId that this owner's Cloud PC is registered under is this one."""
+    try:
+        installation, user_id, service_plan_id, generation = owner.split("/")
+        return Identity(installation, user_id, service_plan_id, int(generation), "").device_id == device_id
+    except ValueError:  # none of ours
+        return False
 
 
 def _registered(mode: Literal["record", "adopt"], device: Device, managed: str = "") -> RegisteredDevice:

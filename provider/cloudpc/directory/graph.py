@@ -7,21 +7,18 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections import Counter
 from collections.abc import Collection, Coroutine, Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar
-
-from pydantic import AfterValidator, Field
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from cloudpc.directory import catalogue
+from cloudpc.directory.configuration import GraphDirectoryConfig
 from cloudpc.directory.interface import DirectoryError, Group, ServicePlan, Snapshot, User
-from cloudpc.directory.local import ServicePlanConfig
 from cloudpc.graph import odata
 from cloudpc.graph.client import AT_ONCE, Graph, Session
+from cloudpc.graph.configuration import GraphConfig
 from cloudpc.graph.errors import GraphError
 from cloudpc.graph.permissions import Call
-from cloudpc.policy import Part
 
 if TYPE_CHECKING:
     from msgraph.generated.models.subscribed_sku import SubscribedSku
@@ -39,53 +36,37 @@ _IN_USE: Final = ("Enabled", "Warning")
 """capabilityStatus of a subscription whose licences count; `Warning` is its own time of grace."""
 
 
-def _unique(plans: list[ServicePlanConfig]) -> list[ServicePlanConfig]:
-    for id_, count in Counter(plan.id.lower() for plan in plans).items():
-        if count > 1:
-            raise ValueError(f"{count} entries have the id {id_}; it must be unique")
-    for plan in plans:
-        if not _GUID.fullmatch(plan.id):
-            raise ValueError(f"the id {plan.id!r} must be that of a service plan of the tenant, a GUID")
-    return plans
-
-
-class GraphDirectoryConfig(Part):
-    """Microsoft Entra, reached as cloudpc:graph says."""
-
-    kind: Literal["graph"]
-    service_plans: Annotated[list[ServicePlanConfig], AfterValidator(_unique)] = Field(
-        default=[],
-        description="Sizes for service plans of the tenant beside Windows 365 Enterprise's, by the plan's id (a GUID).",
-    )
-
-
 class GraphDirectory:
     """A tenant.
 
     Args:
-        graph: its Graph.
         config: further service plans that make a Cloud PC.
+        graph: how the tenant is reached.
     """
 
-    def __init__(self, graph: Graph, config: GraphDirectoryConfig) -> None:
+    def __init__(self, config: GraphDirectoryConfig, graph: GraphConfig) -> None:
+        self._config = config
         self._graph = graph
-        own = (replace(plan.as_plan(), id=plan.id.lower()) for plan in config.service_plans)
-        self._plans = catalogue.service_plans() | {plan.id: plan for plan in own}
 
     def snapshot(self, group_references: Collection[str], user_ids: Collection[str] = ()) -> Snapshot:
         """See Directory.snapshot."""
-        reading = _Reading(self._plans)
+        reading = _Reading(self._config)
+        graph = Graph(self._graph)
         try:
-            return self._graph.run(lambda session: reading.read(session, group_references, user_ids), TIMEOUT)
+            return graph.run(lambda session: reading.read(session, group_references, user_ids), TIMEOUT)
         except GraphError as error:
             raise DirectoryError(f"the directory can't be read: {error}") from error
+        finally:
+            graph.close()
 
 
 class _Reading:
     """One snapshot on its way."""
 
-    def __init__(self, plans: dict[str, ServicePlan]) -> None:
-        self._plans = plans
+    def __init__(self, config: GraphDirectoryConfig) -> None:
+        entries = (entry.service_plan() for entry in config.service_plans)
+        self._own = {plan.id.lower(): replace(plan, id=plan.id.lower()) for plan in entries}
+        self._plans: dict[str, ServicePlan] = catalogue.service_plans() | self._own
         self._plans_of_sku: dict[str, tuple[str, ...]] = {}
         self._licensed: dict[tuple[Any, ...], tuple[str, ...]] = {}
         self._users: dict[str, User] = {}
@@ -214,6 +195,9 @@ class _Reading:
         async for page in session.pages(Call.READ_SKUS, builder, RequestConfiguration(query_parameters=query)):
             for sku in page:
                 self._sku(sku)
+        sold = {plan for plans in self._plans_of_sku.values() for plan in plans}
+        for plan in self._own.keys() - sold:
+            self._warnings.append(f"no subscription of the tenant has the service plan {plan} of cloudpc:directory")
 
     def _sku(self, sku: SubscribedSku) -> None:
         ids = (str(plan.service_plan_id) for plan in sku.service_plans or ())
