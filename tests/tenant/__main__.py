@@ -62,8 +62,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m tests.tenant",
         description="A stand-in for a tenant of Microsoft Entra and Intune, on this machine's loopback alone: "
-        "Microsoft Graph over the users, groups and licences of an embedded directory's file. The file is read again when it "
-        "changes: put a user into a group there, and the next `cloudpc up` sees it.",
+        "Microsoft Graph over the users, groups and licences of an embedded directory's file. The file is read again "
+        "when it changes: put a user into a group there, and the next `cloudpc up` sees it.",
         epilog="A device that a guest joined by itself: POST http://127.0.0.1:PORT/fake/guestJoined/NAME. "
         f"The token is a new one at each start, unless {_TOKEN} is set: then it is that.",
     )

@@ -167,7 +167,7 @@ def show(
 
 
 def _more(cloud_pc: CloudPCRecord) -> dict[str, Any]:
-    names = ("account", "attempts", "hostKey", "settings")
+    names = ("account", "attempts", "device", "computer", "onPremisesConnectionName", "hostKey", "settings")
     more = {name: cloud_pc.outputs.get(name) for name in names}
     detail = cloud_pc.outputs.get("statusDetail")
     page = f"docs/errors.md#{detail['code'].lower()}" if detail else None
