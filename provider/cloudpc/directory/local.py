@@ -42,12 +42,18 @@ class _Group(Part):
     members: list[str] = []
 
 
-class _ServicePlan(Part):
+class ServicePlanConfig(Part):
+    """A size of Cloud PC as a configuration file has it."""
+
     id: _Id
     display_name: str = ""
     v_cpu_count: int = Field(ge=1, le=256)
     ram_in_gb: float = Field(alias="ramInGB", gt=0, le=4096)
     storage_in_gb: int = Field(alias="storageInGB", ge=1, le=65536)
+
+    def as_plan(self) -> ServicePlan:
+        """The same for the rules."""
+        return ServicePlan(self.id, self.display_name or self.id, self.v_cpu_count, self.ram_in_gb, self.storage_in_gb)
 
 
 class DirectoryFile(Part):
@@ -55,7 +61,7 @@ class DirectoryFile(Part):
 
     users: list[_User] = []
     groups: list[_Group] = []
-    service_plans: list[_ServicePlan] = []
+    service_plans: list[ServicePlanConfig] = []
 
 
 class LocalDirectory:
@@ -70,7 +76,11 @@ class LocalDirectory:
         self._path = path
         self._shown_as = shown_as
 
-    def snapshot(self, group_references: Collection[str]) -> Snapshot:  # noqa: ARG002 - the whole file is one read
+    def snapshot(
+        self,
+        group_references: Collection[str],  # noqa: ARG002 - the whole file is one read
+        user_ids: Collection[str] = (),  # noqa: ARG002
+    ) -> Snapshot:
         """See Directory.snapshot."""
         content = self._content
         problems = list(self._contradictions(content))
@@ -80,7 +90,7 @@ class LocalDirectory:
             problems = from_validation(self._shown_as, "", DirectoryFile, error) + problems
         if problems:
             raise InvalidConfigurationError(problems)
-        plans = catalogue.service_plans() | {p.id: _service_plan(p) for p in file.service_plans}
+        plans = catalogue.service_plans() | {p.id: p.as_plan() for p in file.service_plans}
         return Snapshot(
             users={u.id: _user(u, plans) for u in file.users},
             groups={g.id: Group(g.id, g.display_name, frozenset(g.members)) for g in file.groups},
@@ -161,7 +171,3 @@ def _user(user: _User, plans: dict[str, ServicePlan]) -> User:
         service_plans=tuple(licensed),
         ssh_public_keys=tuple(user.ssh_public_keys),
     )
-
-
-def _service_plan(plan: _ServicePlan) -> ServicePlan:
-    return ServicePlan(plan.id, plan.display_name or plan.id, plan.v_cpu_count, plan.ram_in_gb, plan.storage_in_gb)
