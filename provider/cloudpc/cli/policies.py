@@ -1,4 +1,4 @@
-"""`cloudpc policy validate|schema|delete`."""
+"""`cloudpc policy validate|schema|import|delete`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from cloudpc import configuration
-from cloudpc.cli import dead_runs, generations
+from cloudpc.cli import dead_runs, generations, policy_import
 from cloudpc.cli.cloud_pcs import print_rows
 from cloudpc.cli.context import Project
 from cloudpc.cli.down import refuse_to_forget
@@ -19,7 +19,10 @@ from cloudpc.cloud_pc import USABLE, Status
 from cloudpc.entitlement import entitled
 from cloudpc.problems import Problem, report
 
-app = typer.Typer(no_args_is_help=True, help="Check provisioning policies before anything is run, and delete them.")
+app = typer.Typer(
+    no_args_is_help=True, help="Check provisioning policies before anything is run, import and delete them."
+)
+app.command("import", no_args_is_help=True)(policy_import.import_)
 
 
 @app.command()
