@@ -42,8 +42,7 @@ def write(project: Project, policy: str, kind: Kind, generations: Mapping[str, i
     if over := _over(project, policy):
         paths = [f'cloudpc:actions.{Kind.REPROVISION}["{key}"]' for key in over]
         project.engine.read(["config", "rm-all", "--stack", policy, "--path", *paths])
-    if deletion.is_marked(project, policy):
-        deletion.mark(project, policy)  # the engine has just made text of the truth value
+    deletion.keep_plain(project, policy)
 
 
 def _over(project: Project, policy: str) -> list[str]:
