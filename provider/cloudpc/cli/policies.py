@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from cloudpc import configuration
-from cloudpc.cli import dead_runs, generations, policy_import
+from cloudpc.cli import dead_runs, deletion, generations, policy_import
 from cloudpc.cli.cloud_pcs import print_rows
 from cloudpc.cli.context import Project
 from cloudpc.cli.down import refuse_to_forget
@@ -106,7 +106,7 @@ def delete(
     elif kept:
         err.print("They are kept until their grace periods are over; the last one's end removes the policy.")
     confirm(f"Delete the policy {name}, with its stack and {file}?", yes=yes)
-    project.engine.read(["config", "set", "--stack", name, "--type", "bool", "cloudpc:deleted", "true"])
+    deletion.mark(project, name)
     if kept and end_grace:
         if any(c.status in USABLE for c in kept):
             bring_up(project, [name], How()).tell_problems()  # begins the grace periods that are ended then
