@@ -86,6 +86,20 @@ def member_users(call: Call) -> Answer:
     )
 
 
+@ROUTES.add("GET", "/groups/{id}/members/graph.group", tokens.MEMBERS)
+@ROUTES.add("GET", "/groups/{id}/members/microsoft.graph.group", tokens.MEMBERS)
+def member_groups(call: Call) -> Answer:
+    id_ = _group(call)["id"]
+
+    def find(member: str) -> Json | None:
+        found = call.store.groups.get(member)
+        return None if found is None else _readable(call, found)
+
+    return call.page(
+        lambda: [m for m in _members(call, id_, False) if m in call.store.groups], find, ResourceType("group")
+    )
+
+
 @ROUTES.add("GET", "/users", tokens.USERS)
 def users(call: Call) -> Answer:
     return call.page(lambda: list(call.store.users), call.store.users.get, USER)
