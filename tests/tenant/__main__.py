@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import signal
 import sys
 import threading
@@ -61,10 +62,10 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m tests.tenant",
-        description="A stand-in for a tenant of Microsoft Entra and Intune, on this machine's loopback alone: "
-        "Microsoft Graph over the users, groups and licences of an embedded directory's file. The file is read again "
-        "when it changes: put a user into a group there, and the next `cloudpc up` sees it.",
-        epilog="A device that a guest joined by itself: POST http://127.0.0.1:PORT/fake/guestJoined/NAME. "
+        description="A stand-in for a tenant of Microsoft Entra and Intune, on this machine's loopback: Microsoft "
+        "Graph over the users, groups and licences of an embedded directory's file. The file is read again when it "
+        "changes: put a user into a group there, and the next `cloudpc up` sees it.",
+        epilog="A guest that joins by itself: POST http://127.0.0.1:PORT/fake/guestJoined/NAME. "
         f"The token is a new one at each start, unless {_TOKEN} is set: then it is that.",
     )
     parser.add_argument("--directory", type=Path, required=True, help="YAML file, for example stacks/directory.yaml")
@@ -80,12 +81,8 @@ def _parser() -> argparse.ArgumentParser:
         "--sign-in", type=Path, metavar="FOLDER",
         help="offer Entra's sign-in as well; its certificate is written there",
     )  # fmt: skip
-    parser.add_argument(
-        "--token-lifetime", type=float, default=28800, metavar="SECONDS", help="default: 28800, 8 hours"
-    )
-    parser.add_argument(
-        "--refuse-deletion", action="store_true", help="403 on DELETE of devices, as many tenants have it"
-    )
+    parser.add_argument("--token-lifetime", type=float, default=28800, metavar="SECONDS", help="default: 8 hours")
+    parser.add_argument("--refuse-deletion", action="store_true", help="403 on DELETE of devices")
     parser.add_argument("--no-check", action="store_true", help="don't check requests and answers against the contract")
     return parser
 
@@ -132,11 +129,11 @@ def _how_to(tenant: Tenant, options: argparse.Namespace, sign_in: SignIn | None)
         "  cloudpc:directory: {kind: graph}",
         f'  cloudpc:graph: {{endpoint: "{tenant.endpoint}", auth: token}}',
         "In the shell that runs cloudpc:",
-        f"  export {_TOKEN}={tenant.token}",
+        f"  export {_TOKEN}={shlex.quote(tenant.token)}",
     ]
     if sign_in:
         lines += ["Or, with auth: environment:"]
-        lines += [f"  export {name}={value}" for name, value in sign_in.environment.items()]
+        lines += [f"  export {name}={shlex.quote(value)}" for name, value in sign_in.environment.items()]
     lines += ["Groups:", *(f"  {id_}  {group['displayName']}" for id_, group in tenant.groups.items())]
     return "\n".join([*lines, "", "Requests (Ctrl-C ends the tenant):"])
 

@@ -61,9 +61,11 @@ class Faults:
 
     def take(self, method: str, path: str) -> list[Fault]:
         """The faults that strike this request."""
-        struck = []
+        struck: list[Fault] = []
         with self._lock:
             for fault in self._faults:
+                if fault.kind == "error" and any(other.kind == "error" for other in struck):
+                    continue  # its turn comes with the next request
                 if fault.method not in ("*", method) or not fnmatchcase(path, fault.path) or fault.left == 0:
                     continue
                 if fault.skip:

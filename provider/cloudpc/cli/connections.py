@@ -126,7 +126,7 @@ def _uses(project: Project) -> _Uses:
             continue
         named[policy] = _named(values.get("cloudpc:policy"))
         try:
-            hosts[policy], _ = configuration.parse_hosts_and_images({**values, "cloudpc:images": None})
+            hosts[policy] = configuration.parse_surroundings({**values, "cloudpc:images": None}).hosts
         except InvalidConfigurationError:
             hosts[policy] = ()
     return _Uses(named, hosts)

@@ -135,7 +135,7 @@ class _Import:
 
     def _left(self, imported: Imported, shown: str) -> list[Problem]:
         """What the policy names that is not here; groups are validate's to look for: a tenant may have to be asked."""
-        references = References(shown, self.project.stacks_folder)
+        references = References(shown, self.project.directories)
         policy = ProvisioningPolicy.model_validate(imported.policy)
         for index in range(len(policy.domain_join_configurations)):
             references.network(index, policy)
