@@ -4,12 +4,18 @@ HYPOTHESIS_PROFILE=thorough: hypothesis takes a long look, else it tries the sam
 CLOUDPC_NO_SKIPS=1: what can't run here has failed. In CI nobody would miss tests that skip themselves.
 """
 
+from __future__ import annotations
+
 import os
 import signal
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+if TYPE_CHECKING:
+    from tests.devices.samba import Samba
 
 _SLOW_IS_FINE = [HealthCheck.too_slow, HealthCheck.filter_too_much]
 
@@ -35,3 +41,15 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
         report.outcome = "failed"
         report.longrepr = f"CLOUDPC_NO_SKIPS is set. {why}"
     return report
+
+
+@pytest.fixture(scope="session")
+def domain_controller(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Samba]:
+    """An Active Directory domain. Here, because there can be one only: its ports can't be moved."""
+    from tests.devices.samba import Samba
+
+    running = Samba(tmp_path_factory.mktemp("samba"))
+    try:
+        yield running
+    finally:
+        running.stop()

@@ -9,6 +9,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
+from cloudpc.devices.interface import ComputerAccount, RegisteredDevice
+
 
 class Status(StrEnum):
     """Graph's `cloudPC.status`, as far as it is used here."""
@@ -53,6 +55,14 @@ class NetworkChoice(_Value):
 
     kind: Literal["hosted", "network", "bridge"]
     source: str = ""
+    connection: str = ""
+    """Name of the file in connections/, whose health is looked at before; none for `regionName: automatic`."""
+    domain_join_type: Literal["azureADJoin", "hybridAzureADJoin"] = "azureADJoin"
+
+    @property
+    def joins_domain(self) -> bool:
+        """Whether Cloud PCs become members of the connection's domain."""
+        return self.domain_join_type == "hybridAzureADJoin"
 
 
 class Script(_Value):
@@ -145,6 +155,8 @@ class RecordedCloudPC(DesiredCloudPC):
     """As the last refresh saw it; Graph's values."""
     leftovers: tuple[str, ...] = ()
     """What could not be removed yet when it ended; tried again at each run."""
+    device: RegisteredDevice | None = None
+    computer: ComputerAccount | None = None
     events: tuple[str, ...] = ()
     """Its last changes, oldest first: when, to which status, why."""
 

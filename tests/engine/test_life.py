@@ -281,8 +281,8 @@ def test_no_edit_of_the_policy_changes_an_existing_one_and_the_next_new_one_foll
     assert {name: m for name, m in project.machines().items() if name != "new"} == machines
     assert new["settings"] == {
         "provisioningPolicyName": "Another name", "imageType": "custom", "imageId": "other",
-        "imageDigest": image["sha256"], "networks": [{"kind": "network", "source": "lab"}], "locale": "de-DE",
-        "timeZone": "Europe/Berlin", "localAdminEnabled": True, "packages": ["htop"],
+        "imageDigest": image["sha256"], "networks": [{"kind": "network", "source": "lab", "connection": "lab"}],
+        "locale": "de-DE", "timeZone": "Europe/Berlin", "localAdminEnabled": True, "packages": ["htop"],
         "script": {"path": "more.sh", "sha256": sha256(stacks / "more.sh")},
         "firstBootInSeconds": 60, "setUpInSeconds": 61,
     }  # fmt: skip

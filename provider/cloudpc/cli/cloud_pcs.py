@@ -78,13 +78,11 @@ def _policies_by_directory(project: Project) -> list[tuple[Snapshot, dict[str, P
     by_directory: dict[str, tuple[Snapshot, dict[str, ProvisioningPolicy]]] = {}
     for policy_id in project.policy_ids():
         try:
-            inputs = configuration.read_policy_and_directory(
-                policy_id, project.values(policy_id), project.stacks_folder
-            )
+            inputs = configuration.read_policy_and_directory(policy_id, project.values(policy_id), project.directories)
         except InvalidConfigurationError as error:
             err.print(f"left out: {policy_id}, whose file is wrong: {error.problems[0]}", markup=False)
             continue
-        _, policies = by_directory.setdefault(inputs.directory_path, (inputs.snapshot, {}))
+        _, policies = by_directory.setdefault(inputs.directory, (inputs.snapshot, {}))
         policies[policy_id] = inputs.policy
     return list(by_directory.values())
 

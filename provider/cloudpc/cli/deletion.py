@@ -64,10 +64,10 @@ def _kept_because(project: Project, record: StackRecord) -> str:
     from cloudpc import configuration
     from cloudpc.iac.runtime import Runtime
 
-    hosts, images = configuration.parse_hosts_and_images(project.values(record.policy))
+    surroundings = configuration.parse_surroundings(project.values(record.policy))
     installation = project.installation(record.policy, record)
     try:
-        runtime = Runtime(hosts, images, project.stacks_folder)
+        runtime = Runtime(surroundings, project.stacks_folder)
         found = unknown_machines(runtime, installation, replace(record, cloud_pcs=()))
     except ProvisioningError as error:
         return f"its hosts can't be looked at: {error.message}"

@@ -80,9 +80,9 @@ def _findings(project: Project, *, remove: bool) -> Iterator[Finding]:
     hosts: dict[str, HostConfig] = {}
     for name in files:
         try:
-            configured, _ = configuration.parse_hosts_and_images(project.values(name))
-            hosts |= {host.uri: host for host in configured}
-            configuration.read(name, project.values(name), project.stacks_folder)
+            configured = configuration.parse_surroundings(project.values(name))
+            hosts |= {host.uri: host for host in configured.hosts}
+            configuration.read(name, project.values(name), project.directories)
             yield Finding(f"policy {name}", "ok", "valid")
         except InvalidConfigurationError as error:
             for problem in error.problems:

@@ -35,7 +35,7 @@ def validate(
         if found := project.problems(name):
             problems += [p for p in found if p not in problems]
         elif not as_json:
-            inputs = configuration.read(name, project.values(name), project.stacks_folder)
+            inputs = configuration.read(name, project.values(name), project.directories)
             count = len(entitled(inputs.policy, inputs.snapshot))
             out.print(f"{name}: valid; {count} Cloud PC{'' if count == 1 else 's'} owed")
     if as_json:
@@ -84,7 +84,7 @@ def delete(
         message = f"{name} has no file any more: bring it back, or remove everything with `cloudpc down {name}`"
         raise CommandError(message, Exit.INVALID)
     values = project.values(name)
-    policy = configuration.read_policy_and_directory(name, values, project.stacks_folder).policy
+    policy = configuration.read_policy_and_directory(name, values, project.directories).policy
     if policy.assignments:
         groups = ", ".join(assignment.target.group_id for assignment in policy.assignments)
         message = f"{name} is assigned to {groups}: take its assignments out of {file} first, then delete it"
@@ -119,8 +119,8 @@ def delete(
 def _delete_without_stack(project: Project, name: str, file: str, *, yes: bool) -> None:
     from cloudpc.iac.runtime import Runtime
 
-    hosts, images = configuration.parse_hosts_and_images(project.values(name))
-    refuse_to_forget(Runtime(hosts, images, project.stacks_folder), project.installation(name, None), name)
+    runtime = Runtime(configuration.parse_surroundings(project.values(name)), project.stacks_folder)
+    refuse_to_forget(runtime, project.installation(name, None), name)
     confirm(f"{name} has no stack. Remove {file}?", yes=yes)
     (project.stacks_folder / f"Pulumi.{name}.yaml").unlink()
     out.print(f"{file} is removed")

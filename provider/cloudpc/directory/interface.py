@@ -52,6 +52,8 @@ class Snapshot:
     users: Mapping[str, User] = field(default_factory=dict)
     groups: Mapping[str, Group] = field(default_factory=dict)
     service_plans: Mapping[str, ServicePlan] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    """What an admin should know of it, for example a group in a group, whose members get nothing."""
 
     def find_groups(self, reference: str) -> list[Group]:
         """Groups of this id, else of this displayName: exactly one is a match, anything else an error."""
@@ -63,8 +65,8 @@ class Snapshot:
 class Directory(Protocol):
     """Where users, groups and licences come from."""
 
-    def snapshot(self, group_references: Collection[str]) -> Snapshot:
-        """Read once, for the groups that matter to this run (ids or displayNames).
+    def snapshot(self, group_references: Collection[str], user_ids: Collection[str] = ()) -> Snapshot:
+        """Read once, for the groups that matter to this run (ids or displayNames), and users that may be in none.
 
         Raises:
             InvalidConfigurationError: the directory's own file is wrong.

@@ -52,6 +52,8 @@ def update(runtime: Runtime, olds: dict[str, Any], desired: DesiredCloudPC) -> d
 def provision(runtime: Runtime, desired: DesiredCloudPC, recorded: RecordedCloudPC | None = None) -> dict[str, Any]:
     """Make the Cloud PC; failing is an outcome."""
     reporter, begin = _reporter(), time.monotonic()
+    if recorded is not None and recorded.status is Status.FAILED:
+        runtime.discard_kept(_identity(recorded))
     outcome = pipeline.provision(desired, runtime.resources(desired.settings), reporter, host.cancellation)
     reporter.ended(outcome, time.monotonic() - begin)
     return outputs.from_outcome(desired, outcome, recorded.events if recorded else ())

@@ -1,0 +1,1 @@
+"""A tenant's users, groups and licences, read through Microsoft Graph."""

@@ -1,0 +1,316 @@
+"""Computer accounts, in a real Active Directory domain."""
+
+from __future__ import annotations
+
+import socket
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck as Slow
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cloudpc.devices.interface import Domain, OwnedDevice
+from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
+
+from .conftest import Hq
+from .samba import ADDRESS, BASE_DN, CONTROLLER, DOMAIN, PASSWORD, UNIT, Samba
+
+PC = "CPC-ALICE-7KQ2P"
+OWNER = "0123456789abcdef/u-alice/plan/1"
+RENEWED = "0123456789abcdef/u-alice/plan/2"
+OTHERS = "0123456789abcdef/u-bob/plan/1"
+
+
+def _control(samba: Samba, name: str = PC) -> int:
+    account = samba.find(name)
+    assert account is not None
+    return int(account["userAccountControl"][0])
+
+
+def _refused(domain: Domain, owner: str = OWNER) -> ProvisioningError:
+    with pytest.raises(ProvisioningError) as caught:
+        domain.prepare_join(PC, owner)
+    assert caught.value.code is ErrorCode.DOMAIN_JOIN_FAILED
+    assert caught.value.hint
+    assert PASSWORD not in caught.value.message
+    return caught.value
+
+
+def test_an_account_is_made_in_the_ou_for_the_guest_alone(samba: Samba, hq: Hq) -> None:
+    join = hq.domain().prepare_join(PC, OWNER)
+
+    account = samba.find(PC)
+    assert account is not None
+    assert account["distinguishedName"] == [f"CN={PC},{UNIT}".encode()]
+    assert account["userAccountControl"] == [b"4096"]
+    assert account["dNSHostName"] == [b"cpc-alice-7kq2p.corp.test"]
+    assert account["description"] == [f"cloudpc:{OWNER}".encode()]
+    assert join.account.model_dump() == {
+        "connection": "hq", "name": PC, "distinguished_name": f"CN={PC},{UNIT}",
+        "object_guid": join.account.object_guid,
+    }  # fmt: skip
+
+    password = join.stdin.decode()
+    assert samba.accepts(f"{PC}$@{DOMAIN}", password)
+    assert not any(password in argument for argument in join.argv)
+    assert password not in repr(join)
+
+
+def test_an_account_of_an_attempt_before_is_taken_again(samba: Samba, hq: Hq) -> None:
+    domain = hq.domain()
+    first = domain.prepare_join(PC, OWNER)
+    domain.disable(PC, first.account, OWNER)
+    again = domain.prepare_join(PC, RENEWED)
+
+    assert again.account == first.account
+    assert _control(samba) == 4096
+    assert samba.accepts(f"{PC}$@{DOMAIN}", again.stdin.decode())
+    assert again.stdin != first.stdin  # which Active Directory may still take for an hour: OldPasswordAllowedPeriod
+    assert domain.owned("0123456789abcdef") == [
+        OwnedDevice(f"computer account {PC}", again.account.object_guid, RENEWED, True)
+    ]
+
+
+def test_an_account_that_was_moved_comes_back_into_the_ou(samba: Samba, hq: Hq) -> None:
+    first = hq.domain().prepare_join(PC, OWNER)
+    elsewhere = f"CN=Computers,{BASE_DN}"
+    assert samba.admin.modify_dn(f"CN={PC},{UNIT}", f"CN={PC}", new_superior=elsewhere)
+    assert f"CN={PC},{elsewhere} is denied" in _refused(hq.domain()).message  # that takes more than was delegated
+    again = hq.domain(adDomainUsername=f"Administrator@{DOMAIN}").prepare_join(PC, OWNER)
+    assert again.account == first.account
+
+
+@pytest.mark.parametrize("description", [None, "Bob's old PC", f"cloudpc:{OTHERS}", "cloudpc:other/u-alice/plan/1"])
+def test_a_foreign_account_of_that_name_stays_as_it_is(samba: Samba, hq: Hq, description: str | None) -> None:
+    dn = f"CN={PC},CN=Computers,{BASE_DN}"
+    attributes = {"sAMAccountName": f"{PC}$", "userAccountControl": "4096"}
+    samba.add(dn, "computer", attributes | ({"description": description} if description else {}))
+    before = samba.find(PC)
+
+    assert dn in _refused(hq.domain()).message
+    hq.domain().disable(PC, None, OWNER)
+    assert samba.find(PC) == before
+
+
+def test_another_object_of_that_name_in_the_ou_is_no_account_to_take(samba: Samba, hq: Hq) -> None:
+    samba.add(f"CN={PC},{UNIT}", "contact")
+    try:
+        assert "is there already" in _refused(hq.domain()).message
+    finally:
+        samba.remove(f"CN={PC},{UNIT}")
+
+
+def test_the_end_disables_and_never_deletes(samba: Samba, hq: Hq) -> None:
+    domain = hq.domain()
+    recorded = domain.prepare_join(PC, OWNER).account
+    samba.modify(f"CN={PC},{UNIT}", "userAccountControl", str(0x1000 | 0x10000))  # as adcli leaves it
+    domain.disable(PC, recorded, OWNER)
+    domain.disable(PC, recorded, OWNER)
+    assert _control(samba) == 0x1000 | 0x10000 | 2
+    assert [owned.enabled for owned in domain.owned("0123456789abcdef")] == [False]
+
+
+def test_an_account_that_state_never_knew_is_found_by_name_and_owner(samba: Samba, hq: Hq) -> None:
+    hq.domain().prepare_join(PC, OWNER)
+    hq.domain().disable(PC, None, RENEWED)
+    assert _control(samba) == 4098
+
+
+def test_an_account_renamed_moved_and_described_anew_is_found_by_its_guid(samba: Samba, hq: Hq) -> None:
+    recorded = hq.domain().prepare_join(PC, OWNER).account
+    assert samba.admin.modify_dn(f"CN={PC},{UNIT}", "CN=RENAMED", new_superior=f"CN=Computers,{BASE_DN}")
+    samba.modify(f"CN=RENAMED,CN=Computers,{BASE_DN}", "sAMAccountName", "RENAMED$")
+    samba.modify(f"CN=RENAMED,CN=Computers,{BASE_DN}", "description", "Alice's PC")
+    hq.domain().disable(PC, recorded, OWNER)
+    assert _control(samba, "RENAMED") == 4098
+
+
+def test_an_account_that_somebody_else_has_now_is_left_alone(samba: Samba, hq: Hq) -> None:
+    recorded = hq.domain().prepare_join(PC, OWNER).account
+    samba.modify(f"CN={PC},{UNIT}", "description", f"cloudpc:{OTHERS}")
+    hq.domain().disable(PC, recorded, OWNER)
+    assert _control(samba) == 4096
+
+
+def test_what_is_gone_is_done(samba: Samba, hq: Hq) -> None:
+    recorded = hq.domain().prepare_join(PC, OWNER).account
+    samba.remove(f"CN={PC},{UNIT}")
+    hq.domain().disable(PC, recorded, OWNER)
+    hq.domain().disable(PC, None, OWNER)
+    assert samba.computers() == []
+
+
+def test_only_this_installation_s_accounts_are_owned(samba: Samba, hq: Hq) -> None:
+    hq.domain().prepare_join("CPC-1", "aaaa/u-1/plan/1")
+    hq.domain().prepare_join("CPC-2", "aaaa/u-2/plan/1")
+    hq.domain().prepare_join("CPC-3", "aaaabbbb/u-1/plan/1")
+    samba.add(f"CN=PC-4,CN=Computers,{BASE_DN}", "computer", {"sAMAccountName": "PC-4$", "description": "aaaa/"})
+    assert {owned.what for owned in hq.domain().owned("aaaa")} == {"computer account CPC-1", "computer account CPC-2"}
+    assert hq.domain().owned("*") == []
+    assert hq.domain().owned("aaaa/u-1/plan/1)(cn=*") == []
+
+
+@settings(suppress_health_check=[Slow.function_scoped_fixture], max_examples=40)
+@given(
+    name=st.text(st.characters(blacklist_categories=["Cs"]), min_size=1, max_size=12) | st.sampled_from(["*", "CPC*"])
+)
+def test_no_name_reaches_another_account(samba: Samba, hq: Hq, name: str) -> None:
+    if samba.find(PC) is None:
+        hq.domain().prepare_join(PC, OWNER)
+    hq.domain().disable(name, None, OWNER)
+    assert _control(samba) == 4096
+
+
+def test_names_that_need_escaping(samba: Samba, hq: Hq) -> None:
+    unit = rf"OU=Cloud\, \"PCs\" \+ \\ \# (a\=b)*,{BASE_DN}"
+    owner = r"0123/u (*)\,=/plan #1/1"
+    samba.add(unit, "organizationalUnit")
+    try:
+        domain = hq.domain(organizationalUnit=unit, adDomainUsername=f"Administrator@{DOMAIN}")
+        made = domain.prepare_join("CPC (1)", owner).account
+        assert [check.status for check in domain.check()] == ["passed"] * 4
+        assert domain.prepare_join("CPC (1)", owner).account == made
+        assert [owned.owner for owned in domain.owned("0123")] == [owner]
+        domain.disable("CPC (1)", None, owner)
+        assert _control(samba, r"CPC \281\29") == 4098
+    finally:
+        for dn in samba.computers():
+            samba.remove(dn)
+        samba.remove(unit)
+
+
+def test_without_an_ou_accounts_go_where_the_domain_puts_computers(samba: Samba, hq: Hq) -> None:
+    domain = hq.domain(organizationalUnit=None, adDomainUsername=f"Administrator@{DOMAIN}")
+    assert [check.status for check in domain.check()] == ["passed"] * 4
+    assert domain.prepare_join(PC, OWNER).account.distinguished_name == f"CN={PC},CN=Computers,{BASE_DN}"
+
+
+def test_a_healthy_domain_passes_and_nothing_is_changed(samba: Samba, hq: Hq) -> None:
+    checks = hq.domain().check()
+    assert [(check.display_name, check.status) for check in checks] == [
+        ("Domain controller", "passed"),
+        ("Domain account", "passed"),
+        ("Organizational unit", "passed"),
+        ("Right to create computer accounts", "passed"),
+    ]
+    assert not any(check.error_type or check.recommended_action for check in checks)
+    assert samba.computers() == []
+
+
+ELSEWHERE = {"name": CONTROLLER, "address": "127.0.0.2"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "error_type", "words"),
+    [
+        ({"domainControllers": [ELSEWHERE]}, "ServerNotOperational", "does not answer on port 636"),
+        ({"domainControllers": [{"name": "dc1.corp.invalid"}]}, "FqdnNotFound", "dc1.corp.invalid is not found"),
+        ({"domainControllers": [], "adDomainName": "corp.invalid"}, "FqdnNotFound", "corp.invalid is not found"),
+        (
+            {"domainControllers": [{"name": "dc2.corp.test", "address": ADDRESS}]},
+            "ServerNotOperational",
+            "certificate is not of that name",
+        ),
+        ({"caCertificate": "other.pem"}, "ServerNotOperational", "certificate is not trusted"),
+        ({"caCertificate": None}, "ServerNotOperational", "certificate is not trusted"),
+        ({"caCertificate": "none.pem"}, "ServerNotOperational", "none.pem: No such file"),
+        ({"caCertificate": "password"}, "ServerNotOperational", "holds no certificate"),
+        ({"adDomainPassword": {"environment": "CLOUDPC_NOT_SET"}}, "IncorrectCredentials", "is not set"),
+        ({"adDomainPassword": {"file": "/dev/null"}}, "IncorrectCredentials", "is empty"),
+        ({"adDomainPassword": {"file": "/etc/hostname"}}, "IncorrectCredentials", "password is wrong"),
+        ({"adDomainUsername": "nobody@corp.test"}, "IncorrectCredentials", "nobody@corp.test can't sign in"),
+        ({"organizationalUnit": f"OU=None,{BASE_DN}"}, "OrganizationalUnitNotFound", "OU=None"),
+        ({"organizationalUnit": "Cloud PCs"}, "OrganizationalUnitIncorrectFormat", "no distinguished name"),
+        ({"organizationalUnit": f"OU=Domain Controllers,{BASE_DN}"}, "AccessDenied", "denied|may not create"),
+    ],
+    ids=str,
+)
+def test_what_stands_in_the_way_is_named(
+    samba: Samba, hq: Hq, other_ca: None, changes: dict[str, Any], error_type: str, words: str
+) -> None:
+    check = hq.domain(**changes).check()[-1]
+    assert (check.status, check.error_type) == ("failed", f"adJoinCheck{error_type}")
+    refused = _refused(hq.domain(**changes))
+    assert refused.hint == check.recommended_action
+    assert any(word in check.additional_detail for word in words.split("|")), check
+    assert any(word in refused.message for word in words.split("|")), refused.message
+    assert samba.computers() == []
+
+
+@pytest.fixture
+def other_ca(hq: Hq) -> None:
+    """A good certificate of somebody else."""
+    from datetime import UTC, datetime, timedelta
+
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, CONTROLLER)])
+    certificate = (
+        x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+        .serial_number(1).not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )  # fmt: skip
+    (hq.folder / "other.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+
+
+@pytest.mark.parametrize(
+    ("attributes", "error_type", "words"),
+    [
+        ({"userAccountControl": "514"}, "AccountLockedOrDisabled", "disabled"),
+        ({"accountExpires": "1"}, "CredentialsExpired", "account has expired"),
+        ({"pwdLastSet": "0"}, "CredentialsExpired", "changed first"),
+        ({}, "AccessDenied", "may not create"),
+    ],
+    ids=str,
+)
+def test_what_is_wrong_with_the_account_is_named(
+    samba: Samba, hq: Hq, attributes: dict[str, str], error_type: str, words: str
+) -> None:
+    with samba.account("somebody", **attributes) as principal:
+        check = hq.domain(adDomainUsername=principal).check()[-1]
+        refused = _refused(hq.domain(adDomainUsername=principal))
+    assert (check.status, check.error_type) == ("failed", f"adJoinCheck{error_type}")
+    assert words in check.additional_detail
+    assert refused.hint == check.recommended_action
+    assert samba.computers() == []
+
+
+def test_a_locked_account_is_named(samba: Samba, hq: Hq) -> None:
+    with ExitStack() as later:
+        principal = later.enter_context(samba.account("somebody"))
+        samba.modify(BASE_DN, "lockoutThreshold", "1")
+        later.callback(samba.modify, BASE_DN, "lockoutThreshold", "0")
+        assert not samba.accepts(principal, "wrong")
+        check = hq.domain(adDomainUsername=principal).check()[-1]
+    assert check.error_type == "adJoinCheckAccountLockedOrDisabled"
+    assert "locked" in check.additional_detail
+
+
+def test_the_first_controller_that_answers_is_asked(samba: Samba, hq: Hq) -> None:
+    unknown, good = {"name": "dc0.corp.invalid"}, {"name": CONTROLLER, "address": ADDRESS}
+    domain = hq.domain(domainControllers=[unknown, ELSEWHERE, good])
+    assert [check.status for check in domain.check()] == ["passed"] * 4
+    failed = hq.domain(domainControllers=[unknown, ELSEWHERE]).check()[-1]
+    assert "dc0.corp.invalid" in failed.additional_detail
+    assert "127.0.0.2" in failed.additional_detail
+
+
+def test_a_controller_that_says_nothing_ends_at_the_deadline(hq: Hq, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cloudpc.devices.active_directory._CONNECT_SECONDS", 1)
+    with socket.create_server(("127.0.0.2", 636)):
+        check = hq.domain(domainControllers=[ELSEWHERE]).check()[-1]
+    assert check.error_type == "adJoinCheckServerNotOperational"
+
+
+def test_the_password_is_read_when_it_is_needed(samba: Samba, hq: Hq) -> None:
+    domain = hq.domain()
+    (hq.folder / "password").write_text("wrong")
+    assert domain.check()[-1].error_type == "adJoinCheckIncorrectCredentials"
+    (hq.folder / "password").write_text(PASSWORD)
+    assert domain.check()[-1].status == "passed"

@@ -1,0 +1,69 @@
+"""A guest that joins the domain for real, as provisioning has it join: through the agent, on user-mode networking."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cloudpc.images import gallery
+from cloudpc.machines.interface import Amount
+from cloudpc.provisioning.cancellation import Cancellation
+from tests.machines.daemon import Daemon
+from tests.machines.desk import Desk, open_desk
+
+from .conftest import Hq
+from .samba import CONTROLLER, DOMAIN, Samba
+
+pytestmark = pytest.mark.machine
+
+PC = "CPC-ALICE-7KQ2P"
+OWNER = "0123456789abcdef/u-alice/plan/1"
+RECIPES = Path(__file__).parents[2] / "vm-images"
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    daemon = Daemon(tmp_path)
+    try:
+        image = gallery.build(RECIPES, "debian-12", print)
+        yield from open_desk(daemon.tcp_uri, image, tmp_path / "cache", "cloudpc")
+    finally:
+        daemon.stop()
+
+
+def test_a_guest_joins_and_its_end_shuts_it_out(samba: Samba, hq: Hq, desk: Desk) -> None:
+    machine = desk.boot(size=Amount(vcpus=1, memory_mib=512, disk_gib=4)).id
+
+    def run(*argv: str, stdin: bytes = b"") -> tuple[int, str]:
+        done = desk.host.run(machine, argv, stdin=stdin, timeout=120, cancel=Cancellation())
+        return done.exit_code, done.output
+
+    domain = hq.domain()
+    join = domain.prepare_join(PC, OWNER)
+    status, output = run(*join.argv, stdin=join.stdin)
+    assert status == 0, output
+    assert join.stdin.decode() not in output
+
+    assert not samba.accepts(f"{PC}$@{DOMAIN}", join.stdin.decode()), "the one-time password is still good"
+    keys = desk.host.read_file(machine, "/etc/krb5.keytab")
+    assert f"{PC}$".encode() in keys
+    assert run("stat", "-c", "%a %U", "/etc/krb5.keytab") == (0, "600 root\n")
+    account = samba.find(PC)
+    assert account is not None
+    assert account["dNSHostName"] == [b"cpc-alice-7kq2p.corp.test"]
+    assert b"HOST/cpc-alice-7kq2p.corp.test" in account["servicePrincipalName"]
+    assert account["description"] == [f"cloudpc:{OWNER}".encode()]
+    test_join = ("adcli", "testjoin", f"--domain-controller={CONTROLLER}")
+    assert run(*test_join)[0] == 0
+
+    # an attempt that died after it had joined: the next one does it all again
+    again = domain.prepare_join(PC, OWNER)
+    status, output = run(*again.argv, stdin=again.stdin)
+    assert status == 0, output
+    assert again.account == join.account
+
+    domain.disable(PC, join.account, OWNER)
+    assert [owned.enabled for owned in domain.owned("0123456789abcdef")] == [False]
+    assert run(*test_join)[0] != 0
