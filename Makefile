@@ -33,6 +33,7 @@ check: setup ## Lint, format, types and the direction of imports (`make test` ha
 
 .PHONY: test
 test: setup ## The whole test suite (PYTEST_ARGS for more arguments)
+	@tools/packages test
 	@PATH="$$(tools/engine/find):$$PATH" .venv/bin/pytest $(PYTEST_ARGS)
 
 .PHONY: world
