@@ -123,12 +123,9 @@ def _dns(name: str) -> list[HealthCheck]:
 
 
 def _domain(name: str, connection: OnPremisesConnection, folder: Path) -> Sequence[HealthCheck]:
-    from importlib import import_module
+    from cloudpc.devices.active_directory import ActiveDirectory
 
-    checks: Sequence[HealthCheck] = (
-        import_module("cloudpc.devices.active_directory").ActiveDirectory(name, connection, folder).check()
-    )
-    return checks
+    return ActiveDirectory(name, connection, folder).check()
 
 
 # ---- what must be reachable
