@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
+import socketserver
+import threading
 from contextlib import ExitStack
 from typing import Any
 
@@ -222,6 +225,8 @@ ELSEWHERE = {"name": CONTROLLER, "address": "127.0.0.2"}
         ({"adDomainPassword": {"file": "/etc/hostname"}}, "IncorrectCredentials", "password is wrong"),
         ({"adDomainUsername": "nobody@corp.test"}, "IncorrectCredentials", "nobody@corp.test can't sign in"),
         ({"organizationalUnit": f"OU=None,{BASE_DN}"}, "OrganizationalUnitNotFound", "OU=None"),
+        ({"organizationalUnit": "OU=Cloud PCs,DC=other,DC=test"}, "OrganizationalUnitNotFound", "DC=other"),
+        ({"adDomainName": "other.test"}, "FqdnNotFound", "not of adDomainName other.test"),
         ({"organizationalUnit": "Cloud PCs"}, "OrganizationalUnitIncorrectFormat", "no distinguished name"),
         ({"organizationalUnit": f"OU=Domain Controllers,{BASE_DN}"}, "AccessDenied", "denied|may not create"),
     ],
@@ -306,6 +311,54 @@ def test_a_controller_that_says_nothing_ends_at_the_deadline(hq: Hq, monkeypatch
     with socket.create_server(("127.0.0.2", 636)):
         check = hq.domain(domainControllers=[ELSEWHERE]).check()[-1]
     assert check.error_type == "adJoinCheckServerNotOperational"
+
+
+class _Cut(socketserver.BaseRequestHandler):
+    """Passes on what the client sends, up to the piece at which the connection breaks."""
+
+    pieces = 0
+
+    def handle(self) -> None:
+        with socket.create_connection((ADDRESS, 636)) as controller:
+            answers = threading.Thread(target=self._answer, args=[controller])
+            answers.start()
+            for _ in range(self.pieces):
+                if not (piece := self.request.recv(65536)):
+                    break
+                controller.sendall(piece)
+            else:
+                self.request.recv(1)  # the next piece has been sent
+            for end in (controller, self.request):
+                end.shutdown(socket.SHUT_RDWR)
+            answers.join()
+
+    def _answer(self, controller: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while piece := controller.recv(65536):
+                self.request.sendall(piece)
+
+
+class _Relay(socketserver.ThreadingTCPServer):
+    allow_reuse_address = True
+
+
+@pytest.mark.parametrize("pieces", range(8))
+def test_a_connection_that_breaks_is_said_and_tried_again(
+    samba: Samba, hq: Hq, monkeypatch: pytest.MonkeyPatch, pieces: int
+) -> None:
+    monkeypatch.setattr(_Cut, "pieces", pieces)
+    domain = hq.domain(domainControllers=[ELSEWHERE])
+    with _Relay(("127.0.0.2", 636), _Cut) as relay:
+        threading.Thread(target=relay.serve_forever, kwargs={"poll_interval": 0.01}).start()
+        checks = domain.check()
+        error = _refused(domain)
+        relay.shutdown()
+    # the sixth piece of a check is the last question
+    assert [check.error_type for check in checks if check.status == "failed"] == (
+        ["adJoinCheckServerNotOperational"] if pieces < 6 else []
+    )
+    assert error.retriable
+    assert hq.domain().prepare_join(PC, OWNER).account.name == PC
 
 
 def test_the_password_is_read_when_it_is_needed(samba: Samba, hq: Hq) -> None:
