@@ -133,7 +133,6 @@ def remove_person(call: Call) -> Answer:
 
 
 @ROUTES.add("GET", "/directory/deletedItems/graph.device", tokens.DEVICES)
-@ROUTES.add("GET", "/directory/deletedItems/microsoft.graph.device", tokens.DEVICES)
 def deleted(call: Call) -> Answer:
     call.store.forget_deleted()
     return call.page(lambda: list(call.store.deleted_devices), call.store.deleted_devices.get, DEVICE)

@@ -68,7 +68,6 @@ def members(call: Call) -> Answer:
 
 
 @ROUTES.add("GET", "/groups/{id}/members/graph.user", tokens.MEMBERS)
-@ROUTES.add("GET", "/groups/{id}/members/microsoft.graph.user", tokens.MEMBERS)
 @ROUTES.add("GET", "/groups/{id}/transitiveMembers/graph.user", tokens.MEMBERS)
 def member_users(call: Call) -> Answer:
     id_ = _group(call)["id"]
@@ -87,7 +86,6 @@ def member_users(call: Call) -> Answer:
 
 
 @ROUTES.add("GET", "/groups/{id}/members/graph.group", tokens.MEMBERS)
-@ROUTES.add("GET", "/groups/{id}/members/microsoft.graph.group", tokens.MEMBERS)
 def member_groups(call: Call) -> Answer:
     id_ = _group(call)["id"]
 

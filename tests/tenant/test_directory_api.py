@@ -64,6 +64,8 @@ def test_direct_members_are_told_by_type(tenant: Tenant, app: Http) -> None:
     direct = app.get(f"/groups/{ENGINEERING}/members").body["value"]
     assert {item["@odata.type"] for item in direct} == {"#microsoft.graph.user", "#microsoft.graph.group"}
     assert set(app.get(MEMBERS).ids) == {ALICE, BOB, DAVE}
+    assert set(app.get(MEMBERS.replace("graph.", "microsoft.graph.")).ids) == {ALICE, BOB, DAVE}
+    assert app.get(MEMBERS.replace("graph.user", "graph.group")).ids == [guid("group", "sales")]
     carol = guid("user", "u-carol")
     assert set(app.get(f"/groups/{ENGINEERING}/transitiveMembers/graph.user").ids) == {ALICE, BOB, DAVE, carol}
 
