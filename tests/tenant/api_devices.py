@@ -15,6 +15,7 @@ ROUTES = Routes()
 
 DEVICE = ResourceType(
     "device",
+    directory=True,
     filters={
         "id": ("eq", "in"),
         "deviceId": ("eq", "in"),
@@ -24,7 +25,7 @@ DEVICE = ResourceType(
     },
     advanced=frozenset({("physicalIds", "any eq"), ("physicalIds", "any startswith")}),
 )
-OBJECT = ResourceType("directoryObject", by_default=("displayName", "userPrincipalName"))
+OBJECT = ResourceType("directoryObject", by_default=("displayName", "userPrincipalName"), directory=True)
 
 _REQUIRED = (
     "accountEnabled", "alternativeSecurityIds", "deviceId", "displayName", "operatingSystem", "operatingSystemVersion",

@@ -141,6 +141,9 @@ class Tenant(Store):
                 reply = self._checked(received, path, parts.query, faults)
             except GraphError as error:
                 reply = self._error(error, received)
+            except Exception as error:  # noqa: BLE001 - a fault of ours must fail the test, not look like the network's
+                self.violations.append(f"{received.method} {path}: {error!r}")
+                reply = self._error(GraphError(500, "InternalServerError", "The fake tenant has a fault."), received)
         if "drop after" in kinds:
             reply = None
         logged = Logged(received.method, path, parts.query, reply.status if reply else 0)
