@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ldap3 import BASE, MODIFY_REPLACE, NONE, SUBTREE, Connection, Server, Tls
+from ldap3 import BASE, MODIFY_ADD, MODIFY_REPLACE, NONE, SUBTREE, Connection, Server, Tls
 
 from tests.support.waiting import wait_until
 
@@ -53,6 +53,10 @@ class Samba:
         try:
             wait_until(self._listens, 60, "Samba does not listen")
             self.admin = self._sign_in()
+            # what Samba's dnsupdate service would add, which runs beside a name server only
+            self.modify(
+                f"CN=DC1,OU=Domain Controllers,{BASE_DN}", "servicePrincipalName", f"ldap/{CONTROLLER}", add=True
+            )
             self._delegate()
         except BaseException:
             self.stop()
@@ -84,8 +88,9 @@ class Samba:
     def add(self, dn: str, kind: str, attributes: dict[str, Any] | None = None) -> None:
         assert self.admin.add(dn, kind, attributes), self.admin.result
 
-    def modify(self, dn: str, attribute: str, value: str) -> None:
-        assert self.admin.modify(dn, {attribute: [(MODIFY_REPLACE, [value])]}), self.admin.result
+    def modify(self, dn: str, attribute: str, value: str, *, add: bool = False) -> None:
+        change = MODIFY_ADD if add else MODIFY_REPLACE
+        assert self.admin.modify(dn, {attribute: [(change, [value])]}), self.admin.result
 
     def remove(self, dn: str) -> None:
         assert self.admin.delete(dn), self.admin.result

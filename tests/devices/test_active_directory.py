@@ -302,7 +302,7 @@ def test_the_first_controller_that_answers_is_asked(samba: Samba, hq: Hq) -> Non
 
 
 def test_a_controller_that_says_nothing_ends_at_the_deadline(hq: Hq, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cloudpc.devices.active_directory._CONNECT_SECONDS", 1)
+    monkeypatch.setattr("cloudpc.devices.active_directory._ANSWER_SECONDS", 1)
     with socket.create_server(("127.0.0.2", 636)):
         check = hq.domain(domainControllers=[ELSEWHERE]).check()[-1]
     assert check.error_type == "adJoinCheckServerNotOperational"

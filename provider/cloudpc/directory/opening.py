@@ -121,8 +121,9 @@ class Directories:
         if isinstance(config, LocalDirectoryConfig):
             return self.local(config)
         from cloudpc.directory.graph import GraphDirectory
+        from cloudpc.graph.client import Graph
 
-        return GraphDirectory(config, graph)
+        return GraphDirectory(Graph(graph), config)
 
 
 def identity(config: DirectoryConfig, graph: GraphConfig) -> str:
