@@ -77,7 +77,9 @@ class _Reading:
         await _all([self._group(session, id_, name) for id_, name in sorted(names.items())])
         gone = [id_ for id_ in dict.fromkeys(user_ids) if id_ not in self._users]
         await _all([self._user(session, id_) for id_ in gone])
-        return Snapshot(self._users, self._groups, self._plans, tuple(sorted(self._warnings)))
+        # answers come in any order; what is made of them must not depend on it
+        users, found_groups = dict(sorted(self._users.items())), dict(sorted(self._groups.items()))
+        return Snapshot(users, found_groups, self._plans, tuple(sorted(self._warnings)))
 
     # ---- groups
 
