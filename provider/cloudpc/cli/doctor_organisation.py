@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from cloudpc import connections
 from cloudpc.cli.context import Project
@@ -14,6 +15,7 @@ from cloudpc.iac.fleet import StackRecord
 from cloudpc.iac.organisation import Mode, Organisation
 from cloudpc.problems import InvalidConfigurationError
 from cloudpc.provisioning.errors import ProvisioningError
+from cloudpc.provisioning.registration import Identity
 from cloudpc.references import CONNECTIONS
 
 
@@ -105,9 +107,10 @@ def _left(what: str, organisation: Organisation, mode: Mode, known: Known) -> It
     registry = organisation.devices(mode)
     try:
         unknown = [d for i in known.installations for d in registry.owned(i) if d.owner not in known.owners]
-        removed = [device for device in unknown if known.remove and device.enabled]
+        removed = [device for device in unknown if known.remove and device.enabled and device.owner.count("/") == 3]
         for device in removed:
-            registry.remove_owned(device)
+            identity = Identity.of(device.owner, device.name)
+            registry.remove(device.name, identity.device_id, None)
     except ProvisioningError as error:
         yield Finding(f"{what}: left over", "failed", error.message, error.hint)
         return
@@ -116,9 +119,9 @@ def _left(what: str, organisation: Organisation, mode: Mode, known: Known) -> It
     if removed:
         yield Finding(f"{what}: left over", "ok", f"removed {_names(removed)}")
     for device in unknown:
-        if device.enabled and not known.remove:
+        if device.enabled and device not in removed:
             hint = "a run may be working on it; else --remove-leftovers"
-            yield Finding(f"{what}: left over", "warning", f"{device.what} belongs to no Cloud PC in state", hint)
+            yield Finding(f"{what}: left over", "warning", f"{device} belongs to no Cloud PC in state", hint)
     if refused := [device for device in unknown if not device.enabled]:
         hint = "the tenant refused to delete them; an administrator may"
         yield Finding(f"{what}: left over", "ok", f"disabled: {_names(refused)}", hint)
@@ -127,11 +130,8 @@ def _left(what: str, organisation: Organisation, mode: Mode, known: Known) -> It
 
 
 def _domain(
-    folder: object, name: str, configured: Mapping[str, tuple[Surroundings, bool]], known: Known
+    folder: Path, name: str, configured: Mapping[str, tuple[Surroundings, bool]], known: Known
 ) -> Iterator[Finding]:
-    from pathlib import Path
-
-    assert isinstance(folder, Path)  # noqa: S101
     try:
         if connections.read(folder, name).ad_domain_name is None:
             return
@@ -152,7 +152,7 @@ def _domain(
     for account in unknown:
         if account.enabled:
             hint = "a run may be working on it; else disable it"
-            yield Finding(f"{what}: left over", "warning", f"{account.what} belongs to no Cloud PC in state", hint)
+            yield Finding(f"{what}: left over", "warning", f"{account} belongs to no Cloud PC in state", hint)
     if disabled := [account for account in unknown if not account.enabled]:
         hint = "of Cloud PCs that are gone: for your maintenance, nothing here deletes accounts"
         yield Finding(f"{what}: left over", "ok", f"disabled: {_names(disabled)}", hint)
@@ -161,4 +161,4 @@ def _domain(
 
 
 def _names(found: Sequence[OwnedDevice]) -> str:
-    return ", ".join(device.what for device in found)
+    return ", ".join(map(str, found))
