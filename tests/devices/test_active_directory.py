@@ -18,7 +18,7 @@ from cloudpc.devices.interface import Domain, OwnedDevice
 from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
 
 from .conftest import Hq
-from .samba import ADDRESS, BASE_DN, CONTROLLER, DOMAIN, PASSWORD, UNIT, Samba
+from .samba import ADDRESS, BASE_DN, CONTROLLER, DOMAIN, PASSWORD, UNIT, Samba, certify
 
 PC = "CPC-ALICE-7KQ2P"
 OWNER = "0123456789abcdef/u-alice/plan/1"
@@ -247,21 +247,7 @@ def test_what_stands_in_the_way_is_named(
 @pytest.fixture
 def other_ca(hq: Hq) -> None:
     """A good certificate of somebody else."""
-    from datetime import UTC, datetime, timedelta
-
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, CONTROLLER)])
-    certificate = (
-        x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
-        .serial_number(1).not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )  # fmt: skip
-    (hq.folder / "other.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    (hq.folder / "other.pem").write_bytes(certify(CONTROLLER)[1])
 
 
 @pytest.mark.parametrize(
