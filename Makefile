@@ -33,6 +33,7 @@ check: setup ## Lint, format, types and the direction of imports (`make test` ha
 
 .PHONY: test
 test: setup ## The whole test suite (PYTEST_ARGS for more arguments)
+	@tools/packages test
 	@PATH="$$(tools/engine/find):$$PATH" .venv/bin/pytest $(PYTEST_ARGS)
 
 .PHONY: world
@@ -40,6 +41,6 @@ world: setup ## A million steps of random histories against the lifecycle's rule
 	@CLOUDPC_WORLD_STEPS=1000000 .venv/bin/pytest --timeout=0 tests/core/test_world.py
 
 .PHONY: bench
-bench: setup ## The benchmarks of docs/benchmarks.md; three quarters of an hour
-	@for question in provisioning noop memory state stages reconcile policies; do \
+bench: setup ## The benchmarks of docs/benchmarks.md; an hour
+	@for question in provisioning noop memory state stages reconcile policies grace; do \
 	    PATH="$$(tools/engine/find):$$PATH" .venv/bin/python -m benchmarks.$$question || exit 1; done

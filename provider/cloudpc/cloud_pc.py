@@ -110,6 +110,8 @@ class DesiredCloudPC(_Value):
     grace_period_end_date_time: datetime | None = None
     generation: int = 1
     """Goes up with each reprovision (`cloudpc:actions`)."""
+    waived_generation: int = 0
+    """What was asked for up to this generation is over without a reprovision: its user came back from grace."""
     retry: int = 0
     """Goes up with each retry of a failed one."""
     device_name: str
@@ -131,6 +133,13 @@ class StatusDetail(_Value):
     additional_information: dict[str, str] = {}
 
 
+class Before(_Value):
+    """What a Cloud PC was before a refresh saw that something is wrong with its machine."""
+
+    status: Status
+    status_detail: StatusDetail | None = None
+
+
 class RecordedCloudPC(DesiredCloudPC):
     """A Cloud PC as state remembers it, as far as decisions need it."""
 
@@ -138,6 +147,10 @@ class RecordedCloudPC(DesiredCloudPC):
     status_detail: StatusDetail | None = None
     host: str = ""
     status_before_grace: Status | None = None
+    before_loss: Before | None = None
+    """While its machine is lost: what it is again if the machine comes back."""
+    before_change: Before | None = None
+    """While its machine is not the size of its service plan: what it is again once it is."""
     power_state: Literal["running", "poweredOff"] = "running"
     """As the last refresh saw it; Graph's values."""
     leftovers: tuple[str, ...] = ()
@@ -151,3 +164,10 @@ class RecordedCloudPC(DesiredCloudPC):
     def is_gone(self) -> bool:
         """Whether it has ended without leaving anything: its entry may go."""
         return self.status is Status.DEPROVISIONING and not self.leftovers
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the last look found no machine where one should be."""
+        return (
+            self.status is Status.FAILED and self.status_detail is not None and self.status_detail.code == MACHINE_LOST
+        )

@@ -20,7 +20,7 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from cloudpc.cloud_pc import PolicySettings
 from cloudpc.connections import OnPremisesConnection
 from cloudpc.devices.configuration import CredentialsConfig, DevicesConfig
-from cloudpc.directory.configuration import DirectoryConfig, LocalDirectoryConfig
+from cloudpc.directory.configuration import DirectoryConfig, GraphDirectoryConfig, LocalDirectoryConfig
 from cloudpc.directory.interface import Snapshot
 from cloudpc.directory.local import DirectoryFile
 from cloudpc.directory.opening import Directories, Known, identity
@@ -181,8 +181,9 @@ class _Parts:
         self.policy = _part(ProvisioningPolicy, values, "policy", file, self.problems)
         if self.policy is None:
             self.policy, self.malformed_fields = _valid_fields(values.get("cloudpc:policy"))
-        self.directory = _part(LocalDirectoryConfig, values, "directory", file, self.problems)
+        self.directory = _directory(values, file, self.problems)
         self.surroundings, self.malformed_images = _surroundings(values, file, self.problems)
+        self._check_tenant(file)
         self.actions = _optional(ActionsConfig, values, "actions", file, self.problems) or ActionsConfig()
         self.safety = _optional(SafetyConfig, values, "safety", file, self.problems) or SafetyConfig()
         self.audit = _optional(AuditConfig, values, "audit", file, self.problems)
@@ -198,6 +199,17 @@ class _Parts:
         if self.installation is not None and not _is_installation(self.installation):
             message = "must be text of 8 to 64 characters a-z and 0-9"
             self.problems.append(Problem(file, "cloudpc:installation", message, self.installation))
+
+    def _check_tenant(self, file: str) -> None:
+        """What is made in a tenant is made for its users, known by its ids."""
+        if not isinstance(self.directory, LocalDirectoryConfig):
+            return
+        devices, credentials = self.surroundings.devices, self.surroundings.credentials
+        needs = "needs cloudpc:directory of kind graph: the users of an embedded directory are none of the tenant's"
+        if devices.registration != "none":
+            self.problems.append(Problem(file, "cloudpc:devices.registration", needs, devices.registration))
+        if credentials.kind != "password":
+            self.problems.append(Problem(file, "cloudpc:credentials.kind", needs, credentials.kind))
 
     def whole(self) -> StackConfiguration:
         """Raises InvalidConfigurationError unless every part is valid."""
@@ -225,6 +237,19 @@ def _part(
     except ValidationError as error:
         problems.extend(from_validation(file, key, model, error))
         return None
+
+
+def _directory(values: Mapping[str, Any], file: str, problems: list[Problem]) -> DirectoryConfig | None:
+    value = values.get("cloudpc:directory")
+    kinds: dict[str, type[LocalDirectoryConfig] | type[GraphDirectoryConfig]] = {
+        "local": LocalDirectoryConfig,
+        "graph": GraphDirectoryConfig,
+    }
+    kind = str(value.get("kind")) if isinstance(value, dict) else "local"
+    if kind not in kinds:
+        problems.append(Problem(file, "cloudpc:directory.kind", "must be 'local' or 'graph'", kind))
+        return None
+    return _part(kinds[kind], values, "directory", file, problems)
 
 
 def _optional(
@@ -393,6 +418,11 @@ def read_policy_and_directory(
     assert snapshot is not None  # noqa: S101 - what is None has been reported
     directory = identity(configuration.directory, configuration.surroundings.graph)
     return PolicyAndDirectory(configuration.policy, directory, snapshot)
+
+
+def uses_tenant(values: Mapping[str, Any]) -> bool:
+    """Whether a policy's directory is a tenant, as far as its values can be read."""
+    return isinstance(_directory(values, "", []), GraphDirectoryConfig)
 
 
 def group_references(values: Mapping[str, Any]) -> list[str]:

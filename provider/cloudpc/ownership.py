@@ -13,7 +13,8 @@ from datetime import datetime
 from cloudpc.cloud_pc import LEAVING, RecordedCloudPC, Status
 from cloudpc.directory.interface import Snapshot
 
-_NOT_HOLDING = LEAVING | {Status.NOT_PROVISIONED}
+NOT_HOLDING = LEAVING | {Status.NOT_PROVISIONED}
+"""A Cloud PC that gives its policy no say about its user."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ def owners(policies: Iterable[PolicyFacts], snapshot: Snapshot) -> dict[str, str
     serving = {user_id: policy_id for user_id, (_, policy_id) in first.items()}
     for policy in known:
         for recorded in policy.cloud_pcs.values():
-            if recorded.status not in _NOT_HOLDING:
+            if recorded.status not in NOT_HOLDING:
                 serving[recorded.user_id] = policy.policy_id
     return serving
 

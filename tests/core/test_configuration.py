@@ -296,3 +296,33 @@ def test_two_malformed_entries_of_a_list_are_both_told(project: Project) -> None
         "is no group of",
     ):
         assert [t for t in told if place in t], (place, told)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "field"),
+    [
+        ("devices", {"registration": "record"}, "cloudpc:devices.registration"),
+        ("credentials", {"kind": "temporaryAccessPass"}, "cloudpc:credentials.kind"),
+    ],
+)
+def test_what_is_made_in_a_tenant_needs_its_directory(project: Project, key: str, value: Any, field: str) -> None:
+    [told] = project.told({**_values(), f"cloudpc:{key}": value})
+    assert f"{field}: needs cloudpc:directory of kind graph" in told
+
+
+def test_a_directory_of_no_known_kind(project: Project) -> None:
+    [told] = project.told({**_values(), "cloudpc:directory": {"kind": "ldap"}})
+    assert told.endswith("cloudpc:directory.kind: must be 'local' or 'graph' (found \"ldap\")")
+
+
+def test_credentials_that_contradict_themselves(project: Project) -> None:
+    [told] = project.told({**_values(), "cloudpc:credentials": {"kind": "password", "lifetimeInMinutes": 60}})
+    assert "lifetimeInMinutes and isUsableOnce are for kind: temporaryAccessPass" in told
+
+
+def test_groups_of_several_policies_are_known_without_their_directory(project: Project) -> None:
+    assert configuration.group_references(_values("eng", "sales")) == ["eng", "sales"]
+    assert configuration.group_references({}) == []
+    assert configuration.group_references({"cloudpc:policy": {"assignments": [{"target": {"groupId": "x"}}, 5]}}) == [
+        "x", "?1",
+    ]  # fmt: skip

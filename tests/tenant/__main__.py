@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import signal
 import sys
 import threading
@@ -128,11 +129,11 @@ def _how_to(tenant: Tenant, options: argparse.Namespace, sign_in: SignIn | None)
         "  cloudpc:directory: {kind: graph}",
         f'  cloudpc:graph: {{endpoint: "{tenant.endpoint}", auth: token}}',
         "In the shell that runs cloudpc:",
-        f"  export {_TOKEN}={tenant.token}",
+        f"  export {_TOKEN}={shlex.quote(tenant.token)}",
     ]
     if sign_in:
         lines += ["Or, with auth: environment:"]
-        lines += [f"  export {name}={value}" for name, value in sign_in.environment.items()]
+        lines += [f"  export {name}={shlex.quote(value)}" for name, value in sign_in.environment.items()]
     lines += ["Groups:", *(f"  {id_}  {group['displayName']}" for id_, group in tenant.groups.items())]
     return "\n".join([*lines, "", "Requests (Ctrl-C ends the tenant):"])
 

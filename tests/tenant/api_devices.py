@@ -15,6 +15,7 @@ ROUTES = Routes()
 
 DEVICE = ResourceType(
     "device",
+    directory=True,
     filters={
         "id": ("eq", "in"),
         "deviceId": ("eq", "in"),
@@ -24,7 +25,7 @@ DEVICE = ResourceType(
     },
     advanced=frozenset({("physicalIds", "any eq"), ("physicalIds", "any startswith")}),
 )
-OBJECT = ResourceType("directoryObject", by_default=("displayName", "userPrincipalName"))
+OBJECT = ResourceType("directoryObject", by_default=("displayName", "userPrincipalName"), directory=True)
 
 _REQUIRED = (
     "accountEnabled", "alternativeSecurityIds", "deviceId", "displayName", "operatingSystem", "operatingSystemVersion",
@@ -133,7 +134,6 @@ def remove_person(call: Call) -> Answer:
 
 
 @ROUTES.add("GET", "/directory/deletedItems/graph.device", tokens.DEVICES)
-@ROUTES.add("GET", "/directory/deletedItems/microsoft.graph.device", tokens.DEVICES)
 def deleted(call: Call) -> Answer:
     call.store.forget_deleted()
     return call.page(lambda: list(call.store.deleted_devices), call.store.deleted_devices.get, DEVICE)

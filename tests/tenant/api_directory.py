@@ -11,6 +11,7 @@ ROUTES = Routes()
 
 USER = ResourceType(
     "user",
+    directory=True,
     # neither accountEnabled nor assignedLicenses: whoever forgets $select gets none of them from Graph, either
     by_default=("displayName", "mail", "userPrincipalName"),
     filters={
@@ -23,6 +24,7 @@ USER = ResourceType(
 )
 GROUP = ResourceType(
     "group",
+    directory=True,
     filters={
         "id": ("eq", "in"),
         "displayName": ("eq", "in", "startswith"),
@@ -30,7 +32,7 @@ GROUP = ResourceType(
         "securityEnabled": ("eq",),
     },
 )
-OBJECT = ResourceType("directoryObject")
+OBJECT = ResourceType("directoryObject", directory=True)
 SKU = ResourceType("subscribedSku")
 ORGANIZATION = ResourceType("organization")
 
@@ -68,7 +70,6 @@ def members(call: Call) -> Answer:
 
 
 @ROUTES.add("GET", "/groups/{id}/members/graph.user", tokens.MEMBERS)
-@ROUTES.add("GET", "/groups/{id}/members/microsoft.graph.user", tokens.MEMBERS)
 @ROUTES.add("GET", "/groups/{id}/transitiveMembers/graph.user", tokens.MEMBERS)
 def member_users(call: Call) -> Answer:
     id_ = _group(call)["id"]
@@ -82,12 +83,11 @@ def member_users(call: Call) -> Answer:
         lambda: [m for m in _members(call, id_, transitive) if m in call.store.users],
         find,
         # a filter on a cast needs an advanced query; none is offered here
-        ResourceType("user", USER.by_default),
+        ResourceType("user", USER.by_default, directory=True),
     )
 
 
 @ROUTES.add("GET", "/groups/{id}/members/graph.group", tokens.MEMBERS)
-@ROUTES.add("GET", "/groups/{id}/members/microsoft.graph.group", tokens.MEMBERS)
 def member_groups(call: Call) -> Answer:
     id_ = _group(call)["id"]
 
@@ -96,7 +96,9 @@ def member_groups(call: Call) -> Answer:
         return None if found is None else _readable(call, found)
 
     return call.page(
-        lambda: [m for m in _members(call, id_, False) if m in call.store.groups], find, ResourceType("group")
+        lambda: [m for m in _members(call, id_, False) if m in call.store.groups],
+        find,
+        ResourceType("group", directory=True),
     )
 
 

@@ -62,11 +62,11 @@ class Http:
     def get(self, path: str, **headers: str) -> Got:
         return self("GET", path, **headers)
 
-    def pages(self, path: str) -> list[Got]:
+    def pages(self, path: str, **headers: str) -> list[Got]:
         """This page and all that follow."""
-        found = [self.get(path)]
+        found = [self.get(path, **headers)]
         while link := found[-1].body.get("@odata.nextLink"):
-            found.append(self.get(link))
+            found.append(self.get(link, **headers))
         return found
 
 

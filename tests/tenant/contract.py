@@ -127,7 +127,7 @@ _VARIABLE = re.compile(r"\{[^}]+\}")
 
 
 def _operation(request: Request) -> dict[str, Any]:
-    path = request.path.removeprefix("/v1.0").replace("microsoft.graph.user", "graph.user")
+    path = request.path.removeprefix("/v1.0")
     for pattern, item in _paths():
         if pattern.match(path) and request.method in item:
             found: dict[str, Any] = item[request.method]

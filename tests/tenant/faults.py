@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Literal
 
@@ -27,6 +27,7 @@ class Fault:
         retry_after: seconds, as a header.
         seconds: how late.
         hits: how often it has struck.
+        struck: set when it has struck for the first time, before it has its effect.
     """
 
     kind: Kind
@@ -39,6 +40,7 @@ class Fault:
     retry_after: int | None = None
     seconds: float = 0
     hits: int = 0
+    struck: threading.Event = field(default_factory=threading.Event)
 
 
 class Faults:
@@ -73,6 +75,7 @@ class Faults:
                     continue
                 fault.left = None if fault.left is None else fault.left - 1
                 fault.hits += 1
+                fault.struck.set()
                 struck.append(fault)
         return struck
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Literal
 from uuid import UUID, uuid5
@@ -16,6 +16,7 @@ _NAMESPACE = UUID("6a3c5a0e-6f0e-4b57-9a3c-7f3a2d1f5d1b")
 _SKUS = Path(__file__).parents[1] / "contracts" / "w365-skus.json"
 
 
+@lru_cache(maxsize=500_000)
 def guid(kind: Kind, yaml_id: str) -> str:
     """The GUID for an id of the YAML file: always the same one. GUIDs stay what they are.
 

@@ -27,7 +27,22 @@ class Received:
     body: bytes
 
 
-Respond = Callable[[Received], Answer | None]
+@dataclass(frozen=True)
+class Reply:
+    """An answer as it is sent."""
+
+    status: int
+    content: bytes
+    headers: Mapping[str, str]
+
+    @classmethod
+    def of(cls, answer: Answer) -> Reply:
+        """Its JSON as it is now."""
+        content = b"" if answer.body is None else json.dumps(answer.body).encode()
+        return cls(answer.status, content, answer.headers)
+
+
+Respond = Callable[[Received], Reply | None]
 
 
 class Server:
@@ -102,24 +117,23 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _handle(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        answer = self.server.respond(Received(self.command, self.path, self.headers, body))
-        if answer is None:
+        reply = self.server.respond(Received(self.command, self.path, self.headers, body))
+        if reply is None:
             # without a word: what a client sees when something between it and Graph breaks
             self.close_connection = True
             with contextlib.suppress(OSError):
                 self.connection.shutdown(socket.SHUT_RDWR)
             return
-        content = b"" if answer.body is None else json.dumps(answer.body).encode()
         headers: Mapping[str, str] = {
-            **({"Content-Type": "application/json;odata.metadata=minimal"} if content else {}),
-            **({} if answer.status == 204 else {"Content-Length": str(len(content))}),
-            **answer.headers,
+            **({"Content-Type": "application/json;odata.metadata=minimal"} if reply.content else {}),
+            **({} if reply.status == 204 else {"Content-Length": str(len(reply.content))}),
+            **reply.headers,
         }
-        self.send_response(answer.status)
+        self.send_response(reply.status)
         for name, value in headers.items():
             self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(content)
+        self.wfile.write(reply.content)
 
     do_GET = do_POST = do_PATCH = do_DELETE = do_PUT = _handle
 

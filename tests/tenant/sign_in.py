@@ -15,7 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 from uuid import uuid4
 
 from tests.tenant.routing import Answer
-from tests.tenant.server import Received, Server
+from tests.tenant.server import Received, Reply, Server
 from tests.tenant.tenant import Tenant
 
 _ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
@@ -57,7 +57,7 @@ class SignIn:
         """What `connection_verify` or REQUESTS_CA_BUNDLE must name."""
         self.lifetime = 3600.0
         """Seconds that tokens last."""
-        self._server = Server(self._respond, port)
+        self._server = Server(lambda received: Reply.of(self._respond(received)), port)
         context = _context(self.ca, folder / "sign-in-key.pem")
         self._server.wrap(
             lambda listening: context.wrap_socket(listening, server_side=True, do_handshake_on_connect=False)

@@ -21,7 +21,7 @@ from tests.tenant.errors import GraphError, bad_request
 from tests.tenant.faults import Fault, Faults
 from tests.tenant.odata import Json, Pages, Query
 from tests.tenant.routing import Answer, Call, Route, Routes, as_json
-from tests.tenant.server import Received, Server
+from tests.tenant.server import Received, Reply, Server
 from tests.tenant.store import Store, timestamp
 from tests.tenant.tokens import Kind, Tokens
 
@@ -125,35 +125,39 @@ class Tenant(Store):
 
     # ---- answering
 
-    def _respond(self, received: Received) -> Answer | None:
+    def _respond(self, received: Received) -> Reply | None:
         """None: the connection is dropped."""
         parts = urlsplit(received.target)
-        path = unquote(parts.path).removeprefix("/v1.0")
+        # two spellings of one cast
+        path = unquote(parts.path).removeprefix("/v1.0").replace("/microsoft.graph.", "/graph.")
         faults = self.faults.take(received.method, path)
         kinds = {fault.kind for fault in faults}
         for fault in faults:
             if fault.kind == "slow":
                 self._stopping.wait(fault.seconds)
-        answer: Answer | None = None
+        reply: Reply | None = None
         if "drop before" not in kinds:
             try:
-                answer = self._checked(received, path, parts.query, faults)
+                reply = self._checked(received, path, parts.query, faults)
             except GraphError as error:
-                answer = self._error(error, received)
+                reply = self._error(error, received)
+            except Exception as error:  # noqa: BLE001 - a fault of ours must fail the test, not look like the network's
+                self.violations.append(f"{received.method} {path}: {error!r}")
+                reply = self._error(GraphError(500, "InternalServerError", "The fake tenant has a fault."), received)
         if "drop after" in kinds:
-            answer = None
-        logged = Logged(received.method, path, parts.query, answer.status if answer else 0)
+            reply = None
+        logged = Logged(received.method, path, parts.query, reply.status if reply else 0)
         self.requests.append(logged)
         if self._on_request:
             self._on_request(logged)
-        return answer
+        return reply
 
-    def _checked(self, received: Received, path: str, query_text: str, faults: list[Fault]) -> Answer:
+    def _checked(self, received: Received, path: str, query_text: str, faults: list[Fault]) -> Reply:
         if path.startswith("/fake/guestJoined/") and received.method == "POST":
             # no part of Graph: for a tenant that was started by hand
             with self.lock:
                 joined = self.guest_joined(path.removeprefix("/fake/guestJoined/"))
-                return Answer(201, {"id": joined["id"], "deviceId": joined["deviceId"]})
+                return Reply.of(Answer(201, {"id": joined["id"], "deviceId": joined["deviceId"]}))
         if not urlsplit(received.target).path.startswith("/v1.0/"):
             raise bad_request(f"Invalid version: {received.target.split('/')[1][:20]}")
         for fault in faults:
@@ -174,11 +178,11 @@ class Tenant(Store):
         body = _body(received)
         if problems := self.contract.request_problems(request):
             raise bad_request("; ".join(problems))
-        answer = self._done(route, Call(
+        reply = self._done(route, Call(
             self, path, parameters, query, body, token, empty_page=any(f.kind == "empty page" for f in faults)
         ))  # fmt: skip
-        self._check_answer(request, answer)
-        return answer
+        self._check_reply(request, reply)
+        return reply
 
     def _route(self, method: str, path: str) -> tuple[Route, dict[str, str]]:
         try:
@@ -188,12 +192,11 @@ class Tenant(Store):
             self.violations.append(f"{method} {path}: this tenant doesn't offer it yet")
             raise GraphError(501, "notImplemented", f"The fake tenant does not offer {method} {path}.") from None
 
-    def _done(self, route: Route, call: Call) -> Answer:
+    def _done(self, route: Route, call: Call) -> Reply:
         with self.lock:
             self._follow()
-            answer = route.handler(call)
             # as text now: later changes of the tenant must not show in what is sent
-            return Answer(answer.status, None if answer.body is None else json.loads(json.dumps(answer.body)))
+            return Reply.of(route.handler(call))
 
     def _follow(self) -> None:
         """Read the file again if it has changed; one that is wrong just now is left for later."""
@@ -205,20 +208,19 @@ class Tenant(Store):
         except InvalidConfigurationError as error:
             self.on_bad_file(str(error))
 
-    def _check_answer(self, request: Request, answer: Answer) -> None:
-        body = b"" if answer.body is None else json.dumps(answer.body).encode()
-        if problems := self.contract.response_problems(request, answer.status, body):
+    def _check_reply(self, request: Request, reply: Reply) -> None:
+        if problems := self.contract.response_problems(request, reply.status, reply.content):
             self.violations.extend(f"{request.method.upper()} {request.path}: {problem}" for problem in problems)
             raise GraphError(500, "InternalServerError", f"The fake tenant broke the contract: {'; '.join(problems)}")
 
-    def _error(self, error: GraphError, received: Received) -> Answer:
+    def _error(self, error: GraphError, received: Received) -> Reply:
         inner = {
             "date": timestamp(self.clock()).rstrip("Z"),
             "request-id": str(uuid4()),
             "client-request-id": received.headers.get("client-request-id", str(uuid4())),
         }
         body: Json = {"error": {"code": error.code, "message": error.message, "innerError": inner}}
-        return Answer(error.status, body, {"request-id": inner["request-id"], **error.headers})
+        return Reply.of(Answer(error.status, body, {"request-id": inner["request-id"], **error.headers}))
 
 
 def _read(path: Path) -> Snapshot:

@@ -83,13 +83,21 @@ def test_a_slow_answer_holds_up_nobody_else(tenant: Tenant, app: Http) -> None:
 
         thread = threading.Thread(target=wait)
         thread.start()
-        while not slow.hits:
-            assert app.get("/users").status == 200
+        assert slow.struck.wait(30)
+        assert app.get("/users").status == 200
         assert thread.is_alive()
         # the end of the tenant is the end of all who wait for it
         tenant.close()
         thread.join(10)
         assert not thread.is_alive()
+
+
+def test_a_fault_of_the_tenant_itself_is_remembered(tenant: Tenant, app: Http) -> None:
+    tenant.devices["broken"] = {}
+    assert app.get("/devices?$select=displayName&$filter=displayName eq 'x'").status == 200
+    assert app("DELETE", "/devices/broken").status == 500
+    assert len(tenant.violations) == 1
+    tenant.violations.clear()
 
 
 def test_a_connection_stays_open(tenant: Tenant, app: Http) -> None:

@@ -99,8 +99,8 @@ class Tokens:
     def expire(self, text: str) -> None:
         """End a token before its time."""
         with self._lock:
-            token = self._issued[text]
-            self._issued[text] = Token(token.kind, token.permissions, self._clock())
+            if token := self._issued.get(text):
+                self._issued[text] = Token(token.kind, token.permissions, self._clock())
 
     def check(self, authorization: str | None) -> Token:
         """The token of an Authorization header.

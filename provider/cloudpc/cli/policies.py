@@ -1,4 +1,4 @@
-"""`cloudpc policy validate|schema|delete`."""
+"""`cloudpc policy validate|schema|import|delete`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from cloudpc import configuration
-from cloudpc.cli import dead_runs, generations
+from cloudpc.cli import dead_runs, deletion, generations, policy_import
 from cloudpc.cli.cloud_pcs import print_rows
 from cloudpc.cli.context import Project
 from cloudpc.cli.down import refuse_to_forget
@@ -19,7 +19,10 @@ from cloudpc.cloud_pc import USABLE, Status
 from cloudpc.entitlement import entitled
 from cloudpc.problems import Problem, report
 
-app = typer.Typer(no_args_is_help=True, help="Check provisioning policies before anything is run, and delete them.")
+app = typer.Typer(
+    no_args_is_help=True, help="Check provisioning policies before anything is run, import and delete them."
+)
+app.command("import", no_args_is_help=True)(policy_import.import_)
 
 
 @app.command()
@@ -103,7 +106,7 @@ def delete(
     elif kept:
         err.print("They are kept until their grace periods are over; the last one's end removes the policy.")
     confirm(f"Delete the policy {name}, with its stack and {file}?", yes=yes)
-    project.engine.read(["config", "set", "--stack", name, "--type", "bool", "cloudpc:deleted", "true"])
+    deletion.mark(project, name)
     if kept and end_grace:
         if any(c.status in USABLE for c in kept):
             bring_up(project, [name], How()).tell_problems()  # begins the grace periods that are ended then

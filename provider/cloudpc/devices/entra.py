@@ -103,7 +103,7 @@ class EntraDevices:
         except GraphError as error:
             raise _failed(ErrorCode.DEVICE_REGISTRATION_FAILED, "devices", error) from error
         return [
-            OwnedDevice(f"Entra device {d.display_name}", d.id or "", _owner(d), enabled=bool(d.account_enabled))
+            OwnedDevice("Entra device", d.display_name or "", d.id or "", _owner(d), enabled=bool(d.account_enabled))
             for d in devices
             if _owner(d).startswith(f"{installation}/")
         ]
@@ -201,7 +201,7 @@ class EntraDevices:
         self, session: Session, display_name: str, device_id: UUID, recorded: RegisteredDevice | None
     ) -> None:
         devices = await self._ours(session, display_name, device_id, recorded)
-        known = {recorded.device_id} if recorded else set()
+        known = {recorded.device_id} if recorded and recorded.device_id else set()
         for entra_id in sorted(known | {d.device_id for d in devices if d.device_id}):
             # by Entra's id alone: a name may be that of somebody else's machine
             for managed_id in await self._managed(session, entra_id):

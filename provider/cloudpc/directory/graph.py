@@ -6,13 +6,12 @@ An error anywhere means that who is entitled is *unknown*: never is a list answe
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Collection, Coroutine, Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from cloudpc.directory import catalogue
-from cloudpc.directory.configuration import GraphDirectoryConfig
+from cloudpc.directory.configuration import GUID, GraphDirectoryConfig
 from cloudpc.directory.interface import DirectoryError, Group, ServicePlan, Snapshot, User
 from cloudpc.graph import odata
 from cloudpc.graph.client import AT_ONCE, Graph, Session
@@ -31,7 +30,6 @@ TIMEOUT: Final = 1800.0
 PAGE: Final = 999
 """Entries on a page: the most that Graph gives."""
 _USER: Final = ["id", "userPrincipalName", "displayName", "accountEnabled", "assignedLicenses"]
-_GUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _IN_USE: Final = ("Enabled", "Warning")
 """capabilityStatus of a subscription whose licences count; `Warning` is its own time of grace."""
 
@@ -64,7 +62,7 @@ class _Reading:
     """One snapshot on its way."""
 
     def __init__(self, config: GraphDirectoryConfig) -> None:
-        entries = (entry.service_plan() for entry in config.service_plans)
+        entries = (entry.as_plan() for entry in config.service_plans)
         self._own = {plan.id.lower(): replace(plan, id=plan.id.lower()) for plan in entries}
         self._plans: dict[str, ServicePlan] = catalogue.service_plans() | self._own
         self._plans_of_sku: dict[str, tuple[str, ...]] = {}
@@ -92,7 +90,7 @@ class _Reading:
         from msgraph.generated.groups.item.group_item_request_builder import GroupItemRequestBuilder
 
         fields = ["id", "displayName"]
-        if _GUID.fullmatch(reference):
+        if GUID.fullmatch(reference):
             one = GroupItemRequestBuilder.GroupItemRequestBuilderGetQueryParameters(select=fields)
             builder = session.client.groups.by_group_id(reference)
             try:
@@ -154,7 +152,7 @@ class _Reading:
         from kiota_abstractions.base_request_configuration import RequestConfiguration
         from msgraph.generated.users.item.user_item_request_builder import UserItemRequestBuilder
 
-        if not _GUID.fullmatch(id_):
+        if not GUID.fullmatch(id_):
             return  # of another directory; Graph would take it for a userPrincipalName
         query = UserItemRequestBuilder.UserItemRequestBuilderGetQueryParameters(select=_USER)
         builder = session.client.users.by_user_id(id_)

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field, ValidationError
 
 from cloudpc import yaml_file
 from cloudpc.directory import catalogue
-from cloudpc.directory.configuration import Id, ServicePlanEntry
+from cloudpc.directory.configuration import Id, ServicePlanConfig
 from cloudpc.directory.interface import Group, ServicePlan, Snapshot, User
 from cloudpc.policy import Part
 from cloudpc.problems import InvalidConfigurationError, Problem, closest, from_validation
@@ -45,7 +45,7 @@ class DirectoryFile(Part):
 
     users: list[_User] = []
     groups: list[_Group] = []
-    service_plans: list[ServicePlanEntry] = []
+    service_plans: list[ServicePlanConfig] = []
 
 
 class LocalDirectory:
@@ -74,7 +74,7 @@ class LocalDirectory:
             problems = from_validation(self._shown_as, "", DirectoryFile, error) + problems
         if problems:
             raise InvalidConfigurationError(problems)
-        plans = catalogue.service_plans() | {p.id: p.service_plan() for p in file.service_plans}
+        plans = catalogue.service_plans() | {p.id: p.as_plan() for p in file.service_plans}
         return Snapshot(
             users={u.id: _user(u, plans) for u in file.users},
             groups={g.id: Group(g.id, g.display_name, frozenset(g.members)) for g in file.groups},

@@ -17,7 +17,10 @@ SECRET = ["credentials"]
 """Outputs that are Pulumi secrets."""
 EVENTS_KEPT = 8
 """State is rewritten at each step of a run, so it keeps only the last; `cloudpc:audit` keeps all."""
-_OF_THE_MACHINE = ("connection", "hostKey", "credentials", "powerState", "onPremisesConnectionName")
+_OF_THE_MACHINE = (
+    "connection", "hostKey", "credentials", "powerState", "onPremisesConnectionName", "statusDetail",
+    "beforeLoss", "beforeChange",
+)  # fmt: skip
 _REGISTERED = ("device", "computer")
 
 
@@ -66,7 +69,7 @@ def _credentials(credentials: Credentials) -> dict[str, Any]:
 
 def changed(olds: dict[str, Any], desired: DesiredCloudPC, status: Status, why: str, **more: Any) -> dict[str, Any]:
     """Another status of the same machine; what `more` has as None goes."""
-    asked = ("desiredStatus", "why", "gracePeriodEndDateTime")
+    asked = ("desiredStatus", "why", "gracePeriodEndDateTime", "waivedGeneration", "userPrincipalName")
     outs = {name: value for name, value in olds.items() if name not in asked}
     outs |= {name: value for name, value in pinned(desired).items() if name in asked}
     outs |= more
@@ -75,21 +78,26 @@ def changed(olds: dict[str, Any], desired: DesiredCloudPC, status: Status, why: 
 
 def ended(olds: dict[str, Any], desired: DesiredCloudPC, leftovers: Sequence[str]) -> dict[str, Any]:
     """Without what belonged to the machine; an earlier error no longer says anything."""
-    over = (*_OF_THE_MACHINE, "statusDetail", *(() if leftovers else _REGISTERED))
+    over = (*_OF_THE_MACHINE, *(() if leftovers else _REGISTERED))
     rest = {name: value for name, value in olds.items() if name not in over}
     why = f"not whole: {'; '.join(leftovers)}" if leftovers else desired.why
     return changed(rest, desired, Status.DEPROVISIONING, why, leftovers=list(leftovers) or None)
 
 
-def told(olds: dict[str, Any], status: Status, code: str, message: str) -> dict[str, Any]:
-    """What a refresh has seen, as status; without a code, that all is well again."""
-    outs = {name: value for name, value in olds.items() if name != "statusDetail"}
-    if code:
-        detail = {"code": code, "message": message, "additionalInformation": {}}
-        if olds.get("statusDetail") == detail:
-            return olds
-        outs["statusDetail"] = detail
-    return with_event(outs, status, code or message)
+def wrong(olds: dict[str, Any], status: Status, code: str, message: str, before: str) -> dict[str, Any]:
+    """What a refresh has seen to be wrong, as status; what it was until then is kept in the output `before`."""
+    detail = {"code": code, "message": message, "additionalInformation": {}}
+    if olds.get("statusDetail") == detail:
+        return olds
+    was = {name: olds[name] for name in ("status", "statusDetail") if name in olds}
+    return with_event({before: was, **olds, "statusDetail": detail}, status, code)
+
+
+def well_again(olds: dict[str, Any], before: str, why: str) -> dict[str, Any]:
+    """As it was before `wrong`."""
+    was = olds.get(before) or {"status": Status.PROVISIONED.value}
+    outs = {name: value for name, value in olds.items() if name not in (before, "statusDetail")}
+    return with_event({**outs, **was}, Status(was["status"]), why)
 
 
 def powered(olds: dict[str, Any], *, on: bool) -> dict[str, Any]:
