@@ -420,6 +420,11 @@ def read_policy_and_directory(
     return PolicyAndDirectory(configuration.policy, directory, snapshot)
 
 
+def uses_tenant(values: Mapping[str, Any]) -> bool:
+    """Whether a policy's directory is a tenant, as far as its values can be read."""
+    return isinstance(_directory(values, "", []), GraphDirectoryConfig)
+
+
 def group_references(values: Mapping[str, Any]) -> list[str]:
     """The groups that a policy names, as far as its values can be read: all policies' are asked for at once."""
     policy, _ = _valid_fields(values.get("cloudpc:policy"))

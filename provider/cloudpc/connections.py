@@ -57,12 +57,6 @@ def dns_name(value: str) -> str:
     return value
 
 
-def _distinguished_name(value: str) -> str:
-    if not re.fullmatch(r"(OU|CN)=.+,\s*DC=.+", value, re.IGNORECASE):
-        raise ValueError("must be a distinguished name, such as OU=Cloud PCs,DC=corp,DC=contoso,DC=com")
-    return value
-
-
 def host_and_port(endpoint: str) -> tuple[str, int]:
     """`login.example:443` or `[2001:db8::1]:443` taken apart. Raises ValueError."""
     message = "must be host:port, such as intranet.contoso.com:443"
@@ -148,7 +142,7 @@ class OnPremisesConnection(_Whole):
         default=None, pattern=r"^[^@\s]+@[^@\s]+$", description="The account that joins, as user@domain."
     )
     ad_domain_password: SecretReference | None = Field(default=None, description="Where its password is found.")
-    organizational_unit: Annotated[str, AfterValidator(_distinguished_name)] | None = Field(
+    organizational_unit: str | None = Field(
         default=None, description="Where computer accounts are made, as OU=…,DC=…; default: the domain's own place."
     )
     domain_controllers: list[DomainController] = Field(
@@ -178,11 +172,6 @@ class OnPremisesConnection(_Whole):
         for name in ("adDomainUsername", "adDomainPassword"):
             if name not in values:
                 yield name, "is required with adDomainName"
-        domain, unit = values["adDomainName"], values.get("organizationalUnit")
-        if isinstance(domain, str) and isinstance(unit, str):
-            parts = re.findall(r"(?:^|,)\s*DC=([^,]*)", unit, re.IGNORECASE)
-            if parts and ".".join(parts).lower() != domain.lower():
-                yield "organizationalUnit", f"must be of the domain: its DC=… parts say {'.'.join(parts)}, not {domain}"
 
     @property
     def network(self) -> Network:

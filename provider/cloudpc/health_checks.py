@@ -21,6 +21,7 @@ from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
 CONNECT_TIMEOUT = 5.0
 """Seconds for which an endpoint is waited for."""
 _AT_ONCE = 32
+_KINDS = {"network": "libvirt network", "bridge": "bridge", "hosted": "hosted network"}
 _Part = tuple[str, Callable[[], Sequence[HealthCheck]]]
 """Which of Graph's families of errorTypes, and what looks."""
 
@@ -42,7 +43,7 @@ def check(
     """
     parts: list[_Part] = [("resourceAvailabilityCheck", partial(_network, hosts, network))]
     if domain and connection.ad_domain_name is not None:
-        parts += [("dnsCheck", partial(_dns, dns_name)) for dns_name in _names(connection)]
+        parts.append(("dnsCheck", partial(_dns, connection)))
         parts.append(("adJoinCheck", partial(_domain, name, connection, folder)))
     parts += [("endpointConnectivityCheck", partial(_endpoint, endpoint)) for endpoint in connection.endpoints]
     with ThreadPoolExecutor(min(len(parts), _AT_ONCE)) as pool:
@@ -81,7 +82,7 @@ def _network(hosts: Sequence[Host], network: Network) -> list[HealthCheck]:
 
 def _on_host(network: Network, host: Host) -> tuple[list[HealthCheck] | None, list[HealthCheck]]:
     """What a host answered, and what it did not."""
-    what = f"{network.kind} {network.source}".strip()
+    what = f"{_KINDS[network.kind]} {network.source}".strip()
     try:
         return host.check_network(network), []
     except ProvisioningError as error:
@@ -96,21 +97,25 @@ def _on_host(network: Network, host: Host) -> tuple[list[HealthCheck] | None, li
 # ---- the domain
 
 
-def _names(connection: OnPremisesConnection) -> list[str]:
-    """What DNS is asked for: nothing where the file says where all controllers are."""
+def _dns(connection: OnPremisesConnection) -> list[HealthCheck]:
+    """One controller that is found is enough; nothing is asked where the file says where all of them are."""
     controllers = connection.domain_controllers
-    if not controllers:
-        return [connection.ad_domain_name or ""]
-    return [controller.name for controller in controllers if controller.address is None]
+    names = [controller.name for controller in controllers if controller.address is None]
+    if not controllers and connection.ad_domain_name is not None:
+        names = [connection.ad_domain_name]
+    checks = [_resolved(name) for name in names]
+    if len(names) < len(controllers) or any(check.status == "passed" for check in checks):
+        return [replace(check, status="warning") if check.status == "failed" else check for check in checks]
+    return checks
 
 
-def _dns(name: str) -> list[HealthCheck]:
+def _resolved(name: str) -> HealthCheck:
     what = f"DNS name {name}"
     try:
         found = {str(answer[4][0]) for answer in socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)}
     except UnicodeError:
         action = "Correct the name in the connection's file."
-        return [HealthCheck(what, "failed", "dnsCheckNameWithInvalidCharacter", action, "no DNS name can be like that")]
+        return HealthCheck(what, "failed", "dnsCheckNameWithInvalidCharacter", action, "no DNS name can be like that")
     except socket.gaierror as error:
         unknown = error.errno in (socket.EAI_NONAME, socket.EAI_NODATA)
         kind = "dnsCheckFqdnNotFound" if unknown else "dnsCheckUnknownError"
@@ -118,17 +123,14 @@ def _dns(name: str) -> list[HealthCheck]:
             "Let this machine ask the domain's own DNS servers, or name its controllers with their address under "
             "domainControllers."
         )
-        return [HealthCheck(what, "failed", kind, action, f"can't be resolved here: {error.strerror}")]
-    return [HealthCheck(what, "passed", additional_detail=", ".join(sorted(found)))]
+        return HealthCheck(what, "failed", kind, action, f"can't be resolved here: {error.strerror}")
+    return HealthCheck(what, "passed", additional_detail=", ".join(sorted(found)))
 
 
 def _domain(name: str, connection: OnPremisesConnection, folder: Path) -> Sequence[HealthCheck]:
-    from importlib import import_module
+    from cloudpc.devices.active_directory import ActiveDirectory
 
-    checks: Sequence[HealthCheck] = (
-        import_module("cloudpc.devices.active_directory").ActiveDirectory(name, connection, folder).check()
-    )
-    return checks
+    return ActiveDirectory(name, connection, folder).check()
 
 
 # ---- what must be reachable
@@ -139,7 +141,8 @@ def _endpoint(endpoint: str) -> list[HealthCheck]:
     try:
         socket.create_connection(host_and_port(endpoint), CONNECT_TIMEOUT).close()
     except (OSError, UnicodeError) as error:
-        reason = f"no answer within {CONNECT_TIMEOUT:.0f} seconds" if isinstance(error, TimeoutError) else str(error)
+        said = error.strerror if isinstance(error, OSError) else None
+        reason = f"no answer within {CONNECT_TIMEOUT:.0f} seconds" if isinstance(error, TimeoutError) else said or error
         action = "Open the way to it in firewall and proxy, or take it out of the connection's endpoints."
-        return [HealthCheck(what, "failed", "endpointConnectivityCheckUnknownError", action, reason)]
+        return [HealthCheck(what, "failed", "endpointConnectivityCheckUnknownError", action, str(reason))]
     return [HealthCheck(what, "passed", additional_detail="reachable from here")]

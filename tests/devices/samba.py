@@ -13,9 +13,13 @@ import ssl
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from ldap3 import BASE, MODIFY_ADD, MODIFY_REPLACE, NONE, SUBTREE, Connection, Server, Tls
 
 from tests.support.waiting import wait_until
@@ -39,7 +43,7 @@ class Samba:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.ca = folder / "private/tls/ca.pem"
+        self.ca = folder / "controller.pem"
         self._configuration = folder / "etc/smb.conf"
         self._log = folder / "samba.log"
         _demand_ports()
@@ -51,7 +55,7 @@ class Samba:
             stderr=subprocess.STDOUT,
         )
         try:
-            wait_until(self._listens, 60, "Samba does not listen")
+            wait_until(self._listens, 120, "Samba does not listen")
             self.admin = self._sign_in()
             # what Samba's dnsupdate service would add, which runs beside a name server only
             self.modify(
@@ -128,6 +132,19 @@ class Samba:
         text = self._configuration.read_text()
         text = re.sub(r"(server services) = .*", r"\1 = ldap, cldap, kdc", text)
         text = re.sub(r"log file = .*", f"log file = {self.folder}/log.%m", text)
+        # its own, of 4096 bits, would take it seconds to make
+        key, certificate = certify(CONTROLLER)
+        (self.folder / "controller.key").write_bytes(key)
+        (self.folder / "controller.key").chmod(0o600)
+        self.ca.write_bytes(certificate)
+        more = {
+            "tls keyfile": self.folder / "controller.key",
+            "tls certfile": self.ca,
+            "tls cafile": self.ca,
+            "pid directory": self.folder,
+            "ncalrpc dir": self.folder / "ncalrpc",
+        }
+        text = text.replace("[global]", "\n\t".join(["[global]", *(f"{name} = {more[name]}" for name in more)]), 1)
         self._configuration.write_text(text)
 
     def _delegate(self) -> None:
@@ -175,6 +192,27 @@ class Samba:
     def _connection(self, user: str, password: str) -> Connection:
         tls = Tls(validate=ssl.CERT_REQUIRED, ca_certs_file=str(self.ca), valid_names=[CONTROLLER])
         return Connection(Server(ADDRESS, 636, use_ssl=True, tls=tls, get_info=NONE), user, password)
+
+
+def certify(name: str) -> tuple[bytes, bytes]:
+    """A key and a certificate for this host name that is its own authority, as PEM."""
+    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    private = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    return key.private_bytes(pem, *private), certificate.public_bytes(pem)
 
 
 def _demand_ports() -> None:

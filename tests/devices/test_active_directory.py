@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
+import socketserver
+import threading
 from contextlib import ExitStack
 from typing import Any
 
@@ -15,7 +18,7 @@ from cloudpc.devices.interface import Domain, OwnedDevice
 from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
 
 from .conftest import Hq
-from .samba import ADDRESS, BASE_DN, CONTROLLER, DOMAIN, PASSWORD, UNIT, Samba
+from .samba import ADDRESS, BASE_DN, CONTROLLER, DOMAIN, PASSWORD, UNIT, Samba, certify
 
 PC = "CPC-ALICE-7KQ2P"
 OWNER = "0123456789abcdef/u-alice/plan/1"
@@ -69,7 +72,7 @@ def test_an_account_of_an_attempt_before_is_taken_again(samba: Samba, hq: Hq) ->
     assert samba.accepts(f"{PC}$@{DOMAIN}", again.stdin.decode())
     assert again.stdin != first.stdin  # which Active Directory may still take for an hour: OldPasswordAllowedPeriod
     assert domain.owned("0123456789abcdef") == [
-        OwnedDevice(f"computer account {PC}", again.account.object_guid, RENEWED, True)
+        OwnedDevice("computer account", PC, again.account.object_guid, RENEWED, True)
     ]
 
 
@@ -222,6 +225,8 @@ ELSEWHERE = {"name": CONTROLLER, "address": "127.0.0.2"}
         ({"adDomainPassword": {"file": "/etc/hostname"}}, "IncorrectCredentials", "password is wrong"),
         ({"adDomainUsername": "nobody@corp.test"}, "IncorrectCredentials", "nobody@corp.test can't sign in"),
         ({"organizationalUnit": f"OU=None,{BASE_DN}"}, "OrganizationalUnitNotFound", "OU=None"),
+        ({"organizationalUnit": "OU=Cloud PCs,DC=other,DC=test"}, "OrganizationalUnitNotFound", "DC=other"),
+        ({"adDomainName": "other.test"}, "FqdnNotFound", "not of adDomainName other.test"),
         ({"organizationalUnit": "Cloud PCs"}, "OrganizationalUnitIncorrectFormat", "no distinguished name"),
         ({"organizationalUnit": f"OU=Domain Controllers,{BASE_DN}"}, "AccessDenied", "denied|may not create"),
     ],
@@ -242,21 +247,7 @@ def test_what_stands_in_the_way_is_named(
 @pytest.fixture
 def other_ca(hq: Hq) -> None:
     """A good certificate of somebody else."""
-    from datetime import UTC, datetime, timedelta
-
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, CONTROLLER)])
-    certificate = (
-        x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
-        .serial_number(1).not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )  # fmt: skip
-    (hq.folder / "other.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    (hq.folder / "other.pem").write_bytes(certify(CONTROLLER)[1])
 
 
 @pytest.mark.parametrize(
@@ -306,6 +297,54 @@ def test_a_controller_that_says_nothing_ends_at_the_deadline(hq: Hq, monkeypatch
     with socket.create_server(("127.0.0.2", 636)):
         check = hq.domain(domainControllers=[ELSEWHERE]).check()[-1]
     assert check.error_type == "adJoinCheckServerNotOperational"
+
+
+class _Cut(socketserver.BaseRequestHandler):
+    """Passes on what the client sends, up to the piece at which the connection breaks."""
+
+    pieces = 0
+
+    def handle(self) -> None:
+        with socket.create_connection((ADDRESS, 636)) as controller:
+            answers = threading.Thread(target=self._answer, args=[controller])
+            answers.start()
+            for _ in range(self.pieces):
+                if not (piece := self.request.recv(65536)):
+                    break
+                controller.sendall(piece)
+            else:
+                self.request.recv(1)  # the next piece has been sent
+            for end in (controller, self.request):
+                end.shutdown(socket.SHUT_RDWR)
+            answers.join()
+
+    def _answer(self, controller: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while piece := controller.recv(65536):
+                self.request.sendall(piece)
+
+
+class _Relay(socketserver.ThreadingTCPServer):
+    allow_reuse_address = True
+
+
+@pytest.mark.parametrize("pieces", range(8))
+def test_a_connection_that_breaks_is_said_and_tried_again(
+    samba: Samba, hq: Hq, monkeypatch: pytest.MonkeyPatch, pieces: int
+) -> None:
+    monkeypatch.setattr(_Cut, "pieces", pieces)
+    domain = hq.domain(domainControllers=[ELSEWHERE])
+    with _Relay(("127.0.0.2", 636), _Cut) as relay:
+        threading.Thread(target=relay.serve_forever, kwargs={"poll_interval": 0.01}).start()
+        checks = domain.check()
+        error = _refused(domain)
+        relay.shutdown()
+    # the sixth piece of a check is the last question
+    assert [check.error_type for check in checks if check.status == "failed"] == (
+        ["adJoinCheckServerNotOperational"] if pieces < 6 else []
+    )
+    assert error.retriable
+    assert hq.domain().prepare_join(PC, OWNER).account.name == PC
 
 
 def test_the_password_is_read_when_it_is_needed(samba: Samba, hq: Hq) -> None:

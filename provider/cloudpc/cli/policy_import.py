@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from pydantic import ValidationError
 
 from cloudpc import yaml_file
 from cloudpc.cli.context import Project
 from cloudpc.cli.output import CommandError, Exit, err, out
+from cloudpc.graph.configuration import GraphConfig
+from cloudpc.graph.errors import GraphError
 from cloudpc.policy import ProvisioningPolicy
 from cloudpc.policy_import import POLICY, Imported, convert, policies_in, stack_name, to_yaml
-from cloudpc.problems import InvalidConfigurationError, Problem
+from cloudpc.problems import InvalidConfigurationError, Problem, from_validation
 from cloudpc.references import References
 
 _SHARED = ("cloudpc:directory", "cloudpc:graph", "cloudpc:hosts", "cloudpc:images", "cloudpc:installation")
@@ -32,6 +35,9 @@ def import_(
     image: Annotated[
         str | None, typer.Option("--image", help="Gallery image of ours that takes the place of Microsoft's.")
     ] = None,
+    all_: Annotated[
+        bool, typer.Option("--all", help="All policies of the tenant that cloudpc:graph names; CloudPC.Read.All.")
+    ] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Replace cloudpc:policy of a file that is there; the rest of it stays.")
     ] = False,
@@ -41,9 +47,13 @@ def import_(
     What can't be carried over is said line by line, and what is left to do. Exits with 1 if one can't be imported, with
     2 if none can.
     """
+    if bool(files) == all_:
+        raise CommandError("name files, or --all for those of the tenant", Exit.INVALID)
     run = _Import(Project(), image, force=force)
     for file in files or ():
         run.read(file)
+    if all_:
+        run.add(_of_tenant(run.project), "the tenant")
     if name is not None and len(run.found) > 1:
         raise CommandError(f"--name is for one policy; there are {len(run.found)}", Exit.INVALID)
     run.write(name)
@@ -128,18 +138,21 @@ class _Import:
         for remark in imported.remarks:
             if not remark.decide:
                 out.print(f"  not carried over: {remark}", markup=False)
-        for problem in self._left(imported, shown):
+        for problem in self._left(imported, shown, others):
             out.print(f"  left to do: {problem.field}: {problem.message}", markup=False)
         if "assignments" not in imported.policy:
             out.print("  left to do: assignments: Graph tells them only with ?$expand=assignments", markup=False)
 
-    def _left(self, imported: Imported, shown: str) -> list[Problem]:
+    def _left(self, imported: Imported, shown: str, others: Mapping[str, Any]) -> list[Problem]:
         """What the policy names that is not here; groups are validate's to look for: a tenant may have to be asked."""
         references = References(shown, self.project.directories)
         policy = ProvisioningPolicy.model_validate(imported.policy)
         for index in range(len(policy.domain_join_configurations)):
             references.network(index, policy)
-        references.image_digest(policy, {}, ())
+        images = others.get("cloudpc:images")
+        # what is wrong with an image itself is validate's to tell, too
+        if policy.image_type == "gallery" or not isinstance(images, dict) or policy.image_id not in images:
+            references.image_digest(policy, {}, ())
         return references.problems
 
     def _shared(self) -> dict[str, Any]:
@@ -155,6 +168,32 @@ class _Import:
             for key in _SHARED
             if siblings and key in siblings[0] and all(values.get(key) == siblings[0][key] for values in siblings)
         }
+
+
+def _of_tenant(project: Project) -> list[object]:
+    """All policies of the tenant that the project's own policies name, else of whoever is signed in."""
+    from cloudpc.graph.client import Graph
+    from cloudpc.graph.policies import provisioning_policies
+
+    key = "cloudpc:graph"
+    found = {name: project.values(name).get(key) for name in project.policy_ids()}
+    tenants = {json.dumps(value, sort_keys=True): (name, value) for name, value in found.items() if value is not None}
+    if len(tenants) > 1:
+        names = ", ".join(name for name, _ in tenants.values())
+        raise CommandError(f"{key} is not the same in {names}: which tenant?", Exit.INVALID)
+    name, value = next(iter(tenants.values()), ("", {}))
+    try:
+        config = GraphConfig.model_validate(value)
+    except ValidationError as error:
+        file = f"{project.stacks_folder.name}/Pulumi.{name}.yaml"
+        raise InvalidConfigurationError(from_validation(file, key, GraphConfig, error)) from None
+    graph = Graph(config)
+    try:
+        return provisioning_policies(graph)
+    except GraphError as error:
+        raise CommandError(f"the tenant's policies can't be read: {error}") from None
+    finally:
+        graph.close()
 
 
 def _shown(source: str, values: object) -> str:

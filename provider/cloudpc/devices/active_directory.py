@@ -10,7 +10,7 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -70,35 +70,42 @@ _ACTIONS = {
     "UnknownError": "The domain controller's event log says more.",
 }
 
-# Arguments: domain, realm, computer, its fully qualified name, then controller and address as guests see it, in pairs.
-# adcli's `join` signs in as the computer with the one-time password (standard input), sets one that only the guest
+# Arguments: domain, realm, computer, its fully qualified name, then controller and address as guests see it, in pairs;
+# standard input: the one-time password. adcli signs in as the computer with it, sets a password that only the guest
 # knows, and writes the keytab.
 _JOIN = r"""
 set -eu
 domain=$1 realm=$2 computer=$3 fqdn=$4
 shift 4
 command -v adcli >/dev/null || { echo "the image has no adcli, which joins a domain" >&2; exit 1; }
+password=$(cat)
 
-# host names are not looked up backwards: the addresses of user-mode networking have no names, and others' may be wrong
+# Host names are not looked up backwards: the addresses of user-mode networking have no names, and others' may be wrong.
 {
     printf '[libdefaults]\n\tdefault_realm = %s\n\trdns = false\n\tdns_canonicalize_hostname = false\n' "$realm"
-    printf '[domain_realm]\n\t%s = %s\n\t.%s = %s\n[realms]\n\t%s = {\n' "$domain" "$realm" "$domain" "$realm" "$realm"
+    printf '[domain_realm]\n\t%s = %s\n\t.%s = %s\n' "$domain" "$realm" "$domain" "$realm"
+    [ $# -eq 0 ] || printf '[realms]\n\t%s = {\n' "$realm"
 } > /etc/krb5.conf.cloudpc
 sed -i '/# cloudpc: domain controller$/d' /etc/hosts
-first=${1:-}
-while [ $# -ge 2 ]; do
-    if [ -n "$2" ]; then
-        printf '%s\t%s # cloudpc: domain controller\n' "$2" "$1" >> /etc/hosts
-    fi
+controllers=''
+while [ $# -gt 0 ]; do
+    controllers="$controllers $1"
+    [ -z "$2" ] || printf '%s\t%s # cloudpc: domain controller\n' "$2" "$1" >> /etc/hosts
     printf '\t\tkdc = %s\n\t\tkpasswd_server = %s\n' "$1" "$1" >> /etc/krb5.conf.cloudpc
     shift 2
 done
-printf '\t}\n' >> /etc/krb5.conf.cloudpc
+[ -z "$controllers" ] || printf '\t}\n' >> /etc/krb5.conf.cloudpc
 mv /etc/krb5.conf.cloudpc /etc/krb5.conf
 
-adcli join ${first:+"--domain-controller=$first"} --domain="$domain" --domain-realm="$realm" \
-    --computer-name="$computer" --host-fqdn="$fqdn" --login-type=computer --stdin-password
-adcli testjoin ${first:+"--domain-controller=$first"} </dev/null
+join() { # [--domain-controller=NAME]
+    printf %s "$password" | adcli join "$@" --domain="$domain" --domain-realm="$realm" --computer-name="$computer" \
+        --host-fqdn="$fqdn" --login-type=computer --stdin-password && adcli testjoin "$@" </dev/null
+}
+[ -n "$controllers" ] || { join; exit; }
+for controller in $controllers; do # names of hosts: no spaces in them
+    ! join "--domain-controller=$controller" || exit 0
+done
+exit 1
 """
 
 
@@ -193,7 +200,7 @@ class ActiveDirectory:
             f"The computer accounts in {self._domain} can't be listed", lambda domain: domain.owned(installation)
         )
         return [
-            OwnedDevice(f"computer account {account.name}", str(account.guid), account.owner, account.enabled)
+            OwnedDevice("computer account", account.name, str(account.guid), account.owner, account.enabled)
             for account in found
         ]
 
@@ -238,15 +245,19 @@ class ActiveDirectory:
     @contextmanager
     def _reached(self) -> Iterator[tuple[Connection, DomainController]]:
         """An encrypted connection to the first controller that answers, nobody signed in yet."""
-        from ldap3.core.exceptions import LDAPException
+        from ldap3.core.exceptions import LDAPException, LDAPOperationResult
 
         connection, controller = self._connect()
         try:
             yield connection, controller
-        except LDAPException as error:  # lost, or no answer in time
-            raise _DomainError("ServerNotOperational", f"{controller.name}: {error}", retriable=True) from None
+        except LDAPOperationResult as error:  # of a search that goes on over several pages
+            raise _DomainError("UnknownError", f"{controller.name}: {error}", retriable=True) from None
+        except LDAPException:
+            message = f"{controller.name}: the connection broke, or no answer came within {_ANSWER_SECONDS} s"
+            raise _DomainError("ServerNotOperational", message, retriable=True) from None
         finally:
-            connection.unbind()
+            with suppress(LDAPException):  # it says good-bye, also on a broken connection
+                connection.unbind()
 
     def _connect(self) -> tuple[Connection, DomainController]:
         # The domain's own name stands for all its controllers in its DNS; a controller's certificate bears it as well.
@@ -329,7 +340,9 @@ class ActiveDirectory:
             kind, reason = _REFUSED_SIGN_IN.get(number, ("UnknownError", _words(connection)))
             # a wrong password is not tried again: a few times more, and the account would be locked
             raise _DomainError(kind, f"{self._connection.ad_domain_username} can't sign in: {reason}")
-        return _Domain(connection, self._domain, self._connection.organizational_unit)
+        domain = _Domain(connection, self._domain, self._connection.organizational_unit)
+        domain.check_name()
+        return domain
 
 
 class _Domain:
@@ -395,6 +408,13 @@ class _Domain:
 
         tag = f"(description={_TAG}{escape_filter_chars(installation)}/*)"
         return list(self._found(f"(&(objectCategory=computer){tag})"))
+
+    def check_name(self) -> None:
+        """Whether this is a controller of the domain, not of another one."""
+        [context] = self._read("", "defaultNamingContext")
+        if context.lower() != self._base.lower():
+            message = f"this is a controller of {context}, not of adDomainName {self._name}"
+            raise _DomainError("FqdnNotFound", message)
 
     def place(self) -> str:
         """Where accounts are made: the connection's organizational unit, which must exist, else the domain's own."""
@@ -468,6 +488,7 @@ class _Domain:
         kind, message = {
             "insufficientAccessRights": ("AccessDenied", f"access to {dn} is denied"),
             "noSuchObject": ("OrganizationalUnitNotFound", f"there is no {dn}"),
+            "referral": ("OrganizationalUnitNotFound", f"{dn} is in no domain of this controller"),
             "invalidDNSyntax": ("OrganizationalUnitIncorrectFormat", f"{dn} is no distinguished name"),
             "entryAlreadyExists": ("ComputerObjectAlreadyExists", f"{dn} is there already, under another account name"),
         }.get(code, ("UnknownError", _words(self._connection)))

@@ -15,6 +15,7 @@ from cloudpc.directory.configuration import GUID, GraphDirectoryConfig
 from cloudpc.directory.interface import DirectoryError, Group, ServicePlan, Snapshot, User
 from cloudpc.graph import odata
 from cloudpc.graph.client import AT_ONCE, Graph, Session
+from cloudpc.graph.configuration import GraphConfig
 from cloudpc.graph.errors import GraphError
 from cloudpc.graph.permissions import Call
 
@@ -37,29 +38,33 @@ class GraphDirectory:
     """A tenant.
 
     Args:
-        graph: its Graph.
         config: further service plans that make a Cloud PC.
+        graph: how the tenant is reached.
     """
 
-    def __init__(self, graph: Graph, config: GraphDirectoryConfig) -> None:
+    def __init__(self, config: GraphDirectoryConfig, graph: GraphConfig) -> None:
+        self._config = config
         self._graph = graph
-        own = (replace(plan.as_plan(), id=plan.id.lower()) for plan in config.service_plans)
-        self._plans = catalogue.service_plans() | {plan.id: plan for plan in own}
 
     def snapshot(self, group_references: Collection[str], user_ids: Collection[str] = ()) -> Snapshot:
         """See Directory.snapshot."""
-        reading = _Reading(self._plans)
+        reading = _Reading(self._config)
+        graph = Graph(self._graph)
         try:
-            return self._graph.run(lambda session: reading.read(session, group_references, user_ids), TIMEOUT)
+            return graph.run(lambda session: reading.read(session, group_references, user_ids), TIMEOUT)
         except GraphError as error:
             raise DirectoryError(f"the directory can't be read: {error}") from error
+        finally:
+            graph.close()
 
 
 class _Reading:
     """One snapshot on its way."""
 
-    def __init__(self, plans: dict[str, ServicePlan]) -> None:
-        self._plans = plans
+    def __init__(self, config: GraphDirectoryConfig) -> None:
+        entries = (entry.as_plan() for entry in config.service_plans)
+        self._own = {plan.id.lower(): replace(plan, id=plan.id.lower()) for plan in entries}
+        self._plans: dict[str, ServicePlan] = catalogue.service_plans() | self._own
         self._plans_of_sku: dict[str, tuple[str, ...]] = {}
         self._licensed: dict[tuple[Any, ...], tuple[str, ...]] = {}
         self._users: dict[str, User] = {}
@@ -72,7 +77,9 @@ class _Reading:
         await _all([self._group(session, id_, name) for id_, name in sorted(names.items())])
         gone = [id_ for id_ in dict.fromkeys(user_ids) if id_ not in self._users]
         await _all([self._user(session, id_) for id_ in gone])
-        return Snapshot(self._users, self._groups, self._plans, tuple(sorted(self._warnings)))
+        # answers come in any order; what is made of them must not depend on it
+        users, found_groups = dict(sorted(self._users.items())), dict(sorted(self._groups.items()))
+        return Snapshot(users, found_groups, self._plans, tuple(sorted(self._warnings)))
 
     # ---- groups
 
@@ -188,6 +195,9 @@ class _Reading:
         async for page in session.pages(Call.READ_SKUS, builder, RequestConfiguration(query_parameters=query)):
             for sku in page:
                 self._sku(sku)
+        sold = {plan for plans in self._plans_of_sku.values() for plan in plans}
+        for plan in self._own.keys() - sold:
+            self._warnings.append(f"no subscription of the tenant has the service plan {plan} of cloudpc:directory")
 
     def _sku(self, sku: SubscribedSku) -> None:
         ids = (str(plan.service_plan_id) for plan in sku.service_plans or ())

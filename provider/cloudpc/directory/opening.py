@@ -121,9 +121,8 @@ class Directories:
         if isinstance(config, LocalDirectoryConfig):
             return self.local(config)
         from cloudpc.directory.graph import GraphDirectory
-        from cloudpc.graph.client import Graph
 
-        return GraphDirectory(Graph(graph), config)
+        return GraphDirectory(config, graph)
 
 
 def identity(config: DirectoryConfig, graph: GraphConfig) -> str:

@@ -93,6 +93,11 @@ class Graph:
         found = self.run(granted, timeout=60.0)
         return None if found is None else permissions.missing(found, calls)
 
+    def forget_token(self) -> None:
+        """Graph has refused the token: the next call gets another one."""
+        if self._session is not None:
+            self._session.tokens.forget()
+
     def close(self) -> None:
         """Let go of connections and the thread. Idempotent; a later call starts anew."""
         with self._lock:
@@ -258,15 +263,8 @@ class Session:
             link = next_link
 
     async def pause(self, attempt: int, error: GraphError) -> None:
-        """Wait before a request is repeated: as long as Graph asks, else growing, never the same for all who wait.
-
-        Raises:
-            GraphError: the one given, where Graph asks for more than is sane.
-        """
-        if error.retry_after > LONGEST_PAUSE:
-            raise error
-        growing = min(LONGEST_PAUSE, 0.5 * 2**attempt) * random.uniform(0.5, 1.0)  # noqa: S311
-        await asyncio.sleep(error.retry_after or growing)
+        """Wait before a request is repeated. Raises the error given where Graph asks for more than is sane."""
+        await asyncio.sleep(pause(attempt, error))
 
     async def close(self) -> None:
         """Let go of connections."""
@@ -276,6 +274,17 @@ class Session:
     @property
     def _host(self) -> str:
         return urlsplit(self._config.endpoint).netloc
+
+
+def pause(attempt: int, error: GraphError) -> float:
+    """Seconds to wait before a request is repeated: what Graph asks for, else growing, never the same for all who wait.
+
+    Raises:
+        GraphError: the one given, where Graph asks for more than is sane.
+    """
+    if error.retry_after > LONGEST_PAUSE:
+        raise error
+    return error.retry_after or min(LONGEST_PAUSE, 0.5 * 2**attempt) * random.uniform(0.5, 1.0)  # noqa: S311
 
 
 def _http_client(config: GraphConfig) -> httpx.AsyncClient:

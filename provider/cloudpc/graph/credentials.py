@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import logging
 import os
 import re
 import time
@@ -102,6 +103,8 @@ def _credential(config: GraphConfig) -> TokenCredential:
         return _GivenToken()
     from azure.identity import AzureCliCredential, DefaultAzureCredential
 
+    if not (identity_log := logging.getLogger("azure.identity")).level:
+        identity_log.setLevel(logging.ERROR)  # it warns of what we say in a sentence, over ten lines
     options: dict[str, Any] = {}
     if config.tenant_id:
         # the configuration decides which tenant, not what the environment happens to say
@@ -219,12 +222,16 @@ def refusal(error: Exception, config: GraphConfig) -> GraphError:
         known = _REFUSALS.get(code[1])
         message = known.format(tenant=tenant) if known else f"Microsoft Entra refused the sign-in: {_first_line(text)}"
         return GraphError(message, f"AADSTS{code[1]}")
+    if "authority configuration" in text:  # msal's words for Entra's 90002
+        return GraphError(_REFUSALS["90002"].format(tenant=tenant), "AADSTS90002")
     if "AZURE_TOKEN_CREDENTIALS" in text:
         return GraphError(_first_line(text), SIGN_IN)
-    if _is_network(error):
-        return GraphError(
-            f"the sign-in to Microsoft Entra can't be reached: {_first_line(text)}{proxy_note()}", UNREACHABLE
-        )
+    # in a chain of credentials the one that failed stands among those that nobody has set up
+    failed = re.search(r"Authentication failed: (.+)", text)
+    if failed or _is_network(error):
+        # Entra's own answers have a code, so this is none
+        reason = _first_line(failed[1] if failed else text)
+        return GraphError(f"the sign-in to Microsoft Entra can't be reached: {reason}{proxy_note()}", UNREACHABLE)
     if type(error).__name__ == "CredentialUnavailableError" or "failed to retrieve a token" in text:
         return GraphError(_nobody(config), SIGN_IN)
     return GraphError(f"the sign-in to Microsoft Entra failed: {_first_line(text)}", SIGN_IN)

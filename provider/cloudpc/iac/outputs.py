@@ -18,8 +18,8 @@ SECRET = ["credentials"]
 EVENTS_KEPT = 8
 """State is rewritten at each step of a run, so it keeps only the last; `cloudpc:audit` keeps all."""
 _OF_THE_MACHINE = (
-    "connection", "hostKey", "credentials", "powerState", "onPremisesConnectionName", "statusDetail", "beforeLoss",
-    "beforeChange",
+    "connection", "hostKey", "credentials", "powerState", "onPremisesConnectionName", "statusDetail",
+    "beforeLoss", "beforeChange",
 )  # fmt: skip
 _REGISTERED = ("device", "computer")
 

@@ -67,6 +67,12 @@ class Identity:
     generation: int
     device_name: str
 
+    @classmethod
+    def of(cls, owner: str, device_name: str) -> Identity:
+        """From what stands in an object."""
+        installation, user_id, service_plan_id, generation = owner.split("/")
+        return cls(installation, user_id, service_plan_id, int(generation), device_name)
+
     @property
     def owner(self) -> str:
         """Whose it is; stands in each object that is made for it."""
