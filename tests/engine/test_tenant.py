@@ -97,7 +97,8 @@ def test_a_device_that_can_not_be_removed_now_is_removed_later(project: Project,
     project.up()
     tenant.delete_user("alice")
     project.up()
-    fault = tenant.faults.add(Fault("error", "*", "/devices*", left=None, status=500, code="InternalServerError"))
+    refused = Fault("error", "PATCH", "/devices/*", left=None, status=403, code="Authorization_RequestDenied")
+    fault = tenant.faults.add(refused)
     project.up()
     stuck = project.state()[_ALICE]
     assert stuck["status"] == "deprovisioning"
