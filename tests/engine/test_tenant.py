@@ -50,7 +50,7 @@ def _in(tenant: Tenant, project: Project, name: str = "demo", group: str = "Ever
     path = project.policy(name, assignments=[{"target": {"groupId": group}}], gracePeriodInHours=0)
     content = yaml.safe_load(path.read_text())
     content["config"] |= {
-        "cloudpc:directory": {"kind": "graph", "servicePlans": [{**PLAN, "id": _PLAN}]},
+        "cloudpc:directory": {"kind": "graph", "servicePlans": [{**PLAN, "id": _PLAN, "displayName": "Lab"}]},
         "cloudpc:graph": {"endpoint": tenant.endpoint, "auth": "token"},
         "cloudpc:devices": {"registration": "record"},
         **{f"cloudpc:{key}": value for key, value in values.items()},
@@ -78,7 +78,7 @@ def test_from_joining_the_group_to_nothing_left(project: Project, tenant: Tenant
     assert not [r for r in tenant.requests[calls:] if r.method != "GET"], "a run without changes writes nothing"
 
     tenant.leave("alice", "everybody")
-    assert "alice@contoso.example (LAB_1C_0.5GB_8GB): grace until" in project.up().output
+    assert "alice@contoso.example (Lab): grace until" in project.up().output
     assert project.statuses()[_ALICE] == "inGracePeriod"
     assert "left group Everybody" in project.state()[_ALICE]["why"], "still in the directory"
     assert _ALICE in _devices(tenant, project), "it keeps working"
