@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pulumi
-from pulumi.dynamic import CreateResult, DiffResult, Resource, ResourceProvider
+from pulumi.dynamic import CreateResult, DiffResult, Resource, ResourceProvider, UpdateResult
 
 if TYPE_CHECKING:
     from tests.support.project import Project
@@ -29,8 +29,12 @@ class TrivialProvider(ResourceProvider):
     serialize_as_secret_always = False
 
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
-        """Nothing ever changes."""
-        return DiffResult(changes=False)
+        """Nothing changes but what is numbered to."""
+        return DiffResult(changes=_olds.get("number") != _news.get("number"))
+
+    def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
+        """Record the new number; all else as it was."""
+        return UpdateResult({**_olds, "number": _news.get("number")})
 
     def create(self, props: dict[str, Any]) -> CreateResult:
         """Record the inputs, and the outputs that a Cloud PC would have beyond them."""
@@ -40,8 +44,8 @@ class TrivialProvider(ResourceProvider):
 class Trivial(Resource, module="floor", name="Trivial"):
     """A resource that is nothing; protected as a Cloud PC is."""
 
-    def __init__(self, name: str, inputs: dict[str, Any]) -> None:
-        options = pulumi.ResourceOptions(protect=True, additional_secret_outputs=_SECRETS)
+    def __init__(self, name: str, inputs: dict[str, Any], *, protect: bool) -> None:
+        options = pulumi.ResourceOptions(protect=protect, additional_secret_outputs=_SECRETS)
         super().__init__(TrivialProvider(), name, inputs, options)
 
 
@@ -58,7 +62,7 @@ def run() -> None:
 
         leave_out_stack_traces()
     for name, inputs in _told()["resources"].items():
-        Trivial(name, inputs)
+        Trivial(name, inputs, protect=_told().get("protect", True))
 
 
 def stack(
@@ -82,6 +86,21 @@ def stack(
     pulumi(project, "stack", "init", "demo")
     pulumi(project, *UP, PULUMI_SKIP_CHECKPOINTS="true")
     return project
+
+
+def number(project: Project, number: int, *, protect: bool = True) -> None:
+    """Have the next run update each resource."""
+    told = json.loads((project.root / "floor.json").read_text())
+    _tell(project, told, {n: {**inputs, "number": number} for n, inputs in told["resources"].items()}, protect=protect)
+
+
+def remove_all(project: Project) -> None:
+    """Have the next run delete each resource; they must not be protected any more."""
+    _tell(project, json.loads((project.root / "floor.json").read_text()), {}, protect=False)
+
+
+def _tell(project: Project, told: dict[str, Any], resources: dict[str, Any], *, protect: bool) -> None:
+    (project.root / "floor.json").write_text(json.dumps({**told, "resources": resources, "protect": protect}))
 
 
 def minimal(project: Project, count: int) -> Project:

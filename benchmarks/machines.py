@@ -16,6 +16,7 @@ import yaml
 from benchmarks.common import BenchmarkError, Workspace, pulumi, say, undisturbed
 from cloudpc import configuration, entitlement, lifecycle
 from cloudpc.cloud_pc import DesiredCloudPC
+from cloudpc.directory.opening import Directories
 from cloudpc.hosts import HostConfig
 from cloudpc.iac.runtime import connect
 from cloudpc.images import gallery
@@ -100,7 +101,7 @@ def desired(project: Project) -> tuple[DesiredCloudPC, ...]:
     """What the project's program asks for, computed as it does."""
     stacks = project.root / "stacks"
     values: dict[str, Any] = yaml.safe_load((stacks / "Pulumi.demo.yaml").read_text())["config"]
-    inputs = configuration.read("demo", values, stacks)
+    inputs = configuration.read("demo", values, Directories(stacks))
     installation = inputs.configuration.installation
     assert installation
     template = inputs.policy.cloud_pc_naming_template

@@ -91,3 +91,20 @@ def test_every_code_is_used() -> None:
         if path.name != "errors.py" or path.parent.name != "provisioning"
     )
     assert not [code.name for code in ErrorCode if f"ErrorCode.{code.name}" not in used]
+
+
+def test_every_test_that_documentation_names_exists() -> None:
+    """docs/windows-365.md has a test for each statement that it does not call "not yet" or "no such thing"."""
+    text = (ROOT / "docs" / "windows-365.md").read_text(encoding="utf-8")
+    rows = [row.split(" | ") for row in text.replace("\\|", "").splitlines() if row.startswith("| ")]
+    rows = [row for row in rows if row[0] != "| Windows 365"]
+    assert len(rows) > 50
+    for statement, here, tests in rows:
+        named = re.findall(r"`([^`]+)`", tests)
+        assert named or "not yet" in here or here.startswith(("no such", "not here")), statement
+        for name in named:
+            path, _, function = name.partition("::")
+            file = ROOT / "tests" / path
+            assert file.is_file(), name
+            if function:
+                assert re.search(rf"^ *def {function}\(", file.read_text(encoding="utf-8"), re.MULTILINE), name

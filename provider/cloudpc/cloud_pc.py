@@ -9,6 +9,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
+from cloudpc.devices.interface import ComputerAccount, RegisteredDevice
+
 
 class Status(StrEnum):
     """Graph's `cloudPC.status`, as far as it is used here."""
@@ -53,6 +55,14 @@ class NetworkChoice(_Value):
 
     kind: Literal["hosted", "network", "bridge"]
     source: str = ""
+    connection: str = ""
+    """Name of the file in connections/, whose health is looked at before; none for `regionName: automatic`."""
+    domain_join_type: Literal["azureADJoin", "hybridAzureADJoin"] = "azureADJoin"
+
+    @property
+    def joins_domain(self) -> bool:
+        """Whether Cloud PCs become members of the connection's domain."""
+        return self.domain_join_type == "hybridAzureADJoin"
 
 
 class Script(_Value):
@@ -100,6 +110,8 @@ class DesiredCloudPC(_Value):
     grace_period_end_date_time: datetime | None = None
     generation: int = 1
     """Goes up with each reprovision (`cloudpc:actions`)."""
+    waived_generation: int = 0
+    """What was asked for up to this generation is over without a reprovision: its user came back from grace."""
     retry: int = 0
     """Goes up with each retry of a failed one."""
     device_name: str
@@ -121,6 +133,13 @@ class StatusDetail(_Value):
     additional_information: dict[str, str] = {}
 
 
+class Before(_Value):
+    """What a Cloud PC was before a refresh saw that something is wrong with its machine."""
+
+    status: Status
+    status_detail: StatusDetail | None = None
+
+
 class RecordedCloudPC(DesiredCloudPC):
     """A Cloud PC as state remembers it, as far as decisions need it."""
 
@@ -128,10 +147,16 @@ class RecordedCloudPC(DesiredCloudPC):
     status_detail: StatusDetail | None = None
     host: str = ""
     status_before_grace: Status | None = None
+    before_loss: Before | None = None
+    """While its machine is lost: what it is again if the machine comes back."""
+    before_change: Before | None = None
+    """While its machine is not the size of its service plan: what it is again once it is."""
     power_state: Literal["running", "poweredOff"] = "running"
     """As the last refresh saw it; Graph's values."""
     leftovers: tuple[str, ...] = ()
     """What could not be removed yet when it ended; tried again at each run."""
+    device: RegisteredDevice | None = None
+    computer: ComputerAccount | None = None
     events: tuple[str, ...] = ()
     """Its last changes, oldest first: when, to which status, why."""
 
@@ -139,3 +164,16 @@ class RecordedCloudPC(DesiredCloudPC):
     def is_gone(self) -> bool:
         """Whether it has ended without leaving anything: its entry may go."""
         return self.status is Status.DEPROVISIONING and not self.leftovers
+
+    @property
+    def is_leaving(self) -> bool:
+        """Whether its user is no longer entitled, as the last run knew it; one lost in its grace period still is."""
+        was = self.before_loss.status if self.is_lost and self.before_loss else self.status
+        return was in LEAVING
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the last look found no machine where one should be."""
+        return (
+            self.status is Status.FAILED and self.status_detail is not None and self.status_detail.code == MACHINE_LOST
+        )

@@ -13,15 +13,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import entry_points
-from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from cloudpc.cloud_pc import PolicySettings
 from cloudpc.connections import OnPremisesConnection
+from cloudpc.devices.configuration import CredentialsConfig, DevicesConfig
+from cloudpc.directory.configuration import DirectoryConfig, GraphDirectoryConfig, LocalDirectoryConfig
 from cloudpc.directory.interface import Snapshot
 from cloudpc.directory.local import DirectoryFile
+from cloudpc.directory.opening import Directories, Known, identity
+from cloudpc.graph.configuration import GraphConfig
 from cloudpc.hosts import HostConfig
 from cloudpc.images import custom
 from cloudpc.policy import Part, ProvisioningPolicy
@@ -31,7 +34,10 @@ from cloudpc.references import References
 NAMESPACE = "cloudpc:"
 DRIVERS = "cloudpc.machines"
 """Entry points: a hypervisor driver for each scheme of a host's URI."""
-KEYS = ("policy", "directory", "hosts", "images", "installation", "actions", "safety", "audit", "deleted")
+KEYS = (
+    "policy", "directory", "graph", "devices", "credentials", "hosts", "images", "installation", "actions", "safety",
+    "audit", "deleted",
+)  # fmt: skip
 _Model = TypeVar("_Model", bound=BaseModel)
 _STAND_INS: dict[str, Any] = {
     "displayName": "?",
@@ -44,13 +50,6 @@ _ENTRIES: dict[str, Callable[[int], Any]] = {
     "domainJoinConfigurations": lambda _: {"domainJoinType": "azureADJoin", "regionName": "automatic"},
 }
 """The same for entries of lists, by their index: no two may be the same."""
-
-
-class LocalDirectoryConfig(Part):
-    """The embedded directory."""
-
-    kind: Literal["local"]
-    path: str = Field(min_length=1, description="A YAML file, relative to the folder of the stack's file.")
 
 
 class ActionsConfig(Part):
@@ -82,13 +81,23 @@ class AuditConfig(Part):
 
 
 @dataclass(frozen=True)
+class Surroundings:
+    """What Cloud PCs are made with and made known to: all that the provider process needs of a configuration."""
+
+    hosts: tuple[HostConfig, ...]
+    images: Mapping[str, custom.CustomImage]
+    graph: GraphConfig
+    devices: DevicesConfig
+    credentials: CredentialsConfig
+
+
+@dataclass(frozen=True)
 class StackConfiguration:
     """The values under `cloudpc:` of one stack, each valid by itself."""
 
     policy: ProvisioningPolicy
-    directory: LocalDirectoryConfig
-    hosts: tuple[HostConfig, ...]
-    images: Mapping[str, custom.CustomImage]
+    directory: DirectoryConfig
+    surroundings: Surroundings
     installation: str | None
     actions: ActionsConfig
     safety: SafetyConfig
@@ -130,20 +139,31 @@ def parse(values: Mapping[str, Any], file: str) -> StackConfiguration:
     return _Parts(values, file).whole()
 
 
-def parse_hosts_and_images(
-    values: Mapping[str, Any],
-) -> tuple[tuple[HostConfig, ...], dict[str, custom.CustomImage]]:
+def parse_surroundings(values: Mapping[str, Any]) -> Surroundings:
     """The part of the configuration that machines need, for the provider process.
 
     Raises:
         InvalidConfigurationError: with all problems.
     """
     problems: list[Problem] = []
-    hosts = _hosts(values.get("cloudpc:hosts"), "configuration", problems)
-    images, _ = _images(values.get("cloudpc:images"), "configuration", problems)
+    found, _ = _surroundings(values, "configuration", problems)
     if problems:
         raise InvalidConfigurationError(problems)
-    return hosts or default_hosts(), images
+    return found
+
+
+def _surroundings(values: Mapping[str, Any], file: str, problems: list[Problem]) -> tuple[Surroundings, set[str]]:
+    """What is valid, and the names of malformed images."""
+    images, malformed = _images(values.get("cloudpc:images"), file, problems)
+    devices = _optional(DevicesConfig, values, "devices", file, problems) or DevicesConfig()
+    credentials = _optional(CredentialsConfig, values, "credentials", file, problems) or CredentialsConfig()
+    return Surroundings(
+        _hosts(values.get("cloudpc:hosts"), file, problems) or default_hosts(),
+        images,
+        _optional(GraphConfig, values, "graph", file, problems) or GraphConfig(),
+        devices,
+        credentials,
+    ), malformed
 
 
 class _Parts:
@@ -161,9 +181,9 @@ class _Parts:
         self.policy = _part(ProvisioningPolicy, values, "policy", file, self.problems)
         if self.policy is None:
             self.policy, self.malformed_fields = _valid_fields(values.get("cloudpc:policy"))
-        self.directory = _part(LocalDirectoryConfig, values, "directory", file, self.problems)
-        self.hosts = _hosts(values.get("cloudpc:hosts"), file, self.problems)
-        self.images, self.malformed_images = _images(values.get("cloudpc:images"), file, self.problems)
+        self.directory = _directory(values, file, self.problems)
+        self.surroundings, self.malformed_images = _surroundings(values, file, self.problems)
+        self._check_tenant(file)
         self.actions = _optional(ActionsConfig, values, "actions", file, self.problems) or ActionsConfig()
         self.safety = _optional(SafetyConfig, values, "safety", file, self.problems) or SafetyConfig()
         self.audit = _optional(AuditConfig, values, "audit", file, self.problems)
@@ -180,13 +200,23 @@ class _Parts:
             message = "must be text of 8 to 64 characters a-z and 0-9"
             self.problems.append(Problem(file, "cloudpc:installation", message, self.installation))
 
+    def _check_tenant(self, file: str) -> None:
+        """What is made in a tenant is made for its users, known by its ids."""
+        if not isinstance(self.directory, LocalDirectoryConfig):
+            return
+        devices, credentials = self.surroundings.devices, self.surroundings.credentials
+        needs = "needs cloudpc:directory of kind graph: the users of an embedded directory are none of the tenant's"
+        if devices.registration != "none":
+            self.problems.append(Problem(file, "cloudpc:devices.registration", needs, devices.registration))
+        if credentials.kind != "password":
+            self.problems.append(Problem(file, "cloudpc:credentials.kind", needs, credentials.kind))
+
     def whole(self) -> StackConfiguration:
         """Raises InvalidConfigurationError unless every part is valid."""
         if self.problems or self.policy is None or self.directory is None:
             raise InvalidConfigurationError(self.problems)
-        hosts = self.hosts or default_hosts()
         return StackConfiguration(
-            self.policy, self.directory, hosts, self.images, self.installation,
+            self.policy, self.directory, self.surroundings, self.installation,
             self.actions, self.safety, self.audit, self.deleted,
         )  # fmt: skip
 
@@ -207,6 +237,19 @@ def _part(
     except ValidationError as error:
         problems.extend(from_validation(file, key, model, error))
         return None
+
+
+def _directory(values: Mapping[str, Any], file: str, problems: list[Problem]) -> DirectoryConfig | None:
+    value = values.get("cloudpc:directory")
+    kinds: dict[str, type[LocalDirectoryConfig] | type[GraphDirectoryConfig]] = {
+        "local": LocalDirectoryConfig,
+        "graph": GraphDirectoryConfig,
+    }
+    kind = str(value.get("kind")) if isinstance(value, dict) else "local"
+    if kind not in kinds:
+        problems.append(Problem(file, "cloudpc:directory.kind", "must be 'local' or 'graph'", kind))
+        return None
+    return _part(kinds[kind], values, "directory", file, problems)
 
 
 def _optional(
@@ -287,24 +330,26 @@ def _images(value: Any, file: str, problems: list[Problem]) -> tuple[dict[str, c
     return images, {str(name) for name in value or {}} - images.keys()
 
 
-def read(policy_id: str, values: Mapping[str, Any], stacks: Path) -> StackInputs:
+def read(
+    policy_id: str, values: Mapping[str, Any], directories: Directories, known: Known | None = None
+) -> StackInputs:
     """Check the values and everything they name. What is valid is looked up even where something else is wrong.
 
     Args:
         policy_id: the stack's name.
         values: see `parse`.
-        stacks: the folder of the stacks' files; paths in them are relative to it.
+        directories: reads the directory; its folder is that of the stacks' files.
+        known: what state knows, and the directory is to be asked about.
 
     Raises:
         InvalidConfigurationError: with all problems of all files.
         DirectoryError: the directory can't be read at all.
     """
-    file = f"{stacks.name}/Pulumi.{policy_id}.yaml"
-    parts, references = _Parts(values, file), References(file, stacks)
-    snapshot = references.directory(parts.directory.path) if parts.directory else None
+    parts, references = _opened(policy_id, values, directories)
+    snapshot = _snapshot(parts, references, known)
     settings = _settings(parts.policy, parts, references) if parts.policy else None
     if parts.policy and parts.directory:
-        references.check_groups(parts.policy, parts.directory.path, parts.malformed_fields)
+        references.check_groups(parts.policy, parts.directory, snapshot, parts.malformed_fields)
     parts.problems.extend(references.problems)
     configuration = parts.whole()
     assert snapshot is not None  # noqa: S101 - what is None has been reported
@@ -312,12 +357,23 @@ def read(policy_id: str, values: Mapping[str, Any], stacks: Path) -> StackInputs
     return StackInputs(policy_id, configuration, snapshot, settings)
 
 
+def _opened(policy_id: str, values: Mapping[str, Any], directories: Directories) -> tuple[_Parts, References]:
+    file = f"{directories.folder.name}/Pulumi.{policy_id}.yaml"
+    return _Parts(values, file), References(file, directories)
+
+
+def _snapshot(parts: _Parts, references: References, known: Known | None) -> Snapshot | None:
+    if parts.directory is None:
+        return None
+    return references.directory(parts.directory, parts.surroundings.graph, parts.policy, known or Known())
+
+
 def _settings(policy: ProvisioningPolicy, parts: _Parts, references: References) -> PolicySettings | None:
     networks = [references.network(i, policy) for i in range(len(policy.domain_join_configurations))]
     script = references.script(policy)
     if {"imageId", "imageType"} & parts.malformed_fields:
         return None
-    digest = references.image_digest(policy, parts.images, parts.malformed_images)
+    digest = references.image_digest(policy, parts.surroundings.images, parts.malformed_images)
     if digest is None or None in networks:
         return None
     return PolicySettings(
@@ -341,28 +397,46 @@ class PolicyAndDirectory:
     """A policy and the directory it is carried out on, without what making machines needs."""
 
     policy: ProvisioningPolicy
-    directory_path: str
+    directory: str
+    """Identifies it: other policies may have the same."""
     snapshot: Snapshot
 
 
-def read_policy_and_directory(policy_id: str, values: Mapping[str, Any], stacks: Path) -> PolicyAndDirectory:
+def read_policy_and_directory(
+    policy_id: str, values: Mapping[str, Any], directories: Directories
+) -> PolicyAndDirectory:
     """What is needed to say who is entitled, where the image may not even be there.
 
     Raises:
         InvalidConfigurationError: with all problems of the values and of the directory.
+        DirectoryError: the directory can't be read.
     """
-    file = f"{stacks.name}/Pulumi.{policy_id}.yaml"
-    parts, references = _Parts(values, file), References(file, stacks)
-    snapshot = references.directory(parts.directory.path) if parts.directory else None
+    parts, references = _opened(policy_id, values, directories)
+    snapshot = _snapshot(parts, references, None)
     parts.problems.extend(references.problems)
     configuration = parts.whole()
     assert snapshot is not None  # noqa: S101 - what is None has been reported
-    return PolicyAndDirectory(configuration.policy, configuration.directory.path, snapshot)
+    directory = identity(configuration.directory, configuration.surroundings.graph)
+    return PolicyAndDirectory(configuration.policy, directory, snapshot)
+
+
+def uses_tenant(values: Mapping[str, Any]) -> bool:
+    """Whether a policy's directory is a tenant, as far as its values can be read."""
+    return isinstance(_directory(values, "", []), GraphDirectoryConfig)
+
+
+def group_references(values: Mapping[str, Any]) -> list[str]:
+    """The groups that a policy names, as far as its values can be read: all policies' are asked for at once."""
+    policy, _ = _valid_fields(values.get("cloudpc:policy"))
+    return [assignment.target.group_id for assignment in policy.assignments] if policy else []
 
 
 class _Values(Part):
     policy: ProvisioningPolicy = Field(alias="cloudpc:policy")
-    directory: LocalDirectoryConfig = Field(alias="cloudpc:directory")
+    directory: DirectoryConfig = Field(alias="cloudpc:directory")
+    graph: GraphConfig = Field(default=GraphConfig(), alias="cloudpc:graph")
+    devices: DevicesConfig = Field(default=DevicesConfig(), alias="cloudpc:devices")
+    credentials: CredentialsConfig = Field(default=CredentialsConfig(), alias="cloudpc:credentials")
     hosts: list[HostConfig] = Field(default=[], alias="cloudpc:hosts", description="Default: this machine.")
     images: dict[str, custom.CustomImage] = Field(
         default={}, alias="cloudpc:images", description="Custom images, by the name that a policy's imageId uses."

@@ -3,26 +3,92 @@
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Annotated, Any, Self
+from urllib.parse import urlsplit
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, ModelWrapValidatorHandler, ValidationError, model_validator
+from pydantic_core import InitErrorDetails
 
+from cloudpc import yaml_file
+from cloudpc.machines.interface import Network
 from cloudpc.policy import Part
+from cloudpc.problems import InvalidConfigurationError, Problem, from_validation
+
+_LABEL = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)")
 
 
-class SecretReference(Part):
+class _Whole(Part):
+    """A part whose contradictions are told together with what is wrong with single fields, not after it."""
+
+    @classmethod
+    def contradictions(cls, values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+        """Field (or nothing) and message of what does not go together, in values as they stand in the file."""
+        raise NotImplementedError
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _all_at_once(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        errors: list[InitErrorDetails] = []
+        try:
+            made: Self | None = handler(values)
+        except ValidationError as error:
+            made = None
+            for e in error.errors(include_url=False):
+                errors.append({"type": e["type"], "loc": e["loc"], "input": e["input"], "ctx": e.get("ctx", {})})
+        if isinstance(values, Mapping):
+            given = {name: value for name, value in values.items() if value is not None}
+            for field, message in cls.contradictions(given):
+                loc = (field,) if field else ()
+                errors.append({"type": "value_error", "loc": loc, "input": {}, "ctx": {"error": ValueError(message)}})
+        if errors or made is None:
+            raise ValidationError.from_exception_data(cls.__name__, errors)
+        return made
+
+
+def dns_name(value: str) -> str:
+    """Raise ValueError unless this is a fully qualified name."""
+    labels = value.split(".")
+    if len(value) > 255 or len(labels) < 2 or not all(_LABEL.fullmatch(label) for label in labels):
+        raise ValueError("must be a fully qualified name of letters, digits and hyphens, such as corp.contoso.com")
+    return value
+
+
+def host_and_port(endpoint: str) -> tuple[str, int]:
+    """`login.example:443` or `[2001:db8::1]:443` taken apart. Raises ValueError."""
+    message = "must be host:port, such as intranet.contoso.com:443"
+    try:
+        parts = urlsplit(f"//{endpoint}")
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        raise ValueError(message) from None
+    if not host or not port or parts.netloc != endpoint or "@" in endpoint or not re.fullmatch(r"[\w.:-]+", host):
+        raise ValueError(message)
+    return host, port
+
+
+def _endpoint(value: str) -> str:
+    host_and_port(value)
+    return value
+
+
+class SecretReference(_Whole):
     """Where a secret is found at the time it is needed; it is never in a file of the project or in state."""
 
     environment: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", description="A variable's name.")
     file: str | None = Field(default=None, min_length=1, description="An absolute path; the whole content but its end.")
 
-    @model_validator(mode="after")
-    def _one_of(self) -> SecretReference:
-        if (self.environment is None) == (self.file is None):
-            raise ValueError("needs either environment or file, not both")
-        if self.file is not None and not Path(self.file).is_absolute():
-            raise ValueError("file must be an absolute path")
-        return self
+    @classmethod
+    def contradictions(cls, values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+        """See `_Whole`."""
+        if ("environment" in values) == ("file" in values):
+            yield "", "needs either environment or file, not both"
+        file = values.get("file")
+        if isinstance(file, str) and file and not Path(file).is_absolute():
+            yield "file", "must be an absolute path"
 
     def read(self) -> str:
         """The secret.
@@ -34,10 +100,10 @@ class SecretReference(Part):
             if value := os.environ.get(self.environment):
                 return value
             raise LookupError(f"the environment variable {self.environment} is not set")
-        assert self.file is not None  # noqa: S101 - see _one_of
+        assert self.file is not None  # noqa: S101 - see contradictions
         try:
             return Path(self.file).read_text(encoding="utf-8").rstrip("\r\n")
-        except (OSError, UnicodeDecodeError) as error:
+        except (OSError, ValueError) as error:  # ValueError: not text, or a name that no file can have
             reason = error.strerror if isinstance(error, OSError) else "not text"
             raise LookupError(f"{self.file} can't be read: {reason}") from None
 
@@ -45,14 +111,20 @@ class SecretReference(Part):
 class DomainController(Part):
     """Ours: where the domain is reached, where DNS does not say."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9.-]+$", description="Fully qualified; its certificate must be of that name.")
+    name: Annotated[str, AfterValidator(dns_name)] = Field(
+        description="Fully qualified; its certificate must be of that name."
+    )
     address: str | None = Field(default=None, description="From here; default: what DNS says of the name.")
     guest_address: str | None = Field(
         default=None, description="From the guests; default: what their DNS says. User-mode networking: 10.0.2.2."
     )
 
 
-class OnPremisesConnection(Part):
+_NETWORKS = ("libvirtNetwork", "bridge", "hostedNetwork")
+_DOMAIN = ("adDomainUsername", "adDomainPassword", "organizationalUnit", "domainControllers", "caCertificate")
+
+
+class OnPremisesConnection(_Whole):
     """A named connection: where Cloud PCs are plugged in on the host, and which domain they join. One network."""
 
     display_name: str = ""
@@ -63,8 +135,8 @@ class OnPremisesConnection(Part):
     hosted_network: bool = Field(
         default=False, description="The host's own network, as `regionName: automatic` has it."
     )
-    ad_domain_name: str | None = Field(
-        default=None, max_length=255, pattern=r"^[A-Za-z0-9.-]+$", description="Fully qualified name of the domain."
+    ad_domain_name: Annotated[str, AfterValidator(dns_name)] | None = Field(
+        default=None, description="Fully qualified name of the domain."
     )
     ad_domain_username: str | None = Field(
         default=None, pattern=r"^[^@\s]+@[^@\s]+$", description="The account that joins, as user@domain."
@@ -78,18 +150,83 @@ class OnPremisesConnection(Part):
     )
     ca_certificate: str | None = Field(
         default=None,
+        min_length=1,
         description="Ours: the CA of its controllers, a file beside this one; default: the system's.",
     )
-    endpoints: list[str] = Field(
+    endpoints: list[Annotated[str, AfterValidator(_endpoint)]] = Field(
         default=[], description="Ours: host:port of what must be reachable, for the health check."
     )
 
-    @model_validator(mode="after")
-    def _consistent(self) -> OnPremisesConnection:
-        if [self.libvirt_network is not None, self.bridge is not None, self.hosted_network].count(True) != 1:
-            raise ValueError("needs exactly one of libvirtNetwork, bridge and hostedNetwork: true")
-        domain = {"adDomainUsername": self.ad_domain_username, "adDomainPassword": self.ad_domain_password}
-        missing = [name for name, value in domain.items() if value is None]
-        if self.ad_domain_name is not None and missing:
-            raise ValueError(f"with adDomainName, needs {' and '.join(missing)}")
-        return self
+    @classmethod
+    def contradictions(cls, values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+        """See `_Whole`."""
+        networks = [name for name in _NETWORKS if values.get(name) not in (None, False)]
+        if len(networks) != 1:
+            found = f"; there are {' and '.join(networks)}" if networks else ""
+            yield "", f"needs exactly one of libvirtNetwork, bridge and hostedNetwork: true{found}"
+        if "adDomainName" not in values:
+            for name in _DOMAIN:
+                if values.get(name):
+                    yield name, "has a meaning only with adDomainName"
+            return
+        for name in ("adDomainUsername", "adDomainPassword"):
+            if name not in values:
+                yield name, "is required with adDomainName"
+
+    @property
+    def network(self) -> Network:
+        """Where machines are plugged in."""
+        if self.libvirt_network is not None:
+            return Network("network", self.libvirt_network)
+        return Network("hosted") if self.bridge is None else Network("bridge", self.bridge)
+
+
+def names(folder: Path) -> list[str]:
+    """The connections there are.
+
+    Args:
+        folder: connections/ beside the stacks' files; it need not be there.
+    """
+    return sorted(path.stem for path in folder.glob("*.yaml"))
+
+
+def read(folder: Path, name: str) -> OnPremisesConnection:
+    """A connection from its file.
+
+    Args:
+        folder: see `names`.
+        name: its file's, without .yaml.
+
+    Raises:
+        InvalidConfigurationError: with all its problems.
+    """
+    shown = f"{folder.parent.name}/{folder.name}/{name}.yaml"
+    content = yaml_file.read(folder / f"{name}.yaml", shown)
+    problems: list[Problem] = []
+    try:
+        connection = OnPremisesConnection.model_validate({} if content is None else content)
+    except ValidationError as error:
+        # somebody may have written the password itself where its place belongs
+        problems = [
+            replace(problem, found=None) if problem.field.startswith("adDomainPassword") else problem
+            for problem in from_validation(shown, "", OnPremisesConnection, error)
+        ]
+    certificate = content.get("caCertificate") if isinstance(content, dict) else None
+    if isinstance(certificate, str) and certificate and (wrong := _not_beside(folder, certificate)):
+        problems.append(Problem(shown, "caCertificate", wrong, certificate))
+    if problems:
+        raise InvalidConfigurationError(problems)
+    return connection
+
+
+def _not_beside(folder: Path, path: str) -> str:
+    """What keeps this from being a file in the folder or below it; nothing if it is one."""
+    try:
+        file = (folder / path).resolve()
+        if not file.is_relative_to(folder.resolve()):
+            # whoever proposes a change by a pull request must not have other files of the machine that runs it read
+            return f"must be a file in {folder.name}/ or below it"
+        with file.open("rb"):
+            return ""
+    except (OSError, ValueError) as error:
+        return f"can't be read: {error.strerror if isinstance(error, OSError) else error}"

@@ -12,7 +12,6 @@ from enum import StrEnum
 
 from cloudpc import entitlement, naming, ownership
 from cloudpc.cloud_pc import (
-    MACHINE_LOST,
     USABLE,
     WAITING,
     Account,
@@ -50,12 +49,12 @@ def next_step(recorded: RecordedCloudPC, desired: DesiredCloudPC) -> Step:
         if recorded.status in USABLE:
             return Step.BEGIN_GRACE
         return Step.START if _is_off(recorded) else Step.NONE
+    if recorded.status is Status.IN_GRACE_PERIOD:
+        return Step.RESTORE  # and nothing else, whatever was asked for meanwhile: somebody's data is on it
     if desired.generation > recorded.generation:
         return Step.REPROVISION
     if recorded.status in WAITING or (recorded.status is Status.FAILED and desired.retry > recorded.retry):
         return Step.PROVISION
-    if recorded.status is Status.IN_GRACE_PERIOD:
-        return Step.RESTORE
     return Step.START if _is_off(recorded) else Step.NONE
 
 
@@ -129,6 +128,7 @@ def plan(
         last_generations: of ended Cloud PCs, so that a device name is not given again.
     """
     siblings = list(siblings)
+    previous = {key: _named_as_now(recorded, snapshot) for key, recorded in own.cloud_pcs.items()}
     serving, elsewhere = ownership.owners([own, *siblings], snapshot), ownership.leaving(siblings)
     owed = [
         entitled
@@ -138,10 +138,16 @@ def plan(
     keys, formerly = {entitled.key for entitled in owed}, list(formerly_assigned)
     lost = {
         key: entitlement.loss(policy, snapshot, pc.user_id, pc.service_plan.id, formerly)
-        for key, pc in own.cloud_pcs.items()
+        for key, pc in previous.items()
         if key not in keys
     }
-    return reconcile(own.cloud_pcs, owed, lost, today, now, last_generations)
+    return reconcile(previous, owed, lost, today, now, last_generations)
+
+
+def _named_as_now(recorded: RecordedCloudPC, snapshot: Snapshot) -> RecordedCloudPC:
+    """State has the user's name of its last change; who has left the directory keeps that one."""
+    user = snapshot.users.get(recorded.user_id)
+    return recorded.model_copy(update={"user_principal_name": user.user_principal_name}) if user else recorded
 
 
 def reconcile(
@@ -205,6 +211,10 @@ class _Run:
         return self._staying(recorded, owed)
 
     def _staying(self, recorded: RecordedCloudPC, owed: Entitlement) -> DesiredCloudPC:
+        # a renamed user keeps the Cloud PC; only the name it is shown under follows
+        recorded = recorded.model_copy(update={"user_principal_name": owed.user.user_principal_name})
+        if recorded.status is Status.IN_GRACE_PERIOD:
+            return self._returning(recorded)
         wanted = self._generation(recorded)
         if wanted > recorded.generation:
             made_with = recorded.settings
@@ -220,23 +230,31 @@ class _Run:
                 self._tell(recorded, f"{recorded.status}: {detail.message.rstrip('.')}; tried again")
             return self._new(owed, recorded.generation, recorded)
         if recorded.status is Status.FAILED and retry > recorded.retry:
-            if recorded.status_detail is not None and recorded.status_detail.code == MACHINE_LOST:
+            if recorded.is_lost:
                 self._tell(
                     recorded, "its machine and data are gone: `cloudpc reprovision` makes a new one, a retry doesn't"
                 )
             else:
                 self._tell(recorded, "failed; tried again, three attempts")
                 return self._new(owed, recorded.generation, recorded, retry=retry)
-        unchanged = _as_it_is(recorded)
-        if recorded.status is Status.IN_GRACE_PERIOD:
-            self._tell(recorded, "entitled again: the grace period is over, nothing is rebuilt")
-            unchanged = unchanged.model_copy(
-                update={"desired_status": Status.PROVISIONED, "grace_period_end_date_time": None, "why": ""}
-            )
-        else:
-            self._tell_if_off(recorded)
-        # a renamed user keeps the Cloud PC; only the name it is shown under follows
-        return unchanged.model_copy(update={"user_principal_name": owed.user.user_principal_name})
+        self._tell_if_off(recorded)
+        return _as_it_is(recorded)
+
+    def _returning(self, recorded: RecordedCloudPC) -> DesiredCloudPC:
+        """Restored with its data, even if a reprovision was asked for: whoever asked did not know of the return."""
+        asked, waived = self._today.actions.reprovision.get(recorded.key, 0), recorded.waived_generation
+        over = ""
+        if asked > self._over(recorded):
+            waived, over = asked, f"; the reprovision asked for before (generation {asked}) is over"
+        self._tell(recorded, f"entitled again: the grace period is over, nothing is rebuilt{over}")
+        return _as_it_is(recorded).model_copy(
+            update={
+                "desired_status": Status.PROVISIONED,
+                "grace_period_end_date_time": None,
+                "why": "",
+                "waived_generation": waived,
+            }
+        )
 
     def _leaving(self, recorded: RecordedCloudPC) -> DesiredCloudPC:
         loss = self._lost[recorded.key]
@@ -265,16 +283,23 @@ class _Run:
         return _ended(recorded, loss.words)
 
     def _generation(self, recorded: RecordedCloudPC) -> int:
-        wanted = self._today.actions.reprovision.get(recorded.key)
-        if wanted is None:
+        """The generation it is to be of: what is asked for, unless it is over already."""
+        wanted, over = self._today.actions.reprovision.get(recorded.key), self._over(recorded)
+        if wanted is None or wanted == over:
             return recorded.generation
-        if wanted < recorded.generation:
+        if wanted < over:
             self._tell(
                 recorded,
-                f"generation {wanted} in cloudpc:actions is ignored: state is at {recorded.generation}",
+                f"reprovision generation {wanted} in cloudpc:actions is ignored: state is at {over}; "
+                f"remove the line, or write {over + 1} to ask for one",
                 warning=True,
             )
-        return max(wanted, recorded.generation)
+            return recorded.generation
+        return wanted
+
+    @staticmethod
+    def _over(recorded: RecordedCloudPC) -> int:
+        return max(recorded.generation, recorded.waived_generation)
 
     def _first_generation(self, key: str) -> int:
         return max(self._last_generations.get(key, 0) + 1, self._today.actions.reprovision.get(key, 1))

@@ -51,7 +51,9 @@ def _time_zone(value: str) -> str:
 class DomainJoinConfiguration(Part):
     """How and where a Cloud PC is joined: on the hosted network, or through a named connection."""
 
-    domain_join_type: Literal["azureADJoin"] = Field(description="Hybrid join comes with a later release.")
+    domain_join_type: Literal["azureADJoin", "hybridAzureADJoin"] = Field(
+        description="hybridAzureADJoin: a member of the Active Directory domain that the connection names."
+    )
     region_name: Literal["automatic"] | None = Field(
         default=None, description="Hosted network: user-mode networking or the host's default network."
     )
@@ -61,6 +63,8 @@ class DomainJoinConfiguration(Part):
 
     @model_validator(mode="after")
     def _one_of(self) -> DomainJoinConfiguration:
+        if self.domain_join_type == "hybridAzureADJoin" and (self.region_name or not self.on_premises_connection_id):
+            raise ValueError("hybridAzureADJoin needs onPremisesConnectionId, and no regionName: a domain to join")
         if (self.region_name is None) == (self.on_premises_connection_id is None):
             raise ValueError("needs either regionName: automatic (hosted network) or onPremisesConnectionId, not both")
         return self
@@ -107,7 +111,7 @@ class ProvisioningPolicy(Part):
     description: str = ""
     provisioning_type: Literal["dedicated"] = "dedicated"
     domain_join_configurations: list[DomainJoinConfiguration] = Field(
-        min_length=1, description="In order: the first one that a host can offer is used."
+        min_length=1, description="In order: the first that is healthy, and that a host can offer, is used."
     )
     image_type: Literal["gallery", "custom"] = Field(
         default="gallery", description="gallery: a recipe in vm-images/. custom: an entry of cloudpc:images."

@@ -5,22 +5,22 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Callable, Collection, Iterator, Mapping
-from pathlib import Path
 from typing import TypeVar
 
-from pydantic import ValidationError
-
-from cloudpc import yaml_file
+from cloudpc import connections
 from cloudpc.cloud_pc import NetworkChoice, Script
-from cloudpc.connections import OnPremisesConnection
+from cloudpc.directory.configuration import DirectoryConfig, LocalDirectoryConfig
 from cloudpc.directory.interface import Snapshot
-from cloudpc.directory.local import LocalDirectory
+from cloudpc.directory.opening import Directories, Known
+from cloudpc.graph.configuration import GraphConfig
 from cloudpc.images import custom, gallery
 from cloudpc.images.recipe import RECIPE_FILE
 from cloudpc.policy import ProvisioningPolicy
-from cloudpc.problems import InvalidConfigurationError, Problem, closest, from_validation
+from cloudpc.problems import InvalidConfigurationError, Problem, closest
 from cloudpc.provisioning.errors import ProvisioningError
 
+CONNECTIONS = "connections"
+"""The folder of network connections, beside the stacks' files."""
 _T = TypeVar("_T")
 
 
@@ -29,30 +29,50 @@ class References:
 
     Args:
         file: the stack's file, for messages.
-        folder: its folder, which paths in it are relative to.
+        directories: reads the directory; paths in the file are relative to its folder.
     """
 
-    def __init__(self, file: str, folder: Path) -> None:
+    def __init__(self, file: str, directories: Directories) -> None:
         self._file = file
-        self._folder = folder
+        self._directories = directories
+        self._folder = directories.folder
         self.problems: list[Problem] = []
 
-    def directory(self, path: str) -> Snapshot | None:
-        """The embedded directory."""
-        return self._collect(lambda: self._local(path).snapshot([]))
+    def directory(
+        self, config: DirectoryConfig, graph: GraphConfig, policy: ProvisioningPolicy | None, known: Known
+    ) -> Snapshot | None:
+        """The directory, for the policy's groups and what state knows.
 
-    def check_groups(self, policy: ProvisioningPolicy, directory: str, malformed: Collection[str]) -> None:
+        Raises:
+            DirectoryError: it can't be read.
+        """
+        groups = [a.target.group_id for a in policy.assignments] if policy else []
+        return self._collect(lambda: self._directories.snapshot(config, graph, groups, known))
+
+    def check_groups(
+        self,
+        policy: ProvisioningPolicy,
+        config: DirectoryConfig,
+        snapshot: Snapshot | None,
+        malformed: Collection[str],
+    ) -> None:
         """Each assignment must name exactly one group; also where the directory has problems of its own.
 
         Args:
             policy: whose assignments.
-            directory: its file.
+            config: its directory.
+            snapshot: what was read of it, if it could be.
             malformed: entries that are reported already, such as `assignments[1]`.
         """
-        with contextlib.suppress(InvalidConfigurationError):  # not even YAML, which is reported
+        shown = "the tenant"
+        if isinstance(config, LocalDirectoryConfig):
+            shown = config.path
+            with contextlib.suppress(InvalidConfigurationError):  # not even YAML, which is reported
+                snapshot = snapshot or self._directories.local(config).groups()
+        if snapshot is not None:
             self.problems.extend(
                 problem
-                for i, problem in self._group_problems(policy, self._local(directory).groups(), directory)
+                for i, problem in self._group_problems(policy, snapshot, shown)
                 if f"assignments[{i}]" not in malformed
             )
 
@@ -61,21 +81,22 @@ class References:
         name = policy.domain_join_configurations[index].on_premises_connection_id
         if name is None:
             return NetworkChoice(kind="hosted")
-        path = self._folder / "connections" / f"{name}.yaml"
-        shown = f"{self._folder.name}/connections/{name}.yaml"
-        if not path.is_file():
-            known = sorted(p.stem for p in path.parent.glob("*.yaml"))
-            message = f"there is no {shown}{closest(name, known)}; connections there: {', '.join(known) or 'none'}"
-            self._add(f"domainJoinConfigurations[{index}].onPremisesConnectionId", message, name)
+        folder = self._folder / CONNECTIONS
+        field = f"domainJoinConfigurations[{index}].onPremisesConnectionId"
+        shown = f"{self._folder.name}/{CONNECTIONS}/{name}.yaml"
+        if name not in (known := connections.names(folder)):
+            there = ", ".join(known) or "none"
+            self._add(field, f"there is no {shown}{closest(name, known)}; connections there: {there}", name)
             return None
-        connection = self._collect(lambda: _connection(path, shown))
+        connection = self._collect(lambda: connections.read(folder, name))
         if connection is None:
             return None
-        if connection.hosted_network:
-            return NetworkChoice(kind="hosted")
-        if connection.bridge is not None:
-            return NetworkChoice(kind="bridge", source=connection.bridge)
-        return NetworkChoice(kind="network", source=connection.libvirt_network or "")
+        network = connection.network
+        join = policy.domain_join_configurations[index].domain_join_type
+        if join == "hybridAzureADJoin" and connection.ad_domain_name is None:
+            self._add(field, f"hybridAzureADJoin needs a domain to join: {shown} has no adDomainName", name)
+            return None
+        return NetworkChoice(kind=network.kind, source=network.source, connection=name, domain_join_type=join)
 
     def image_digest(
         self, policy: ProvisioningPolicy, images: Mapping[str, custom.CustomImage], malformed: Collection[str]
@@ -109,9 +130,6 @@ class References:
             return None
         return Script(path=path, sha256=hashlib.sha256(content).hexdigest())
 
-    def _local(self, path: str) -> LocalDirectory:
-        return LocalDirectory(self._folder / path, f"{self._folder.name}/{path}")
-
     def _group_problems(
         self, policy: ProvisioningPolicy, snapshot: Snapshot, directory: str
     ) -> Iterator[tuple[int, Problem]]:
@@ -122,7 +140,9 @@ class References:
             if not found:
                 names = [*snapshot.groups, *(g.display_name for g in snapshot.groups.values())]
                 known = ", ".join(sorted(snapshot.groups)[:10]) or "none"
-                message = f"is no group of {directory}{closest(group, names)}; groups there: {known}"
+                # of a tenant only the groups are known that were asked for
+                there = f"; groups there: {known}" if directory != "the tenant" else ""
+                message = f"is no group of {directory}{closest(group, names) if there else ''}{there}"
                 yield i, Problem(self._file, field, message, group)
             elif len(found) > 1:
                 ids = ", ".join(sorted(g.id for g in found))
@@ -167,11 +187,3 @@ class References:
         except InvalidConfigurationError as error:
             self.problems.extend(error.problems)
             return None
-
-
-def _connection(path: Path, shown: str) -> OnPremisesConnection:
-    content = yaml_file.read(path, shown)
-    try:
-        return OnPremisesConnection.model_validate({} if content is None else content)
-    except ValidationError as error:
-        raise InvalidConfigurationError(from_validation(shown, "", OnPremisesConnection, error)) from None

@@ -75,3 +75,28 @@ _Loader.yaml_implicit_resolvers = {}
 for _name, (_pattern, _first) in _MEANINGS.items():
     letters = ["" if letter == "\0" else letter for letter in _first]
     _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_name}", re.compile(f"^(?:{_pattern})$"), letters)
+
+
+def dump(value: Any) -> str:
+    """Plain YAML that both kinds of readers, of 1.1 and of 1.2, understand as it was meant."""
+    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=10_000, default_flow_style=False)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes text that a reader of either version would take for something else."""
+
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002
+        """What stands twice is written twice."""
+        return True
+
+
+def _text(dumper: _Dumper, value: str) -> yaml.ScalarNode:
+    # line breaks that only one of the versions knows are written as escapes, and so are all others
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=None if value.isprintable() else '"')
+
+
+_Dumper.add_representer(str, _text)
+_Dumper.yaml_implicit_resolvers = {
+    letter: [*yaml.SafeDumper.yaml_implicit_resolvers.get(letter, []), *_Loader.yaml_implicit_resolvers.get(letter, [])]
+    for letter in {*yaml.SafeDumper.yaml_implicit_resolvers, *_Loader.yaml_implicit_resolvers}
+}

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from fake_hypervisor import FakeHost
 
-from cloudpc.cloud_pc import DesiredCloudPC
+from cloudpc.cloud_pc import DesiredCloudPC, NetworkChoice
 from cloudpc.entitlement import Entitlement
 from cloudpc.hosts import HostConfig
 from cloudpc.images.image import Image, ImageFile
@@ -20,6 +20,7 @@ from cloudpc.provisioning import pipeline
 from cloudpc.provisioning.cancellation import Cancellation
 from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
 from cloudpc.provisioning.pipeline import Outcome, Resources
+from cloudpc.provisioning.registration import Registration
 from cloudpc.provisioning.tags import Phase, Tag, machine_id
 
 from . import make
@@ -84,7 +85,12 @@ class ScriptedHost(FakeHost):
     def things(self) -> list[str]:
         """Machines, disks, seeds and passwords: what must not be left over."""
         patterns = ("machines/*", "*.seed", "*.qcow2", "*.password")
-        return sorted(path.name for pattern in patterns for path in self.folder.glob(pattern))
+        kept = {log.name.partition("-failed-")[0] + ".qcow2" for log in self.kept()}
+        return sorted(path.name for pattern in patterns for path in self.folder.glob(pattern) if path.name not in kept)
+
+    def kept(self) -> list[Path]:
+        """Consoles' logs of failed machines, each of which stands for its disk, too."""
+        return sorted(self.folder.glob("*-failed-*.log"))
 
 
 class PatientCancellation(Cancellation):
@@ -136,10 +142,15 @@ class Run:
         self.lines = Lines()
         self.script: Callable[[], bytes | None] = lambda: None
         self.adoptable: tuple[str, ...] = ()
+        self.registration = Registration()
         self.image: Callable[[Any], Image] = lambda _note: image()
+        self.healthy: Callable[[NetworkChoice], ProvisioningError | None] | None = None
 
     def provision(self, wanted: DesiredCloudPC | None = None) -> Outcome:
-        resources = Resources(self.hosts, self.image, self.script, adoptable=self.adoptable)
+        resources = Resources(
+            self.hosts, self.image, self.script,
+            adoptable=self.adoptable, healthy=self.healthy, registration=self.registration,
+        )  # fmt: skip
         return pipeline.provision(wanted or desired(), resources, self.lines, self.cancel)
 
 

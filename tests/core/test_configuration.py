@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from cloudpc import configuration
 from cloudpc.cloud_pc import NetworkChoice, Script
+from cloudpc.directory.opening import Directories
 from cloudpc.images import gallery
 from cloudpc.problems import InvalidConfigurationError
 from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
@@ -39,7 +40,7 @@ class Project:
         path.write_text(content if isinstance(content, str) else yaml.safe_dump(content))
 
     def read(self, values: dict[str, Any]) -> configuration.StackInputs:
-        return configuration.read("lab", values, self.stacks)
+        return configuration.read("lab", values, Directories(self.stacks))
 
     def told(self, values: dict[str, Any]) -> list[str]:
         with pytest.raises(InvalidConfigurationError) as refused:
@@ -84,11 +85,11 @@ def test_a_valid_stack(project: Project) -> None:
     assert inputs.settings.image_digest == "ab" * 32
     assert inputs.settings.script == Script(path="setup.sh", sha256=hashlib.sha256(b"#!/bin/sh\n").hexdigest())
     assert inputs.settings.networks == (
-        NetworkChoice(kind="network", source="corp"),
-        NetworkChoice(kind="bridge", source="br0"),
+        NetworkChoice(kind="network", source="corp", connection="hq"),
+        NetworkChoice(kind="bridge", source="br0", connection="lab"),
         NetworkChoice(kind="hosted"),
     )
-    assert [host.name for host in inputs.configuration.hosts] == ["local"]
+    assert [host.name for host in inputs.configuration.surroundings.hosts] == ["local"]
 
 
 def test_everything_wrong_in_every_file_is_told_at_once(project: Project) -> None:
@@ -119,7 +120,8 @@ def test_everything_wrong_in_every_file_is_told_at_once(project: Project) -> Non
         f"{_FILE}: cloudpc:hosts[0].uri: must match the pattern",
         f"{_FILE}: cloudpc:hosts[1].ur: is not a known field; did you mean 'uri'?",
         f"{_FILE}: cloudpc:images.mine.sha256: is required",
-        "stacks/connections/main-office.yaml: file: needs either libvirtNetwork or bridge, not both",
+        "stacks/connections/main-office.yaml: file: needs exactly one of libvirtNetwork, bridge and "
+        "hostedNetwork: true; there are libvirtNetwork and bridge",
         "stacks/connections/odd.yaml: line 2, column 1: is not valid YAML",
         "stacks/directory.yaml: groups[0].members[0]: is not the id of a user",
     ):
@@ -174,7 +176,9 @@ def test_an_ambiguous_group(project: Project) -> None:
 def test_an_empty_connection_is_a_problem_and_not_none(project: Project) -> None:
     project.write("connections/hq.yaml", "# not filled in yet\n")
     [told] = project.told(_values(domainJoinConfigurations=[_joined("hq")]))
-    assert told == "stacks/connections/hq.yaml: file: needs either libvirtNetwork or bridge, not both"
+    assert (
+        told == "stacks/connections/hq.yaml: file: needs exactly one of libvirtNetwork, bridge and hostedNetwork: true"
+    )
 
 
 def test_an_image_that_is_not_built(project: Project) -> None:
@@ -247,11 +251,12 @@ def test_an_installation_that_is_none(project: Project, value: object) -> None:
 
 def test_the_part_that_needs_no_image(project: Project) -> None:
     values = _values("eng", imageId="unbuilt")
-    assert configuration.read_policy_and_directory("lab", values, project.stacks).directory_path == "directory.yaml"
+    read = configuration.read_policy_and_directory("lab", values, Directories(project.stacks))
+    assert set(read.snapshot.groups) == {"eng"}
     project.write("directory.yaml", "users: 5")
     values["cloudpc:x"] = 1
     with pytest.raises(InvalidConfigurationError, match=r"(?s)cloudpc:x.*directory\.yaml: users"):
-        configuration.read_policy_and_directory("lab", values, project.stacks)
+        configuration.read_policy_and_directory("lab", values, Directories(project.stacks))
 
 
 def test_keys_of_others_are_none_of_ours(project: Project) -> None:
@@ -276,7 +281,7 @@ def test_whatever_is_written_there_it_is_read_or_refused(
 ) -> None:
     merged = {**_values(**changes), **values}
     with pytest.raises(InvalidConfigurationError) as refused:
-        configuration.read("lab", merged, tmp_path_factory.getbasetemp() / "nothing there")
+        configuration.read("lab", merged, Directories(tmp_path_factory.getbasetemp() / "nothing there"))
     assert refused.value.problems
 
 
@@ -291,3 +296,33 @@ def test_two_malformed_entries_of_a_list_are_both_told(project: Project) -> None
         "is no group of",
     ):
         assert [t for t in told if place in t], (place, told)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "field"),
+    [
+        ("devices", {"registration": "record"}, "cloudpc:devices.registration"),
+        ("credentials", {"kind": "temporaryAccessPass"}, "cloudpc:credentials.kind"),
+    ],
+)
+def test_what_is_made_in_a_tenant_needs_its_directory(project: Project, key: str, value: Any, field: str) -> None:
+    [told] = project.told({**_values(), f"cloudpc:{key}": value})
+    assert f"{field}: needs cloudpc:directory of kind graph" in told
+
+
+def test_a_directory_of_no_known_kind(project: Project) -> None:
+    [told] = project.told({**_values(), "cloudpc:directory": {"kind": "ldap"}})
+    assert told.endswith("cloudpc:directory.kind: must be 'local' or 'graph' (found \"ldap\")")
+
+
+def test_credentials_that_contradict_themselves(project: Project) -> None:
+    [told] = project.told({**_values(), "cloudpc:credentials": {"kind": "password", "lifetimeInMinutes": 60}})
+    assert "lifetimeInMinutes and isUsableOnce are for kind: temporaryAccessPass" in told
+
+
+def test_groups_of_several_policies_are_known_without_their_directory(project: Project) -> None:
+    assert configuration.group_references(_values("eng", "sales")) == ["eng", "sales"]
+    assert configuration.group_references({}) == []
+    assert configuration.group_references({"cloudpc:policy": {"assignments": [{"target": {"groupId": "x"}}, 5]}}) == [
+        "x", "?1",
+    ]  # fmt: skip

@@ -11,10 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cloudpc import lifecycle, ownership
 from cloudpc.cloud_pc import (
     LEAVING,
     MACHINE_LOST,
     USABLE,
+    Before,
     DesiredCloudPC,
     PolicySettings,
     RecordedCloudPC,
@@ -22,8 +24,10 @@ from cloudpc.cloud_pc import (
     Status,
     StatusDetail,
 )
+from cloudpc.directory.interface import Snapshot
 from cloudpc.entitlement import Entitlement, Loss
 from cloudpc.lifecycle import Actions, Reconciliation, Step, Today, next_step, reconcile
+from cloudpc.ownership import PolicyFacts
 
 from . import make
 
@@ -130,6 +134,25 @@ def test_grace_is_kept_until_it_is_over() -> None:
     assert "ends now (grace was over on 2026-11-25 09:00 UTC; left group Lab)" in over.notices[0].message
 
 
+def test_one_that_is_lost_in_its_grace_gives_its_policy_the_user_no_more_than_before() -> None:
+    """Else the policy that serves the user by now would take away what it has made."""
+    snapshot = Snapshot({}, {}, {})
+    lost = {
+        "status": Status.FAILED,
+        "status_detail": StatusDetail(code=MACHINE_LOST, message="gone"),
+        "before_loss": Before(status=Status.IN_GRACE_PERIOD),
+    }
+    [before] = _in_grace().values()
+    after = before.model_copy(update=lost)
+    other = before.model_copy(update={"status": Status.PROVISIONED})
+    for small in (before, after):
+        facts = [PolicyFacts("a", {}, {"u1/small": small}), PolicyFacts("b", {}, {"u1/big": other})]
+        assert ownership.owners(facts, snapshot) == {"u1": "b"}
+        assert ownership.leaving(facts) == {"u1/small": "a"}
+    used = after.model_copy(update={"before_loss": Before(status=Status.PROVISIONED)})
+    assert ownership.owners([PolicyFacts("a", {}, {"u1/small": used})], snapshot) == {"u1": "a"}
+
+
 def test_grace_can_be_ended_early_but_only_this_one() -> None:
     recorded = _in_grace()
     for hours, step in ((24, Step.END), (23, Step.NONE), (25, Step.NONE)):
@@ -144,6 +167,36 @@ def test_who_comes_back_within_grace_has_everything_as_it_was() -> None:
     assert next_step(recorded["u1/small"], plan.desired[0]) is Step.RESTORE
     assert plan.desired[0].grace_period_end_date_time is None
     assert plan.desired[0].device_name == recorded["u1/small"].device_name
+
+
+def test_who_comes_back_has_nothing_rebuilt_even_if_a_reprovision_was_asked_for_meanwhile() -> None:
+    """Whoever asked did not know of the return; it is asked for again, or not at all."""
+    asked = make.today(actions=Actions({"u1/small": 3}))
+    recorded = _in_grace()
+    [desired] = (plan := _plan(recorded, [_entitlement()], today=asked)).desired
+    assert next_step(recorded["u1/small"], desired) is Step.RESTORE
+    assert (desired.generation, desired.waived_generation) == (1, 3)
+    assert plan.notices[0].message.endswith(
+        "nothing is rebuilt; the reprovision asked for before (generation 3) is over"
+    )
+
+    restored = _recorded(Status.PROVISIONED, waived_generation=3)
+    later = _plan(restored, [_entitlement()], today=asked)
+    assert next_step(restored["u1/small"], later.desired[0]) is Step.NONE
+    assert later.notices == ()
+    lower = _plan(restored, [_entitlement()], today=make.today(actions=Actions({"u1/small": 2})))
+    assert next_step(restored["u1/small"], lower.desired[0]) is Step.NONE
+    assert "generation 2 in cloudpc:actions is ignored: state is at 3" in lower.notices[0].message
+    again = _plan(restored, [_entitlement()], today=make.today(actions=Actions({"u1/small": 4})))
+    assert next_step(restored["u1/small"], again.desired[0]) is Step.REPROVISION
+    assert (again.desired[0].generation, again.desired[0].waived_generation) == (4, 0)
+
+
+def test_a_return_says_nothing_of_a_reprovision_that_was_done_long_ago() -> None:
+    recorded = {key: pc.model_copy(update={"generation": 2}) for key, pc in _in_grace().items()}
+    plan = _plan(recorded, [_entitlement()], today=make.today(actions=Actions({"u1/small": 2})))
+    assert plan.notices[0].message.endswith("nothing is rebuilt")
+    assert plan.desired[0].waived_generation == 0
 
 
 def test_what_ends_is_not_restored_and_goes_when_nothing_is_left() -> None:
@@ -181,6 +234,7 @@ def test_a_lower_generation_is_ignored_with_a_warning() -> None:
     plan = _plan(recorded, [_entitlement()], today=make.today(actions=Actions({"u1/small": 2})))
     assert next_step(recorded["u1/small"], plan.desired[0]) is Step.NONE
     assert "generation 2 in cloudpc:actions is ignored: state is at 3" in plan.notices[0].message
+    assert "remove the line, or write 4 to ask for one" in plan.notices[0].message
 
 
 def test_retry_is_for_failed_ones_whose_machine_can_be_made() -> None:
@@ -213,6 +267,17 @@ def test_every_pair_has_a_next_step(pair: dict[str, Any]) -> None:
 
 
 # ---- what stays
+
+
+@pytest.mark.parametrize("status", [Status.PROVISIONED, Status.FAILED, Status.PENDING_PROVISION])
+def test_who_leaves_under_a_new_name_is_told_under_it(status: Status) -> None:
+    recorded = _recorded(status)
+    snapshot = Snapshot({"u1": make.user("u1", "small", user_principal_name="eve@contoso.example")}, {}, {})
+    own = PolicyFacts("lab", {}, recorded)
+    plan = lifecycle.plan(make.policy(), snapshot, own, [], make.today(), make.NOW)
+    assert plan.notices[0].message.startswith("eve@contoso.example (Small): ")
+    assert plan.desired[0].user_principal_name == "eve@contoso.example"
+    assert plan.desired[0].account.name == "u1"
 
 
 def test_a_renamed_user_keeps_the_cloud_pc_and_its_account() -> None:

@@ -52,7 +52,7 @@ def test_all_goes_well(host: ScriptedHost) -> None:
     assert host.calls == [*CALLS, "finished ready"]
     assert machines([host]) == {"local": [Phase.READY]}
     stages = list(dict.fromkeys(line.partition(":")[0].partition(" (")[0] for line in run.lines.steps))
-    assert stages == [stage.value for stage in Stage]
+    assert stages == [stage.value for stage in Stage if stage not in (Stage.DOMAIN_JOIN, Stage.REGISTRATION)]
     assert not run.lines.milestones
 
 
@@ -74,6 +74,27 @@ def test_an_error_that_stays_fails_after_three_attempts(host: ScriptedHost, call
     assert [line.partition(":")[0] for line in run.lines.milestones] == [
         f"attempt {number} of 3 failed in {stage}" for number in (1, 2)
     ]
+
+
+@every_call
+def test_the_last_attempts_disk_is_kept_if_it_came_to_have_one(host: ScriptedHost, call: str) -> None:
+    host.configure(faults=[{"call": call, "fault": "error"}])
+    outcome = Run(host).provision()
+    has_disk = STAGES[call][0] in (Stage.STARTING, Stage.FIRST_BOOT, Stage.SET_UP, Stage.CREDENTIALS)
+    assert len(host.kept()) == has_disk
+    assert all(log.name in outcome.kept for log in host.kept())
+    assert bool(outcome.kept) is has_disk
+    assert machines([host]) == {}
+
+
+def test_what_can_not_be_kept_is_deleted(host: ScriptedHost) -> None:
+    host.configure(
+        faults=[{"call": "start", "fault": "error"}, {"call": "keep_for_diagnosis", "fault": "crash"}],
+    )
+    outcome = Run(host).provision()
+    assert outcome.error is not None
+    assert (outcome.error.code, outcome.kept) == (ErrorCode.START_FAILED, "")
+    assert (host.things(), host.kept()) == ([], [])
 
 
 @every_call

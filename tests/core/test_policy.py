@@ -64,7 +64,11 @@ RULES: list[tuple[dict[str, Any], str, str]] = [
     ),
     (
         {"domainJoinConfigurations": [{"domainJoinType": "hybridAzureADJoin", "regionName": "automatic"}]},
-        "domainJoinConfigurations[0].domainJoinType", "must be 'azureADJoin'",
+        "domainJoinConfigurations[0]", "hybridAzureADJoin needs onPremisesConnectionId, and no regionName",
+    ),
+    (
+        {"domainJoinConfigurations": [{"domainJoinType": "workgroup", "regionName": "automatic"}]},
+        "domainJoinConfigurations[0].domainJoinType", "must be 'azureADJoin' or 'hybridAzureADJoin'",
     ),
     ({"imageType": "galery"}, "imageType", "must be 'gallery' or 'custom'"),
     ({"imageId": ""}, "imageId", "must have at least 1 character"),

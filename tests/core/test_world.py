@@ -104,6 +104,14 @@ class Histories(RuleBasedStateMachine):
         if key in stack.cloud_pcs and stack.cloud_pcs[key].status is Status.IN_GRACE_PERIOD:
             stack.actions["end_grace"][key] = stack.cloud_pcs[key].grace_period_end_date_time
 
+    @rule(user=users, plan=st.sampled_from(PLANS))
+    def undefine(self, user: str, plan: str) -> None:
+        self.world.take_away(f"{user}/{plan}")
+
+    @rule(user=users, plan=st.sampled_from(PLANS))
+    def define_again(self, user: str, plan: str) -> None:
+        self.world.give_back(f"{user}/{plan}")
+
     @rule(hours=st.sampled_from([0.1, 1, 24, 200, -2]))
     def clock(self, hours: float) -> None:
         self.world.pass_time(hours)
@@ -118,6 +126,10 @@ class Histories(RuleBasedStateMachine):
     def up_of_all(self) -> None:
         for policy in POLICIES:
             self.world.run(policy)
+
+    @rule(policy=policies)
+    def refresh(self, policy: str) -> None:
+        self.world.refresh(policy)
 
     @rule(policy=policies, data=st.data(), after=st.integers(0, 6))
     def up_that_is_killed(self, policy: str, data: st.DataObject, after: int) -> None:
@@ -164,9 +176,10 @@ class Histories(RuleBasedStateMachine):
             for key, pc in stack.cloud_pcs.items():
                 machine = self.world.machines.get(key)
                 if pc.status in WITH_MACHINE:
+                    machine = machine or self.world.undefined.get(key)
                     assert machine is not None
                     assert (machine.policy_id, machine.generation) == (stack.policy_id, pc.generation)
-                elif pc.status is Status.FAILED or pc.is_gone:
+                elif (pc.status is Status.FAILED and not pc.is_lost) or pc.is_gone:
                     assert machine is None or machine.policy_id != stack.policy_id
 
     @invariant()
@@ -198,6 +211,9 @@ class Histories(RuleBasedStateMachine):
                 if d.key not in stack.cloud_pcs or next_step(stack.cloud_pcs[d.key], d) is not Step.NONE
             }  # fmt: skip
             told = {notice.key for notice in plan.notices if "is ignored" not in notice.message}
+            for notice in plan.notices:
+                user = self.world.users.get(notice.key.partition("/")[0])
+                assert user is None or notice.message.startswith(f"{user.user_principal_name} ("), "the present name"
             told -= {k for k, pc in stack.cloud_pcs.items() if pc.status is Status.FAILED}
             assert told <= doing
 

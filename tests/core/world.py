@@ -12,7 +12,16 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from cloudpc import lifecycle
-from cloudpc.cloud_pc import USABLE, WAITING, DesiredCloudPC, RecordedCloudPC, Status
+from cloudpc.cloud_pc import (
+    MACHINE_LOST,
+    USABLE,
+    WAITING,
+    Before,
+    DesiredCloudPC,
+    RecordedCloudPC,
+    Status,
+    StatusDetail,
+)
 from cloudpc.directory.interface import Group, Snapshot
 from cloudpc.lifecycle import Actions, Reconciliation, Step, next_step
 from cloudpc.ownership import PolicyFacts
@@ -62,6 +71,8 @@ class World:
         self.members: dict[str, set[str]] = {g: set() for g in groups}
         self.stacks = {p: Stack(p, make.policy()) for p in policies}
         self.machines: dict[str, Machine] = {}
+        self.undefined: dict[str, Machine] = {}
+        """Machines that somebody has taken from the hypervisor, and may give back."""
         self.ends_allowed: dict[str, datetime] = {}
         """When each Cloud PC that is in grace may end."""
         self.racing = False
@@ -80,7 +91,40 @@ class World:
         hours = stack.file.grace_period_in_hours
         stack.file = make.policy(*groups, gracePeriodInHours=hours, displayName=stack.file.display_name)
 
+    def take_away(self, key: str) -> None:
+        if key in self.machines:
+            self.undefined[key] = self.machines.pop(key)
+
+    def give_back(self, key: str) -> None:
+        """As long as some policy means this very machine; one that none does is for `cloudpc doctor`, not for a run."""
+        machine = self.undefined.pop(key, None)
+        if machine is None or key in self.machines:
+            return
+        meant = self.stacks[machine.policy_id].cloud_pcs.get(key)
+        has_it = meant is not None and (meant.is_lost or meant.status in WITH_MACHINE)
+        if meant is not None and has_it and meant.generation == machine.generation:
+            self.machines[key] = machine
+
     # ---- runs
+
+    def refresh(self, policy_id: str) -> None:
+        stack = self.stacks[policy_id]
+        for key, recorded in stack.cloud_pcs.items():
+            stack.cloud_pcs[key] = self._seen(policy_id, recorded)
+
+    def _seen(self, policy_id: str, recorded: RecordedCloudPC) -> RecordedCloudPC:
+        """What a refresh makes of it: cloudpc.iac.steps.read, which works on Pulumi's dictionaries."""
+        is_there = self.machines.get(recorded.key) == Machine(policy_id, recorded.generation)
+        if recorded.is_lost and is_there:
+            assert recorded.before_loss is not None
+            return recorded.model_copy(
+                update={"status": recorded.before_loss.status, "status_detail": None, "before_loss": None}
+            )
+        if recorded.status in WITH_MACHINE and not is_there:
+            detail = StatusDetail(code=MACHINE_LOST, message="gone")
+            before = Before(status=recorded.status)
+            return recorded.model_copy(update={"status": Status.FAILED, "status_detail": detail, "before_loss": before})
+        return recorded
 
     def plan(self, policy_id: str) -> tuple[Reconciliation, dict[str, datetime]]:
         """What a run of this policy decides now, and its assignments with the time they were first seen."""
@@ -143,11 +187,15 @@ class World:
         if step in (Step.PROVISION, Step.REPROVISION):
             if step is Step.REPROVISION:
                 assert before is not None
-                assert desired.generation > before.generation
+                assert desired.generation > max(before.generation, before.waived_generation)
+                assert before.status is not Status.IN_GRACE_PERIOD, "who comes back has nothing rebuilt"
                 self._remove(stack, key)
             if before is not None and before.status not in WAITING:
                 asked_for = desired.generation > before.generation or desired.retry > before.retry
                 assert asked_for, "what exists or has failed is made again only if somebody asks for it"
+                assert step is Step.REPROVISION or not before.is_lost, (
+                    "what is lost is made again only by a reprovision"
+                )
             found = self.machines.get(key)
             if found is not None and found.policy_id != stack.policy_id:
                 assert self.racing, "another policy's Cloud PC is waited for"
@@ -171,6 +219,9 @@ class World:
             case Step.START:
                 self._record(stack, desired, before.status)
             case Step.END:
+                if before.is_lost and (seen := self._seen(stack.policy_id, before)) != before:
+                    stack.cloud_pcs[key] = seen  # it is back: the next run decides
+                    return
                 if before.status in WITH_MACHINE:
                     asked = stack.actions["end_grace"].get(key) == before.grace_period_end_date_time
                     assert before.status is Status.IN_GRACE_PERIOD, "nothing ends without a grace period"

@@ -72,7 +72,7 @@ def test_an_account_of_an_attempt_before_is_taken_again(samba: Samba, hq: Hq) ->
     assert samba.accepts(f"{PC}$@{DOMAIN}", again.stdin.decode())
     assert again.stdin != first.stdin  # which Active Directory may still take for an hour: OldPasswordAllowedPeriod
     assert domain.owned("0123456789abcdef") == [
-        OwnedDevice(f"computer account {PC}", again.account.object_guid, RENEWED, True)
+        OwnedDevice("computer account", PC, again.account.object_guid, RENEWED, True)
     ]
 
 

@@ -6,7 +6,8 @@ import json
 import os
 import re
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -280,8 +281,8 @@ def test_no_edit_of_the_policy_changes_an_existing_one_and_the_next_new_one_foll
     assert {name: m for name, m in project.machines().items() if name != "new"} == machines
     assert new["settings"] == {
         "provisioningPolicyName": "Another name", "imageType": "custom", "imageId": "other",
-        "imageDigest": image["sha256"], "networks": [{"kind": "network", "source": "lab"}], "locale": "de-DE",
-        "timeZone": "Europe/Berlin", "localAdminEnabled": True, "packages": ["htop"],
+        "imageDigest": image["sha256"], "networks": [{"kind": "network", "source": "lab", "connection": "lab"}],
+        "locale": "de-DE", "timeZone": "Europe/Berlin", "localAdminEnabled": True, "packages": ["htop"],
         "script": {"path": "more.sh", "sha256": sha256(stacks / "more.sh")},
         "firstBootInSeconds": 60, "setUpInSeconds": 61,
     }  # fmt: skip
@@ -312,6 +313,13 @@ def test_first_assigned_wins_and_the_other_waits_for_the_end(project: Project, o
     assert project.statuses(second) == {f"in-{second}": "provisioned"}
     for name in order:
         _nothing_more_to_do(project, name)
+    said = "ignored for this user, whom {} serves: the first assigned wins"
+    assert _listed(project, "in-both") == {
+        first: ("provisioned", None),
+        **{name: ("notProvisioned", said.format(first)) for name in (second, "a-never-run", "a-without-stack")},
+    }
+    assert _listed(project, f"in-{second}")[second] == ("provisioned", None)
+    assert project.cloudpc("list").output.count("in-both@") == 1 + 1  # the user, and the command to connect
     assert {who: m["tag"]["policy_id"] for who, m in project.machines().items()} == {
         f"in-{first}": first, f"in-{second}": second, "in-both": first,
     }  # fmt: skip
@@ -323,6 +331,8 @@ def test_first_assigned_wins_and_the_other_waits_for_the_end(project: Project, o
     assert project.statuses(first)["in-both"] == "inGracePeriod"
     assert "in-both" not in project.statuses(second)
     _nothing_more_to_do(project, second)
+    waits = f"waits for the end of the one that {first} still has"
+    assert _listed(project, "in-both")[second] == ("notProvisioned", waits)
     project.up(first)
     assert project.statuses(first)["in-both"] == "deprovisioning"
     project.up(second)
@@ -377,6 +387,11 @@ def test_a_policy_whose_file_was_deleted_keeps_its_machines(project: Project) ->
     listed = json.loads(project.cloudpc("list", "--policy", "other", "--json").output)
     assert {row["statusDetail"]["code"] for row in listed} == {"otherPolicyFirst"}
     assert project.machines() == machines
+    found = json.loads(project.cloudpc("doctor", "--json").output)
+    assert {
+        "what": "policy demo", "state": "warning", "detail": "its stack has no file in stacks/",
+        "hint": "bring the file back, or remove everything with `cloudpc down demo`",
+    } in found  # fmt: skip
 
 
 # ---- reprovision and retry
@@ -428,12 +443,38 @@ def test_reprovision_and_retry_are_lines_in_the_policys_file(project: Project) -
     project.up()
     assert project.calls() == calls
 
-    # lower than in state is told and ignored; back within grace is no reason to make one again
+    # lower than in state is told and ignored
     _act(project, reprovision={f"remade/{SMALL}": 1})
     ran = project.up()
-    ignored = f"remade@contoso.example ({SMALL}): generation 1 in cloudpc:actions is ignored: state is at 2"
+    ignored = f"remade@contoso.example ({SMALL}): reprovision generation 1 in cloudpc:actions is ignored: state is at 2"
     assert re.search(rf"warning: {re.escape(ignored)}", ran.output), ran
     assert project.calls() == calls
+
+
+def test_a_reprovision_asked_for_in_grace_is_over_when_its_user_comes_back(project: Project) -> None:
+    project.up()
+    before, machines = project.state(), project.machines()
+    project.directory(1)
+    project.up()
+    project.directory(2)
+    _act(project, reprovision={f"u001/{SMALL}": 2})
+    assert (
+        f"u001@contoso.example ({SMALL}): entitled again: the grace period is over, nothing is rebuilt; "
+        "the reprovision asked for before (generation 2) is over"
+    ) in _preview(project)
+    project.up()
+    restored = _lasting(project.state()["u001"])
+    assert restored.pop("waivedGeneration") == 2
+    assert restored == _lasting(before["u001"])
+    _nothing_more_to_do(project)
+    project.up()
+    assert project.machines() == machines
+    ran = project.cloudpc("reprovision", "u001", "--yes")
+    assert ran.code == 0, ran
+    assert project.state()["u001"]["generation"] == 3
+    assert project.state()["u001"]["deviceName"] != before["u001"]["deviceName"]
+    assert "waivedGeneration" not in project.state()["u001"]
+    _nothing_more_to_do(project)
 
 
 def test_a_reprovision_that_fails_waits_for_somebody_to_ask_again(project: Project) -> None:
@@ -685,9 +726,55 @@ def test_a_lost_machine_is_told_and_made_again_only_by_reprovision(project: Proj
     _nothing_more_to_do(project)
 
 
-def test_one_that_was_changed_by_hand_is_told(project: Project) -> None:
+@pytest.mark.parametrize("was", ["provisionedWithWarnings", "inGracePeriod"])
+def test_a_lost_machine_that_comes_back_is_what_it_was(project: Project, was: str) -> None:
+    if was == "provisionedWithWarnings":
+        _warn(project)
     project.up()
-    size = project.machines()["u000"]["size"]
+    if was == "inGracePeriod":
+        project.directory(1)
+        project.up()
+    before = project.state()["u001"]
+    assert before["status"] == was
+    with _taken_away(project, "u001"):
+        assert project.pulumi("refresh", "--yes", "--stack", "demo").code == 0
+        assert project.state()["u001"]["statusDetail"]["code"] == "machineLost"
+    assert project.pulumi("refresh", "--yes", "--stack", "demo").code == 0
+    after = project.state()["u001"]
+    assert _lasting(after) == _lasting(before)
+    assert [event.split(" ", 1)[1] for event in after["events"][-2:]] == [
+        "failed machineLost", f"{was} its machine is back",
+    ]  # fmt: skip
+    _nothing_more_to_do(project)
+
+
+def test_one_whose_user_leaves_while_it_is_lost_has_its_grace_if_it_is_back(project: Project) -> None:
+    """A lost one ends at once, for it has no machine; so that is looked at once more."""
+    project.directory(3)
+    project.up()
+    machines = project.machines()
+    with _taken_away(project, "u001"):
+        _machine_file(project, "u002").unlink()
+        assert project.pulumi("refresh", "--yes", "--stack", "demo").code == 0
+        project.directory(1)
+    told = _preview(project)
+    for name in ("u001", "u002"):
+        assert f"{name}@contoso.example ({SMALL}): failed, and ends (the user is no longer in the directory)" in told
+    ran = project.up()
+    assert "its machine is back: the next run says what becomes of it" in ran.output
+    assert project.statuses() == {"u000": "provisioned", "u001": "provisioned", "u002": "deprovisioning"}
+    project.up()
+    assert project.statuses() == {"u000": "provisioned", "u001": "inGracePeriod"}
+    assert project.machines() == {name: machines[name] for name in ("u000", "u001")}
+    _nothing_more_to_do(project)
+
+
+def test_one_that_was_changed_by_hand_is_told(project: Project) -> None:
+    """And what it was told before is told again once it is put right."""
+    _warn(project)
+    project.up()
+    before, size = project.state()["u000"], project.machines()["u000"]["size"]
+    assert before["status"] == "provisionedWithWarnings"
     _by_hand(project, "u000", size={**size, "vcpus": 4})
     assert project.pulumi("refresh", "--yes", "--stack", "demo").code == 0
     outputs = project.state()["u000"]
@@ -695,10 +782,45 @@ def test_one_that_was_changed_by_hand_is_told(project: Project) -> None:
     assert outputs["statusDetail"]["code"] == "machineChanged"
     assert outputs["statusDetail"]["message"] == "its machine has 4 vCPU and 512 MiB, the service plan 1 and 512"
     _nothing_more_to_do(project)
+    _by_hand(project, "u000", size={**size, "vcpus": 3})
+    assert project.pulumi("refresh", "--yes", "--stack", "demo").code == 0
+    assert "has 3 vCPU" in project.state()["u000"]["statusDetail"]["message"]
     _by_hand(project, "u000", size=size)
     assert project.pulumi("refresh", "--yes", "--stack", "demo").code == 0
-    assert project.statuses()["u000"] == "provisioned"
-    assert "statusDetail" not in project.state()["u000"]
+    assert _lasting(project.state()["u000"]) == _lasting(before)
+
+
+def test_one_that_was_fine_before_it_was_changed_by_hand_is_fine_again(project: Project) -> None:
+    project.up()
+    before, size = project.state()["u000"], project.machines()["u000"]["size"]
+    for changed, status in (({**size, "vcpus": 4}, "provisionedWithWarnings"), (size, "provisioned")):
+        _by_hand(project, "u000", size=changed)
+        assert project.pulumi("refresh", "--yes", "--stack", "demo").code == 0
+        assert project.statuses()["u000"] == status
+    assert _lasting(project.state()["u000"]) == _lasting(before)
+
+
+# ---- renamed users
+
+
+def test_a_renamed_user_is_told_and_remembered_under_the_new_name(project: Project) -> None:
+    project.policy(gracePeriodInHours=0)
+    project.up()
+    before = project.state()
+    married = user("u001", userPrincipalName="u001.married@contoso.example")
+    project.directory([user("u000"), married])
+    _nothing_more_to_do(project)
+    project.directory([user("u000"), married], {"everybody": ["u000"]})
+    assert f"u001.married@contoso.example ({SMALL}): grace until" in _preview(project)
+    project.up()
+    assert project.state()["u001"]["userPrincipalName"] == "u001.married@contoso.example"
+    project.directory([user("u000")])  # whose name only state knows now
+    assert f"u001.married@contoso.example ({SMALL}): ends now" in _preview(project)
+    project.up()
+    project.up()
+    [remembered] = _policy_resource(project)["ended"]
+    assert remembered["userPrincipalName"] == "u001.married@contoso.example"
+    assert remembered["deviceName"] == before["u001"]["deviceName"]
 
 
 # ---- words for the above
@@ -735,6 +857,14 @@ def _nothing_more_to_do(project: Project, stack: str = "demo") -> None:
     assert re.fullmatch(r"Resources:\s+\d+ unchanged", told[told.index("Resources:") :].strip()), told
 
 
+def _listed(project: Project, who: str) -> dict[str, tuple[str, str | None]]:
+    """What `list --all` says of a user: status and why, by policy."""
+    rows = [row for row in json.loads(project.cloudpc("list", "--all", "--json").output) if row["userId"] == who]
+    found = {row["policy"]: (row["status"], (row["statusDetail"] or {}).get("message")) for row in rows}
+    assert len(found) == len(rows), rows
+    return found
+
+
 def _summary(ran: Ran) -> str:
     return ran.output[ran.output.index("Resources:") :]
 
@@ -765,6 +895,23 @@ def _by_hand(project: Project, name: str, **changes: Any) -> None:
     """What somebody does to a machine past us."""
     file = _machine_file(project, name)
     file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+
+
+@contextmanager
+def _taken_away(project: Project, name: str) -> Iterator[None]:
+    """Somebody undefines a machine, and defines it again afterwards."""
+    file = _machine_file(project, name)
+    kept = file.read_text()
+    file.unlink()
+    yield
+    file.write_text(kept)
+
+
+def _warn(project: Project) -> None:
+    """Have what follows be provisioned with warnings: its script fails."""
+    (project.root / "stacks" / "fails.sh").write_text("#!/bin/sh\n")
+    project.policy(postProvisioningScript="fails.sh")
+    project.host(exit_code=1)
 
 
 def _no_provider(project: Project, *, kill: bool = False) -> None:

@@ -107,6 +107,25 @@ def test_reprovision_says_what_is_lost_and_makes_it_again(project: Project) -> N
     assert "config: # kept" in path.read_text()
 
 
+def test_generations_that_are_over_go_with_the_next_command(project: Project) -> None:
+    """Those of Cloud PCs that have ended and come anew, which nobody wrote by mistake."""
+    project.policy(gracePeriodInHours=0)
+    project.up()
+    assert project.cloudpc("reprovision", "u000", "u001", "--yes").code == 0
+    project.directory(1)
+    for _ in range(3):
+        project.up()
+    project.directory(2)
+    warned = project.up()
+    assert "reprovision generation 2 in cloudpc:actions is ignored" not in warned.output, "it is new in this run"
+    assert project.state()["u001"]["generation"] == 3
+    warned = project.up()
+    assert "reprovision generation 2 in cloudpc:actions is ignored: state is at 3" in warned.output
+    assert project.cloudpc("reprovision", "u000", "--yes", "--write-only").code == 0
+    assert _actions(project) == {"reprovision": {_key("u000"): 3}}
+    assert "is ignored" not in project.up().output
+
+
 def test_reprovision_of_many_by_what_they_are(project: Project) -> None:
     project.directory(3)
     project.host(faults=[{"call": "start", "user": "u002", "fault": "error", "retriable": False}])
@@ -263,10 +282,13 @@ def test_a_policy_is_deleted_with_its_last_cloud_pc(project: Project) -> None:
     ran = project.cloudpc("policy", "delete", "demo", "--yes")
     assert ran.code == 0, ran
     assert "demo is marked as deleted" in ran.output
+    assert yaml.safe_load(file.read_text())["config"]["cloudpc:deleted"] is True
     assert set(project.statuses().values()) == {"inGracePeriod"}
     assert project.cloudpc("up").code == 0
     assert file.exists()
-    assert project.cloudpc("end-grace", "u000", "u001", "--yes").code == 0
+    assert project.cloudpc("end-grace", "u000", "--yes").code == 0
+    assert yaml.safe_load(file.read_text())["config"]["cloudpc:deleted"] is True, "as a truth value, not as text"
+    assert project.cloudpc("end-grace", "u001", "--yes").code == 0
     assert project.machines() == {}
     assert not file.exists()
     assert json.loads(project.pulumi("stack", "ls", "--json").output) == []

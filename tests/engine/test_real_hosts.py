@@ -139,7 +139,11 @@ def test_one_that_fails_three_times_beside_one_that_comes_up(away: Project, lab:
         assert f"attempt {attempt} of 3 failed in first boot" in output
     assert away.cloudpc("list", "--check").code == 3
     assert machines(away, host) == [1], "the failed one has left something"
-    assert len(left(away, host)[0]["volume"]) == 1
+    volumes = left(away, host)[0]["volume"]
+    [log] = [name for name in volumes if "-failed-" in name]
+    assert len(volumes) == 3, "alice's disk, and for diagnosis carol's and what her console said"
+    assert log in detail["additionalInformation"]["kept"]
+    assert _LAST_WORDS in (host[0].root / "var/lib/libvirt/images/cloudpc" / log).read_text()
     assert away.cloudpc("connect", "alice", "--", "true").code == 0
 
     for stack in ("broken", "demo"):

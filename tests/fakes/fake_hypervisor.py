@@ -17,14 +17,16 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 from uuid import UUID
 
+from cloudpc.health import HealthCheck
 from cloudpc.hosts import HostConfig
 from cloudpc.images.image import Image
 from cloudpc.machines.interface import (
@@ -37,6 +39,7 @@ from cloudpc.machines.interface import (
     Endpoint,
     Machine,
     MachineSpec,
+    Network,
     PowerState,
     Seed,
 )
@@ -174,14 +177,16 @@ class FakeHost:
 
     def leftovers(self, installation: str) -> list[str]:
         names = {m.name for m in self._all()}
+        kept = {name for name, until in self._kept().items() if until > time.time()}
         volumes = [*self._folder.glob("*.seed"), *self._folder.glob("*.qcow2")]
-        return sorted(p.name for p in volumes if p.stem not in names)
+        return sorted(p.name for p in volumes if p.stem not in names | kept)
 
     def delete(self, machine_id: UUID) -> None:
         machine = self.describe(machine_id)
         if machine is None:
             return
         self._fault("delete", machine.tag.user_id)
+        self._remove_kept([machine.name])
         for path in (*self._folder.glob(f"{machine.name}.*"), self._folder / f"{machine_id}.password"):
             path.unlink(missing_ok=True)
         self._path(machine_id).unlink(missing_ok=True)
@@ -192,8 +197,49 @@ class FakeHost:
             (self._folder / name).unlink(missing_ok=True)
         return names
 
+    def keep_for_diagnosis(self, machine_id: UUID, until: datetime) -> str:
+        machine = self.describe(machine_id)
+        if machine is None:
+            return ""
+        self._fault("keep_for_diagnosis", machine.tag.user_id)
+        log = self._folder / f"{machine.name}-failed-{int(until.timestamp())}.log"
+        log.write_text("what the console said\n")
+        for path in (self._folder / f"{machine.name}.seed", self._folder / f"{machine_id}.password"):
+            path.unlink(missing_ok=True)
+        self._path(machine_id).unlink()
+        return f"{machine.name}.qcow2 and {log.name}"
+
+    def discard_kept(self, machine_id: UUID) -> None:
+        with self._lock():
+            if self.describe(machine_id) is None:
+                self._remove_kept(name for name in self._kept() if machine_id.hex.startswith(name.rpartition("-")[2]))
+
+    def remove_expired(self, installation: str, besides: Collection[UUID]) -> list[str]:
+        with self._lock():
+            names = {m.name for m in self._all()}
+            kept = {name for name, until in self._kept().items() if until <= time.time() and name not in names}
+            spared = {name for name in kept if any(i.hex.startswith(name.rpartition("-")[2]) for i in besides)}
+            return self._remove_kept(kept - spared)
+
+    def _kept(self) -> dict[str, float]:
+        """Names of failed machines whose disk is kept, with the time until when."""
+        logs = (path.stem.rpartition("-failed-") for path in self._folder.glob("*-failed-*.log"))
+        return {name: float(until) for name, _, until in logs}
+
+    def _remove_kept(self, names: Iterable[str]) -> list[str]:
+        paths = [p for n in names for p in (*self._folder.glob(f"{n}-failed-*.log"), self._folder / f"{n}.qcow2")]
+        for path in paths:
+            path.unlink(missing_ok=True)
+        return sorted(path.name for path in paths)
+
     def check(self) -> list[Check]:
         return [Check("files", "ok", str(self._folder))]
+
+    def check_network(self, network: Network) -> list[HealthCheck]:
+        self._fault("check_network", "")
+        if network.kind != "hosted" and network.source not in self._settings().get("networks", []):
+            raise ProvisioningError(ErrorCode.NETWORK_NOT_FOUND, f"{self.name} has no {network.source}", hint="make it")
+        return [HealthCheck(f"libvirt network {network.source}", "passed")]
 
     def close(self) -> None: ...
 

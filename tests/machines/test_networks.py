@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import stat
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
@@ -14,6 +15,8 @@ import pytest
 from cloudpc.hosts import HostConfig
 from cloudpc.images.image import Image
 from cloudpc.machines.interface import Network
+from cloudpc.machines.libvirt import networks
+from cloudpc.machines.libvirt.host import LibvirtHost
 from cloudpc.provisioning.cancellation import Cancellation
 from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
 
@@ -89,3 +92,81 @@ def test_a_host_by_ssh(over_ssh: Desk) -> None:
     endpoint = over_ssh.host.endpoint(spec.id)
     assert (endpoint.host, endpoint.via) == ("127.0.0.1", "admin@kvm1:2222")
     assert over_ssh.host.run(spec.id, ["hostname"], timeout=10, cancel=Cancellation()).output.strip() == "u-1"
+
+
+# ---- what a connection's health check finds
+
+
+@pytest.fixture
+def host(daemon: Daemon, cache: Path) -> Iterator[LibvirtHost]:
+    """The tests' libvirtd; nothing runs on it."""
+    made = LibvirtHost(HostConfig(name="health", uri=daemon.tcp_uri), cache)
+    yield made
+    made.close()
+
+
+def _leased(network: libvirt.virNetwork, start: str, end: str, reserved: str = "") -> str:
+    """The network's XML with a DHCP range: to have one for real, dnsmasq would be needed."""
+    root = ElementTree.fromstring(network.XMLDesc(0))
+    address = root.find("./ip")
+    assert address is not None
+    dhcp = ElementTree.SubElement(address, "dhcp")
+    ElementTree.SubElement(dhcp, "range", start=start, end=end)
+    if reserved:
+        ElementTree.SubElement(dhcp, "host", mac="52:54:00:00:00:01", ip=reserved)
+    return ElementTree.tostring(root, encoding="unicode")
+
+
+def test_a_network_and_its_bridge_are_healthy_while_they_are_up(host: LibvirtHost, network: libvirt.virNetwork) -> None:
+    name = network.name()
+    [found] = host.check_network(Network("network", name))
+    assert (found.display_name, found.status, found.additional_detail) == (
+        f"libvirt network {name}",
+        "passed",
+        "active",
+    )
+    [found] = host.check_network(Network("bridge", name))
+    assert (found.display_name, found.status) == (f"bridge {name}", "passed")
+    subprocess.run(["ip", "link", "set", "dev", name, "down"], check=True)
+    with pytest.raises(ProvisioningError, match="is down") as caught:
+        host.check_network(Network("bridge", name))
+    assert (caught.value.code, "ip link set dev" in caught.value.hint) == (ErrorCode.NETWORK_NOT_FOUND, True)
+    network.destroy()
+    for kind, said in (("network", "not active"), ("bridge", "has no bridge")):
+        with pytest.raises(ProvisioningError, match=said) as caught:
+            host.check_network(Network(kind, name))  # type: ignore[arg-type]
+        assert caught.value.code is ErrorCode.NETWORK_NOT_FOUND
+
+
+def test_the_hosted_network_is_healthy_and_what_nobody_made_is_not(host: LibvirtHost) -> None:
+    [found] = host.check_network(Network())
+    assert (found.status, found.additional_detail) == ("passed", "user-mode networking")
+    with pytest.raises(ProvisioningError, match="has no libvirt network nowhere"):
+        host.check_network(Network("network", "nowhere"))
+
+
+@pytest.mark.parametrize(
+    ("leased", "reserved", "status", "free"),
+    [
+        ([], "", "passed", 3),
+        (["10.199.7.10", "10.199.7.200"], "", "passed", 2),  # one of them is not of the range
+        (["10.199.7.10", "10.199.7.11"], "10.199.7.11", "passed", 1),  # who has its own address has leased it
+        (["10.199.7.10", "10.199.7.11"], "10.199.7.12", "failed", 0),
+    ],
+)
+def test_addresses_that_are_leased_or_kept_are_not_free(
+    network: libvirt.virNetwork, leased: list[str], reserved: str, status: str, free: int
+) -> None:
+    xml = _leased(network, "10.199.7.10", "10.199.7.12", reserved)
+    [found] = networks.free_addresses(network.name(), xml, leased)
+    assert (found.status, found.additional_detail) == (status, f"{free} of 3 addresses of the DHCP range are free")
+    assert found.error_type == ("" if free else "resourceAvailabilityCheckNoSubnetIP")
+    assert bool(found.recommended_action) == (not free)
+
+
+def test_a_host_that_is_away_is_no_fault_of_the_network(daemon: Daemon, cache: Path, tmp_path: Path) -> None:
+    nobody = f"qemu+unix:///system?socket={tmp_path}/none"
+    away = LibvirtHost(HostConfig(name="away", uri=nobody), cache)
+    with pytest.raises(ProvisioningError) as caught:
+        away.check_network(Network("network", "corp"))
+    assert caught.value.code is ErrorCode.HOST_UNREACHABLE

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,31 @@ def test_from_a_pool_that_has_stopped(desk: Desk, daemon: Daemon, connection: An
     connection.storagePoolLookupByName(desk.config.pool).destroy()
     desk.host.delete(spec.id)
     assert remains(daemon, spec.name) == []
+
+
+def test_what_is_kept_of_a_failed_machine(desk: Desk, daemon: Daemon, connection: Any) -> None:
+    """Disk and console alone; no leftover until its time is over, and then gone, unless it is being made anew."""
+    spec, now = desk.claim(), datetime.now(UTC)
+    told = desk.host.keep_for_diagnosis(spec.id, now + timedelta(hours=1))
+    kept = remains(daemon, spec.name)
+    assert len(kept) == 2
+    assert all(Path(path).name in told for path in kept)
+    assert desk.host.describe(spec.id) is None
+    assert desk.host.leftovers(desk.installation) == []
+    assert desk.host.remove_expired(desk.installation, []) == []
+    desk.host.discard_kept(spec.id)
+    assert remains(daemon, spec.name) == []
+
+    over, wanted = desk.claim("u-1"), desk.claim("u-2")
+    for each in (over, wanted):
+        desk.host.keep_for_diagnosis(each.id, now)
+    removed = desk.host.remove_expired(desk.installation, [wanted.id])
+    assert removed == sorted([f"{over.name}.qcow2", f"{over.name}-failed-{int(now.timestamp())}.log"])
+    desk.claim("u-2")
+    desk.host.discard_kept(wanted.id)
+    assert desk.host.describe(wanted.id) is not None, "nothing is discarded of one that is there"
+    desk.host.delete(wanted.id)
+    assert remains(daemon, wanted.name) == []
 
 
 def test_volumes_left_behind_are_named_and_removed(desk: Desk, daemon: Daemon, connection: Any) -> None:

@@ -218,10 +218,15 @@ class Project:
         lines = log.read_text().splitlines() if log.exists() else []
         return [(event, call) for _, _, event, call in (line.split(" ", 3) for line in lines)]
 
+    def kept(self, host: str = "host") -> list[Path]:
+        """Consoles' logs of failed ones; each stands for its disk, too."""
+        return sorted((self.root / host).glob("*-failed-*.log"))
+
     def leaks(self, host: str = "host") -> list[str]:
-        """Files on the host that belong to no machine."""
+        """Files on the host that belong to no machine, and that no failed one has left for diagnosis."""
         folder = self.root / host
         names = {m["name"] for m in self.machines(host).values()}
+        names |= {path.name.partition("-failed-")[0] for path in self.kept(host)}
         return sorted(p.name for p in [*folder.glob("*.seed"), *folder.glob("*.qcow2")] if p.stem not in names)
 
 

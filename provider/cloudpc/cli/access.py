@@ -55,6 +55,7 @@ def credentials(user: User, service_plan: Plan = None, policy: Policy = None, as
         "Device": cloud_pc.device_name,
         "User": secret["user"],
         "Password": secret["password"],
+        "Temporary Access Pass": _pass(secret.get("temporaryAccessPass")),
         "Address": f"{connection['host']}:{int(connection['port'])}",
         "Through": connection.get("via"),
         "Host key": cloud_pc.outputs["hostKey"],
@@ -64,6 +65,16 @@ def credentials(user: User, service_plan: Plan = None, policy: Policy = None, as
             shown.add_row(name, escape(value))
     out.print(shown)
     out.print(f"Connect with: cloudpc connect {cloud_pc.user_principal_name}", markup=False)
+
+
+def _pass(given: dict[str, Any] | None) -> str | None:
+    if given is None:
+        return None
+    once = ", for one sign-in" if given["isUsableOnce"] else ""
+    start = f" from {given['startDateTime']}" if given["startDateTime"] else ""
+    return (
+        f"{given['temporaryAccessPass']} (for Microsoft Entra, {int(given['lifetimeInMinutes'])} minutes{start}{once})"
+    )
 
 
 def connect(

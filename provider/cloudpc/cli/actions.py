@@ -212,7 +212,7 @@ def _entitled(project: Project, policies: Iterable[str]) -> set[tuple[str, str]]
     """Policy and key of all that is owed, as far as the policies alone say it."""
     found = set()
     for policy in policies:
-        inputs = configuration.read(policy, project.values(policy), project.stacks_folder)
+        inputs = configuration.read(policy, project.values(policy), project.directories)
         found |= {(policy, owed.key) for owed in entitlement.entitled(inputs.policy, inputs.snapshot)}
     return found
 

@@ -21,6 +21,7 @@ from cloudpc.iac.fleet import StackRecord
 from cloudpc.provisioning.tags import Phase
 
 if TYPE_CHECKING:
+    from cloudpc.iac.runtime import Runtime
     from cloudpc.machines.interface import Host, Machine
 
 _Found = list[tuple["Host", "Machine"]]
@@ -50,9 +51,13 @@ def adopt(
     count = sum(map(len, lost.values()))
     if remove:
         confirm(f"Delete {count} machine{'' if count == 1 else 's'} with all data?", yes=yes)
-        for host, machine in (each for found in lost.values() for each in found):
-            host.delete(machine.id)
-            out.print(f"removed {machine.name} on {host.name}")
+        for name, found in lost.items():
+            runtime = _runtime(project, name)
+            for host, machine in found:
+                left = runtime.delete_unknown(host, machine)
+                out.print(f"removed {machine.name} on {host.name}")
+                for each in left:
+                    err.print(f"left of {machine.name}: {each}", markup=False)
         return
     confirm(f"Take {'it' if count == 1 else 'them'} back into state, with new passwords?", yes=yes)
     for name, found in lost.items():
@@ -62,13 +67,17 @@ def adopt(
 
 def _lost(project: Project, policy: str, record: StackRecord | None) -> _Found:
     """Handed over, and not among the Cloud PCs that have a machine by state."""
-    from cloudpc.iac.runtime import Runtime
-
-    runtime = Runtime(*configuration.parse_hosts_and_images(project.values(policy)), project.stacks_folder)
+    runtime = _runtime(project, policy)
     known = record or StackRecord(policy, None, (), interrupted=False, configuration={}, ended=())
     with_machine = tuple(c for c in known.cloud_pcs if c.status in USABLE | LEAVING)
     found = unknown_machines(runtime, project.installation(policy, record), replace(known, cloud_pcs=with_machine))
     return [(host, machine) for host, machine in found if machine.tag.phase is Phase.HANDED_OVER]
+
+
+def _runtime(project: Project, policy: str) -> Runtime:
+    from cloudpc.iac.runtime import Runtime
+
+    return Runtime(configuration.parse_surroundings(project.values(policy)), project.stacks_folder)
 
 
 def _keys(found: _Found) -> list[str]:

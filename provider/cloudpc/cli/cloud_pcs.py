@@ -15,10 +15,13 @@ from rich.padding import Padding
 from cloudpc.cli import outdated
 from cloudpc.cli.context import Project
 from cloudpc.cli.output import Exit, coloured, err, out, print_json, table
-from cloudpc.cloud_pc import Status
+from cloudpc.cloud_pc import RecordedCloudPC, Status
 from cloudpc.directory.catalogue import short_name
+from cloudpc.directory.interface import Snapshot
 from cloudpc.iac.fleet import CloudPCRecord
+from cloudpc.policy import ProvisioningPolicy
 from cloudpc.problems import InvalidConfigurationError
+from cloudpc.provisioning.errors import ErrorCode
 
 _READABLE = 30
 """Characters that the last column needs at least, to be read beside the others."""
@@ -49,7 +52,9 @@ def list_(
     else:
         rows = [c.as_json() for c in cloud_pcs]
     if all_ and not outdated_:
-        rows += _without(project, rows)
+        directories = _policies_by_directory(project)
+        ignored = _ignored(directories, cloud_pcs)
+        rows += [*_without(directories, rows, ignored), *ignored]
     if policy is not None:
         rows = [r for r in rows if r["policy"] in (policy, None)]
     if status:
@@ -65,30 +70,42 @@ def list_(
         raise typer.Exit(Exit.FAILED_CLOUD_PC)
 
 
-def _without(project: Project, present: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Users who have no Cloud PC, from the directories of all policies' files."""
-    from cloudpc import configuration, entitlement
+def _policies_by_directory(project: Project) -> list[tuple[Snapshot, dict[str, ProvisioningPolicy]]]:
+    """The policies that have a valid file, with the directory each works with."""
+    from cloudpc import configuration
 
-    have = {(row["userId"], row["servicePlan"]) for row in present}
-    rows: dict[tuple[str, str | None], dict[str, Any]] = {}
-    by_directory: dict[str, tuple[Any, dict[str, Any]]] = {}
+    by_directory: dict[str, tuple[Snapshot, dict[str, ProvisioningPolicy]]] = {}
     for policy_id in project.policy_ids():
         try:
-            inputs = configuration.read_policy_and_directory(
-                policy_id, project.values(policy_id), project.stacks_folder
-            )
+            inputs = configuration.read_policy_and_directory(policy_id, project.values(policy_id), project.directories)
         except InvalidConfigurationError as error:
             err.print(f"left out: {policy_id}, whose file is wrong: {error.problems[0]}", markup=False)
             continue
-        _, policies = by_directory.setdefault(inputs.directory_path, (inputs.snapshot, {}))
+        _, policies = by_directory.setdefault(inputs.directory, (inputs.snapshot, {}))
         policies[policy_id] = inputs.policy
-    for snapshot, policies in by_directory.values():
+    return list(by_directory.values())
+
+
+def _without(
+    directories: list[tuple[Snapshot, dict[str, ProvisioningPolicy]]],
+    present: list[dict[str, Any]],
+    ignored: list[dict[str, Any]],
+) -> list[dict[str, Any]]:
+    """Users who have no Cloud PC, and why."""
+    from cloudpc import entitlement
+
+    not_theirs = {(row["policy"], row["userId"], row["servicePlan"]) for row in ignored}
+    have = {(row["userId"], row["servicePlan"]) for row in present}
+    rows: dict[tuple[str, str | None], dict[str, Any]] = {}
+    for snapshot, policies in directories:
         for none in entitlement.not_provisioned(policies, snapshot):
             plan = none.service_plan
             row = _row(none.user, plan, none.policy_id, none.code.value, none.message)
             rows[none.user.id, plan.id if plan else None] = row
         for policy_id, each in policies.items():
             for owed in entitlement.entitled(each, snapshot):
+                if (policy_id, owed.user.id, owed.service_plan.id) in not_theirs:
+                    continue
                 message = "entitled; the next `pulumi up` of this policy makes one"
                 row = _row(owed.user, owed.service_plan, policy_id, "notRunYet", message)
                 rows.setdefault((owed.user.id, owed.service_plan.id), row)
@@ -96,6 +113,33 @@ def _without(project: Project, present: list[dict[str, Any]]) -> list[dict[str, 
     return [
         row for (user, plan), row in rows.items() if (user, plan) not in have and not (plan is None and user in served)
     ]
+
+
+def _ignored(
+    directories: list[tuple[Snapshot, dict[str, ProvisioningPolicy]]], cloud_pcs: list[CloudPCRecord]
+) -> list[dict[str, Any]]:
+    """Policies that target a user whom another one serves, and which: the first assigned wins (design rule 2)."""
+    from cloudpc import entitlement, ownership
+
+    present = {(c.policy, c.key) for c in cloud_pcs}
+    facts = [ownership.PolicyFacts(c.policy, {}, {c.key: RecordedCloudPC.model_validate(c.outputs)}) for c in cloud_pcs]
+    leaving = ownership.leaving(facts)
+    rows = []
+    for snapshot, policies in directories:
+        serving = ownership.owners(facts, snapshot)
+        for policy_id, policy in policies.items():
+            for owed in entitlement.entitled(policy, snapshot):
+                first, before = serving.get(owed.user.id, policy_id), leaving.get(owed.key, policy_id)
+                if (policy_id, owed.key) in present:
+                    continue  # it says so itself
+                if first != policy_id:
+                    why = f"ignored for this user, whom {first} serves: the first assigned wins"
+                elif before != policy_id:
+                    why = f"waits for the end of the one that {before} still has"
+                else:
+                    continue
+                rows.append(_row(owed.user, owed.service_plan, policy_id, ErrorCode.OTHER_POLICY_FIRST.value, why))
+    return rows
 
 
 def _row(user: Any, plan: Any, policy: str | None, code: str, message: str) -> dict[str, Any]:
@@ -169,7 +213,7 @@ def show(
 
 
 def _more(cloud_pc: CloudPCRecord) -> dict[str, Any]:
-    names = ("account", "attempts", "hostKey", "settings")
+    names = ("account", "attempts", "device", "computer", "onPremisesConnectionName", "hostKey", "settings")
     more = {name: cloud_pc.outputs.get(name) for name in names}
     detail = cloud_pc.outputs.get("statusDetail")
     page = f"docs/errors.md#{detail['code'].lower()}" if detail else None

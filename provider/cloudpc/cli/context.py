@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Iterable
@@ -12,6 +13,7 @@ from typing import Any, TypeVar
 from cloudpc import configuration, yaml_file
 from cloudpc.cli.output import CommandError, Exit
 from cloudpc.directory.catalogue import short_name
+from cloudpc.directory.opening import Directories
 from cloudpc.iac import file_backend, fleet
 from cloudpc.iac.engine import Engine
 from cloudpc.installation import recorded_id
@@ -38,6 +40,15 @@ class Project:
     def engine(self) -> Engine:
         """Pulumi for this project."""
         return Engine(self.root)
+
+    @cached_property
+    def directories(self) -> Directories:
+        """The directories of all policies, each read once."""
+        groups: set[str] = set()
+        for policy_id in self.policy_ids():
+            with contextlib.suppress(InvalidConfigurationError):  # told where the policy is used
+                groups.update(configuration.group_references(self.values(policy_id)))
+        return Directories(self.stacks_folder, frozenset(groups))
 
     def policy_ids(self) -> list[str]:
         """Policies that have a file, by name."""
@@ -72,7 +83,7 @@ class Project:
             )
             return [Problem(file, "file", message, policy_id)]
         try:
-            configuration.read(policy_id, self.values(policy_id), self.stacks_folder)
+            configuration.read(policy_id, self.values(policy_id), self.directories)
         except InvalidConfigurationError as error:
             return list(error.problems)
         return []

@@ -11,9 +11,29 @@ from cloudpc.iac.fleet import StackRecord
 from cloudpc.provisioning.errors import ProvisioningError
 
 
+def mark(project: Project, policy: str) -> None:
+    """Write into the policy's file that it is to go.
+
+    Raises:
+        EngineError: it can't be written.
+    """
+    project.engine.read(["config", "set", "--stack", policy, "--type", "bool", "cloudpc:deleted", "true"])
+
+
+def keep_plain(project: Project, policy: str) -> None:
+    """Undo what the engine does to the mark whenever it writes the file for another reason: text of a truth value.
+
+    It reads either; editors and reviewers expect what the schema says.
+    """
+    file = project.stacks_folder / f"Pulumi.{policy}.yaml"
+    text = file.read_text(encoding="utf-8")
+    if (plain := text.replace('cloudpc:deleted: "true"', "cloudpc:deleted: true")) != text:
+        file.write_text(plain, encoding="utf-8")
+
+
 def is_marked(project: Project, policy: str) -> bool:
     """Whether the policy's file says that it is to go (`cloudpc:deleted`)."""
-    # the engine writes it as text
+    # as text, too: the engine makes that of it whenever it writes the file for another reason
     return policy in project.policy_ids() and project.values(policy).get("cloudpc:deleted") in (True, "true")
 
 
@@ -44,10 +64,10 @@ def _kept_because(project: Project, record: StackRecord) -> str:
     from cloudpc import configuration
     from cloudpc.iac.runtime import Runtime
 
-    hosts, images = configuration.parse_hosts_and_images(project.values(record.policy))
+    surroundings = configuration.parse_surroundings(project.values(record.policy))
     installation = project.installation(record.policy, record)
     try:
-        runtime = Runtime(hosts, images, project.stacks_folder)
+        runtime = Runtime(surroundings, project.stacks_folder)
         found = unknown_machines(runtime, installation, replace(record, cloud_pcs=()))
     except ProvisioningError as error:
         return f"its hosts can't be looked at: {error.message}"

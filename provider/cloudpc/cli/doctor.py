@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from typing import Annotated, Literal
+from dataclasses import asdict
+from typing import Annotated
 from uuid import UUID
 
 import typer
 from rich.markup import escape
 
 from cloudpc import configuration
+from cloudpc.cli import doctor_organisation
 from cloudpc.cli.cloud_pcs import Json
 from cloudpc.cli.context import Project
+from cloudpc.cli.findings import Finding
 from cloudpc.cli.output import CommandError, Exit, confirm, out, print_json, table
+from cloudpc.directory.interface import DirectoryError
 from cloudpc.hosts import HostConfig
 from cloudpc.iac.engine import EngineError
 from cloudpc.iac.fleet import StackRecord
@@ -25,16 +28,6 @@ from cloudpc.provisioning.errors import ProvisioningError
 from cloudpc.provisioning.tags import Phase, machine_id
 
 _MARKS = {"ok": "[green]ok[/]", "warning": "[yellow]warning[/]", "failed": "[red]failed[/]"}
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at."""
-
-    what: str
-    state: Literal["ok", "warning", "failed"]
-    detail: str
-    hint: str = ""
 
 
 def doctor(
@@ -78,15 +71,19 @@ def _findings(project: Project, *, remove: bool) -> Iterator[Finding]:
             hint = f"bring the file back, or remove everything with `cloudpc down {record.policy}`"
             yield Finding(f"policy {record.policy}", "warning", "its stack has no file in stacks/", hint)
     hosts: dict[str, HostConfig] = {}
+    surroundings: dict[str, tuple[configuration.Surroundings, bool]] = {}
     for name in files:
         try:
-            configured, _ = configuration.parse_hosts_and_images(project.values(name))
-            hosts |= {host.uri: host for host in configured}
-            configuration.read(name, project.values(name), project.stacks_folder)
+            configured = configuration.parse_surroundings(project.values(name))
+            hosts |= {host.uri: host for host in configured.hosts}
+            surroundings[name] = (configured, configuration.uses_tenant(project.values(name)))
+            configuration.read(name, project.values(name), project.directories)
             yield Finding(f"policy {name}", "ok", "valid")
         except InvalidConfigurationError as error:
             for problem in error.problems:
                 yield Finding(f"policy {name}", "failed", str(problem))
+        except DirectoryError as error:
+            yield Finding(f"policy {name}", "failed", str(error))
     ids = {project.installation(name, None) for name in files} | {r.installation for r in records}
     installations = sorted(filter(None, ids | {recorded_id(project.root / ".cloudpc")}))
     busy = {record.policy for record in records if project.locks(record.policy)}
@@ -106,6 +103,10 @@ def _findings(project: Project, *, remove: bool) -> Iterator[Finding]:
             if c.outputs.get("host") == config.name or c.outputs.get("host") not in configured_names
         }
         yield from _host(config, installations, known, busy, remove=remove and readable)
+    everything = doctor_organisation.Known(
+        installations, doctor_organisation.owners(records), remove=remove and readable and not busy
+    )
+    yield from doctor_organisation.findings(project, surroundings, records, everything)
 
 
 def _host(

@@ -34,7 +34,7 @@ def down(
     dead_runs.clear(project, policy, clear_lock=clear_lock)
     record = next(iter(project.records(policy)), None)
     values = project.values(policy) if policy in project.policy_ids() else record.configuration if record else {}
-    runtime = Runtime(*configuration.parse_hosts_and_images(values), project.stacks_folder)
+    runtime = Runtime(configuration.parse_surroundings(values), project.stacks_folder)
     installation = project.installation(policy, record)
     if record is None:
         refuse_to_forget(runtime, installation, policy)
@@ -51,8 +51,10 @@ def down(
     confirm(f"Delete all of this, and the stack of the policy {policy}?", yes=yes)
     _destroy(project, policy)
     for host, machine in unknown_machines(runtime, installation, replace(record, cloud_pcs=())):
-        host.delete(machine.id)
+        left = runtime.delete_unknown(host, machine)
         out.print(f"removed {machine.name} on {host.name}")
+        for each in left:
+            err.print(f"left of {machine.name}: {each}", markup=False)
     project.engine.read(["stack", "rm", policy, "--yes", "--preserve-config"])
     if installation and not project.engine.stacks():
         for host in runtime.hosts:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import StrEnum
 
+from cloudpc.cli import deletion
 from cloudpc.cli.context import Project
 from cloudpc.iac.fleet import CloudPCRecord
 
@@ -21,12 +22,15 @@ def following(project: Project, kind: Kind, cloud_pc: CloudPCRecord) -> int:
     """The generation that asks for it once more: above the file's and state's."""
     actions = project.values(cloud_pc.policy).get("cloudpc:actions") or {}
     written = (actions.get(kind.value) or {}).get(cloud_pc.key, 0)
-    recorded = cloud_pc.retry if kind is Kind.RETRY else cloud_pc.generation
+    waived = int(cloud_pc.outputs.get("waivedGeneration", 0))
+    recorded = cloud_pc.retry if kind is Kind.RETRY else max(cloud_pc.generation, waived)
     return max(int(written), recorded) + 1
 
 
 def write(project: Project, policy: str, kind: Kind, generations: Mapping[str, int | str | None]) -> None:
     """Write generations (or ends of grace periods), by key, into a policy's file; Pulumi keeps its comments.
+
+    Reprovision generations that state has gone past are taken out: they would be warned of at each run.
 
     Raises:
         EngineError: it can't be written.
@@ -35,3 +39,16 @@ def write(project: Project, policy: str, kind: Kind, generations: Mapping[str, i
     values = [f'cloudpc:actions.{kind}["{key}"]={generation}' for key, generation in generations.items()]
     arguments = [argument for value in values for argument in ("--plaintext", value)]
     project.engine.read(["config", "set-all", "--stack", policy, "--path", *arguments])
+    if over := _over(project, policy):
+        paths = [f'cloudpc:actions.{Kind.REPROVISION}["{key}"]' for key in over]
+        project.engine.read(["config", "rm-all", "--stack", policy, "--path", *paths])
+    deletion.keep_plain(project, policy)
+
+
+def _over(project: Project, policy: str) -> list[str]:
+    actions = project.values(policy).get("cloudpc:actions") or {}
+    written = actions.get(Kind.REPROVISION.value) or {}
+    if not written:
+        return []
+    recorded = {c.key: c.generation for stack in project.records(policy) for c in stack.cloud_pcs}
+    return sorted(key for key, generation in written.items() if int(generation) < recorded.get(key, 0))

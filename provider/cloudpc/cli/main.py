@@ -26,7 +26,20 @@ app = typer.Typer(
 
 
 def _mount() -> None:
-    from cloudpc.cli import access, actions, adopt, cloud_pcs, doctor, down, forever, history, image, policies, up
+    from cloudpc.cli import (
+        access,
+        actions,
+        adopt,
+        cloud_pcs,
+        connections,
+        doctor,
+        down,
+        forever,
+        history,
+        image,
+        policies,
+        up,
+    )
 
     app.command("up")(up.up)
     app.command("run")(forever.run)
@@ -39,6 +52,7 @@ def _mount() -> None:
     app.command("retry")(actions.retry)
     app.command("end-grace")(actions.end_grace)
     app.add_typer(policies.app, name="policy")
+    app.add_typer(connections.app, name="connection")
     app.add_typer(image.app, name="image")
     app.command("doctor")(doctor.doctor)
     app.command("adopt")(adopt.adopt)

@@ -36,7 +36,7 @@ def differences(project: Project, cloud_pcs: Iterable[CloudPCRecord]) -> dict[tu
 
 def _settings(project: Project, policy: str) -> PolicySettings | None:
     try:
-        return configuration.read(policy, project.values(policy), project.stacks_folder).settings
+        return configuration.read(policy, project.values(policy), project.directories).settings
     except InvalidConfigurationError as error:
         err.print(f"left out: {policy}, whose file is wrong: {error.problems[0]}", markup=False)
         return None

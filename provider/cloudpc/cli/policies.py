@@ -1,4 +1,4 @@
-"""`cloudpc policy validate|schema|delete`."""
+"""`cloudpc policy validate|schema|import|delete`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from cloudpc import configuration
-from cloudpc.cli import dead_runs, generations
+from cloudpc.cli import dead_runs, deletion, generations, policy_import
 from cloudpc.cli.cloud_pcs import print_rows
 from cloudpc.cli.context import Project
 from cloudpc.cli.down import refuse_to_forget
@@ -19,7 +19,10 @@ from cloudpc.cloud_pc import USABLE, Status
 from cloudpc.entitlement import entitled
 from cloudpc.problems import Problem, report
 
-app = typer.Typer(no_args_is_help=True, help="Check provisioning policies before anything is run, and delete them.")
+app = typer.Typer(
+    no_args_is_help=True, help="Check provisioning policies before anything is run, import and delete them."
+)
+app.command("import", no_args_is_help=True)(policy_import.import_)
 
 
 @app.command()
@@ -35,7 +38,7 @@ def validate(
         if found := project.problems(name):
             problems += [p for p in found if p not in problems]
         elif not as_json:
-            inputs = configuration.read(name, project.values(name), project.stacks_folder)
+            inputs = configuration.read(name, project.values(name), project.directories)
             count = len(entitled(inputs.policy, inputs.snapshot))
             out.print(f"{name}: valid; {count} Cloud PC{'' if count == 1 else 's'} owed")
     if as_json:
@@ -84,7 +87,7 @@ def delete(
         message = f"{name} has no file any more: bring it back, or remove everything with `cloudpc down {name}`"
         raise CommandError(message, Exit.INVALID)
     values = project.values(name)
-    policy = configuration.read_policy_and_directory(name, values, project.stacks_folder).policy
+    policy = configuration.read_policy_and_directory(name, values, project.directories).policy
     if policy.assignments:
         groups = ", ".join(assignment.target.group_id for assignment in policy.assignments)
         message = f"{name} is assigned to {groups}: take its assignments out of {file} first, then delete it"
@@ -103,7 +106,7 @@ def delete(
     elif kept:
         err.print("They are kept until their grace periods are over; the last one's end removes the policy.")
     confirm(f"Delete the policy {name}, with its stack and {file}?", yes=yes)
-    project.engine.read(["config", "set", "--stack", name, "--type", "bool", "cloudpc:deleted", "true"])
+    deletion.mark(project, name)
     if kept and end_grace:
         if any(c.status in USABLE for c in kept):
             bring_up(project, [name], How()).tell_problems()  # begins the grace periods that are ended then
@@ -119,8 +122,8 @@ def delete(
 def _delete_without_stack(project: Project, name: str, file: str, *, yes: bool) -> None:
     from cloudpc.iac.runtime import Runtime
 
-    hosts, images = configuration.parse_hosts_and_images(project.values(name))
-    refuse_to_forget(Runtime(hosts, images, project.stacks_folder), project.installation(name, None), name)
+    runtime = Runtime(configuration.parse_surroundings(project.values(name)), project.stacks_folder)
+    refuse_to_forget(runtime, project.installation(name, None), name)
     confirm(f"{name} has no stack. Remove {file}?", yes=yes)
     (project.stacks_folder / f"Pulumi.{name}.yaml").unlink()
     out.print(f"{file} is removed")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,12 +18,15 @@ from cloudpc.cli.cloud_pcs import print_rows
 from cloudpc.cli.context import Project
 from cloudpc.cli.output import CommandError, Exit, out
 from cloudpc.cloud_pc import Status
+from cloudpc.directory.opening import SHARED
 from cloudpc.iac import fleet, side_by_side
 from cloudpc.iac.engine import ACCEPT_LOSS, ADOPT
 from cloudpc.iac.fleet import CloudPCRecord, StackRecord
 from cloudpc.problems import InvalidConfigurationError, Problem
 
 AT_ONCE = 4
+_SNAPSHOT_LASTS = 300.0
+"""Seconds after which what was read of a directory is too old for a run: somebody took long to say yes."""
 _CLEAR_PENDING = "--clear-pending-creates"
 _COLOURS = ("cyan", "yellow", "green", "magenta", "blue")
 
@@ -160,9 +165,23 @@ def _changed_at(cloud_pc: CloudPCRecord) -> datetime:
 
 def _run(project: Project, names: Sequence[str], how: How) -> list[str]:
     """Returns those that did not end well."""
+    with tempfile.TemporaryDirectory(prefix="cloudpc-") as folder:
+        env = _handed_down(project, how, Path(folder) / "directory.json")
+        return _run_all(project, names, how, env)
+
+
+def _handed_down(project: Project, how: How, file: Path) -> dict[str, str]:
+    """What the runs are told by their environment."""
     env = {ACCEPT_LOSS: str(how.accept_loss)} if how.accept_loss is not None else {}
     if how.adopt:
         env[ADOPT] = " ".join(how.adopt)
+    if project.directories.age < _SNAPSHOT_LASTS:
+        project.directories.write(file)
+        env[SHARED] = str(file)
+    return env
+
+
+def _run_all(project: Project, names: Sequence[str], how: How, env: Mapping[str, str]) -> list[str]:
     options = [] if how.preview else ["--yes", "--skip-preview"]
     runs = {name: ["up", "--stack", name, *options] for name in names}
     if how.preview or (len(names) == 1 and how.own_display):

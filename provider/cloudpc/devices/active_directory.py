@@ -200,7 +200,7 @@ class ActiveDirectory:
             f"The computer accounts in {self._domain} can't be listed", lambda domain: domain.owned(installation)
         )
         return [
-            OwnedDevice(f"computer account {account.name}", str(account.guid), account.owner, account.enabled)
+            OwnedDevice("computer account", account.name, str(account.guid), account.owner, account.enabled)
             for account in found
         ]
 

@@ -69,16 +69,21 @@ class OwnedDevice:
     """Something of ours that a directory holds, for doctor.
 
     Args:
-        what: in words, for example `Entra device CPC-ALICE-7KQ2P` or `computer account CPC-…`.
+        kind: in words, for example `Entra device` or `computer account`.
+        name: the device name.
         id: object id or objectGUID.
         owner: as in NewDevice.
         enabled: whether it may still be used.
     """
 
-    what: str
+    kind: str
+    name: str
     id: str
     owner: str
     enabled: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}"
 
 
 @dataclass(frozen=True)

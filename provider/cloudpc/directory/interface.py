@@ -52,6 +52,8 @@ class Snapshot:
     users: Mapping[str, User] = field(default_factory=dict)
     groups: Mapping[str, Group] = field(default_factory=dict)
     service_plans: Mapping[str, ServicePlan] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    """What an admin should know of the directory, though it stops nobody: sentences."""
 
     def find_groups(self, reference: str) -> list[Group]:
         """Groups of this id, else of this displayName: exactly one is a match, anything else an error."""
@@ -63,8 +65,13 @@ class Snapshot:
 class Directory(Protocol):
     """Where users, groups and licences come from."""
 
-    def snapshot(self, group_references: Collection[str]) -> Snapshot:
-        """Read once, for the groups that matter to this run (ids or displayNames).
+    def snapshot(self, group_references: Collection[str], user_ids: Collection[str] = ()) -> Snapshot:
+        """Read once, what matters to this run.
+
+        Args:
+            group_references: ids or displayNames of groups: they and their members are in the answer. Others may be.
+            user_ids: users who have a Cloud PC and may be in none of the groups any more. Who is not in the answer
+                is not in the directory.
 
         Raises:
             InvalidConfigurationError: the directory's own file is wrong.

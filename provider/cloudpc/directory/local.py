@@ -12,12 +12,10 @@ from pydantic import AfterValidator, Field, ValidationError
 
 from cloudpc import yaml_file
 from cloudpc.directory import catalogue
+from cloudpc.directory.configuration import Id, ServicePlanConfig
 from cloudpc.directory.interface import Group, ServicePlan, Snapshot, User
 from cloudpc.policy import Part
 from cloudpc.problems import InvalidConfigurationError, Problem, closest, from_validation
-
-# an id is part of resource names, so it holds nothing that separates their parts
-_Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@+-]*$", max_length=100)]
 
 
 def _public_key(value: str) -> str:
@@ -28,7 +26,7 @@ def _public_key(value: str) -> str:
 
 
 class _User(Part):
-    id: _Id
+    id: Id
     user_principal_name: str = Field(pattern=r"^[^@\s]+@[^@\s]+$", max_length=113)
     display_name: str = ""
     account_enabled: bool = True
@@ -37,17 +35,9 @@ class _User(Part):
 
 
 class _Group(Part):
-    id: _Id
+    id: Id
     display_name: str = Field(min_length=1)
     members: list[str] = []
-
-
-class _ServicePlan(Part):
-    id: _Id
-    display_name: str = ""
-    v_cpu_count: int = Field(ge=1, le=256)
-    ram_in_gb: float = Field(alias="ramInGB", gt=0, le=4096)
-    storage_in_gb: int = Field(alias="storageInGB", ge=1, le=65536)
 
 
 class DirectoryFile(Part):
@@ -55,7 +45,7 @@ class DirectoryFile(Part):
 
     users: list[_User] = []
     groups: list[_Group] = []
-    service_plans: list[_ServicePlan] = []
+    service_plans: list[ServicePlanConfig] = []
 
 
 class LocalDirectory:
@@ -70,7 +60,11 @@ class LocalDirectory:
         self._path = path
         self._shown_as = shown_as
 
-    def snapshot(self, group_references: Collection[str]) -> Snapshot:  # noqa: ARG002 - the whole file is one read
+    def snapshot(
+        self,
+        group_references: Collection[str] = (),  # noqa: ARG002 - the whole file is one read
+        user_ids: Collection[str] = (),  # noqa: ARG002
+    ) -> Snapshot:
         """See Directory.snapshot."""
         content = self._content
         problems = list(self._contradictions(content))
@@ -80,7 +74,7 @@ class LocalDirectory:
             problems = from_validation(self._shown_as, "", DirectoryFile, error) + problems
         if problems:
             raise InvalidConfigurationError(problems)
-        plans = catalogue.service_plans() | {p.id: _service_plan(p) for p in file.service_plans}
+        plans = catalogue.service_plans() | {p.id: p.as_plan() for p in file.service_plans}
         return Snapshot(
             users={u.id: _user(u, plans) for u in file.users},
             groups={g.id: Group(g.id, g.display_name, frozenset(g.members)) for g in file.groups},
@@ -161,7 +155,3 @@ def _user(user: _User, plans: dict[str, ServicePlan]) -> User:
         service_plans=tuple(licensed),
         ssh_public_keys=tuple(user.ssh_public_keys),
     )
-
-
-def _service_plan(plan: _ServicePlan) -> ServicePlan:
-    return ServicePlan(plan.id, plan.display_name or plan.id, plan.v_cpu_count, plan.ram_in_gb, plan.storage_in_gb)

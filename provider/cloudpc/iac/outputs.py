@@ -10,13 +10,18 @@ from datetime import UTC, datetime
 from typing import Any
 
 from cloudpc.cloud_pc import DesiredCloudPC, Status
+from cloudpc.provisioning.credentials import Credentials
 from cloudpc.provisioning.pipeline import Outcome
 
 SECRET = ["credentials"]
 """Outputs that are Pulumi secrets."""
 EVENTS_KEPT = 8
 """State is rewritten at each step of a run, so it keeps only the last; `cloudpc:audit` keeps all."""
-_OF_THE_MACHINE = ("connection", "hostKey", "credentials", "powerState")
+_OF_THE_MACHINE = (
+    "connection", "hostKey", "credentials", "powerState", "onPremisesConnectionName", "statusDetail",
+    "beforeLoss", "beforeChange",
+)  # fmt: skip
+_REGISTERED = ("device", "computer")
 
 
 def pinned(desired: DesiredCloudPC) -> dict[str, Any]:
@@ -40,14 +45,31 @@ def from_outcome(desired: DesiredCloudPC, outcome: Outcome, events: Sequence[str
         outs["connection"] = {"protocol": "ssh", "host": endpoint.host, "port": endpoint.port, "via": endpoint.via}
         outs["hostKey"] = outcome.host_key
     if outcome.credentials is not None:
-        outs["credentials"] = {"user": outcome.credentials.user, "password": outcome.credentials.password}
+        outs["credentials"] = _credentials(outcome.credentials)
+    for name, registered in zip(_REGISTERED, (outcome.device, outcome.computer), strict=True):
+        if registered is not None:
+            outs[name] = registered.model_dump(by_alias=True, exclude_defaults=True)
+    if outcome.connection:
+        outs["onPremisesConnectionName"] = outcome.connection
     why = outcome.error.code.value if outcome.error else f"generation {desired.generation} as {desired.device_name}"
     return with_event(outs, outcome.status, why)
 
 
+def _credentials(credentials: Credentials) -> dict[str, Any]:
+    outs: dict[str, Any] = {"user": credentials.user, "password": credentials.password}
+    if (given := credentials.access_pass) is not None:
+        outs["temporaryAccessPass"] = {
+            "temporaryAccessPass": given.value,
+            "startDateTime": given.start_date_time,
+            "lifetimeInMinutes": given.lifetime_in_minutes,
+            "isUsableOnce": given.is_usable_once,
+        }
+    return outs
+
+
 def changed(olds: dict[str, Any], desired: DesiredCloudPC, status: Status, why: str, **more: Any) -> dict[str, Any]:
     """Another status of the same machine; what `more` has as None goes."""
-    asked = ("desiredStatus", "why", "gracePeriodEndDateTime")
+    asked = ("desiredStatus", "why", "gracePeriodEndDateTime", "waivedGeneration", "userPrincipalName")
     outs = {name: value for name, value in olds.items() if name not in asked}
     outs |= {name: value for name, value in pinned(desired).items() if name in asked}
     outs |= more
@@ -56,20 +78,26 @@ def changed(olds: dict[str, Any], desired: DesiredCloudPC, status: Status, why: 
 
 def ended(olds: dict[str, Any], desired: DesiredCloudPC, leftovers: Sequence[str]) -> dict[str, Any]:
     """Without what belonged to the machine; an earlier error no longer says anything."""
-    rest = {name: value for name, value in olds.items() if name not in (*_OF_THE_MACHINE, "statusDetail")}
+    over = (*_OF_THE_MACHINE, *(() if leftovers else _REGISTERED))
+    rest = {name: value for name, value in olds.items() if name not in over}
     why = f"not whole: {'; '.join(leftovers)}" if leftovers else desired.why
     return changed(rest, desired, Status.DEPROVISIONING, why, leftovers=list(leftovers) or None)
 
 
-def told(olds: dict[str, Any], status: Status, code: str, message: str) -> dict[str, Any]:
-    """What a refresh has seen, as status; without a code, that all is well again."""
-    outs = {name: value for name, value in olds.items() if name != "statusDetail"}
-    if code:
-        detail = {"code": code, "message": message, "additionalInformation": {}}
-        if olds.get("statusDetail") == detail:
-            return olds
-        outs["statusDetail"] = detail
-    return with_event(outs, status, code or message)
+def wrong(olds: dict[str, Any], status: Status, code: str, message: str, before: str) -> dict[str, Any]:
+    """What a refresh has seen to be wrong, as status; what it was until then is kept in the output `before`."""
+    detail = {"code": code, "message": message, "additionalInformation": {}}
+    if olds.get("statusDetail") == detail:
+        return olds
+    was = {name: olds[name] for name in ("status", "statusDetail") if name in olds}
+    return with_event({before: was, **olds, "statusDetail": detail}, status, code)
+
+
+def well_again(olds: dict[str, Any], before: str, why: str) -> dict[str, Any]:
+    """As it was before `wrong`."""
+    was = olds.get(before) or {"status": Status.PROVISIONED.value}
+    outs = {name: value for name, value in olds.items() if name not in (before, "statusDetail")}
+    return with_event({**outs, **was}, Status(was["status"]), why)
 
 
 def powered(olds: dict[str, Any], *, on: bool) -> dict[str, Any]:
@@ -93,6 +121,7 @@ def _status_detail(outcome: Outcome) -> dict[str, Any] | None:
             "hint": error.hint,
             "console": error.console[-600:],
             "remains": outcome.remains,
+            "kept": outcome.kept,
         }
         return {
             "code": error.code.value,

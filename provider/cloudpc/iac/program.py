@@ -18,6 +18,7 @@ from cloudpc import configuration, entitlement, lifecycle
 from cloudpc.cloud_pc import USABLE, DesiredCloudPC, RecordedCloudPC, Status
 from cloudpc.configuration import StackInputs
 from cloudpc.directory.interface import DirectoryError
+from cloudpc.directory.opening import Directories, Known
 from cloudpc.iac import state
 from cloudpc.iac.engine import ACCEPT_LOSS
 from cloudpc.iac.resources import CloudPC, ProvisioningPolicy, leave_out_debug_lines, leave_out_stack_traces
@@ -47,9 +48,10 @@ def run(stacks: Path) -> None:
     policy_id = pulumi.get_stack()
     leave_out_debug_lines()
     try:
-        inputs = configuration.read(policy_id, _values(), stacks)
         recorded = state.read(policy_id) or StackState()
         siblings = _siblings(policy_id, stacks)
+        known = _known(recorded, siblings)
+        inputs = configuration.read(policy_id, _values(), Directories.shared(stacks), known)
         installation = installation_id(
             inputs.configuration.installation,
             recorded.provisioning_policy.get("installation"),
@@ -61,6 +63,8 @@ def run(stacks: Path) -> None:
     own = PolicyFacts(policy_id, _assigned(inputs, recorded, now), recorded.cloud_pcs)
     plan = _plan(inputs, installation, own, siblings, recorded, now)
     _stop_mass_loss(plan, inputs, own)
+    for warning in inputs.snapshot.warnings:
+        pulumi.log.warn(warning)
     for notice in plan.notices:
         (pulumi.log.warn if notice.warning else pulumi.log.info)(notice.message)
     _tell_failed(recorded.cloud_pcs, plan)
@@ -97,6 +101,12 @@ def _siblings(own: str, stacks: Path) -> list[PolicyFacts]:
         if policy_id != own and (recorded := state.read(policy_id)) is not None and recorded.provisioning_policy:
             found.append(PolicyFacts(policy_id, _first_seen(recorded), recorded.cloud_pcs))
     return found
+
+
+def _known(recorded: StackState, siblings: list[PolicyFacts]) -> Known:
+    """What the directory must be asked about whatever the policy's file says now."""
+    groups = {*_first_seen(recorded), *(group for sibling in siblings for group in sibling.assigned)}
+    return Known(frozenset(groups), frozenset(pc.user_id for pc in recorded.cloud_pcs.values()))
 
 
 def _first_seen(recorded: StackState) -> dict[str, datetime]:
@@ -215,7 +225,7 @@ def _finish(
 
     The engine answers a registration only after state has recorded it, so what is marked is recorded (design rule 12).
     """
-    runtime = Runtime(inputs.configuration.hosts, dict(inputs.configuration.images), stacks)
+    runtime = Runtime(inputs.configuration.surroundings, stacks)
 
     def hand_over(values: list[Any]) -> Any:
         status, machine, host = values
@@ -235,7 +245,9 @@ def _finish(
 
     def tidy() -> bool:
         for name in runtime.tidy(installation, inputs.policy_id, living, wanted):
-            pulumi.log.info(f"removed {name}, which an interrupted run had begun")
+            pulumi.log.info(
+                f"removed {name}, which an interrupted run had begun or a failed one had left for diagnosis"
+            )
         return True
 
     def start_tidying(_: list[Any]) -> Any:

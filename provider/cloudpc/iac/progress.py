@@ -41,5 +41,7 @@ class EngineReporter:
                 self.milestone(f"{outcome.status} on {outcome.host}, ssh at {where}, {seconds:.0f} s")
                 for warned in outcome.warnings:
                     self.milestone(f"{warned.message} [{warned.code}]", warning=True)
+        if outcome.kept:
+            self.milestone(f"kept for diagnosis: {outcome.kept}")
         if outcome.remains:
             self.milestone(f"an attempt's machine could not be removed yet: {outcome.remains}", warning=True)

@@ -142,8 +142,8 @@ class _Process:
 
         with self._lock:
             if self._runtime is None:
-                hosts, images = configuration.parse_hosts_and_images(self._values)
-                self._runtime = Runtime(hosts, images, project_root() / "stacks")
+                surroundings = configuration.parse_surroundings(self._values)
+                self._runtime = Runtime(surroundings, project_root() / "stacks")
             return self._runtime
 
 

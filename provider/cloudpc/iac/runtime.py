@@ -6,23 +6,27 @@ import contextlib
 import hashlib
 import logging
 import os
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
 from uuid import UUID
 
-from cloudpc.cloud_pc import PolicySettings, RecordedCloudPC
-from cloudpc.configuration import DRIVERS
+from cloudpc.cloud_pc import WAITING, PolicySettings, RecordedCloudPC, Status
+from cloudpc.configuration import DRIVERS, Surroundings
+from cloudpc.healthy_connections import Connections
 from cloudpc.hosts import HostConfig
 from cloudpc.iac.engine import ADOPT
+from cloudpc.iac.organisation import Organisation
 from cloudpc.images import custom, gallery
 from cloudpc.images.image import Image
-from cloudpc.machines.interface import Host, Note
+from cloudpc.machines.interface import Host, Machine, Note
 from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
 from cloudpc.provisioning.pipeline import Resources
+from cloudpc.provisioning.registration import Identity, release
 from cloudpc.provisioning.tags import Phase
+from cloudpc.references import CONNECTIONS
 
 log = logging.getLogger(__name__)
 
@@ -41,18 +45,19 @@ def connect(config: HostConfig) -> Host:
 
 
 class Runtime:
-    """Opened hosts and the files of one stack.
+    """Opened hosts, directories and the files of one stack.
 
     Args:
-        hosts: as configured.
-        images: `cloudpc:images`.
+        surroundings: as configured.
         stacks: the folder of the stacks' files.
     """
 
-    def __init__(self, hosts: Iterable[HostConfig], images: dict[str, custom.CustomImage], stacks: Path) -> None:
-        self.hosts = [connect(host) for host in hosts]
-        self._images = images
+    def __init__(self, surroundings: Surroundings, stacks: Path) -> None:
+        self.hosts = [connect(host) for host in surroundings.hosts]
+        self._images = surroundings.images
         self._stacks = stacks
+        self._organisation = Organisation(surroundings, stacks / CONNECTIONS)
+        self._connections = Connections(self.hosts, stacks / CONNECTIONS)
 
     def resources(self, settings: PolicySettings) -> Resources:
         """What the pipeline needs for a Cloud PC with these settings."""
@@ -61,6 +66,8 @@ class Runtime:
             image=partial(self._image, settings),
             script=partial(self._script, settings),
             adoptable=os.environ.get(ADOPT, "").split(),
+            healthy=self._connections.healthy,
+            registration=self._organisation.registration(),
         )
 
     def _image(self, settings: PolicySettings, note: Note) -> Image:
@@ -91,14 +98,16 @@ class Runtime:
         return content
 
     def remove(self, identity: UUID, recorded: RecordedCloudPC, below: int | None = None) -> list[str]:
-        """Remove a Cloud PC's machine whole; returns what could not be removed now, in words. Idempotent.
+        """Remove a Cloud PC whole, machine and registrations; returns what could not be removed now. Idempotent.
 
         Args:
             identity: the machine's.
             recorded: what state knows of it: other policies' and installations' machines are left alone.
             below: only one of an older generation than this.
         """
-        left = []
+        left = self._release(recorded)
+        if left and below is not None:
+            return left  # it goes on working until it can be made again whole
         names = [host.name for host in self.hosts]
         if recorded.host and recorded.host not in names:
             left.append(
@@ -107,6 +116,8 @@ class Runtime:
         for host in self.hosts:
             try:
                 machine = host.describe(identity)
+                if machine is None and recorded.status is Status.FAILED:
+                    host.discard_kept(identity)
                 if machine is None or machine.tag.policy_id != recorded.policy_id:
                     continue
                 if below is None or machine.tag.generation < below:
@@ -119,6 +130,41 @@ class Runtime:
                 log.exception("could not remove %s", identity)
                 left.append(f"its machine on {host.name}: unexpected {type(error).__name__}: {error}")
         return left
+
+    def _release(self, recorded: RecordedCloudPC) -> list[str]:
+        """Remove the device that state remembers, or that may be there, and disable the computer account."""
+        if recorded.status in WAITING:
+            return []  # there never was a machine to be registered
+        return release(
+            self._organisation.registration(recorded.device.registration if recorded.device else None),
+            Identity(
+                recorded.installation, recorded.user_id, recorded.service_plan.id, recorded.generation,
+                recorded.device_name,
+            ),
+            device=recorded.device,
+            computer=recorded.computer,
+            connections=[c.connection for c in recorded.settings.networks if c.joins_domain],
+        )  # fmt: skip
+
+    def delete_unknown(self, host: Host, machine: Machine) -> list[str]:
+        """Delete a machine that state does not know, with what directories know of it; returns what is left of that.
+
+        Raises:
+            ProvisioningError: the machine can't be deleted.
+        """
+        host.delete(machine.id)
+        tag = machine.tag
+        identity = Identity(tag.installation, tag.user_id, tag.service_plan_id, tag.generation, tag.device_name)
+        joined = [tag.joined_through] if tag.joined_through else []
+        return release(self._organisation.registration(), identity, connections=joined)
+
+    def discard_kept(self, identity: UUID) -> None:
+        """Remove what is kept of a failed Cloud PC; on a host that is away it goes when it has expired."""
+        for host in self.hosts:
+            try:
+                host.discard_kept(identity)
+            except Exception:  # whatever is wrong with a driver: making it anew comes first
+                log.exception("could not remove what is kept of %s on %s", identity, host.name)
 
     def start(self, identity: UUID, host_name: str) -> None:
         """Start a machine that is off. Raises ProvisioningError, whatever is wrong."""
@@ -142,12 +188,13 @@ class Runtime:
         return True
 
     def tidy(
-        self, installation: str, policy_id: str, recorded: Mapping[UUID, tuple[str, int]], wanted: Container[UUID]
+        self, installation: str, policy_id: str, recorded: Mapping[UUID, tuple[str, int]], wanted: Collection[UUID]
     ) -> list[str]:
         """Finish what dead runs of this policy left between a machine and its record; the stack's lock is held.
 
         A machine that state has is handed over, if a run died just before it could say so. One that nobody was ever
-        given (phase `provisioning` or `ready`), that is neither recorded nor being made now, is removed.
+        given (phase `provisioning` or `ready`), that is neither recorded nor being made now, is removed. What was kept
+        of failed ones for diagnosis goes when its time is over.
 
         Args:
             installation: whose machines.
@@ -156,7 +203,7 @@ class Runtime:
             wanted: what this run is making: its provider sees to it.
 
         Returns:
-            The names of removed machines.
+            The names of removed machines and volumes.
         """
         names = {host.name for host in self.hosts}
 
@@ -177,8 +224,13 @@ class Runtime:
                     if is_its and machine.tag.generation == generation:
                         host.finish(machine.id, Phase.HANDED_OVER)
                     else:
-                        host.delete(machine.id)
+                        if generation == machine.tag.generation:
+                            host.delete(machine.id)  # state has another of the same generation, which goes on
+                        else:
+                            for left in self.delete_unknown(host, machine):
+                                log.warning("left of %s: %s", machine.name, left)
                         removed.append(machine.name)
+                removed += host.remove_expired(installation, wanted)
             return removed
 
         with ThreadPoolExecutor(max(1, len(self.hosts))) as pool:  # one that does not answer holds up no other

@@ -22,6 +22,8 @@ from cloudpc.provisioning.tags import machine_id
 
 MACHINE_CHANGED = "machineChanged"
 """`statusDetail.code` of one whose machine is not the size of its service plan any more."""
+_LOSS, _CHANGE = "beforeLoss", "beforeChange"
+"""The outputs that keep what it was; see RecordedCloudPC."""
 
 
 def update(runtime: Runtime, olds: dict[str, Any], desired: DesiredCloudPC) -> dict[str, Any]:
@@ -50,6 +52,8 @@ def update(runtime: Runtime, olds: dict[str, Any], desired: DesiredCloudPC) -> d
 def provision(runtime: Runtime, desired: DesiredCloudPC, recorded: RecordedCloudPC | None = None) -> dict[str, Any]:
     """Make the Cloud PC; failing is an outcome."""
     reporter, begin = _reporter(), time.monotonic()
+    if recorded is not None and recorded.status is Status.FAILED:
+        runtime.discard_kept(_identity(recorded))
     outcome = pipeline.provision(desired, runtime.resources(desired.settings), reporter, host.cancellation)
     reporter.ended(outcome, time.monotonic() - begin)
     return outputs.from_outcome(desired, outcome, recorded.events if recorded else ())
@@ -58,8 +62,7 @@ def provision(runtime: Runtime, desired: DesiredCloudPC, recorded: RecordedCloud
 def read(runtime: Runtime, id_: str, props: dict[str, Any]) -> dict[str, Any]:
     """What a refresh sees of the machine; a host that does not answer says nothing about it."""
     recorded = RecordedCloudPC.model_validate(props)
-    was_lost = recorded.status_detail is not None and recorded.status_detail.code == MACHINE_LOST
-    has_machine = recorded.status in USABLE or recorded.status is Status.IN_GRACE_PERIOD or was_lost
+    has_machine = recorded.status in USABLE or recorded.status is Status.IN_GRACE_PERIOD or recorded.is_lost
     place = next((h for h in runtime.hosts if h.name == recorded.host), None)
     if not has_machine or place is None:
         return props
@@ -68,12 +71,11 @@ def read(runtime: Runtime, id_: str, props: dict[str, Any]) -> dict[str, Any]:
     except ProvisioningError:
         return props
     if machine is None or machine.tag.generation != recorded.generation:
-        if was_lost:
-            return props
         message = f"its machine is no longer on {recorded.host}; its data is gone"
-        return outputs.told(props, Status.FAILED, MACHINE_LOST, message)
-    if was_lost:
-        props = outputs.told(props, recorded.status_before_grace or Status.PROVISIONED, "", "its machine is back")
+        return props if recorded.is_lost else outputs.wrong(props, Status.FAILED, MACHINE_LOST, message, _LOSS)
+    if recorded.is_lost:
+        props = outputs.well_again(props, _LOSS, "its machine is back")
+        recorded = RecordedCloudPC.model_validate(props)
     seen = outputs.powered(props, on=machine.power is PowerState.RUNNING)
     if recorded.status not in USABLE:
         return seen
@@ -82,9 +84,9 @@ def read(runtime: Runtime, id_: str, props: dict[str, Any]) -> dict[str, Any]:
     if (size.vcpus, size.memory_mib) != (plan.v_cpu_count, memory):
         has, should = f"{size.vcpus} vCPU and {size.memory_mib} MiB", f"{plan.v_cpu_count} and {memory}"
         message = f"its machine has {has}, the service plan {should}"
-        return outputs.told(seen, Status.PROVISIONED_WITH_WARNINGS, MACHINE_CHANGED, message)
+        return outputs.wrong(seen, Status.PROVISIONED_WITH_WARNINGS, MACHINE_CHANGED, message, _CHANGE)
     if recorded.status_detail is not None and recorded.status_detail.code == MACHINE_CHANGED:
-        return outputs.told(seen, Status.PROVISIONED, "", "its machine is the service plan's size again")
+        return outputs.well_again(seen, _CHANGE, "its machine is the service plan's size again")
     return seen
 
 
@@ -114,6 +116,11 @@ def _start(runtime: Runtime, olds: dict[str, Any], recorded: RecordedCloudPC) ->
 
 def _end(runtime: Runtime, olds: dict[str, Any], recorded: RecordedCloudPC, desired: DesiredCloudPC) -> dict[str, Any]:
     reporter = _reporter()
+    if recorded.is_lost:  # it ends without grace because it has no machine: that must still be so
+        seen = read(runtime, str(_identity(recorded)), olds)
+        if seen is not olds:
+            reporter.milestone("its machine is back: the next run says what becomes of it", warning=True)
+            return seen
     reporter.step("removing")
     left = runtime.remove(_identity(recorded), recorded)
     if left:

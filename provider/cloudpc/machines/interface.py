@@ -6,13 +6,15 @@ or `Cancelled`. A host is used from many threads at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Collection, Container, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Literal, Protocol
 from uuid import UUID
 
+from cloudpc.health import HealthCheck
 from cloudpc.images.image import Image
 from cloudpc.provisioning.cancellation import Cancellation
 from cloudpc.provisioning.tags import Phase, Tag
@@ -201,7 +203,7 @@ class Host(Protocol):
         """All machines with this installation's tag, except those named: what is known needs no look."""
 
     def leftovers(self, installation: str) -> list[str]:
-        """Names of volumes of this installation whose machine is gone, for doctor and the leak audit."""
+        """Names of volumes of this installation whose machine is gone, and that are not kept for diagnosis."""
 
     def delete(self, machine_id: UUID) -> None:
         """Remove the machine whole: domain in any state, NVRAM, snapshots, overlay, seed. Idempotent."""
@@ -209,8 +211,30 @@ class Host(Protocol):
     def remove_leftovers(self, installation: str) -> list[str]:
         """Remove what `leftovers` names, return what was removed."""
 
+    def keep_for_diagnosis(self, machine_id: UUID, until: datetime) -> str:
+        """Remove the machine but for its disk and its console's log; its memory, ports and card are free at once.
+
+        Returns:
+            What is kept and where, in words; nothing if there is no such machine.
+        """
+
+    def discard_kept(self, machine_id: UUID) -> None:
+        """Remove what is kept of this machine, if anything. Idempotent."""
+
+    def remove_expired(self, installation: str, besides: Collection[UUID]) -> list[str]:
+        """Remove what was kept until now or earlier, but of these machines; return the names of what was removed."""
+
     def check(self) -> list[Check]:
         """What doctor says of this host: versions, accelerator and why, storage, capacity. Never raises."""
+
+    def check_network(self, network: Network) -> list[HealthCheck]:
+        """What a connection's health check finds on this host: the network, and whether it has addresses left.
+
+        Only what is known is told: nobody but its DHCP server knows who has which address on a bridge.
+
+        Raises:
+            ProvisioningError: NETWORK_NOT_FOUND, HOST_UNREACHABLE.
+        """
 
     def close(self) -> None:
         """Let go of connections; machines go on running."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass, field
 
+from cloudpc.devices.interface import TemporaryAccessPass
+
 # no letters or digits that are taken for one another when read aloud or typed from a screen
 _LETTERS = "abcdefghjkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789"
 _GROUPS, _GROUP_LENGTH = 4, 5
@@ -16,6 +18,7 @@ class Credentials:
 
     user: str
     password: str = field(repr=False)
+    access_pass: TemporaryAccessPass | None = None
 
 
 def generate_password() -> str:

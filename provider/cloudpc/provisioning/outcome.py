@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cloudpc.cloud_pc import DesiredCloudPC, Status
+from cloudpc.devices.interface import ComputerAccount, RegisteredDevice
 from cloudpc.machines.interface import Endpoint
 from cloudpc.provisioning.credentials import Credentials
 from cloudpc.provisioning.errors import ProvisioningError
@@ -27,5 +28,11 @@ class Outcome:
     warnings: tuple[Warned, ...] = ()
     desired: DesiredCloudPC | None = None
     """What the machine was made as, where there is one: an adopted one is not what today's policy would make."""
+    device: RegisteredDevice | None = None
+    computer: ComputerAccount | None = None
+    connection: str = ""
+    """Name of the network connection it was made through."""
     remains: str = ""
     """What attempts left and why it could not be removed yet, if so; later runs sweep it."""
+    kept: str = ""
+    """What is kept of the last attempt for diagnosis, where and until when, in words."""

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 import secrets
 from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 
 import tenacity
 
-from cloudpc.cloud_pc import DesiredCloudPC, Status
+from cloudpc.cloud_pc import DesiredCloudPC, NetworkChoice, Status
+from cloudpc.devices.interface import ComputerAccount, RegisteredDevice, TemporaryAccessPass
 from cloudpc.images.image import Image
 from cloudpc.machines.interface import (
     Amount,
@@ -30,6 +33,7 @@ from cloudpc.provisioning.cancellation import Cancellation
 from cloudpc.provisioning.credentials import Credentials, generate_password
 from cloudpc.provisioning.errors import Cancelled, ErrorCode, ProvisioningError
 from cloudpc.provisioning.outcome import Outcome
+from cloudpc.provisioning.registration import Identity, Registration, release
 from cloudpc.provisioning.report import Reporter
 from cloudpc.provisioning.stages import Stage
 from cloudpc.provisioning.tags import Phase, Tag, digest, machine_id, machine_name
@@ -40,6 +44,8 @@ log = logging.getLogger(__name__)
 
 ATTEMPTS = 3
 HOST_KEY = "/etc/ssh/ssh_host_ed25519_key.pub"
+KEPT_FOR = timedelta(hours=3)
+"""How long the last attempt's disk and console are kept: as long as Windows 365 takes to clean up (design rule 9)."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +65,12 @@ class Resources:
     pause: float = 2.0
     adoptable: Container[str] = ()
     """Keys of Cloud PCs whose machine may be taken back though it was handed over and state does not know it."""
+    healthy: Callable[[NetworkChoice], ProvisioningError | None] | None = None
+    """Why a network must not be used now, if so; may take long, the first time. None: nobody looks."""
+    registration: Registration = field(default_factory=Registration)
+
+
+_WITHOUT_DISK = (Stage.PLACING, Stage.IMAGE, Stage.DISK)
 
 
 @dataclass
@@ -67,7 +79,10 @@ class _Attempt:
 
     stage: Stage = Stage.PLACING
     host: Host | None = None
+    connection: str = ""
     warnings: list[set_up.Warned] = field(default_factory=list)
+    device: RegisteredDevice | None = None
+    computer: ComputerAccount | None = None
 
 
 class _Placed(Exception):  # noqa: N818 - an answer
@@ -118,6 +133,12 @@ class _Provisioning:
         self._failure: tuple[ProvisioningError, Stage] | None = None
         self._failed_on: set[str] = set()
         self._remains: dict[str, str] = {}
+        self._kept = ""
+        self._registering = False
+        """Whether directories may know it by now."""
+        self._still_registered: list[str] = []
+        self._joined: set[str] = set()
+        """Connections whose domain may know it by now."""
 
     def run(self) -> Outcome:
         retrying = tenacity.Retrying(
@@ -131,10 +152,12 @@ class _Provisioning:
         try:
             return replace(retrying(self._one_attempt), remains=self._what_remains())
         except _Placed as placed:
+            self._release()
             error, stage = placed.error, Stage.PLACING
             return Outcome(placed.status, self._number, error=error, stage=stage, remains=self._what_remains())
         except ProvisioningError as error:
             stage, host = self._attempt.stage, self._attempt.host
+            self._release()
             return Outcome(
                 Status.FAILED,
                 self._number,
@@ -142,7 +165,11 @@ class _Provisioning:
                 error=error,
                 stage=stage,
                 remains=self._what_remains(),
+                kept=self._kept,
             )
+        except BaseException:
+            self._release()
+            raise
 
     def _announce_retry(self, state: tenacity.RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
@@ -160,7 +187,7 @@ class _Provisioning:
             return self._stages()
         except BaseException as error:
             # Ctrl-C and unexpected errors clean up as well: nothing may be left over
-            self._clean_up()
+            self._clean_up(keep=self._is_final(error))
             if isinstance(error, ProvisioningError):
                 self._failure = (error, self._attempt.stage)
             elif isinstance(error, Exception) and not isinstance(error, Cancelled | _Placed):
@@ -170,13 +197,35 @@ class _Provisioning:
                 raise unexpected from error
             raise
 
-    def _clean_up(self) -> None:
+    def _is_final(self, error: BaseException) -> bool:
+        """Whether this failure is the one to be looked into, of a machine that has a disk."""
+        if not isinstance(error, Exception) or isinstance(error, Cancelled | _Placed):
+            return False
+        retriable = error.retriable if isinstance(error, ProvisioningError) else True
+        return (self._number == ATTEMPTS or not retriable) and self._attempt.stage not in _WITHOUT_DISK
+
+    def _clean_up(self, *, keep: bool) -> None:
         host = self._attempt.host
         if host is None:
             return
         self._failed_on.add(host.name)
+        if keep and self._keep(host):
+            return
         with contextlib.suppress(ProvisioningError):
             self._delete(host, of_any_attempt=False)
+
+    def _keep(self, host: Host) -> bool:
+        until = datetime.now(UTC).replace(microsecond=0) + KEPT_FOR
+        try:
+            machine = host.describe(self._id)
+            if machine is None or machine.tag.attempt != self._tag.attempt:
+                return False
+            kept = host.keep_for_diagnosis(self._id, until)
+        except Exception:  # a driver may raise anything; then it is deleted, as what failed before
+            log.exception("could not keep %s for diagnosis", self._spec.name)
+            return False
+        self._kept = f"{kept} on {host.name}, until {until:%Y-%m-%d %H:%M} UTC" if kept else ""
+        return bool(kept)
 
     def _delete(self, host: Host, *, of_any_attempt: bool) -> None:
         try:
@@ -195,7 +244,7 @@ class _Provisioning:
         self._remains.pop(host.name, None)
 
     def _what_remains(self) -> str:
-        return "; ".join(f"on {host}: {why}" for host, why in self._remains.items())
+        return "; ".join([*(f"on {host}: {why}" for host, why in self._remains.items()), *self._still_registered])
 
     def _enter(self, stage: Stage, detail: str = "") -> None:
         self._cancel.check()
@@ -243,7 +292,9 @@ class _Provisioning:
             host.start(self._spec, image)
             self._enter(Stage.FIRST_BOOT, f"on {host.name}")
             host.wait_ready(self._id, desired.settings.first_boot_in_seconds, self._cancel)
+        self._join(host)
         self._set_up(host)
+        self._register(host)
         return self._sign_in(host)
 
     def _found(self) -> tuple[Host, Machine] | None:
@@ -256,10 +307,7 @@ class _Provisioning:
             if machine is None:
                 continue
             self._check_ours(machine)
-            found, wanted = (
-                replace(tag, phase=self._tag.phase, attempt="", made_with="") for tag in (machine.tag, self._tag)
-            )
-            same = found == wanted
+            same = _comparable(machine.tag) == _comparable(self._tag)
             if machine.tag.phase is Phase.HANDED_OVER:  # and may be adopted, or this would have been refused
                 return host, machine
             if machine.tag.phase is Phase.READY and same:
@@ -299,6 +347,11 @@ class _Provisioning:
         # a host that an attempt failed on comes last: a broken one must not get every attempt
         with placement.by_headroom(self._resources.hosts, self._spec.size, self._failed_on) as (hosts, errors):
             for choice in self._desired.settings.networks:
+                self._tag = replace(self._tag, joined_through=choice.connection if choice.joins_domain else "")
+                self._attempt.connection = choice.connection
+                if unhealthy := self._unhealthy(choice):
+                    errors.append(unhealthy)
+                    continue
                 self._spec = replace(self._spec, network=Network(choice.kind, choice.source))
                 for host in hosts:
                     if error := self._claim(host):
@@ -310,6 +363,12 @@ class _Provisioning:
         if error.code not in placement.PENDING:
             raise error
         raise _Placed(Status.PENDING_PROVISION, error)
+
+    def _unhealthy(self, choice: NetworkChoice) -> ProvisioningError | None:
+        if self._resources.healthy is None or not choice.connection:
+            return None
+        self._note(f"checking the connection {choice.connection}")
+        return self._resources.healthy(choice)
 
     def _claim(self, host: Host) -> ProvisioningError | None:
         """Claim a place on this host, or say what has to be waited for."""
@@ -337,6 +396,74 @@ class _Provisioning:
                 continue
             if machine is not None:
                 self._check_ours(machine)
+
+    @property
+    def _identity(self) -> Identity:
+        desired = self._desired
+        return Identity(
+            desired.installation, desired.user_id, desired.service_plan.id, desired.generation, desired.device_name
+        )
+
+    def _join(self, host: Host) -> None:
+        """Windows 365 "Automated provisioning steps": joining the domain is a core step."""
+        connection = self._tag.joined_through
+        if not connection:
+            return
+        self._enter(Stage.DOMAIN_JOIN, f"through {connection}")
+        self._joined.add(connection)
+        domain, identity = self._resources.registration.domain(connection), self._identity
+        join = domain.prepare_join(identity.device_name, identity.owner)
+        self._attempt.computer = join.account
+        timeout = self._desired.settings.set_up_in_seconds
+        try:
+            done = host.run(self._id, join.argv, stdin=join.stdin, timeout=timeout, cancel=self._cancel)
+        except TimeoutError as error:
+            raise ProvisioningError(ErrorCode.DOMAIN_JOIN_FAILED, f"joining the domain: {error}") from None
+        if done.exit_code != 0:
+            message = f"the guest could not join the domain: {set_up.last_lines(done.output)}"
+            raise ProvisioningError(ErrorCode.DOMAIN_JOIN_FAILED, message)
+
+    def _register(self, host: Host, *, is_new: bool = True) -> None:
+        """Before credentials: what can't be registered is handed to nobody."""
+        registration, identity = self._resources.registration, self._identity
+        if registration.devices is None or not registration.registers:
+            return
+        self._enter(Stage.REGISTRATION)
+        self._registering = is_new
+        device = identity.new_device(self._desired.settings.provisioning_policy_name, self._operating_system(host))
+        self._attempt.device = registration.devices.register(device, registration.timeout, self._cancel)
+
+    def _operating_system(self, host: Host) -> str:
+        """The guest's operating system, as its own file says."""
+        try:
+            content = host.read_file(self._id, "/etc/os-release").decode("utf-8", "replace")
+        except FileNotFoundError:
+            return ""
+        found = re.search(r'^PRETTY_NAME="?([^"\n]{1,64})', content, re.MULTILINE)
+        return found[1] if found else ""
+
+    def _release(self) -> None:
+        """What directories may know of it by now goes again: nothing of it is handed over."""
+        if not self._registering and not self._joined:
+            return
+        registration = self._resources.registration
+        if not self._registering:
+            registration = replace(registration, devices=None)
+        self._still_registered = release(registration, self._identity, connections=sorted(self._joined))
+
+    def _access_pass(self) -> TemporaryAccessPass | None:
+        registration = self._resources.registration
+        wanted = registration.access_pass
+        if wanted is None or registration.devices is None:
+            return None
+        given = registration.devices.issue_pass(
+            self._desired.user_id, wanted.lifetime_in_minutes, usable_once=wanted.usable_once
+        )
+        if given is None:
+            self._report.milestone(
+                "the user has a Temporary Access Pass already, which a new one would replace: none was made"
+            )
+        return given
 
     def _set_up(self, host: Host) -> None:
         self._enter(Stage.SET_UP)
@@ -366,6 +493,12 @@ class _Provisioning:
         else:
             self._report.milestone(f"{machine.name} was complete when an earlier run stopped: taken over")
         self._attempt.host = host
+        if connection := machine.tag.joined_through:
+            # its password is known to the guest alone by now: joining again would lock it out
+            name = self._identity.device_name
+            account = ComputerAccount(connection=connection, name=name, object_guid="", distinguished_name="")
+            self._attempt.connection, self._attempt.computer = connection, account
+        self._register(host, is_new=machine.tag.phase is not Phase.HANDED_OVER)
         return self._sign_in(host)
 
     def _sign_in(self, host: Host) -> Outcome:
@@ -380,6 +513,7 @@ class _Provisioning:
             message = f"the guest has no SSH host key at {HOST_KEY}"
             raise ProvisioningError(ErrorCode.CREDENTIALS_FAILED, message)
         endpoint = host.endpoint(self._id)
+        credentials = replace(credentials, access_pass=self._access_pass())
         warnings = tuple(self._attempt.warnings)
         # Adopting one with warnings would lose them: should state not come to know it, it is made again.
         host.finish(self._id, Phase.PROVISIONING if warnings else Phase.READY)
@@ -393,9 +527,12 @@ class _Provisioning:
             credentials=credentials,
             warnings=warnings,
             desired=self._desired,
+            device=self._attempt.device,
+            computer=self._attempt.computer,
+            connection=self._attempt.connection,
         )
 
 
 def _comparable(tag: Tag) -> Tag:
     """What makes two machines the same: not how far they are, which attempt made them, nor how their user is called."""
-    return replace(tag, phase=Phase.PROVISIONING, attempt="", made_with="")
+    return replace(tag, phase=Phase.PROVISIONING, attempt="", made_with="", joined_through="")

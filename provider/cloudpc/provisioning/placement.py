@@ -12,7 +12,12 @@ from dataclasses import dataclass
 from cloudpc.machines.interface import Amount, Capacity, Host
 from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
 
-PENDING = (ErrorCode.NO_CAPACITY, ErrorCode.HOST_UNREACHABLE, ErrorCode.NETWORK_NOT_FOUND)
+PENDING = (
+    ErrorCode.NO_CAPACITY,
+    ErrorCode.CONNECTION_NOT_HEALTHY,
+    ErrorCode.HOST_UNREACHABLE,
+    ErrorCode.NETWORK_NOT_FOUND,
+)
 """Where placing ends with these, nothing was wrong with the Cloud PC: it waits. The one that says most comes first."""
 _REMEMBERED = 60.0
 """Seconds for which a choice is remembered after its claim: longer than reading a host's capacity takes."""

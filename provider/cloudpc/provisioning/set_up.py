@@ -102,8 +102,12 @@ def apply(extra: Extra, run: Run, timeout: float) -> Warned | None:
         return Warned(extra.code, f"{extra.title}: {error}")
     if ended.exit_code == 0:
         return None
-    last = " / ".join(line.strip() for line in ended.output.strip().splitlines()[-3:]) or "no output"
-    return Warned(extra.code, f"{extra.title}: exit code {ended.exit_code}: {last[-400:]}")
+    return Warned(extra.code, f"{extra.title}: exit code {ended.exit_code}: {last_lines(ended.output)}")
+
+
+def last_lines(output: str) -> str:
+    """The end of what a command said, in one line."""
+    return (" / ".join(line.strip() for line in output.strip().splitlines()[-3:]) or "no output")[-400:]
 
 
 def _sh(script: str, *arguments: str) -> tuple[str, ...]:

@@ -13,5 +13,7 @@ class Stage(StrEnum):
     DISK = "disk"
     STARTING = "starting"
     FIRST_BOOT = "first boot"
+    DOMAIN_JOIN = "domain join"
     SET_UP = "set-up"
+    REGISTRATION = "registration"
     CREDENTIALS = "credentials"

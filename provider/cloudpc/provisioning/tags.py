@@ -38,6 +38,8 @@ class Tag:
     """Random for each attempt: one that was given up late must not clean up what a newer one has made."""
     made_with: str = ""
     """All that was asked for, as JSON: should state be lost, `cloudpc adopt` knows what the machine is."""
+    joined_through: str = ""
+    """The connection whose domain it joins, if it does: its computer account may exist before state knows."""
 
 
 def machine_id(installation: str, user_id: str, service_plan_id: str) -> uuid.UUID:

@@ -5,14 +5,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Collection, Container, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import libvirt
 
+from cloudpc.health import HealthCheck
 from cloudpc.hosts import HostConfig
 from cloudpc.images.image import Image
 from cloudpc.machines.interface import (
@@ -25,6 +27,7 @@ from cloudpc.machines.interface import (
     Host,
     Machine,
     MachineSpec,
+    Network,
     Note,
     Seed,
 )
@@ -50,7 +53,7 @@ from cloudpc.machines.libvirt.locks import HostLocks
 from cloudpc.machines.libvirt.metadata import NAMESPACE, PREFIX, Label, to_xml
 from cloudpc.machines.libvirt.starting import Starter
 from cloudpc.machines.libvirt.storage import Pool
-from cloudpc.machines.libvirt.volumes import MachineVolumes
+from cloudpc.machines.libvirt.volumes import MachineVolumes, is_of, kept_until
 from cloudpc.provisioning.cancellation import Cancellation
 from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
 from cloudpc.provisioning.tags import Phase, Tag
@@ -148,12 +151,8 @@ class LibvirtHost(Host):
 
     def wait_ready(self, machine_id: UUID, timeout: float, cancel: Cancellation) -> None:
         console = self._consoles.get(machine_id) or self._open_console(machine_id)
-        try:
-            FirstBoot(self._connection, machine_id, console).wait(timeout, cancel)
-        except BaseException:
-            self._keep_console(machine_id, None)
-            raise
         self._keep_console(machine_id, console)
+        FirstBoot(self._connection, machine_id, console).wait(timeout, cancel)
 
     def run(
         self, machine_id: UUID, argv: Sequence[str], *, stdin: bytes = b"", timeout: float, cancel: Cancellation
@@ -205,11 +204,9 @@ class LibvirtHost(Host):
         return [machine for machine in machines if machine is not None and machine.tag.installation == installation]
 
     def leftovers(self, installation: str) -> list[str]:
-        # Volumes first: a machine is defined before it has any, so one that is being made is not taken for gone.
-        volumes = self._volumes.of_installation(installation)
-        with classified("list the machines"):
-            names = {domain.name() for domain in self._connection.get().listAllDomains(0)}
-        return sorted(volume for volume, machine in volumes.items() if machine not in names)
+        alone, now = self._volumes_without_machine(installation), datetime.now(UTC)
+        kept = {machine for machine, until in kept_until(alone).items() if now < until}
+        return sorted(volume for volume, machine in alone.items() if machine not in kept)
 
     def delete(self, machine_id: UUID) -> None:
         self._keep_console(machine_id, None)
@@ -227,8 +224,46 @@ class LibvirtHost(Host):
         self._volumes.delete(names)
         return names
 
+    def keep_for_diagnosis(self, machine_id: UUID, until: datetime) -> str:
+        with classified("look for the machine"):
+            domain = find_domain(self._connection.get(), machine_id)
+            if domain is None:
+                return ""
+            name = domain.name()
+        console = self._consoles.get(machine_id)
+        self._keep_console(machine_id, None)
+        removal.stop(domain)
+        kept = self._volumes.keep(name, until, b"" if console is None else console.content)
+        removal.undefine(domain)  # last, as in `delete`
+        return kept
+
+    def discard_kept(self, machine_id: UUID) -> None:
+        with self._locks.hold("host", timeout=_LOCK_TIMEOUT):  # nobody claims it anew meanwhile
+            if self.describe(machine_id) is None:
+                self._volumes.delete_all(machine_id)
+
+    def remove_expired(self, installation: str, besides: Collection[UUID]) -> list[str]:
+        with self._locks.hold("host", timeout=_LOCK_TIMEOUT):
+            alone, now = self._volumes_without_machine(installation), datetime.now(UTC)
+            kept = kept_until(alone).items()
+            expired = {machine for machine, until in kept if until <= now and not is_of(machine, besides)}
+            names = sorted(volume for volume, machine in alone.items() if machine in expired)
+            self._volumes.delete(names)
+            return names
+
+    def _volumes_without_machine(self, installation: str) -> dict[str, str]:
+        """This installation's volumes whose machine is gone, each with the machine's name."""
+        # Volumes first: a machine is defined before it has any, so one that is being made is not taken for gone.
+        volumes = self._volumes.of_installation(installation)
+        with classified("list the machines"):
+            names = {domain.name() for domain in self._connection.get().listAllDomains(0)}
+        return {volume: machine for volume, machine in volumes.items() if machine not in names}
+
     def check(self) -> list[Check]:
         return doctor.checks(self, self._connection, self._pool, self._acceleration)
+
+    def check_network(self, network: Network) -> list[HealthCheck]:
+        return networks.health(self._connection.get(), self._address, networks.attachment(self._config, network))
 
     def close(self) -> None:
         with self._consoles_lock:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -11,6 +12,7 @@ from xml.etree import ElementTree
 
 import libvirt
 
+from cloudpc.health import HealthCheck
 from cloudpc.hosts import HostConfig
 from cloudpc.machines.interface import Endpoint, Network
 from cloudpc.machines.libvirt.agent import Agent
@@ -26,6 +28,8 @@ PORTS = range(20000, 30000)
 
 SSH_PORT = 22
 _LOCAL_INTERFACES = Path("/sys/class/net")
+_IFF_UP = 1
+"""The kernel's flag of an interface that was brought up."""
 _ADDRESS_TIMEOUT, _ADDRESS_PAUSE = 20.0, 0.3
 
 
@@ -58,6 +62,59 @@ def check(connection: Any, address: Address, attached: AttachedNetwork | None) -
                 f"The host's libvirt network {attached.source} is not active.",
                 f"Start it: `virsh net-start {attached.source}; virsh net-autostart {attached.source}`.",
             )
+
+
+def health(connection: Any, address: Address, attached: AttachedNetwork | None) -> list[HealthCheck]:
+    """What a connection's health check finds. Raises NETWORK_NOT_FOUND as `check` does."""
+    if attached is None:
+        return [HealthCheck("hosted network", "passed", additional_detail="user-mode networking")]
+    check(connection, address, attached)
+    what = f"{'libvirt network' if attached.kind == 'network' else 'bridge'} {attached.source}"
+    if attached.kind == "bridge":
+        if address.is_local and not int((_LOCAL_INTERFACES / attached.source / "flags").read_text(), 16) & _IFF_UP:
+            raise _not_found(
+                f"The host's bridge {attached.source} is down.", f"Bring it up: `ip link set dev {attached.source} up`."
+            )
+        return [HealthCheck(what, "passed", additional_detail="there" + (" and up" if address.is_local else ""))]
+    with classified(f"read the leases of the network {attached.source}"):
+        network = connection.networkLookupByName(attached.source)
+        xml, leased = network.XMLDesc(0), [lease["ipaddr"] for lease in network.DHCPLeases()]
+    return [
+        HealthCheck(what, "passed", additional_detail="active"),
+        *free_addresses(attached.source, xml, leased),
+    ]
+
+
+def free_addresses(name: str, xml: str, leased: Iterable[str]) -> list[HealthCheck]:
+    """Whether a network's DHCP has an address left; nothing where libvirt gives none.
+
+    Args:
+        name: the network's.
+        xml: how libvirt describes it.
+        leased: what its DHCP server has given.
+    """
+    total, taken = _leases(xml, leased)
+    if not total:
+        return []
+    what, detail = "free addresses", f"{total - taken} of {total} addresses of the DHCP range are free"
+    if taken < total:
+        return [HealthCheck(what, "passed", additional_detail=detail)]
+    action = f"Make the DHCP range larger (`virsh net-edit {name}`), or wait until leases are over."
+    return [HealthCheck(what, "failed", "resourceAvailabilityCheckNoSubnetIP", action, detail)]
+
+
+def _leases(xml: str, leased: Iterable[str]) -> tuple[int, int]:
+    """How many IPv4 addresses a network's DHCP can give, and how many are given or kept for somebody."""
+    root = ElementTree.fromstring(xml)  # noqa: S314 - from the hypervisor
+    kept = [host.get("ip", "") for host in root.findall("./ip/dhcp/host")]
+    taken = {ipaddress.ip_address(address) for address in (*leased, *kept) if address}
+    total = used = 0
+    for given in root.findall("./ip/dhcp/range"):
+        start, end = (ipaddress.ip_address(given.get(side, "")) for side in ("start", "end"))
+        if start.version == 4 and end.version == 4:
+            total += int(end) - int(start) + 1
+            used += sum(int(start) <= int(address) <= int(end) for address in taken if address.version == 4)
+    return total, used
 
 
 def candidate_ports(machine_id: UUID, taken: set[int]) -> list[int]:

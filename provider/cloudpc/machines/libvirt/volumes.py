@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -20,6 +21,9 @@ from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
 _DISK, _SEED = ".qcow2", "-seed.iso"
 _MACHINE = re.compile(r"(cloudpc-[^-]{1,8}-([0-9a-f]{12}))[.-]")
 """A volume of a machine: the machine's name, and the beginning of its id."""
+_KEPT = re.compile(r"-failed-(\d+)\.log$")
+"""The console's log of a failed machine: until when, in seconds since 1970, it and the disk are kept."""
+_SILENCE = b"The console said nothing.\n"
 
 
 class MachineVolumes:
@@ -75,6 +79,16 @@ class MachineVolumes:
             named = ((name, _MACHINE.match(name)) for name in self._pool.names(pool))
             self._pool.delete(pool, [name for name, found in named if found and machine_id.hex.startswith(found[2])])
 
+    def keep(self, machine_name: str, until: datetime, console: bytes) -> str:
+        """Leave the disk, and the console's log beside it, for diagnosis; the seed goes. Says what is kept."""
+        pool, log = self._pool.open(), f"{machine_name}-failed-{int(until.timestamp())}.log"
+        content = console or _SILENCE
+        with classified(f"keep the console of {machine_name}", ErrorCode.DISK_FAILED):
+            volume = self._pool.create(pool, raw_volume_xml(log, len(content), "0600"), log)
+            self._pool.upload(volume, len(content), iter([content]))
+            self._pool.delete(pool, [machine_name + _SEED])
+            return f"{machine_name}{_DISK} and {log} in the pool {pool.name()}"
+
     def of_installation(self, installation: str) -> dict[str, str]:
         """Volumes of this installation's machines, with the name of the machine each belongs to."""
         pool = self._pool.existing()
@@ -100,6 +114,21 @@ class MachineVolumes:
             disks = {name + _DISK for name in machine_names}
             taken = sum(_allocated(volume) for volume in pool.listAllVolumes() if volume.name() in disks)
             return (int(available) + taken) / GIB
+
+
+def kept_until(volumes: Mapping[str, str]) -> dict[str, datetime]:
+    """Until when failed machines' volumes are kept, by the machine's name.
+
+    Args:
+        volumes: names of volumes, each with its machine's.
+    """
+    found = ((machine, _KEPT.search(volume)) for volume, machine in volumes.items())
+    return {machine: datetime.fromtimestamp(int(match[1]), UTC) for machine, match in found if match}
+
+
+def is_of(machine_name: str, machine_ids: Iterable[UUID]) -> bool:
+    """Whether a machine of this name has one of these ids."""
+    return any(machine_id.hex.startswith(machine_name.rpartition("-")[2]) for machine_id in machine_ids)
 
 
 def _allocated(volume: Any) -> int:

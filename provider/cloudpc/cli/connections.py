@@ -1,0 +1,223 @@
+"""`cloudpc connection list|check`: network connections, their health, and who uses them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic.alias_generators import to_camel
+from rich.markup import escape
+
+from cloudpc import configuration, connections, health_checks
+from cloudpc.cli.cloud_pcs import Json
+from cloudpc.cli.context import Project
+from cloudpc.cli.output import CommandError, Exit, err, out, print_json, table
+from cloudpc.connections import OnPremisesConnection
+from cloudpc.health import HealthCheck, HealthStatus, overall
+from cloudpc.hosts import HostConfig
+from cloudpc.iac.runtime import connect
+from cloudpc.problems import InvalidConfigurationError, Problem, closest
+from cloudpc.references import CONNECTIONS
+
+app = typer.Typer(no_args_is_help=True, help="Network connections: the files in stacks/connections/, and their health.")
+
+_COLOURS = {"passed": "green", "warning": "yellow", "failed": "red"}
+
+
+@dataclass(frozen=True)
+class _Uses:
+    """Which policies name which connections, as their files say, right or wrong otherwise."""
+
+    policies: dict[str, list[str]]
+    """Connections of each policy, in its order."""
+    hosts: dict[str, tuple[HostConfig, ...]]
+
+    def of(self, connection: str) -> list[str]:
+        """Policies that name it."""
+        return [policy for policy, named in self.policies.items() if connection in named]
+
+    def hosts_of(self, connection: str) -> list[HostConfig]:
+        """Where its Cloud PCs may go; all hosts there are where nobody uses it yet."""
+        of = self.of(connection) or list(self.hosts)
+        found = {host.uri: host for policy in of for host in self.hosts.get(policy, ())}
+        return list(found.values()) or list(configuration.default_hosts())
+
+
+@app.command("list")
+def list_(as_json: Json = False) -> None:
+    """List connections: network, domain, and the policies that use them. Nothing is asked of the network."""
+    project = Project()
+    uses = _uses(project)
+    rows = [_row(project, name, uses) for name in connections.names(_folder(project))]
+    if as_json:
+        print_json(rows)
+        return
+    shown = table("CONNECTION", "NETWORK", "DOMAIN", "POLICIES")
+    for row in rows:
+        network = "invalid: see `cloudpc connection check`" if row["problems"] else row["network"]
+        shown.add_row(*(escape(text) for text in (row["id"], network, row["adDomainName"], ", ".join(row["policies"]))))
+    if rows:
+        out.print(shown)
+    else:
+        err.print(f"no connections in {_shown(project)}: policies use the hosted network (`regionName: automatic`)")
+    _tell_unused([row["id"] for row in rows], uses, project)
+
+
+@app.command()
+def check(
+    names: Annotated[list[str] | None, typer.Argument(help="Connections; all of them without.")] = None,
+    policy: Annotated[str | None, typer.Option("--policy", help="Those that this policy names.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Check the health of connections: network, addresses, DNS, domain, endpoints. Exits with 1 if one failed.
+
+    A run does the same before it provisions. Everything is asked from this machine and of the hosts: what guests see
+    may differ where firewalls tell them apart.
+    """
+    project = Project()
+    uses = _uses(project)
+    chosen = _chosen(project, names or [], policy, uses)
+    folder = _folder(project)
+    read = _read(project, chosen)
+    hosts = {host.uri: connect(host) for name in chosen for host in uses.hosts_of(name)}
+
+    def look(name: str) -> list[HealthCheck]:
+        mine = [hosts[host.uri] for host in uses.hosts_of(name)]
+        return health_checks.check(name, read[name], read[name].network, mine, folder, domain=True)
+
+    try:
+        with ThreadPoolExecutor(max(1, len(chosen))) as pool:
+            results = dict(zip(chosen, pool.map(look, chosen), strict=True))
+    finally:
+        for host in hosts.values():
+            host.close()
+    if as_json:
+        print_json([_as_json(name, read[name], checks) for name, checks in results.items()])
+    elif results:
+        _print(results)
+    else:
+        err.print(f"no connections to check in {_shown(project)}")
+    if policy is None:
+        _tell_unused(chosen, uses, project)
+    if any(overall(checks) == "failed" for checks in results.values()):
+        raise typer.Exit(Exit.ERROR)
+
+
+def _folder(project: Project) -> Path:
+    return project.stacks_folder / CONNECTIONS
+
+
+def _shown(project: Project) -> str:
+    return f"{project.stacks_folder.name}/{CONNECTIONS}/"
+
+
+def _uses(project: Project) -> _Uses:
+    """Read leniently: what is wrong with a policy is not this command's to tell."""
+    named: dict[str, list[str]] = {}
+    hosts: dict[str, tuple[HostConfig, ...]] = {}
+    for policy in project.policy_ids():
+        try:
+            values = project.values(policy)
+        except InvalidConfigurationError:
+            continue
+        named[policy] = _named(values.get("cloudpc:policy"))
+        try:
+            hosts[policy] = configuration.parse_surroundings({**values, "cloudpc:images": None}).hosts
+        except InvalidConfigurationError:
+            hosts[policy] = ()
+    return _Uses(named, hosts)
+
+
+def _named(policy: object) -> list[str]:
+    joins = policy.get("domainJoinConfigurations") if isinstance(policy, dict) else None
+    entries = joins if isinstance(joins, list) else []
+    ids = [entry.get("onPremisesConnectionId") for entry in entries if isinstance(entry, dict)]
+    return list(dict.fromkeys(id_ for id_ in ids if isinstance(id_, str)))
+
+
+def _chosen(project: Project, names: Sequence[str], policy: str | None, uses: _Uses) -> list[str]:
+    """Raises CommandError for a name that nothing has."""
+    known = connections.names(_folder(project))
+    if policy is not None:
+        project.check_policy(policy, [])
+        named = uses.policies.get(policy, [])
+        if missing := [name for name in names if name not in named]:
+            message = (
+                f"{policy} does not use {', '.join(missing)}, but: {', '.join(named) or 'the hosted network only'}"
+            )
+            raise CommandError(message, Exit.INVALID)
+        names = names or named
+        if not names:
+            return []
+    for name in names:
+        if name not in known:
+            there = ", ".join(known) or "none"
+            message = f"there is no {_shown(project)}{name}.yaml{closest(name, known)}; connections there: {there}"
+            raise CommandError(message, Exit.INVALID)
+    return list(dict.fromkeys(names or known))
+
+
+def _read(project: Project, names: Iterable[str]) -> dict[str, OnPremisesConnection]:
+    """Raises InvalidConfigurationError with the problems of all files."""
+    found: dict[str, OnPremisesConnection] = {}
+    problems: list[Problem] = []
+    for name in names:
+        try:
+            found[name] = connections.read(_folder(project), name)
+        except InvalidConfigurationError as error:
+            problems += error.problems
+    if problems:
+        raise InvalidConfigurationError(problems)
+    return found
+
+
+def _row(project: Project, name: str, uses: _Uses) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "id": name, "displayName": "", "network": "", "adDomainName": "", "policies": uses.of(name), "problems": [],
+    }  # fmt: skip
+    try:
+        connection = connections.read(_folder(project), name)
+    except InvalidConfigurationError as error:
+        return {**row, "problems": [str(problem) for problem in error.problems]}
+    network = connection.network
+    return {
+        **row,
+        "displayName": connection.display_name,
+        "network": f"{network.kind} {network.source}".strip(),
+        "adDomainName": connection.ad_domain_name or "",
+    }
+
+
+def _as_json(name: str, connection: OnPremisesConnection, checks: Sequence[HealthCheck]) -> dict[str, Any]:
+    """As Graph's `cloudPcOnPremisesConnection` says it."""
+    shown = [{to_camel(f.name): getattr(one, f.name) for f in fields(one)} for one in checks]
+    return {
+        "id": name,
+        "displayName": connection.display_name,
+        "healthCheckStatus": overall(checks),
+        "healthCheckStatusDetail": {"healthChecks": shown},
+    }
+
+
+def _print(results: dict[str, list[HealthCheck]]) -> None:
+    shown = table("CONNECTION", "CHECK", "STATUS", "ERROR TYPE", "DETAIL")
+    for name, checks in results.items():
+        shown.add_row(f"[bold]{escape(name)}[/]", "", _coloured(overall(checks)), "", "")
+        for one in checks:
+            action = f" -> {one.recommended_action}" if one.recommended_action else ""
+            detail = escape(one.additional_detail + action)
+            shown.add_row("", escape(one.display_name), _coloured(one.status), one.error_type, detail)
+    out.print(shown)
+
+
+def _coloured(status: HealthStatus) -> str:
+    return f"[{_COLOURS[status]}]{status}[/]"
+
+
+def _tell_unused(names: Iterable[str], uses: _Uses, project: Project) -> None:
+    if unused := [name for name in names if not uses.of(name)]:
+        err.print(f"used by no policy: {', '.join(f'{_shown(project)}{name}.yaml' for name in unused)}", markup=False)

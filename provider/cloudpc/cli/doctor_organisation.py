@@ -1,0 +1,164 @@
+"""What doctor says of tenants and domains: sign-in, permissions, and what of ours is left there."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cloudpc import connections
+from cloudpc.cli.context import Project
+from cloudpc.cli.findings import Finding
+from cloudpc.configuration import Surroundings
+from cloudpc.devices.interface import OwnedDevice
+from cloudpc.iac.fleet import StackRecord
+from cloudpc.iac.organisation import Mode, Organisation
+from cloudpc.problems import InvalidConfigurationError
+from cloudpc.provisioning.errors import ProvisioningError
+from cloudpc.provisioning.registration import Identity
+from cloudpc.references import CONNECTIONS
+
+
+@dataclass(frozen=True)
+class Known:
+    """What state knows, and whether things that it does not know may be removed.
+
+    Args:
+        installations: whose things are ours.
+        owners: `<installation>/<user>/<plan>/<generation>` of all Cloud PCs that are not gone.
+        remove: whether to remove the rest.
+    """
+
+    installations: Sequence[str]
+    owners: Collection[str]
+    remove: bool
+
+
+def owners(records: Sequence[StackRecord]) -> set[str]:
+    """Of all Cloud PCs in state that are not gone."""
+    return {
+        f"{c.outputs['installation']}/{c.key}/{c.generation}"
+        for record in records
+        for c in record.cloud_pcs
+        if not c.is_gone
+    }
+
+
+def findings(
+    project: Project, configured: Mapping[str, tuple[Surroundings, bool]], records: Sequence[StackRecord], known: Known
+) -> Iterator[Finding]:
+    """Look at each tenant and each domain once.
+
+    Args:
+        project: where the connections' files are.
+        configured: surroundings of each policy, and whether its directory is a tenant.
+        records: what state has.
+        known: what of ours should be there.
+    """
+    folder = project.stacks_folder / CONNECTIONS
+    registered = {r.policy for r in records if any(c.outputs.get("device") for c in r.cloud_pcs)}
+    tenants: dict[str, tuple[Surroundings, set[Mode], bool]] = {}
+    for policy, (surroundings, is_tenant) in configured.items():
+        mode = surroundings.devices.registration
+        if is_tenant or mode != "none" or policy in registered:
+            _, modes, reads = tenants.setdefault(surroundings.graph.model_dump_json(), (surroundings, set(), False))
+            found: set[Mode] = modes | ({mode} if mode != "none" else {"record"} if policy in registered else set())
+            tenants[surroundings.graph.model_dump_json()] = (surroundings, found, reads or is_tenant)
+    for surroundings, modes, reads in tenants.values():
+        yield from _tenant(Organisation(surroundings, folder), surroundings, modes, reads, known)
+    for name in connections.names(folder):
+        yield from _domain(folder, name, configured, known)
+
+
+def _tenant(
+    organisation: Organisation, surroundings: Surroundings, modes: set[Mode], reads: bool, known: Known
+) -> Iterator[Finding]:
+    from cloudpc.graph import permissions
+    from cloudpc.graph.client import Graph
+    from cloudpc.graph.errors import GraphError
+
+    what = f"tenant {surroundings.graph.tenant_id or surroundings.graph.endpoint}"
+    calls = [
+        *(permissions.DIRECTORY if reads else ()),
+        *(permissions.RECORD if "record" in modes else ()),
+        *(permissions.ADOPT if "adopt" in modes else ()),
+        *(permissions.PASSES if surroundings.credentials.kind == "temporaryAccessPass" else ()),
+    ]
+    graph = Graph(surroundings.graph)
+    try:
+        missing = graph.missing(calls)
+    except GraphError as error:
+        yield Finding(f"{what}: sign-in", "failed", str(error))
+        return
+    finally:
+        graph.close()
+    if missing is None:
+        yield Finding(f"{what}: permissions", "warning", "the sign-in does not say what it may do")
+    for permission in missing or ():
+        hint = f"grant {permission.least}" + (f" (role: {permission.role})" if permission.role else "")
+        yield Finding(f"{what}: permissions", "failed", f"{permission.purpose} is not allowed", hint)
+    if missing == []:
+        yield Finding(f"{what}: permissions", "ok", "all that is needed")
+    if modes:
+        yield from _left(what, organisation, next(iter(sorted(modes))), known)
+
+
+def _left(what: str, organisation: Organisation, mode: Mode, known: Known) -> Iterator[Finding]:
+    registry = organisation.devices(mode)
+    try:
+        unknown = [d for i in known.installations for d in registry.owned(i) if d.owner not in known.owners]
+        removed = [device for device in unknown if known.remove and device.enabled and device.owner.count("/") == 3]
+        for device in removed:
+            identity = Identity.of(device.owner, device.name)
+            registry.remove(device.name, identity.device_id, None)
+    except ProvisioningError as error:
+        yield Finding(f"{what}: left over", "failed", error.message, error.hint)
+        return
+    finally:
+        registry.close()
+    if removed:
+        yield Finding(f"{what}: left over", "ok", f"removed {_names(removed)}")
+    for device in unknown:
+        if device.enabled and device not in removed:
+            hint = "a run may be working on it; else --remove-leftovers"
+            yield Finding(f"{what}: left over", "warning", f"{device} belongs to no Cloud PC in state", hint)
+    if refused := [device for device in unknown if not device.enabled]:
+        hint = "the tenant refused to delete them; an administrator may"
+        yield Finding(f"{what}: left over", "ok", f"disabled: {_names(refused)}", hint)
+    elif not unknown:
+        yield Finding(f"{what}: left over", "ok", "nothing")
+
+
+def _domain(
+    folder: Path, name: str, configured: Mapping[str, tuple[Surroundings, bool]], known: Known
+) -> Iterator[Finding]:
+    try:
+        if connections.read(folder, name).ad_domain_name is None:
+            return
+    except InvalidConfigurationError as error:
+        for problem in error.problems:
+            yield Finding(f"connection {name}", "failed", str(problem))
+        return
+    what = f"domain of {name}"
+    surroundings = next((each for each, _ in configured.values()), None)
+    if surroundings is None:
+        return
+    try:
+        domain = Organisation(surroundings, folder).domain(name)
+        unknown = [a for i in known.installations for a in domain.owned(i) if a.owner not in known.owners]
+    except ProvisioningError as error:
+        yield Finding(what, "failed", error.message, error.hint)
+        return
+    for account in unknown:
+        if account.enabled:
+            hint = "a run may be working on it; else disable it"
+            yield Finding(f"{what}: left over", "warning", f"{account} belongs to no Cloud PC in state", hint)
+    if disabled := [account for account in unknown if not account.enabled]:
+        hint = "of Cloud PCs that are gone: for your maintenance, nothing here deletes accounts"
+        yield Finding(f"{what}: left over", "ok", f"disabled: {_names(disabled)}", hint)
+    elif not unknown:
+        yield Finding(f"{what}: left over", "ok", "nothing")
+
+
+def _names(found: Sequence[OwnedDevice]) -> str:
+    return ", ".join(map(str, found))

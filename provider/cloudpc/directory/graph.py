@@ -1,0 +1,249 @@
+"""Microsoft Entra as the directory: groups, users and licences through Microsoft Graph.
+
+An error anywhere means that who is entitled is *unknown*: never is a list answered that is not whole.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Coroutine, Iterable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from cloudpc.directory import catalogue
+from cloudpc.directory.configuration import GUID, GraphDirectoryConfig
+from cloudpc.directory.interface import DirectoryError, Group, ServicePlan, Snapshot, User
+from cloudpc.graph import odata
+from cloudpc.graph.client import AT_ONCE, Graph, Session
+from cloudpc.graph.configuration import GraphConfig
+from cloudpc.graph.errors import GraphError
+from cloudpc.graph.permissions import Call
+
+if TYPE_CHECKING:
+    from msgraph.generated.models.subscribed_sku import SubscribedSku
+    from msgraph.generated.models.user import User as GraphUser
+
+_T = TypeVar("_T")
+
+TIMEOUT: Final = 1800.0
+"""Seconds for one reading: 100,000 users under throttling take minutes."""
+PAGE: Final = 999
+"""Entries on a page: the most that Graph gives."""
+_USER: Final = ["id", "userPrincipalName", "displayName", "accountEnabled", "assignedLicenses"]
+_IN_USE: Final = ("Enabled", "Warning")
+"""capabilityStatus of a subscription whose licences count; `Warning` is its own time of grace."""
+
+
+class GraphDirectory:
+    """A tenant.
+
+    Args:
+        config: further service plans that make a Cloud PC.
+        graph: how the tenant is reached.
+    """
+
+    def __init__(self, config: GraphDirectoryConfig, graph: GraphConfig) -> None:
+        self._config = config
+        self._graph = graph
+
+    def snapshot(self, group_references: Collection[str], user_ids: Collection[str] = ()) -> Snapshot:
+        """See Directory.snapshot."""
+        reading = _Reading(self._config)
+        graph = Graph(self._graph)
+        try:
+            return graph.run(lambda session: reading.read(session, group_references, user_ids), TIMEOUT)
+        except GraphError as error:
+            raise DirectoryError(f"the directory can't be read: {error}") from error
+        finally:
+            graph.close()
+
+
+class _Reading:
+    """One snapshot on its way."""
+
+    def __init__(self, config: GraphDirectoryConfig) -> None:
+        entries = (entry.as_plan() for entry in config.service_plans)
+        self._own = {plan.id.lower(): replace(plan, id=plan.id.lower()) for plan in entries}
+        self._plans: dict[str, ServicePlan] = catalogue.service_plans() | self._own
+        self._plans_of_sku: dict[str, tuple[str, ...]] = {}
+        self._licensed: dict[tuple[Any, ...], tuple[str, ...]] = {}
+        self._users: dict[str, User] = {}
+        self._groups: dict[str, Group] = {}
+        self._warnings: list[str] = []
+
+    async def read(self, session: Session, references: Collection[str], user_ids: Collection[str]) -> Snapshot:
+        found = await _all([self._skus(session), *(self._find(session, r) for r in dict.fromkeys(references))])
+        names = {id_: name for groups in found[1:] for id_, name in (groups or {}).items()}
+        await _all([self._group(session, id_, name) for id_, name in sorted(names.items())])
+        gone = [id_ for id_ in dict.fromkeys(user_ids) if id_ not in self._users]
+        await _all([self._user(session, id_) for id_ in gone])
+        # answers come in any order; what is made of them must not depend on it
+        users, found_groups = dict(sorted(self._users.items())), dict(sorted(self._groups.items()))
+        return Snapshot(users, found_groups, self._plans, tuple(sorted(self._warnings)))
+
+    # ---- groups
+
+    async def _find(self, session: Session, reference: str) -> dict[str, str]:
+        """Groups of this id, else of this displayName: none, one or several."""
+        from kiota_abstractions.base_request_configuration import RequestConfiguration
+        from msgraph.generated.groups.groups_request_builder import GroupsRequestBuilder
+        from msgraph.generated.groups.item.group_item_request_builder import GroupItemRequestBuilder
+
+        fields = ["id", "displayName"]
+        if GUID.fullmatch(reference):
+            one = GroupItemRequestBuilder.GroupItemRequestBuilderGetQueryParameters(select=fields)
+            builder = session.client.groups.by_group_id(reference)
+            try:
+                group = await session.required(
+                    Call.FIND_GROUP, lambda: builder.get(RequestConfiguration(query_parameters=one))
+                )
+            except GraphError as error:
+                if not error.is_missing:
+                    raise
+            else:
+                return {_known(group.id): group.display_name or reference}
+        many = GroupsRequestBuilder.GroupsRequestBuilderGetQueryParameters(
+            filter=f"displayName eq {odata.text(reference)}", select=fields, top=PAGE
+        )
+        found: dict[str, str] = {}
+        pages = session.pages(Call.FIND_GROUP, session.client.groups, RequestConfiguration(query_parameters=many))
+        async for page in pages:
+            # Graph compares without regard to case
+            found |= {_known(group.id): reference for group in page if group.display_name == reference}
+        return found
+
+    async def _group(self, session: Session, id_: str, name: str) -> None:
+        members, _ = await _all([self._members(session, id_), self._nested(session, id_, name)])
+        self._groups[id_] = Group(id_, name, members or frozenset())
+
+    async def _members(self, session: Session, group_id: str) -> frozenset[str]:
+        from kiota_abstractions.base_request_configuration import RequestConfiguration
+        from msgraph.generated.groups.item.members.graph_user.graph_user_request_builder import GraphUserRequestBuilder
+
+        query = GraphUserRequestBuilder.GraphUserRequestBuilderGetQueryParameters(select=_USER, top=PAGE)
+        builder = session.client.groups.by_group_id(group_id).members.graph_user
+        members: set[str] = set()
+        async for page in session.pages(Call.LIST_MEMBERS, builder, RequestConfiguration(query_parameters=query)):
+            for user in page:
+                id_ = _known(user.id)
+                # one text for all groups a user is in
+                members.add(self._users[id_].id if id_ in self._users else self._add(user))
+        return frozenset(members)
+
+    async def _nested(self, session: Session, group_id: str, name: str) -> None:
+        from kiota_abstractions.base_request_configuration import RequestConfiguration
+        from msgraph.generated.groups.item.members.graph_group.graph_group_request_builder import (
+            GraphGroupRequestBuilder,
+        )
+
+        query = GraphGroupRequestBuilder.GraphGroupRequestBuilderGetQueryParameters(select=["id", "displayName"])
+        builder = session.client.groups.by_group_id(group_id).members.graph_group
+        async for page in session.pages(Call.LIST_MEMBERS, builder, RequestConfiguration(query_parameters=query)):
+            for group in page:
+                inner = group.display_name or group.id
+                self._warnings.append(
+                    f"the group {name!r} has the group {inner!r} in it: only direct members count, as in Windows 365, "
+                    f"so assign the policy to {inner!r} too if its members should have Cloud PCs"
+                )
+
+    # ---- users
+
+    async def _user(self, session: Session, id_: str) -> None:
+        from kiota_abstractions.base_request_configuration import RequestConfiguration
+        from msgraph.generated.users.item.user_item_request_builder import UserItemRequestBuilder
+
+        if not GUID.fullmatch(id_):
+            return  # of another directory; Graph would take it for a userPrincipalName
+        query = UserItemRequestBuilder.UserItemRequestBuilderGetQueryParameters(select=_USER)
+        builder = session.client.users.by_user_id(id_)
+        try:
+            user = await session.required(
+                Call.READ_USERS, lambda: builder.get(RequestConfiguration(query_parameters=query))
+            )
+        except GraphError as error:
+            if not error.is_missing:
+                raise
+        else:
+            self._add(user)
+
+    def _add(self, user: GraphUser) -> str:
+        if user.user_principal_name is None or user.account_enabled is None or user.assigned_licenses is None:
+            # who may list members but not read users gets their ids with all else empty, and no error
+            permission = Call.READ_USERS.value
+            message = f"{permission.purpose} is refused: the permission {permission.least} is missing"
+            raise GraphError(message, "Authorization_RequestDenied", 403, permission=permission)
+        id_ = _known(user.id)
+        self._users[id_] = User(
+            id=id_,
+            user_principal_name=user.user_principal_name,
+            display_name=user.display_name or user.user_principal_name,
+            account_enabled=user.account_enabled,
+            service_plans=self._service_plans(user),
+        )
+        return id_
+
+    # ---- licences
+
+    async def _skus(self, session: Session) -> None:
+        from kiota_abstractions.base_request_configuration import RequestConfiguration
+        from msgraph.generated.subscribed_skus.subscribed_skus_request_builder import SubscribedSkusRequestBuilder
+
+        query = SubscribedSkusRequestBuilder.SubscribedSkusRequestBuilderGetQueryParameters(
+            select=["skuId", "skuPartNumber", "capabilityStatus", "servicePlans"]
+        )
+        builder = session.client.subscribed_skus
+        async for page in session.pages(Call.READ_SKUS, builder, RequestConfiguration(query_parameters=query)):
+            for sku in page:
+                self._sku(sku)
+        sold = {plan for plans in self._plans_of_sku.values() for plan in plans}
+        for plan in self._own.keys() - sold:
+            self._warnings.append(f"no subscription of the tenant has the service plan {plan} of cloudpc:directory")
+
+    def _sku(self, sku: SubscribedSku) -> None:
+        ids = (str(plan.service_plan_id) for plan in sku.service_plans or ())
+        plans = tuple(id_ for id_ in ids if id_ in self._plans)
+        if not plans:
+            return
+        if sku.capability_status not in _IN_USE:
+            self._warnings.append(
+                f"the subscription {sku.sku_part_number} is {sku.capability_status}: its licences give no Cloud PC"
+            )
+            return
+        self._plans_of_sku[str(sku.sku_id)] = plans
+
+    def _service_plans(self, user: GraphUser) -> tuple[str, ...]:
+        """Plans of the user's licences, without the disabled ones. The same tuple for all with the same licences."""
+        licences = tuple(
+            (str(assigned.sku_id), frozenset(map(str, assigned.disabled_plans or ())))
+            for assigned in user.assigned_licenses or ()
+            if str(assigned.sku_id) in self._plans_of_sku
+        )
+        if licences not in self._licensed:
+            self._licensed[licences] = tuple(
+                dict.fromkeys(
+                    plan for sku_id, disabled in licences for plan in self._plans_of_sku[sku_id] if plan not in disabled
+                )
+            )
+        return self._licensed[licences]
+
+
+def _known(id_: str | None) -> str:
+    if not id_:
+        raise GraphError("Graph gave an object without an id", "emptyAnswer")
+    return id_
+
+
+async def _all(work: Iterable[Coroutine[Any, Any, _T]]) -> list[_T]:
+    """All results, a few at a time; the first failure ends the others and is raised as it is."""
+    at_once = asyncio.Semaphore(AT_ONCE)
+
+    async def one(coroutine: Coroutine[Any, Any, _T]) -> _T:
+        async with at_once:
+            return await coroutine
+
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            running = [tasks.create_task(one(coroutine)) for coroutine in work]
+    except BaseExceptionGroup as group:
+        raise group.exceptions[0] from None
+    return [task.result() for task in running]

@@ -1,0 +1,48 @@
+"""What goes wrong with Microsoft Graph, in sentences an admin can act on."""
+
+from __future__ import annotations
+
+from cloudpc.graph.permissions import Permission
+
+TOO_MANY_REQUESTS = "TooManyRequests"
+UNREACHABLE = "unreachable"
+TIMEOUT = "timeout"
+SIGN_IN = "signIn"
+
+
+class GraphError(Exception):
+    """A call to Microsoft Graph, or the sign-in before it, failed.
+
+    Args:
+        message: one or two sentences for the admin, complete without a traceback and without secrets.
+        code: Graph's `error.code`, Entra's `AADSTS…`, or one of this module's.
+        status: of HTTP; 0: there was no answer.
+        retry_after: seconds the service asks to wait; 0: it doesn't say.
+        permission: the one that is missing, if that is the reason.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        code: str = "",
+        status: int = 0,
+        *,
+        retry_after: float = 0,
+        permission: Permission | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+        self.status = status
+        self.retry_after = retry_after
+        self.permission = permission
+
+    @property
+    def is_missing(self) -> bool:
+        """The object is not there."""
+        return self.status == 404
+
+    @property
+    def is_transient(self) -> bool:
+        """The same request may succeed a moment later."""
+        return self.code in (UNREACHABLE, TIMEOUT) or self.status == 429 or self.status >= 500

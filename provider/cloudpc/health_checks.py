@@ -1,0 +1,148 @@
+"""What makes a network connection healthy: its network on the hosts, its domain, what must be reachable.
+
+Looked at from where this runs, which for DNS, domain and endpoints need not be what a guest sees.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from cloudpc.connections import OnPremisesConnection, host_and_port
+from cloudpc.health import HealthCheck, overall
+from cloudpc.machines.interface import Host, Network
+from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
+
+CONNECT_TIMEOUT = 5.0
+"""Seconds for which an endpoint is waited for."""
+_AT_ONCE = 32
+_KINDS = {"network": "libvirt network", "bridge": "bridge", "hosted": "hosted network"}
+_Part = tuple[str, Callable[[], Sequence[HealthCheck]]]
+"""Which of Graph's families of errorTypes, and what looks."""
+
+log = logging.getLogger(__name__)
+
+
+def check(
+    name: str, connection: OnPremisesConnection, network: Network, hosts: Sequence[Host], folder: Path, *, domain: bool
+) -> list[HealthCheck]:
+    """All checks of one connection, side by side. Raises nothing.
+
+    Args:
+        name: its file's, without .yaml.
+        connection: what the file says.
+        network: where machines are plugged in; the file's own, or what was read from it before.
+        hosts: where machines may go.
+        folder: of the connections' files.
+        domain: whether machines join its domain, if it has one.
+    """
+    parts: list[_Part] = [("resourceAvailabilityCheck", partial(_network, hosts, network))]
+    if domain and connection.ad_domain_name is not None:
+        parts.append(("dnsCheck", partial(_dns, connection)))
+        parts.append(("adJoinCheck", partial(_domain, name, connection, folder)))
+    parts += [("endpointConnectivityCheck", partial(_endpoint, endpoint)) for endpoint in connection.endpoints]
+    with ThreadPoolExecutor(min(len(parts), _AT_ONCE)) as pool:
+        return [found for checks in pool.map(_guarded, parts) for found in checks]
+
+
+def _guarded(part: _Part) -> Sequence[HealthCheck]:
+    family, look = part
+    try:
+        return look()
+    except Exception as error:
+        # whatever is wrong with one check: the others are told all the same
+        hint = error.hint if isinstance(error, ProvisioningError) else ""
+        detail = str(error) if isinstance(error, ProvisioningError) else f"unexpected {type(error).__name__}: {error}"
+        log.debug("a health check of the family %s", family, exc_info=True)
+        return [HealthCheck(family, "failed", f"{family}UnknownError", hint, detail)]
+
+
+# ---- the network
+
+
+def _network(hosts: Sequence[Host], network: Network) -> list[HealthCheck]:
+    """One host that has the network is enough: Cloud PCs go there, and the others are worth a warning."""
+    if not hosts:
+        return []
+    with ThreadPoolExecutor(len(hosts)) as pool:
+        answers = list(pool.map(partial(_on_host, network), hosts))
+    usable = any(found is not None and overall(found) != "failed" for found, _ in answers)
+    checks: list[HealthCheck] = []
+    for host, (found, trouble) in zip(hosts, answers, strict=True):
+        for one in [*(found or ()), *trouble]:
+            status = "warning" if usable and one.status == "failed" else one.status
+            checks.append(replace(one, display_name=f"{one.display_name} on {host.name}", status=status))
+    return checks
+
+
+def _on_host(network: Network, host: Host) -> tuple[list[HealthCheck] | None, list[HealthCheck]]:
+    """What a host answered, and what it did not."""
+    what = f"{_KINDS[network.kind]} {network.source}".strip()
+    try:
+        return host.check_network(network), []
+    except ProvisioningError as error:
+        if error.code is ErrorCode.NETWORK_NOT_FOUND:
+            kind = "resourceAvailabilityCheckVNetInvalid"
+            return [HealthCheck(what, "failed", kind, error.hint, error.message)], []
+        # not the network's fault: placing says what to do about a host that does not answer
+        kind = "resourceAvailabilityCheckTransientServiceError"
+        return None, [HealthCheck(what, "warning", kind, error.hint, error.message)]
+
+
+# ---- the domain
+
+
+def _dns(connection: OnPremisesConnection) -> list[HealthCheck]:
+    """One controller that is found is enough; nothing is asked where the file says where all of them are."""
+    controllers = connection.domain_controllers
+    names = [controller.name for controller in controllers if controller.address is None]
+    if not controllers and connection.ad_domain_name is not None:
+        names = [connection.ad_domain_name]
+    checks = [_resolved(name) for name in names]
+    if len(names) < len(controllers) or any(check.status == "passed" for check in checks):
+        return [replace(check, status="warning") if check.status == "failed" else check for check in checks]
+    return checks
+
+
+def _resolved(name: str) -> HealthCheck:
+    what = f"DNS name {name}"
+    try:
+        found = {str(answer[4][0]) for answer in socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)}
+    except UnicodeError:
+        action = "Correct the name in the connection's file."
+        return HealthCheck(what, "failed", "dnsCheckNameWithInvalidCharacter", action, "no DNS name can be like that")
+    except socket.gaierror as error:
+        unknown = error.errno in (socket.EAI_NONAME, socket.EAI_NODATA)
+        kind = "dnsCheckFqdnNotFound" if unknown else "dnsCheckUnknownError"
+        action = (
+            "Let this machine ask the domain's own DNS servers, or name its controllers with their address under "
+            "domainControllers."
+        )
+        return HealthCheck(what, "failed", kind, action, f"can't be resolved here: {error.strerror}")
+    return HealthCheck(what, "passed", additional_detail=", ".join(sorted(found)))
+
+
+def _domain(name: str, connection: OnPremisesConnection, folder: Path) -> Sequence[HealthCheck]:
+    from cloudpc.devices.active_directory import ActiveDirectory
+
+    return ActiveDirectory(name, connection, folder).check()
+
+
+# ---- what must be reachable
+
+
+def _endpoint(endpoint: str) -> list[HealthCheck]:
+    what = f"endpoint {endpoint}"
+    try:
+        socket.create_connection(host_and_port(endpoint), CONNECT_TIMEOUT).close()
+    except (OSError, UnicodeError) as error:
+        said = error.strerror if isinstance(error, OSError) else None
+        reason = f"no answer within {CONNECT_TIMEOUT:.0f} seconds" if isinstance(error, TimeoutError) else said or error
+        action = "Open the way to it in firewall and proxy, or take it out of the connection's endpoints."
+        return [HealthCheck(what, "failed", "endpointConnectivityCheckUnknownError", action, str(reason))]
+    return [HealthCheck(what, "passed", additional_detail="reachable from here")]

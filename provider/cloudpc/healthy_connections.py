@@ -1,0 +1,86 @@
+"""Which of a policy's connections may be used now: each is looked at once for all Cloud PCs of a process."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+
+from cloudpc import connections, health_checks
+from cloudpc.cloud_pc import NetworkChoice
+from cloudpc.health import HealthCheck, overall
+from cloudpc.machines.interface import Host, Network
+from cloudpc.problems import InvalidConfigurationError
+from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
+
+KEPT = 300.0
+"""Seconds for which a result holds: as long as a run that makes many Cloud PCs would not want to ask again."""
+
+
+class Connections:
+    """The health of connections, remembered. Used from many threads at once.
+
+    Args:
+        hosts: where Cloud PCs may go.
+        folder: of the connections' files.
+        clock: seconds that only go up.
+    """
+
+    def __init__(self, hosts: Sequence[Host], folder: Path, clock: Callable[[], float] = time.monotonic) -> None:
+        self._hosts = hosts
+        self._folder = folder
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._known: dict[NetworkChoice, tuple[float, Future[ProvisioningError | None]]] = {}
+
+    def healthy(self, choice: NetworkChoice) -> ProvisioningError | None:
+        """None if Cloud PCs may be connected through it, else why not (CONNECTION_NOT_HEALTHY).
+
+        The first to ask has it looked at, which may take some twenty seconds; others wait for the same answer.
+        """
+        if not choice.connection:
+            return None  # the hosted network: claiming a place finds out
+        with self._lock:
+            until, answer = self._known.get(choice, (0.0, None))
+            is_new = answer is None or until <= self._clock()
+            if answer is None or is_new:
+                answer = Future()
+                self._known[choice] = (self._clock() + KEPT, answer)
+        if is_new:
+            try:
+                answer.set_result(self._look(choice))
+            except BaseException as error:
+                answer.set_exception(error)
+                with self._lock:  # Ctrl-C, say: nothing was found out
+                    self._known.pop(choice, None)
+                raise
+        return answer.result()
+
+    def _look(self, choice: NetworkChoice) -> ProvisioningError | None:
+        try:
+            connection = connections.read(self._folder, choice.connection)
+        except InvalidConfigurationError as error:
+            return _error(choice.connection, "; ".join(map(str, error.problems)), "correct the connection's file")
+        network = Network(choice.kind, choice.source)
+        joins = choice.domain_join_type == "hybridAzureADJoin"
+        checks = health_checks.check(
+            choice.connection, connection, network, self._hosts, self._folder, domain=joins
+        )  # fmt: skip
+        return not_healthy(choice.connection, checks)
+
+
+def not_healthy(name: str, checks: Sequence[HealthCheck]) -> ProvisioningError | None:
+    """What a Cloud PC is told that waits for this connection; None if it need not wait."""
+    if overall(checks) != "failed":
+        return None
+    failed = [check for check in checks if check.status == "failed"]
+    reasons = [f"{check.display_name}: {check.additional_detail} [{check.error_type}]" for check in failed]
+    actions = list(dict.fromkeys(check.recommended_action for check in failed if check.recommended_action))
+    return _error(name, "; ".join(reasons), " ".join(actions))
+
+
+def _error(name: str, reason: str, hint: str) -> ProvisioningError:
+    message = f"the connection {name} is not healthy: {reason}"
+    return ProvisioningError(ErrorCode.CONNECTION_NOT_HEALTHY, message, hint=hint)

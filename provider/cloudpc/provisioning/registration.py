@@ -1,0 +1,135 @@
+"""What makes a Cloud PC known to its organisation, and its end: Entra and Intune, Active Directory.
+
+Windows 365: at the end Intune's and Entra's objects are removed, accounts of Active Directory disabled only. All
+identities derive from the Cloud PC's own, so that what a dead run has begun is found again (design rule 12).
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from cloudpc.devices.interface import (
+    ComputerAccount,
+    DeviceRegistry,
+    Domain,
+    NewDevice,
+    RegisteredDevice,
+)
+from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
+
+log = logging.getLogger(__name__)
+
+_NAMESPACE = uuid.UUID("0b8d0f5e-3f8b-4f0c-9a39-5c2d8a1f7e64")
+
+
+@dataclass(frozen=True)
+class AccessPass:
+    """A Temporary Access Pass as it is asked for."""
+
+    lifetime_in_minutes: int = 60
+    usable_once: bool = False
+
+
+def _no_domain(connection: str) -> Domain:
+    message = f"nothing says how the domain of the connection {connection} is reached"
+    raise ProvisioningError(ErrorCode.DOMAIN_JOIN_FAILED, message, retriable=False)
+
+
+@dataclass(frozen=True)
+class Registration:
+    """What registers Cloud PCs; any part may be missing.
+
+    Args:
+        devices: Entra and Intune.
+        registers: whether Cloud PCs become devices there; users may get a pass all the same.
+        timeout: seconds until a device that the guest joins must have appeared.
+        domain: the domain that a connection joins, by the connection's name.
+        access_pass: if users get one.
+    """
+
+    devices: DeviceRegistry | None = None
+    registers: bool = True
+    timeout: float = 900
+    domain: Callable[[str], Domain] = _no_domain
+    access_pass: AccessPass | None = None
+
+
+@dataclass(frozen=True)
+class Identity:
+    """One generation of a user's Cloud PC, as directories know it."""
+
+    installation: str
+    user_id: str
+    service_plan_id: str
+    generation: int
+    device_name: str
+
+    @classmethod
+    def of(cls, owner: str, device_name: str) -> Identity:
+        """From what stands in an object."""
+        installation, user_id, service_plan_id, generation = owner.split("/")
+        return cls(installation, user_id, service_plan_id, int(generation), device_name)
+
+    @property
+    def owner(self) -> str:
+        """Whose it is; stands in each object that is made for it."""
+        return f"{self.installation}/{self.user_id}/{self.service_plan_id}/{self.generation}"
+
+    @property
+    def device_id(self) -> uuid.UUID:
+        """The device's `deviceId`, the same whenever it is asked for."""
+        return uuid.uuid5(_NAMESPACE, self.owner)
+
+    def new_device(self, group_tag: str, version: str) -> NewDevice:
+        """The device to be registered."""
+        return NewDevice(
+            self.device_id, self.device_name, self.user_id, self.owner, group_tag, operating_system_version=version
+        )
+
+
+def release(
+    registration: Registration,
+    identity: Identity,
+    *,
+    device: RegisteredDevice | None = None,
+    computer: ComputerAccount | None = None,
+    connections: Iterable[str] = (),
+) -> list[str]:
+    """Remove the device and disable the computer account; returns what could not be done now, in words.
+
+    Args:
+        registration: what registered them.
+        identity: whose.
+        device: as recorded, if it is.
+        computer: as recorded, if it is.
+        connections: names of connections through which it may have been joined.
+    """
+    left = []
+
+    def attempt(what: str, action: Callable[[], None]) -> None:
+        try:
+            action()
+        except ProvisioningError as error:
+            left.append(f"{what}: {error.message}")
+        except Exception as error:
+            # whatever is wrong at the rim: it must be told, and may not stop everybody else's update
+            log.exception("could not remove %s of %s", what, identity.owner)
+            left.append(f"{what}: unexpected {type(error).__name__}: {error}")
+
+    devices = registration.devices
+    if devices is not None and registration.registers:
+        attempt("its device", lambda: devices.remove(identity.device_name, identity.device_id, device))
+    elif device is not None:
+        left.append(f"its device {device.display_name}: cloudpc:devices no longer says how it was registered")
+    for name in dict.fromkeys([*([computer.connection] if computer else []), *connections]):
+        recorded = computer if computer is not None and computer.connection == name else None
+        attempt(
+            f"its computer account in the domain of {name}",
+            lambda name=name, recorded=recorded: registration.domain(name).disable(  # type: ignore[misc]
+                identity.device_name, recorded, identity.owner
+            ),
+        )
+    return left

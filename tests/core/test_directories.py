@@ -1,0 +1,108 @@
+"""One reading of a directory for all policies, also over processes."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cloudpc.directory import opening
+from cloudpc.directory.configuration import GraphDirectoryConfig, LocalDirectoryConfig
+from cloudpc.directory.interface import DirectoryError, Group, Snapshot, User
+from cloudpc.directory.opening import SHARED, Directories, Known
+from cloudpc.graph.configuration import GraphConfig
+
+_TENANT = GraphDirectoryConfig.model_validate({"kind": "graph"})
+_FILE = LocalDirectoryConfig.model_validate({"kind": "local", "path": "directory.yaml"})
+_GRAPH = GraphConfig()
+
+
+class _Tenant:
+    """Knows every group and user that it is asked for, and who asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[set[str], set[str]]] = []
+
+    def snapshot(self, group_references: Collection[str], user_ids: Collection[str] = ()) -> Snapshot:
+        self.asked.append((set(group_references), set(user_ids)))
+        users = {id_: User(id_, f"{id_}@contoso.example", id_, ssh_public_keys=("ssh-ed25519 A",)) for id_ in user_ids}
+        groups = {id_: Group(id_, id_.title(), frozenset({"u-1"})) for id_ in group_references}
+        users["u-1"] = User("u-1", "u-1@contoso.example", "One")
+        return Snapshot(users, groups, warnings=("a group in a group",))
+
+
+@pytest.fixture
+def tenant(monkeypatch: pytest.MonkeyPatch) -> _Tenant:
+    made = _Tenant()
+    monkeypatch.setattr(Directories, "_open", lambda *_: made)
+    return made
+
+
+def _ask(directories: Directories, *groups: str, known: Known | None = None) -> Snapshot:
+    return directories.snapshot(_TENANT, _GRAPH, groups, known or Known())
+
+
+def test_what_others_will_ask_for_is_asked_for_with_the_first(tenant: _Tenant, tmp_path: Path) -> None:
+    directories = Directories(tmp_path, expected=frozenset({"a", "b"}))
+    assert set(_ask(directories, "a").groups) == {"a", "b"}
+    assert set(_ask(directories, "b").groups) == {"a", "b"}
+    assert tenant.asked == [({"a", "b"}, set())]
+
+
+def test_only_what_is_missing_is_asked_for_later(tenant: _Tenant, tmp_path: Path) -> None:
+    directories = Directories(tmp_path)
+    _ask(directories, "a")
+    both = _ask(directories, "a", known=Known(frozenset({"c"}), frozenset({"u-1", "u-2"})))
+    assert tenant.asked[1:] == [({"c"}, {"u-2"})], "u-1 is a member"
+    assert (set(both.groups), set(both.users)) == ({"a", "c"}, {"u-1", "u-2"})
+    assert both.warnings == ("a group in a group",)
+    assert _ask(directories, "a", known=Known(users=frozenset({"u-2"}))) is both
+
+
+def test_tenants_are_told_apart(tenant: _Tenant, tmp_path: Path) -> None:
+    directories = Directories(tmp_path)
+    _ask(directories, "a")
+    other = GraphConfig.model_validate({"tenantId": "other.example"})
+    directories.snapshot(_TENANT, other, ["a"], Known())
+    assert len(tenant.asked) == 2
+
+
+def test_a_run_asks_only_for_what_it_was_not_handed(
+    tenant: _Tenant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directories, file = Directories(tmp_path), tmp_path / "handed-down.json"
+    read = _ask(directories, "a", known=Known(users=frozenset({"u-2"})))
+    directories.write(file)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    monkeypatch.setenv(SHARED, str(file))
+    run = Directories.shared(tmp_path)
+    assert _ask(run, "a", known=Known(users=frozenset({"u-2"}))) == read
+    assert len(tenant.asked) == 1
+    _ask(run, "b")
+    assert tenant.asked[1] == ({"b"}, set())
+
+
+@pytest.mark.parametrize("content", [None, "", "[]", '{"x": 5}'])
+def test_what_was_handed_down_and_can_not_be_read_stops_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str | None
+) -> None:
+    file = tmp_path / "handed-down.json"
+    if content is not None:
+        file.write_text(content)
+    monkeypatch.setenv(SHARED, str(file))
+    with pytest.raises(DirectoryError, match=r"handed-down\.json"):
+        Directories.shared(tmp_path)
+
+
+def test_a_file_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "directory.yaml").write_text("groups: [{id: a, displayName: A}]")
+    reads: list[Any] = []
+    original = opening.LocalDirectory
+    monkeypatch.setattr(opening, "LocalDirectory", lambda *args: reads.append(args) or original(*args))
+    directories = Directories(tmp_path)
+    for known in (Known(), Known(frozenset({"gone"}), frozenset({"gone"}))):
+        assert set(directories.snapshot(_FILE, _GRAPH, ["a"], known).groups) == {"a"}
+    assert len(reads) == 1

@@ -1,0 +1,374 @@
+"""Policies of Microsoft Graph as ours: what maps, what is said, what is refused, and never a traceback."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import Phase, find, given, settings
+from hypothesis import strategies as st
+
+from cloudpc import configuration, yaml_file
+from cloudpc.policy import ProvisioningPolicy
+from cloudpc.policy_import import Imported, Remark, convert, policies_in, stack_name, to_yaml
+from cloudpc.problems import InvalidConfigurationError
+
+_CONTRACTS = Path(__file__).parents[1] / "contracts"
+_VERSIONS = {"v1.0": "graph-v1.0.json", "beta": "provisioning-policy-beta.json"}
+_POLICY = "microsoft.graph.cloudPcProvisioningPolicy"
+_OTHERS = {"cloudpc:directory": {"kind": "local", "path": "directory.yaml"}}
+
+
+def graphs(**changes: Any) -> dict[str, Any]:
+    """A policy as Graph answers it; None is null there."""
+    return {
+        "@odata.type": "#microsoft.graph.cloudPcProvisioningPolicy",
+        "id": "1d164206-bf41-4fd2-8424-a3192d39ffff",
+        "displayName": "Engineering",
+        "description": "For engineers",
+        "provisioningType": "dedicated",
+        "domainJoinConfigurations": [
+            {"domainJoinType": "azureADJoin", "regionName": "automatic", "onPremisesConnectionId": None}
+        ],
+        "imageId": "microsoftwindowsdesktop_windows-ent-cpc_win11-23h2-ent-cpc-m365",
+        "imageDisplayName": "Windows 11",
+        "imageType": "gallery",
+        "windowsSetting": {"locale": "de-DE"},
+        "cloudPcNamingTemplate": "CPC-%USERNAME:3%-%RAND:6%",
+        "enableSingleSignOn": False,
+        "localAdminEnabled": True,
+        "microsoftManagedDesktop": {"managedType": "notManaged", "profile": None},
+        "autopatch": {"autopatchGroupId": None},
+        "gracePeriodInHours": 4,
+        "scopeIds": ["0"],
+        "managedBy": "windows365",
+        "createdDateTime": "2026-01-01T00:00:00Z",
+        "assignments@odata.context": "…",
+        "assignments": [_assignment("64ff06de")],
+        **changes,
+    }
+
+
+def _assignment(group: str | None, **target: Any) -> dict[str, Any]:
+    kind = "#microsoft.graph.cloudPcManagementGroupAssignmentTarget"
+    return {"id": f"x_{group}", "target": {"@odata.type": kind, "groupId": group, "servicePlanId": None, **target}}
+
+
+def _lost(imported: Imported) -> dict[str, str]:
+    return {remark.field: remark.why for remark in imported.remarks if not remark.decide}
+
+
+def _to_decide(imported: Imported) -> list[str]:
+    return [remark.field for remark in imported.remarks if remark.decide]
+
+
+def _reasons(**changes: Any) -> list[str]:
+    with pytest.raises(InvalidConfigurationError) as refused:
+        convert(graphs(**changes), "policies.json")
+    return [str(problem) for problem in refused.value.problems]
+
+
+def _read_back(imported: Imported, tmp_path: Path, **keep: Any) -> dict[str, Any]:
+    file = tmp_path / "Pulumi.x.yaml"
+    file.write_text(to_yaml(imported, _OTHERS, keep), encoding="utf-8")
+    content: dict[str, Any] = yaml_file.read(file, "x")
+    return content
+
+
+# ---- what maps
+
+
+def test_all_that_has_a_counterpart_is_carried_over(tmp_path: Path) -> None:
+    imported = convert(graphs(), "policies.json")
+    assert imported.policy == {
+        "displayName": "Engineering",
+        "description": "For engineers",
+        "domainJoinConfigurations": [{"domainJoinType": "azureADJoin", "regionName": "automatic"}],
+        "imageType": "gallery",
+        "imageId": "microsoftwindowsdesktop_windows-ent-cpc_win11-23h2-ent-cpc-m365",
+        "cloudPcNamingTemplate": "CPC-%USERNAME:3%-%RAND:6%",
+        "windowsSetting": {"locale": "de-DE"},
+        "localAdminEnabled": True,
+        "gracePeriodInHours": 4,
+        "assignments": [{"target": {"groupId": "64ff06de"}}],
+    }
+    assert _lost(imported) == {}
+    assert _to_decide(imported) == ["imageId"]
+    content = _read_back(imported, tmp_path, encryptionsalt="v1:x")
+    assert content == {"config": {"cloudpc:policy": imported.policy, **_OTHERS}, "encryptionsalt": "v1:x"}
+    text = to_yaml(imported, _OTHERS, {})
+    assert "    # TO DECIDE: imageId" in text.partition("    imageId:")[0].splitlines()[-1]
+
+
+def test_hybrid_policies_name_the_connection_that_is_to_be_written() -> None:
+    joins = [
+        {"domainJoinType": "hybridAzureADJoin", "onPremisesConnectionId": "16ee6c71"},
+        {"domainJoinType": "azureADJoin", "onPremisesConnectionId": "26ee6c71", "regionName": "westeurope"},
+        {"domainJoinType": "azureADJoin", "regionName": "westeurope", "regionGroup": "europeUnion"},
+    ]
+    imported = convert(graphs(domainJoinConfigurations=joins), "policies.json")
+    assert imported.policy["domainJoinConfigurations"] == [
+        {"domainJoinType": "hybridAzureADJoin", "onPremisesConnectionId": "16ee6c71"},
+        {"domainJoinType": "azureADJoin", "onPremisesConnectionId": "26ee6c71"},
+        {"domainJoinType": "azureADJoin", "regionName": "automatic"},
+    ]
+    field = "domainJoinConfigurations[{}].{}"
+    assert set(_lost(imported)) == {
+        field.format(1, "regionName"), field.format(2, "regionName"), field.format(2, "regionGroup"),
+    }  # fmt: skip
+    assert _to_decide(imported) == [
+        field.format(0, "onPremisesConnectionId"), field.format(1, "onPremisesConnectionId"), "imageId",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("old", "join"),
+    [
+        ({"domainJoinConfiguration": {"type": "azureADJoin"}}, {"regionName": "automatic"}),
+        ({"onPremisesConnectionId": "16ee6c71"}, {"onPremisesConnectionId": "16ee6c71"}),
+    ],
+)
+def test_the_betas_earlier_names_are_understood(old: dict[str, Any], join: dict[str, str]) -> None:
+    values = graphs(domainJoinConfigurations=[], windowsSetting=None, windowsSettings={"language": "fr-FR"}, **old)
+    imported = convert(values, "policies.json")
+    kind = "azureADJoin" if "regionName" in join else "hybridAzureADJoin"
+    assert imported.policy["domainJoinConfigurations"] == [{"domainJoinType": kind, **join}]
+    assert imported.policy["windowsSetting"] == {"locale": "fr-FR"}
+    text = to_yaml(imported, _OTHERS, {})
+    assert all(remark.field in text for remark in imported.remarks)
+
+
+def test_an_image_of_ours_takes_the_place_of_microsofts() -> None:
+    imported = convert(graphs(imageType="custom", imageId="0a1b"), "policies.json", image="debian-12")
+    assert (imported.policy["imageType"], imported.policy["imageId"]) == ("gallery", "debian-12")
+    assert _to_decide(imported) == []
+    assert convert(graphs(imageType="custom", imageId="0a1b"), "x").policy["imageType"] == "custom"
+
+
+# ---- what is said
+
+
+@pytest.mark.parametrize(
+    ("changes", "field", "why"),
+    [
+        ({"displayName": ' A & "B"\n|C '}, "displayName", "is written as 'A B C'"),
+        ({"displayName": "x" * 130}, "displayName", "at most 120"),
+        ({"cloudPcNamingTemplate": "CPC-%RAND:3%"}, "cloudPcNamingTemplate", "at least 5 random characters"),
+        ({"windowsSetting": {"locale": "German"}}, "windowsSetting.locale", "must be like en-US"),
+        ({"gracePeriodInHours": -1}, "gracePeriodInHours", "168 takes its place"),
+        ({"imageType": "unknownFutureValue"}, "imageType", "gallery takes its place"),
+        ({"enableSingleSignOn": True}, "enableSingleSignOn", "no single sign-on"),
+        ({"autopatch": {"autopatchGroupId": "x"}}, "autopatch", "Autopatch"),
+        ({"microsoftManagedDesktop": {"managedType": "premiumManaged"}}, "microsoftManagedDesktop", "no counterpart"),
+        ({"scopeIds": ["0", "7"]}, "scopeIds", "scope tags"),
+        ({"managedBy": "devBox"}, "managedBy", "no other service"),
+        ({"userExperienceType": "cloudApp"}, "userExperienceType", "whole Cloud PCs"),
+        ({"autopilotConfiguration": {"applicationTimeoutInMinutes": 30}}, "autopilotConfiguration", "packages"),
+        ({"somethingNew": 1}, "somethingNew", "is not known here"),
+        ({"assignments": [_assignment(None)]}, "assignments[0].target.groupId", "names no group"),
+        ({"assignments": [_assignment("g", servicePlanId="p")]}, "assignments[0].target.servicePlanId", "each licence"),
+        (
+            {"assignments": [_assignment("g", allotmentDisplayName="a")]},
+            "assignments[0].target.allotmentDisplayName", "shared Cloud PCs",
+        ),
+    ],
+)  # fmt: skip
+def test_what_is_not_carried_over_is_said_with_field_value_and_reason(
+    changes: dict[str, Any], field: str, why: str
+) -> None:
+    imported = convert(graphs(**changes), "policies.json")
+    assert list(_lost(imported)) == [field]
+    assert why in _lost(imported)[field]
+    assert f"#   {field} (" in to_yaml(imported, _OTHERS, {})
+
+
+def test_without_assignments_it_is_said_and_the_same_group_twice_is_one() -> None:
+    values = graphs()
+    del values["assignments"]
+    imported = convert(values, "policies.json")
+    assert "assignments" not in imported.policy
+    assert _to_decide(imported) == ["imageId", "assignments"]
+    assert "# TO DECIDE: assignments" in to_yaml(imported, _OTHERS, {})
+    twice = convert(graphs(assignments=[_assignment("g"), _assignment("g")]), "policies.json")
+    assert twice.policy["assignments"] == [{"target": {"groupId": "g"}}]
+
+
+def test_what_somebody_typed_in_the_tenant_ends_no_comment() -> None:
+    values = graphs(somethingNew="x\nconfig: {}\u2028y", imageDisplayName="\r\nimageId: y", id="1\nconfig: {}")
+    lines = to_yaml(convert(values, "policies.json"), _OTHERS, {}).splitlines()
+    assert [line for line in lines if "config:" in line and not line.startswith("#")] == ["config:"]
+    assert str(Remark("a", "b\x1b[31m", "c\nd")) == 'a ("b\\u001b[31m"): c\\nd'
+
+
+# ---- what is refused
+
+
+def test_what_cannot_be_one_of_ours_is_refused_with_all_reasons() -> None:
+    told = _reasons(
+        displayName="<>", provisioningType="sharedByUser", imageId=None,
+        domainJoinConfigurations=[{"domainJoinType": "unknownFutureValue"}, {"domainJoinType": "hybridAzureADJoin"}],
+    )  # fmt: skip
+    assert [text.split(": ")[1] for text in told] == [
+        "displayName", "provisioningType", "domainJoinConfigurations", "imageId",
+    ]  # fmt: skip
+    assert all(text.startswith("policies.json: ") for text in told)
+    assert _reasons(displayName=5, assignments={}) == [
+        "policies.json: displayName: must be text; put it in quotes (found 5)",
+        "policies.json: assignments: must be a list (found {})",
+    ]
+    for wrong in (None, 5, [], "x"):
+        with pytest.raises(InvalidConfigurationError, match="must be a mapping"):
+            convert(wrong, "policies.json")
+
+
+def test_one_policy_or_several_are_found_in_what_graph_answers() -> None:
+    assert policies_in(graphs(), "x") == [graphs()]
+    assert policies_in({"@odata.context": "…", "value": [graphs(), graphs()]}, "x") == [graphs()] * 2
+    with pytest.raises(InvalidConfigurationError, match="one page of several"):
+        policies_in({"value": [], "@odata.nextLink": "https://…"}, "x")
+    for wrong in ({}, [graphs()], "x", None, {"value": {}}):
+        with pytest.raises(InvalidConfigurationError, match="must be a provisioning policy as Graph answers it"):
+            policies_in(wrong, "x")
+
+
+# ---- the stack's name
+
+
+def test_the_stacks_name_is_like_the_displayname() -> None:
+    assert stack_name("Engineering (EU) – Zürich") == "engineering-eu-zurich"
+    assert stack_name("開発") == "policy"
+    assert stack_name("Lab", {"lab", "lab-2"}) == "lab-3"
+
+
+@given(st.lists(st.text(min_size=1, max_size=200), max_size=8))
+def test_stack_names_are_valid_and_unique(display_names: list[str]) -> None:
+    taken: set[str] = set()
+    for display_name in display_names:
+        name = stack_name(display_name, taken)
+        assert name not in taken
+        assert name.replace("-", "").isalnum()
+        assert name.isascii()
+        assert len(name) <= 100
+        taken.add(name)
+
+
+# ---- any policy that the contract allows
+
+
+@cache
+def _contract(version: str) -> dict[str, Any]:
+    document = json.loads((_CONTRACTS / _VERSIONS[version]).read_text(encoding="utf-8"))
+    found: dict[str, Any] = document["components"]["schemas"]
+    return found
+
+
+_TEXTS = st.one_of(
+    st.text(max_size=20),
+    st.sampled_from(["automatic", "de-DE", "CPC-%RAND:5%", "yes", "1e5", "0x1", "a: b\n- c", "64ff06de", "16ee6c71"]),
+)
+
+
+def _any_of(schema: dict[str, Any], version: str) -> st.SearchStrategy[Any]:
+    """Values that a schema of the contract allows; as far as it is used there."""
+    if reference := schema.get("$ref"):
+        return _any_of(_contract(version)[reference.rsplit("/", 1)[1]], version)
+    if "anyOf" in schema:
+        return st.one_of([_any_of(one, version) for one in schema["anyOf"]])
+    if "allOf" in schema:
+        parts = [_any_of(one, version) for one in schema["allOf"]]
+        return st.tuples(*parts).map(lambda found: {key: value for one in found for key, value in one.items()})
+    if "enum" in schema:
+        return st.sampled_from(schema["enum"])
+    if schema.get("nullable"):
+        return st.one_of(st.none(), _any_of({**schema, "nullable": False}, version))
+    match schema["type"]:
+        case "string":
+            return _TEXTS
+        case "boolean":
+            return st.booleans()
+        case "integer":
+            return st.integers(-(2**31), 2**31 - 1)
+        case "array":
+            return st.lists(_any_of(schema["items"], version), max_size=3)
+        case "object":
+            fields = {name: _any_of(one, version) for name, one in schema.get("properties", {}).items()}
+            required = {name: fields.pop(name) for name in schema.get("required", ()) if name in fields}
+            return st.fixed_dictionaries(required, optional=fields)
+    raise AssertionError(schema)
+
+
+def _contracts_policies(version: str) -> st.SearchStrategy[dict[str, Any]]:
+    """Any policy; half of them with what ours can't do without, so that conversions are seen too."""
+    anything = _any_of({"$ref": f"#/{_POLICY}"}, version)
+    target = "microsoft.graph.cloudPcManagementGroupAssignmentTarget"
+    assignments = st.lists(st.fixed_dictionaries({"target": _any_of({"$ref": f"#/{target}"}, version)}), max_size=3)
+    good: dict[str, st.SearchStrategy[Any]] = {
+        "displayName": _TEXTS, "imageId": st.just("x"), "imageType": st.sampled_from(["gallery", "custom"]),
+        "provisioningType": st.just("dedicated"), "assignments": assignments,
+    }  # fmt: skip
+    kinds = "type" if version == "beta" else "domainJoinType"
+    join = st.fixed_dictionaries(
+        {kinds: st.sampled_from(["azureADJoin", "hybridAzureADJoin"])},
+        optional={"onPremisesConnectionId": _TEXTS, "regionName": _TEXTS},
+    )
+    good["domainJoinConfigurations"] = st.lists(join, min_size=1, max_size=3)
+    good["windowsSettings"] = st.just(None)
+    likely = st.tuples(anything, st.fixed_dictionaries(good)).map(lambda pair: {**pair[0], **pair[1]})
+    return st.one_of(anything, likely)
+
+
+@pytest.mark.parametrize("version", _VERSIONS)
+@given(data=st.data())
+def test_whatever_the_contract_allows_is_converted_or_refused_in_words(
+    version: str, data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    values = data.draw(_contracts_policies(version))
+    try:
+        imported = convert(values, "policies.json")
+    except InvalidConfigurationError as error:
+        problems = error.problems
+    else:
+        problems = ()
+        parsed = ProvisioningPolicy.model_validate(imported.policy)
+        content = _read_back(imported, tmp_path_factory.getbasetemp())
+        assert content["config"]["cloudpc:policy"] == imported.policy
+        assert configuration.parse(content["config"], "x").policy == parsed
+        if values.get("enableSingleSignOn"):
+            assert "enableSingleSignOn" in _lost(imported)
+    assert all(problem.message and problem.field for problem in problems)
+
+
+def test_both_outcomes_are_seen() -> None:
+    """The property above would hold of a converter that refuses everything."""
+
+    def converts(values: dict[str, Any]) -> bool:
+        try:
+            return bool(convert(values, "x"))
+        except InvalidConfigurationError:
+            return False
+
+    quick = settings(phases=[Phase.generate], database=None)  # any will do, not the smallest
+    for version in _VERSIONS:
+        for outcome in (True, False):
+            found = find(_contracts_policies(version), lambda values, o=outcome: converts(values) is o, settings=quick)
+            assert converts(found) is outcome
+
+
+# ---- YAML
+
+
+_VALUES = st.recursive(
+    _TEXTS | st.integers() | st.booleans() | st.none(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_TEXTS, inner, max_size=3),
+)
+
+
+@given(_VALUES)
+def test_what_is_dumped_is_read_as_it_was_meant(value: Any) -> None:
+    text = yaml_file.dump({"value": value})
+    assert yaml.load(text, Loader=yaml_file._Loader) == {"value": value}
+    assert yaml.safe_load(text) == {"value": value}

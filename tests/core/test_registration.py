@@ -1,0 +1,259 @@
+"""Domain join and registration as stages: what directories are asked, and that nothing stays there of what failed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from cloudpc.cloud_pc import DesiredCloudPC, NetworkChoice, Status
+from cloudpc.devices.interface import (
+    ComputerAccount,
+    Join,
+    NewDevice,
+    OwnedDevice,
+    RegisteredDevice,
+    TemporaryAccessPass,
+)
+from cloudpc.machines.interface import Completed
+from cloudpc.provisioning.cancellation import Cancellation
+from cloudpc.provisioning.errors import Cancelled, ErrorCode, ProvisioningError
+from cloudpc.provisioning.registration import AccessPass, Identity, Registration, release
+from cloudpc.provisioning.stages import Stage
+from cloudpc.provisioning.tags import Phase
+
+from . import make
+from .fake_rim import IDENTITY, Run, ScriptedHost, desired, hand_over
+
+_THROUGH_HQ = NetworkChoice(kind="hosted", connection="hq", domain_join_type="hybridAzureADJoin")
+
+
+class Organisation:
+    """Entra and one domain in memory; each call may be given errors to raise, one a time."""
+
+    def __init__(self) -> None:
+        self.devices: dict[UUID, NewDevice] = {}
+        self.enabled: dict[str, bool] = {}
+        self.calls: list[str] = []
+        self.errors: dict[str, list[ProvisioningError]] = {}
+        self.hook: Callable[[], None] = lambda: None
+        self.passes: list[str] = []
+
+    def _call(self, name: str) -> None:
+        self.calls.append(name)
+        self.hook()
+        if waiting := self.errors.get(name):
+            raise waiting.pop(0)
+
+    def register(self, device: NewDevice, timeout: float, cancel: Cancellation) -> RegisteredDevice:
+        self.devices[device.device_id] = device
+        self._call("register")
+        name, id_ = device.display_name, str(device.device_id)
+        return RegisteredDevice(registration="record", display_name=name, id="object", device_id=id_)
+
+    def remove(self, display_name: str, device_id: UUID, recorded: RegisteredDevice | None) -> None:
+        self._call("remove")
+        self.devices.pop(device_id, None)
+
+    def issue_pass(self, user_id: str, lifetime_in_minutes: int, *, usable_once: bool) -> TemporaryAccessPass | None:
+        self._call("issue_pass")
+        if user_id in self.passes:
+            return None
+        self.passes.append(user_id)
+        return TemporaryAccessPass("id", "the pass", "now", lifetime_in_minutes, usable_once)
+
+    def prepare_join(self, computer: str, owner: str) -> Join:
+        self.enabled[computer] = True
+        self._call("prepare_join")
+        account = ComputerAccount(connection="hq", name=computer, object_guid="guid", distinguished_name="CN=x")
+        return Join(account, ("join", computer), b"one-time")
+
+    def disable(self, computer: str, recorded: ComputerAccount | None, owner: str) -> None:
+        self._call("disable")
+        if computer in self.enabled:
+            self.enabled[computer] = False
+
+    def owned(self, installation: str) -> Sequence[OwnedDevice]:
+        return []
+
+    def close(self) -> None: ...
+
+    def registration(self, *, access_pass: bool = False) -> Registration:
+        return Registration(
+            devices=self, domain=lambda _name: self, access_pass=AccessPass(30) if access_pass else None
+        )
+
+
+def _error(code: ErrorCode = ErrorCode.DEVICE_REGISTRATION_FAILED, *, retriable: bool = True) -> ProvisioningError:
+    return ProvisioningError(code, "refused", retriable=retriable)
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> ScriptedHost:
+    return ScriptedHost(tmp_path)
+
+
+@pytest.fixture
+def organisation() -> Organisation:
+    return Organisation()
+
+
+@pytest.fixture
+def run(host: ScriptedHost, organisation: Organisation) -> Run:
+    made = Run(host)
+    made.registration = organisation.registration()
+    return made
+
+
+def _joining() -> DesiredCloudPC:
+    return desired(networks=(_THROUGH_HQ,))
+
+
+def test_every_stage_in_order(run: Run, organisation: Organisation) -> None:
+    outcome = run.provision(_joining())
+    assert outcome.status is Status.PROVISIONED
+    assert outcome.device is not None
+    assert outcome.computer is not None
+    assert outcome.connection == "hq"
+    assert (outcome.device.display_name, outcome.computer.name) == (_joining().device_name,) * 2
+    assert organisation.calls == ["prepare_join", "register"]
+    assert next(iter(organisation.devices.values())).group_tag == _joining().settings.provisioning_policy_name
+    stages = list(dict.fromkeys(re.split(r":| \(", line)[0] for line in run.lines.steps))
+    assert stages == [stage.value for stage in Stage]
+
+
+def test_without_registration_nothing_is_asked(host: ScriptedHost, organisation: Organisation) -> None:
+    outcome = Run(host).provision()
+    assert (outcome.device, outcome.computer, organisation.calls) == (None, None, [])
+
+
+def test_the_one_time_password_is_on_standard_input(
+    run: Run, host: ScriptedHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen, original = [], host.run
+
+    def seeing(id_: UUID, argv: Sequence[str], **more: Any) -> Completed:
+        seen.append((argv, more["stdin"]))
+        return original(id_, argv, **more)
+
+    monkeypatch.setattr(host, "run", seeing)
+    run.provision(_joining())
+    assert (("join", _joining().device_name), b"one-time") in seen
+
+
+@pytest.mark.parametrize("call", ["prepare_join", "register"])
+def test_an_error_that_passes_costs_an_attempt_and_registers_once(
+    run: Run, organisation: Organisation, call: str
+) -> None:
+    organisation.errors[call] = [_error()]
+    outcome = run.provision(_joining())
+    assert (outcome.status, outcome.attempts) == (Status.PROVISIONED, 2)
+    assert len(organisation.devices) == 1
+    assert organisation.enabled == {_joining().device_name: True}
+    assert "remove" not in organisation.calls
+
+
+@pytest.mark.parametrize(("call", "stage"), [("prepare_join", Stage.DOMAIN_JOIN), ("register", Stage.REGISTRATION)])
+def test_an_error_that_stays_fails_it_and_leaves_nothing(
+    run: Run, organisation: Organisation, call: str, stage: Stage
+) -> None:
+    organisation.errors[call] = [_error() for _ in range(3)]
+    outcome = run.provision(_joining())
+    assert (outcome.status, outcome.stage, outcome.attempts) == (Status.FAILED, stage, 3)
+    assert organisation.devices == {}
+    assert organisation.enabled == {_joining().device_name: False}
+    assert outcome.remains == ""
+
+
+def test_a_guest_that_can_not_join(run: Run, host: ScriptedHost, organisation: Organisation) -> None:
+    host.configure(exit_code=3, output="adcli: couldn't connect\n")
+    outcome = run.provision(_joining())
+    assert outcome.error is not None
+    assert (outcome.error.code, outcome.stage) == (ErrorCode.DOMAIN_JOIN_FAILED, Stage.DOMAIN_JOIN)
+    assert "adcli: couldn't connect" in outcome.error.message
+    assert organisation.enabled == {_joining().device_name: False}
+
+
+def test_a_later_failure_takes_the_registration_back(run: Run, host: ScriptedHost, organisation: Organisation) -> None:
+    host.configure(faults=[{"call": "set_password", "fault": "error", "retriable": False}])
+    assert run.provision(_joining()).status is Status.FAILED
+    assert organisation.calls == ["prepare_join", "register", "remove", "disable"]
+
+
+def test_what_can_not_be_taken_back_is_told(run: Run, host: ScriptedHost, organisation: Organisation) -> None:
+    host.configure(faults=[{"call": "set_password", "fault": "error", "retriable": False}])
+    organisation.errors = {"remove": [_error()], "disable": [_error()]}
+    outcome = run.provision(_joining())
+    assert "its device: refused" in outcome.remains
+    assert "its computer account in the domain of hq: refused" in outcome.remains
+
+
+def test_cancel_takes_the_registration_back(host: ScriptedHost, organisation: Organisation) -> None:
+    run = Run(host)
+    run.registration = organisation.registration()
+    host.hooks["set_password"] = run.cancel.cancel
+    organisation.hook = run.cancel.cancel
+    with pytest.raises(Cancelled):
+        run.provision(_joining())
+    assert organisation.devices == {}
+    assert not any(organisation.enabled.values())
+
+
+def test_a_machine_taken_over_is_registered_but_does_not_join_again(run: Run, organisation: Organisation) -> None:
+    wanted = _joining()
+    run.provision(wanted)
+    organisation.calls.clear()
+    outcome = run.provision(wanted)
+    assert organisation.calls == ["register"]
+    assert outcome.computer is not None
+    assert (outcome.computer.connection, outcome.computer.name) == ("hq", wanted.device_name)
+    assert len(organisation.devices) == 1
+
+
+def test_taking_back_a_user_s_machine_that_can_not_be_registered_takes_nothing_from_the_user(
+    run: Run, host: ScriptedHost, organisation: Organisation
+) -> None:
+    wanted = _joining()
+    run.provision(wanted)
+    hand_over(host)
+    run.adoptable = (wanted.key,)
+    organisation.errors["register"] = [_error() for _ in range(3)]
+    assert run.provision(wanted).status is Status.FAILED
+    assert "remove" not in organisation.calls
+    assert "disable" not in organisation.calls
+    assert [m.tag.phase for m in host.machines()] == [Phase.HANDED_OVER]
+
+
+def test_a_pass_is_handed_over_once(run: Run, organisation: Organisation) -> None:
+    run.registration = organisation.registration(access_pass=True)
+    first = run.provision()
+    assert first.credentials is not None
+    assert first.credentials.access_pass is not None
+    assert first.credentials.access_pass.lifetime_in_minutes == 30
+    assert "the pass" not in repr(first)
+    run.hosts[0].delete(IDENTITY)
+    second = run.provision()
+    assert second.status is Status.PROVISIONED
+    assert second.credentials is not None
+    assert second.credentials.access_pass is None
+    assert "has a Temporary Access Pass already" in run.lines.milestones[-1]
+
+
+def test_release_of_what_configuration_no_longer_names_says_so() -> None:
+    identity = Identity(make.INSTALLATION, "u-1", "small", 1, "CPC-1")
+    device = RegisteredDevice(registration="record", display_name="CPC-1", id="o", device_id="d")
+    computer = ComputerAccount(connection="hq", name="CPC-1", object_guid="g", distinguished_name="CN=x")
+    left = release(Registration(), identity, device=device, computer=computer)
+    assert "its device CPC-1" in left[0]
+    assert "its computer account in the domain of hq" in left[1]
+    assert release(Registration(), identity) == []
+
+
+def test_generations_are_different_devices() -> None:
+    first, second = (Identity(make.INSTALLATION, "u-1", "small", number, f"CPC-{number}") for number in (1, 2))
+    assert first.device_id != second.device_id
+    assert first.owner != second.owner

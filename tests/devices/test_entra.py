@@ -1,0 +1,352 @@
+"""Devices in the fake tenant: whatever happens on the way, there is one while a Cloud PC lives, and none after it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from cloudpc.devices.entra import EntraDevices
+from cloudpc.devices.interface import NewDevice, RegisteredDevice, TemporaryAccessPass
+from cloudpc.graph.client import Graph
+from cloudpc.graph.configuration import GraphConfig
+from cloudpc.provisioning.cancellation import Cancellation
+from cloudpc.provisioning.errors import Cancelled, ErrorCode, ProvisioningError
+from cloudpc.provisioning.registration import Identity
+from tests.graph.fixtures import reached
+from tests.tenant.faults import Faults
+from tests.tenant.fixtures import directory_file, tenant
+from tests.tenant.identifiers import guid
+from tests.tenant.tenant import Logged, Tenant
+
+__all__ = ["directory_file", "reached", "tenant"]
+
+INSTALLATION = "0123456789abcdef"
+ALICE, BOB = guid("user", "u-alice"), guid("user", "u-bob")
+PASSES = f"/users/{ALICE}/authentication/temporaryAccessPassMethods"
+Strike = Callable[[Faults], Any]
+
+
+def identity(generation: int = 1, installation: str = INSTALLATION, name: str = "CPC-ALICE-7KQ2P") -> Identity:
+    return Identity(installation, ALICE, "LAB", generation, name)
+
+
+def new(whose: Identity | None = None) -> NewDevice:
+    return (whose or identity()).new_device("Engineering's PCs", "12")
+
+
+class Registry:
+    """The registry under test, in either mode, and what it told."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.told: list[str] = []
+        self.record = EntraDevices(graph, "record", tell=self.told.append)
+        self.adopt = EntraDevices(graph, "adopt", tell=self.told.append, poll=0.05)
+
+    def recorded(self, whose: Identity | None = None) -> RegisteredDevice:
+        return self.record.register(new(whose), 30, Cancellation())
+
+    def adopted(self, whose: Identity | None = None, timeout: float = 30) -> RegisteredDevice:
+        return self.adopt.register(new(whose), timeout, Cancellation())
+
+    def remove(self, recorded: RegisteredDevice | None, whose: Identity | None = None, mode: str = "record") -> None:
+        whose = whose or identity()
+        getattr(self, mode).remove(whose.device_name, whose.device_id, recorded)
+
+
+@pytest.fixture
+def graph(tenant: Tenant, reached: Callable[..., GraphConfig]) -> Iterator[Graph]:
+    """As a signed-in admin."""
+    made = Graph(reached(tenant, tenant.admin_token))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def registry(graph: Graph) -> Registry:
+    return Registry(graph)
+
+
+# ---- record
+
+
+def test_a_record_says_whose_it_is(tenant: Tenant, registry: Registry) -> None:
+    found = registry.recorded()
+    [device] = tenant.devices.values()
+    assert (found.id, found.device_id) == (device["id"], str(identity().device_id))
+    assert (found.registration, found.display_name) == ("record", "CPC-ALICE-7KQ2P")
+    assert (device["operatingSystem"], device["operatingSystemVersion"]) == ("Linux", "12")
+    assert device["physicalIds"] == ["[OrderID]:Engineering's PCs", f"[CloudPC]:{INSTALLATION}/{ALICE}/LAB/1"]
+    assert device["accountEnabled"]
+    assert (device["_owners"], device["_users"]) == ([ALICE], [ALICE])
+    assert registry.told == []
+
+
+@pytest.mark.parametrize(
+    "strike",
+    [
+        lambda f: f.drop("/devices", when="after", method="POST"),
+        lambda f: f.drop("/devices", when="before", method="POST"),
+        lambda f: f.throttle("/devices", method="POST", retry_after=0),
+        lambda f: f.unavailable("/devices", method="POST"),
+        lambda f: f.error("/devices", 500, "InternalServerError", method="POST"),
+        lambda f: (
+            f.drop("/devices", when="after", method="POST"),
+            # the device is not yet to be seen: the next try is refused, "already exists"
+            f.error("/devices(*", 404, "Request_ResourceNotFound", method="GET", times=2),
+        ),
+        lambda f: f.drop("/devices/*", when="after", method="POST", times=2),
+    ],
+)
+def test_nothing_registers_twice(tenant: Tenant, registry: Registry, strike: Strike) -> None:
+    strike(tenant.faults)
+    found = registry.recorded()
+    [device] = tenant.devices.values()
+    assert (found.id, device["_owners"], device["_users"]) == (device["id"], [ALICE], [ALICE])
+
+
+def test_asked_for_again_it_is_the_same(tenant: Tenant, registry: Registry) -> None:
+    assert registry.recorded() == registry.recorded()
+    assert tenant.count("POST", "/devices") == 1
+
+
+def test_a_new_generation_is_another_device(tenant: Tenant, registry: Registry) -> None:
+    first, second = registry.recorded(), registry.recorded(identity(2, name="CPC-ALICE-XXXXX"))
+    assert first.device_id != second.device_id
+    assert len(tenant.devices) == 2
+
+
+def test_many_at_once(tenant: Tenant, registry: Registry) -> None:
+    many = [identity(i) for i in range(1, 21)]
+    with ThreadPoolExecutor(20) as pool:
+        found = list(pool.map(registry.recorded, many))
+    assert {f.device_id for f in found} == {str(i.device_id) for i in many}
+    assert len(tenant.devices) == 20
+
+
+def test_an_applications_token_is_refused_in_words(
+    tenant: Tenant, reached: Callable[..., GraphConfig], registry: Registry
+) -> None:
+    reached(tenant)  # the application's
+    with pytest.raises(ProvisioningError) as caught:
+        registry.recorded()
+    assert caught.value.code is ErrorCode.DEVICE_REGISTRATION_FAILED
+    assert not caught.value.retriable
+    assert "needs a signed-in user with the permission Directory.AccessAsUser.All" in caught.value.message
+    assert "docs/microsoft-graph.md" in caught.value.hint
+
+
+def test_a_refused_owner_is_told_and_not_fatal(tenant: Tenant, registry: Registry) -> None:
+    tenant.faults.error("/devices/*/registeredOwners/$ref", 403, "Authorization_RequestDenied")
+    assert registry.recorded()
+    assert [t.partition(":")[0] for t in registry.told] == ["CPC-ALICE-7KQ2P has no registered owner in Entra"]
+    assert [d["_users"] for d in tenant.devices.values()] == [[ALICE]]
+
+
+def test_a_foreign_device_of_this_id_is_left_alone(tenant: Tenant, registry: Registry) -> None:
+    foreign = tenant.add_device({"deviceId": str(identity().device_id), "displayName": "OTHER"})
+    with pytest.raises(ProvisioningError, match="not of ours"):
+        registry.recorded()
+    registry.remove(None)
+    assert tenant.devices == {foreign["id"]: foreign}
+
+
+def test_cancelled_it_registers_nothing(tenant: Tenant, registry: Registry) -> None:
+    cancel = Cancellation()
+    cancel.cancel()
+    for mode in (registry.record, registry.adopt):
+        with pytest.raises(Cancelled):
+            mode.register(new(), 30, cancel)
+    assert not tenant.requests
+
+
+# ---- adopt
+
+
+def test_the_device_that_the_guest_joined_is_taken_over(tenant: Tenant, registry: Registry) -> None:
+    joined = tenant.guest_joined("CPC-ALICE-7KQ2P", user="u-alice")
+    joined["physicalIds"] = ["[HWID]:h:1"]
+    found = registry.adopted()
+    assert (found.registration, found.id, found.device_id) == ("adopt", joined["id"], joined["deviceId"])
+    assert found.managed_device_id == next(iter(tenant.managed_devices))
+    assert joined["physicalIds"] == [
+        "[HWID]:h:1", "[OrderID]:Engineering's PCs", f"[CloudPC]:{INSTALLATION}/{ALICE}/LAB/1",
+    ]  # fmt: skip
+    assert registry.adopted() == found, "asked for again"
+    assert tenant.count("PATCH", "/devices/*") == 1
+
+
+def test_it_is_waited_for(tenant: Tenant, registry: Registry) -> None:
+    looks: list[int] = []
+
+    def joins_at_the_third_look(logged: Logged) -> None:
+        if logged.path == "/devices":
+            looks.append(logged.status)
+            if len(looks) == 3:
+                tenant.guest_joined("CPC-ALICE-7KQ2P", managed=False)
+
+    tenant._on_request = joins_at_the_third_look
+    found = registry.adopted()
+    assert [d["id"] for d in tenant.devices.values()] == [found.id]
+    assert looks == [200] * 4
+
+
+def test_none_appears_in_time(registry: Registry) -> None:
+    with pytest.raises(ProvisioningError, match=r"no device CPC-ALICE-7KQ2P appeared in Entra within 0 s") as caught:
+        registry.adopted(timeout=0.2)
+    assert caught.value.code is ErrorCode.DEVICE_NOT_FOUND
+    assert caught.value.retriable
+
+
+def test_several_of_one_name_are_an_error_with_their_ids(tenant: Tenant, registry: Registry) -> None:
+    ids = sorted(tenant.guest_joined("CPC-ALICE-7KQ2P")["deviceId"] for _ in range(2))
+    with pytest.raises(ProvisioningError) as caught:
+        registry.adopted()
+    assert f"Entra has 2 devices named CPC-ALICE-7KQ2P: {ids[0]}, {ids[1]}" in caught.value.message
+    assert not caught.value.retriable
+
+
+def test_somebody_elses_device_of_that_name_is_not_taken(tenant: Tenant, registry: Registry) -> None:
+    other = tenant.guest_joined("CPC-ALICE-7KQ2P")
+    registry.adopted(identity(installation="f" * 16))
+    with pytest.raises(ProvisioningError) as caught:
+        registry.adopted(timeout=0.1)
+    assert caught.value.code is ErrorCode.DEVICE_NOT_FOUND
+    mine = tenant.guest_joined("CPC-ALICE-7KQ2P")
+    assert registry.adopted().id == mine["id"] != other["id"]
+
+
+# ---- the end
+
+
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("mode", ["record", "adopt"])
+def test_nothing_is_left_also_where_state_never_knew(
+    tenant: Tenant, registry: Registry, mode: str, known: bool
+) -> None:
+    if mode == "adopt":
+        tenant.guest_joined("CPC-ALICE-7KQ2P")
+    other = tenant.guest_joined("CPC-OTHER", managed=True)
+    found = registry.recorded() if mode == "record" else registry.adopted()
+    registry.remove(found if known else None, mode=mode)
+    assert list(tenant.devices) == [other["id"]]
+    assert [m["deviceName"] for m in tenant.managed_devices.values()] == ["CPC-OTHER"]
+    registry.remove(found if known else None, mode=mode)  # 404 is done
+
+
+def test_intunes_device_goes_first_and_the_device_is_disabled_before_it_goes(
+    tenant: Tenant, registry: Registry
+) -> None:
+    tenant.guest_joined("CPC-ALICE-7KQ2P")
+    found = registry.adopted()
+    tenant.requests.clear()
+    registry.remove(found, mode="adopt")
+    changes = [(r.method, r.path.split("/")[1]) for r in tenant.requests if r.method != "GET"]
+    assert changes == [("DELETE", "deviceManagement"), ("PATCH", "devices"), ("DELETE", "devices")]
+
+
+@pytest.mark.parametrize(
+    "strike",
+    [
+        lambda f: f.drop("/devices/*", when="after", method="DELETE"),
+        lambda f: f.drop("/devices/*", when="after", method="PATCH"),
+        lambda f: f.drop("/deviceManagement/*", when="after", method="DELETE"),
+        lambda f: f.throttle("/devices/*", method="DELETE", retry_after=0),
+        lambda f: f.unavailable("/devices/*", method="DELETE"),
+    ],
+)
+def test_a_removal_that_is_disturbed_is_finished(tenant: Tenant, registry: Registry, strike: Strike) -> None:
+    tenant.guest_joined("CPC-ALICE-7KQ2P")
+    found = registry.adopted()
+    strike(tenant.faults)
+    registry.remove(found, mode="adopt")
+    assert not tenant.devices
+    assert not tenant.managed_devices
+
+
+def test_where_deletion_is_refused_it_is_disabled_and_that_is_told(tenant: Tenant, registry: Registry) -> None:
+    found = registry.recorded()
+    tenant.faults.refuse_deletion()
+    registry.remove(found)
+    assert [d["accountEnabled"] for d in tenant.devices.values()] == [False]
+    assert "is disabled; the tenant refuses to delete it" in registry.told[0]
+    assert [(o.enabled, o.what) for o in registry.record.owned(INSTALLATION)] == [
+        (False, "Entra device CPC-ALICE-7KQ2P")
+    ]
+    assert registry.recorded() == found, "the next attempt takes it again"
+    assert [d["accountEnabled"] for d in tenant.devices.values()] == [True]
+
+
+def test_a_removal_that_is_refused_for_now_says_why(tenant: Tenant, registry: Registry) -> None:
+    found = registry.recorded()
+    tenant.faults.error("/devices/*", 403, "Authorization_RequestDenied", method="PATCH")
+    with pytest.raises(ProvisioningError, match=r"the permission Device\.ReadWrite\.All is missing"):
+        registry.remove(found)
+    assert len(tenant.devices) == 1
+    registry.remove(found)
+    assert not tenant.devices
+
+
+def test_intune_that_may_not_be_read_is_no_empty_intune(tenant: Tenant, registry: Registry) -> None:
+    found = registry.recorded()
+    tenant.faults.error("/deviceManagement/*", 403, "Forbidden")
+    with pytest.raises(ProvisioningError, match="DeviceManagementManagedDevices"):
+        registry.remove(found)
+    assert len(tenant.devices) == 1, "Intune's goes first"
+
+
+def test_another_generations_device_is_left(tenant: Tenant, registry: Registry) -> None:
+    registry.recorded(identity(2))
+    registry.remove(None, identity(1))
+    assert len(tenant.devices) == 1
+
+
+def test_owned_are_those_of_this_installation(tenant: Tenant, registry: Registry) -> None:
+    registry.recorded()
+    registry.recorded(identity(installation=INSTALLATION + "0"))
+    tenant.guest_joined("CPC-OTHER")
+    assert [o.owner for o in registry.record.owned(INSTALLATION)] == [identity().owner]
+
+
+# ---- passes
+
+
+def test_a_pass_is_issued_once_and_never_replaces_another(tenant: Tenant, registry: Registry) -> None:
+    first = registry.record.issue_pass(ALICE, 90, usable_once=True)
+    assert isinstance(first, TemporaryAccessPass)
+    assert first.value not in repr(first)
+    assert (first.lifetime_in_minutes, first.is_usable_once) == (90, True)
+    assert registry.record.issue_pass(ALICE, 90, usable_once=True) is None
+    assert tenant.count("POST", PASSES) == 1
+    assert registry.record.issue_pass(BOB, 60, usable_once=False) is not None
+
+
+def test_two_cloud_pcs_of_a_user_at_once_get_one_pass(tenant: Tenant, registry: Registry) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        passes = list(pool.map(lambda _: registry.record.issue_pass(ALICE, 60, usable_once=False), range(4)))
+    assert sum(p is not None for p in passes) == 1
+
+
+def test_a_pass_whose_answer_was_lost_is_replaced(tenant: Tenant, registry: Registry) -> None:
+    tenant.faults.drop(PASSES, when="after", method="POST")
+    issued = registry.record.issue_pass(ALICE, 60, usable_once=False)
+    assert issued is not None
+    assert tenant.passes[ALICE]["id"] == issued.id
+
+
+def test_a_policy_that_allows_no_pass_is_told(tenant: Tenant, registry: Registry) -> None:
+    tenant.passes_allowed = False
+    with pytest.raises(ProvisioningError, match="not enabled by the tenant's policy") as caught:
+        registry.record.issue_pass(ALICE, 60, usable_once=False)
+    assert (caught.value.code, caught.value.retriable) == (ErrorCode.CREDENTIALS_FAILED, False)
+
+
+def test_no_secret_is_logged(tenant: Tenant, registry: Registry, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG):
+        issued = registry.record.issue_pass(ALICE, 60, usable_once=False)
+    assert issued is not None
+    assert issued.value not in caplog.text
+    assert tenant.admin_token not in caplog.text

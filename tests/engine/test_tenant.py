@@ -1,0 +1,202 @@
+"""Runs against a tenant: who is entitled, devices, their end, and what happens when Graph does not answer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.support.project import PLAN, Project, user
+from tests.tenant.faults import Fault
+from tests.tenant.identifiers import guid
+from tests.tenant.tenant import Tenant
+
+pytestmark = pytest.mark.engine
+
+_PLAN = guid("servicePlan", PLAN["id"])
+_ALICE, _BOB = (guid("user", name) for name in ("alice", "bob"))
+
+
+@pytest.fixture
+def tenant(tmp_path: Path) -> Iterator[Tenant]:
+    file = tmp_path / "tenant.yaml"
+    users = [user("alice"), user("bob")]
+    groups = [
+        {"id": "everybody", "displayName": "Everybody", "members": ["alice", "bob"]},
+        {"id": "sales", "displayName": "Sales", "members": []},
+    ]
+    file.write_text(yaml.safe_dump({"users": users, "groups": groups, "servicePlans": [PLAN]}))
+    with Tenant(file) as running:
+        yield running
+    assert not running.violations
+
+
+@pytest.fixture
+def project(new_project: Callable[[str], Project], tenant: Tenant) -> Project:
+    made = new_project("a project")
+    made.env["CLOUDPC_GRAPH_TOKEN"] = tenant.admin_token
+    made.policy()
+    _in(tenant, made)
+    made.init()
+    return made
+
+
+def _in(tenant: Tenant, project: Project, name: str = "demo", group: str = "Everybody", **values: Any) -> None:
+    """Move a policy from the embedded directory into the tenant."""
+    path = project.policy(name, assignments=[{"target": {"groupId": group}}], gracePeriodInHours=0)
+    content = yaml.safe_load(path.read_text())
+    content["config"] |= {
+        "cloudpc:directory": {"kind": "graph", "servicePlans": [{**PLAN, "id": _PLAN}]},
+        "cloudpc:graph": {"endpoint": tenant.endpoint, "auth": "token"},
+        "cloudpc:devices": {"registration": "record"},
+        **{f"cloudpc:{key}": value for key, value in values.items()},
+    }
+    path.write_text(yaml.safe_dump(content))
+
+
+def _devices(tenant: Tenant, project: Project) -> dict[str, dict[str, Any]]:
+    """The tenant's devices, by the user whose Cloud PC has that name."""
+    names = {outputs["deviceName"]: user_id for user_id, outputs in project.state().items()}
+    return {names[name]: device for name in names for device in tenant.devices_named(name)}
+
+
+def test_from_joining_the_group_to_nothing_left(project: Project, tenant: Tenant) -> None:
+    project.up()
+    state = project.state()
+    assert {id_: pc["status"] for id_, pc in state.items()} == {_ALICE: "provisioned", _BOB: "provisioned"}
+    devices = _devices(tenant, project)
+    for id_, pc in state.items():
+        assert devices[id_]["id"] == pc["device"]["id"]
+        assert "[OrderID]:Demo" in devices[id_]["physicalIds"]
+    calls = len(tenant.requests)
+    again = project.up()
+    assert "unchanged" in again.output
+    assert not [r for r in tenant.requests[calls:] if r.method != "GET"], "a run without changes writes nothing"
+
+    tenant.leave("alice", "everybody")
+    assert "alice@contoso.example (LAB_1C_0.5GB_8GB): grace until" in project.up().output
+    assert project.statuses()[_ALICE] == "inGracePeriod"
+    assert "left group Everybody" in project.state()[_ALICE]["why"], "still in the directory"
+    assert _ALICE in _devices(tenant, project), "it keeps working"
+    project.up()
+    ended = project.state()[_ALICE]
+    assert ended["status"] == "deprovisioning"
+    assert "device" not in ended
+    assert set(_devices(tenant, project)) == {_BOB}
+    assert set(project.machines()) == {_BOB}
+    project.up()
+    assert set(project.state()) == {_BOB}
+    assert project.leaks() == []
+
+
+def test_a_device_that_can_not_be_removed_now_is_removed_later(project: Project, tenant: Tenant) -> None:
+    project.up()
+    tenant.delete_user("alice")
+    project.up()
+    refused = Fault("error", "PATCH", "/devices/*", left=None, status=403, code="Authorization_RequestDenied")
+    fault = tenant.faults.add(refused)
+    project.up()
+    stuck = project.state()[_ALICE]
+    assert stuck["status"] == "deprovisioning"
+    assert stuck["leftovers"][0].startswith("its device: ")
+    assert stuck["device"], "what is to be removed is remembered"
+    assert set(project.machines()) == {_BOB}
+    assert project.statuses()[_BOB] == "provisioned", "nobody else is held up"
+    fault.left = 0
+    project.up()
+    assert "leftovers" not in project.state()[_ALICE]
+    assert set(_devices(tenant, project)) == {_BOB}
+    project.up()
+    assert set(project.state()) == {_BOB}
+
+
+def test_reprovision_is_a_new_device(project: Project, tenant: Tenant) -> None:
+    project.up()
+    before = project.state()[_ALICE]
+    ran = project.cloudpc("reprovision", "alice", "--yes")
+    assert ran.code == 0, ran
+    after = project.state()[_ALICE]
+    assert after["device"]["deviceId"] != before["device"]["deviceId"]
+    assert tenant.devices_named(before["deviceName"]) == []
+    assert len(tenant.devices_named(after["deviceName"])) == 1
+
+
+def test_a_failed_one_leaves_no_device(project: Project, tenant: Tenant) -> None:
+    project.host(faults=[{"call": "set_password", "user": _ALICE, "fault": "error", "retriable": False}])
+    project.up()
+    assert project.statuses() == {_ALICE: "failed", _BOB: "provisioned"}
+    assert set(_devices(tenant, project)) == {_BOB}
+    assert tenant.count("POST", "/devices", 201) == 2
+
+
+def test_a_killed_run_registers_nobody_twice(project: Project, tenant: Tenant) -> None:
+    project.host(faults=[{"call": "set_password", "user": _ALICE, "fault": "kill", "times": 1}])
+    project.up(code=255)
+    project.cloudpc("up", "demo", "--clear-lock")
+    assert set(project.statuses().values()) == {"provisioned"}
+    devices = _devices(tenant, project)
+    assert set(devices) == {_ALICE, _BOB}
+    assert tenant.count("POST", "/devices", 201) == 2
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault("error", path="/groups*", left=None, status=403, code="Authorization_RequestDenied"),
+        Fault("error", path="/subscribedSkus", left=None, status=500),
+        Fault("drop before", path="/groups/*/members*", left=None),
+    ],
+    ids=["refused", "broken", "dropped"],
+)
+def test_a_directory_that_can_not_be_read_stops_the_run(project: Project, tenant: Tenant, fault: Fault) -> None:
+    project.up()
+    before = project.state()
+    tenant.faults.add(fault)
+    ran = project.up(code=255)
+    assert "the directory can't be read" in ran.output
+    assert "Traceback" not in ran.output
+    if fault.status == 403:
+        assert "GroupMember.Read.All" in ran.output
+    assert project.state() == before
+    assert set(project.machines()) == {_ALICE, _BOB}
+    told = project.cloudpc("up", "demo")
+    assert told.code == 1, told
+    assert "the directory can't be read" in told.output
+
+
+def test_a_group_that_is_not_there(project: Project, tenant: Tenant) -> None:
+    _in(tenant, project, group="Nobody's")
+    ran = project.cloudpc("policy", "validate", "demo")
+    assert ran.code == 2, ran
+    assert 'assignments[0].target.groupId: is no group of the tenant (found "Nobody\'s")' in ran.output
+
+
+def test_the_tenant_is_listed_once_for_all_policies(project: Project, tenant: Tenant) -> None:
+    tenant.join("bob", "sales")
+    tenant.leave("bob", "everybody")
+    _in(tenant, project, "second", "Sales")
+    ran = project.cloudpc("up")
+    assert ran.code == 0, ran
+    assert set(project.statuses("second")) == {_BOB}
+    assert tenant.count("GET", "/subscribedSkus") == 1
+    assert tenant.count("GET", "/groups/*/members/graph.user") == 2
+    tenant.requests.clear()
+    ran = project.cloudpc("up")
+    assert ran.code == 0, ran
+    assert tenant.count("GET", "/groups/*/members/graph.user") == 2
+    assert json.loads(project.cloudpc("list", "--json").output)[0]["status"] == "provisioned"
+
+
+def test_a_pass_is_a_secret_and_shown_with_the_credentials(project: Project, tenant: Tenant) -> None:
+    _in(tenant, project, credentials={"kind": "temporaryAccessPass", "lifetimeInMinutes": 60})
+    ran = project.up()
+    shown = json.loads(project.cloudpc("credentials", "alice", "--json").output)
+    value = shown["temporaryAccessPass"]["temporaryAccessPass"]
+    assert value
+    assert value not in ran.output
+    assert value not in (project.root / "state" / ".pulumi" / "stacks" / "cloudpc" / "demo.json").read_text()
+    assert value in project.cloudpc("credentials", "alice").output
