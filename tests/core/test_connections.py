@@ -79,7 +79,7 @@ def test_fields_and_contradictions_are_told_together(folder: Path) -> None:
         "adDomainPassword": {"environment": "A B", "file": "relative", "value": "s3cret"},
         "caCertificate": "../../ca.pem",
         "endpoints": ["intranet", "fine:443"],
-        "domainControllers": [{"name": "dc1", "adress": "127.0.0.1"}],
+        "domainControllers": [{"name": "dc1", "adress": "127.0.0.1", "guestAddress": "gateway"}],
     }
     told = _told(folder, wrong)
     for expected in (
@@ -94,9 +94,10 @@ def test_fields_and_contradictions_are_told_together(folder: Path) -> None:
         "endpoints[0]: must be host:port",
         "domainControllers[0].name: must be a fully qualified name",
         "domainControllers[0].adress: is not a known field; did you mean 'address'?",
+        "domainControllers[0].guestAddress: must be an IP address",
     ):
         assert [text for text in told if text.startswith(expected)], (expected, told)
-    assert len(told) == 11
+    assert len(told) == 12
 
 
 def test_a_domain_needs_an_account_and_an_account_needs_a_domain(folder: Path) -> None:
