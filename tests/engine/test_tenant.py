@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.support.project import PLAN, Project, user
+from tests.support.project import PLAN, UP, Project, user
+from tests.support.waiting import wait_until
 from tests.tenant.faults import Fault
 from tests.tenant.identifiers import guid
 from tests.tenant.tenant import Tenant
@@ -135,8 +136,11 @@ def test_a_failed_one_leaves_no_device(project: Project, tenant: Tenant) -> None
 
 def test_a_killed_run_registers_nobody_twice(project: Project, tenant: Tenant) -> None:
     project.host(faults=[{"call": "set_password", "user": _ALICE, "fault": "kill", "times": 1}])
-    project.up(code=255)
-    project.cloudpc("up", "demo", "--clear-lock")
+    killed = project.pulumi(*UP, "demo")
+    assert killed.code != 0, killed
+    wait_until(lambda: not project.processes(), 60, "something outlived the run")
+    ran = project.cloudpc("up", "demo", "--clear-lock")
+    assert ran.code == 0, ran
     assert set(project.statuses().values()) == {"provisioned"}
     devices = _devices(tenant, project)
     assert set(devices) == {_ALICE, _BOB}
