@@ -166,6 +166,12 @@ class RecordedCloudPC(DesiredCloudPC):
         return self.status is Status.DEPROVISIONING and not self.leftovers
 
     @property
+    def is_leaving(self) -> bool:
+        """Whether its user is no longer entitled, as the last run knew it; one lost in its grace period still is."""
+        was = self.before_loss.status if self.is_lost and self.before_loss else self.status
+        return was in LEAVING
+
+    @property
     def is_lost(self) -> bool:
         """Whether the last look found no machine where one should be."""
         return (

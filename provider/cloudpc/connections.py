@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -108,6 +109,16 @@ class SecretReference(_Whole):
             raise LookupError(f"{self.file} can't be read: {reason}") from None
 
 
+def _ip_address(value: str | None) -> str | None:
+    """It becomes a line of the guest's /etc/hosts."""
+    if value is not None:
+        try:
+            ipaddress.ip_address(value)
+        except ValueError:
+            raise ValueError("must be an IP address") from None
+    return value
+
+
 class DomainController(Part):
     """Ours: where the domain is reached, where DNS does not say."""
 
@@ -115,7 +126,7 @@ class DomainController(Part):
         description="Fully qualified; its certificate must be of that name."
     )
     address: str | None = Field(default=None, description="From here; default: what DNS says of the name.")
-    guest_address: str | None = Field(
+    guest_address: Annotated[str | None, AfterValidator(_ip_address)] = Field(
         default=None, description="From the guests; default: what their DNS says. User-mode networking: 10.0.2.2."
     )
 

@@ -21,6 +21,7 @@ from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
 CONNECT_TIMEOUT = 5.0
 """Seconds for which an endpoint is waited for."""
 _AT_ONCE = 32
+_KINDS = {"network": "libvirt network", "bridge": "bridge", "hosted": "hosted network"}
 _Part = tuple[str, Callable[[], Sequence[HealthCheck]]]
 """Which of Graph's families of errorTypes, and what looks."""
 
@@ -81,7 +82,7 @@ def _network(hosts: Sequence[Host], network: Network) -> list[HealthCheck]:
 
 def _on_host(network: Network, host: Host) -> tuple[list[HealthCheck] | None, list[HealthCheck]]:
     """What a host answered, and what it did not."""
-    what = f"{network.kind} {network.source}".strip()
+    what = f"{_KINDS[network.kind]} {network.source}".strip()
     try:
         return host.check_network(network), []
     except ProvisioningError as error:
@@ -140,7 +141,8 @@ def _endpoint(endpoint: str) -> list[HealthCheck]:
     try:
         socket.create_connection(host_and_port(endpoint), CONNECT_TIMEOUT).close()
     except (OSError, UnicodeError) as error:
-        reason = f"no answer within {CONNECT_TIMEOUT:.0f} seconds" if isinstance(error, TimeoutError) else str(error)
+        said = error.strerror if isinstance(error, OSError) else None
+        reason = f"no answer within {CONNECT_TIMEOUT:.0f} seconds" if isinstance(error, TimeoutError) else said or error
         action = "Open the way to it in firewall and proxy, or take it out of the connection's endpoints."
-        return [HealthCheck(what, "failed", "endpointConnectivityCheckUnknownError", action, reason)]
+        return [HealthCheck(what, "failed", "endpointConnectivityCheckUnknownError", action, str(reason))]
     return [HealthCheck(what, "passed", additional_detail="reachable from here")]

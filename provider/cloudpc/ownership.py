@@ -10,11 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from cloudpc.cloud_pc import LEAVING, RecordedCloudPC, Status
+from cloudpc.cloud_pc import RecordedCloudPC, Status
 from cloudpc.directory.interface import Snapshot
-
-NOT_HOLDING = LEAVING | {Status.NOT_PROVISIONED}
-"""A Cloud PC that gives its policy no say about its user."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +42,7 @@ def owners(policies: Iterable[PolicyFacts], snapshot: Snapshot) -> dict[str, str
     serving = {user_id: policy_id for user_id, (_, policy_id) in first.items()}
     for policy in known:
         for recorded in policy.cloud_pcs.values():
-            if recorded.status not in NOT_HOLDING:
+            if not recorded.is_leaving and recorded.status is not Status.NOT_PROVISIONED:
                 serving[recorded.user_id] = policy.policy_id
     return serving
 
@@ -56,5 +53,5 @@ def leaving(policies: Iterable[PolicyFacts]) -> dict[str, str]:
         key: policy.policy_id
         for policy in policies
         for key, recorded in policy.cloud_pcs.items()
-        if recorded.status in LEAVING and not recorded.is_gone
+        if recorded.is_leaving and not recorded.is_gone
     }

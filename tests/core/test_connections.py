@@ -79,7 +79,7 @@ def test_fields_and_contradictions_are_told_together(folder: Path) -> None:
         "adDomainPassword": {"environment": "A B", "file": "relative", "value": "s3cret"},
         "caCertificate": "../../ca.pem",
         "endpoints": ["intranet", "fine:443"],
-        "domainControllers": [{"name": "dc1", "adress": "127.0.0.1"}],
+        "domainControllers": [{"name": "dc1", "adress": "127.0.0.1", "guestAddress": "gateway"}],
     }
     told = _told(folder, wrong)
     for expected in (
@@ -94,9 +94,10 @@ def test_fields_and_contradictions_are_told_together(folder: Path) -> None:
         "endpoints[0]: must be host:port",
         "domainControllers[0].name: must be a fully qualified name",
         "domainControllers[0].adress: is not a known field; did you mean 'address'?",
+        "domainControllers[0].guestAddress: must be an IP address",
     ):
         assert [text for text in told if text.startswith(expected)], (expected, told)
-    assert len(told) == 11
+    assert len(told) == 12
 
 
 def test_a_domain_needs_an_account_and_an_account_needs_a_domain(folder: Path) -> None:
@@ -211,12 +212,12 @@ def test_all_of_a_connection_is_looked_at(
     host = ScriptedHost(tmp_path, networks=["corp"])
     checks = _check(folder, host, **_DOMAIN, endpoints=[listening])
     assert [check.display_name for check in checks] == [
-        "network corp on local", "LDAPS bind", f"endpoint {listening}",
+        "libvirt network corp on local", "LDAPS bind", f"endpoint {listening}",
     ]  # fmt: skip
     assert overall(checks) == "passed"
     assert controllers.asked == ["hq"]
     joined_to_nothing = _check(folder, host, domain=False, **_DOMAIN)
-    assert [check.display_name for check in joined_to_nothing] == ["network corp on local"]
+    assert [check.display_name for check in joined_to_nothing] == ["libvirt network corp on local"]
 
 
 def test_a_network_that_no_host_has_fails_and_one_that_some_lack_is_a_warning(folder: Path, tmp_path: Path) -> None:
@@ -226,13 +227,13 @@ def test_a_network_that_no_host_has_fails_and_one_that_some_lack_is_a_warning(fo
     missing = "resourceAvailabilityCheckVNetInvalid"
     unknown = "resourceAvailabilityCheckTransientServiceError"
     assert _error_types(_check(folder, has, lacks, away)) == {
-        "network corp on has": ("passed", ""),
-        "network corp on lacks": ("warning", missing),
-        "network corp on away": ("warning", unknown),
+        "libvirt network corp on has": ("passed", ""),
+        "libvirt network corp on lacks": ("warning", missing),
+        "libvirt network corp on away": ("warning", unknown),
     }
     assert _error_types(_check(folder, lacks, away)) == {
-        "network corp on lacks": ("failed", missing),
-        "network corp on away": ("warning", unknown),
+        "libvirt network corp on lacks": ("failed", missing),
+        "libvirt network corp on away": ("warning", unknown),
     }
     # what is wrong is the host, which placing says: the connection is not to blame
     assert overall(_check(folder, away)) == "warning"

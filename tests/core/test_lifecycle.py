@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloudpc import lifecycle
+from cloudpc import lifecycle, ownership
 from cloudpc.cloud_pc import (
     LEAVING,
     MACHINE_LOST,
     USABLE,
+    Before,
     DesiredCloudPC,
     PolicySettings,
     RecordedCloudPC,
@@ -131,6 +132,25 @@ def test_grace_is_kept_until_it_is_over() -> None:
     over = _plan(recorded, [], now=make.NOW + timedelta(hours=24))
     assert next_step(recorded["u1/small"], over.desired[0]) is Step.END
     assert "ends now (grace was over on 2026-11-25 09:00 UTC; left group Lab)" in over.notices[0].message
+
+
+def test_one_that_is_lost_in_its_grace_gives_its_policy_the_user_no_more_than_before() -> None:
+    """Else the policy that serves the user by now would take away what it has made."""
+    snapshot = Snapshot({}, {}, {})
+    lost = {
+        "status": Status.FAILED,
+        "status_detail": StatusDetail(code=MACHINE_LOST, message="gone"),
+        "before_loss": Before(status=Status.IN_GRACE_PERIOD),
+    }
+    [before] = _in_grace().values()
+    after = before.model_copy(update=lost)
+    other = before.model_copy(update={"status": Status.PROVISIONED})
+    for small in (before, after):
+        facts = [PolicyFacts("a", {}, {"u1/small": small}), PolicyFacts("b", {}, {"u1/big": other})]
+        assert ownership.owners(facts, snapshot) == {"u1": "b"}
+        assert ownership.leaving(facts) == {"u1/small": "a"}
+    used = after.model_copy(update={"before_loss": Before(status=Status.PROVISIONED)})
+    assert ownership.owners([PolicyFacts("a", {}, {"u1/small": used})], snapshot) == {"u1": "a"}
 
 
 def test_grace_can_be_ended_early_but_only_this_one() -> None:

@@ -150,7 +150,7 @@ def test_only_this_installation_s_accounts_are_owned(samba: Samba, hq: Hq) -> No
     hq.domain().prepare_join("CPC-2", "aaaa/u-2/plan/1")
     hq.domain().prepare_join("CPC-3", "aaaabbbb/u-1/plan/1")
     samba.add(f"CN=PC-4,CN=Computers,{BASE_DN}", "computer", {"sAMAccountName": "PC-4$", "description": "aaaa/"})
-    assert {owned.what for owned in hq.domain().owned("aaaa")} == {"computer account CPC-1", "computer account CPC-2"}
+    assert {owned.name for owned in hq.domain().owned("aaaa")} == {"CPC-1", "CPC-2"}
     assert hq.domain().owned("*") == []
     assert hq.domain().owned("aaaa/u-1/plan/1)(cn=*") == []
 

@@ -44,7 +44,7 @@ def test_checks_are_told_with_graphs_names_and_the_exit_code_says_whether_one_fa
             "healthCheckStatusDetail": {
                 "healthChecks": [
                     {
-                        "displayName": "network corp on host", "status": "passed", "errorType": "",
+                        "displayName": "libvirt network corp on host", "status": "passed", "errorType": "",
                         "recommendedAction": "", "additionalDetail": "",
                     }
                 ]

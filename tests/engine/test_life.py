@@ -331,7 +331,7 @@ def test_first_assigned_wins_and_the_other_waits_for_the_end(project: Project, o
     assert project.statuses(first)["in-both"] == "inGracePeriod"
     assert "in-both" not in project.statuses(second)
     _nothing_more_to_do(project, second)
-    waits = f"waits for the end of the one of {first}, which is inGracePeriod"
+    waits = f"waits for the end of the one that {first} still has"
     assert _listed(project, "in-both")[second] == ("notProvisioned", waits)
     project.up(first)
     assert project.statuses(first)["in-both"] == "deprovisioning"

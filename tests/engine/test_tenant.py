@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.support.project import PLAN, Project, user
+from tests.support.project import PLAN, UP, Project, user
+from tests.support.waiting import wait_until
 from tests.tenant.faults import Fault
 from tests.tenant.identifiers import guid
 from tests.tenant.tenant import Tenant
@@ -50,7 +51,7 @@ def _in(tenant: Tenant, project: Project, name: str = "demo", group: str = "Ever
     path = project.policy(name, assignments=[{"target": {"groupId": group}}], gracePeriodInHours=0)
     content = yaml.safe_load(path.read_text())
     content["config"] |= {
-        "cloudpc:directory": {"kind": "graph", "servicePlans": [{**PLAN, "id": _PLAN}]},
+        "cloudpc:directory": {"kind": "graph", "servicePlans": [{**PLAN, "id": _PLAN, "displayName": "Lab"}]},
         "cloudpc:graph": {"endpoint": tenant.endpoint, "auth": "token"},
         "cloudpc:devices": {"registration": "record"},
         **{f"cloudpc:{key}": value for key, value in values.items()},
@@ -78,7 +79,7 @@ def test_from_joining_the_group_to_nothing_left(project: Project, tenant: Tenant
     assert not [r for r in tenant.requests[calls:] if r.method != "GET"], "a run without changes writes nothing"
 
     tenant.leave("alice", "everybody")
-    assert "alice@contoso.example (LAB_1C_0.5GB_8GB): grace until" in project.up().output
+    assert "alice@contoso.example (Lab): grace until" in project.up().output
     assert project.statuses()[_ALICE] == "inGracePeriod"
     assert "left group Everybody" in project.state()[_ALICE]["why"], "still in the directory"
     assert _ALICE in _devices(tenant, project), "it keeps working"
@@ -97,7 +98,8 @@ def test_a_device_that_can_not_be_removed_now_is_removed_later(project: Project,
     project.up()
     tenant.delete_user("alice")
     project.up()
-    fault = tenant.faults.add(Fault("error", "*", "/devices*", left=None, status=500, code="InternalServerError"))
+    refused = Fault("error", "PATCH", "/devices/*", left=None, status=403, code="Authorization_RequestDenied")
+    fault = tenant.faults.add(refused)
     project.up()
     stuck = project.state()[_ALICE]
     assert stuck["status"] == "deprovisioning"
@@ -134,8 +136,11 @@ def test_a_failed_one_leaves_no_device(project: Project, tenant: Tenant) -> None
 
 def test_a_killed_run_registers_nobody_twice(project: Project, tenant: Tenant) -> None:
     project.host(faults=[{"call": "set_password", "user": _ALICE, "fault": "kill", "times": 1}])
-    project.up(code=255)
-    project.cloudpc("up", "demo", "--clear-lock")
+    killed = project.pulumi(*UP, "demo")
+    assert killed.code != 0, killed
+    wait_until(lambda: not project.processes(), 60, "something outlived the run")
+    ran = project.cloudpc("up", "demo", "--clear-lock")
+    assert ran.code == 0, ran
     assert set(project.statuses().values()) == {"provisioned"}
     devices = _devices(tenant, project)
     assert set(devices) == {_ALICE, _BOB}

@@ -150,6 +150,24 @@ def test_set_up_installs_what_building_an_image_needs() -> None:
     assert needed - {"tar", "util-linux"} <= installed  # those two are on every Debian
 
 
+def test_only_the_tests_install_a_domain_controller(
+    checkout: Path, environment: dict[str, str], tmp_path: Path
+) -> None:
+    asked = tmp_path / "asked"
+    stubs = {"apt-get": f'echo "$@" >> "{asked}"', "dpkg-query": "exit 1", "systemctl": "exit 0", "sudo": 'exec "$@"'}
+    for name, script in stubs.items():
+        (tmp_path / "on path" / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / "on path" / name).chmod(0o755)
+    for arguments in ([], ["test"]):
+        result = run([checkout / "tools/packages", *arguments], environment)
+        assert result.returncode == 0, result.stderr
+    set_up, tests = (set(line.split()) for line in asked.read_text().splitlines())
+    assert "libvirt-dev" in set_up
+    assert not [name for name in set_up if name.startswith("samba")]
+    assert "samba-ad-dc" in tests
+    assert "libvirt-dev" not in tests
+
+
 def test_scripts_are_valid_posix_shell() -> None:
     scripts = [
         path

@@ -239,7 +239,7 @@ class FakeHost:
         self._fault("check_network", "")
         if network.kind != "hosted" and network.source not in self._settings().get("networks", []):
             raise ProvisioningError(ErrorCode.NETWORK_NOT_FOUND, f"{self.name} has no {network.source}", hint="make it")
-        return [HealthCheck(f"{network.kind} {network.source}".strip(), "passed")]
+        return [HealthCheck(f"libvirt network {network.source}", "passed")]
 
     def close(self) -> None: ...
 

@@ -158,7 +158,8 @@ class SignIn:
     def _check_assertion(self, application: Application, assertion: str) -> Answer | None:
         try:
             claims = json.loads(base64.urlsafe_b64decode(assertion.split(".")[1] + "=="))
-            begins, ends, subject = claims["nbf"], claims["exp"], claims.get("sub")
+            begins, ends = claims.get("nbf", claims.get("iat", claims["exp"])), claims["exp"]
+            subject = claims.get("sub")
         except (ValueError, IndexError, KeyError, TypeError):
             return _refused("invalid_client", 50027, "JWT token is invalid or malformed.", 401)
         if not begins <= self._tenant.clock().timestamp() < ends:
@@ -190,10 +191,10 @@ def _context(certificate_file: Path, key_file: Path) -> ssl.SSLContext:
     """A server's context, with a certificate that was made and signed by itself now."""
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.asymmetric import rsa
     from cryptography.x509.oid import NameOID
 
-    key = ec.generate_private_key(ec.SECP256R1())
+    key = rsa.generate_private_key(65537, 2048)  # azure-identity signs assertions with RSA alone
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Fake tenant")])
     names = x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
     usage = x509.KeyUsage(

@@ -58,6 +58,25 @@ def test_an_assertion_of_another_issuer_gives_a_token(tenant: Tenant, sign_in: S
         assert client.get("/groups").status == 200
 
 
+def test_a_certificate_gives_a_token_unless_the_clock_is_wrong(tenant: Tenant, sign_in: SignIn, tmp_path: Path) -> None:
+    from azure.identity import CertificateCredential
+
+    own = tmp_path / "own.pem"
+    own.write_bytes((tmp_path / "sign-in-key.pem").read_bytes() + sign_in.ca.read_bytes())
+
+    def credential() -> Any:
+        return CertificateCredential(
+            tenant.tenant_id, sign_in.application.client_id, str(own),
+            authority=sign_in.authority, disable_instance_discovery=True, connection_verify=str(sign_in.ca),
+        )  # fmt: skip
+
+    with Http(tenant, credential().get_token(SCOPE).token) as client:
+        assert client.get("/groups").status == 200
+    before = tenant.clock() - timedelta(minutes=20)
+    tenant.clock = lambda: before
+    assert "AADSTS700024" in refused(credential()), "this machine's clock is ahead"
+
+
 def test_a_wrong_secret_and_one_that_has_ended(tenant: Tenant, sign_in: SignIn) -> None:
     assert "AADSTS7000215" in refused(by_secret(sign_in, tenant.tenant_id, secret="other"))
     sign_in.application.secret_expires = tenant.clock() - timedelta(seconds=1)

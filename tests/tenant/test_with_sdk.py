@@ -13,7 +13,7 @@ from tests.tenant.identifiers import guid
 from tests.tenant.tenant import Tenant
 
 # of the SDK's own classes, about each other
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:msgraph")
+pytestmark = [pytest.mark.filterwarnings(f"ignore::DeprecationWarning:{name}") for name in ("msgraph", "kiota")]
 ENGINEERING = guid("group", "engineering")
 
 

@@ -15,11 +15,10 @@ from rich.padding import Padding
 from cloudpc.cli import outdated
 from cloudpc.cli.context import Project
 from cloudpc.cli.output import Exit, coloured, err, out, print_json, table
-from cloudpc.cloud_pc import LEAVING, Status
+from cloudpc.cloud_pc import RecordedCloudPC, Status
 from cloudpc.directory.catalogue import short_name
 from cloudpc.directory.interface import Snapshot
 from cloudpc.iac.fleet import CloudPCRecord
-from cloudpc.ownership import NOT_HOLDING
 from cloudpc.policy import ProvisioningPolicy
 from cloudpc.problems import InvalidConfigurationError
 from cloudpc.provisioning.errors import ErrorCode
@@ -120,22 +119,23 @@ def _ignored(
     directories: list[tuple[Snapshot, dict[str, ProvisioningPolicy]]], cloud_pcs: list[CloudPCRecord]
 ) -> list[dict[str, Any]]:
     """Policies that target a user whom another one serves, and which: the first assigned wins (design rule 2)."""
-    from cloudpc import entitlement
+    from cloudpc import entitlement, ownership
 
     present = {(c.policy, c.key) for c in cloud_pcs}
-    serving = {c.user_id: c.policy for c in cloud_pcs if c.status not in NOT_HOLDING}
-    leaving = {c.key: c for c in cloud_pcs if c.status in LEAVING and not c.is_gone}
+    facts = [ownership.PolicyFacts(c.policy, {}, {c.key: RecordedCloudPC.model_validate(c.outputs)}) for c in cloud_pcs]
+    leaving = ownership.leaving(facts)
     rows = []
     for snapshot, policies in directories:
+        serving = ownership.owners(facts, snapshot)
         for policy_id, policy in policies.items():
             for owed in entitlement.entitled(policy, snapshot):
-                first, before = serving.get(owed.user.id, policy_id), leaving.get(owed.key)
+                first, before = serving.get(owed.user.id, policy_id), leaving.get(owed.key, policy_id)
                 if (policy_id, owed.key) in present:
                     continue  # it says so itself
                 if first != policy_id:
                     why = f"ignored for this user, whom {first} serves: the first assigned wins"
-                elif before is not None and before.policy != policy_id:
-                    why = f"waits for the end of the one of {before.policy}, which is {before.status}"
+                elif before != policy_id:
+                    why = f"waits for the end of the one that {before} still has"
                 else:
                     continue
                 rows.append(_row(owed.user, owed.service_plan, policy_id, ErrorCode.OTHER_POLICY_FIRST.value, why))

@@ -70,6 +70,7 @@ class Resources:
     registration: Registration = field(default_factory=Registration)
 
 
+_JOIN_SECONDS = 300.0
 _WITHOUT_DISK = (Stage.PLACING, Stage.IMAGE, Stage.DISK)
 
 
@@ -414,9 +415,8 @@ class _Provisioning:
         domain, identity = self._resources.registration.domain(connection), self._identity
         join = domain.prepare_join(identity.device_name, identity.owner)
         self._attempt.computer = join.account
-        timeout = self._desired.settings.set_up_in_seconds
         try:
-            done = host.run(self._id, join.argv, stdin=join.stdin, timeout=timeout, cancel=self._cancel)
+            done = host.run(self._id, join.argv, stdin=join.stdin, timeout=_JOIN_SECONDS, cancel=self._cancel)
         except TimeoutError as error:
             raise ProvisioningError(ErrorCode.DOMAIN_JOIN_FAILED, f"joining the domain: {error}") from None
         if done.exit_code != 0:
