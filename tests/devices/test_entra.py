@@ -273,7 +273,7 @@ def test_where_deletion_is_refused_it_is_disabled_and_that_is_told(tenant: Tenan
     registry.remove(found)
     assert [d["accountEnabled"] for d in tenant.devices.values()] == [False]
     assert "is disabled; the tenant refuses to delete it" in registry.told[0]
-    assert [(o.enabled, o.what) for o in registry.record.owned(INSTALLATION)] == [
+    assert [(o.enabled, str(o)) for o in registry.record.owned(INSTALLATION)] == [
         (False, "Entra device CPC-ALICE-7KQ2P")
     ]
     assert registry.recorded() == found, "the next attempt takes it again"

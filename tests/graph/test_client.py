@@ -19,7 +19,7 @@ import pytest
 from cloudpc.graph import odata, permissions
 from cloudpc.graph.client import Graph, Session
 from cloudpc.graph.configuration import GraphConfig
-from cloudpc.graph.credentials import TOKEN_VARIABLE, Tokens
+from cloudpc.graph.credentials import TOKEN_VARIABLE, Tokens, proxy_note
 from cloudpc.graph.errors import GraphError
 from cloudpc.graph.permissions import Call
 from tests.graph.fixtures import reached
@@ -167,7 +167,7 @@ def test_the_sign_in_is_unreachable(
     tenant: Tenant, by_secret: SignIn, opened: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AZURE_AUTHORITY_HOST", f"https://localhost:{closed_port()}")
-    monkeypatch.setattr("azure.core.pipeline.policies.RetryPolicy.sleep", lambda *_: None)
+    monkeypatch.setattr("azure.core.pipeline.transport.HttpTransport.sleep", lambda *_: None)
     assert "the sign-in to Microsoft Entra can't be reached" in refused(opened(GraphConfig(endpoint=tenant.endpoint)))
 
 
@@ -254,11 +254,15 @@ def test_unreachable(reached: Reached, tenant: Tenant, opened: Opened, monkeypat
     monkeypatch.setattr("cloudpc.graph.client.pause", lambda *_: 0)
     port = closed_port()
     config = reached(tenant).model_copy(update={"endpoint": f"http://127.0.0.1:{port}"})
-    monkeypatch.setenv("HTTPS_PROXY", "http://user:hunter2@127.0.0.1:9")
     message = refused(opened(config))
     assert message.startswith(f"127.0.0.1:{port} can't be reached")
-    assert message.endswith("; connections go through the proxy of HTTPS_PROXY")
-    assert "hunter2" not in message
+
+
+def test_a_proxy_that_may_be_the_reason_is_named_and_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert proxy_note("https://graph.microsoft.com") == ""
+    monkeypatch.setenv("HTTPS_PROXY", "http://user:hunter2@proxy.example:8080")
+    assert proxy_note("https://graph.microsoft.com") == "; connections go through the proxy of HTTPS_PROXY"
+    assert proxy_note("http://127.0.0.1:80") == "", "which goes through none"
 
 
 def test_loopback_never_goes_through_a_proxy(
@@ -309,42 +313,49 @@ def test_closed_it_leaves_no_thread_and_can_be_used_again(reached: Reached, tena
     graph.close()
 
 
-class _List:
-    """A list's request builder of the SDK, with these pages by their links."""
+def page(value: list[Any] | None, link: str | None = None) -> bytes:
+    return json.dumps({"value": value, "@odata.nextLink": link}).encode()
+
+
+class _Lists:
+    """A list's request builder of the SDK, and the adapter that sends its requests: these pages by their links."""
 
     def __init__(self, pages: dict[str | None, Any], link: str | None = None) -> None:
         self.pages = pages
         self.link = link
 
-    async def get(self, _: Any) -> Any:
-        return self.pages[self.link]
+    def with_url(self, link: str) -> _Lists:
+        return _Lists(self.pages, link)
 
-    def with_url(self, link: str) -> _List:
-        return _List(self.pages, link)
+    def to_get_request_information(self, _: Any) -> str | None:
+        return self.link
 
-
-def page(value: list[int] | None, link: str | None = None) -> SimpleNamespace:
-    return SimpleNamespace(value=value, odata_next_link=link)
+    async def send_primitive_async(self, link: str | None, *_: Any) -> Any:
+        return self.pages[link]
 
 
 @pytest.mark.parametrize(
     ("pages", "words"),
     [
-        ({None: page([1], "https://elsewhere.example/v1.0/x")}, "a next page that leads elsewhere or nowhere"),
-        ({None: page([1], "http://127.0.0.1:1.elsewhere.example/")}, "a next page that leads elsewhere or nowhere"),
+        ({None: page([{}], "https://elsewhere.example/v1.0/x")}, "a next page that leads elsewhere or nowhere"),
+        ({None: page([{}], "http://127.0.0.1:1.elsewhere.example/")}, "a next page that leads elsewhere or nowhere"),
         (
-            {None: page([1], "http://127.0.0.1:1/a"), "http://127.0.0.1:1/a": page([2], "http://127.0.0.1:1/a")},
+            {None: page([{}], "http://127.0.0.1:1/a"), "http://127.0.0.1:1/a": page([{}], "http://127.0.0.1:1/a")},
             "a next page that leads elsewhere or nowhere",
         ),
         ({None: None}, "an empty answer to GET /groups"),
         ({None: page(None)}, "an answer without a list to GET /groups"),
+        ({None: page(["x"])}, "an answer without a list to GET /groups"),
+        ({None: b"<html>"}, "an answer to GET /groups that can't be read"),
+        ({None: b"[]"}, "an answer to GET /groups that can't be read"),
     ],
 )
 def test_a_list_that_can_not_be_read_to_its_end(opened: Opened, pages: Any, words: str) -> None:
     async def read(session: Session) -> list[Any]:
         from kiota_abstractions.base_request_configuration import RequestConfiguration
 
-        return [v async for p in session.pages(Call.FIND_GROUP, _List(pages), RequestConfiguration()) for v in p]
+        session.client = SimpleNamespace(request_adapter=_Lists(pages))  # type: ignore[assignment]
+        return [v async for p in session.pages(Call.FIND_GROUP, _Lists(pages), RequestConfiguration()) for v in p]
 
     with pytest.raises(GraphError, match=words):
         opened(GraphConfig(endpoint="http://127.0.0.1:1", auth="token")).run(read)

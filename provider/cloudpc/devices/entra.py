@@ -12,13 +12,13 @@ import logging
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 from uuid import UUID
 
 from cloudpc.devices.interface import NewDevice, OwnedDevice, RegisteredDevice, TemporaryAccessPass
 from cloudpc.graph import odata
-from cloudpc.graph.client import Graph, Session, pause
+from cloudpc.graph.client import ANSWER_TIMEOUT, Graph, Session, pause
 from cloudpc.graph.errors import GraphError
 from cloudpc.graph.permissions import Call
 from cloudpc.provisioning.cancellation import Cancellation
@@ -27,14 +27,11 @@ from cloudpc.provisioning.registration import Identity
 
 if TYPE_CHECKING:
     from kiota_abstractions.base_request_configuration import RequestConfiguration
-    from msgraph.generated.models.device import Device
-    from msgraph.generated.models.temporary_access_pass_authentication_method import (
-        TemporaryAccessPassAuthenticationMethod as PassMethod,
-    )
 
 log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
+Json = dict[str, Any]
 
 GROUP_TAG: Final = "[OrderID]:"
 OWNER: Final = "[CloudPC]:"
@@ -103,7 +100,9 @@ class EntraDevices:
         except GraphError as error:
             raise _failed(ErrorCode.DEVICE_REGISTRATION_FAILED, "devices", error) from error
         return [
-            OwnedDevice("Entra device", d.display_name or "", d.id or "", _owner(d), enabled=bool(d.account_enabled))
+            OwnedDevice(
+                "Entra device", d.get("displayName") or "", _id(d), _owner(d), enabled=bool(d.get("accountEnabled"))
+            )
             for d in devices
             if _owner(d).startswith(f"{installation}/")
         ]
@@ -117,24 +116,26 @@ class EntraDevices:
     def _record(self, new: NewDevice, deadline: float, cancel: Cancellation) -> RegisteredDevice:
         device = self._found_or_created(new, deadline, cancel)
         if _owner(device) != new.owner:
-            message = f"Entra has a device with the id {new.device_id} already ({device.display_name}), not of ours"
+            message = (
+                f"Entra has a device with the id {new.device_id} already ({device.get('displayName')}), not of ours"
+            )
             raise ProvisioningError(ErrorCode.DEVICE_REGISTRATION_FAILED, message, retriable=False)
-        if not device.account_enabled:
+        if not device.get("accountEnabled"):
             # of an attempt before, whose deletion the tenant refused
-            self._run(lambda session: _enable(session, device.id or "", enabled=True), deadline)
+            self._run(lambda session: _enable(session, _id(device), enabled=True), deadline)
         cancel.check()
-        self._run(lambda session: self._set_people(session, device.id or "", new), deadline)
+        self._run(lambda session: self._set_people(session, _id(device), new), deadline)
         return _registered("record", device)
 
-    def _found_or_created(self, new: NewDevice, deadline: float, cancel: Cancellation) -> Device:
+    def _found_or_created(self, new: NewDevice, deadline: float, cancel: Cancellation) -> Json:
         """Look, create, look again: whatever became of a request, no second device is made."""
         for attempt in range(_ATTEMPTS):
             cancel.check()
-            found: Device | None = self._run(lambda session: _by_device_id(session, str(new.device_id)), deadline)
+            found: Json | None = self._run(lambda session: _by_device_id(session, str(new.device_id)), deadline)
             if found is not None:
                 return found
             try:
-                created: Device = self._run(lambda session: _create(session, new), deadline)
+                created: Json = self._run(lambda session: _create(session, new), deadline)
             except GraphError as error:
                 # "already exists": of a request before, whose device the look does not show yet
                 again = error.is_transient or error.status == 401 or "already exists" in error.message
@@ -177,7 +178,7 @@ class EntraDevices:
             # one that is somebody's already is not the guest's that has just joined
             mine = [d for d in joined if _owner(d) == new.owner] or [d for d in joined if not _owner(d)]
             if len(mine) > 1:
-                ids = ", ".join(sorted(d.device_id or "" for d in mine))
+                ids = ", ".join(sorted(d.get("deviceId") or "" for d in mine))
                 message = f"Entra has {len(mine)} devices named {new.display_name}: {ids}"
                 hint = "Delete those that are not this Cloud PC's, then run `cloudpc retry`."
                 raise ProvisioningError(ErrorCode.DEVICE_REGISTRATION_FAILED, message, retriable=False, hint=hint)
@@ -190,9 +191,9 @@ class EntraDevices:
                 raise ProvisioningError(ErrorCode.DEVICE_NOT_FOUND, message)
             cancel.wait(min(self._poll, left))
         device = mine[0]
-        if _owner(device) != new.owner or not device.account_enabled:
+        if _owner(device) != new.owner or not device.get("accountEnabled"):
             self._run(lambda session: _stamp(session, device, new), deadline)
-        managed = self._run(lambda session: self._managed(session, device.device_id or ""), deadline)
+        managed = self._run(lambda session: self._managed(session, device.get("deviceId") or ""), deadline)
         return _registered("adopt", device, next(iter(managed), ""))
 
     # ---- the end
@@ -202,21 +203,21 @@ class EntraDevices:
     ) -> None:
         devices = await self._ours(session, display_name, device_id, recorded)
         known = {recorded.device_id} if recorded and recorded.device_id else set()
-        for entra_id in sorted(known | {d.device_id for d in devices if d.device_id}):
+        for entra_id in sorted(known | {d["deviceId"] for d in devices if d.get("deviceId")}):
             # by Entra's id alone: a name may be that of somebody else's machine
             for managed_id in await self._managed(session, entra_id):
                 builder = session.client.device_management.managed_devices.by_managed_device_id(managed_id)
-                await _unless_gone(session, Call.DELETE_MANAGED_DEVICE, builder.delete)
+                await _unless_gone(session.call(Call.DELETE_MANAGED_DEVICE, builder.delete))
         for device in devices:
             await self._end(session, device)
 
     async def _ours(
         self, session: Session, display_name: str, device_id: UUID, recorded: RegisteredDevice | None
-    ) -> list[Device]:
+    ) -> list[Json]:
         """What is to go: what state remembers, and what carries our tag where a run died before state knew."""
         if recorded is not None:
             builder = session.client.devices.by_device_id(recorded.id)
-            found = await _unless_gone(session, Call.READ_DEVICES, lambda: builder.get(_select_device()))
+            found = await _unless_gone(session.json(Call.READ_DEVICES, builder, _select_device()))
             return [] if found is None else [found]
         by_id = await _by_device_id(session, str(device_id))
         found_all = [by_id] if by_id else await _by_name(session, display_name)
@@ -235,35 +236,36 @@ class EntraDevices:
         builder = session.client.device_management.managed_devices
         pages = session.pages(Call.READ_MANAGED_DEVICES, builder, RequestConfiguration(query_parameters=query))
         try:
-            return [managed.id async for page in pages for managed in page if managed.id]
+            return [_id(managed) async for page in pages for managed in page]
         except GraphError as error:
             if error.status == 400 and _NO_INTUNE in error.message:
                 return []
             raise
 
-    async def _end(self, session: Session, device: Device) -> None:
-        builder = session.client.devices.by_device_id(device.id or "")
-        if device.account_enabled is not False:
+    async def _end(self, session: Session, device: Json) -> None:
+        builder = session.client.devices.by_device_id(_id(device))
+        if device.get("accountEnabled") is not False:
             try:
-                await _enable(session, device.id or "", enabled=False)
+                await _enable(session, _id(device), enabled=False)
             except GraphError as error:
                 if error.is_missing:
                     return
                 raise
         try:
-            await _unless_gone(session, Call.DELETE_DEVICE, builder.delete)
+            await _unless_gone(session.call(Call.DELETE_DEVICE, builder.delete))
         except GraphError as error:
             if error.status != 403:
                 raise
             self._tell(
-                f"Entra device {device.display_name} is disabled; the tenant refuses to delete it ({error.code})"
+                f"Entra device {device.get('displayName')} is disabled; the tenant refuses to delete it ({error.code})"
             )
 
     def _run(self, work: Callable[[Session], Any], deadline: float) -> Any:
-        return self._graph.run(work, max(1.0, deadline - time.monotonic()))
+        # whoever is at the end of the time has one more answer waited for
+        return self._graph.run(work, max(ANSWER_TIMEOUT, deadline - time.monotonic()))
 
 
-async def _create(session: Session, new: NewDevice) -> Device:
+async def _create(session: Session, new: NewDevice) -> Json:
     from msgraph.generated.models.alternative_security_id import AlternativeSecurityId
     from msgraph.generated.models.device import Device
 
@@ -282,14 +284,15 @@ async def _create(session: Session, new: NewDevice) -> Device:
     created = await session.once(Call.CREATE_DEVICE, lambda: session.client.devices.post(body))
     if created is None or not created.id:
         raise GraphError("Graph answered the registration with nothing", "emptyAnswer")
-    return created
+    sent = {"deviceId": str(new.device_id), "displayName": new.display_name, "accountEnabled": True}
+    return {**sent, "physicalIds": body.physical_ids, "id": created.id}
 
 
-async def _stamp(session: Session, device: Device, new: NewDevice) -> None:
+async def _stamp(session: Session, device: Json, new: NewDevice) -> None:
     from msgraph.generated.models.device import Device
 
-    body = Device(account_enabled=True, physical_ids=_physical_ids(device.physical_ids or [], new))
-    builder = session.client.devices.by_device_id(device.id or "")
+    body = Device(account_enabled=True, physical_ids=_physical_ids(device.get("physicalIds") or [], new))
+    builder = session.client.devices.by_device_id(_id(device))
     await session.call(Call.UPDATE_DEVICE, lambda: builder.patch(body))
 
 
@@ -300,22 +303,22 @@ async def _enable(session: Session, id_: str, *, enabled: bool) -> None:
     await session.call(Call.UPDATE_DEVICE, lambda: builder.patch(Device(account_enabled=enabled)))
 
 
-async def _by_device_id(session: Session, device_id: str) -> Device | None:
+async def _by_device_id(session: Session, device_id: str) -> Json | None:
     builder = session.client.devices_with_device_id(device_id)
-    found: Device | None = await _unless_gone(session, Call.READ_DEVICES, lambda: builder.get(_select_device()))
+    found: Json | None = await _unless_gone(session.json(Call.READ_DEVICES, builder, _select_device()))
     return found
 
 
-async def _by_name(session: Session, display_name: str) -> list[Device]:
+async def _by_name(session: Session, display_name: str) -> list[Json]:
     devices = await _devices(session, f"displayName eq {odata.text(display_name)}", advanced=False)
-    return [d for d in devices if d.display_name == display_name]
+    return [d for d in devices if d.get("displayName") == display_name]
 
 
-async def _tagged(session: Session, tag: str) -> list[Device]:
+async def _tagged(session: Session, tag: str) -> list[Json]:
     return await _devices(session, f"physicalIds/any(p:startswith(p,{odata.text(tag)}))", advanced=True)
 
 
-async def _devices(session: Session, condition: str, *, advanced: bool) -> list[Device]:
+async def _devices(session: Session, condition: str, *, advanced: bool) -> list[Json]:
     from kiota_abstractions.base_request_configuration import RequestConfiguration
     from msgraph.generated.devices.devices_request_builder import DevicesRequestBuilder
 
@@ -328,10 +331,10 @@ async def _devices(session: Session, condition: str, *, advanced: bool) -> list[
     return [device async for page in pages for device in page]
 
 
-async def _unless_gone(session: Session, call: Call, request: Callable[[], Any]) -> Any:
-    """As Session.call; None where there is no such object."""
+async def _unless_gone(answer: Awaitable[_T]) -> _T | None:
+    """The answer; None where there is no such object."""
     try:
-        return await session.call(call, request)
+        return await answer
     except GraphError as error:
         if error.is_missing:
             return None
@@ -346,10 +349,11 @@ async def _issue_pass(session: Session, user_id: str, lifetime: int, usable_once
     builder = session.client.users.by_user_id(user_id).authentication.temporary_access_pass_methods
     body = TemporaryAccessPassAuthenticationMethod(lifetime_in_minutes=lifetime, is_usable_once=usable_once)
     for attempt in range(_ATTEMPTS):
-        present = await session.required(Call.READ_PASSES, builder.get)
-        for other in present.value or ():
+        present = await session.json(Call.READ_PASSES, builder)
+        for other in present.get("value") or ():
             # after a request without an answer, one just like ours is ours: its value is lost, a new one replaces it
-            if _may_be_used(other) and not (attempt and _is_alike(other, lifetime, usable_once)):
+            alike = (other.get("lifetimeInMinutes"), bool(other.get("isUsableOnce"))) == (lifetime, usable_once)
+            if _may_be_used(other) and not (attempt and alike):
                 return None
         try:
             issued = await session.once(Call.CREATE_PASS, lambda: builder.post(body))
@@ -371,12 +375,8 @@ async def _issue_pass(session: Session, user_id: str, lifetime: int, usable_once
     raise AssertionError  # pragma: no cover - the last attempt raises or returns
 
 
-def _may_be_used(method: PassMethod) -> bool:
-    return bool(method.is_usable) or method.method_usability_reason == "NotYetValid"
-
-
-def _is_alike(method: PassMethod, lifetime: int, usable_once: bool) -> bool:
-    return method.lifetime_in_minutes == lifetime and bool(method.is_usable_once) == usable_once
+def _may_be_used(method: Json) -> bool:
+    return bool(method.get("isUsable")) or method.get("methodUsabilityReason") == "NotYetValid"
 
 
 def _select_device() -> RequestConfiguration[Any]:
@@ -387,13 +387,20 @@ def _select_device() -> RequestConfiguration[Any]:
     return RequestConfiguration(query_parameters=query)
 
 
+def _id(item: Json) -> str:
+    id_ = item.get("id")
+    if not isinstance(id_, str) or not id_:
+        raise GraphError("Graph gave an object without an id", "emptyAnswer")
+    return id_
+
+
 def _physical_ids(present: Sequence[str], new: NewDevice) -> list[str]:
     others = [entry for entry in present if not entry.startswith((GROUP_TAG, OWNER))]
     return [*others, f"{GROUP_TAG}{new.group_tag}", f"{OWNER}{new.owner}"]
 
 
-def _owner(device: Device) -> str:
-    return next((e.removeprefix(OWNER) for e in device.physical_ids or () if e.startswith(OWNER)), "")
+def _owner(device: Json) -> str:
+    return next((e.removeprefix(OWNER) for e in device.get("physicalIds") or () if e.startswith(OWNER)), "")
 
 
 def _is_of(owner: str, device_id: UUID) -> bool:
@@ -405,12 +412,12 @@ def _is_of(owner: str, device_id: UUID) -> bool:
         return False
 
 
-def _registered(mode: Literal["record", "adopt"], device: Device, managed: str = "") -> RegisteredDevice:
+def _registered(mode: Literal["record", "adopt"], device: Json, managed: str = "") -> RegisteredDevice:
     return RegisteredDevice(
         registration=mode,
-        display_name=device.display_name or "",
-        id=device.id or "",
-        device_id=device.device_id or "",
+        display_name=device.get("displayName") or "",
+        id=_id(device),
+        device_id=device.get("deviceId") or "",
         managed_device_id=managed,
     )
 

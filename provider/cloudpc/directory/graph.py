@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Coroutine, Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from cloudpc.directory import catalogue
 from cloudpc.directory.configuration import GUID, GraphDirectoryConfig
@@ -19,10 +19,7 @@ from cloudpc.graph.configuration import GraphConfig
 from cloudpc.graph.errors import GraphError
 from cloudpc.graph.permissions import Call
 
-if TYPE_CHECKING:
-    from msgraph.generated.models.subscribed_sku import SubscribedSku
-    from msgraph.generated.models.user import User as GraphUser
-
+Json = dict[str, Any]
 _T = TypeVar("_T")
 
 TIMEOUT: Final = 1800.0
@@ -54,6 +51,9 @@ class GraphDirectory:
             return graph.run(lambda session: reading.read(session, group_references, user_ids), TIMEOUT)
         except GraphError as error:
             raise DirectoryError(f"the directory can't be read: {error}") from error
+        except (KeyError, TypeError, AttributeError) as error:  # of JSON that is not as Graph documents it
+            message = f"the directory can't be read: Graph gave an object that is not as documented ({error!r})"
+            raise DirectoryError(message) from error
         finally:
             graph.close()
 
@@ -94,14 +94,12 @@ class _Reading:
             one = GroupItemRequestBuilder.GroupItemRequestBuilderGetQueryParameters(select=fields)
             builder = session.client.groups.by_group_id(reference)
             try:
-                group = await session.required(
-                    Call.FIND_GROUP, lambda: builder.get(RequestConfiguration(query_parameters=one))
-                )
+                group = await session.json(Call.FIND_GROUP, builder, RequestConfiguration(query_parameters=one))
             except GraphError as error:
                 if not error.is_missing:
                     raise
             else:
-                return {_known(group.id): group.display_name or reference}
+                return {_id(group): group.get("displayName") or reference}
         many = GroupsRequestBuilder.GroupsRequestBuilderGetQueryParameters(
             filter=f"displayName eq {odata.text(reference)}", select=fields, top=PAGE
         )
@@ -109,7 +107,7 @@ class _Reading:
         pages = session.pages(Call.FIND_GROUP, session.client.groups, RequestConfiguration(query_parameters=many))
         async for page in pages:
             # Graph compares without regard to case
-            found |= {_known(group.id): reference for group in page if group.display_name == reference}
+            found |= {_id(group): reference for group in page if group.get("displayName") == reference}
         return found
 
     async def _group(self, session: Session, id_: str, name: str) -> None:
@@ -125,7 +123,7 @@ class _Reading:
         members: set[str] = set()
         async for page in session.pages(Call.LIST_MEMBERS, builder, RequestConfiguration(query_parameters=query)):
             for user in page:
-                id_ = _known(user.id)
+                id_ = _id(user)
                 # one text for all groups a user is in
                 members.add(self._users[id_].id if id_ in self._users else self._add(user))
         return frozenset(members)
@@ -140,7 +138,7 @@ class _Reading:
         builder = session.client.groups.by_group_id(group_id).members.graph_group
         async for page in session.pages(Call.LIST_MEMBERS, builder, RequestConfiguration(query_parameters=query)):
             for group in page:
-                inner = group.display_name or group.id
+                inner = group.get("displayName") or _id(group)
                 self._warnings.append(
                     f"the group {name!r} has the group {inner!r} in it: only direct members count, as in Windows 365, "
                     f"so assign the policy to {inner!r} too if its members should have Cloud PCs"
@@ -157,28 +155,29 @@ class _Reading:
         query = UserItemRequestBuilder.UserItemRequestBuilderGetQueryParameters(select=_USER)
         builder = session.client.users.by_user_id(id_)
         try:
-            user = await session.required(
-                Call.READ_USERS, lambda: builder.get(RequestConfiguration(query_parameters=query))
-            )
+            user = await session.json(Call.READ_USERS, builder, RequestConfiguration(query_parameters=query))
         except GraphError as error:
             if not error.is_missing:
                 raise
         else:
             self._add(user)
 
-    def _add(self, user: GraphUser) -> str:
-        if user.user_principal_name is None or user.account_enabled is None or user.assigned_licenses is None:
+    def _add(self, user: Json) -> str:
+        name, enabled, licences = (
+            user.get(field) for field in ("userPrincipalName", "accountEnabled", "assignedLicenses")
+        )
+        if name is None or enabled is None or licences is None:
             # who may list members but not read users gets their ids with all else empty, and no error
             permission = Call.READ_USERS.value
             message = f"{permission.purpose} is refused: the permission {permission.least} is missing"
             raise GraphError(message, "Authorization_RequestDenied", 403, permission=permission)
-        id_ = _known(user.id)
+        id_ = _id(user)
         self._users[id_] = User(
             id=id_,
-            user_principal_name=user.user_principal_name,
-            display_name=user.display_name or user.user_principal_name,
-            account_enabled=user.account_enabled,
-            service_plans=self._service_plans(user),
+            user_principal_name=name,
+            display_name=user.get("displayName") or name,
+            account_enabled=enabled,
+            service_plans=self._service_plans(licences),
         )
         return id_
 
@@ -199,24 +198,25 @@ class _Reading:
         for plan in self._own.keys() - sold:
             self._warnings.append(f"no subscription of the tenant has the service plan {plan} of cloudpc:directory")
 
-    def _sku(self, sku: SubscribedSku) -> None:
-        ids = (str(plan.service_plan_id) for plan in sku.service_plans or ())
+    def _sku(self, sku: Json) -> None:
+        ids = (plan["servicePlanId"].lower() for plan in sku.get("servicePlans") or ())
         plans = tuple(id_ for id_ in ids if id_ in self._plans)
         if not plans:
             return
-        if sku.capability_status not in _IN_USE:
+        if sku.get("capabilityStatus") not in _IN_USE:
             self._warnings.append(
-                f"the subscription {sku.sku_part_number} is {sku.capability_status}: its licences give no Cloud PC"
+                f"the subscription {sku.get('skuPartNumber')} is {sku.get('capabilityStatus')}: "
+                "its licences give no Cloud PC"
             )
             return
-        self._plans_of_sku[str(sku.sku_id)] = plans
+        self._plans_of_sku[sku["skuId"]] = plans
 
-    def _service_plans(self, user: GraphUser) -> tuple[str, ...]:
+    def _service_plans(self, assigned: list[Json]) -> tuple[str, ...]:
         """Plans of the user's licences, without the disabled ones. The same tuple for all with the same licences."""
         licences = tuple(
-            (str(assigned.sku_id), frozenset(map(str, assigned.disabled_plans or ())))
-            for assigned in user.assigned_licenses or ()
-            if str(assigned.sku_id) in self._plans_of_sku
+            (licence["skuId"], frozenset(licence.get("disabledPlans") or ()))
+            for licence in assigned
+            if licence["skuId"] in self._plans_of_sku
         )
         if licences not in self._licensed:
             self._licensed[licences] = tuple(
@@ -227,8 +227,9 @@ class _Reading:
         return self._licensed[licences]
 
 
-def _known(id_: str | None) -> str:
-    if not id_:
+def _id(item: Json) -> str:
+    id_ = item.get("id")
+    if not isinstance(id_, str) or not id_:
         raise GraphError("Graph gave an object without an id", "emptyAnswer")
     return id_
 

@@ -218,6 +218,7 @@ def refusal(error: Exception, config: GraphConfig) -> GraphError:
     text = str(error)
     code = re.search(r"AADSTS(\d+)", text)
     tenant = config.tenant_id or os.environ.get("AZURE_TENANT_ID") or "of the sign-in"
+    authority = os.environ.get("AZURE_AUTHORITY_HOST") or "https://login.microsoftonline.com"
     if code:
         known = _REFUSALS.get(code[1])
         message = known.format(tenant=tenant) if known else f"Microsoft Entra refused the sign-in: {_first_line(text)}"
@@ -231,7 +232,9 @@ def refusal(error: Exception, config: GraphConfig) -> GraphError:
     if failed or _is_network(error):
         # Entra's own answers have a code, so this is none
         reason = _first_line(failed[1] if failed else text)
-        return GraphError(f"the sign-in to Microsoft Entra can't be reached: {reason}{proxy_note()}", UNREACHABLE)
+        return GraphError(
+            f"the sign-in to Microsoft Entra can't be reached: {reason}{proxy_note(authority)}", UNREACHABLE
+        )
     if type(error).__name__ == "CredentialUnavailableError" or "failed to retrieve a token" in text:
         return GraphError(_nobody(config), SIGN_IN)
     return GraphError(f"the sign-in to Microsoft Entra failed: {_first_line(text)}", SIGN_IN)
@@ -262,8 +265,10 @@ def _is_network(error: BaseException | None) -> bool:
     return False
 
 
-def proxy_note() -> str:
+def proxy_note(url: str) -> str:
     """Where a proxy may be the reason: which variable names it, never its value, which may hold a password."""
+    if _is_loopback(url):
+        return ""
     names = [name for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy") if os.environ.get(name)]
     return f"; connections go through the proxy of {names[0]}" if names else ""
 
