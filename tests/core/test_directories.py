@@ -62,6 +62,17 @@ def test_only_what_is_missing_is_asked_for_later(tenant: _Tenant, tmp_path: Path
     assert _ask(directories, "a", known=Known(users=frozenset({"u-2"}))) is both
 
 
+def test_a_group_that_was_found_by_its_name_is_not_asked_for_by_its_id(
+    tenant: _Tenant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    by_name = Snapshot(groups={"g-1": Group("g-1", "Sales")})
+    monkeypatch.setattr(tenant, "snapshot", lambda *asked: tenant.asked.append(asked) or by_name)
+    directories = Directories(tmp_path)
+    _ask(directories, "Sales")
+    _ask(directories, "Sales", known=Known(groups=frozenset({"g-1"})))
+    assert len(tenant.asked) == 1
+
+
 def test_tenants_are_told_apart(tenant: _Tenant, tmp_path: Path) -> None:
     directories = Directories(tmp_path)
     _ask(directories, "a")

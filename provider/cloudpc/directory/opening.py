@@ -108,8 +108,11 @@ class Directories:
         if had is None:
             asked = _Answer(Snapshot(), frozenset(wanted | self.expected), frozenset(users))
         else:
-            missing = users - had.users - had.snapshot.users.keys()
-            asked = _Answer(Snapshot(), frozenset(wanted - had.groups), frozenset(missing))
+            # state knows groups by their id, policies perhaps by their name
+            groups_left = wanted - had.groups - had.snapshot.groups.keys()
+            asked = _Answer(
+                Snapshot(), frozenset(groups_left), frozenset(users - had.users - had.snapshot.users.keys())
+            )
         if had is not None and (isinstance(config, LocalDirectoryConfig) or not (asked.groups or asked.users)):
             return had.snapshot
         read = self._open(config, graph).snapshot(asked.groups, asked.users)
