@@ -42,5 +42,5 @@ world: setup ## A million steps of random histories against the lifecycle's rule
 
 .PHONY: bench
 bench: setup ## The benchmarks of docs/benchmarks.md; an hour
-	@for question in provisioning noop memory state stages reconcile policies grace; do \
+	@for question in provisioning noop memory state stages reconcile policies grace directory registration; do \
 	    PATH="$$(tools/engine/find):$$PATH" .venv/bin/python -m benchmarks.$$question || exit 1; done
