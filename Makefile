@@ -41,6 +41,6 @@ world: setup ## A million steps of random histories against the lifecycle's rule
 	@CLOUDPC_WORLD_STEPS=1000000 .venv/bin/pytest --timeout=0 tests/core/test_world.py
 
 .PHONY: bench
-bench: setup ## The benchmarks of docs/benchmarks.md; an hour
+bench: setup ## The benchmarks of docs/benchmarks.md; about two hours
 	@for question in provisioning noop memory state stages reconcile policies grace; do \
 	    PATH="$$(tools/engine/find):$$PATH" .venv/bin/python -m benchmarks.$$question || exit 1; done
