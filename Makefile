@@ -38,9 +38,9 @@ test: setup ## The whole test suite (PYTEST_ARGS for more arguments)
 
 .PHONY: world
 world: setup ## A million steps of random histories against the lifecycle's rules; half an hour
-	@CLOUDPC_WORLD_STEPS=1000000 .venv/bin/pytest --timeout=0 tests/core/test_world.py
+	@HYPOTHESIS_PROFILE=thorough CLOUDPC_WORLD_STEPS=1000000 .venv/bin/pytest --timeout=0 tests/core/test_world.py
 
 .PHONY: bench
-bench: setup ## The benchmarks of docs/benchmarks.md; an hour
+bench: setup ## The benchmarks of docs/benchmarks.md; about two hours
 	@for question in provisioning noop memory state stages reconcile policies grace directory registration; do \
 	    PATH="$$(tools/engine/find):$$PATH" .venv/bin/python -m benchmarks.$$question || exit 1; done
