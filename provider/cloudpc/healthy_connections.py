@@ -19,6 +19,10 @@ KEPT = 300.0
 """Seconds for which a result holds: as long as a run that makes many Cloud PCs would not want to ask again."""
 
 
+JUST_NOW = 10.0
+"""Seconds for which a result holds even where something has gone wrong since: many may say so at once."""
+
+
 class Connections:
     """The health of connections, remembered. Used from many threads at once.
 
@@ -35,15 +39,21 @@ class Connections:
         self._lock = threading.Lock()
         self._known: dict[NetworkChoice, tuple[float, Future[ProvisioningError | None]]] = {}
 
-    def healthy(self, choice: NetworkChoice) -> ProvisioningError | None:
+    def healthy(self, choice: NetworkChoice, afresh: bool = False) -> ProvisioningError | None:
         """None if Cloud PCs may be connected through it, else why not (CONNECTION_NOT_HEALTHY).
 
         The first to ask has it looked at, which may take some twenty seconds; others wait for the same answer.
+
+        Args:
+            choice: the connection.
+            afresh: something has gone wrong with it since: what was found out a while ago does not count.
         """
         if not choice.connection:
             return None  # the hosted network: claiming a place finds out
         with self._lock:
             until, answer = self._known.get(choice, (0.0, None))
+            if afresh:
+                until -= KEPT - JUST_NOW
             is_new = answer is None or until <= self._clock()
             if answer is None or is_new:
                 answer = Future()

@@ -43,6 +43,7 @@ class ScriptedHost(FakeHost):
         self.folder = folder / name
         self.calls: list[str] = []
         self.claimed: list[MachineSpec] = []
+        self.tags: list[Tag] = []
         self.hooks: dict[str, Callable[[], None]] = {}
         self.away = False
         self.configure(**settings)
@@ -69,6 +70,7 @@ class ScriptedHost(FakeHost):
     def claim(self, spec: MachineSpec, tag: Tag) -> None:
         super().claim(spec, tag)
         self.claimed.append(spec)
+        self.tags.append(tag)
 
     def describe(self, machine_id: UUID) -> Machine | None:
         self._answer()
@@ -144,7 +146,7 @@ class Run:
         self.adoptable: tuple[str, ...] = ()
         self.registration = Registration()
         self.image: Callable[[Any], Image] = lambda _note: image()
-        self.healthy: Callable[[NetworkChoice], ProvisioningError | None] | None = None
+        self.healthy: Callable[[NetworkChoice, bool], ProvisioningError | None] | None = None
 
     def provision(self, wanted: DesiredCloudPC | None = None) -> Outcome:
         resources = Resources(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -13,83 +13,27 @@ import pytest
 from cloudpc.cloud_pc import DesiredCloudPC, NetworkChoice, Status
 from cloudpc.devices.interface import (
     ComputerAccount,
-    Join,
-    NewDevice,
-    OwnedDevice,
     RegisteredDevice,
-    TemporaryAccessPass,
 )
 from cloudpc.machines.interface import Completed
-from cloudpc.provisioning.cancellation import Cancellation
 from cloudpc.provisioning.errors import Cancelled, ErrorCode, ProvisioningError
-from cloudpc.provisioning.registration import AccessPass, Identity, Registration, release
+from cloudpc.provisioning.registration import Identity, Registration, release
 from cloudpc.provisioning.stages import Stage
 from cloudpc.provisioning.tags import Phase
 
 from . import make
+from .fake_organisation import Organisation
 from .fake_rim import IDENTITY, Run, ScriptedHost, desired, hand_over
 
 _THROUGH_HQ = NetworkChoice(kind="hosted", connection="hq", domain_join_type="hybridAzureADJoin")
 
 
-class Organisation:
-    """Entra and one domain in memory; each call may be given errors to raise, one a time."""
-
-    def __init__(self) -> None:
-        self.devices: dict[UUID, NewDevice] = {}
-        self.enabled: dict[str, bool] = {}
-        self.calls: list[str] = []
-        self.errors: dict[str, list[ProvisioningError]] = {}
-        self.hook: Callable[[], None] = lambda: None
-        self.passes: list[str] = []
-
-    def _call(self, name: str) -> None:
-        self.calls.append(name)
-        self.hook()
-        if waiting := self.errors.get(name):
-            raise waiting.pop(0)
-
-    def register(self, device: NewDevice, timeout: float, cancel: Cancellation) -> RegisteredDevice:
-        self.devices[device.device_id] = device
-        self._call("register")
-        name, id_ = device.display_name, str(device.device_id)
-        return RegisteredDevice(registration="record", display_name=name, id="object", device_id=id_)
-
-    def remove(self, display_name: str, device_id: UUID, recorded: RegisteredDevice | None) -> None:
-        self._call("remove")
-        self.devices.pop(device_id, None)
-
-    def issue_pass(self, user_id: str, lifetime_in_minutes: int, *, usable_once: bool) -> TemporaryAccessPass | None:
-        self._call("issue_pass")
-        if user_id in self.passes:
-            return None
-        self.passes.append(user_id)
-        return TemporaryAccessPass("id", "the pass", "now", lifetime_in_minutes, usable_once)
-
-    def prepare_join(self, computer: str, owner: str) -> Join:
-        self.enabled[computer] = True
-        self._call("prepare_join")
-        account = ComputerAccount(connection="hq", name=computer, object_guid="guid", distinguished_name="CN=x")
-        return Join(account, ("join", computer), b"one-time")
-
-    def disable(self, computer: str, recorded: ComputerAccount | None, owner: str) -> None:
-        self._call("disable")
-        if computer in self.enabled:
-            self.enabled[computer] = False
-
-    def owned(self, installation: str) -> Sequence[OwnedDevice]:
-        return []
-
-    def close(self) -> None: ...
-
-    def registration(self, *, access_pass: bool = False) -> Registration:
-        return Registration(
-            devices=self, domain=lambda _name: self, access_pass=AccessPass(30) if access_pass else None
-        )
-
-
 def _error(code: ErrorCode = ErrorCode.DEVICE_REGISTRATION_FAILED, *, retriable: bool = True) -> ProvisioningError:
     return ProvisioningError(code, "refused", retriable=retriable)
+
+
+def _die() -> None:
+    raise SystemExit
 
 
 @pytest.fixture
@@ -195,12 +139,69 @@ def test_what_can_not_be_taken_back_is_told(run: Run, host: ScriptedHost, organi
 def test_cancel_takes_the_registration_back(host: ScriptedHost, organisation: Organisation) -> None:
     run = Run(host)
     run.registration = organisation.registration()
-    host.hooks["set_password"] = run.cancel.cancel
-    organisation.hook = run.cancel.cancel
+    organisation.hooks["register"] = run.cancel.cancel
     with pytest.raises(Cancelled):
         run.provision(_joining())
+    assert organisation.calls == ["prepare_join", "register", "remove", "disable"]
     assert organisation.devices == {}
-    assert not any(organisation.enabled.values())
+    assert organisation.enabled == {_joining().device_name: False}
+    assert host.machines() == []
+
+
+def test_cancel_keeps_the_machine_that_alone_remembers_what_could_not_be_taken_back(
+    run: Run, host: ScriptedHost, organisation: Organisation
+) -> None:
+    organisation.hooks["register"] = run.cancel.cancel
+    organisation.errors["remove"] = [_error() for _ in range(2)]
+    with pytest.raises(Cancelled):
+        run.provision(_joining())
+    assert [m.tag.phase for m in host.machines()] == [Phase.PROVISIONING]
+
+
+def test_an_unfinished_one_of_another_generation_takes_its_registrations_along(
+    run: Run, host: ScriptedHost, organisation: Organisation
+) -> None:
+    organisation.hooks["issue_pass"] = _die
+    run.registration = organisation.registration(access_pass=True)
+    with pytest.raises(SystemExit):
+        run.provision(_joining())
+    first = dict(organisation.enabled)
+    # as kill -9 leaves it
+    host.claim(run.hosts[0].claimed[-1], run.hosts[0].tags[-1])
+    organisation.enabled |= dict.fromkeys(first, True)
+    organisation.hooks.clear()
+    again = _joining().model_copy(update={"generation": 2, "device_name": "CPC-second"})
+    assert run.provision(again).status is Status.PROVISIONED
+    assert organisation.enabled == {**dict.fromkeys(first, False), "CPC-second": True}
+    assert [device.display_name for device in organisation.devices.values()] == ["CPC-second"]
+
+
+def test_taking_over_one_that_can_not_be_registered_shuts_it_out(run: Run, organisation: Organisation) -> None:
+    wanted = _joining()
+    run.provision(wanted)
+    organisation.errors["register"] = [_error(retriable=False)]
+    assert run.provision(wanted).status is Status.FAILED
+    assert organisation.enabled == {wanted.device_name: False}
+
+
+def test_after_a_join_that_failed_the_connection_is_looked_at_afresh(run: Run, organisation: Organisation) -> None:
+    looks: list[bool] = []
+    run.healthy = lambda _choice, afresh: looks.append(afresh)  # type: ignore[func-returns-value]
+    organisation.errors["prepare_join"] = [_error(ErrorCode.DOMAIN_JOIN_FAILED)]
+    assert run.provision(_joining()).attempts == 2
+    assert looks == [False, True]
+
+
+def test_a_pass_outlives_the_attempt_that_it_was_issued_in(
+    run: Run, host: ScriptedHost, organisation: Organisation
+) -> None:
+    run.registration = organisation.registration(access_pass=True)
+    host.configure(faults=[{"call": "finish ready", "fault": "error", "times": 1}])
+    outcome = run.provision()
+    assert outcome.attempts == 2
+    assert outcome.credentials is not None
+    assert outcome.credentials.access_pass is not None
+    assert organisation.calls.count("issue_pass") == 1
 
 
 def test_a_machine_taken_over_is_registered_but_does_not_join_again(run: Run, organisation: Organisation) -> None:

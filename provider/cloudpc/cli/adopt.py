@@ -54,10 +54,10 @@ def adopt(
         for name, found in lost.items():
             runtime = _runtime(project, name)
             for host, machine in found:
-                left = runtime.delete_unknown(host, machine)
-                out.print(f"removed {machine.name} on {host.name}")
-                for each in left:
-                    err.print(f"left of {machine.name}: {each}", markup=False)
+                if left := runtime.removal.delete_unknown(host, machine):
+                    err.print(f"{machine.name} on {host.name} stays for now: {'; '.join(left)}", markup=False)
+                else:
+                    out.print(f"removed {machine.name} on {host.name}")
         return
     confirm(f"Take {'it' if count == 1 else 'them'} back into state, with new passwords?", yes=yes)
     for name, found in lost.items():

@@ -13,7 +13,7 @@ from cloudpc.cli.cloud_pcs import print_rows
 from cloudpc.cli.context import Project
 from cloudpc.cli.output import CommandError, Exit, Yes, confirm, err, out
 from cloudpc.iac import fleet
-from cloudpc.iac.engine import ALLOW_DELETE
+from cloudpc.iac.engine import ALLOW_DELETE, FORGET_REGISTRATIONS
 from cloudpc.provisioning.tags import machine_id
 
 if TYPE_CHECKING:
@@ -21,10 +21,20 @@ if TYPE_CHECKING:
     from cloudpc.machines.interface import Host, Machine
 
 
+_FORGET = "if its tenant or domain is gone for good: --forget-registrations"
+
+
 def down(
     policy: Annotated[str, typer.Argument(help="Name of the policy.")],
     yes: Yes = False,
     clear_lock: dead_runs.ClearLock = False,
+    forget_registrations: Annotated[
+        bool,
+        typer.Option(
+            "--forget-registrations",
+            help="Leave devices and computer accounts behind whose tenant or domain can't be reached any more.",
+        ),
+    ] = False,
 ) -> None:
     """Remove a policy whole: Cloud PCs with their data, machines, the stack. Its files stay; caches too."""
     from cloudpc import configuration
@@ -49,12 +59,11 @@ def down(
     for host, machine in unknown:
         out.print(f"The machine {machine.name} on {host.name}, which state does not know, will be deleted.")
     confirm(f"Delete all of this, and the stack of the policy {policy}?", yes=yes)
-    _destroy(project, policy)
+    _destroy(project, policy, forget_registrations=forget_registrations)
     for host, machine in unknown_machines(runtime, installation, replace(record, cloud_pcs=())):
-        left = runtime.delete_unknown(host, machine)
+        if left := runtime.removal.delete_unknown(host, machine, forget=forget_registrations):
+            raise CommandError(f"{machine.name} on {host.name} stays for now: {'; '.join(left)}; {_FORGET}")
         out.print(f"removed {machine.name} on {host.name}")
-        for each in left:
-            err.print(f"left of {machine.name}: {each}", markup=False)
     project.engine.read(["stack", "rm", policy, "--yes", "--preserve-config"])
     if installation and not project.engine.stacks():
         for host in runtime.hosts:
@@ -103,11 +112,12 @@ def unknown_machines(
     ]
 
 
-def _destroy(project: Project, policy: str) -> None:
+def _destroy(project: Project, policy: str, *, forget_registrations: bool) -> None:
     project.engine.read(["state", "unprotect", "--all", "--yes", "--stack", policy])
     arguments = ["destroy", "--stack", policy, "--yes", "--skip-preview"]
-    if project.engine.run(arguments, env={ALLOW_DELETE: policy}) != 0:
-        raise CommandError(f"not everything could be deleted; run `cloudpc down {policy}` again to go on")
+    env = {ALLOW_DELETE: policy, **({FORGET_REGISTRATIONS: policy} if forget_registrations else {})}
+    if project.engine.run(arguments, env=env) != 0:
+        raise CommandError(f"not everything could be deleted; run `cloudpc down {policy}` again to go on; {_FORGET}")
 
 
 def _forget(project: Project, policy: str) -> None:

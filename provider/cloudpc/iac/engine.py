@@ -23,6 +23,8 @@ ACCEPT_LOSS = "CLOUDPC_ACCEPT_LOSS"
 """How many Cloud PCs may enter their grace period at once because of the directory: a yes that names the number."""
 ADOPT = "CLOUDPC_ADOPT"
 """Keys of Cloud PCs that `cloudpc adopt` takes back in this run, separated by blanks."""
+FORGET_REGISTRATIONS = "CLOUDPC_FORGET_REGISTRATIONS"
+"""Names the provisioning policy whose devices and computer accounts may stay behind where they can't be reached."""
 _CUT_OFF = "A run was killed while it wrote its state: `cloudpc up --clear-lock` mends that."
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -13,6 +15,8 @@ from cloudpc.problems import InvalidConfigurationError
 from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
 from cloudpc.provisioning.registration import AccessPass, Registration
 
+log = logging.getLogger(__name__)
+
 Mode = Literal["record", "adopt"]
 
 
@@ -22,10 +26,12 @@ class Organisation:
     Args:
         surroundings: as configured.
         folder: of the connections' files.
+        tell: is given what an admin should know though nothing failed.
     """
 
-    def __init__(self, surroundings: Surroundings, folder: Path) -> None:
+    def __init__(self, surroundings: Surroundings, folder: Path, tell: Callable[[str], None] = log.warning) -> None:
         self._surroundings = surroundings
+        self._tell = tell
         self._folder = folder
         self._lock = threading.Lock()
         self._devices: dict[Mode, DeviceRegistry] = {}
@@ -58,7 +64,7 @@ class Organisation:
 
         with self._lock:
             if mode not in self._devices:
-                self._devices[mode] = EntraDevices(Graph(self._surroundings.graph), mode)
+                self._devices[mode] = EntraDevices(Graph(self._surroundings.graph), mode, self._tell)
             return self._devices[mode]
 
     def domain(self, connection: str) -> Domain:

@@ -27,6 +27,7 @@ from cloudpc import lifecycle
 from cloudpc.cloud_pc import DesiredCloudPC, RecordedCloudPC
 from cloudpc.iac import audit, host, steps
 from cloudpc.iac.engine import ALLOW_DELETE
+from cloudpc.iac.engine_log import Severity, log
 from cloudpc.iac.runtime import Runtime
 from cloudpc.lifecycle import Step
 from cloudpc.provisioning.tags import machine_id
@@ -77,7 +78,7 @@ class CloudPCProvider(ResourceProvider):
             recorded.policy_id,
             f"the Cloud PC {recorded.device_name} of {recorded.user_principal_name} is {recorded.status}",
         )
-        if left := _process.runtime().remove(UUID(id_), recorded):
+        if left := _process.runtime().removal.remove(UUID(id_), recorded):
             raise host.Refusal(f"not deleted: {'; '.join(left)}")
 
 
@@ -143,8 +144,12 @@ class _Process:
         with self._lock:
             if self._runtime is None:
                 surroundings = configuration.parse_surroundings(self._values)
-                self._runtime = Runtime(surroundings, project_root() / "stacks")
+                self._runtime = Runtime(surroundings, project_root() / "stacks", _tell)
             return self._runtime
+
+
+def _tell(text: str) -> None:
+    log("", text, severity=Severity.WARNING)
 
 
 def _is_json(value: object) -> bool:

@@ -13,18 +13,18 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from uuid import UUID
 
-from cloudpc.cloud_pc import WAITING, PolicySettings, RecordedCloudPC, Status
+from cloudpc.cloud_pc import PolicySettings
 from cloudpc.configuration import DRIVERS, Surroundings
 from cloudpc.healthy_connections import Connections
 from cloudpc.hosts import HostConfig
 from cloudpc.iac.engine import ADOPT
 from cloudpc.iac.organisation import Organisation
+from cloudpc.iac.removal import Removal
 from cloudpc.images import custom, gallery
 from cloudpc.images.image import Image
-from cloudpc.machines.interface import Host, Machine, Note
+from cloudpc.machines.interface import Host, Note
 from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
 from cloudpc.provisioning.pipeline import Resources
-from cloudpc.provisioning.registration import Identity, release
 from cloudpc.provisioning.tags import Phase
 from cloudpc.references import CONNECTIONS
 
@@ -50,13 +50,15 @@ class Runtime:
     Args:
         surroundings: as configured.
         stacks: the folder of the stacks' files.
+        tell: is given what an admin should know though nothing failed.
     """
 
-    def __init__(self, surroundings: Surroundings, stacks: Path) -> None:
+    def __init__(self, surroundings: Surroundings, stacks: Path, tell: Callable[[str], None] = log.warning) -> None:
         self.hosts = [connect(host) for host in surroundings.hosts]
         self._images = surroundings.images
         self._stacks = stacks
-        self._organisation = Organisation(surroundings, stacks / CONNECTIONS)
+        self._organisation = Organisation(surroundings, stacks / CONNECTIONS, tell)
+        self.removal = Removal(self.hosts, self._organisation)
         self._connections = Connections(self.hosts, stacks / CONNECTIONS)
 
     def resources(self, settings: PolicySettings) -> Resources:
@@ -96,67 +98,6 @@ class Runtime:
             message = f"the post-provisioning script {script.path} was changed during this run"
             raise ProvisioningError(ErrorCode.SET_UP_FAILED, message, retriable=False)
         return content
-
-    def remove(self, identity: UUID, recorded: RecordedCloudPC, below: int | None = None) -> list[str]:
-        """Remove a Cloud PC whole, machine and registrations; returns what could not be removed now. Idempotent.
-
-        Args:
-            identity: the machine's.
-            recorded: what state knows of it: other policies' and installations' machines are left alone.
-            below: only one of an older generation than this.
-        """
-        left = self._release(recorded)
-        if left and below is not None:
-            return left  # it goes on working until it can be made again whole
-        names = [host.name for host in self.hosts]
-        if recorded.host and recorded.host not in names:
-            left.append(
-                f"its machine is on the host {recorded.host}, which is not in cloudpc:hosts; bring it back there"
-            )
-        for host in self.hosts:
-            try:
-                machine = host.describe(identity)
-                if machine is None and recorded.status is Status.FAILED:
-                    host.discard_kept(identity)
-                if machine is None or machine.tag.policy_id != recorded.policy_id:
-                    continue
-                if below is None or machine.tag.generation < below:
-                    host.delete(identity)
-            except ProvisioningError as error:
-                if recorded.host in ("", host.name):
-                    left.append(f"its machine on {host.name}: {error.message}")
-            except Exception as error:
-                # whatever is wrong with a driver: it must be told, and may not stop everybody else's update
-                log.exception("could not remove %s", identity)
-                left.append(f"its machine on {host.name}: unexpected {type(error).__name__}: {error}")
-        return left
-
-    def _release(self, recorded: RecordedCloudPC) -> list[str]:
-        """Remove the device that state remembers, or that may be there, and disable the computer account."""
-        if recorded.status in WAITING:
-            return []  # there never was a machine to be registered
-        return release(
-            self._organisation.registration(recorded.device.registration if recorded.device else None),
-            Identity(
-                recorded.installation, recorded.user_id, recorded.service_plan.id, recorded.generation,
-                recorded.device_name,
-            ),
-            device=recorded.device,
-            computer=recorded.computer,
-            connections=[c.connection for c in recorded.settings.networks if c.joins_domain],
-        )  # fmt: skip
-
-    def delete_unknown(self, host: Host, machine: Machine) -> list[str]:
-        """Delete a machine that state does not know, with what directories know of it; returns what is left of that.
-
-        Raises:
-            ProvisioningError: the machine can't be deleted.
-        """
-        host.delete(machine.id)
-        tag = machine.tag
-        identity = Identity(tag.installation, tag.user_id, tag.service_plan_id, tag.generation, tag.device_name)
-        joined = [tag.joined_through] if tag.joined_through else []
-        return release(self._organisation.registration(), identity, connections=joined)
 
     def discard_kept(self, identity: UUID) -> None:
         """Remove what is kept of a failed Cloud PC; on a host that is away it goes when it has expired."""
@@ -226,9 +167,9 @@ class Runtime:
                     else:
                         if generation == machine.tag.generation:
                             host.delete(machine.id)  # state has another of the same generation, which goes on
-                        else:
-                            for left in self.delete_unknown(host, machine):
-                                log.warning("left of %s: %s", machine.name, left)
+                        elif left := self.removal.delete_unknown(host, machine):
+                            log.warning("%s stays for now: %s", machine.name, "; ".join(left))
+                            continue
                         removed.append(machine.name)
                 removed += host.remove_expired(installation, wanted)
             return removed

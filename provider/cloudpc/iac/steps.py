@@ -96,7 +96,7 @@ def _reprovision(
     reporter = _reporter()
     reporter.step("removing the machine of before")
     # one of the new generation is what an interrupted run of this made: the pipeline adopts or removes it
-    if left := runtime.remove(_identity(recorded), recorded, below=desired.generation):
+    if left := runtime.removal.remove(_identity(recorded), recorded, below=desired.generation):
         reporter.milestone(f"not reprovisioned, tried again by the next run: {'; '.join(left)}", warning=True)
         return olds
     return provision(runtime, desired, recorded)
@@ -122,7 +122,7 @@ def _end(runtime: Runtime, olds: dict[str, Any], recorded: RecordedCloudPC, desi
             reporter.milestone("its machine is back: the next run says what becomes of it", warning=True)
             return seen
     reporter.step("removing")
-    left = runtime.remove(_identity(recorded), recorded)
+    left = runtime.removal.remove(_identity(recorded), recorded)
     if left:
         reporter.milestone(f"not removed whole, tried again by each run: {'; '.join(left)}", warning=True)
     else:

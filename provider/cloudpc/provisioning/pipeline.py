@@ -65,8 +65,9 @@ class Resources:
     pause: float = 2.0
     adoptable: Container[str] = ()
     """Keys of Cloud PCs whose machine may be taken back though it was handed over and state does not know it."""
-    healthy: Callable[[NetworkChoice], ProvisioningError | None] | None = None
-    """Why a network must not be used now, if so; may take long, the first time. None: nobody looks."""
+    healthy: Callable[[NetworkChoice, bool], ProvisioningError | None] | None = None
+    """Why a network must not be used now, if so; may take long, the first time, or if it is to be looked at afresh.
+    None: nobody looks."""
     registration: Registration = field(default_factory=Registration)
 
 
@@ -138,6 +139,9 @@ class _Provisioning:
         self._registering = False
         """Whether directories may know it by now."""
         self._still_registered: list[str] = []
+        self._pass: TemporaryAccessPass | None = None
+        self._doubted: set[str] = set()
+        """Connections whose domain an attempt could not join: looked at anew before the next one."""
         self._joined: set[str] = set()
         """Connections whose domain may know it by now."""
 
@@ -153,12 +157,10 @@ class _Provisioning:
         try:
             return replace(retrying(self._one_attempt), remains=self._what_remains())
         except _Placed as placed:
-            self._release()
             error, stage = placed.error, Stage.PLACING
             return Outcome(placed.status, self._number, error=error, stage=stage, remains=self._what_remains())
         except ProvisioningError as error:
             stage, host = self._attempt.stage, self._attempt.host
-            self._release()
             return Outcome(
                 Status.FAILED,
                 self._number,
@@ -169,7 +171,7 @@ class _Provisioning:
                 kept=self._kept,
             )
         except BaseException:
-            self._release()
+            self._release()  # also where the pause between two attempts was cancelled
             raise
 
     def _announce_retry(self, state: tenacity.RetryCallState) -> None:
@@ -188,7 +190,14 @@ class _Provisioning:
             return self._stages()
         except BaseException as error:
             # Ctrl-C and unexpected errors clean up as well: nothing may be left over
-            self._clean_up(keep=self._is_final(error))
+            if isinstance(error, ProvisioningError) and error.code is ErrorCode.DOMAIN_JOIN_FAILED:
+                self._doubted.add(self._attempt.connection)
+            is_last = self._is_last(error)
+            if is_last:
+                self._release()
+            # without a failure to record, the machine's tag alone remembers what could not be taken back yet
+            if not self._still_registered or (isinstance(error, Exception) and not isinstance(error, Cancelled)):
+                self._clean_up(keep=is_last and self._is_worth_a_look(error))
             if isinstance(error, ProvisioningError):
                 self._failure = (error, self._attempt.stage)
             elif isinstance(error, Exception) and not isinstance(error, Cancelled | _Placed):
@@ -198,12 +207,17 @@ class _Provisioning:
                 raise unexpected from error
             raise
 
-    def _is_final(self, error: BaseException) -> bool:
-        """Whether this failure is the one to be looked into, of a machine that has a disk."""
+    def _is_last(self, error: BaseException) -> bool:
+        """Whether no attempt comes after this one."""
         if not isinstance(error, Exception) or isinstance(error, Cancelled | _Placed):
-            return False
+            return True
         retriable = error.retriable if isinstance(error, ProvisioningError) else True
-        return (self._number == ATTEMPTS or not retriable) and self._attempt.stage not in _WITHOUT_DISK
+        return self._number == ATTEMPTS or not retriable
+
+    def _is_worth_a_look(self, error: BaseException) -> bool:
+        """Whether it has failed with a disk that may say why."""
+        is_failure = isinstance(error, Exception) and not isinstance(error, Cancelled | _Placed)
+        return is_failure and self._attempt.stage not in _WITHOUT_DISK
 
     def _clean_up(self, *, keep: bool) -> None:
         host = self._attempt.host
@@ -315,6 +329,7 @@ class _Provisioning:
                 self._tag = replace(self._tag, attempt=machine.tag.attempt)
                 return host, machine
             self._note("removing what an interrupted run left")
+            self._release_another(machine.tag)
             try:
                 self._delete(host, of_any_attempt=True)
             except ProvisioningError:
@@ -324,6 +339,20 @@ class _Provisioning:
                 error, self._attempt.stage = self._failure
                 raise error from None
         return None
+
+    def _release_another(self, tag: Tag) -> None:
+        """Take back what directories know of an unfinished one that is not this one: its tag alone remembers that.
+
+        Raises:
+            ProvisioningError: not for now, so that its machine, and with it the tag, has to stay.
+        """
+        found = Identity(tag.installation, tag.user_id, tag.service_plan_id, tag.generation, tag.device_name)
+        if found == self._identity:
+            return  # registered again, which finds it
+        joined = [tag.joined_through] if tag.joined_through else []
+        if left := release(self._resources.registration, found, connections=joined):
+            message = f"what an interrupted run left can't be taken back yet: {'; '.join(left)}"
+            raise ProvisioningError(ErrorCode.DEVICE_REGISTRATION_FAILED, message)
 
     def _check_ours(self, machine: Machine) -> None:
         if machine.tag.policy_id != self._tag.policy_id:
@@ -369,7 +398,9 @@ class _Provisioning:
         if self._resources.healthy is None or not choice.connection:
             return None
         self._note(f"checking the connection {choice.connection}")
-        return self._resources.healthy(choice)
+        afresh = choice.connection in self._doubted
+        self._doubted.discard(choice.connection)
+        return self._resources.healthy(choice, afresh)
 
     def _claim(self, host: Host) -> ProvisioningError | None:
         """Claim a place on this host, or say what has to be waited for."""
@@ -450,13 +481,15 @@ class _Provisioning:
         if not self._registering:
             registration = replace(registration, devices=None)
         self._still_registered = release(registration, self._identity, connections=sorted(self._joined))
+        if not self._still_registered:
+            self._registering, self._joined = False, set()
 
     def _access_pass(self) -> TemporaryAccessPass | None:
         registration = self._resources.registration
         wanted = registration.access_pass
-        if wanted is None or registration.devices is None:
-            return None
-        given = registration.devices.issue_pass(
+        if wanted is None or registration.devices is None or self._pass is not None:
+            return self._pass  # of an attempt before: it can't be read again, and a second one would replace it
+        given = self._pass = registration.devices.issue_pass(
             self._desired.user_id, wanted.lifetime_in_minutes, usable_once=wanted.usable_once
         )
         if given is None:
@@ -498,6 +531,8 @@ class _Provisioning:
             name = self._identity.device_name
             account = ComputerAccount(connection=connection, name=name, object_guid="", distinguished_name="")
             self._attempt.connection, self._attempt.computer = connection, account
+            if machine.tag.phase is not Phase.HANDED_OVER:
+                self._joined.add(connection)
         self._register(host, is_new=machine.tag.phase is not Phase.HANDED_OVER)
         return self._sign_in(host)
 

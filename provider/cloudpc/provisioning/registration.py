@@ -43,7 +43,7 @@ class Registration:
     """What registers Cloud PCs; any part may be missing.
 
     Args:
-        devices: Entra and Intune.
+        devices: Entra and Intune; None: nobody asks.
         registers: whether Cloud PCs become devices there; users may get a pass all the same.
         timeout: seconds until a device that the guest joins must have appeared.
         domain: the domain that a connection joins, by the connection's name.

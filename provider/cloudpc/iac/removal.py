@@ -1,0 +1,159 @@
+"""Taking a Cloud PC away: its machine, and what directories know of it.
+
+What must not happen: that a machine is deleted which somebody works on and state does not know; that one policy takes
+from another; that something registered stays of which nothing remembers that it is there. So hosts are looked at
+first, and a machine whose tag alone remembers a registration goes only after that.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Sequence
+from uuid import UUID
+
+from cloudpc.cloud_pc import USABLE, WAITING, RecordedCloudPC, Status
+from cloudpc.iac.engine import ALLOW_DELETE, FORGET_REGISTRATIONS
+from cloudpc.iac.organisation import Organisation
+from cloudpc.machines.interface import Host, Machine
+from cloudpc.provisioning.errors import ProvisioningError
+from cloudpc.provisioning.registration import Identity, release
+from cloudpc.provisioning.tags import Phase, Tag
+
+log = logging.getLogger(__name__)
+
+_OF_A_DOMAIN = "its computer account"
+
+
+class Removal:
+    """Removes from these hosts, and from the organisation's directories."""
+
+    def __init__(self, hosts: Sequence[Host], organisation: Organisation) -> None:
+        self._hosts = hosts
+        self._organisation = organisation
+
+    def remove(self, identity: UUID, recorded: RecordedCloudPC, below: int | None = None) -> list[str]:
+        """Remove a Cloud PC whole; returns what could not be removed now, in words. Idempotent.
+
+        Args:
+            identity: the machine's.
+            recorded: what state knows of it: other policies' machines are left alone.
+            below: only a machine of an older generation than this, and that only if all the rest can go.
+        """
+        machines, left = self._look(identity, recorded)
+        own = [(host, machine) for host, machine in machines if machine.tag.policy_id == recorded.policy_id]
+        handed_over = any(machine.tag.phase is Phase.HANDED_OVER for _, machine in own)
+        if handed_over and not _has_machine(recorded) and os.environ.get(ALLOW_DELETE) != recorded.policy_id:
+            names = ", ".join(f"{machine.name} on {host.name}" for host, machine in own)
+            return [
+                f"{names} was handed over to its user before, and state does not know it: "
+                "`cloudpc adopt` takes it back, `cloudpc adopt --remove` deletes it"
+            ]
+        if left and below is not None:
+            return left
+        released = False
+        if len(own) == len(machines) or recorded.device or recorded.computer:
+            released, refused = self._release_recorded(recorded)
+            left += refused
+        if left and below is not None:
+            return left
+        for host, machine in own:
+            if below is None or machine.tag.generation < below:
+                left += self._delete(host, machine, None if released else recorded)
+        if recorded.status is Status.FAILED:
+            for host in self._hosts:
+                left += _trying(f"what is kept of it on {host.name}", lambda host=host: host.discard_kept(identity))  # type: ignore[misc]
+        return left
+
+    def delete_unknown(self, host: Host, machine: Machine, *, forget: bool = False) -> list[str]:
+        """Delete a machine that state does not know, and before that what directories know of it.
+
+        Returns:
+            What could not be taken back there; the machine stays then, because it alone remembers.
+
+        Raises:
+            ProvisioningError: the machine can't be deleted.
+        """
+        left = self._release_tagged(machine.tag)
+        if left and not forget:
+            return left
+        host.delete(machine.id)
+        return []
+
+    def _look(self, identity: UUID, recorded: RecordedCloudPC) -> tuple[list[tuple[Host, Machine]], list[str]]:
+        """The machines of this identity, and why it can't be said that there are no others."""
+        found, left = [], []
+        if recorded.host and recorded.host not in [host.name for host in self._hosts]:
+            left.append(
+                f"its machine is on the host {recorded.host}, which is not in cloudpc:hosts; bring it back there"
+            )
+        for host in self._hosts:
+            machines: list[Machine | None] = []
+            why = _trying(
+                f"its machine on {host.name}",
+                lambda host=host, machines=machines: machines.append(host.describe(identity)),  # type: ignore[misc]
+            )
+            if recorded.host in ("", host.name):
+                left += why
+            found += [(host, machine) for machine in machines if machine is not None]
+        return found, left
+
+    def _delete(self, host: Host, machine: Machine, unreleased: RecordedCloudPC | None) -> list[str]:
+        if unreleased is not None and (left := self._release_tagged(machine.tag)):
+            return self._unless_forgotten(unreleased.policy_id, left)
+        return _trying(f"its machine on {host.name}", lambda: host.delete(machine.id))
+
+    def _release_recorded(self, recorded: RecordedCloudPC) -> tuple[bool, list[str]]:
+        """What state remembers, or says may be there; and whether it says so at all."""
+        detail = recorded.status_detail
+        remains = detail is not None and "remains" in detail.additional_information
+        if (recorded.status in WAITING or (recorded.status is Status.FAILED and not recorded.is_lost)) and not remains:
+            return False, []  # what was begun has been taken back
+        joined = [network.connection for network in recorded.settings.networks if network.joins_domain]
+        still_joined = remains or any(leftover.startswith(_OF_A_DOMAIN) for leftover in recorded.leftovers)
+        left = release(
+            self._organisation.registration(recorded.device.registration if recorded.device else None),
+            _identity(recorded),
+            device=recorded.device,
+            computer=recorded.computer,
+            connections=joined if still_joined and recorded.computer is None else (),
+        )
+        return True, self._unless_forgotten(recorded.policy_id, left)
+
+    def _release_tagged(self, tag: Tag) -> list[str]:
+        identity = Identity(tag.installation, tag.user_id, tag.service_plan_id, tag.generation, tag.device_name)
+        joined = [tag.joined_through] if tag.joined_through else []
+        return release(self._organisation.registration(), identity, connections=joined)
+
+    @staticmethod
+    def _unless_forgotten(policy_id: str, left: list[str]) -> list[str]:
+        """A tenant or domain that is gone for good must not keep a policy for ever: somebody may say so."""
+        if left and os.environ.get(FORGET_REGISTRATIONS) == policy_id:
+            log.warning("forgotten on demand: %s", "; ".join(left))
+            return []
+        return left
+
+
+def _has_machine(recorded: RecordedCloudPC) -> bool:
+    """Whether state knows of a machine that its user was given, so that deleting it is what was decided."""
+    if recorded.status is Status.DEPROVISIONING:
+        return bool(recorded.host)  # tried again
+    return recorded.status in USABLE or recorded.status is Status.IN_GRACE_PERIOD or recorded.is_lost
+
+
+def _identity(recorded: RecordedCloudPC) -> Identity:
+    return Identity(
+        recorded.installation, recorded.user_id, recorded.service_plan.id, recorded.generation, recorded.device_name
+    )
+
+
+def _trying(what: str, action: Callable[[], object]) -> list[str]:
+    try:
+        action()
+    except ProvisioningError as error:
+        return [f"{what}: {error.message}"]
+    except Exception as error:
+        # whatever is wrong with a driver: it must be told, and may not stop everybody else's update
+        log.exception("failed: %s", what)
+        return [f"{what}: unexpected {type(error).__name__}: {error}"]
+    return []

@@ -1,0 +1,203 @@
+"""Taking a Cloud PC away: never what state does not know and somebody works on, never another policy's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cloudpc.cloud_pc import MACHINE_LOST, NetworkChoice, RecordedCloudPC, Status
+from cloudpc.devices.interface import ComputerAccount
+from cloudpc.iac.engine import ALLOW_DELETE, FORGET_REGISTRATIONS
+from cloudpc.iac.removal import Removal
+from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
+from cloudpc.provisioning.outcome import Outcome
+from cloudpc.provisioning.registration import Registration
+
+from .fake_organisation import Organisation
+from .fake_rim import IDENTITY, Run, ScriptedHost, desired, hand_over
+
+_HQ = NetworkChoice(kind="hosted", connection="hq", domain_join_type="hybridAzureADJoin")
+_DR = NetworkChoice(kind="hosted", connection="dr", domain_join_type="hybridAzureADJoin")
+
+
+class _Directories:
+    """As iac.organisation.Organisation has them; the domain of `dr` is gone."""
+
+    def __init__(self, organisation: Organisation) -> None:
+        self._organisation = organisation
+
+    def registration(self, recorded: str | None = None) -> Registration:
+        return Registration(devices=self._organisation, domain=self._domain)
+
+    def _domain(self, connection: str) -> Organisation:
+        if connection == "dr":
+            raise ProvisioningError(ErrorCode.DOMAIN_JOIN_FAILED, "there is no such file any more")
+        return self._organisation
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> ScriptedHost:
+    return ScriptedHost(tmp_path)
+
+
+@pytest.fixture
+def organisation() -> Organisation:
+    return Organisation()
+
+
+@pytest.fixture
+def removal(host: ScriptedHost, organisation: Organisation) -> Removal:
+    return Removal([host], _Directories(organisation))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def made(host: ScriptedHost, organisation: Organisation) -> Outcome:
+    """A Cloud PC that its user works on, registered and joined."""
+    run = Run(host)
+    run.registration = organisation.registration()
+    outcome = run.provision(desired(networks=(_HQ, _DR)))
+    hand_over(host)
+    organisation.calls.clear()
+    return outcome
+
+
+def _recorded(status: Status, made: Outcome | None = None, **more: Any) -> RecordedCloudPC:
+    registered = {"device": made.device, "computer": made.computer, "host": "local"} if made else {}
+    values = {**desired(networks=(_HQ, _DR)).model_dump(), "status": status, **registered, **more}
+    return RecordedCloudPC.model_validate(values)
+
+
+def _detail(code: str, **additional: str) -> dict[str, Any]:
+    return {"code": code, "message": "as it was", "additional_information": additional}
+
+
+def _all_there(host: ScriptedHost, organisation: Organisation) -> bool:
+    return len(host.machines()) == 1 and len(organisation.devices) == 1 and all(organisation.enabled.values())
+
+
+def _nothing_left(host: ScriptedHost, organisation: Organisation) -> bool:
+    return host.machines() == [] and organisation.devices == {} and not any(organisation.enabled.values())
+
+
+@pytest.mark.parametrize("status", [Status.PROVISIONED, Status.PROVISIONED_WITH_WARNINGS, Status.IN_GRACE_PERIOD])
+def test_all_of_it_goes_though_another_connection_is_gone(
+    removal: Removal, host: ScriptedHost, organisation: Organisation, made: Outcome, status: Status
+) -> None:
+    assert removal.remove(IDENTITY, _recorded(status, made)) == []
+    assert _nothing_left(host, organisation)
+    assert removal.remove(IDENTITY, _recorded(status, made)) == []
+
+
+@pytest.mark.parametrize("below", [None, 2])
+@pytest.mark.parametrize("status", [Status.FAILED, Status.NOT_PROVISIONED, Status.DEPROVISIONING])
+def test_what_was_handed_over_and_state_does_not_know_stays(
+    removal: Removal, host: ScriptedHost, organisation: Organisation, made: Outcome, status: Status, below: int | None
+) -> None:
+    lost = _recorded(status, status_detail=_detail("machineNotInState"))
+    [left] = removal.remove(IDENTITY, lost, below)
+    assert "cloudpc adopt" in left
+    assert _all_there(host, organisation)
+    assert organisation.calls == []
+
+
+def test_a_whole_policy_that_is_to_go_takes_that_along(
+    removal: Removal, host: ScriptedHost, made: Outcome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(ALLOW_DELETE, made.desired.policy_id if made.desired else "")
+    assert removal.remove(IDENTITY, _recorded(Status.FAILED, status_detail=_detail("machineNotInState"))) == []
+    assert host.machines() == []
+
+
+def test_one_that_was_lost_and_is_there_again_goes(removal: Removal, host: ScriptedHost, made: Outcome) -> None:
+    lost = _recorded(Status.FAILED, made, status_detail=_detail(MACHINE_LOST))
+    assert removal.remove(IDENTITY, lost) == []
+    assert host.machines() == []
+
+
+@pytest.mark.parametrize("detail", [_detail("imageInvalid"), _detail("imageInvalid", remains="on local: busy")])
+def test_another_policys_is_left_alone(
+    removal: Removal, host: ScriptedHost, organisation: Organisation, made: Outcome, detail: dict[str, Any]
+) -> None:
+    failed = _recorded(Status.FAILED, policy_id="other", status_detail=detail)
+    assert removal.remove(IDENTITY, failed) == []
+    assert _all_there(host, organisation)
+    assert organisation.calls == []
+
+
+def test_a_waiting_ones_machine_takes_its_registrations_along(
+    removal: Removal, host: ScriptedHost, organisation: Organisation
+) -> None:
+    run = Run(host)
+    run.registration = organisation.registration()
+    run.provision(desired(networks=(_HQ,)))  # and killed before state had it
+    assert removal.remove(IDENTITY, _recorded(Status.PENDING_PROVISION)) == []
+    assert _nothing_left(host, organisation)
+
+
+def test_what_a_failed_one_left_registered_is_tried_again(removal: Removal, organisation: Organisation) -> None:
+    remains = _detail("setUpFailed", remains="its device: refused")
+    organisation.enabled[desired().device_name] = True
+    [left] = removal.remove(IDENTITY, _recorded(Status.FAILED, status_detail=remains))
+    assert "in the domain of dr" in left
+    assert organisation.calls == ["remove", "disable"]
+    over = _recorded(Status.DEPROVISIONING, leftovers=(left,))
+    organisation.calls.clear()
+    assert removal.remove(IDENTITY, over)
+    assert organisation.calls == ["remove", "disable"]
+
+
+def test_a_failed_one_that_left_nothing_asks_nobody(removal: Removal, organisation: Organisation) -> None:
+    assert removal.remove(IDENTITY, _recorded(Status.FAILED, status_detail=_detail("imageInvalid"))) == []
+    assert organisation.calls == []
+
+
+def test_a_reprovision_that_can_not_take_the_device_leaves_the_machine(
+    removal: Removal, host: ScriptedHost, organisation: Organisation, made: Outcome
+) -> None:
+    organisation.errors["remove"] = [ProvisioningError(ErrorCode.DEVICE_REGISTRATION_FAILED, "Graph is away")]
+    [left] = removal.remove(IDENTITY, _recorded(Status.PROVISIONED, made), below=2)
+    assert left == "its device: Graph is away"
+    assert len(host.machines()) == 1
+    assert removal.remove(IDENTITY, _recorded(Status.PROVISIONED, made), below=2) == []
+    assert _nothing_left(host, organisation)
+
+
+def test_a_reprovision_whose_host_is_away_touches_nothing(
+    removal: Removal, host: ScriptedHost, organisation: Organisation, made: Outcome
+) -> None:
+    host.away = True
+    assert removal.remove(IDENTITY, _recorded(Status.PROVISIONED, made), below=2)
+    assert organisation.calls == []
+
+
+def test_an_end_whose_directory_is_away_takes_the_machine_and_remembers_the_rest(
+    removal: Removal, host: ScriptedHost, organisation: Organisation, made: Outcome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away = ProvisioningError(ErrorCode.DOMAIN_JOIN_FAILED, "no controller answers")
+    organisation.errors["disable"] = [away, away]
+    recorded = _recorded(Status.IN_GRACE_PERIOD, made)
+    [left] = removal.remove(IDENTITY, recorded)
+    assert left == "its computer account in the domain of hq: no controller answers"
+    assert host.machines() == []
+    monkeypatch.setenv(FORGET_REGISTRATIONS, recorded.policy_id)
+    assert removal.remove(IDENTITY, recorded) == [], "for good, and somebody has said so"
+
+
+def test_a_taken_over_ones_account_has_no_guid(removal: Removal, organisation: Organisation, made: Outcome) -> None:
+    account = ComputerAccount(connection="hq", name=desired().device_name, object_guid="", distinguished_name="")
+    assert removal.remove(IDENTITY, _recorded(Status.PROVISIONED, made, computer=account)) == []
+    assert not any(organisation.enabled.values())
+
+
+def test_what_state_does_not_know_stays_while_its_registrations_can_not_be_taken_back(
+    removal: Removal, host: ScriptedHost, organisation: Organisation, made: Outcome
+) -> None:
+    [machine] = host.machines()
+    away = ProvisioningError(ErrorCode.DEVICE_REGISTRATION_FAILED, "Graph is away")
+    organisation.errors["remove"] = [away, away]
+    assert removal.delete_unknown(host, machine) == ["its device: Graph is away"]
+    assert host.machines() == [machine]
+    assert removal.delete_unknown(host, machine, forget=True) == []
+    assert host.machines() == []
