@@ -14,8 +14,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from cloudpc.directory import catalogue
+from cloudpc.directory.local import LocalDirectory
 from cloudpc.problems import InvalidConfigurationError
 from tests.tenant import samples
+from tests.tenant.identifiers import guid
 from tests.tenant.sign_in import SignIn
 from tests.tenant.tenant import Logged, Tenant
 from tests.tenant.tokens import Kind
@@ -126,7 +129,7 @@ def _how_to(tenant: Tenant, options: argparse.Namespace, sign_in: SignIn | None)
         f"A tenant over {options.directory}: {len(tenant.users)} users, {len(tenant.groups)} groups.",
         "",
         "In stacks/Pulumi.<policy>.yaml, below config:",
-        "  cloudpc:directory: {kind: graph}",
+        *_directory(options.directory),
         f'  cloudpc:graph: {{endpoint: "{tenant.endpoint}", auth: token}}',
         "In the shell that runs cloudpc:",
         f"  export {_TOKEN}={shlex.quote(tenant.token)}",
@@ -136,6 +139,20 @@ def _how_to(tenant: Tenant, options: argparse.Namespace, sign_in: SignIn | None)
         lines += [f"  export {name}={shlex.quote(value)}" for name, value in sign_in.environment.items()]
     lines += ["Groups:", *(f"  {id_}  {group['displayName']}" for id_, group in tenant.groups.items())]
     return "\n".join([*lines, "", "Requests (Ctrl-C ends the tenant):"])
+
+
+def _directory(file: Path) -> list[str]:
+    """With the sizes that the file gives plans of its own, under the ids they have in the tenant."""
+    plans = LocalDirectory(file, file.name).snapshot([]).service_plans
+    own = [plan for plan in plans.values() if plan.id not in catalogue.service_plans()]
+    if not own:
+        return ["  cloudpc:directory: {kind: graph}"]
+    lines = ["  cloudpc:directory:", "    kind: graph", "    servicePlans:"]
+    for plan in own:
+        size = f"vCpuCount: {plan.vcpu_count}, ramInGB: {plan.ram_in_gb:g}, storageInGB: {plan.storage_in_gb}"
+        name = json.dumps(plan.display_name)
+        lines.append(f"      - {{id: {guid('servicePlan', plan.id)}, displayName: {name}, {size}}}")
+    return lines
 
 
 def _printable(logged: Logged) -> str:
