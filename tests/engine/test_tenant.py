@@ -66,7 +66,11 @@ def _devices(tenant: Tenant, project: Project) -> dict[str, dict[str, Any]]:
 
 
 def test_from_joining_the_group_to_nothing_left(project: Project, tenant: Tenant) -> None:
-    project.up()
+    ran = project.up()
+    assert "alice@contoso.example: provisioned on host" in ran.output, "ids say nothing to people"
+    listed = project.cloudpc("list").output
+    assert "Lab" in listed
+    assert _PLAN not in listed
     state = project.state()
     assert {id_: pc["status"] for id_, pc in state.items()} == {_ALICE: "provisioned", _BOB: "provisioned"}
     devices = _devices(tenant, project)

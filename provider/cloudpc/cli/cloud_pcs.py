@@ -17,6 +17,7 @@ from cloudpc.cli.context import Project
 from cloudpc.cli.output import Exit, coloured, err, out, print_json, table
 from cloudpc.cloud_pc import RecordedCloudPC, Status
 from cloudpc.directory.catalogue import short_name
+from cloudpc.directory.configuration import GUID
 from cloudpc.directory.interface import Snapshot
 from cloudpc.iac.fleet import CloudPCRecord
 from cloudpc.policy import ProvisioningPolicy
@@ -165,6 +166,8 @@ def print_rows(rows: list[dict[str, Any]], console: Console = out) -> None:
     lines = []
     for row in rows:
         plan = short_name(row["servicePlan"]) if row["servicePlan"] else None
+        if plan and GUID.fullmatch(plan):
+            plan = row["servicePlanName"]  # a tenant's id says nothing to people
         told = []
         # a lost machine's connection is remembered, in case it comes back
         if row["connection"] and row["status"] != Status.FAILED:

@@ -12,18 +12,20 @@ class EngineReporter:
 
     Args:
         urn: the resource the lines belong to.
+        who: comes before each line, where the resource's name tells nobody whose it is.
     """
 
-    def __init__(self, urn: str) -> None:
+    def __init__(self, urn: str, who: str = "") -> None:
         self._urn = urn
+        self._who = f"{who}: " if who else ""
 
     def step(self, text: str) -> None:
         """See Reporter."""
-        log(self._urn, text, ephemeral=True)
+        log(self._urn, self._who + text, ephemeral=True)
 
     def milestone(self, text: str, *, warning: bool = False) -> None:
         """See Reporter."""
-        log(self._urn, text, severity=Severity.WARNING if warning else Severity.INFO)
+        log(self._urn, self._who + text, severity=Severity.WARNING if warning else Severity.INFO)
 
     def ended(self, outcome: Outcome, seconds: float) -> None:
         """The line that stays at the end: what came of it, and what to do if that is not what was wanted."""
@@ -33,9 +35,9 @@ class EngineReporter:
                 attempts = "1 attempt" if outcome.attempts == 1 else f"{outcome.attempts} attempts"
                 hint = f". {error.hint}" if error.hint else ""
                 text = f"failed in {outcome.stage} after {attempts}: {error.message} [{error.code}]{hint}"
-                log(self._urn, text, severity=Severity.ERROR)
+                log(self._urn, self._who + text, severity=Severity.ERROR)
             case Status.PENDING_PROVISION | Status.NOT_PROVISIONED if error is not None:
-                log(self._urn, f"{outcome.status}: {error.message} [{error.code}]", severity=Severity.WARNING)
+                self.milestone(f"{outcome.status}: {error.message} [{error.code}]", warning=True)
             case _:
                 where = f"{outcome.endpoint.host}:{outcome.endpoint.port}" if outcome.endpoint else "?"
                 self.milestone(f"{outcome.status} on {outcome.host}, ssh at {where}, {seconds:.0f} s")

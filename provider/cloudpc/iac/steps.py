@@ -11,6 +11,7 @@ from uuid import UUID
 
 from cloudpc import lifecycle
 from cloudpc.cloud_pc import MACHINE_LOST, USABLE, DesiredCloudPC, RecordedCloudPC, Status
+from cloudpc.directory.configuration import GUID
 from cloudpc.iac import host, outputs
 from cloudpc.iac.progress import EngineReporter
 from cloudpc.iac.runtime import Runtime
@@ -51,7 +52,7 @@ def update(runtime: Runtime, olds: dict[str, Any], desired: DesiredCloudPC) -> d
 
 def provision(runtime: Runtime, desired: DesiredCloudPC, recorded: RecordedCloudPC | None = None) -> dict[str, Any]:
     """Make the Cloud PC; failing is an outcome."""
-    reporter, begin = _reporter(), time.monotonic()
+    reporter, begin = _reporter(desired), time.monotonic()
     if recorded is not None and recorded.status is Status.FAILED:
         runtime.discard_kept(_identity(recorded))
     outcome = pipeline.provision(desired, runtime.resources(desired.settings), reporter, host.cancellation)
@@ -93,7 +94,7 @@ def read(runtime: Runtime, id_: str, props: dict[str, Any]) -> dict[str, Any]:
 def _reprovision(
     runtime: Runtime, olds: dict[str, Any], recorded: RecordedCloudPC, desired: DesiredCloudPC
 ) -> dict[str, Any]:
-    reporter = _reporter()
+    reporter = _reporter(recorded)
     reporter.step("removing the machine of before")
     # one of the new generation is what an interrupted run of this made: the pipeline adopts or removes it
     if left := runtime.removal.remove(_identity(recorded), recorded, below=desired.generation):
@@ -103,7 +104,7 @@ def _reprovision(
 
 
 def _start(runtime: Runtime, olds: dict[str, Any], recorded: RecordedCloudPC) -> dict[str, Any]:
-    reporter = _reporter()
+    reporter = _reporter(recorded)
     reporter.step(f"starting on {recorded.host}")
     try:
         runtime.start(_identity(recorded), recorded.host)
@@ -115,7 +116,7 @@ def _start(runtime: Runtime, olds: dict[str, Any], recorded: RecordedCloudPC) ->
 
 
 def _end(runtime: Runtime, olds: dict[str, Any], recorded: RecordedCloudPC, desired: DesiredCloudPC) -> dict[str, Any]:
-    reporter = _reporter()
+    reporter = _reporter(recorded)
     if recorded.is_lost:  # it ends without grace because it has no machine: that must still be so
         seen = read(runtime, str(_identity(recorded)), olds)
         if seen is not olds:
@@ -134,6 +135,8 @@ def _identity(recorded: RecordedCloudPC) -> UUID:
     return machine_id(recorded.installation, recorded.user_id, recorded.service_plan.id)
 
 
-def _reporter() -> EngineReporter:
+def _reporter(cloud_pc: DesiredCloudPC) -> EngineReporter:
     call = host.current_call()
-    return EngineReporter(call.urn if call else "")
+    # a tenant's ids, which resources are named by, say nothing to people
+    who = cloud_pc.user_principal_name if GUID.fullmatch(cloud_pc.user_id) else ""
+    return EngineReporter(call.urn if call else "", who)
