@@ -127,6 +127,17 @@ def test_many_at_once(tenant: Tenant, registry: Registry) -> None:
     assert len(tenant.devices) == 20
 
 
+def test_many_looks_at_once_find_each_its_own(tenant: Tenant, registry: Registry) -> None:
+    many = [identity(i, name=f"CPC-{i}") for i in range(1, 41)]
+    with ThreadPoolExecutor(20) as pool:
+        first = list(pool.map(registry.recorded, many))
+        again = list(pool.map(registry.recorded, many))
+        list(pool.map(lambda i: registry.remove(None, i), many[::2]))
+    assert again == first
+    assert [f.device_id for f in first] == [str(i.device_id) for i in many]
+    assert {d["displayName"] for d in tenant.devices.values()} == {i.device_name for i in many[1::2]}
+
+
 def test_an_applications_token_is_refused_in_words(
     tenant: Tenant, reached: Callable[..., GraphConfig], registry: Registry
 ) -> None:

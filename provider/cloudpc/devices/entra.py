@@ -304,7 +304,14 @@ async def _enable(session: Session, id_: str, *, enabled: bool) -> None:
 
 
 async def _by_device_id(session: Session, device_id: str) -> Json | None:
-    builder = session.client.devices_with_device_id(device_id)
+    from msgraph.generated.devices_with_device_id.devices_with_device_id_request_builder import (
+        DevicesWithDeviceIdRequestBuilder,
+    )
+
+    # Not client.devices_with_device_id(): it writes the id into the one dict that all requests of the client share, so
+    # that calls at the same time read each other's device. So do all generated builders of this kind, `…_with_…`.
+    own = dict(session.client.path_parameters)
+    builder = DevicesWithDeviceIdRequestBuilder(session.client.request_adapter, own, device_id)
     found: Json | None = await _unless_gone(session.json(Call.READ_DEVICES, builder, _select_device()))
     return found
 
