@@ -121,6 +121,14 @@ def test_an_account_that_state_never_knew_is_found_by_name_and_owner(samba: Samb
     assert _control(samba) == 4098
 
 
+def test_an_account_recorded_without_a_guid_is_found_by_name_and_owner(samba: Samba, hq: Hq) -> None:
+    recorded = hq.domain().prepare_join(PC, OWNER).account.model_copy(update={"object_guid": ""})
+    hq.domain().disable(PC, recorded, OTHERS)
+    assert _control(samba) == 4096
+    hq.domain().disable(PC, recorded, OWNER)
+    assert _control(samba) == 4098
+
+
 def test_an_account_renamed_moved_and_described_anew_is_found_by_its_guid(samba: Samba, hq: Hq) -> None:
     recorded = hq.domain().prepare_join(PC, OWNER).account
     assert samba.admin.modify_dn(f"CN={PC},{UNIT}", "CN=RENAMED", new_superior=f"CN=Computers,{BASE_DN}")

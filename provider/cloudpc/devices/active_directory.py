@@ -188,7 +188,8 @@ class ActiveDirectory:
         Raises:
             ProvisioningError: DOMAIN_JOIN_FAILED: not for now; to be tried again.
         """
-        guid = UUID(recorded.object_guid) if recorded is not None else None
+        # a Cloud PC that was taken over with its machine is recorded without a GUID
+        guid = UUID(recorded.object_guid) if recorded is not None and recorded.object_guid else None
         self._asked(
             f"The computer account {computer} can't be disabled in {self._domain}",
             lambda domain: domain.disable(computer, guid, owner),
