@@ -6,6 +6,7 @@ import contextlib
 import socket
 import socketserver
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck as Slow
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ldap3 import Connection
 
 from cloudpc.devices.interface import Domain, OwnedDevice
 from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
@@ -361,3 +363,44 @@ def test_the_password_is_read_when_it_is_needed(samba: Samba, hq: Hq) -> None:
     assert domain.check()[-1].error_type == "adJoinCheckIncorrectCredentials"
     (hq.folder / "password").write_text(PASSWORD)
     assert domain.check()[-1].status == "passed"
+
+
+@pytest.fixture
+def binds(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Who has tried to sign in, each time."""
+    tried: list[str] = []
+    real = Connection.bind
+
+    def bind(connection: Connection, **options: Any) -> bool:
+        tried.append(connection.user)
+        return bool(real(connection, **options))
+
+    monkeypatch.setattr(Connection, "bind", bind)
+    return tried
+
+
+def test_a_refused_password_is_tried_once_whoever_asks(samba: Samba, hq: Hq, binds: list[str]) -> None:
+    domain = hq.domain()
+    (hq.folder / "password").write_text("wrong")
+    with ThreadPoolExecutor(15) as pool:
+        refused = list(pool.map(lambda _: _refused(domain), range(15)))
+    assert {(error.message, error.hint) for error in refused} == {(refused[0].message, refused[0].hint)}
+    assert "password is wrong" in refused[0].message
+    assert domain.check()[-1].error_type == "adJoinCheckIncorrectCredentials"
+    assert len(binds) == 1
+
+    (hq.folder / "password").write_text("also wrong")
+    _refused(domain)
+    (hq.folder / "password").write_text(PASSWORD)
+    assert domain.prepare_join(PC, OWNER).account.name == PC
+    assert len(binds) == 3
+
+
+@pytest.mark.parametrize("attributes", [{"userAccountControl": "514"}, {"accountExpires": "1"}], ids=str)
+def test_an_account_that_may_not_sign_in_is_tried_once(
+    samba: Samba, hq: Hq, binds: list[str], attributes: dict[str, str]
+) -> None:
+    with samba.account("somebody", **attributes) as principal:
+        domain = hq.domain(adDomainUsername=principal)
+        assert _refused(domain).message == _refused(domain).message
+    assert binds == [principal]
