@@ -49,8 +49,13 @@ class Registry:
     def recorded(self, whose: Identity | None = None) -> RegisteredDevice:
         return self.record.register(new(whose), 30, Cancellation())
 
-    def adopted(self, whose: Identity | None = None, timeout: float = 30) -> RegisteredDevice:
-        return self.adopt.register(new(whose), timeout, Cancellation())
+    def adopted(
+        self, whose: Identity | None = None, timeout: float = 30, besides: frozenset[str] = frozenset()
+    ) -> RegisteredDevice:
+        return self.adopt.register(new(whose), timeout, Cancellation(), besides)
+
+    def known(self) -> frozenset[str]:
+        return self.adopt.known(identity().device_name)
 
     def remove(self, recorded: RegisteredDevice | None, whose: Identity | None = None, mode: str = "record") -> None:
         whose = whose or identity()
@@ -228,6 +233,75 @@ def test_somebody_elses_device_of_that_name_is_not_taken(tenant: Tenant, registr
     assert caught.value.code is ErrorCode.DEVICE_NOT_FOUND
     mine = tenant.guest_joined("CPC-ALICE-7KQ2P")
     assert registry.adopted().id == mine["id"] != other["id"]
+
+
+def test_a_second_attempts_guest_has_its_own_device_and_the_firsts_goes(tenant: Tenant, registry: Registry) -> None:
+    first = tenant.guest_joined("CPC-ALICE-7KQ2P")
+    registry.adopted()
+    before = registry.known()
+    assert before == {first["id"]}
+    with pytest.raises(ProvisioningError, match="the guest did not join"):
+        registry.adopted(timeout=0.1, besides=before)
+    assert list(tenant.devices) == [first["id"]], "it goes when another is there"
+
+    second = tenant.guest_joined("CPC-ALICE-7KQ2P")
+    found = registry.adopted(besides=before)
+    assert found.id == second["id"]
+    assert list(tenant.devices) == [second["id"]]
+    assert [m["azureADDeviceId"] for m in tenant.managed_devices.values()] == [second["deviceId"]]
+    assert registry.adopted(besides=before) == found, "asked for again"
+    registry.remove(found, mode="adopt")
+    assert not tenant.devices
+
+
+def test_a_device_of_an_attempt_that_never_took_it_over_does_not_stand_in_the_way(
+    tenant: Tenant, registry: Registry
+) -> None:
+    left = tenant.guest_joined("CPC-ALICE-7KQ2P")
+    before = frozenset(id_.upper() for id_ in registry.known())
+    mine = tenant.guest_joined("CPC-ALICE-7KQ2P")
+    assert registry.adopted(besides=before).id == mine["id"]
+    assert left["physicalIds"] == [], "nothing says that it was ours"
+    registry.remove(None, mode="adopt")
+    assert list(tenant.devices) == [left["id"]]
+
+
+def test_what_a_dead_attempt_has_disabled_only_is_tried_again(tenant: Tenant, registry: Registry) -> None:
+    first = tenant.guest_joined("CPC-ALICE-7KQ2P")
+    registry.adopted()
+    before = registry.known()
+    second = tenant.guest_joined("CPC-ALICE-7KQ2P")
+    tenant.faults.refuse_deletion(times=1)
+    assert registry.adopted(besides=before).id == second["id"]
+    assert [first["accountEnabled"], second["accountEnabled"]] == [False, True]
+    assert "is disabled; the tenant refuses to delete it" in registry.told[0]
+    registry.remove(None, mode="adopt")
+    assert not tenant.devices, "both, where state never knew"
+
+
+def test_where_the_older_device_cannot_go_nothing_is_without_our_tag(tenant: Tenant, registry: Registry) -> None:
+    tenant.guest_joined("CPC-ALICE-7KQ2P")
+    registry.adopted()
+    before = registry.known()
+    tenant.guest_joined("CPC-ALICE-7KQ2P")
+    tenant.faults.error("/deviceManagement/*", 403, "Forbidden")
+    with pytest.raises(ProvisioningError, match="DeviceManagementManagedDevices"):
+        registry.adopted(besides=before)
+    registry.remove(None, mode="adopt")
+    assert not tenant.devices
+    assert not tenant.managed_devices
+
+
+def test_a_record_asks_for_no_devices_before(tenant: Tenant, registry: Registry) -> None:
+    tenant.guest_joined("CPC-ALICE-7KQ2P")
+    assert registry.record.known("CPC-ALICE-7KQ2P") == frozenset()
+    assert not tenant.requests
+
+
+def test_devices_that_cannot_be_read_before_are_not_none(tenant: Tenant, registry: Registry) -> None:
+    tenant.faults.error("/devices", 403, "Authorization_RequestDenied")
+    with pytest.raises(ProvisioningError, match=r"Device\.Read\.All"):
+        registry.known()
 
 
 # ---- the end
