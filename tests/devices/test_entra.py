@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from cloudpc.graph.configuration import GraphConfig
 from cloudpc.provisioning.cancellation import Cancellation
 from cloudpc.provisioning.errors import Cancelled, ErrorCode, ProvisioningError
 from cloudpc.provisioning.registration import Identity
-from tests.graph.fixtures import reached
+from tests.graph.fixtures import jwt, reached
 from tests.tenant.faults import Faults
 from tests.tenant.fixtures import directory_file, tenant
 from tests.tenant.identifiers import guid
@@ -381,6 +382,37 @@ def test_intune_that_may_not_be_read_is_no_empty_intune(tenant: Tenant, registry
     with pytest.raises(ProvisioningError, match="DeviceManagementManagedDevices"):
         registry.remove(found)
     assert len(tenant.devices) == 1, "Intune's goes first"
+
+
+@pytest.mark.parametrize("mode", ["record", "adopt"])
+def test_a_device_of_another_tenant_is_not_taken_for_removed(
+    tenant: Tenant, reached: Callable[..., GraphConfig], mode: str
+) -> None:
+    def signed_in(tenant_id: str) -> Graph:
+        return Graph(reached(tenant, tenant.tokens.issue("delegated", text=jwt(tid=tenant_id))))
+
+    with closing(signed_in(tenant.tenant_id)) as graph:
+        tenant.guest_joined("CPC-ALICE-7KQ2P")
+        found = Registry(graph).recorded() if mode == "record" else Registry(graph).adopted()
+        assert found.tenant_id == tenant.tenant_id
+    other = "22222222-2222-2222-2222-222222222222"
+    tenant.requests.clear()
+    with closing(signed_in(other)) as graph, pytest.raises(ProvisioningError) as caught:
+        Registry(graph).remove(found.model_copy(update={"id": guid("device", "not there")}), mode=mode)
+    assert f"registered in tenant {tenant.tenant_id}, but signed in to {other}" in caught.value.message
+    assert not tenant.requests
+    with closing(signed_in(tenant.tenant_id.upper())) as graph:
+        Registry(graph).remove(found, mode=mode)
+    assert found.id not in tenant.devices
+
+
+def test_where_the_token_does_not_say_its_tenant_a_device_is_removed_all_the_same(
+    tenant: Tenant, registry: Registry
+) -> None:
+    found = registry.recorded()
+    assert found.tenant_id == ""
+    registry.remove(found.model_copy(update={"tenant_id": tenant.tenant_id}))
+    assert not tenant.devices
 
 
 def test_another_generations_device_is_left(tenant: Tenant, registry: Registry) -> None:

@@ -19,7 +19,7 @@ from uuid import UUID
 from cloudpc.devices.interface import NewDevice, OwnedDevice, RegisteredDevice, TemporaryAccessPass
 from cloudpc.graph import odata
 from cloudpc.graph.client import ANSWER_TIMEOUT, Graph, Session, pause
-from cloudpc.graph.errors import GraphError
+from cloudpc.graph.errors import SIGN_IN, GraphError
 from cloudpc.graph.permissions import Call
 from cloudpc.provisioning.cancellation import Cancellation
 from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
@@ -137,7 +137,7 @@ class EntraDevices:
             self._run(lambda session: _enable(session, _id(device), enabled=True), deadline)
         cancel.check()
         self._run(lambda session: self._set_people(session, _id(device), new), deadline)
-        return _registered("record", device)
+        return _registered("record", device, self._run(Session.tenant_id, deadline))
 
     def _found_or_created(self, new: NewDevice, deadline: float, cancel: Cancellation) -> Json:
         """Look, create, look again: whatever became of a request, no second device is made."""
@@ -212,13 +212,19 @@ class EntraDevices:
             # of attempts before, whose machines are gone. If that fails, so does this one: what it leaves has our tag
             self._run(lambda session: self._end_all(session, older), deadline)
         managed = self._run(lambda session: self._managed(session, device.get("deviceId") or ""), deadline)
-        return _registered("adopt", device, next(iter(managed), ""))
+        return _registered("adopt", device, self._run(Session.tenant_id, deadline), next(iter(managed), ""))
 
     # ---- the end
 
     async def _remove(
         self, session: Session, display_name: str, device_id: UUID, recorded: RegisteredDevice | None
     ) -> None:
+        if recorded is not None and recorded.tenant_id:
+            signed_in = await session.tenant_id()
+            if signed_in and signed_in.lower() != recorded.tenant_id.lower():
+                # where it is not, whatever is looked for is "not found", which would count as removed
+                message = f"registered in tenant {recorded.tenant_id}, but signed in to {signed_in}"
+                raise GraphError(f"{message}: sign in to the former to have it removed", SIGN_IN)
         devices = await self._ours(session, display_name, device_id, recorded)
         await self._end_all(session, devices, recorded.device_id if recorded else "")
 
@@ -442,13 +448,14 @@ def _is_of(owner: str, device_id: UUID) -> bool:
         return False
 
 
-def _registered(mode: Literal["record", "adopt"], device: Json, managed: str = "") -> RegisteredDevice:
+def _registered(mode: Literal["record", "adopt"], device: Json, tenant_id: str, managed: str = "") -> RegisteredDevice:
     return RegisteredDevice(
         registration=mode,
         display_name=device.get("displayName") or "",
         id=_id(device),
         device_id=device.get("deviceId") or "",
         managed_device_id=managed,
+        tenant_id=tenant_id,
     )
 
 

@@ -51,6 +51,8 @@ class RegisteredDevice(_Recorded):
     """Object id in Entra."""
     device_id: str
     managed_device_id: str = ""
+    tenant_id: str = ""
+    """Of the sign-in that registered it; empty where its token didn't say."""
 
 
 class ComputerAccount(_Recorded):
@@ -136,7 +138,7 @@ class DeviceRegistry(Protocol):
                 may have left one.
 
         Raises:
-            ProvisioningError: not for now; to be tried again.
+            ProvisioningError: not for now; to be tried again. Also where it was registered in another tenant.
         """
 
     def issue_pass(self, user_id: str, lifetime_in_minutes: int, *, usable_once: bool) -> TemporaryAccessPass | None:
