@@ -6,6 +6,7 @@ import contextlib
 import socket
 import socketserver
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck as Slow
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ldap3 import Connection
 
 from cloudpc.devices.interface import Domain, OwnedDevice
 from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
@@ -118,6 +120,14 @@ def test_the_end_disables_and_never_deletes(samba: Samba, hq: Hq) -> None:
 def test_an_account_that_state_never_knew_is_found_by_name_and_owner(samba: Samba, hq: Hq) -> None:
     hq.domain().prepare_join(PC, OWNER)
     hq.domain().disable(PC, None, RENEWED)
+    assert _control(samba) == 4098
+
+
+def test_an_account_recorded_without_a_guid_is_found_by_name_and_owner(samba: Samba, hq: Hq) -> None:
+    recorded = hq.domain().prepare_join(PC, OWNER).account.model_copy(update={"object_guid": ""})
+    hq.domain().disable(PC, recorded, OTHERS)
+    assert _control(samba) == 4096
+    hq.domain().disable(PC, recorded, OWNER)
     assert _control(samba) == 4098
 
 
@@ -353,3 +363,44 @@ def test_the_password_is_read_when_it_is_needed(samba: Samba, hq: Hq) -> None:
     assert domain.check()[-1].error_type == "adJoinCheckIncorrectCredentials"
     (hq.folder / "password").write_text(PASSWORD)
     assert domain.check()[-1].status == "passed"
+
+
+@pytest.fixture
+def binds(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Who has tried to sign in, each time."""
+    tried: list[str] = []
+    real = Connection.bind
+
+    def bind(connection: Connection, **options: Any) -> bool:
+        tried.append(connection.user)
+        return bool(real(connection, **options))
+
+    monkeypatch.setattr(Connection, "bind", bind)
+    return tried
+
+
+def test_a_refused_password_is_tried_once_whoever_asks(samba: Samba, hq: Hq, binds: list[str]) -> None:
+    domain = hq.domain()
+    (hq.folder / "password").write_text("wrong")
+    with ThreadPoolExecutor(15) as pool:
+        refused = list(pool.map(lambda _: _refused(domain), range(15)))
+    assert {(error.message, error.hint) for error in refused} == {(refused[0].message, refused[0].hint)}
+    assert "password is wrong" in refused[0].message
+    assert domain.check()[-1].error_type == "adJoinCheckIncorrectCredentials"
+    assert len(binds) == 1
+
+    (hq.folder / "password").write_text("also wrong")
+    _refused(domain)
+    (hq.folder / "password").write_text(PASSWORD)
+    assert domain.prepare_join(PC, OWNER).account.name == PC
+    assert len(binds) == 3
+
+
+@pytest.mark.parametrize("attributes", [{"userAccountControl": "514"}, {"accountExpires": "1"}], ids=str)
+def test_an_account_that_may_not_sign_in_is_tried_once(
+    samba: Samba, hq: Hq, binds: list[str], attributes: dict[str, str]
+) -> None:
+    with samba.account("somebody", **attributes) as principal:
+        domain = hq.domain(adDomainUsername=principal)
+        assert _refused(domain).message == _refused(domain).message
+    assert binds == [principal]

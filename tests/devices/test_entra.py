@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from cloudpc.graph.configuration import GraphConfig
 from cloudpc.provisioning.cancellation import Cancellation
 from cloudpc.provisioning.errors import Cancelled, ErrorCode, ProvisioningError
 from cloudpc.provisioning.registration import Identity
-from tests.graph.fixtures import reached
+from tests.graph.fixtures import jwt, reached
 from tests.tenant.faults import Faults
 from tests.tenant.fixtures import directory_file, tenant
 from tests.tenant.identifiers import guid
@@ -49,8 +50,13 @@ class Registry:
     def recorded(self, whose: Identity | None = None) -> RegisteredDevice:
         return self.record.register(new(whose), 30, Cancellation())
 
-    def adopted(self, whose: Identity | None = None, timeout: float = 30) -> RegisteredDevice:
-        return self.adopt.register(new(whose), timeout, Cancellation())
+    def adopted(
+        self, whose: Identity | None = None, timeout: float = 30, besides: frozenset[str] = frozenset()
+    ) -> RegisteredDevice:
+        return self.adopt.register(new(whose), timeout, Cancellation(), besides)
+
+    def known(self) -> frozenset[str]:
+        return self.adopt.known(identity().device_name)
 
     def remove(self, recorded: RegisteredDevice | None, whose: Identity | None = None, mode: str = "record") -> None:
         whose = whose or identity()
@@ -125,6 +131,17 @@ def test_many_at_once(tenant: Tenant, registry: Registry) -> None:
         found = list(pool.map(registry.recorded, many))
     assert {f.device_id for f in found} == {str(i.device_id) for i in many}
     assert len(tenant.devices) == 20
+
+
+def test_many_looks_at_once_find_each_its_own(tenant: Tenant, registry: Registry) -> None:
+    many = [identity(i, name=f"CPC-{i}") for i in range(1, 41)]
+    with ThreadPoolExecutor(20) as pool:
+        first = list(pool.map(registry.recorded, many))
+        again = list(pool.map(registry.recorded, many))
+        list(pool.map(lambda i: registry.remove(None, i), many[::2]))
+    assert again == first
+    assert [f.device_id for f in first] == [str(i.device_id) for i in many]
+    assert {d["displayName"] for d in tenant.devices.values()} == {i.device_name for i in many[1::2]}
 
 
 def test_an_applications_token_is_refused_in_words(
@@ -219,6 +236,75 @@ def test_somebody_elses_device_of_that_name_is_not_taken(tenant: Tenant, registr
     assert registry.adopted().id == mine["id"] != other["id"]
 
 
+def test_a_second_attempts_guest_has_its_own_device_and_the_firsts_goes(tenant: Tenant, registry: Registry) -> None:
+    first = tenant.guest_joined("CPC-ALICE-7KQ2P")
+    registry.adopted()
+    before = registry.known()
+    assert before == {first["id"]}
+    with pytest.raises(ProvisioningError, match="the guest did not join"):
+        registry.adopted(timeout=0.1, besides=before)
+    assert list(tenant.devices) == [first["id"]], "it goes when another is there"
+
+    second = tenant.guest_joined("CPC-ALICE-7KQ2P")
+    found = registry.adopted(besides=before)
+    assert found.id == second["id"]
+    assert list(tenant.devices) == [second["id"]]
+    assert [m["azureADDeviceId"] for m in tenant.managed_devices.values()] == [second["deviceId"]]
+    assert registry.adopted(besides=before) == found, "asked for again"
+    registry.remove(found, mode="adopt")
+    assert not tenant.devices
+
+
+def test_a_device_of_an_attempt_that_never_took_it_over_does_not_stand_in_the_way(
+    tenant: Tenant, registry: Registry
+) -> None:
+    left = tenant.guest_joined("CPC-ALICE-7KQ2P")
+    before = frozenset(id_.upper() for id_ in registry.known())
+    mine = tenant.guest_joined("CPC-ALICE-7KQ2P")
+    assert registry.adopted(besides=before).id == mine["id"]
+    assert left["physicalIds"] == [], "nothing says that it was ours"
+    registry.remove(None, mode="adopt")
+    assert list(tenant.devices) == [left["id"]]
+
+
+def test_what_a_dead_attempt_has_disabled_only_is_tried_again(tenant: Tenant, registry: Registry) -> None:
+    first = tenant.guest_joined("CPC-ALICE-7KQ2P")
+    registry.adopted()
+    before = registry.known()
+    second = tenant.guest_joined("CPC-ALICE-7KQ2P")
+    tenant.faults.refuse_deletion(times=1)
+    assert registry.adopted(besides=before).id == second["id"]
+    assert [first["accountEnabled"], second["accountEnabled"]] == [False, True]
+    assert "is disabled; the tenant refuses to delete it" in registry.told[0]
+    registry.remove(None, mode="adopt")
+    assert not tenant.devices, "both, where state never knew"
+
+
+def test_where_the_older_device_cannot_go_nothing_is_without_our_tag(tenant: Tenant, registry: Registry) -> None:
+    tenant.guest_joined("CPC-ALICE-7KQ2P")
+    registry.adopted()
+    before = registry.known()
+    tenant.guest_joined("CPC-ALICE-7KQ2P")
+    tenant.faults.error("/deviceManagement/*", 403, "Forbidden")
+    with pytest.raises(ProvisioningError, match="DeviceManagementManagedDevices"):
+        registry.adopted(besides=before)
+    registry.remove(None, mode="adopt")
+    assert not tenant.devices
+    assert not tenant.managed_devices
+
+
+def test_a_record_asks_for_no_devices_before(tenant: Tenant, registry: Registry) -> None:
+    tenant.guest_joined("CPC-ALICE-7KQ2P")
+    assert registry.record.known("CPC-ALICE-7KQ2P") == frozenset()
+    assert not tenant.requests
+
+
+def test_devices_that_cannot_be_read_before_are_not_none(tenant: Tenant, registry: Registry) -> None:
+    tenant.faults.error("/devices", 403, "Authorization_RequestDenied")
+    with pytest.raises(ProvisioningError, match=r"Device\.Read\.All"):
+        registry.known()
+
+
 # ---- the end
 
 
@@ -296,6 +382,37 @@ def test_intune_that_may_not_be_read_is_no_empty_intune(tenant: Tenant, registry
     with pytest.raises(ProvisioningError, match="DeviceManagementManagedDevices"):
         registry.remove(found)
     assert len(tenant.devices) == 1, "Intune's goes first"
+
+
+@pytest.mark.parametrize("mode", ["record", "adopt"])
+def test_a_device_of_another_tenant_is_not_taken_for_removed(
+    tenant: Tenant, reached: Callable[..., GraphConfig], mode: str
+) -> None:
+    def signed_in(tenant_id: str) -> Graph:
+        return Graph(reached(tenant, tenant.tokens.issue("delegated", text=jwt(tid=tenant_id))))
+
+    with closing(signed_in(tenant.tenant_id)) as graph:
+        tenant.guest_joined("CPC-ALICE-7KQ2P")
+        found = Registry(graph).recorded() if mode == "record" else Registry(graph).adopted()
+        assert found.tenant_id == tenant.tenant_id
+    other = "22222222-2222-2222-2222-222222222222"
+    tenant.requests.clear()
+    with closing(signed_in(other)) as graph, pytest.raises(ProvisioningError) as caught:
+        Registry(graph).remove(found.model_copy(update={"id": guid("device", "not there")}), mode=mode)
+    assert f"registered in tenant {tenant.tenant_id}, but signed in to {other}" in caught.value.message
+    assert not tenant.requests
+    with closing(signed_in(tenant.tenant_id.upper())) as graph:
+        Registry(graph).remove(found, mode=mode)
+    assert found.id not in tenant.devices
+
+
+def test_where_the_token_does_not_say_its_tenant_a_device_is_removed_all_the_same(
+    tenant: Tenant, registry: Registry
+) -> None:
+    found = registry.recorded()
+    assert found.tenant_id == ""
+    registry.remove(found.model_copy(update={"tenant_id": tenant.tenant_id}))
+    assert not tenant.devices
 
 
 def test_another_generations_device_is_left(tenant: Tenant, registry: Registry) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
 import socket
 import threading
@@ -22,7 +21,7 @@ from cloudpc.graph.configuration import GraphConfig
 from cloudpc.graph.credentials import TOKEN_VARIABLE, Tokens, proxy_note
 from cloudpc.graph.errors import GraphError
 from cloudpc.graph.permissions import Call
-from tests.graph.fixtures import reached
+from tests.graph.fixtures import jwt, reached
 from tests.tenant.fixtures import directory_file, sign_in, tenant
 from tests.tenant.sign_in import SignIn
 from tests.tenant.tenant import Tenant
@@ -172,10 +171,6 @@ def test_the_sign_in_is_unreachable(
 
 
 # ---- a given token
-
-
-def jwt(**claims: Any) -> str:
-    return ".".join(base64.urlsafe_b64encode(json.dumps(p).encode()).rstrip(b"=").decode() for p in ({}, claims)) + ".s"
 
 
 def test_a_given_token_of_another_tenant(tenant: Tenant, reached: Reached, opened: Opened) -> None:

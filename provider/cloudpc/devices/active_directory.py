@@ -7,8 +7,10 @@ changed. Nothing here deletes an account: Windows 365 leaves disabled ones to th
 
 from __future__ import annotations
 
+import hashlib
 import socket
 import ssl
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -52,6 +54,8 @@ _REFUSED_SIGN_IN = {
     "773": ("CredentialsExpired", "its password must be changed first"),
     "775": ("AccountLockedOrDisabled", "the account is locked"),
 }
+_NO_SECOND_TRY = {"IncorrectCredentials", "CredentialsExpired", "AccountLockedOrDisabled"}
+"""What a refused sign-in says about the password or the account, whoever asks next."""
 _ACTIONS = {
     "AccessDenied": "Delegate to adDomainUsername on the organizational unit: create computer objects "
     "(docs/active-directory.md).",
@@ -143,7 +147,7 @@ class _Computer:
 
 
 class ActiveDirectory:
-    """One domain, as a connection names it. Holds no connection and no secret between calls.
+    """One domain, as a connection names it. Holds no connection and no secret between calls; used from many threads.
 
     Args:
         connection_id: name of the file in connections/, which recorded accounts bear.
@@ -158,6 +162,9 @@ class ActiveDirectory:
         self._connection = connection
         self._folder = folder
         self._domain = connection.ad_domain_name.lower()
+        self._sign_in = threading.Lock()
+        self._refused: tuple[bytes, str, str] | None = None
+        """The password that was refused, hashed; the error's kind and its message."""
 
     def prepare_join(self, computer: str, owner: str) -> Join:
         """Make the computer account in the OU (or reset our own of that name), with a one-time password.
@@ -188,7 +195,8 @@ class ActiveDirectory:
         Raises:
             ProvisioningError: DOMAIN_JOIN_FAILED: not for now; to be tried again.
         """
-        guid = UUID(recorded.object_guid) if recorded is not None else None
+        # a Cloud PC that was taken over with its machine is recorded without a GUID
+        guid = UUID(recorded.object_guid) if recorded is not None and recorded.object_guid else None
         self._asked(
             f"The computer account {computer} can't be disabled in {self._domain}",
             lambda domain: domain.disable(computer, guid, owner),
@@ -334,12 +342,20 @@ class ActiveDirectory:
         raise _DomainError("IncorrectCredentials", "adDomainPassword: it is empty")
 
     def _signed_in(self, connection: Connection) -> _Domain:
-        if not connection.bind(read_server_info=False):
-            message = connection.result["message"]
-            number = message.partition("data ")[2].partition(",")[0].strip().lower()
-            kind, reason = _REFUSED_SIGN_IN.get(number, ("UnknownError", _words(connection)))
-            # a wrong password is not tried again: a few times more, and the account would be locked
-            raise _DomainError(kind, f"{self._connection.ad_domain_username} can't sign in: {reason}")
+        password = hashlib.sha256(connection.password.encode()).digest()
+        # One at a time, and a refused password not again: a few times more, and the account would be locked, for all
+        # Cloud PCs come here at once.
+        with self._sign_in:
+            if self._refused is not None and self._refused[0] == password:
+                raise _DomainError(*self._refused[1:])
+            if not connection.bind(read_server_info=False):
+                message = connection.result["message"]
+                number = message.partition("data ")[2].partition(",")[0].strip().lower()
+                kind, reason = _REFUSED_SIGN_IN.get(number, ("UnknownError", _words(connection)))
+                message = f"{self._connection.ad_domain_username} can't sign in: {reason}"
+                if kind in _NO_SECOND_TRY:
+                    self._refused = password, kind, message
+                raise _DomainError(kind, message)
         domain = _Domain(connection, self._domain, self._connection.organizational_unit)
         domain.check_name()
         return domain

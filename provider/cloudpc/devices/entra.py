@@ -12,14 +12,14 @@ import logging
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence, Set
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 from uuid import UUID
 
 from cloudpc.devices.interface import NewDevice, OwnedDevice, RegisteredDevice, TemporaryAccessPass
 from cloudpc.graph import odata
 from cloudpc.graph.client import ANSWER_TIMEOUT, Graph, Session, pause
-from cloudpc.graph.errors import GraphError
+from cloudpc.graph.errors import SIGN_IN, GraphError
 from cloudpc.graph.permissions import Call
 from cloudpc.provisioning.cancellation import Cancellation
 from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
@@ -65,13 +65,25 @@ class EntraDevices:
         self._poll = poll
         self._passes: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
-    def register(self, device: NewDevice, timeout: float, cancel: Cancellation) -> RegisteredDevice:
+    def known(self, display_name: str) -> frozenset[str]:
+        """See DeviceRegistry.known."""
+        if self._mode == "record":
+            return frozenset()
+        try:
+            devices = self._graph.run(lambda session: _by_name(session, display_name), REMOVE_TIMEOUT)
+        except GraphError as error:
+            raise _failed(ErrorCode.DEVICE_REGISTRATION_FAILED, display_name, error) from error
+        return frozenset(_id(device) for device in devices)
+
+    def register(
+        self, device: NewDevice, timeout: float, cancel: Cancellation, besides: Set[str] = frozenset()
+    ) -> RegisteredDevice:
         """See DeviceRegistry.register."""
         deadline = time.monotonic() + timeout
         try:
             if self._mode == "record":
                 return self._record(device, deadline, cancel)
-            return self._adopt(device, deadline, cancel, timeout)
+            return self._adopt(device, deadline, cancel, timeout, {id_.lower() for id_ in besides})
         except GraphError as error:
             raise _failed(ErrorCode.DEVICE_REGISTRATION_FAILED, device.display_name, error) from error
 
@@ -125,7 +137,7 @@ class EntraDevices:
             self._run(lambda session: _enable(session, _id(device), enabled=True), deadline)
         cancel.check()
         self._run(lambda session: self._set_people(session, _id(device), new), deadline)
-        return _registered("record", device)
+        return _registered("record", device, self._run(Session.tenant_id, deadline))
 
     def _found_or_created(self, new: NewDevice, deadline: float, cancel: Cancellation) -> Json:
         """Look, create, look again: whatever became of a request, no second device is made."""
@@ -171,12 +183,15 @@ class EntraDevices:
 
     # ---- adopt
 
-    def _adopt(self, new: NewDevice, deadline: float, cancel: Cancellation, timeout: float) -> RegisteredDevice:
+    def _adopt(
+        self, new: NewDevice, deadline: float, cancel: Cancellation, timeout: float, besides: Set[str]
+    ) -> RegisteredDevice:
         while True:
             cancel.check()
             joined = self._run(lambda session: _by_name(session, new.display_name), deadline)
+            appeared = [d for d in joined if _id(d).lower() not in besides]
             # one that is somebody's already is not the guest's that has just joined
-            mine = [d for d in joined if _owner(d) == new.owner] or [d for d in joined if not _owner(d)]
+            mine = [d for d in appeared if _owner(d) == new.owner] or [d for d in appeared if not _owner(d)]
             if len(mine) > 1:
                 ids = ", ".join(sorted(d.get("deviceId") or "" for d in mine))
                 message = f"Entra has {len(mine)} devices named {new.display_name}: {ids}"
@@ -193,17 +208,30 @@ class EntraDevices:
         device = mine[0]
         if _owner(device) != new.owner or not device.get("accountEnabled"):
             self._run(lambda session: _stamp(session, device, new), deadline)
+        if older := [d for d in joined if _owner(d) == new.owner and _id(d) != _id(device)]:
+            # of attempts before, whose machines are gone. If that fails, so does this one: what it leaves has our tag
+            self._run(lambda session: self._end_all(session, older), deadline)
         managed = self._run(lambda session: self._managed(session, device.get("deviceId") or ""), deadline)
-        return _registered("adopt", device, next(iter(managed), ""))
+        return _registered("adopt", device, self._run(Session.tenant_id, deadline), next(iter(managed), ""))
 
     # ---- the end
 
     async def _remove(
         self, session: Session, display_name: str, device_id: UUID, recorded: RegisteredDevice | None
     ) -> None:
+        if recorded is not None and recorded.tenant_id:
+            signed_in = await session.tenant_id()
+            if signed_in and signed_in.lower() != recorded.tenant_id.lower():
+                # where it is not, whatever is looked for is "not found", which would count as removed
+                message = f"registered in tenant {recorded.tenant_id}, but signed in to {signed_in}"
+                raise GraphError(f"{message}: sign in to the former to have it removed", SIGN_IN)
         devices = await self._ours(session, display_name, device_id, recorded)
-        known = {recorded.device_id} if recorded and recorded.device_id else set()
-        for entra_id in sorted(known | {d["deviceId"] for d in devices if d.get("deviceId")}):
+        await self._end_all(session, devices, recorded.device_id if recorded else "")
+
+    async def _end_all(self, session: Session, devices: Sequence[Json], recorded: str = "") -> None:
+        """Intune's devices of these and of the recorded deviceId, then these."""
+        entra_ids = {recorded.lower(), *((d.get("deviceId") or "").lower() for d in devices)}
+        for entra_id in sorted(entra_ids - {""}):
             # by Entra's id alone: a name may be that of somebody else's machine
             for managed_id in await self._managed(session, entra_id):
                 builder = session.client.device_management.managed_devices.by_managed_device_id(managed_id)
@@ -220,8 +248,9 @@ class EntraDevices:
             found = await _unless_gone(session.json(Call.READ_DEVICES, builder, _select_device()))
             return [] if found is None else [found]
         by_id = await _by_device_id(session, str(device_id))
-        found_all = [by_id] if by_id else await _by_name(session, display_name)
-        return [d for d in found_all if _is_of(_owner(d), device_id)]
+        # several, where each attempt's guest has joined by itself
+        found_all = {_id(d): d for d in [*([by_id] if by_id else []), *await _by_name(session, display_name)]}
+        return [d for d in found_all.values() if _is_of(_owner(d), device_id)]
 
     async def _managed(self, session: Session, entra_device_id: str) -> list[str]:
         """Ids of Intune's devices that are this one; none where the tenant has no Intune."""
@@ -304,7 +333,14 @@ async def _enable(session: Session, id_: str, *, enabled: bool) -> None:
 
 
 async def _by_device_id(session: Session, device_id: str) -> Json | None:
-    builder = session.client.devices_with_device_id(device_id)
+    from msgraph.generated.devices_with_device_id.devices_with_device_id_request_builder import (
+        DevicesWithDeviceIdRequestBuilder,
+    )
+
+    # Not client.devices_with_device_id(): it writes the id into the one dict that all requests of the client share, so
+    # that calls at the same time read each other's device. So do all generated builders of this kind, `…_with_…`.
+    own = dict(session.client.path_parameters)
+    builder = DevicesWithDeviceIdRequestBuilder(session.client.request_adapter, own, device_id)
     found: Json | None = await _unless_gone(session.json(Call.READ_DEVICES, builder, _select_device()))
     return found
 
@@ -412,13 +448,14 @@ def _is_of(owner: str, device_id: UUID) -> bool:
         return False
 
 
-def _registered(mode: Literal["record", "adopt"], device: Json, managed: str = "") -> RegisteredDevice:
+def _registered(mode: Literal["record", "adopt"], device: Json, tenant_id: str, managed: str = "") -> RegisteredDevice:
     return RegisteredDevice(
         registration=mode,
         display_name=device.get("displayName") or "",
         id=_id(device),
         device_id=device.get("deviceId") or "",
         managed_device_id=managed,
+        tenant_id=tenant_id,
     )
 
 

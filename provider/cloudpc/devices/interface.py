@@ -6,7 +6,7 @@ whatever is interrupted can be asked for again, because every identity is derive
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 from uuid import UUID
@@ -51,6 +51,8 @@ class RegisteredDevice(_Recorded):
     """Object id in Entra."""
     device_id: str
     managed_device_id: str = ""
+    tenant_id: str = ""
+    """Of the sign-in that registered it; empty where its token didn't say."""
 
 
 class ComputerAccount(_Recorded):
@@ -100,8 +102,27 @@ class TemporaryAccessPass:
 class DeviceRegistry(Protocol):
     """Microsoft Entra and Intune."""
 
-    def register(self, device: NewDevice, timeout: float, cancel: Cancellation) -> RegisteredDevice:
+    def known(self, display_name: str) -> frozenset[str]:
+        """Object ids of the devices of this name, asked for before a guest is started that joins by itself.
+
+        Empty where a record is made instead: that is found by its deviceId.
+
+        Raises:
+            ProvisioningError: DEVICE_REGISTRATION_FAILED.
+        """
+
+    def register(
+        self, device: NewDevice, timeout: float, cancel: Cancellation, besides: Set[str] = frozenset()
+    ) -> RegisteredDevice:
         """Make the device's record, or find the device that the guest joined by itself.
+
+        Devices of the same owner that earlier attempts' guests joined are removed then.
+
+        Args:
+            device: which one.
+            timeout: seconds.
+            cancel: ends it early.
+            besides: what `known` gave before the guest was started: none of these is the guest's.
 
         Raises:
             ProvisioningError: DEVICE_REGISTRATION_FAILED, DEVICE_NOT_FOUND.
@@ -113,10 +134,11 @@ class DeviceRegistry(Protocol):
         Args:
             display_name: the device name.
             device_id: see NewDevice: finds it where a run died before state knew.
-            recorded: what state remembers, if it does.
+            recorded: what state remembers, if it does. If not, all with our exact owner tag are removed: each attempt
+                may have left one.
 
         Raises:
-            ProvisioningError: not for now; to be tried again.
+            ProvisioningError: not for now; to be tried again. Also where it was registered in another tenant.
         """
 
     def issue_pass(self, user_id: str, lifetime_in_minutes: int, *, usable_once: bool) -> TemporaryAccessPass | None:

@@ -285,6 +285,15 @@ class Session:
             seen.add(link)
             page = await self.json(call, builder.with_url(link), following)
 
+    async def tenant_id(self) -> str:
+        """The tenant that is signed in to; empty where the token doesn't say.
+
+        Raises:
+            GraphError: there is no sign-in.
+        """
+        await self.tokens.get_token(self.scope)
+        return self.tokens.tenant_id()
+
     async def pause(self, attempt: int, error: GraphError) -> None:
         """Wait before a request is repeated. Raises the error given where Graph asks for more than is sane."""
         await asyncio.sleep(pause(attempt, error))

@@ -69,6 +69,10 @@ class Tokens:
             return None
         return frozenset([*claims.get("roles", ()), *str(claims.get("scp", "")).split()])
 
+    def tenant_id(self) -> str:
+        """The tenant of the token got last; empty where it doesn't say."""
+        return str(_claims(self._token.token).get("tid", "")) if self._token else ""
+
     async def close(self) -> None:
         """Let go of connections."""
         close = getattr(self._credential, "close", None)
