@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from uuid import UUID
 
 from cloudpc.devices.interface import (
@@ -28,6 +28,7 @@ class Organisation:
         self.errors: dict[str, list[ProvisioningError]] = {}
         self.hooks: dict[str, Callable[[], None]] = {}
         self.passes: list[str] = []
+        self.besides: list[Set[str]] = []
 
     def _call(self, name: str) -> None:
         self.calls.append(name)
@@ -36,7 +37,13 @@ class Organisation:
         if waiting := self.errors.get(name):
             raise waiting.pop(0)
 
-    def register(self, device: NewDevice, timeout: float, cancel: Cancellation) -> RegisteredDevice:
+    def known(self, display_name: str) -> frozenset[str]:
+        return frozenset(str(id_) for id_, device in self.devices.items() if device.display_name == display_name)
+
+    def register(
+        self, device: NewDevice, timeout: float, cancel: Cancellation, besides: Set[str] = frozenset()
+    ) -> RegisteredDevice:
+        self.besides.append(besides)
         self.devices[device.device_id] = device
         self._call("register")
         name, id_ = device.display_name, str(device.device_id)

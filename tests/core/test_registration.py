@@ -101,6 +101,15 @@ def test_an_error_that_passes_costs_an_attempt_and_registers_once(
     assert "remove" not in organisation.calls
 
 
+def test_what_was_there_before_the_guest_is_not_the_guests(
+    run: Run, host: ScriptedHost, organisation: Organisation
+) -> None:
+    host.configure(faults=[{"call": "set_password", "fault": "error", "times": 1}])
+    assert run.provision().attempts == 2
+    [of_the_first] = organisation.devices
+    assert organisation.besides == [frozenset(), frozenset({str(of_the_first)})]
+
+
 @pytest.mark.parametrize(("call", "stage"), [("prepare_join", Stage.DOMAIN_JOIN), ("register", Stage.REGISTRATION)])
 def test_an_error_that_stays_fails_it_and_leaves_nothing(
     run: Run, organisation: Organisation, call: str, stage: Stage

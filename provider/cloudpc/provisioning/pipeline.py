@@ -83,6 +83,8 @@ class _Attempt:
     host: Host | None = None
     connection: str = ""
     warnings: list[set_up.Warned] = field(default_factory=list)
+    others: frozenset[str] = frozenset()
+    """Devices of its name that were there before its guest was."""
     device: RegisteredDevice | None = None
     computer: ComputerAccount | None = None
 
@@ -300,6 +302,9 @@ class _Provisioning:
             local_admin=desired.settings.local_admin_enabled,
         )
         host.create_disk(self._spec, image, seed)
+        registration = self._resources.registration
+        if registration.devices is not None and registration.registers:
+            self._attempt.others = registration.devices.known(desired.device_name)
 
         self._enter(Stage.STARTING, "waiting for a free boot slot")
         with host.boot_slot(self._cancel):
@@ -462,7 +467,9 @@ class _Provisioning:
         self._enter(Stage.REGISTRATION)
         self._registering = is_new
         device = identity.new_device(self._desired.settings.provisioning_policy_name, self._operating_system(host))
-        self._attempt.device = registration.devices.register(device, registration.timeout, self._cancel)
+        self._attempt.device = registration.devices.register(
+            device, registration.timeout, self._cancel, self._attempt.others
+        )
 
     def _operating_system(self, host: Host) -> str:
         """The guest's operating system, as its own file says."""
