@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import stat
+import time
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -94,6 +96,66 @@ def test_a_run_asks_only_for_what_it_was_not_handed(
     assert len(tenant.asked) == 1
     _ask(run, "b")
     assert tenant.asked[1] == ({"b"}, set())
+
+
+@pytest.mark.parametrize("seconds", [301, 7200, -60], ids=["a little old", "hours old", "of the future"])
+def test_what_was_read_long_before_a_run_is_read_anew(
+    tenant: _Tenant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float
+) -> None:
+    directories, file = Directories(tmp_path), tmp_path / "handed-down.json"
+    _ask(directories, "a")
+    directories.write(file)
+    monkeypatch.setenv(SHARED, str(file))
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + seconds)
+    _ask(Directories.shared(tmp_path), "a")
+    assert tenant.asked == [({"a"}, set())] * 2
+
+
+def test_what_was_read_in_two_parts_is_as_old_as_the_first(
+    tenant: _Tenant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directories, file, now = Directories(tmp_path), tmp_path / "handed-down.json", time.time()
+    for begin, group in ((now - 200, "a"), (now, "b")):
+        monkeypatch.setattr(time, "time", lambda begin=begin: begin)
+        _ask(directories, group)
+    directories.write(file)
+    [answer] = json.loads(file.read_text()).values()
+    assert answer["began"] == now - 200
+
+
+def test_a_directory_that_can_not_be_read_is_not_waited_for_again(
+    tenant: _Tenant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*asked: Any) -> Snapshot:
+        tenant.asked.append(asked)
+        raise DirectoryError("throttled")
+
+    monkeypatch.setattr(tenant, "snapshot", fail)
+    directories = Directories(tmp_path)
+    for group in ("a", "b"):
+        with pytest.raises(DirectoryError, match="throttled"):
+            _ask(directories, group)
+    assert len(tenant.asked) == 1
+
+
+def test_a_group_whose_members_are_hidden_stops_only_who_means_it(
+    tenant: _Tenant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = Snapshot(groups={"a": Group("a", "A")}, hidden_groups={"h": "Secret"})
+    monkeypatch.setattr(tenant, "snapshot", lambda *_: read)
+    directories = Directories(tmp_path, expected=frozenset({"a", "Secret"}))
+    assert _ask(directories, "a") == read
+    for group, known in (("Secret", Known()), ("h", Known()), ("a", Known(groups=frozenset({"h"})))):
+        with pytest.raises(DirectoryError, match=r"the members of the group 'Secret' \(h\) are hidden"):
+            _ask(directories, group, known=known)
+
+
+def test_a_guid_in_capitals_finds_its_group_and_no_other_id_does() -> None:
+    id_ = "5a1f9c1e-0000-4000-8000-00000000000a"
+    snapshot = Snapshot(groups={id_: Group(id_, "A"), "sales": Group("sales", "B")})
+    assert [g.id for g in snapshot.find_groups(id_.upper())] == [id_]
+    assert snapshot.find_groups("SALES") == []
 
 
 @pytest.mark.parametrize("content", [None, "", "[]", '{"x": 5}'])

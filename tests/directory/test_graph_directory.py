@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from cloudpc.directory.configuration import GraphDirectoryConfig
 from cloudpc.directory.graph import GraphDirectory
 from cloudpc.directory.interface import DirectoryError, Group, Snapshot, User
+from cloudpc.graph.client import Session
 from cloudpc.graph.configuration import GraphConfig
+from cloudpc.graph.permissions import Call
 from tests.directory.sides import configured, user
 from tests.tenant.faults import Faults
 from tests.tenant.identifiers import guid
@@ -181,7 +184,64 @@ def test_an_error_over_one_user_is_not_his_absence(tenant: Tenant, directory: Gr
         directory.snapshot([ENGINEERING], [guid("user", "u-alice")])
 
 
+def test_a_group_by_its_id_in_capitals(tenant: Tenant, directory: GraphDirectory) -> None:
+    [group] = directory.snapshot([ENGINEERING.upper()]).find_groups(ENGINEERING.upper())
+    assert group.id == ENGINEERING
+    assert len(group.members) == 3
+
+
+@pytest.mark.parametrize("reference", [ENGINEERING, "Engineering"])
+def test_a_group_with_hidden_membership_is_an_error_of_whoever_means_it(
+    tenant: Tenant, directory: GraphDirectory, reference: str
+) -> None:
+    tenant.groups[ENGINEERING]["visibility"] = "HiddenMembership"
+    snapshot = directory.snapshot([reference, "O'Neill's sales"])
+    assert snapshot.hidden_groups == {ENGINEERING: "Engineering"}
+    assert not tenant.count("GET", MEMBERS), "what is seen of them says nothing"
+    assert len(snapshot.find_groups("O'Neill's sales")) == 1
+    with pytest.raises(DirectoryError, match="visibility HiddenMembership"):
+        snapshot.find_groups(reference)
+
+
 # ---- licences
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("servicePlans", None), ("capabilityStatus", None), ("capabilityStatus", ""), ("skuId", None)]
+)
+def test_a_subscription_that_is_not_told_whole_is_unknown_and_not_without_licences(
+    directory_file: Path, reached: Reached, field: str, value: object
+) -> None:
+    # unchecked: the contract knows no such answer
+    with Tenant(directory_file, check=False) as tenant:
+        tenant.skus[guid("sku", "CPC_E_2C_4GB_128GB")][field] = value
+        directory = GraphDirectory(configured(directory_file), reached(tenant))
+        with pytest.raises(DirectoryError, match=f"an object without {field}"):
+            directory.snapshot([ENGINEERING])
+
+
+def test_ids_of_licences_are_the_same_in_capitals(directory_file: Path, reached: Reached) -> None:
+    with Tenant(directory_file, check=False) as tenant:
+        tenant.add_sku("BUNDLE", ["CPC_1", "CPC_2"])
+        tenant.give_licence("u-carol", "BUNDLE", disabled_plans=["CPC_1"])
+        for licence in tenant.users[guid("user", "u-carol")]["assignedLicenses"]:
+            licence["disabledPlans"] = [plan.upper() for plan in licence["disabledPlans"]]
+        sku = tenant.skus[guid("sku", "BUNDLE")]
+        sku["skuId"] = sku["skuId"].upper()
+        directory = GraphDirectory(configured(directory_file), reached(tenant))
+        carol = user("u-carol", directory.snapshot(["O'Neill's sales"]))
+        assert carol.service_plans == (guid("servicePlan", "CPC_2"),)
+
+
+def test_subscriptions_without_a_list_are_unknown(directory: GraphDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = Session.json
+
+    async def without(self: Session, call: Call, *arguments: Any) -> dict[str, Any]:
+        return {} if call is Call.READ_SKUS else await original(self, call, *arguments)
+
+    monkeypatch.setattr(Session, "json", without)
+    with pytest.raises(DirectoryError, match="an answer without a list to GET /subscribedSkus"):
+        directory.snapshot([ENGINEERING])
 
 
 def test_disabled_plans_of_a_bundle_give_nothing(tenant: Tenant, directory: GraphDirectory) -> None:

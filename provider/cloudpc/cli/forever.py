@@ -14,6 +14,7 @@ from cloudpc.cli import dead_runs
 from cloudpc.cli.context import Project
 from cloudpc.cli.output import CommandError, err, out
 from cloudpc.cli.up import AT_ONCE, AtOnce, How, bring_up, check
+from cloudpc.directory.interface import DirectoryError
 from cloudpc.problems import InvalidConfigurationError
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
@@ -57,7 +58,7 @@ def _once(how: How) -> None:
         try:
             check(project, [name], clear_lock=how.clear_lock, ask=False)
             names.append(name)
-        except (InvalidConfigurationError, CommandError) as error:
+        except (InvalidConfigurationError, CommandError, DirectoryError) as error:
             _tell_error(f"{name} is left out: {error}")
     if not names:
         _tell("no policy can be run")

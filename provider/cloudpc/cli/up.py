@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -16,8 +16,9 @@ from rich.text import Text
 from cloudpc.cli import dead_runs, deletion
 from cloudpc.cli.cloud_pcs import print_rows
 from cloudpc.cli.context import Project
-from cloudpc.cli.output import CommandError, Exit, out
+from cloudpc.cli.output import CommandError, Exit, err, out
 from cloudpc.cloud_pc import Status
+from cloudpc.directory.interface import DirectoryError
 from cloudpc.directory.opening import SHARED
 from cloudpc.iac import fleet, side_by_side
 from cloudpc.iac.engine import ACCEPT_LOSS, ADOPT
@@ -25,8 +26,6 @@ from cloudpc.iac.fleet import CloudPCRecord, StackRecord
 from cloudpc.problems import InvalidConfigurationError, Problem
 
 AT_ONCE = 4
-_SNAPSHOT_LASTS = 300.0
-"""Seconds after which what was read of a directory is too old for a run: somebody took long to say yes."""
 _CLEAR_PENDING = "--clear-pending-creates"
 _COLOURS = ("cyan", "yellow", "green", "magenta", "blue")
 
@@ -67,6 +66,8 @@ class Result:
     """Those that failed in this run; others may have failed before."""
     removed: Sequence[str]
     """Policies that were marked as deleted, and are gone with their last Cloud PC."""
+    left_out: Sequence[str] = ()
+    """Policies that were not run, with why, in words."""
 
     def tell_problems(self) -> None:
         """End the command with what did not go well, if anything.
@@ -74,9 +75,10 @@ class Result:
         Raises:
             CommandError, typer.Exit: with the exit code.
         """
-        if self.broken:
-            names = ", ".join(self.broken)
-            raise CommandError(f"`pulumi up` did not end well for {names}; run it again to go on")
+        names = ", ".join(self.broken)
+        wrong = [f"`pulumi up` did not end well for {names}; run it again to go on"] if names else []
+        if wrong := [*wrong, *self.left_out]:
+            raise CommandError("\n".join(wrong))
         if self.newly_failed:
             raise typer.Exit(Exit.FAILED_CLOUD_PC)
 
@@ -102,8 +104,14 @@ def up(
         raise CommandError(f"no policies in {project.stacks_folder}", Exit.INVALID)
     if preview and not sys.stdin.isatty():
         raise CommandError("--preview asks before the run, and there is no terminal to ask on", Exit.NOT_CONFIRMED)
-    check(project, names, clear_lock=clear_lock)
-    bring_up_and_tell(project, names, How(preview, clear_lock, at_once, accept_loss))
+    unread = check_readable(project, names, clear_lock=clear_lock)
+    left_out = [f"left out: {', '.join(unread[why])}: {why}" for why in unread]
+    for why in left_out:
+        err.print(why, markup=False)
+    names = [name for name in names if not any(name in those for those in unread.values())]
+    if not names:
+        raise CommandError("no policy can be run")
+    bring_up_and_tell(project, names, How(preview, clear_lock, at_once, accept_loss), left_out)
 
 
 def check(project: Project, names: Sequence[str], *, clear_lock: bool, ask: bool = True) -> None:
@@ -111,24 +119,54 @@ def check(project: Project, names: Sequence[str], *, clear_lock: bool, ask: bool
 
     Raises:
         InvalidConfigurationError: with all problems of all policies.
+        DirectoryError: a directory can't be read.
+        CommandError: a run is, or was, at work on one.
+    """
+    for why in check_readable(project, names, clear_lock=clear_lock, ask=ask):
+        raise DirectoryError(why)
+
+
+def check_readable(
+    project: Project, names: Sequence[str], *, clear_lock: bool, ask: bool = True
+) -> dict[str, list[str]]:
+    """See that nothing stands in the way of a run, but for directories that can't be read.
+
+    Returns:
+        The policies that must be left out, by the reason: who is owed what is unknown under them, not under others.
+
+    Raises:
+        InvalidConfigurationError: with all problems of all policies.
         CommandError: a run is, or was, at work on one.
     """
     problems: list[Problem] = []
+    unread: dict[str, list[str]] = {}
+    readable = []
     for name in names:
-        problems += [p for p in project.problems(name) if p not in problems]
+        try:
+            problems += [p for p in project.problems(name) if p not in problems]
+            readable.append(name)
+        except DirectoryError as error:
+            unread.setdefault(str(error), []).append(name)
     if problems:
         raise InvalidConfigurationError(problems)
-    for name in names:
+    for name in readable:
         dead_runs.clear(project, name, clear_lock=clear_lock, ask=ask)
+    return unread
 
 
-def bring_up_and_tell(project: Project, names: Sequence[str], how: How) -> None:
+def bring_up_and_tell(project: Project, names: Sequence[str], how: How, left_out: Sequence[str] = ()) -> None:
     """Run policies that `check` found nothing against, and end with a table.
+
+    Args:
+        project: where.
+        names: the policies.
+        how: see How.
+        left_out: others that were to be run, with why they are not.
 
     Raises:
         CommandError, typer.Exit: something did not go well.
     """
-    result = bring_up(project, names, how)
+    result = replace(bring_up(project, names, how), left_out=left_out)
     rows = [c.as_json() for record in result.records for c in record.cloud_pcs]
     if rows:
         out.print()
@@ -175,10 +213,8 @@ def _handed_down(project: Project, how: How, file: Path) -> dict[str, str]:
     env = {ACCEPT_LOSS: str(how.accept_loss)} if how.accept_loss is not None else {}
     if how.adopt:
         env[ADOPT] = " ".join(how.adopt)
-    if project.directories.age < _SNAPSHOT_LASTS:
-        project.directories.write(file)
-        env[SHARED] = str(file)
-    return env
+    project.directories.write(file)
+    return env | {SHARED: str(file)}
 
 
 def _run_all(project: Project, names: Sequence[str], how: How, env: Mapping[str, str]) -> list[str]:

@@ -11,8 +11,8 @@ from dataclasses import replace
 from typing import Any, Final, TypeVar
 
 from cloudpc.directory import catalogue
-from cloudpc.directory.configuration import GUID, GraphDirectoryConfig
-from cloudpc.directory.interface import DirectoryError, Group, ServicePlan, Snapshot, User
+from cloudpc.directory.configuration import GraphDirectoryConfig
+from cloudpc.directory.interface import GUID, DirectoryError, Group, ServicePlan, Snapshot, User
 from cloudpc.graph import odata
 from cloudpc.graph.client import AT_ONCE, Graph, Session
 from cloudpc.graph.configuration import GraphConfig
@@ -29,6 +29,8 @@ PAGE: Final = 999
 _USER: Final = ["id", "userPrincipalName", "displayName", "accountEnabled", "assignedLicenses"]
 _IN_USE: Final = ("Enabled", "Warning")
 """capabilityStatus of a subscription whose licences count; `Warning` is its own time of grace."""
+_HIDDEN: Final = "hiddenmembership"
+"""visibility, in small letters, of a group whose members are shown only to some: the others get fewer, and no error."""
 
 
 class GraphDirectory:
@@ -69,6 +71,7 @@ class _Reading:
         self._licensed: dict[tuple[Any, ...], tuple[str, ...]] = {}
         self._users: dict[str, User] = {}
         self._groups: dict[str, Group] = {}
+        self._hidden: dict[str, str] = {}
         self._warnings: list[str] = []
 
     async def read(self, session: Session, references: Collection[str], user_ids: Collection[str]) -> Snapshot:
@@ -79,27 +82,28 @@ class _Reading:
         await _all([self._user(session, id_) for id_ in gone])
         # answers come in any order; what is made of them must not depend on it
         users, found_groups = dict(sorted(self._users.items())), dict(sorted(self._groups.items()))
-        return Snapshot(users, found_groups, self._plans, tuple(sorted(self._warnings)))
+        hidden = dict(sorted(self._hidden.items()))
+        return Snapshot(users, found_groups, self._plans, tuple(sorted(self._warnings)), hidden)
 
     # ---- groups
 
     async def _find(self, session: Session, reference: str) -> dict[str, str]:
-        """Groups of this id, else of this displayName: none, one or several."""
+        """Groups of this id, else of this displayName: none, one or several. Those that are hidden are set aside."""
         from kiota_abstractions.base_request_configuration import RequestConfiguration
         from msgraph.generated.groups.groups_request_builder import GroupsRequestBuilder
         from msgraph.generated.groups.item.group_item_request_builder import GroupItemRequestBuilder
 
-        fields = ["id", "displayName"]
+        fields = ["id", "displayName", "visibility"]
         if GUID.fullmatch(reference):
             one = GroupItemRequestBuilder.GroupItemRequestBuilderGetQueryParameters(select=fields)
-            builder = session.client.groups.by_group_id(reference)
+            builder = session.client.groups.by_group_id(reference.lower())
             try:
                 group = await session.json(Call.FIND_GROUP, builder, RequestConfiguration(query_parameters=one))
             except GraphError as error:
                 if not error.is_missing:
                     raise
             else:
-                return {_id(group): group.get("displayName") or reference}
+                return self._seen(group, group.get("displayName") or reference)
         many = GroupsRequestBuilder.GroupsRequestBuilderGetQueryParameters(
             filter=f"displayName eq {odata.text(reference)}", select=fields, top=PAGE
         )
@@ -107,8 +111,16 @@ class _Reading:
         pages = session.pages(Call.FIND_GROUP, session.client.groups, RequestConfiguration(query_parameters=many))
         async for page in pages:
             # Graph compares without regard to case
-            found |= {_id(group): reference for group in page if group.get("displayName") == reference}
+            for group in page:
+                if group.get("displayName") == reference:
+                    found |= self._seen(group, reference)
         return found
+
+    def _seen(self, group: Json, name: str) -> dict[str, str]:
+        if str(group.get("visibility")).lower() != _HIDDEN:
+            return {_id(group): name}
+        self._hidden[_id(group)] = name
+        return {}
 
     async def _group(self, session: Session, id_: str, name: str) -> None:
         members, _ = await _all([self._members(session, id_), self._nested(session, id_, name)])
@@ -199,24 +211,24 @@ class _Reading:
             self._warnings.append(f"no subscription of the tenant has the service plan {plan} of cloudpc:directory")
 
     def _sku(self, sku: Json) -> None:
-        ids = (plan["servicePlanId"].lower() for plan in sku.get("servicePlans") or ())
+        ids = (plan["servicePlanId"].lower() for plan in _required(sku, "servicePlans", list))
         plans = tuple(id_ for id_ in ids if id_ in self._plans)
         if not plans:
             return
-        if sku.get("capabilityStatus") not in _IN_USE:
+        status = _required(sku, "capabilityStatus", str)
+        if status not in _IN_USE:
             self._warnings.append(
-                f"the subscription {sku.get('skuPartNumber')} is {sku.get('capabilityStatus')}: "
-                "its licences give no Cloud PC"
+                f"the subscription {sku.get('skuPartNumber')} is {status}: its licences give no Cloud PC"
             )
             return
-        self._plans_of_sku[sku["skuId"]] = plans
+        self._plans_of_sku[_required(sku, "skuId", str).lower()] = plans
 
     def _service_plans(self, assigned: list[Json]) -> tuple[str, ...]:
         """Plans of the user's licences, without the disabled ones. The same tuple for all with the same licences."""
         licences = tuple(
-            (licence["skuId"], frozenset(licence.get("disabledPlans") or ()))
+            (sku_id, frozenset(plan.lower() for plan in licence.get("disabledPlans") or ()))
             for licence in assigned
-            if licence["skuId"] in self._plans_of_sku
+            if (sku_id := licence["skuId"].lower()) in self._plans_of_sku
         )
         if licences not in self._licensed:
             self._licensed[licences] = tuple(
@@ -228,10 +240,15 @@ class _Reading:
 
 
 def _id(item: Json) -> str:
-    id_ = item.get("id")
-    if not isinstance(id_, str) or not id_:
-        raise GraphError("Graph gave an object without an id", "emptyAnswer")
-    return id_
+    return _required(item, "id", str)
+
+
+def _required(item: Json, name: str, kind: type[_T]) -> _T:
+    """What Graph always says; without it nothing is known, which is not the same as nothing being there."""
+    value = item.get(name)
+    if not isinstance(value, kind) or value == "":
+        raise GraphError(f"Graph gave an object without {name}", "emptyAnswer")
+    return value
 
 
 async def _all(work: Iterable[Coroutine[Any, Any, _T]]) -> list[_T]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
+
+GUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -54,12 +57,27 @@ class Snapshot:
     service_plans: Mapping[str, ServicePlan] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     """What an admin should know of the directory, though it stops nobody: sentences."""
+    hidden_groups: Mapping[str, str] = field(default_factory=dict)
+    """displayNames of groups, by id, that are there, and whose members nobody can be sure to have read whole."""
 
     def find_groups(self, reference: str) -> list[Group]:
-        """Groups of this id, else of this displayName: exactly one is a match, anything else an error."""
-        if by_id := self.groups.get(reference):
-            return [by_id]
-        return [g for g in self.groups.values() if g.display_name == reference]
+        """Groups of this id, else of this displayName: exactly one is a match, anything else an error.
+
+        Raises:
+            DirectoryError: its membership is hidden.
+        """
+        names = {id_: group.display_name for id_, group in self.groups.items()} | dict(self.hidden_groups)
+        same = [reference] if reference in names else []
+        if not same and GUID.fullmatch(reference):  # the same in capitals, as no other id is
+            same = [id_ for id_ in names if id_.lower() == reference.lower()]
+        same = same or [id_ for id_, name in names.items() if name == reference]
+        for hidden in same:
+            if hidden in self.hidden_groups:
+                raise DirectoryError(
+                    f"the members of the group {self.hidden_groups[hidden]!r} ({hidden}) are hidden (visibility "
+                    "HiddenMembership): nobody can tell whether all are seen. Assign the policy to another group"
+                )
+        return [self.groups[id_] for id_ in same]
 
 
 class Directory(Protocol):

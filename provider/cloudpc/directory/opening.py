@@ -23,6 +23,9 @@ from cloudpc.graph.configuration import GraphConfig
 
 SHARED = "CLOUDPC_DIRECTORY_SNAPSHOT"
 """Names the file that `cloudpc up` hands to the runs of its policies."""
+LASTS = 300.0
+"""Seconds after which what was read is too old for a run: others may have gone first, or somebody took long to say yes.
+Who came back meanwhile would lose a Cloud PC whose grace period ends."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +41,14 @@ class _Answer:
     """What was asked of a directory, and what it said."""
 
     snapshot: Snapshot
-    groups: frozenset[str] = frozenset()
-    users: frozenset[str] = frozenset()
+    groups: frozenset[str]
+    users: frozenset[str]
+    began: float
+    """When it was asked, by the clock on the wall, which all processes have; of several times the first."""
+
+    @property
+    def is_fresh(self) -> bool:
+        return 0 <= time.time() - self.began <= LASTS  # a clock that was set back says nothing
 
 
 _Value = TypeVar("_Value")
@@ -58,11 +67,11 @@ class Directories:
     folder: Path
     expected: frozenset[str] = frozenset()
     _answers: dict[str, _Answer] = field(default_factory=dict)
-    _began: float = field(default_factory=time.monotonic)
+    _failed: dict[str, DirectoryError] = field(default_factory=dict)
 
     @classmethod
     def shared(cls, folder: Path) -> Directories:
-        """With what `cloudpc up` has read, if it runs us.
+        """With what `cloudpc up` has read just now, if it runs us; what it has read long ago is read anew.
 
         Raises:
             DirectoryError: its file can't be read.
@@ -70,20 +79,16 @@ class Directories:
         made, file = cls(folder), os.environ.get(SHARED)
         if file:
             try:
-                made._answers = _Answers.validate_json(Path(file).read_bytes())
+                answers = _Answers.validate_json(Path(file).read_bytes())
             except (OSError, ValidationError) as error:
                 raise DirectoryError(f"what was read of the directory is not in {file} any more: {error}") from None
+            made._answers = {name: answer for name, answer in answers.items() if answer.is_fresh}
         return made
 
     def write(self, file: Path) -> None:
         """For the runs of the policies; only its owner may read it."""
         with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:
             out.write(_Answers.dump_json(self._answers))
-
-    @property
-    def age(self) -> float:
-        """Seconds since the first may have been read."""
-        return time.monotonic() - self._began
 
     def local(self, config: LocalDirectoryConfig) -> LocalDirectory:
         """An embedded directory, for what a snapshot does not say."""
@@ -100,22 +105,33 @@ class Directories:
 
         Raises:
             InvalidConfigurationError: its file is wrong.
-            DirectoryError: it can't be read.
+            DirectoryError: it can't be read, or could not before: whoever else uses it need not wait for that again.
         """
+        snapshot = self._snapshot(config, graph, groups, known)
+        for reference in (*groups, *known.groups):
+            snapshot.find_groups(reference)  # raises where its members are hidden
+        return snapshot
+
+    def _snapshot(self, config: DirectoryConfig, graph: GraphConfig, groups: Collection[str], known: Known) -> Snapshot:
         name = identity(config, graph)
+        if name in self._failed:
+            raise self._failed[name]
         had = self._answers.get(name)
         wanted, users = {*groups, *known.groups}, set(known.users)
         if had is None:
-            asked = _Answer(Snapshot(), frozenset(wanted | self.expected), frozenset(users))
+            asked = _Answer(Snapshot(), frozenset(wanted | self.expected), frozenset(users), time.time())
         else:
             # state knows groups by their id, policies perhaps by their name
             groups_left = wanted - had.groups - had.snapshot.groups.keys()
-            asked = _Answer(
-                Snapshot(), frozenset(groups_left), frozenset(users - had.users - had.snapshot.users.keys())
-            )
+            users_left = users - had.users - had.snapshot.users.keys()
+            asked = _Answer(Snapshot(), frozenset(groups_left), frozenset(users_left), time.time())
         if had is not None and (isinstance(config, LocalDirectoryConfig) or not (asked.groups or asked.users)):
             return had.snapshot
-        read = self._open(config, graph).snapshot(asked.groups, asked.users)
+        try:
+            read = self._open(config, graph).snapshot(asked.groups, asked.users)
+        except DirectoryError as error:
+            self._failed[name] = error
+            raise
         answer = replace(asked, snapshot=read) if had is None else _together(had, replace(asked, snapshot=read))
         self._answers[name] = answer
         return answer.snapshot
@@ -141,9 +157,10 @@ def _together(first: _Answer, second: _Answer) -> _Answer:
         users=_merged(one.users, other.users),
         groups=_merged(one.groups, other.groups),
         service_plans=_merged(one.service_plans, other.service_plans),
+        hidden_groups=_merged(one.hidden_groups, other.hidden_groups),
         warnings=tuple(dict.fromkeys((*one.warnings, *other.warnings))),
     )
-    return _Answer(both, first.groups | second.groups, first.users | second.users)
+    return _Answer(both, first.groups | second.groups, first.users | second.users, min(first.began, second.began))
 
 
 def _merged(one: Mapping[str, _Value], other: Mapping[str, _Value]) -> dict[str, _Value]:

@@ -17,7 +17,7 @@ import pulumi
 from cloudpc import configuration, entitlement, lifecycle
 from cloudpc.cloud_pc import USABLE, DesiredCloudPC, RecordedCloudPC, Status
 from cloudpc.configuration import StackInputs
-from cloudpc.directory.interface import DirectoryError
+from cloudpc.directory.interface import DirectoryError, Snapshot
 from cloudpc.directory.opening import Directories, Known
 from cloudpc.iac import state
 from cloudpc.iac.engine import ACCEPT_LOSS
@@ -67,7 +67,7 @@ def run(stacks: Path) -> None:
         pulumi.log.warn(warning)
     for notice in plan.notices:
         (pulumi.log.warn if notice.warning else pulumi.log.info)(notice.message)
-    _tell_failed(recorded.cloud_pcs, plan)
+    _tell_failed(recorded.cloud_pcs, plan, inputs.snapshot)
     leave_out_stack_traces()
     ProvisioningPolicy(
         policy_id,
@@ -159,7 +159,7 @@ def _stop_mass_loss(plan: lifecycle.Reconciliation, inputs: StackInputs, own: Po
     share = inputs.configuration.safety.mass_loss_in_percent
     if count <= _FEW or count * 100 <= usable * share or os.environ.get(ACCEPT_LOSS) == str(count):
         return
-    some = ", ".join(own.cloud_pcs[key].user_principal_name for key in plan.lost_by_directory[:5])
+    some = ", ".join(_present_name(own.cloud_pcs[key], inputs.snapshot) for key in plan.lost_by_directory[:5])
     raise pulumi.RunError(
         f"{count} of {usable} Cloud PCs of this policy would enter their grace period because of the directory "
         f"({some}{', …' if count > 5 else ''}). Nothing was touched. If that is right: "
@@ -204,14 +204,20 @@ def _end_of(pc: RecordedCloudPC) -> dict[str, Any]:
     }
 
 
-def _tell_failed(recorded: Mapping[str, RecordedCloudPC], plan: lifecycle.Reconciliation) -> None:
+def _present_name(pc: RecordedCloudPC, snapshot: Snapshot) -> str:
+    """As the directory has it now; of who is not there any more, as it was."""
+    user = snapshot.users.get(pc.user_id)
+    return user.user_principal_name if user else pc.user_principal_name
+
+
+def _tell_failed(recorded: Mapping[str, RecordedCloudPC], plan: lifecycle.Reconciliation, snapshot: Snapshot) -> None:
     if pulumi.runtime.is_dry_run():
         return
     told = {notice.key for notice in plan.notices}
     for failed in (r for key, r in recorded.items() if r.status is Status.FAILED and key not in told):
         detail = failed.status_detail
         why = f"{detail.message} [{detail.code}]" if detail else "no reason recorded"
-        pulumi.log.warn(f"{failed.user_principal_name} ({failed.service_plan.display_name}) stays failed: {why}")
+        pulumi.log.warn(f"{_present_name(failed, snapshot)} ({failed.service_plan.display_name}) stays failed: {why}")
 
 
 def _finish(
