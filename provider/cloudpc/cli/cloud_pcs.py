@@ -17,8 +17,7 @@ from cloudpc.cli.context import Project
 from cloudpc.cli.output import Exit, coloured, err, out, print_json, table
 from cloudpc.cloud_pc import RecordedCloudPC, Status
 from cloudpc.directory.catalogue import short_name
-from cloudpc.directory.configuration import GUID
-from cloudpc.directory.interface import Snapshot
+from cloudpc.directory.interface import GUID, Snapshot
 from cloudpc.iac.fleet import CloudPCRecord
 from cloudpc.policy import ProvisioningPolicy
 from cloudpc.problems import InvalidConfigurationError

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from cloudpc import lifecycle
 from cloudpc.cloud_pc import MACHINE_LOST, USABLE, DesiredCloudPC, RecordedCloudPC, Status
-from cloudpc.directory.configuration import GUID
+from cloudpc.directory.interface import GUID
 from cloudpc.iac import host, outputs
 from cloudpc.iac.progress import EngineReporter
 from cloudpc.iac.runtime import Runtime
