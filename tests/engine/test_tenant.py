@@ -205,3 +205,52 @@ def test_a_pass_is_a_secret_and_shown_with_the_credentials(project: Project, ten
     assert value not in ran.output
     assert value not in (project.root / "state" / ".pulumi" / "stacks" / "cloudpc" / "demo.json").read_text()
     assert value in project.cloudpc("credentials", "alice").output
+
+
+def test_doctor_removes_nothing_of_cloud_pcs_whose_state_is_elsewhere(
+    project: Project, tenant: Tenant, tmp_path: Path
+) -> None:
+    project.up()
+    devices = _devices(tenant, project)
+    assert set(devices) == {_ALICE, _BOB}
+    tenant.devices[devices[_BOB]["id"]]["physicalIds"] = [
+        text.replace("/1", "/7") if text.startswith("[CloudPC]") else text for text in devices[_BOB]["physicalIds"]
+    ]
+    (tmp_path / "elsewhere").mkdir()
+    ran = project.cloudpc(
+        "doctor", "--remove-leftovers", "--yes", "--json", PULUMI_BACKEND_URL=f"file://{tmp_path}/elsewhere"
+    )
+    assert ran.code == 0, ran
+    assert set(_devices(tenant, project)) == {_ALICE, _BOB}
+    assert set(project.machines()) == {_ALICE, _BOB}
+    [unknown] = [f for f in json.loads(ran.output) if "belongs to no Cloud PC that is known" in f["detail"]]
+    assert devices[_BOB]["displayName"] in unknown["detail"], "Alice's has its machine"
+    assert "`cloudpc adopt`" in unknown["hint"]
+
+    ran = project.cloudpc("doctor", "--remove-leftovers", "--yes")
+    assert ran.code == 0, ran
+    assert set(_devices(tenant, project)) == {_ALICE}, "with its state, what belongs to none is removed"
+
+
+def test_a_tenant_that_can_not_be_read_holds_up_only_its_own_policies(project: Project, tenant: Tenant) -> None:
+    project.directory(1)
+    _in(tenant, project, "beside", "Sales")
+    project.policy("local")
+    tenant.faults.add(Fault("error", path="/subscribedSkus", left=None, status=403, code="Authorization_RequestDenied"))
+    ran = project.cloudpc("up")
+    assert ran.code == 1, ran
+    assert set(project.statuses("local").values()) == {"provisioned"}
+    assert not project.state()
+    assert "left out: beside, demo: the directory can't be read" in ran.output.splitlines()[-1]
+    assert "LicenseAssignment.Read.All is missing" in ran.output
+    assert tenant.count("GET", "/subscribedSkus") == 1, "once for both"
+    assert "Traceback" not in ran.output
+
+    project.directory(2)
+    running = project.start_cloudpc("run", "--every", "1h")
+    wait_until(lambda: len(project.machines()) == 2, 60, "the other policy was held up")
+    running.terminate()
+    output, _ = running.communicate(timeout=60)
+    assert running.returncode == 0, output
+    for name in ("beside", "demo"):
+        assert f"{name} is left out: the directory can't be read" in output

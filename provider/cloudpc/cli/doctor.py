@@ -56,6 +56,7 @@ def doctor(
 def _findings(project: Project, *, remove: bool) -> Iterator[Finding]:
     records: list[StackRecord] = []
     readable = False
+    seen = doctor_organisation.Seen()
     try:
         version = project.engine.read(["version"]).strip()
         yield Finding("engine", "ok", f"pulumi {version}")
@@ -70,6 +71,7 @@ def _findings(project: Project, *, remove: bool) -> Iterator[Finding]:
         if record.policy not in files:
             hint = f"bring the file back, or remove everything with `cloudpc down {record.policy}`"
             yield Finding(f"policy {record.policy}", "warning", "its stack has no file in stacks/", hint)
+            seen.doubts.append(f"the hosts of the policy {record.policy} are not known")
     hosts: dict[str, HostConfig] = {}
     surroundings: dict[str, tuple[configuration.Surroundings, bool]] = {}
     for name in files:
@@ -84,6 +86,7 @@ def _findings(project: Project, *, remove: bool) -> Iterator[Finding]:
                 yield Finding(f"policy {name}", "failed", str(problem))
         except DirectoryError as error:
             yield Finding(f"policy {name}", "failed", str(error))
+    seen.doubts += [f"the hosts of the policy {name} are not known" for name in files if name not in surroundings]
     ids = {project.installation(name, None) for name in files} | {r.installation for r in records}
     installations = sorted(filter(None, ids | {recorded_id(project.root / ".cloudpc")}))
     busy = {record.policy for record in records if project.locks(record.policy)}
@@ -93,6 +96,7 @@ def _findings(project: Project, *, remove: bool) -> Iterator[Finding]:
         detail = f"its lock was {'; '.join(map(str, held))}" + (", by a run that is dead" if dead else "")
         hint = f"`cloudpc up {policy} --clear-lock` takes it away" if dead else "a run is at work on it"
         yield Finding(f"policy {policy}", "warning", detail, hint)
+    seen.doubts += [f"a run is, or was, at work on {policy}" for policy in sorted(busy)]
     configured_names = {host.name for host in hosts.values()}
     for config in hosts.values():
         known = {
@@ -102,15 +106,21 @@ def _findings(project: Project, *, remove: bool) -> Iterator[Finding]:
             # one that was renamed in cloudpc:hosts may be any of those that are there
             if c.outputs.get("host") == config.name or c.outputs.get("host") not in configured_names
         }
-        yield from _host(config, installations, known, busy, remove=remove and readable)
+        yield from _host(config, installations, known, busy, seen, remove=remove and readable)
     everything = doctor_organisation.Known(
-        installations, doctor_organisation.owners(records), remove=remove and readable and not busy
+        installations, doctor_organisation.owners(records) | seen.owners, seen, remove=remove and readable
     )
     yield from doctor_organisation.findings(project, surroundings, records, everything)
 
 
 def _host(
-    config: HostConfig, installations: list[str], known: set[UUID], busy: set[str], *, remove: bool
+    config: HostConfig,
+    installations: list[str],
+    known: set[UUID],
+    busy: set[str],
+    seen: doctor_organisation.Seen,
+    *,
+    remove: bool,
 ) -> Iterator[Finding]:
     what = f"host {config.name}"
     try:
@@ -118,15 +128,24 @@ def _host(
         for check in host.check():
             yield Finding(f"{what}: {check.what}", check.state, check.detail, check.hint)
         for installation in installations:
-            yield from _left_over(what, host, installation, known, busy, remove=remove)
+            yield from _left_over(what, host, installation, known, busy, seen, remove=remove)
     except ProvisioningError as error:
+        seen.doubts.append(f"the host {config.name} did not answer")
         yield Finding(what, "failed", error.message, error.hint)
 
 
 def _left_over(
-    what: str, host: Host, installation: str, known: set[UUID], busy: set[str], *, remove: bool
+    what: str,
+    host: Host,
+    installation: str,
+    known: set[UUID],
+    busy: set[str],
+    seen: doctor_organisation.Seen,
+    *,
+    remove: bool,
 ) -> Iterator[Finding]:
-    machines = host.owned(installation, besides=known)
+    all_ = host.owned(installation)
+    machines = [m for m in all_ if m.id not in known]
     volumes = host.leftovers(installation)
     if remove:
         unfinished = [m for m in machines if m.tag.phase is Phase.PROVISIONING and m.tag.policy_id not in busy]
@@ -137,6 +156,7 @@ def _left_over(
             yield Finding(f"{what}: left over", "ok", f"removed {', '.join(removed)}")
         machines = [m for m in machines if m not in unfinished]
         volumes = host.leftovers(installation)
+    seen.add(machines, [m for m in all_ if m.id in known])
     for machine in machines:
         if machine.tag.phase is not Phase.HANDED_OVER:
             hint = "a run may be working on it; else the next `up` of its policy adopts or removes it"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cloudpc import connections
@@ -13,25 +13,61 @@ from cloudpc.configuration import Surroundings
 from cloudpc.devices.interface import OwnedDevice
 from cloudpc.iac.fleet import StackRecord
 from cloudpc.iac.organisation import Mode, Organisation
+from cloudpc.machines.interface import Machine
 from cloudpc.problems import InvalidConfigurationError
 from cloudpc.provisioning.errors import ProvisioningError
 from cloudpc.provisioning.registration import Identity
+from cloudpc.provisioning.tags import Phase, Tag
 from cloudpc.references import CONNECTIONS
+
+
+@dataclass
+class Seen:
+    """What hosts have, whatever state says: it may be lost, or in another backend than this one."""
+
+    owners: set[str] = field(default_factory=set)
+    """`<installation>/<user>/<plan>/<generation>` of machines."""
+    doubts: list[str] = field(default_factory=list)
+    """Why there may be Cloud PCs that are neither seen nor in state."""
+    lost: list[str] = field(default_factory=list)
+    """Names of machines that users work on, and that state does not know."""
+
+    def add(self, unknown: Iterable[Machine], known: Iterable[Machine]) -> None:
+        """Machines of a host, by whether state knows them."""
+        unknown = list(unknown)
+        self.owners.update(_owner(machine.tag) for machine in (*unknown, *known))
+        self.lost += [machine.name for machine in unknown if machine.tag.phase is Phase.HANDED_OVER]
 
 
 @dataclass(frozen=True)
 class Known:
-    """What state knows, and whether things that it does not know may be removed.
+    """What there is of Cloud PCs, and whether things that belong to none may be removed.
 
     Args:
         installations: whose things are ours.
-        owners: `<installation>/<user>/<plan>/<generation>` of all Cloud PCs that are not gone.
+        owners: `<installation>/<user>/<plan>/<generation>` of all that are not gone, by state or by a machine's tag.
+        seen: what hosts have.
         remove: whether to remove the rest.
     """
 
     installations: Sequence[str]
     owners: Collection[str]
+    seen: Seen
     remove: bool
+
+    @property
+    def may_remove(self) -> bool:
+        """Only where every Cloud PC there may be is known."""
+        return self.remove and not self.seen.doubts and not self.seen.lost
+
+    def hint(self, otherwise: str) -> str:
+        """What to do about something that belongs to no Cloud PC we know."""
+        if self.seen.lost:
+            names = ", ".join(self.seen.lost)
+            return f"nothing is removed while state lacks machines that users have ({names}): `cloudpc adopt`"
+        if self.remove and self.seen.doubts:
+            return f"not removed: {'; '.join(self.seen.doubts)}"
+        return otherwise
 
 
 def owners(records: Sequence[StackRecord]) -> set[str]:
@@ -42,6 +78,10 @@ def owners(records: Sequence[StackRecord]) -> set[str]:
         for c in record.cloud_pcs
         if not c.is_gone
     }
+
+
+def _owner(tag: Tag) -> str:
+    return Identity(tag.installation, tag.user_id, tag.service_plan_id, tag.generation, tag.device_name).owner
 
 
 def findings(
@@ -107,7 +147,7 @@ def _left(what: str, organisation: Organisation, mode: Mode, known: Known) -> It
     registry = organisation.devices(mode)
     try:
         unknown = [d for i in known.installations for d in registry.owned(i) if d.owner not in known.owners]
-        removed = [device for device in unknown if known.remove and device.enabled and device.owner.count("/") == 3]
+        removed = [device for device in unknown if known.may_remove and device.enabled and device.owner.count("/") == 3]
         for device in removed:
             identity = Identity.of(device.owner, device.name)
             registry.remove(device.name, identity.device_id, None)
@@ -120,8 +160,8 @@ def _left(what: str, organisation: Organisation, mode: Mode, known: Known) -> It
         yield Finding(f"{what}: left over", "ok", f"removed {_names(removed)}")
     for device in unknown:
         if device.enabled and device not in removed:
-            hint = "a run may be working on it; else --remove-leftovers"
-            yield Finding(f"{what}: left over", "warning", f"{device} belongs to no Cloud PC in state", hint)
+            hint = known.hint("a run may be working on it; else --remove-leftovers")
+            yield Finding(f"{what}: left over", "warning", f"{device} belongs to no Cloud PC that is known", hint)
     if refused := [device for device in unknown if not device.enabled]:
         hint = "the tenant refused to delete them; an administrator may"
         yield Finding(f"{what}: left over", "ok", f"disabled: {_names(refused)}", hint)
@@ -151,8 +191,8 @@ def _domain(
         return
     for account in unknown:
         if account.enabled:
-            hint = "a run may be working on it; else disable it"
-            yield Finding(f"{what}: left over", "warning", f"{account} belongs to no Cloud PC in state", hint)
+            hint = known.hint("a run may be working on it; else disable it")
+            yield Finding(f"{what}: left over", "warning", f"{account} belongs to no Cloud PC that is known", hint)
     if disabled := [account for account in unknown if not account.enabled]:
         hint = "of Cloud PCs that are gone: for your maintenance, nothing here deletes accounts"
         yield Finding(f"{what}: left over", "ok", f"disabled: {_names(disabled)}", hint)

@@ -1,0 +1,142 @@
+"""When doctor may remove what a tenant has: only if every Cloud PC that there may be is known."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from cloudpc import connections
+from cloudpc.cli import doctor, doctor_organisation
+from cloudpc.cli.doctor_organisation import Known, Seen
+from cloudpc.cli.findings import Finding
+from cloudpc.devices.interface import OwnedDevice
+from cloudpc.hosts import HostConfig
+from cloudpc.machines.interface import Amount, Machine, PowerState
+from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
+from cloudpc.provisioning.tags import Phase, Tag
+
+_INSTALLATION = "abcdefgh"
+_HOST = HostConfig(name="kvm1", uri="fake:///nowhere")
+
+
+def _machine(user: str, phase: Phase, generation: int = 1) -> Machine:
+    tag = Tag(_INSTALLATION, "demo", user, "plan", generation, f"PC-{user}", "", phase)
+    return Machine(uuid.uuid4(), f"cloudpc-{user}", tag, PowerState.RUNNING, Amount())
+
+
+def _device(user: str, generation: int = 1) -> OwnedDevice:
+    return OwnedDevice(
+        "device", f"PC-{user}", f"id of {user}", f"{_INSTALLATION}/{user}/plan/{generation}", enabled=True
+    )
+
+
+class _Directory:
+    """Entra, and a domain."""
+
+    def __init__(self, *held: OwnedDevice) -> None:
+        self.held = held
+        self.removed: list[str] = []
+
+    def owned(self, installation: str) -> Sequence[OwnedDevice]:
+        return self.held
+
+    def remove(self, name: str, device_id: uuid.UUID, recorded: None) -> None:
+        self.removed.append(name)
+
+    def close(self) -> None: ...
+
+
+class _Host:
+    """Has these machines, or does not answer."""
+
+    name = "kvm1"
+
+    def __init__(self, *machines: Machine, answers: bool = True) -> None:
+        self.machines = {m.id: m for m in machines}
+        self._answers = answers
+
+    def check(self) -> list[Any]:
+        return []
+
+    def owned(self, installation: str) -> list[Machine]:
+        if not self._answers:
+            raise ProvisioningError(ErrorCode.HOST_UNREACHABLE, "no answer")
+        return list(self.machines.values())
+
+    def leftovers(self, installation: str) -> list[str]:
+        return []
+
+    remove_leftovers = leftovers
+
+    def delete(self, machine_id: uuid.UUID) -> None:
+        del self.machines[machine_id]
+
+
+def _looked_at(host: _Host, monkeypatch: pytest.MonkeyPatch, *known: Machine) -> Seen:
+    monkeypatch.setattr(doctor, "connect", lambda _: host)
+    seen = Seen()
+    list(doctor._host(_HOST, [_INSTALLATION], {m.id for m in known}, set(), seen, remove=True))
+    return seen
+
+
+def _told(directory: _Directory, seen: Seen, *, remove: bool = True) -> list[Finding]:
+    organisation: Any = SimpleNamespace(devices=lambda _: directory)
+    known = Known([_INSTALLATION], seen.owners, seen, remove)
+    return list(doctor_organisation._left("tenant", organisation, "record", known))
+
+
+def test_what_belongs_to_no_cloud_pc_is_removed(monkeypatch: pytest.MonkeyPatch) -> None:
+    mine, other = _machine("u-mine", Phase.HANDED_OVER, 2), _machine("u-other", Phase.READY)
+    seen = _looked_at(_Host(mine, other), monkeypatch, mine)
+    directory = _Directory(_device("u-mine", 2), _device("u-mine", 1), _device("u-other"), _device("u-gone"))
+    [finding] = _told(directory, seen)
+    assert directory.removed == ["PC-u-mine", "PC-u-gone"], "of the first, what an older generation has left"
+    assert "removed" in finding.detail
+
+
+def test_the_device_of_a_machine_that_is_removed_now_goes_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = _Host(_machine("u-begun", Phase.PROVISIONING))
+    seen = _looked_at(host, monkeypatch)
+    directory = _Directory(_device("u-begun"))
+    _told(directory, seen)
+    assert not host.machines
+    assert directory.removed == ["PC-u-begun"]
+
+
+def test_nothing_is_removed_while_state_lacks_a_machine_that_a_user_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = _looked_at(_Host(_machine("u-lost", Phase.HANDED_OVER)), monkeypatch)
+    directory = _Directory(_device("u-lost"), _device("u-gone"))
+    for remove in (True, False):
+        [finding] = _told(directory, seen, remove=remove)
+        assert "PC-u-gone" in finding.detail, "the other has its machine"
+        assert "cloudpc-u-lost" in finding.hint
+        assert "cloudpc adopt" in finding.hint
+    assert not directory.removed
+
+
+def test_nothing_is_removed_if_a_host_did_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = _looked_at(_Host(answers=False), monkeypatch)
+    directory = _Directory(_device("u-gone"))
+    [finding] = _told(directory, seen)
+    assert finding.state == "warning"
+    assert finding.hint == "not removed: the host kvm1 did not answer"
+    assert not directory.removed
+
+
+def test_computer_accounts_of_machines_that_state_lacks_are_not_called_left_over(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    seen = _looked_at(_Host(_machine("u-lost", Phase.HANDED_OVER)), monkeypatch)
+    domain = _Directory(_device("u-lost"), _device("u-gone"))
+    monkeypatch.setattr(connections, "read", lambda *_: SimpleNamespace(ad_domain_name="corp.example"))
+    monkeypatch.setattr(doctor_organisation, "Organisation", lambda *_: SimpleNamespace(domain=lambda _: domain))
+    surroundings: Any = {"demo": (object(), False)}
+    known = Known([_INSTALLATION], seen.owners, seen, remove=True)
+    [finding] = doctor_organisation._domain(tmp_path, "hq", surroundings, known)
+    assert "PC-u-gone" in finding.detail
+    assert "cloudpc adopt" in finding.hint
