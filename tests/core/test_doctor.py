@@ -135,7 +135,7 @@ def test_computer_accounts_of_machines_that_state_lacks_are_not_called_left_over
     domain = _Directory(_device("u-lost"), _device("u-gone"))
     monkeypatch.setattr(connections, "read", lambda *_: SimpleNamespace(ad_domain_name="corp.example"))
     monkeypatch.setattr(doctor_organisation, "Organisation", lambda *_: SimpleNamespace(domain=lambda _: domain))
-    surroundings: Any = {"demo": (None, False)}
+    surroundings: Any = {"demo": (object(), False)}
     known = Known([_INSTALLATION], seen.owners, seen, remove=True)
     [finding] = doctor_organisation._domain(tmp_path, "hq", surroundings, known)
     assert "PC-u-gone" in finding.detail

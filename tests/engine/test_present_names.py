@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.engine.conftest import Project, user
+from tests.support.project import UP, Project, user
 
 pytestmark = pytest.mark.engine
 
@@ -20,6 +20,7 @@ def test_who_was_renamed_is_told_by_the_new_name(project: Project) -> None:
     assert "new-u0@contoso.example (LAB_1C_0.5GB_8GB) stays failed" in ran.output
 
     project.directory([{**person, "accountEnabled": person["id"] == "u0"} for person in renamed])
-    ran = project.up(code=255)
+    ran = project.pulumi(*UP, "demo")
+    assert ran.code != 0, ran
     assert "4 of 4 Cloud PCs of this policy would enter their grace period" in ran.output
     assert "(new-u1@contoso.example, new-u2@contoso.example" in ran.output

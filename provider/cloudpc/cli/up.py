@@ -104,13 +104,15 @@ def up(
         raise CommandError(f"no policies in {project.stacks_folder}", Exit.INVALID)
     if preview and not sys.stdin.isatty():
         raise CommandError("--preview asks before the run, and there is no terminal to ask on", Exit.NOT_CONFIRMED)
-    unread = check_readable(project, names, clear_lock=clear_lock)
+    unread = unreadable(project, names)
     left_out = [f"left out: {', '.join(unread[why])}: {why}" for why in unread]
     for why in left_out:
         err.print(why, markup=False)
     names = [name for name in names if not any(name in those for those in unread.values())]
     if not names:
         raise CommandError("no policy can be run")
+    for name in names:
+        dead_runs.clear(project, name, clear_lock=clear_lock)
     bring_up_and_tell(project, names, How(preview, clear_lock, at_once, accept_loss), left_out)
 
 
@@ -122,35 +124,27 @@ def check(project: Project, names: Sequence[str], *, clear_lock: bool, ask: bool
         DirectoryError: a directory can't be read.
         CommandError: a run is, or was, at work on one.
     """
-    for why in check_readable(project, names, clear_lock=clear_lock, ask=ask):
+    for why in unreadable(project, names):
         raise DirectoryError(why)
+    for name in names:
+        dead_runs.clear(project, name, clear_lock=clear_lock, ask=ask)
 
 
-def check_readable(
-    project: Project, names: Sequence[str], *, clear_lock: bool, ask: bool = True
-) -> dict[str, list[str]]:
-    """See that nothing stands in the way of a run, but for directories that can't be read.
-
-    Returns:
-        The policies that must be left out, by the reason: who is owed what is unknown under them, not under others.
+def unreadable(project: Project, names: Sequence[str]) -> dict[str, list[str]]:
+    """Policies whose directory can't be read, by the reason: who is owed what is unknown under them, not under others.
 
     Raises:
         InvalidConfigurationError: with all problems of all policies.
-        CommandError: a run is, or was, at work on one.
     """
     problems: list[Problem] = []
     unread: dict[str, list[str]] = {}
-    readable = []
     for name in names:
         try:
             problems += [p for p in project.problems(name) if p not in problems]
-            readable.append(name)
         except DirectoryError as error:
             unread.setdefault(str(error), []).append(name)
     if problems:
         raise InvalidConfigurationError(problems)
-    for name in readable:
-        dead_runs.clear(project, name, clear_lock=clear_lock, ask=ask)
     return unread
 
 
