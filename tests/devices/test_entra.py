@@ -12,7 +12,7 @@ import pytest
 
 from cloudpc.devices.entra import EntraDevices
 from cloudpc.devices.interface import NewDevice, RegisteredDevice, TemporaryAccessPass
-from cloudpc.graph.client import Graph
+from cloudpc.graph.client import Graph, Session
 from cloudpc.graph.configuration import GraphConfig
 from cloudpc.provisioning.cancellation import Cancellation
 from cloudpc.provisioning.errors import Cancelled, ErrorCode, ProvisioningError
@@ -452,6 +452,19 @@ def test_a_pass_whose_answer_was_lost_is_replaced(tenant: Tenant, registry: Regi
     issued = registry.record.issue_pass(ALICE, 60, usable_once=False)
     assert issued is not None
     assert tenant.passes[ALICE]["id"] == issued.id
+
+
+def test_an_answer_without_a_list_is_not_read_as_no_pass(
+    tenant: Tenant, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def odd(*_: Any) -> Any:
+        return {"@odata.context": "…"}
+
+    monkeypatch.setattr(Session, "json", odd)
+    with pytest.raises(ProvisioningError, match="gave an answer without a list") as caught:
+        registry.record.issue_pass(ALICE, 60, usable_once=False)
+    assert caught.value.code is ErrorCode.CREDENTIALS_FAILED
+    assert not tenant.passes
 
 
 def test_a_policy_that_allows_no_pass_is_told(tenant: Tenant, registry: Registry) -> None:

@@ -378,6 +378,7 @@ async def _unless_gone(answer: Awaitable[_T]) -> _T | None:
 
 
 async def _issue_pass(session: Session, user_id: str, lifetime: int, usable_once: bool) -> TemporaryAccessPass | None:
+    from kiota_abstractions.base_request_configuration import RequestConfiguration
     from msgraph.generated.models.temporary_access_pass_authentication_method import (
         TemporaryAccessPassAuthenticationMethod,
     )
@@ -385,8 +386,9 @@ async def _issue_pass(session: Session, user_id: str, lifetime: int, usable_once
     builder = session.client.users.by_user_id(user_id).authentication.temporary_access_pass_methods
     body = TemporaryAccessPassAuthenticationMethod(lifetime_in_minutes=lifetime, is_usable_once=usable_once)
     for attempt in range(_ATTEMPTS):
-        present = await session.json(Call.READ_PASSES, builder)
-        for other in present.get("value") or ():
+        # as pages, for an answer without a list is none: it does not say that there is no pass
+        pages = session.pages(Call.READ_PASSES, builder, RequestConfiguration())
+        for other in [method async for page in pages for method in page]:
             # after a request without an answer, one just like ours is ours: its value is lost, a new one replaces it
             alike = (other.get("lifetimeInMinutes"), bool(other.get("isUsableOnce"))) == (lifetime, usable_once)
             if _may_be_used(other) and not (attempt and alike):
