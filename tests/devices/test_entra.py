@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -364,6 +365,28 @@ def test_where_deletion_is_refused_it_is_disabled_and_that_is_told(tenant: Tenan
     ]
     assert registry.recorded() == found, "the next attempt takes it again"
     assert [d["accountEnabled"] for d in tenant.devices.values()] == [True]
+
+
+def test_whoever_called_is_told_on_its_own_thread(tenant: Tenant, graph: Graph) -> None:
+    told: list[tuple[str, int]] = []
+    registry = EntraDevices(graph, "record", tell=lambda text: told.append((text, threading.get_ident())))
+    tenant.faults.error("/devices/*/registeredOwners/$ref", 403, "Authorization_RequestDenied")
+    tenant.faults.refuse_deletion()
+    found = registry.register(new(), 30, Cancellation())
+    registry.remove(found.display_name, identity().device_id, found)
+    assert [("no registered owner" in text, "refuses to delete" in text) for text, _ in told] == [
+        (True, False),
+        (False, True),
+    ]
+    assert {thread for _, thread in told} == {threading.get_ident()}
+
+
+def test_what_was_done_is_told_also_where_the_rest_fails(tenant: Tenant, registry: Registry) -> None:
+    tenant.faults.error("/devices/*/registeredOwners/$ref", 403, "Authorization_RequestDenied")
+    tenant.faults.error("/devices/*/registeredUsers/$ref", 405, "Request_BadRequest")
+    with pytest.raises(ProvisioningError):
+        registry.recorded()
+    assert "has no registered owner in Entra" in registry.told[0]
 
 
 def test_a_removal_that_is_refused_for_now_says_why(tenant: Tenant, registry: Registry) -> None:
