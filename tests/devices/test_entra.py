@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -12,7 +13,7 @@ import pytest
 
 from cloudpc.devices.entra import EntraDevices
 from cloudpc.devices.interface import NewDevice, RegisteredDevice, TemporaryAccessPass
-from cloudpc.graph.client import Graph
+from cloudpc.graph.client import Graph, Session
 from cloudpc.graph.configuration import GraphConfig
 from cloudpc.provisioning.cancellation import Cancellation
 from cloudpc.provisioning.errors import Cancelled, ErrorCode, ProvisioningError
@@ -366,6 +367,28 @@ def test_where_deletion_is_refused_it_is_disabled_and_that_is_told(tenant: Tenan
     assert [d["accountEnabled"] for d in tenant.devices.values()] == [True]
 
 
+def test_whoever_called_is_told_on_its_own_thread(tenant: Tenant, graph: Graph) -> None:
+    told: list[tuple[str, int]] = []
+    registry = EntraDevices(graph, "record", tell=lambda text: told.append((text, threading.get_ident())))
+    tenant.faults.error("/devices/*/registeredOwners/$ref", 403, "Authorization_RequestDenied")
+    tenant.faults.refuse_deletion()
+    found = registry.register(new(), 30, Cancellation())
+    registry.remove(found.display_name, identity().device_id, found)
+    assert [("no registered owner" in text, "refuses to delete" in text) for text, _ in told] == [
+        (True, False),
+        (False, True),
+    ]
+    assert {thread for _, thread in told} == {threading.get_ident()}
+
+
+def test_what_was_done_is_told_also_where_the_rest_fails(tenant: Tenant, registry: Registry) -> None:
+    tenant.faults.error("/devices/*/registeredOwners/$ref", 403, "Authorization_RequestDenied")
+    tenant.faults.error("/devices/*/registeredUsers/$ref", 405, "Request_BadRequest")
+    with pytest.raises(ProvisioningError):
+        registry.recorded()
+    assert "has no registered owner in Entra" in registry.told[0]
+
+
 def test_a_removal_that_is_refused_for_now_says_why(tenant: Tenant, registry: Registry) -> None:
     found = registry.recorded()
     tenant.faults.error("/devices/*", 403, "Authorization_RequestDenied", method="PATCH")
@@ -452,6 +475,19 @@ def test_a_pass_whose_answer_was_lost_is_replaced(tenant: Tenant, registry: Regi
     issued = registry.record.issue_pass(ALICE, 60, usable_once=False)
     assert issued is not None
     assert tenant.passes[ALICE]["id"] == issued.id
+
+
+def test_an_answer_without_a_list_is_not_read_as_no_pass(
+    tenant: Tenant, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def odd(*_: Any) -> Any:
+        return {"@odata.context": "…"}
+
+    monkeypatch.setattr(Session, "json", odd)
+    with pytest.raises(ProvisioningError, match="gave an answer without a list") as caught:
+        registry.record.issue_pass(ALICE, 60, usable_once=False)
+    assert caught.value.code is ErrorCode.CREDENTIALS_FAILED
+    assert not tenant.passes
 
 
 def test_a_policy_that_allows_no_pass_is_told(tenant: Tenant, registry: Registry) -> None:

@@ -12,7 +12,8 @@ import logging
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Sequence, Set
+from collections.abc import Awaitable, Callable, Iterator, Sequence, Set
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 from uuid import UUID
 
@@ -48,7 +49,7 @@ class EntraDevices:
         graph: the tenant's Graph.
         mode: `record`: an entry in the directory is made, by a signed-in user. `adopt`: the guest joins by itself, and
             the device that appears is taken over.
-        tell: is given what an admin should know though nothing failed.
+        tell: is given what an admin should know though nothing failed, on the thread that called.
         poll: seconds between looks for a device that is to appear.
     """
 
@@ -90,7 +91,10 @@ class EntraDevices:
     def remove(self, display_name: str, device_id: UUID, recorded: RegisteredDevice | None) -> None:
         """See DeviceRegistry.remove."""
         try:
-            self._graph.run(lambda session: self._remove(session, display_name, device_id, recorded), REMOVE_TIMEOUT)
+            with self._telling() as told:
+                self._graph.run(
+                    lambda session: self._remove(session, display_name, device_id, recorded, told), REMOVE_TIMEOUT
+                )
         except GraphError as error:
             raise _failed(ErrorCode.DEVICE_REGISTRATION_FAILED, display_name, error) from error
 
@@ -136,7 +140,8 @@ class EntraDevices:
             # of an attempt before, whose deletion the tenant refused
             self._run(lambda session: _enable(session, _id(device), enabled=True), deadline)
         cancel.check()
-        self._run(lambda session: self._set_people(session, _id(device), new), deadline)
+        with self._telling() as told:
+            self._run(lambda session: self._set_people(session, _id(device), new, told), deadline)
         return _registered("record", device, self._run(Session.tenant_id, deadline))
 
     def _found_or_created(self, new: NewDevice, deadline: float, cancel: Cancellation) -> Json:
@@ -160,14 +165,14 @@ class EntraDevices:
                 return created
         raise AssertionError  # pragma: no cover - the last attempt raises or returns
 
-    async def _set_people(self, session: Session, id_: str, new: NewDevice) -> None:
+    async def _set_people(self, session: Session, id_: str, new: NewDevice, told: list[str]) -> None:
         """Owner and user. A refusal is told, not fatal: the device is there and will be removed all the same."""
         from msgraph.generated.models.reference_create import ReferenceCreate
 
         try:
             user_id = UUID(new.user_id)
         except ValueError:
-            self._tell(f"{new.display_name} has no registered owner in Entra: {new.user_id} is no user of a tenant")
+            told.append(f"{new.display_name} has no registered owner in Entra: {new.user_id} is no user of a tenant")
             return
         user = ReferenceCreate(odata_id=f"{self._graph.config.endpoint}/v1.0/users/{user_id}")
         device = session.client.devices.by_device_id(id_)
@@ -179,7 +184,7 @@ class EntraDevices:
                     continue
                 if error.status not in (400, 403, 404):
                     raise
-                self._tell(f"{new.display_name} has no registered {what} in Entra: {error}")
+                told.append(f"{new.display_name} has no registered {what} in Entra: {error}")
 
     # ---- adopt
 
@@ -210,14 +215,15 @@ class EntraDevices:
             self._run(lambda session: _stamp(session, device, new), deadline)
         if older := [d for d in joined if _owner(d) == new.owner and _id(d) != _id(device)]:
             # of attempts before, whose machines are gone. If that fails, so does this one: what it leaves has our tag
-            self._run(lambda session: self._end_all(session, older), deadline)
+            with self._telling() as told:
+                self._run(lambda session: self._end_all(session, older, told), deadline)
         managed = self._run(lambda session: self._managed(session, device.get("deviceId") or ""), deadline)
         return _registered("adopt", device, self._run(Session.tenant_id, deadline), next(iter(managed), ""))
 
     # ---- the end
 
     async def _remove(
-        self, session: Session, display_name: str, device_id: UUID, recorded: RegisteredDevice | None
+        self, session: Session, display_name: str, device_id: UUID, recorded: RegisteredDevice | None, told: list[str]
     ) -> None:
         if recorded is not None and recorded.tenant_id:
             signed_in = await session.tenant_id()
@@ -226,9 +232,9 @@ class EntraDevices:
                 message = f"registered in tenant {recorded.tenant_id}, but signed in to {signed_in}"
                 raise GraphError(f"{message}: sign in to the former to have it removed", SIGN_IN)
         devices = await self._ours(session, display_name, device_id, recorded)
-        await self._end_all(session, devices, recorded.device_id if recorded else "")
+        await self._end_all(session, devices, told, recorded.device_id if recorded else "")
 
-    async def _end_all(self, session: Session, devices: Sequence[Json], recorded: str = "") -> None:
+    async def _end_all(self, session: Session, devices: Sequence[Json], told: list[str], recorded: str = "") -> None:
         """Intune's devices of these and of the recorded deviceId, then these."""
         entra_ids = {recorded.lower(), *((d.get("deviceId") or "").lower() for d in devices)}
         for entra_id in sorted(entra_ids - {""}):
@@ -237,7 +243,7 @@ class EntraDevices:
                 builder = session.client.device_management.managed_devices.by_managed_device_id(managed_id)
                 await _unless_gone(session.call(Call.DELETE_MANAGED_DEVICE, builder.delete))
         for device in devices:
-            await self._end(session, device)
+            await self._end(session, device, told)
 
     async def _ours(
         self, session: Session, display_name: str, device_id: UUID, recorded: RegisteredDevice | None
@@ -271,7 +277,7 @@ class EntraDevices:
                 return []
             raise
 
-    async def _end(self, session: Session, device: Json) -> None:
+    async def _end(self, session: Session, device: Json, told: list[str]) -> None:
         builder = session.client.devices.by_device_id(_id(device))
         if device.get("accountEnabled") is not False:
             try:
@@ -285,9 +291,19 @@ class EntraDevices:
         except GraphError as error:
             if error.status != 403:
                 raise
-            self._tell(
+            told.append(
                 f"Entra device {device.get('displayName')} is disabled; the tenant refuses to delete it ({error.code})"
             )
+
+    @contextmanager
+    def _telling(self) -> Iterator[list[str]]:
+        """What is said on the client's loop is told here: whoever is told may block, or report by its thread."""
+        told: list[str] = []
+        try:
+            yield told
+        finally:  # what has been done has been done, whatever failed then
+            for message in told:
+                self._tell(message)
 
     def _run(self, work: Callable[[Session], Any], deadline: float) -> Any:
         # whoever is at the end of the time has one more answer waited for
@@ -378,6 +394,7 @@ async def _unless_gone(answer: Awaitable[_T]) -> _T | None:
 
 
 async def _issue_pass(session: Session, user_id: str, lifetime: int, usable_once: bool) -> TemporaryAccessPass | None:
+    from kiota_abstractions.base_request_configuration import RequestConfiguration
     from msgraph.generated.models.temporary_access_pass_authentication_method import (
         TemporaryAccessPassAuthenticationMethod,
     )
@@ -385,8 +402,9 @@ async def _issue_pass(session: Session, user_id: str, lifetime: int, usable_once
     builder = session.client.users.by_user_id(user_id).authentication.temporary_access_pass_methods
     body = TemporaryAccessPassAuthenticationMethod(lifetime_in_minutes=lifetime, is_usable_once=usable_once)
     for attempt in range(_ATTEMPTS):
-        present = await session.json(Call.READ_PASSES, builder)
-        for other in present.get("value") or ():
+        # as pages, for an answer without a list is none: it does not say that there is no pass
+        pages = session.pages(Call.READ_PASSES, builder, RequestConfiguration())
+        for other in [method async for page in pages for method in page]:
             # after a request without an answer, one just like ours is ours: its value is lost, a new one replaces it
             alike = (other.get("lifetimeInMinutes"), bool(other.get("isUsableOnce"))) == (lifetime, usable_once)
             if _may_be_used(other) and not (attempt and alike):
