@@ -18,7 +18,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from cloudpc.cloud_pc import PolicySettings
-from cloudpc.connections import OnPremisesConnection
+from cloudpc.connections.files import OnPremisesConnection
 from cloudpc.devices.configuration import CredentialsConfig, DevicesConfig
 from cloudpc.directory.configuration import DirectoryConfig, GraphDirectoryConfig, LocalDirectoryConfig
 from cloudpc.directory.interface import Snapshot

@@ -7,8 +7,8 @@ import hashlib
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import TypeVar
 
-from cloudpc import connections
 from cloudpc.cloud_pc import NetworkChoice, Script
+from cloudpc.connections import files
 from cloudpc.directory.configuration import DirectoryConfig, LocalDirectoryConfig
 from cloudpc.directory.interface import Snapshot
 from cloudpc.directory.opening import Directories, Known
@@ -84,11 +84,11 @@ class References:
         folder = self._folder / CONNECTIONS
         field = f"domainJoinConfigurations[{index}].onPremisesConnectionId"
         shown = f"{self._folder.name}/{CONNECTIONS}/{name}.yaml"
-        if name not in (known := connections.names(folder)):
+        if name not in (known := files.names(folder)):
             there = ", ".join(known) or "none"
             self._add(field, f"there is no {shown}{closest(name, known)}; connections there: {there}", name)
             return None
-        connection = self._collect(lambda: connections.read(folder, name))
+        connection = self._collect(lambda: files.read(folder, name))
         if connection is None:
             return None
         network = connection.network

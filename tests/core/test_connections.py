@@ -18,11 +18,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from cloudpc import connections, health_checks
 from cloudpc.cloud_pc import NetworkChoice, Status
-from cloudpc.connections import OnPremisesConnection, SecretReference
-from cloudpc.health import HealthCheck, overall
-from cloudpc.healthy_connections import KEPT, Connections
+from cloudpc.connections import checks as health_checks
+from cloudpc.connections import files
+from cloudpc.connections.files import OnPremisesConnection, SecretReference
+from cloudpc.connections.health import HealthCheck, overall
+from cloudpc.connections.healthy import KEPT, Connections
 from cloudpc.machines.interface import Network
 from cloudpc.problems import InvalidConfigurationError, from_validation
 from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
@@ -53,7 +54,7 @@ def _write(folder: Path, name: str, values: Any) -> None:
 def _told(folder: Path, values: Any) -> list[str]:
     _write(folder, "hq", values)
     with pytest.raises(InvalidConfigurationError) as refused:
-        connections.read(folder, "hq")
+        files.read(folder, "hq")
     return [str(problem).removeprefix("stacks/connections/hq.yaml: ") for problem in refused.value.problems]
 
 
@@ -63,9 +64,9 @@ def _told(folder: Path, values: Any) -> list[str]:
 def test_a_valid_file(folder: Path) -> None:
     (folder / "ca.pem").touch()
     _write(folder, "hq", {**_DOMAIN, "caCertificate": "ca.pem", "endpoints": ["intranet.example:443", "[::1]:80"]})
-    connection = connections.read(folder, "hq")
+    connection = files.read(folder, "hq")
     assert connection.network == Network("network", "corp")
-    assert connections.names(folder) == ["hq"]
+    assert files.names(folder) == ["hq"]
     assert OnPremisesConnection.model_validate({"bridge": "br0"}).network == Network("bridge", "br0")
     assert OnPremisesConnection.model_validate({"hostedNetwork": True}).network == Network("hosted")
 

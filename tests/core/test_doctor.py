@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from cloudpc import connections
 from cloudpc.cli import doctor, doctor_organisation
 from cloudpc.cli.doctor_organisation import Known, Seen
 from cloudpc.cli.findings import Finding
+from cloudpc.connections import files
 from cloudpc.devices.interface import OwnedDevice
 from cloudpc.hosts import HostConfig
 from cloudpc.machines.interface import Amount, Machine, PowerState
@@ -133,7 +133,7 @@ def test_computer_accounts_of_machines_that_state_lacks_are_not_called_left_over
 ) -> None:
     seen = _looked_at(_Host(_machine("u-lost", Phase.HANDED_OVER)), monkeypatch)
     domain = _Directory(_device("u-lost"), _device("u-gone"))
-    monkeypatch.setattr(connections, "read", lambda *_: SimpleNamespace(ad_domain_name="corp.example"))
+    monkeypatch.setattr(files, "read", lambda *_: SimpleNamespace(ad_domain_name="corp.example"))
     monkeypatch.setattr(doctor_organisation, "Organisation", lambda *_: SimpleNamespace(domain=lambda _: domain))
     surroundings: Any = {"demo": (object(), False)}
     known = Known([_INSTALLATION], seen.owners, seen, remove=True)

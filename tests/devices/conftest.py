@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cloudpc.connections import OnPremisesConnection
+from cloudpc.connections.files import OnPremisesConnection
 from cloudpc.devices.active_directory import ActiveDirectory
 
 from .samba import ADDRESS, CONTROLLER, DOMAIN, PASSWORD, UNIT, Samba

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from cloudpc.cloud_pc import NetworkChoice
-from cloudpc.healthy_connections import Connections
+from cloudpc.connections.healthy import Connections
 from tests.engine.conftest import new_project, tiny_image
 from tests.support.project import Project
 

@@ -26,7 +26,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 from uuid import UUID
 
-from cloudpc.health import HealthCheck
+from cloudpc.connections.health import HealthCheck
 from cloudpc.hosts import HostConfig
 from cloudpc.images.image import Image
 from cloudpc.machines.interface import (

@@ -12,12 +12,13 @@ import typer
 from pydantic.alias_generators import to_camel
 from rich.markup import escape
 
-from cloudpc import configuration, connections, health_checks
+from cloudpc import configuration
 from cloudpc.cli.cloud_pcs import Json
 from cloudpc.cli.context import Project
 from cloudpc.cli.output import CommandError, Exit, err, out, print_json, table
-from cloudpc.connections import OnPremisesConnection
-from cloudpc.health import HealthCheck, HealthStatus, overall
+from cloudpc.connections import checks, files
+from cloudpc.connections.files import OnPremisesConnection
+from cloudpc.connections.health import HealthCheck, HealthStatus, overall
 from cloudpc.hosts import HostConfig
 from cloudpc.iac.runtime import connect
 from cloudpc.problems import InvalidConfigurationError, Problem, closest
@@ -52,7 +53,7 @@ def list_(as_json: Json = False) -> None:
     """List connections: network, domain, and the policies that use them. Nothing is asked of the network."""
     project = Project()
     uses = _uses(project)
-    rows = [_row(project, name, uses) for name in connections.names(_folder(project))]
+    rows = [_row(project, name, uses) for name in files.names(_folder(project))]
     if as_json:
         print_json(rows)
         return
@@ -87,7 +88,7 @@ def check(
 
     def look(name: str) -> list[HealthCheck]:
         mine = [hosts[host.uri] for host in uses.hosts_of(name)]
-        return health_checks.check(name, read[name], read[name].network, mine, folder, domain=True)
+        return checks.check(name, read[name], read[name].network, mine, folder, domain=True)
 
     try:
         with ThreadPoolExecutor(max(1, len(chosen))) as pool:
@@ -96,14 +97,14 @@ def check(
         for host in hosts.values():
             host.close()
     if as_json:
-        print_json([_as_json(name, read[name], checks) for name, checks in results.items()])
+        print_json([_as_json(name, read[name], found) for name, found in results.items()])
     elif results:
         _print(results)
     else:
         err.print(f"no connections to check in {_shown(project)}")
     if policy is None:
         _tell_unused(chosen, uses, project)
-    if any(overall(checks) == "failed" for checks in results.values()):
+    if any(overall(found) == "failed" for found in results.values()):
         raise typer.Exit(Exit.ERROR)
 
 
@@ -141,7 +142,7 @@ def _named(policy: object) -> list[str]:
 
 def _chosen(project: Project, names: Sequence[str], policy: str | None, uses: _Uses) -> list[str]:
     """Raises CommandError for a name that nothing has."""
-    known = connections.names(_folder(project))
+    known = files.names(_folder(project))
     if policy is not None:
         project.check_policy(policy, [])
         named = uses.policies.get(policy, [])
@@ -167,7 +168,7 @@ def _read(project: Project, names: Iterable[str]) -> dict[str, OnPremisesConnect
     problems: list[Problem] = []
     for name in names:
         try:
-            found[name] = connections.read(_folder(project), name)
+            found[name] = files.read(_folder(project), name)
         except InvalidConfigurationError as error:
             problems += error.problems
     if problems:
@@ -180,7 +181,7 @@ def _row(project: Project, name: str, uses: _Uses) -> dict[str, Any]:
         "id": name, "displayName": "", "network": "", "adDomainName": "", "policies": uses.of(name), "problems": [],
     }  # fmt: skip
     try:
-        connection = connections.read(_folder(project), name)
+        connection = files.read(_folder(project), name)
     except InvalidConfigurationError as error:
         return {**row, "problems": [str(problem) for problem in error.problems]}
     network = connection.network
@@ -192,22 +193,22 @@ def _row(project: Project, name: str, uses: _Uses) -> dict[str, Any]:
     }
 
 
-def _as_json(name: str, connection: OnPremisesConnection, checks: Sequence[HealthCheck]) -> dict[str, Any]:
+def _as_json(name: str, connection: OnPremisesConnection, found: Sequence[HealthCheck]) -> dict[str, Any]:
     """As Graph's `cloudPcOnPremisesConnection` says it."""
-    shown = [{to_camel(f.name): getattr(one, f.name) for f in fields(one)} for one in checks]
+    shown = [{to_camel(f.name): getattr(one, f.name) for f in fields(one)} for one in found]
     return {
         "id": name,
         "displayName": connection.display_name,
-        "healthCheckStatus": overall(checks),
+        "healthCheckStatus": overall(found),
         "healthCheckStatusDetail": {"healthChecks": shown},
     }
 
 
 def _print(results: dict[str, list[HealthCheck]]) -> None:
     shown = table("CONNECTION", "CHECK", "STATUS", "ERROR TYPE", "DETAIL")
-    for name, checks in results.items():
-        shown.add_row(f"[bold]{escape(name)}[/]", "", _coloured(overall(checks)), "", "")
-        for one in checks:
+    for name, found in results.items():
+        shown.add_row(f"[bold]{escape(name)}[/]", "", _coloured(overall(found)), "", "")
+        for one in found:
             action = f" -> {one.recommended_action}" if one.recommended_action else ""
             detail = escape(one.additional_detail + action)
             shown.add_row("", escape(one.display_name), _coloured(one.status), one.error_type, detail)

@@ -6,10 +6,10 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cloudpc import connections
 from cloudpc.cli.context import Project
 from cloudpc.cli.findings import Finding
 from cloudpc.configuration import Surroundings
+from cloudpc.connections import files
 from cloudpc.devices.interface import OwnedDevice
 from cloudpc.iac.fleet import StackRecord
 from cloudpc.iac.organisation import Mode, Organisation
@@ -106,7 +106,7 @@ def findings(
             tenants[surroundings.graph.model_dump_json()] = (surroundings, found, reads or is_tenant)
     for surroundings, modes, reads in tenants.values():
         yield from _tenant(Organisation(surroundings, folder), surroundings, modes, reads, known)
-    for name in connections.names(folder):
+    for name in files.names(folder):
         yield from _domain(folder, name, configured, known)
 
 
@@ -173,7 +173,7 @@ def _domain(
     folder: Path, name: str, configured: Mapping[str, tuple[Surroundings, bool]], known: Known
 ) -> Iterator[Finding]:
     try:
-        if connections.read(folder, name).ad_domain_name is None:
+        if files.read(folder, name).ad_domain_name is None:
             return
     except InvalidConfigurationError as error:
         for problem in error.problems:

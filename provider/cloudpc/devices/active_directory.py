@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 from uuid import UUID
 
-from cloudpc.connections import DomainController, OnPremisesConnection
+from cloudpc.connections.files import DomainController, OnPremisesConnection
+from cloudpc.connections.health import HealthCheck
 from cloudpc.devices.interface import ComputerAccount, Join, OwnedDevice
-from cloudpc.health import HealthCheck
 from cloudpc.provisioning.credentials import generate_password
 from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-from cloudpc import connections
 from cloudpc.configuration import Surroundings
+from cloudpc.connections import files
 from cloudpc.devices.interface import DeviceRegistry, Domain
 from cloudpc.problems import InvalidConfigurationError
 from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
@@ -78,7 +78,7 @@ class Organisation:
         with self._lock:
             if connection not in self._domains:
                 try:
-                    read = connections.read(self._folder, connection)
+                    read = files.read(self._folder, connection)
                 except InvalidConfigurationError as error:
                     message = "; ".join(map(str, error.problems))
                     raise ProvisioningError(ErrorCode.DOMAIN_JOIN_FAILED, message, retriable=False) from None

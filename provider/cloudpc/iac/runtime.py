@@ -15,7 +15,7 @@ from uuid import UUID
 
 from cloudpc.cloud_pc import PolicySettings
 from cloudpc.configuration import DRIVERS, Surroundings
-from cloudpc.healthy_connections import Connections
+from cloudpc.connections.healthy import Connections
 from cloudpc.hosts import HostConfig
 from cloudpc.iac.engine import ADOPT
 from cloudpc.iac.organisation import Organisation

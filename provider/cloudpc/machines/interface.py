@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import Literal, Protocol
 from uuid import UUID
 
-from cloudpc.health import HealthCheck
+from cloudpc.connections.health import HealthCheck
 from cloudpc.images.image import Image
 from cloudpc.provisioning.cancellation import Cancellation
 from cloudpc.provisioning.tags import Phase, Tag

@@ -14,7 +14,7 @@ from uuid import UUID
 
 import libvirt
 
-from cloudpc.health import HealthCheck
+from cloudpc.connections.health import HealthCheck
 from cloudpc.hosts import HostConfig
 from cloudpc.images.image import Image
 from cloudpc.machines.interface import (

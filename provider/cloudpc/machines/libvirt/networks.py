@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 
 import libvirt
 
-from cloudpc.health import HealthCheck
+from cloudpc.connections.health import HealthCheck
 from cloudpc.hosts import HostConfig
 from cloudpc.machines.interface import Endpoint, Network
 from cloudpc.machines.libvirt.agent import Agent

@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 
-from cloudpc import connections, health_checks
 from cloudpc.cloud_pc import NetworkChoice
-from cloudpc.health import HealthCheck, overall
+from cloudpc.connections import checks, files
+from cloudpc.connections.health import HealthCheck, overall
 from cloudpc.machines.interface import Host, Network
 from cloudpc.problems import InvalidConfigurationError
 from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
@@ -70,22 +70,20 @@ class Connections:
 
     def _look(self, choice: NetworkChoice) -> ProvisioningError | None:
         try:
-            connection = connections.read(self._folder, choice.connection)
+            connection = files.read(self._folder, choice.connection)
         except InvalidConfigurationError as error:
             return _error(choice.connection, "; ".join(map(str, error.problems)), "correct the connection's file")
         network = Network(choice.kind, choice.source)
         joins = choice.domain_join_type == "hybridAzureADJoin"
-        checks = health_checks.check(
-            choice.connection, connection, network, self._hosts, self._folder, domain=joins
-        )  # fmt: skip
-        return not_healthy(choice.connection, checks)
+        found = checks.check(choice.connection, connection, network, self._hosts, self._folder, domain=joins)
+        return not_healthy(choice.connection, found)
 
 
-def not_healthy(name: str, checks: Sequence[HealthCheck]) -> ProvisioningError | None:
+def not_healthy(name: str, found: Sequence[HealthCheck]) -> ProvisioningError | None:
     """What a Cloud PC is told that waits for this connection; None if it need not wait."""
-    if overall(checks) != "failed":
+    if overall(found) != "failed":
         return None
-    failed = [check for check in checks if check.status == "failed"]
+    failed = [check for check in found if check.status == "failed"]
     reasons = [f"{check.display_name}: {check.additional_detail} [{check.error_type}]" for check in failed]
     actions = list(dict.fromkeys(check.recommended_action for check in failed if check.recommended_action))
     return _error(name, "; ".join(reasons), " ".join(actions))

@@ -13,8 +13,8 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from cloudpc.connections import OnPremisesConnection, host_and_port
-from cloudpc.health import HealthCheck, overall
+from cloudpc.connections.files import OnPremisesConnection, host_and_port
+from cloudpc.connections.health import HealthCheck, overall
 from cloudpc.machines.interface import Host, Network
 from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
 

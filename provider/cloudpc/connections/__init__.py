@@ -1,0 +1,1 @@
+"""Network connections: their files, with the domains they name, and whether they can be used."""
