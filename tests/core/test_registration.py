@@ -201,6 +201,22 @@ def test_after_a_join_that_failed_the_connection_is_looked_at_afresh(run: Run, o
     assert looks == [False, True]
 
 
+def test_an_account_in_the_domain_of_another_connection_is_disabled(
+    run: Run, organisation: Organisation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first attempt goes through hq, which is not healthy any more at the second."""
+    elsewhere = Organisation()
+    there = {"hq": elsewhere, "dr": organisation}
+    run.registration = Registration(domain=there.__getitem__)
+    elsewhere.errors["prepare_join"] = [_error(ErrorCode.DOMAIN_JOIN_FAILED)]
+    run.healthy = lambda choice, afresh: _error() if afresh and choice.connection == "hq" else None
+    second = NetworkChoice(kind="hosted", connection="dr", domain_join_type="hybridAzureADJoin")
+    outcome = run.provision(desired(networks=(_THROUGH_HQ, second)))
+    assert (outcome.attempts, outcome.connection) == (2, "dr")
+    assert organisation.enabled == {_joining().device_name: True}
+    assert elsewhere.enabled == {_joining().device_name: False}
+
+
 def test_a_pass_outlives_the_attempt_that_it_was_issued_in(
     run: Run, host: ScriptedHost, organisation: Organisation
 ) -> None:

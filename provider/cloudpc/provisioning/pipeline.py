@@ -157,7 +157,12 @@ class _Provisioning:
             reraise=True,
         )
         try:
-            return replace(retrying(self._one_attempt), remains=self._what_remains())
+            outcome = retrying(self._one_attempt)
+            if others := self._joined - {self._attempt.connection}:
+                # an attempt before went through another connection, whose domain must not keep an enabled account
+                registration = replace(self._resources.registration, devices=None)
+                self._still_registered = release(registration, self._identity, connections=sorted(others))
+            return replace(outcome, remains=self._what_remains())
         except _Placed as placed:
             error, stage = placed.error, Stage.PLACING
             return Outcome(placed.status, self._number, error=error, stage=stage, remains=self._what_remains())
