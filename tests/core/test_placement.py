@@ -7,16 +7,26 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
+from uuid import UUID
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloudpc.cloud_pc import Status
-from cloudpc.machines.interface import Amount, Capacity, MachineSpec
+from cloudpc.cloud_pc import DesiredCloudPC, Status
+from cloudpc.machines.interface import Amount, Capacity, MachineSpec, Network
 from cloudpc.provisioning import placement
-from cloudpc.provisioning.tags import Tag
+from cloudpc.provisioning.tags import Tag, machine_id
 
 from .fake_rim import Run, ScriptedHost, desired
+
+
+def _id(pc: DesiredCloudPC) -> UUID:
+    return machine_id(pc.installation, pc.user_id, pc.service_plan.id)
+
+
+def _tag(pc: DesiredCloudPC) -> Tag:
+    return Tag(pc.installation, pc.policy_id, pc.user_id, pc.service_plan.id, 1, pc.device_name, "settings")
+
 
 _AMOUNTS = st.builds(Amount, st.integers(0, 64), st.integers(0, 4096), st.integers(0, 512))
 
@@ -65,6 +75,19 @@ def test_places_given_at_once_are_never_more_than_there_are(tmp_path: Path) -> N
         outcomes = list(pool.map(lambda i: Run(*hosts).provision(desired(user_id=f"u{i}")), range(8)))
     assert Counter(outcome.status for outcome in outcomes) == {Status.PROVISIONED: 5, Status.PENDING_PROVISION: 3}
     assert Counter(outcome.host for outcome in outcomes if outcome.host) == {"a": 3, "b": 2}
+
+
+def test_a_choice_whose_machine_is_counted_is_not_counted_twice(tmp_path: Path) -> None:
+    hosts = [ScriptedHost(tmp_path, name, cores=64) for name in ("a", "b")]
+    first, second = (desired(user_id=name) for name in ("u1", "u2"))
+    size = Amount(vcpus=8)
+    with placement.by_headroom(hosts, _id(first), size) as (ordered, _):
+        assert [host.name for host in ordered] == ["a", "b"]
+        hosts[0].claim(MachineSpec(_id(first), "first", "", size, Network()), _tag(first))
+        hosts[1].claim(MachineSpec(_id(second), "second", "", size, Network()), _tag(second))
+        # each holds one, so they are equally full: a choice that counts beside its machine would make `a` the fuller
+        with placement.by_headroom(hosts, _id(desired(user_id="u3")), size) as (then, _):
+            assert [host.name for host in then] == ["a", "b"]
 
 
 def test_a_choice_is_forgotten_once_capacity_shows_it(tmp_path: Path) -> None:

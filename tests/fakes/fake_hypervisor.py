@@ -85,11 +85,12 @@ class FakeHost:
         total = Amount(
             settings.get("cores", 10_000), settings.get("memory_mib", 10**9), settings.get("disk_gib", 10**9)
         )
-        sizes = [m.size for m in self._all()]
+        machines = self._all()
+        sizes = [m.size for m in machines]
         committed = Amount(
             sum(s.vcpus for s in sizes), sum(s.memory_mib for s in sizes), sum(s.disk_gib for s in sizes)
         )
-        return Capacity(total, committed)
+        return Capacity(total, committed, frozenset(m.id for m in machines))
 
     def claim(self, spec: MachineSpec, tag: Tag) -> None:
         self._thread.user = tag.user_id  # ensure_image, which follows in the same thread, is not told

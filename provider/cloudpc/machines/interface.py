@@ -52,6 +52,8 @@ class Capacity:
 
     total: Amount
     committed: Amount
+    machines: frozenset[UUID] = frozenset()
+    """Which machines `committed` counts, ours and others'."""
 
 
 @dataclass(frozen=True)

@@ -385,7 +385,10 @@ class _Provisioning:
     def _place(self) -> Host:
         """Claim a place on a host, trying the policy's networks in order and the roomiest host first."""
         # a host that an attempt failed on comes last: a broken one must not get every attempt
-        with placement.by_headroom(self._resources.hosts, self._spec.size, self._failed_on) as (hosts, errors):
+        with placement.by_headroom(self._resources.hosts, self._id, self._spec.size, self._failed_on) as (
+            hosts,
+            errors,
+        ):
             for choice in self._desired.settings.networks:
                 self._tag = replace(self._tag, joined_through=choice.connection if choice.joins_domain else "")
                 self._attempt.connection = choice.connection

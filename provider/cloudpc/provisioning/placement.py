@@ -8,6 +8,7 @@ from collections.abc import Container, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from uuid import UUID
 
 from cloudpc.machines.interface import Amount, Capacity, Host
 from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
@@ -48,6 +49,7 @@ def headroom(capacity: Capacity, size: Amount) -> float:
 
 @dataclass
 class _Choice:
+    machine_id: UUID
     host: str
     size: Amount
     ended: float | None = None
@@ -60,7 +62,7 @@ _choosing = threading.Lock()
 
 @contextmanager
 def by_headroom(
-    hosts: Sequence[Host], size: Amount, avoided: Container[str] = ()
+    hosts: Sequence[Host], machine_id: UUID, size: Amount, avoided: Container[str] = ()
 ) -> Iterator[tuple[list[Host], list[ProvisioningError]]]:
     """Hosts that answer, those with most room first, and why the others don't answer; claim one inside.
 
@@ -69,7 +71,8 @@ def by_headroom(
 
     Args:
         hosts: all there are.
-        size: what is placed.
+        machine_id: what is placed.
+        size: how large it is.
         avoided: names of hosts that come last, whatever room they have.
     """
     if len(hosts) == 1:
@@ -90,7 +93,7 @@ def by_headroom(
     with _choosing:
         rooms = {host.name: headroom(_with_choices(known, host.name, began), size) for host, known in answers}
         ordered = sorted((host for host, _ in answers), key=lambda host: (host.name in avoided, -rooms[host.name]))
-        choice = _Choice(ordered[0].name if ordered else "", size)
+        choice = _Choice(machine_id, ordered[0].name if ordered else "", size)
         _choices.append(choice)
     try:
         yield ordered, errors
@@ -101,13 +104,19 @@ def by_headroom(
 
 
 def _with_choices(capacity: Capacity, host: str, read_at: float) -> Capacity:
-    sizes = [c.size for c in _choices if c.host == host and (c.ended is None or c.ended >= read_at)]
+    sizes = [
+        choice.size
+        for choice in _choices
+        if choice.host == host
+        and choice.machine_id not in capacity.machines  # claimed already, and counted
+        and (choice.ended is None or choice.ended >= read_at)
+    ]
     committed = capacity.committed
     for size in sizes:
         committed = Amount(
             committed.vcpus + size.vcpus, committed.memory_mib + size.memory_mib, committed.disk_gib + size.disk_gib
         )
-    return Capacity(capacity.total, committed)
+    return Capacity(capacity.total, committed, capacity.machines)
 
 
 def waiting_for(errors: Sequence[ProvisioningError]) -> ProvisioningError:

@@ -34,7 +34,8 @@ def capacity(
         memory_mib=max(0, memory_mib - int(config.memory_reserved_in_gb * 1024)),
         disk_gib=int(disk_gib * config.disk_overcommit),
     )
-    return Capacity(total=total, committed=committed(definitions))
+    known = list(definitions)
+    return Capacity(total, committed(known), frozenset(definition.id for definition in known))
 
 
 def committed(definitions: Iterable[Definition]) -> Amount:
