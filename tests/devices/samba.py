@@ -20,7 +20,7 @@ from typing import Any
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from ldap3 import BASE, MODIFY_ADD, MODIFY_REPLACE, NONE, SUBTREE, Connection, Server, Tls
+from ldap3 import BASE, MODIFY_ADD, MODIFY_REPLACE, NONE, RESTARTABLE, SUBTREE, SYNC, Connection, Server, Tls
 
 from tests.support.waiting import wait_until
 
@@ -185,13 +185,15 @@ class Samba:
         return True
 
     def _sign_in(self) -> Connection:
-        connection = self._connection(f"Administrator@{DOMAIN}", PASSWORD)
+        # it opens again by itself: a controller ends what was idle for a quarter of an hour, as between two tests
+        connection = self._connection(f"Administrator@{DOMAIN}", PASSWORD, RESTARTABLE)
         assert connection.bind(), connection.result
         return connection
 
-    def _connection(self, user: str, password: str) -> Connection:
+    def _connection(self, user: str, password: str, strategy: Any = SYNC) -> Connection:
         tls = Tls(validate=ssl.CERT_REQUIRED, ca_certs_file=str(self.ca), valid_names=[CONTROLLER])
-        return Connection(Server(ADDRESS, 636, use_ssl=True, tls=tls, get_info=NONE), user, password)
+        server = Server(ADDRESS, 636, use_ssl=True, tls=tls, get_info=NONE)
+        return Connection(server, user, password, client_strategy=strategy)
 
 
 def certify(name: str) -> tuple[bytes, bytes]:

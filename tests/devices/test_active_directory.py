@@ -404,3 +404,10 @@ def test_an_account_that_may_not_sign_in_is_tried_once(
         domain = hq.domain(adDomainUsername=principal)
         assert _refused(domain).message == _refused(domain).message
     assert binds == [principal]
+
+
+def test_the_admins_hand_outlives_an_idle_connection(samba: Samba, hq: Hq) -> None:
+    """Of the tests' own: hours may lie between two of them, and a controller ends what is idle."""
+    hq.domain().prepare_join(PC, OWNER)
+    samba.admin.socket.close()
+    assert samba.find(PC) is not None
