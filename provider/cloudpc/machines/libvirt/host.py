@@ -243,13 +243,19 @@ class LibvirtHost(Host):
                 self._volumes.delete_all(machine_id)
 
     def remove_expired(self, installation: str, besides: Collection[UUID]) -> list[str]:
+        if not self._expired(installation, besides):
+            return []  # as in nearly every run: they need not wait for each other
         with self._locks.hold("host", timeout=_LOCK_TIMEOUT):
-            alone, now = self._volumes_without_machine(installation), datetime.now(UTC)
-            kept = kept_until(alone).items()
-            expired = {machine for machine, until in kept if until <= now and not is_of(machine, besides)}
-            names = sorted(volume for volume, machine in alone.items() if machine in expired)
+            names = self._expired(installation, besides)
             self._volumes.delete(names)
             return names
+
+    def _expired(self, installation: str, besides: Collection[UUID]) -> list[str]:
+        """Volumes that were kept for diagnosis, and long enough."""
+        alone, now = self._volumes_without_machine(installation), datetime.now(UTC)
+        kept = kept_until(alone).items()
+        expired = {machine for machine, until in kept if until <= now and not is_of(machine, besides)}
+        return sorted(volume for volume, machine in alone.items() if machine in expired)
 
     def _volumes_without_machine(self, installation: str) -> dict[str, str]:
         """This installation's volumes whose machine is gone, each with the machine's name."""
