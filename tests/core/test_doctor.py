@@ -12,11 +12,10 @@ import pytest
 
 from cloudpc.cli import doctor, doctor_organisation
 from cloudpc.cli.doctor_organisation import Known, Seen
-from cloudpc.cli.findings import Finding
 from cloudpc.connections import files
 from cloudpc.devices.interface import OwnedDevice
 from cloudpc.hosts import HostConfig
-from cloudpc.machines.interface import Amount, Machine, PowerState
+from cloudpc.machines.interface import Amount, Check, Machine, PowerState
 from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
 from cloudpc.provisioning.tags import Phase, Tag
 
@@ -84,7 +83,7 @@ def _looked_at(host: _Host, monkeypatch: pytest.MonkeyPatch, *known: Machine) ->
     return seen
 
 
-def _told(directory: _Directory, seen: Seen, *, remove: bool = True) -> list[Finding]:
+def _told(directory: _Directory, seen: Seen, *, remove: bool = True) -> list[Check]:
     organisation: Any = SimpleNamespace(devices=lambda _: directory)
     known = Known([_INSTALLATION], seen.owners, seen, remove)
     return list(doctor_organisation._left("tenant", organisation, "record", known))

@@ -34,11 +34,6 @@ STAGES = {
 every_call = pytest.mark.parametrize("call", CALLS)
 
 
-@pytest.fixture
-def host(tmp_path: Path) -> ScriptedHost:
-    return ScriptedHost(tmp_path)
-
-
 def test_all_goes_well(host: ScriptedHost) -> None:
     run = Run(host)
     outcome = run.provision()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -34,16 +33,6 @@ def _error(code: ErrorCode = ErrorCode.DEVICE_REGISTRATION_FAILED, *, retriable:
 
 def _die() -> None:
     raise SystemExit
-
-
-@pytest.fixture
-def host(tmp_path: Path) -> ScriptedHost:
-    return ScriptedHost(tmp_path)
-
-
-@pytest.fixture
-def organisation() -> Organisation:
-    return Organisation()
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -35,16 +34,6 @@ class _Directories:
         if connection == "dr":
             raise ProvisioningError(ErrorCode.DOMAIN_JOIN_FAILED, "there is no such file any more")
         return self._organisation
-
-
-@pytest.fixture
-def host(tmp_path: Path) -> ScriptedHost:
-    return ScriptedHost(tmp_path)
-
-
-@pytest.fixture
-def organisation() -> Organisation:
-    return Organisation()
 
 
 @pytest.fixture

@@ -14,7 +14,6 @@ from cloudpc import configuration
 from cloudpc.cli import doctor_organisation
 from cloudpc.cli.cloud_pcs import Json
 from cloudpc.cli.context import Project
-from cloudpc.cli.findings import Finding
 from cloudpc.cli.output import CommandError, Exit, confirm, out, print_json, table
 from cloudpc.directory.interface import DirectoryError
 from cloudpc.hosts import HostConfig
@@ -22,7 +21,7 @@ from cloudpc.iac.engine import EngineError
 from cloudpc.iac.fleet import StackRecord
 from cloudpc.iac.runtime import connect
 from cloudpc.installation import recorded_id
-from cloudpc.machines.interface import Host
+from cloudpc.machines.interface import Check, Host
 from cloudpc.problems import InvalidConfigurationError
 from cloudpc.provisioning.errors import ProvisioningError
 from cloudpc.provisioning.tags import Phase, machine_id
@@ -53,24 +52,24 @@ def doctor(
         raise typer.Exit(Exit.ERROR)
 
 
-def _findings(project: Project, *, remove: bool) -> Iterator[Finding]:
+def _findings(project: Project, *, remove: bool) -> Iterator[Check]:
     records: list[StackRecord] = []
     readable = False
     seen = doctor_organisation.Seen()
     try:
         version = project.engine.read(["version"]).strip()
-        yield Finding("engine", "ok", f"pulumi {version}")
+        yield Check("engine", "ok", f"pulumi {version}")
         records = project.records()
         readable = True
         stacks = f"{len(records)} stack{'' if len(records) == 1 else 's'}"
-        yield Finding("state", "ok", f"{stacks}, {sum(len(r.cloud_pcs) for r in records)} Cloud PCs")
+        yield Check("state", "ok", f"{stacks}, {sum(len(r.cloud_pcs) for r in records)} Cloud PCs")
     except (EngineError, CommandError) as error:
-        yield Finding("engine", "failed", str(error), "run `make setup`, then `. .cloudpc/env`")
+        yield Check("engine", "failed", str(error), "run `make setup`, then `. .cloudpc/env`")
     files = project.policy_ids()
     for record in records:
         if record.policy not in files:
             hint = f"bring the file back, or remove everything with `cloudpc down {record.policy}`"
-            yield Finding(f"policy {record.policy}", "warning", "its stack has no file in stacks/", hint)
+            yield Check(f"policy {record.policy}", "warning", "its stack has no file in stacks/", hint)
             seen.doubts.append(f"the hosts of the policy {record.policy} are not known")
     hosts: dict[str, HostConfig] = {}
     surroundings: dict[str, tuple[configuration.Surroundings, bool]] = {}
@@ -80,12 +79,12 @@ def _findings(project: Project, *, remove: bool) -> Iterator[Finding]:
             hosts |= {host.uri: host for host in configured.hosts}
             surroundings[name] = (configured, configuration.uses_tenant(project.values(name)))
             configuration.read(name, project.values(name), project.directories)
-            yield Finding(f"policy {name}", "ok", "valid")
+            yield Check(f"policy {name}", "ok", "valid")
         except InvalidConfigurationError as error:
             for problem in error.problems:
-                yield Finding(f"policy {name}", "failed", str(problem))
+                yield Check(f"policy {name}", "failed", str(problem))
         except DirectoryError as error:
-            yield Finding(f"policy {name}", "failed", str(error))
+            yield Check(f"policy {name}", "failed", str(error))
     seen.doubts += [f"the hosts of the policy {name} are not known" for name in files if name not in surroundings]
     ids = {project.installation(name, None) for name in files} | {r.installation for r in records}
     installations = sorted(filter(None, ids | {recorded_id(project.root / ".cloudpc")}))
@@ -95,7 +94,7 @@ def _findings(project: Project, *, remove: bool) -> Iterator[Finding]:
         dead = all(lock.dead for lock in held)
         detail = f"its lock was {'; '.join(map(str, held))}" + (", by a run that is dead" if dead else "")
         hint = f"`cloudpc up {policy} --clear-lock` takes it away" if dead else "a run is at work on it"
-        yield Finding(f"policy {policy}", "warning", detail, hint)
+        yield Check(f"policy {policy}", "warning", detail, hint)
     seen.doubts += [f"a run is, or was, at work on {policy}" for policy in sorted(busy)]
     configured_names = {host.name for host in hosts.values()}
     for config in hosts.values():
@@ -121,17 +120,17 @@ def _host(
     seen: doctor_organisation.Seen,
     *,
     remove: bool,
-) -> Iterator[Finding]:
+) -> Iterator[Check]:
     what = f"host {config.name}"
     try:
         host = connect(config)
         for check in host.check():
-            yield Finding(f"{what}: {check.what}", check.state, check.detail, check.hint)
+            yield Check(f"{what}: {check.what}", check.state, check.detail, check.hint)
         for installation in installations:
             yield from _left_over(what, host, installation, known, busy, seen, remove=remove)
     except ProvisioningError as error:
         seen.doubts.append(f"the host {config.name} did not answer")
-        yield Finding(what, "failed", error.message, error.hint)
+        yield Check(what, "failed", error.message, error.hint)
 
 
 def _left_over(
@@ -143,7 +142,7 @@ def _left_over(
     seen: doctor_organisation.Seen,
     *,
     remove: bool,
-) -> Iterator[Finding]:
+) -> Iterator[Check]:
     all_ = host.owned(installation)
     machines = [m for m in all_ if m.id not in known]
     volumes = host.leftovers(installation)
@@ -153,20 +152,20 @@ def _left_over(
             host.delete(machine.id)
         removed = [m.name for m in unfinished] + host.remove_leftovers(installation)
         if removed:
-            yield Finding(f"{what}: left over", "ok", f"removed {', '.join(removed)}")
+            yield Check(f"{what}: left over", "ok", f"removed {', '.join(removed)}")
         machines = [m for m in machines if m not in unfinished]
         volumes = host.leftovers(installation)
     seen.add(machines, [m for m in all_ if m.id in known])
     for machine in machines:
         if machine.tag.phase is not Phase.HANDED_OVER:
             hint = "a run may be working on it; else the next `up` of its policy adopts or removes it"
-            yield Finding(f"{what}: left over", "warning", f"{machine.name} is unfinished", hint)
+            yield Check(f"{what}: left over", "warning", f"{machine.name} is unfinished", hint)
         else:
             detail = f"{machine.name} ({machine.tag.device_name}, policy {machine.tag.policy_id}) is in no state"
-            yield Finding(
+            yield Check(
                 f"{what}: left over", "warning", detail, "`cloudpc adopt` takes it back, or removes it with its data"
             )
     for volume in volumes:
-        yield Finding(f"{what}: left over", "warning", f"volume {volume} has no machine", "--remove-leftovers")
+        yield Check(f"{what}: left over", "warning", f"volume {volume} has no machine", "--remove-leftovers")
     if not machines and not volumes:
-        yield Finding(f"{what}: left over", "ok", "nothing")
+        yield Check(f"{what}: left over", "ok", "nothing")

@@ -7,17 +7,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cloudpc.cli.context import Project
-from cloudpc.cli.findings import Finding
 from cloudpc.configuration import Surroundings
 from cloudpc.connections import files
 from cloudpc.devices.interface import OwnedDevice
 from cloudpc.iac.fleet import StackRecord
 from cloudpc.iac.organisation import Mode, Organisation
-from cloudpc.machines.interface import Machine
+from cloudpc.machines.interface import Check, Machine
 from cloudpc.problems import InvalidConfigurationError
 from cloudpc.provisioning.errors import ProvisioningError
 from cloudpc.provisioning.registration import Identity
-from cloudpc.provisioning.tags import Phase, Tag
+from cloudpc.provisioning.tags import Phase
 from cloudpc.references import CONNECTIONS
 
 
@@ -35,7 +34,7 @@ class Seen:
     def add(self, unknown: Iterable[Machine], known: Iterable[Machine]) -> None:
         """Machines of a host, by whether state knows them."""
         unknown = list(unknown)
-        self.owners.update(_owner(machine.tag) for machine in (*unknown, *known))
+        self.owners.update(Identity.of_tag(machine.tag).owner for machine in (*unknown, *known))
         self.lost += [machine.name for machine in unknown if machine.tag.phase is Phase.HANDED_OVER]
 
 
@@ -80,13 +79,9 @@ def owners(records: Sequence[StackRecord]) -> set[str]:
     }
 
 
-def _owner(tag: Tag) -> str:
-    return Identity(tag.installation, tag.user_id, tag.service_plan_id, tag.generation, tag.device_name).owner
-
-
 def findings(
     project: Project, configured: Mapping[str, tuple[Surroundings, bool]], records: Sequence[StackRecord], known: Known
-) -> Iterator[Finding]:
+) -> Iterator[Check]:
     """Look at each tenant and each domain once.
 
     Args:
@@ -112,7 +107,7 @@ def findings(
 
 def _tenant(
     organisation: Organisation, surroundings: Surroundings, modes: set[Mode], reads: bool, known: Known
-) -> Iterator[Finding]:
+) -> Iterator[Check]:
     from cloudpc.graph import permissions
     from cloudpc.graph.client import Graph
     from cloudpc.graph.errors import GraphError
@@ -128,22 +123,22 @@ def _tenant(
     try:
         missing = graph.missing(calls)
     except GraphError as error:
-        yield Finding(f"{what}: sign-in", "failed", str(error))
+        yield Check(f"{what}: sign-in", "failed", str(error))
         return
     finally:
         graph.close()
     if missing is None:
-        yield Finding(f"{what}: permissions", "warning", "the sign-in does not say what it may do")
+        yield Check(f"{what}: permissions", "warning", "the sign-in does not say what it may do")
     for permission in missing or ():
         hint = f"grant {permission.least}" + (f" (role: {permission.role})" if permission.role else "")
-        yield Finding(f"{what}: permissions", "failed", f"{permission.purpose} is not allowed", hint)
+        yield Check(f"{what}: permissions", "failed", f"{permission.purpose} is not allowed", hint)
     if missing == []:
-        yield Finding(f"{what}: permissions", "ok", "all that is needed")
+        yield Check(f"{what}: permissions", "ok", "all that is needed")
     if modes:
         yield from _left(what, organisation, next(iter(sorted(modes))), known)
 
 
-def _left(what: str, organisation: Organisation, mode: Mode, known: Known) -> Iterator[Finding]:
+def _left(what: str, organisation: Organisation, mode: Mode, known: Known) -> Iterator[Check]:
     registry = organisation.devices(mode)
     try:
         unknown = [d for i in known.installations for d in registry.owned(i) if d.owner not in known.owners]
@@ -152,32 +147,32 @@ def _left(what: str, organisation: Organisation, mode: Mode, known: Known) -> It
             identity = Identity.of(device.owner, device.name)
             registry.remove(device.name, identity.device_id, None)
     except ProvisioningError as error:
-        yield Finding(f"{what}: left over", "failed", error.message, error.hint)
+        yield Check(f"{what}: left over", "failed", error.message, error.hint)
         return
     finally:
         registry.close()
+    remaining = [device for device in unknown if device not in removed]
     if removed:
-        yield Finding(f"{what}: left over", "ok", f"removed {_names(removed)}")
-    for device in unknown:
-        if device.enabled and device not in removed:
-            hint = known.hint("a run may be working on it; else --remove-leftovers")
-            yield Finding(f"{what}: left over", "warning", f"{device} belongs to no Cloud PC that is known", hint)
-    if refused := [device for device in unknown if not device.enabled]:
-        hint = "the tenant refused to delete them; an administrator may"
-        yield Finding(f"{what}: left over", "ok", f"disabled: {_names(refused)}", hint)
-    elif not unknown:
-        yield Finding(f"{what}: left over", "ok", "nothing")
+        yield Check(f"{what}: left over", "ok", f"removed {_names(removed)}")
+        if not remaining:
+            return
+    yield from _unknown(
+        what,
+        remaining,
+        enabled=known.hint("a run may be working on it; else --remove-leftovers"),
+        disabled="the tenant refused to delete them; an administrator may",
+    )
 
 
 def _domain(
     folder: Path, name: str, configured: Mapping[str, tuple[Surroundings, bool]], known: Known
-) -> Iterator[Finding]:
+) -> Iterator[Check]:
     try:
         if files.read(folder, name).ad_domain_name is None:
             return
     except InvalidConfigurationError as error:
         for problem in error.problems:
-            yield Finding(f"connection {name}", "failed", str(problem))
+            yield Check(f"connection {name}", "failed", str(problem))
         return
     what = f"domain of {name}"
     surroundings = next((each for each, _ in configured.values()), None)
@@ -187,17 +182,25 @@ def _domain(
         domain = Organisation(surroundings, folder).domain(name)
         unknown = [a for i in known.installations for a in domain.owned(i) if a.owner not in known.owners]
     except ProvisioningError as error:
-        yield Finding(what, "failed", error.message, error.hint)
+        yield Check(what, "failed", error.message, error.hint)
         return
-    for account in unknown:
-        if account.enabled:
-            hint = known.hint("a run may be working on it; else disable it")
-            yield Finding(f"{what}: left over", "warning", f"{account} belongs to no Cloud PC that is known", hint)
-    if disabled := [account for account in unknown if not account.enabled]:
-        hint = "of Cloud PCs that are gone: for your maintenance, nothing here deletes accounts"
-        yield Finding(f"{what}: left over", "ok", f"disabled: {_names(disabled)}", hint)
-    elif not unknown:
-        yield Finding(f"{what}: left over", "ok", "nothing")
+    yield from _unknown(
+        what,
+        unknown,
+        enabled=known.hint("a run may be working on it; else disable it"),
+        disabled="of Cloud PCs that are gone: for your maintenance, nothing here deletes accounts",
+    )
+
+
+def _unknown(what: str, unknown: Sequence[OwnedDevice], *, enabled: str, disabled: str) -> Iterator[Check]:
+    """What belongs to no Cloud PC that is known, with what to do about it, by whether it can still be signed in to."""
+    for each in unknown:
+        if each.enabled:
+            yield Check(f"{what}: left over", "warning", f"{each} belongs to no Cloud PC that is known", enabled)
+    if off := [each for each in unknown if not each.enabled]:
+        yield Check(f"{what}: left over", "ok", f"disabled: {_names(off)}", disabled)
+    if not unknown:
+        yield Check(f"{what}: left over", "ok", "nothing")
 
 
 def _names(found: Sequence[OwnedDevice]) -> str:

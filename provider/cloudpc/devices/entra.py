@@ -460,8 +460,7 @@ def _owner(device: Json) -> str:
 def _is_of(owner: str, device_id: UUID) -> bool:
     """Whether the deviceId that this owner's Cloud PC is registered under is this one."""
     try:
-        installation, user_id, service_plan_id, generation = owner.split("/")
-        return Identity(installation, user_id, service_plan_id, int(generation), "").device_id == device_id
+        return Identity.of(owner, "").device_id == device_id
     except ValueError:  # none of ours
         return False
 

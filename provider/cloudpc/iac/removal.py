@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from uuid import UUID
 
 from cloudpc.cloud_pc import USABLE, WAITING, RecordedCloudPC, Status
 from cloudpc.iac.engine import ALLOW_DELETE, FORGET_REGISTRATIONS
 from cloudpc.iac.organisation import Organisation
 from cloudpc.machines.interface import Host, Machine
-from cloudpc.provisioning.errors import ProvisioningError
-from cloudpc.provisioning.registration import Identity, release
+from cloudpc.provisioning.registration import Identity, release, trying
 from cloudpc.provisioning.tags import Phase, Tag
 
 log = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ class Removal:
                 left += self._delete(host, machine, None if released else recorded)
         if recorded.status is Status.FAILED:
             for host in self._hosts:
-                left += _trying(f"what is kept of it on {host.name}", lambda host=host: host.discard_kept(identity))  # type: ignore[misc]
+                left += trying(f"what is kept of it on {host.name}", partial(host.discard_kept, identity))
         return left
 
     def delete_unknown(self, host: Host, machine: Machine, *, forget: bool = False) -> list[str]:
@@ -82,26 +82,22 @@ class Removal:
 
     def _look(self, identity: UUID, recorded: RecordedCloudPC) -> tuple[list[tuple[Host, Machine]], list[str]]:
         """The machines of this identity, and why it can't be said that there are no others."""
-        found, left = [], []
+        found: list[tuple[Host, Machine]] = []
+        left = []
         if recorded.host and recorded.host not in [host.name for host in self._hosts]:
             left.append(
                 f"its machine is on the host {recorded.host}, which is not in cloudpc:hosts; bring it back there"
             )
         for host in self._hosts:
-            machines: list[Machine | None] = []
-            why = _trying(
-                f"its machine on {host.name}",
-                lambda host=host, machines=machines: machines.append(host.describe(identity)),  # type: ignore[misc]
-            )
+            why = trying(f"its machine on {host.name}", partial(_add, found, host, identity))
             if recorded.host in ("", host.name):
                 left += why
-            found += [(host, machine) for machine in machines if machine is not None]
         return found, left
 
     def _delete(self, host: Host, machine: Machine, unreleased: RecordedCloudPC | None) -> list[str]:
         if unreleased is not None and (left := self._release_tagged(machine.tag)):
             return self._unless_forgotten(unreleased.policy_id, left)
-        return _trying(f"its machine on {host.name}", lambda: host.delete(machine.id))
+        return trying(f"its machine on {host.name}", partial(host.delete, machine.id))
 
     def _release_recorded(self, recorded: RecordedCloudPC) -> tuple[bool, list[str]]:
         """What state remembers, or says may be there; and whether it says so at all."""
@@ -113,7 +109,7 @@ class Removal:
         still_joined = remains or any(leftover.startswith(_OF_A_DOMAIN) for leftover in recorded.leftovers)
         left = release(
             self._organisation.registration(recorded.device.registration if recorded.device else None),
-            _identity(recorded),
+            Identity.of_cloud_pc(recorded),
             device=recorded.device,
             computer=recorded.computer,
             connections=joined if still_joined and recorded.computer is None else (),
@@ -121,9 +117,7 @@ class Removal:
         return True, self._unless_forgotten(recorded.policy_id, left)
 
     def _release_tagged(self, tag: Tag) -> list[str]:
-        identity = Identity(tag.installation, tag.user_id, tag.service_plan_id, tag.generation, tag.device_name)
-        joined = [tag.joined_through] if tag.joined_through else []
-        return release(self._organisation.registration(), identity, connections=joined)
+        return release(self._organisation.registration(), Identity.of_tag(tag), connections=tag.joined)
 
     @staticmethod
     def _unless_forgotten(policy_id: str, left: list[str]) -> list[str]:
@@ -141,19 +135,6 @@ def _has_machine(recorded: RecordedCloudPC) -> bool:
     return recorded.status in USABLE or recorded.status is Status.IN_GRACE_PERIOD or recorded.is_lost
 
 
-def _identity(recorded: RecordedCloudPC) -> Identity:
-    return Identity(
-        recorded.installation, recorded.user_id, recorded.service_plan.id, recorded.generation, recorded.device_name
-    )
-
-
-def _trying(what: str, action: Callable[[], object]) -> list[str]:
-    try:
-        action()
-    except ProvisioningError as error:
-        return [f"{what}: {error.message}"]
-    except Exception as error:
-        # whatever is wrong with a driver: it must be told, and may not stop everybody else's update
-        log.exception("failed: %s", what)
-        return [f"{what}: unexpected {type(error).__name__}: {error}"]
-    return []
+def _add(found: list[tuple[Host, Machine]], host: Host, identity: UUID) -> None:
+    if (machine := host.describe(identity)) is not None:
+        found.append((host, machine))

@@ -125,7 +125,7 @@ class Claimed(Exception):  # noqa: N818 - an answer, not an error
 
 @dataclass(frozen=True)
 class Check:
-    """One thing doctor looks at on a host."""
+    """One thing that doctor looks at."""
 
     what: str
     state: Literal["ok", "warning", "failed"]

@@ -356,11 +356,10 @@ class _Provisioning:
         Raises:
             ProvisioningError: not for now, so that its machine, and with it the tag, has to stay.
         """
-        found = Identity(tag.installation, tag.user_id, tag.service_plan_id, tag.generation, tag.device_name)
+        found = Identity.of_tag(tag)
         if found == self._identity:
             return  # registered again, which finds it
-        joined = [tag.joined_through] if tag.joined_through else []
-        if left := release(self._resources.registration, found, connections=joined):
+        if left := release(self._resources.registration, found, connections=tag.joined):
             message = f"what an interrupted run left can't be taken back yet: {'; '.join(left)}"
             raise ProvisioningError(ErrorCode.DEVICE_REGISTRATION_FAILED, message)
 
@@ -444,10 +443,7 @@ class _Provisioning:
 
     @property
     def _identity(self) -> Identity:
-        desired = self._desired
-        return Identity(
-            desired.installation, desired.user_id, desired.service_plan.id, desired.generation, desired.device_name
-        )
+        return Identity.of_cloud_pc(self._desired)
 
     def _join(self, host: Host) -> None:
         """Windows 365 "Automated provisioning steps": joining the domain is a core step."""

@@ -10,7 +10,9 @@ import logging
 import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 
+from cloudpc.cloud_pc import DesiredCloudPC
 from cloudpc.devices.interface import (
     ComputerAccount,
     DeviceRegistry,
@@ -19,6 +21,7 @@ from cloudpc.devices.interface import (
     RegisteredDevice,
 )
 from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
+from cloudpc.provisioning.tags import Tag
 
 log = logging.getLogger(__name__)
 
@@ -69,9 +72,23 @@ class Identity:
 
     @classmethod
     def of(cls, owner: str, device_name: str) -> Identity:
-        """From what stands in an object."""
+        """From what stands in an object.
+
+        Raises:
+            ValueError: what stands there is not ours.
+        """
         installation, user_id, service_plan_id, generation = owner.split("/")
         return cls(installation, user_id, service_plan_id, int(generation), device_name)
+
+    @classmethod
+    def of_tag(cls, tag: Tag) -> Identity:
+        """From what its machine carries."""
+        return cls(tag.installation, tag.user_id, tag.service_plan_id, tag.generation, tag.device_name)
+
+    @classmethod
+    def of_cloud_pc(cls, wanted: DesiredCloudPC) -> Identity:
+        """From what is asked for, or recorded."""
+        return cls(wanted.installation, wanted.user_id, wanted.service_plan.id, wanted.generation, wanted.device_name)
 
     @property
     def owner(self) -> str:
@@ -108,28 +125,31 @@ def release(
         connections: names of connections through which it may have been joined.
     """
     left = []
-
-    def attempt(what: str, action: Callable[[], None]) -> None:
-        try:
-            action()
-        except ProvisioningError as error:
-            left.append(f"{what}: {error.message}")
-        except Exception as error:
-            # whatever is wrong at the rim: it must be told, and may not stop everybody else's update
-            log.exception("could not remove %s of %s", what, identity.owner)
-            left.append(f"{what}: unexpected {type(error).__name__}: {error}")
-
     devices = registration.devices
     if devices is not None and registration.registers:
-        attempt("its device", lambda: devices.remove(identity.device_name, identity.device_id, device))
+        left += trying("its device", lambda: devices.remove(identity.device_name, identity.device_id, device))
     elif device is not None:
         left.append(f"its device {device.display_name}: cloudpc:devices no longer says how it was registered")
     for name in dict.fromkeys([*([computer.connection] if computer else []), *connections]):
         recorded = computer if computer is not None and computer.connection == name else None
-        attempt(
-            f"its computer account in the domain of {name}",
-            lambda name=name, recorded=recorded: registration.domain(name).disable(  # type: ignore[misc]
-                identity.device_name, recorded, identity.owner
-            ),
+        left += trying(
+            f"its computer account in the domain of {name}", partial(_disable, registration, name, identity, recorded)
         )
     return left
+
+
+def _disable(registration: Registration, connection: str, identity: Identity, recorded: ComputerAccount | None) -> None:
+    registration.domain(connection).disable(identity.device_name, recorded, identity.owner)
+
+
+def trying(what: str, action: Callable[[], object]) -> list[str]:
+    """Take something back; returns why it could not be, in words that name it, or nothing."""
+    try:
+        action()
+    except ProvisioningError as error:
+        return [f"{what}: {error.message}"]
+    except Exception as error:
+        # whatever is wrong at the rim: it must be told, and may not stop everybody else's update
+        log.exception("failed: %s", what)
+        return [f"{what}: unexpected {type(error).__name__}: {error}"]
+    return []

@@ -41,6 +41,11 @@ class Tag:
     joined_through: str = ""
     """The connection whose domain it joins, if it does: its computer account may exist before state knows."""
 
+    @property
+    def joined(self) -> tuple[str, ...]:
+        """Names of the connections through which it may have been joined."""
+        return (self.joined_through,) if self.joined_through else ()
+
 
 def machine_id(installation: str, user_id: str, service_plan_id: str) -> uuid.UUID:
     """The identity of a user's Cloud PC of one service plan, the same in every stack of an installation.
