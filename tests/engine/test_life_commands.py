@@ -38,6 +38,8 @@ def test_policies_run_side_by_side_with_the_name_before_each_line(project: Proje
     assert "second | Updating (second)" in runs
     assert "u002@contoso.example" in shown
     assert project.most_at_once("wait_ready") == 2, "so many policies at once"
+    salts = {yaml.safe_load(file.read_text())["encryptionsalt"] for file in (project.root / "stacks").glob("Pulumi.*")}
+    assert len(salts) == 1, "so that a run derives one key for all siblings"
 
 
 def test_exit_code_3_is_for_those_that_failed_in_this_run(project: Project) -> None:

@@ -55,19 +55,23 @@ class Project:
         files = self.stacks_folder.glob("Pulumi.*.yaml")
         return sorted(f.name.removeprefix("Pulumi.").removesuffix(".yaml") for f in files)
 
+    def file(self, policy_id: str) -> Path:
+        """A policy's file, whether or not there is one."""
+        return self.stacks_folder / f"Pulumi.{policy_id}.yaml"
+
     def values(self, policy_id: str) -> dict[str, Any]:
         """The configuration values in a policy's file.
 
         Raises:
             InvalidConfigurationError: it is missing or no YAML mapping.
         """
-        name = f"Pulumi.{policy_id}.yaml"
-        shown = f"{self.stacks_folder.name}/{name}"
-        if not (self.stacks_folder / name).is_file():
+        file = self.file(policy_id)
+        shown = f"{self.stacks_folder.name}/{file.name}"
+        if not file.is_file():
             known = ", ".join(self.policy_ids()) or "none"
             message = f"there is no such file; policies in {self.stacks_folder.name}/: {known}"
             raise InvalidConfigurationError([Problem(shown, "file", message)])
-        content = yaml_file.read(self.stacks_folder / name, shown)
+        content = yaml_file.read(file, shown)
         config = content.get("config") if isinstance(content, dict) else None
         if not isinstance(config, dict):
             message = "is required, with cloudpc:policy and cloudpc:directory in it"

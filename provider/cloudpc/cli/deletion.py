@@ -25,7 +25,7 @@ def keep_plain(project: Project, policy: str) -> None:
 
     It reads either; editors and reviewers expect what the schema says.
     """
-    file = project.stacks_folder / f"Pulumi.{policy}.yaml"
+    file = project.file(policy)
     text = file.read_text(encoding="utf-8")
     if (plain := text.replace('cloudpc:deleted: "true"', "cloudpc:deleted: true")) != text:
         file.write_text(plain, encoding="utf-8")
@@ -52,7 +52,7 @@ def remove_if_over(project: Project, record: StackRecord) -> bool:
     # nothing is protected any more, and nothing left to do for the provider
     project.engine.read(["destroy", "--stack", policy, "--yes", "--skip-preview"])
     project.engine.read(["stack", "rm", policy, "--yes"])
-    file = project.stacks_folder / f"Pulumi.{policy}.yaml"
+    file = project.file(policy)
     file.unlink(missing_ok=True)  # as a rule Pulumi has done so
     shown = f"{project.stacks_folder.name}/{file.name}"
     out.print(f"The policy {policy} was marked as deleted and has no Cloud PC left: its stack and {shown} are removed.")

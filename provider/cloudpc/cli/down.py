@@ -122,7 +122,7 @@ def _destroy(project: Project, policy: str, *, forget_registrations: bool) -> No
 
 def _forget(project: Project, policy: str) -> None:
     """Leave the checkout as it was before the first run."""
-    file = project.stacks_folder / f"Pulumi.{policy}.yaml"
+    file = project.file(policy)
     if file.is_file():
         # `pulumi stack init` wrote it, for a stack that is gone
         lines = file.read_text(encoding="utf-8").splitlines(keepends=True)

@@ -20,7 +20,7 @@ from cloudpc.cli.output import CommandError, Exit, err, out
 from cloudpc.cloud_pc import Status
 from cloudpc.directory.interface import DirectoryError
 from cloudpc.directory.opening import SHARED
-from cloudpc.iac import fleet, side_by_side
+from cloudpc.iac import encryption_salt, fleet, side_by_side
 from cloudpc.iac.engine import ACCEPT_LOSS, ADOPT
 from cloudpc.iac.fleet import CloudPCRecord, StackRecord
 from cloudpc.problems import InvalidConfigurationError, Problem
@@ -178,7 +178,10 @@ def bring_up(project: Project, names: Sequence[str], how: How) -> Result:
     existing = project.engine.stacks()
     for name in names:
         if name not in existing:
+            siblings = [file for other in existing if (file := project.file(other)).is_file()]
+            encryption_salt.share(project.file(name), siblings)
             project.engine.read(["stack", "init", name])
+            existing.append(name)
     broken = _run(project, names, how)
     records = fleet.read(project.engine, names)
     for record in records:
