@@ -34,7 +34,7 @@ check: setup ## Lint, format, types and the direction of imports (`make test` ha
 .PHONY: test
 test: setup ## The whole test suite (PYTEST_ARGS for more arguments)
 	@tools/packages test
-	@PATH="$$(tools/engine/find):$$PATH" .venv/bin/pytest $(PYTEST_ARGS)
+	@PATH="$$(tools/engine/find):$$PATH" .venv/bin/pytest -n auto --dist loadgroup $(PYTEST_ARGS)
 
 .PHONY: world
 world: setup ## A million steps of random histories against the lifecycle's rules; half an hour

@@ -33,6 +33,13 @@ settings.register_profile(
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With `-n`, guests and the domain with its fixed ports are one worker's: two booting at once slow each other."""
+    for item in items:
+        if item.get_closest_marker("machine") or "domain_controller" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("guests"))
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
