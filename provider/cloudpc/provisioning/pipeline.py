@@ -31,6 +31,7 @@ from cloudpc.machines.interface import (
 from cloudpc.provisioning import first_boot, placement, set_up
 from cloudpc.provisioning.cancellation import Cancellation
 from cloudpc.provisioning.credentials import Credentials, generate_password
+from cloudpc.provisioning.enrolment import Enrolment
 from cloudpc.provisioning.errors import Cancelled, ErrorCode, ProvisioningError
 from cloudpc.provisioning.outcome import Outcome
 from cloudpc.provisioning.registration import Identity, Registration, release
@@ -71,7 +72,6 @@ class Resources:
     registration: Registration = field(default_factory=Registration)
 
 
-_JOIN_SECONDS = 300.0
 _WITHOUT_DISK = (Stage.PLACING, Stage.IMAGE, Stage.DISK)
 
 
@@ -138,14 +138,9 @@ class _Provisioning:
         self._failed_on: set[str] = set()
         self._remains: dict[str, str] = {}
         self._kept = ""
-        self._registering = False
-        """Whether directories may know it by now."""
-        self._still_registered: list[str] = []
-        self._pass: TemporaryAccessPass | None = None
+        self._enrolment = Enrolment(resources.registration)
         self._doubted: set[str] = set()
         """Connections whose domain an attempt could not join: looked at anew before the next one."""
-        self._joined: set[str] = set()
-        """Connections whose domain may know it by now."""
 
     def run(self) -> Outcome:
         retrying = tenacity.Retrying(
@@ -158,10 +153,7 @@ class _Provisioning:
         )
         try:
             outcome = retrying(self._one_attempt)
-            if others := self._joined - {self._attempt.connection}:
-                # an attempt before went through another connection, whose domain must not keep an enabled account
-                registration = replace(self._resources.registration, devices=None)
-                self._still_registered = release(registration, self._identity, connections=sorted(others))
+            self._enrolment.take_back_others(self._identity, self._attempt.connection)
             return replace(outcome, remains=self._what_remains())
         except _Placed as placed:
             error, stage = placed.error, Stage.PLACING
@@ -178,7 +170,7 @@ class _Provisioning:
                 kept=self._kept,
             )
         except BaseException:
-            self._release()  # also where the pause between two attempts was cancelled
+            self._enrolment.take_back(self._identity)  # also where the pause between two attempts was cancelled
             raise
 
     def _announce_retry(self, state: tenacity.RetryCallState) -> None:
@@ -201,9 +193,9 @@ class _Provisioning:
                 self._doubted.add(self._attempt.connection)
             is_last = self._is_last(error)
             if is_last:
-                self._release()
+                self._enrolment.take_back(self._identity)
             # without a failure to record, the machine's tag alone remembers what could not be taken back yet
-            if not self._still_registered or (isinstance(error, Exception) and not isinstance(error, Cancelled)):
+            if not self._enrolment.left or (isinstance(error, Exception) and not isinstance(error, Cancelled)):
                 self._clean_up(keep=is_last and self._is_worth_a_look(error))
             if isinstance(error, ProvisioningError):
                 self._failure = (error, self._attempt.stage)
@@ -266,7 +258,7 @@ class _Provisioning:
         self._remains.pop(host.name, None)
 
     def _what_remains(self) -> str:
-        return "; ".join([*(f"on {host}: {why}" for host, why in self._remains.items()), *self._still_registered])
+        return "; ".join([*(f"on {host}: {why}" for host, why in self._remains.items()), *self._enrolment.left])
 
     def _enter(self, stage: Stage, detail: str = "") -> None:
         self._cancel.check()
@@ -307,9 +299,7 @@ class _Provisioning:
             local_admin=desired.settings.local_admin_enabled,
         )
         host.create_disk(self._spec, image, seed)
-        registration = self._resources.registration
-        if registration.devices is not None and registration.registers:
-            self._attempt.others = registration.devices.known(desired.device_name)
+        self._attempt.others = self._enrolment.others(desired.device_name)
 
         self._enter(Stage.STARTING, "waiting for a free boot slot")
         with host.boot_slot(self._cancel):
@@ -447,33 +437,24 @@ class _Provisioning:
 
     def _join(self, host: Host) -> None:
         """Windows 365 "Automated provisioning steps": joining the domain is a core step."""
-        connection = self._tag.joined_through
-        if not connection:
-            return
-        self._enter(Stage.DOMAIN_JOIN, f"through {connection}")
-        self._joined.add(connection)
-        domain, identity = self._resources.registration.domain(connection), self._identity
-        join = domain.prepare_join(identity.device_name, identity.owner)
-        self._attempt.computer = join.account
-        try:
-            done = host.run(self._id, join.argv, stdin=join.stdin, timeout=_JOIN_SECONDS, cancel=self._cancel)
-        except TimeoutError as error:
-            raise ProvisioningError(ErrorCode.DOMAIN_JOIN_FAILED, f"joining the domain: {error}") from None
-        if done.exit_code != 0:
-            message = f"the guest could not join the domain: {set_up.last_lines(done.output)}"
-            raise ProvisioningError(ErrorCode.DOMAIN_JOIN_FAILED, message)
+        if connection := self._tag.joined_through:
+            self._enter(Stage.DOMAIN_JOIN, f"through {connection}")
+            self._attempt.computer = self._enrolment.join(self._identity, connection, self._in_guest(host))
+
+    def _in_guest(self, host: Host) -> set_up.Run:
+        def run(argv: Sequence[str], stdin: bytes, timeout: float) -> Completed:
+            return host.run(self._id, argv, stdin=stdin, timeout=timeout, cancel=self._cancel)
+
+        return run
 
     def _register(self, host: Host, *, is_new: bool = True) -> None:
         """Before credentials: what can't be registered is handed to nobody."""
-        registration, identity = self._resources.registration, self._identity
-        if registration.devices is None or not registration.registers:
+        if not self._enrolment.registers:
             return
         self._enter(Stage.REGISTRATION)
-        self._registering = is_new
-        device = identity.new_device(self._desired.settings.provisioning_policy_name, self._operating_system(host))
-        self._attempt.device = registration.devices.register(
-            device, registration.timeout, self._cancel, self._attempt.others
-        )
+        policy_name = self._desired.settings.provisioning_policy_name
+        device = self._identity.new_device(policy_name, self._operating_system(host))
+        self._attempt.device = self._enrolment.register(device, self._attempt.others, self._cancel, is_new=is_new)
 
     def _operating_system(self, host: Host) -> str:
         """The guest's operating system, as its own file says."""
@@ -484,26 +465,9 @@ class _Provisioning:
         found = re.search(r'^PRETTY_NAME="?([^"\n]{1,64})', content, re.MULTILINE)
         return found[1] if found else ""
 
-    def _release(self) -> None:
-        """What directories may know of it by now goes again: nothing of it is handed over."""
-        if not self._registering and not self._joined:
-            return
-        registration = self._resources.registration
-        if not self._registering:
-            registration = replace(registration, devices=None)
-        self._still_registered = release(registration, self._identity, connections=sorted(self._joined))
-        if not self._still_registered:
-            self._registering, self._joined = False, set()
-
     def _access_pass(self) -> TemporaryAccessPass | None:
-        registration = self._resources.registration
-        wanted = registration.access_pass
-        if wanted is None or registration.devices is None or self._pass is not None:
-            return self._pass  # of an attempt before: it can't be read again, and a second one would replace it
-        given = self._pass = registration.devices.issue_pass(
-            self._desired.user_id, wanted.lifetime_in_minutes, usable_once=wanted.usable_once
-        )
-        if given is None:
+        given, has_another = self._enrolment.access_pass(self._desired.user_id)
+        if has_another:
             self._report.milestone(
                 "the user has a Temporary Access Pass already, which a new one would replace: none was made"
             )
@@ -518,13 +482,9 @@ class _Provisioning:
             packages=settings.packages,
             script=self._resources.script(),
         )
-
-        def run(argv: Sequence[str], stdin: bytes, timeout: float) -> Completed:
-            return host.run(self._id, argv, stdin=stdin, timeout=timeout, cancel=self._cancel)
-
         for extra in wanted:
             self._enter(Stage.SET_UP, extra.title)
-            if warned := set_up.apply(extra, run, settings.set_up_in_seconds):
+            if warned := set_up.apply(extra, self._in_guest(host), settings.set_up_in_seconds):
                 self._attempt.warnings.append(warned)
 
     def _adopt(self, found: tuple[Host, Machine]) -> Outcome:
@@ -543,7 +503,7 @@ class _Provisioning:
             account = ComputerAccount(connection=connection, name=name, object_guid="", distinguished_name="")
             self._attempt.connection, self._attempt.computer = connection, account
             if machine.tag.phase is not Phase.HANDED_OVER:
-                self._joined.add(connection)
+                self._enrolment.has_joined(connection)
         self._register(host, is_new=machine.tag.phase is not Phase.HANDED_OVER)
         return self._sign_in(host)
 

@@ -59,6 +59,11 @@ class Registration:
     domain: Callable[[str], Domain] = _no_domain
     access_pass: AccessPass | None = None
 
+    @property
+    def registry(self) -> DeviceRegistry | None:
+        """Where Cloud PCs become devices, if they do."""
+        return self.devices if self.registers else None
+
 
 @dataclass(frozen=True)
 class Identity:
@@ -125,9 +130,8 @@ def release(
         connections: names of connections through which it may have been joined.
     """
     left = []
-    devices = registration.devices
-    if devices is not None and registration.registers:
-        left += trying("its device", lambda: devices.remove(identity.device_name, identity.device_id, device))
+    if (registry := registration.registry) is not None:
+        left += trying("its device", partial(registry.remove, identity.device_name, identity.device_id, device))
     elif device is not None:
         left.append(f"its device {device.display_name}: cloudpc:devices no longer says how it was registered")
     for name in dict.fromkeys([*([computer.connection] if computer else []), *connections]):

@@ -1,0 +1,112 @@
+"""What directories come to know of a Cloud PC while it is provisioned, and taking it back if that fails."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from cloudpc.devices.interface import ComputerAccount, NewDevice, RegisteredDevice, TemporaryAccessPass
+from cloudpc.provisioning import set_up
+from cloudpc.provisioning.cancellation import Cancellation
+from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
+from cloudpc.provisioning.registration import Identity, Registration, release
+
+_JOIN_SECONDS = 300.0
+
+
+class Enrolment:
+    """Remembers over all attempts of one Cloud PC what there is to be taken back."""
+
+    def __init__(self, registration: Registration) -> None:
+        self._registration = registration
+        self._registering = False
+        """Whether Entra may know it by now."""
+        self._joined: set[str] = set()
+        """Connections whose domain may know it by now."""
+        self._pass: TemporaryAccessPass | None = None
+        self.left: list[str] = []
+        """What could not be taken back, in words."""
+
+    @property
+    def registers(self) -> bool:
+        """Whether it becomes a device."""
+        return self._registration.registry is not None
+
+    def others(self, device_name: str) -> frozenset[str]:
+        """Devices of this name that are there before its guest is.
+
+        Raises:
+            ProvisioningError: Entra does not answer.
+        """
+        registry = self._registration.registry
+        return registry.known(device_name) if registry else frozenset()
+
+    def join(self, identity: Identity, connection: str, run: set_up.Run) -> ComputerAccount:
+        """Have the guest join the connection's domain.
+
+        Raises:
+            ProvisioningError: DOMAIN_JOIN_FAILED.
+        """
+        self._joined.add(connection)
+        join = self._registration.domain(connection).prepare_join(identity.device_name, identity.owner)
+        try:
+            done = run(join.argv, join.stdin, _JOIN_SECONDS)
+        except TimeoutError as error:
+            raise ProvisioningError(ErrorCode.DOMAIN_JOIN_FAILED, f"joining the domain: {error}") from None
+        if done.exit_code != 0:
+            message = f"the guest could not join the domain: {set_up.last_lines(done.output)}"
+            raise ProvisioningError(ErrorCode.DOMAIN_JOIN_FAILED, message)
+        return join.account
+
+    def has_joined(self, connection: str) -> None:
+        """It did in a run that is dead; should this one fail, that is taken back as well."""
+        self._joined.add(connection)
+
+    def register(
+        self, device: NewDevice, others: frozenset[str], cancel: Cancellation, *, is_new: bool
+    ) -> RegisteredDevice | None:
+        """Make or find its device; None if nobody asks for one.
+
+        Args:
+            device: what it is.
+            others: devices of its name that were there before its guest was.
+            cancel: ends the wait for a device that the guest joins.
+            is_new: nobody works on it yet, so what fails is taken back.
+
+        Raises:
+            ProvisioningError: it can't be registered.
+        """
+        registry = self._registration.registry
+        if registry is None:
+            return None
+        self._registering = is_new
+        return registry.register(device, self._registration.timeout, cancel, others)
+
+    def access_pass(self, user_id: str) -> tuple[TemporaryAccessPass | None, bool]:
+        """The user's Temporary Access Pass, if they get one; and whether they have one already that stays.
+
+        Raises:
+            ProvisioningError: CREDENTIALS_FAILED.
+        """
+        wanted, devices = self._registration.access_pass, self._registration.devices
+        if wanted is None or devices is None or self._pass is not None:
+            return self._pass, False  # of an attempt before: it can't be read again, and a second one would replace it
+        self._pass = devices.issue_pass(user_id, wanted.lifetime_in_minutes, usable_once=wanted.usable_once)
+        return self._pass, self._pass is None
+
+    def take_back(self, identity: Identity) -> None:
+        """What directories may know of it by now goes again: nothing of it is handed over. `left` says what stays."""
+        if not self._registering and not self._joined:
+            return
+        self.left = self._release(identity, self._joined, device=self._registering)
+        if not self.left:
+            self._registering, self._joined = False, set()
+
+    def take_back_others(self, identity: Identity, connection: str) -> None:
+        """Attempts before may have gone through other connections, whose domains must not keep enabled accounts."""
+        if others := self._joined - {connection}:
+            self.left = self._release(identity, others, device=False)
+
+    def _release(self, identity: Identity, connections: Iterable[str], *, device: bool) -> list[str]:
+        registration = self._registration if device else replace(self._registration, devices=None)
+        return release(registration, identity, connections=sorted(connections))
