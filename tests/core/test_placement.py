@@ -9,9 +9,6 @@ from pathlib import Path
 from threading import Barrier
 from uuid import UUID
 
-from hypothesis import given
-from hypothesis import strategies as st
-
 from cloudpc.cloud_pc import DesiredCloudPC, Status
 from cloudpc.machines.interface import Amount, Capacity, MachineSpec, Network
 from cloudpc.provisioning import placement
@@ -26,20 +23,6 @@ def _id(pc: DesiredCloudPC) -> UUID:
 
 def _tag(pc: DesiredCloudPC) -> Tag:
     return Tag(pc.installation, pc.policy_id, pc.user_id, pc.service_plan.id, 1, pc.device_name, "settings")
-
-
-_AMOUNTS = st.builds(Amount, st.integers(0, 64), st.integers(0, 4096), st.integers(0, 512))
-
-
-@given(_AMOUNTS, _AMOUNTS, _AMOUNTS)
-def test_what_is_missing_is_said_exactly_when_something_is(total: Amount, committed: Amount, size: Amount) -> None:
-    missing = placement.missing(Capacity(total, committed), size)
-    assert len(missing) == (
-        (total.vcpus - committed.vcpus < size.vcpus)
-        + (total.memory_mib - committed.memory_mib < size.memory_mib)
-        + (total.disk_gib - committed.disk_gib < size.disk_gib)
-    )
-    assert not [text for text in missing if "-" in text]
 
 
 class SlowlyRead(ScriptedHost):

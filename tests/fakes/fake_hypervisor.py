@@ -43,7 +43,6 @@ from cloudpc.machines.interface import (
     PowerState,
     Seed,
 )
-from cloudpc.provisioning import placement
 from cloudpc.provisioning.cancellation import Cancellation
 from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
 from cloudpc.provisioning.tags import Phase, Tag
@@ -98,7 +97,7 @@ class FakeHost:
         with self._lock():
             if machine := self.describe(spec.id):
                 raise Claimed(machine)
-            if lacking := placement.missing(self.capacity(), spec.size):
+            if lacking := _lacking(self.capacity(), spec.size):
                 raise ProvisioningError(ErrorCode.NO_CAPACITY, f"{self.name} lacks {', '.join(lacking)}")
             known = self._settings().get("networks", [])
             if spec.network.kind != "hosted" and spec.network.source not in known:
@@ -359,3 +358,14 @@ class FakeHost:
 def _load(value: dict[str, Any]) -> Machine:
     tag = Tag(**{**value["tag"], "phase": Phase(value["tag"]["phase"])})
     return Machine(UUID(value["id"]), value["name"], tag, PowerState(value["power"]), Amount(**value["size"]))
+
+
+def _lacking(capacity: Capacity, size: Amount) -> list[str]:
+    """What is missing for a machine of this size, in words; nothing if it fits."""
+    total, committed = capacity.total, capacity.committed
+    wanted = [
+        ("cores", size.vcpus, total.vcpus - committed.vcpus),
+        ("MiB of memory", size.memory_mib, total.memory_mib - committed.memory_mib),
+        ("GB of disk", size.disk_gib, total.disk_gib - committed.disk_gib),
+    ]
+    return [f"{needed} {what} ({max(0, free)} free)" for what, needed, free in wanted if needed > free]

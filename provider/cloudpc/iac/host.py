@@ -61,7 +61,6 @@ class Call:
     operation: str
     """Check, Diff, Create, Read, Update or Delete."""
     urn: str
-    preview: bool
     timeout: float | None
     """`customTimeouts` of the resource in seconds; the engine itself enforces none."""
 
@@ -168,7 +167,6 @@ def _served(method: str, behaviour: Callable[[Any, Any], Any]) -> Callable[[Any,
             Call(
                 operation=method,
                 urn=getattr(request, "urn", ""),
-                preview=bool(getattr(request, "preview", False)),
                 timeout=getattr(request, "timeout", 0.0) or None,
             )
         )

@@ -24,17 +24,6 @@ _REMEMBERED = 60.0
 """Seconds for which a choice is remembered after its claim: longer than reading a host's capacity takes."""
 
 
-def missing(capacity: Capacity, size: Amount) -> list[str]:
-    """What a host lacks for a machine of this size, in words; nothing if it fits."""
-    free = {
-        "cores": capacity.total.vcpus - capacity.committed.vcpus,
-        "MiB of memory": capacity.total.memory_mib - capacity.committed.memory_mib,
-        "GB of disk": capacity.total.disk_gib - capacity.committed.disk_gib,
-    }
-    needed = {"cores": size.vcpus, "MiB of memory": size.memory_mib, "GB of disk": size.disk_gib}
-    return [f"{needed[kind]} {kind} ({max(0, free[kind])} free)" for kind in needed if needed[kind] > free[kind]]
-
-
 def headroom(capacity: Capacity, size: Amount) -> float:
     """How much of the scarcer of memory and cores stays free with this machine placed; below 0 it doesn't fit."""
     shares = [
