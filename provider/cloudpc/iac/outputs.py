@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from cloudpc.cloud_pc import DesiredCloudPC, Status
+from cloudpc.cloud_pc import WAITING, DesiredCloudPC, Status
 from cloudpc.provisioning.credentials import Credentials
 from cloudpc.provisioning.pipeline import Outcome
 
@@ -22,6 +22,7 @@ _OF_THE_MACHINE = (
     "beforeLoss", "beforeChange",
 )  # fmt: skip
 _REGISTERED = ("device", "computer")
+_TRIED_EACH_RUN = WAITING | {Status.DEPROVISIONING}
 
 
 def pinned(desired: DesiredCloudPC) -> dict[str, Any]:
@@ -107,10 +108,18 @@ def powered(olds: dict[str, Any], *, on: bool) -> dict[str, Any]:
 
 
 def with_event(outs: dict[str, Any], status: Status, why: str) -> dict[str, Any]:
-    """The status, when it came to be, and a line of history."""
+    """The status, when it came to be, and a line of history; what was tried again with the same end has not changed."""
     now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-    events = [*outs.get("events", []), f"{now} {status} {why}"[:200]]
-    return {**outs, "status": status.value, "lastModifiedDateTime": now, "events": events[-EVENTS_KEPT:]}
+    events, since = outs.get("events", []), now
+    if status in _TRIED_EACH_RUN and events:
+        since = events[-1].partition(" ")[0]
+    if status not in _TRIED_EACH_RUN or events[-1:] != [_event(since, status, why)]:
+        since, events = now, [*events, _event(now, status, why)]
+    return {**outs, "status": status.value, "lastModifiedDateTime": since, "events": events[-EVENTS_KEPT:]}
+
+
+def _event(when: str, status: Status, why: str) -> str:
+    return f"{when} {status} {why}"[:200]
 
 
 def _status_detail(outcome: Outcome) -> dict[str, Any] | None:
