@@ -130,10 +130,12 @@ def plan(
     siblings = list(siblings)
     previous = {key: _named_as_now(recorded, snapshot) for key, recorded in own.cloud_pcs.items()}
     serving, elsewhere = ownership.owners([own, *siblings], snapshot), ownership.leaving(siblings)
+    kept = {key for key, pc in previous.items() if pc.status in USABLE or pc.status is Status.IN_GRACE_PERIOD}
     owed = [
         entitled
         for entitled in entitlement.entitled(policy, snapshot)
-        if serving[entitled.user.id] == own.policy_id and entitled.key not in elsewhere
+        # what is left of another policy's entry keeps us from making one, not from keeping the one its user works on
+        if serving[entitled.user.id] == own.policy_id and (entitled.key not in elsewhere or entitled.key in kept)
     ]
     keys, formerly = {entitled.key for entitled in owed}, list(formerly_assigned)
     lost = {

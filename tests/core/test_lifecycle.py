@@ -24,7 +24,7 @@ from cloudpc.cloud_pc import (
     Status,
     StatusDetail,
 )
-from cloudpc.directory.interface import Snapshot
+from cloudpc.directory.interface import Group, Snapshot
 from cloudpc.entitlement import Entitlement, Loss
 from cloudpc.lifecycle import Actions, Reconciliation, Step, Today, next_step, reconcile
 from cloudpc.ownership import PolicyFacts
@@ -151,6 +151,18 @@ def test_one_that_is_lost_in_its_grace_gives_its_policy_the_user_no_more_than_be
         assert ownership.leaving(facts) == {"u1/small": "a"}
     used = after.model_copy(update={"before_loss": Before(status=Status.PROVISIONED)})
     assert ownership.owners([PolicyFacts("a", {}, {"u1/small": used})], snapshot) == {"u1": "a"}
+
+
+@pytest.mark.parametrize("status", [Status.PROVISIONED, Status.IN_GRACE_PERIOD])
+def test_what_is_left_of_anothers_entry_takes_nobody_the_one_they_work_on(status: Status) -> None:
+    [held] = _recorded(status).values()
+    left = {held.key: held.model_copy(update={"status": Status.DEPROVISIONING, "leftovers": ("its machine on far",)})}
+    own = PolicyFacts("lab", {"g": make.NOW}, {held.key: held})
+    sibling = PolicyFacts("other", {"g": make.NOW + timedelta(hours=1)}, left)
+    group = Group("g", "G", frozenset({"u1"}))
+    snapshot = Snapshot({"u1": make.user("u1", "small")}, {"g": group}, {"small": make.plan()})
+    planned = lifecycle.plan(make.policy("g"), snapshot, own, [sibling], make.today(), make.NOW)
+    assert [desired.desired_status for desired in planned.desired] == [Status.PROVISIONED]
 
 
 def test_grace_can_be_ended_early_but_only_this_one() -> None:

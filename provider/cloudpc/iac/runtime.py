@@ -119,6 +119,8 @@ class Runtime:
                     log.exception("could not start %s", identity)
                     message = f"unexpected {type(error).__name__}: {error}"
                     raise ProvisioningError(ErrorCode.INTERNAL_ERROR, message) from error
+                return
+        raise ProvisioningError(ErrorCode.HOST_UNREACHABLE, f"the host {host_name} is not in cloudpc:hosts")
 
     def hand_over(self, identity: str, host_name: str) -> bool:
         """Mark a machine as its user's; if its host is away now, `tidy` of a later run does it."""

@@ -78,7 +78,8 @@ def _follow(name: str, process: subprocess.Popen[str], tell: Tell, happened: Sim
     assert process.stdout is not None  # noqa: S101 - a pipe
     with process.stdout as lines:
         for line in lines:
-            with contextlib.suppress(OSError):  # nobody listens any more: it goes on all the same
+            # nobody listens any more, or can't be shown this (UnicodeError): it goes on all the same
+            with contextlib.suppress(OSError, ValueError):
                 tell(name, line.rstrip("\n"))
     process.wait()
     happened.put(name)
