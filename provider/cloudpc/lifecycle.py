@@ -42,7 +42,8 @@ class Step(StrEnum):
 def next_step(recorded: RecordedCloudPC, desired: DesiredCloudPC) -> Step:
     """Total: every pair has an answer. A policy edit alone is none, since kept ones are asked to be what they are."""
     if desired.desired_status is Status.DEPROVISIONING:
-        return Step.NONE if recorded.is_gone else Step.END
+        # one that works never ends without its grace: a refresh has found it well after the run was planned
+        return Step.NONE if recorded.is_gone or recorded.status in USABLE else Step.END
     if recorded.status is Status.DEPROVISIONING:
         return Step.NONE  # what has ended is not restored
     if desired.desired_status is Status.IN_GRACE_PERIOD:

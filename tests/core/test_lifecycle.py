@@ -165,6 +165,16 @@ def test_what_is_left_of_anothers_entry_takes_nobody_the_one_they_work_on(status
     assert [desired.desired_status for desired in planned.desired] == [Status.PROVISIONED]
 
 
+def test_one_that_a_refresh_found_well_after_it_was_planned_to_end_has_its_grace_first() -> None:
+    [lost] = _recorded(Status.FAILED, status_detail=StatusDetail(code=MACHINE_LOST, message="gone")).values()
+    [ends] = reconcile(
+        {lost.key: lost}, [], {lost.key: Loss("left", by_directory=True)}, make.today(), make.NOW
+    ).desired
+    assert next_step(lost, ends) is Step.END
+    for status in USABLE:
+        assert next_step(lost.model_copy(update={"status": status, "status_detail": None}), ends) is Step.NONE
+
+
 def test_grace_can_be_ended_early_but_only_this_one() -> None:
     recorded = _in_grace()
     for hours, step in ((24, Step.END), (23, Step.NONE), (25, Step.NONE)):
