@@ -29,6 +29,8 @@ USABLE = frozenset({Status.PROVISIONED, Status.PROVISIONED_WITH_WARNINGS})
 """There is a machine that its user can sign in to."""
 WAITING = frozenset({Status.NOT_PROVISIONED, Status.PENDING_PROVISION})
 """There is no machine yet; each run tries again."""
+WITH_MACHINE = USABLE | {Status.IN_GRACE_PERIOD}
+"""There is a machine with its user's data on it."""
 LEAVING = frozenset({Status.IN_GRACE_PERIOD, Status.DEPROVISIONING})
 """Its user is no longer entitled."""
 MACHINE_LOST = "machineLost"

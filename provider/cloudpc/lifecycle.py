@@ -14,6 +14,7 @@ from cloudpc import entitlement, naming, ownership
 from cloudpc.cloud_pc import (
     USABLE,
     WAITING,
+    WITH_MACHINE,
     Account,
     DesiredCloudPC,
     PlanSize,
@@ -60,8 +61,7 @@ def next_step(recorded: RecordedCloudPC, desired: DesiredCloudPC) -> Step:
 
 
 def _is_off(recorded: RecordedCloudPC) -> bool:
-    has_machine = recorded.status in USABLE or recorded.status is Status.IN_GRACE_PERIOD
-    return has_machine and recorded.power_state == "poweredOff"
+    return recorded.status in WITH_MACHINE and recorded.power_state == "poweredOff"
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ def plan(
     siblings = list(siblings)
     previous = {key: _named_as_now(recorded, snapshot) for key, recorded in own.cloud_pcs.items()}
     serving, elsewhere = ownership.owners([own, *siblings], snapshot), ownership.leaving(siblings)
-    kept = {key for key, pc in previous.items() if pc.status in USABLE or pc.status is Status.IN_GRACE_PERIOD}
+    kept = {key for key, pc in previous.items() if pc.status in WITH_MACHINE}
     owed = [
         entitled
         for entitled in entitlement.entitled(policy, snapshot)

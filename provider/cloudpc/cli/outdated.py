@@ -7,12 +7,9 @@ from collections.abc import Iterable
 from cloudpc import configuration, lifecycle
 from cloudpc.cli.context import Project
 from cloudpc.cli.output import err
-from cloudpc.cloud_pc import USABLE, PolicySettings, Status
+from cloudpc.cloud_pc import WITH_MACHINE, PolicySettings
 from cloudpc.iac.fleet import CloudPCRecord
 from cloudpc.problems import InvalidConfigurationError
-
-_WITH_MACHINE = USABLE | {Status.IN_GRACE_PERIOD}
-"""Whoever else is made again is made with today's settings anyway."""
 
 
 def differences(project: Project, cloud_pcs: Iterable[CloudPCRecord]) -> dict[tuple[str, str], list[str]]:
@@ -27,7 +24,8 @@ def differences(project: Project, cloud_pcs: Iterable[CloudPCRecord]) -> dict[tu
         if policy not in today:
             today[policy] = _settings(project, policy)
         settings = today[policy]
-        if settings is not None and cloud_pc.status in _WITH_MACHINE:
+        # whoever else is made again is made with today's settings anyway
+        if settings is not None and cloud_pc.status in WITH_MACHINE:
             differing = lifecycle.outdated(cloud_pc.settings, settings)
             if differing:
                 found[policy, cloud_pc.key] = differing

@@ -15,7 +15,7 @@ from cloudpc.cli.down import refuse_to_forget
 from cloudpc.cli.generations import Kind as Action
 from cloudpc.cli.output import CommandError, Exit, Yes, confirm, err, out, print_json
 from cloudpc.cli.up import How, bring_up, check
-from cloudpc.cloud_pc import USABLE, Status
+from cloudpc.cloud_pc import USABLE, WITH_MACHINE, Status
 from cloudpc.entitlement import entitled
 from cloudpc.problems import Problem, report
 
@@ -97,7 +97,7 @@ def delete(
         return
     check(project, [name], clear_lock=clear_lock)
     left = [c for c in record.cloud_pcs if not c.is_gone]
-    kept = [c for c in left if c.status in USABLE or c.status == Status.IN_GRACE_PERIOD]
+    kept = [c for c in left if c.status in WITH_MACHINE]
     if left:
         err.print(f"Cloud PCs of {name}:")
         print_rows([c.as_json() for c in left], err)

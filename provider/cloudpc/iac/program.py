@@ -15,7 +15,7 @@ from uuid import UUID
 import pulumi
 
 from cloudpc import configuration, entitlement, lifecycle
-from cloudpc.cloud_pc import USABLE, DesiredCloudPC, RecordedCloudPC, Status
+from cloudpc.cloud_pc import USABLE, WITH_MACHINE, DesiredCloudPC, RecordedCloudPC, Status
 from cloudpc.configuration import StackInputs
 from cloudpc.directory.interface import DirectoryError, Snapshot
 from cloudpc.directory.opening import Directories, Known
@@ -31,7 +31,6 @@ from cloudpc.problems import InvalidConfigurationError
 from cloudpc.provisioning.tags import machine_id
 
 _ENDED_KEPT = 200
-_WITH_MACHINE = USABLE | {Status.IN_GRACE_PERIOD}
 _FEW = 2
 """So many Cloud PCs may always enter their grace period, whatever share of the policy's that is."""
 
@@ -246,7 +245,7 @@ def _finish(
         if step in (Step.PROVISION, Step.REPROVISION):
             wanted.add(identity)
             pulumi.Output.all(cloud_pc.status, cloud_pc.id, cloud_pc.host).apply(hand_over)
-        elif before is not None and before.status in _WITH_MACHINE:
+        elif before is not None and before.status in WITH_MACHINE:
             living[identity] = (before.host, before.generation)
 
     def tidy() -> bool:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from functools import partial
 from uuid import UUID
 
-from cloudpc.cloud_pc import USABLE, WAITING, RecordedCloudPC, Status
+from cloudpc.cloud_pc import WAITING, WITH_MACHINE, RecordedCloudPC, Status
 from cloudpc.iac.engine import ALLOW_DELETE, FORGET_REGISTRATIONS
 from cloudpc.iac.organisation import Organisation
 from cloudpc.machines.interface import Host, Machine
@@ -132,7 +132,7 @@ def _has_machine(recorded: RecordedCloudPC) -> bool:
     """Whether state knows of a machine that its user was given, so that deleting it is what was decided."""
     if recorded.status is Status.DEPROVISIONING:
         return bool(recorded.host)  # tried again
-    return recorded.status in USABLE or recorded.status is Status.IN_GRACE_PERIOD or recorded.is_lost
+    return recorded.status in WITH_MACHINE or recorded.is_lost
 
 
 def _add(found: list[tuple[Host, Machine]], host: Host, identity: UUID) -> None:

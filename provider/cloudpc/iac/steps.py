@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from cloudpc import lifecycle
-from cloudpc.cloud_pc import MACHINE_LOST, USABLE, DesiredCloudPC, RecordedCloudPC, Status
+from cloudpc.cloud_pc import MACHINE_LOST, USABLE, WITH_MACHINE, DesiredCloudPC, RecordedCloudPC, Status
 from cloudpc.directory.interface import GUID
 from cloudpc.iac import host, outputs
 from cloudpc.iac.progress import EngineReporter
@@ -63,7 +63,7 @@ def provision(runtime: Runtime, desired: DesiredCloudPC, recorded: RecordedCloud
 def read(runtime: Runtime, id_: str, props: dict[str, Any]) -> dict[str, Any]:
     """What a refresh sees of the machine; a host that does not answer says nothing about it."""
     recorded = RecordedCloudPC.model_validate(props)
-    has_machine = recorded.status in USABLE or recorded.status is Status.IN_GRACE_PERIOD or recorded.is_lost
+    has_machine = recorded.status in WITH_MACHINE or recorded.is_lost
     place = next((h for h in runtime.hosts if h.name == recorded.host), None)
     if not has_machine or place is None:
         return props
