@@ -99,6 +99,10 @@ class Runtime:
             raise ProvisioningError(ErrorCode.SET_UP_FAILED, message, retriable=False)
         return content
 
+    def host(self, name: str) -> Host | None:
+        """The host of this name in cloudpc:hosts, if it is there."""
+        return next((host for host in self.hosts if host.name == name), None)
+
     def discard_kept(self, identity: UUID) -> None:
         """Remove what is kept of a failed Cloud PC; on a host that is away it goes when it has expired."""
         for host in self.hosts:
@@ -109,25 +113,23 @@ class Runtime:
 
     def start(self, identity: UUID, host_name: str) -> None:
         """Start a machine that is off. Raises ProvisioningError, whatever is wrong."""
-        for host in self.hosts:
-            if host.name == host_name:
-                try:
-                    host.power_on(identity)
-                except ProvisioningError:
-                    raise
-                except Exception as error:
-                    log.exception("could not start %s", identity)
-                    message = f"unexpected {type(error).__name__}: {error}"
-                    raise ProvisioningError(ErrorCode.INTERNAL_ERROR, message) from error
-                return
-        raise ProvisioningError(ErrorCode.HOST_UNREACHABLE, f"the host {host_name} is not in cloudpc:hosts")
+        host = self.host(host_name)
+        if host is None:
+            raise ProvisioningError(ErrorCode.HOST_UNREACHABLE, f"the host {host_name} is not in cloudpc:hosts")
+        try:
+            host.power_on(identity)
+        except ProvisioningError:
+            raise
+        except Exception as error:
+            log.exception("could not start %s", identity)
+            message = f"unexpected {type(error).__name__}: {error}"
+            raise ProvisioningError(ErrorCode.INTERNAL_ERROR, message) from error
 
     def hand_over(self, identity: str, host_name: str) -> bool:
         """Mark a machine as its user's; if its host is away now, `tidy` of a later run does it."""
-        for host in self.hosts:
-            if host.name == host_name:
-                with contextlib.suppress(ProvisioningError):
-                    host.finish(UUID(identity), Phase.HANDED_OVER)
+        if (host := self.host(host_name)) is not None:
+            with contextlib.suppress(ProvisioningError):
+                host.finish(UUID(identity), Phase.HANDED_OVER)
         return True
 
     def tidy(

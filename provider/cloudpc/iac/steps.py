@@ -64,7 +64,7 @@ def read(runtime: Runtime, id_: str, props: dict[str, Any]) -> dict[str, Any]:
     """What a refresh sees of the machine; a host that does not answer says nothing about it."""
     recorded = RecordedCloudPC.model_validate(props)
     has_machine = recorded.status in WITH_MACHINE or recorded.is_lost
-    place = next((h for h in runtime.hosts if h.name == recorded.host), None)
+    place = runtime.host(recorded.host)
     if not has_machine or place is None:
         return props
     try:
