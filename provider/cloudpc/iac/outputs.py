@@ -17,6 +17,8 @@ SECRET = ["credentials"]
 """Outputs that are Pulumi secrets."""
 EVENTS_KEPT = 8
 """State is rewritten at each step of a run, so it keeps only the last; `cloudpc:audit` keeps all."""
+_EVENT_LENGTH = 179
+"""With the time before it, 200 characters."""
 _OF_THE_MACHINE = (
     "connection", "hostKey", "credentials", "powerState", "onPremisesConnectionName", "statusDetail",
     "beforeLoss", "beforeChange",
@@ -110,16 +112,11 @@ def powered(olds: dict[str, Any], *, on: bool) -> dict[str, Any]:
 def with_event(outs: dict[str, Any], status: Status, why: str) -> dict[str, Any]:
     """The status, when it came to be, and a line of history; what was tried again with the same end has not changed."""
     now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-    events, since = outs.get("events", []), now
-    if status in _TRIED_EACH_RUN and events:
-        since = events[-1].partition(" ")[0]
-    if status not in _TRIED_EACH_RUN or events[-1:] != [_event(since, status, why)]:
-        since, events = now, [*events, _event(now, status, why)]
+    events, event = outs.get("events", []), f"{status} {why}"[:_EVENT_LENGTH]
+    since, _, last = events[-1].partition(" ") if events else ("", "", "")
+    if status not in _TRIED_EACH_RUN or event != last:
+        since, events = now, [*events, f"{now} {event}"]
     return {**outs, "status": status.value, "lastModifiedDateTime": since, "events": events[-EVENTS_KEPT:]}
-
-
-def _event(when: str, status: Status, why: str) -> str:
-    return f"{when} {status} {why}"[:200]
 
 
 def _status_detail(outcome: Outcome) -> dict[str, Any] | None:
