@@ -62,7 +62,8 @@ class Removal:
                 left += self._delete(host, machine, None if released else recorded)
         if recorded.status is Status.FAILED:
             for host in self._hosts:
-                left += trying(f"what is kept of it on {host.name}", partial(host.discard_kept, identity))
+                what = f"what is kept of it on {host.name}"
+                left += trying(what, str(identity), partial(host.discard_kept, identity))
         return left
 
     def delete_unknown(self, host: Host, machine: Machine, *, forget: bool = False) -> list[str]:
@@ -89,7 +90,7 @@ class Removal:
                 f"its machine is on the host {recorded.host}, which is not in cloudpc:hosts; bring it back there"
             )
         for host in self._hosts:
-            why = trying(f"its machine on {host.name}", partial(_add, found, host, identity))
+            why = trying(f"its machine on {host.name}", str(identity), partial(_add, found, host, identity))
             if recorded.host in ("", host.name):
                 left += why
         return found, left
@@ -97,7 +98,7 @@ class Removal:
     def _delete(self, host: Host, machine: Machine, unreleased: RecordedCloudPC | None) -> list[str]:
         if unreleased is not None and (left := self._release_tagged(machine.tag)):
             return self._unless_forgotten(unreleased.policy_id, left)
-        return trying(f"its machine on {host.name}", partial(host.delete, machine.id))
+        return trying(f"its machine on {host.name}", machine.name, partial(host.delete, machine.id))
 
     def _release_recorded(self, recorded: RecordedCloudPC) -> tuple[bool, list[str]]:
         """What state remembers, or says may be there; and whether it says so at all."""

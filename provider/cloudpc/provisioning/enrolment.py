@@ -58,7 +58,7 @@ class Enrolment:
             raise ProvisioningError(ErrorCode.DOMAIN_JOIN_FAILED, message)
         return join.account
 
-    def has_joined(self, connection: str) -> None:
+    def joined_before(self, connection: str) -> None:
         """It did in a run that is dead; should this one fail, that is taken back as well."""
         self._joined.add(connection)
 

@@ -503,7 +503,7 @@ class _Provisioning:
             account = ComputerAccount(connection=connection, name=name, object_guid="", distinguished_name="")
             self._attempt.connection, self._attempt.computer = connection, account
             if machine.tag.phase is not Phase.HANDED_OVER:
-                self._enrolment.has_joined(connection)
+                self._enrolment.joined_before(connection)
         self._register(host, is_new=machine.tag.phase is not Phase.HANDED_OVER)
         return self._sign_in(host)
 

@@ -131,14 +131,14 @@ def release(
     """
     left = []
     if (registry := registration.registry) is not None:
-        left += trying("its device", partial(registry.remove, identity.device_name, identity.device_id, device))
+        remove = partial(registry.remove, identity.device_name, identity.device_id, device)
+        left += trying("its device", identity.owner, remove)
     elif device is not None:
         left.append(f"its device {device.display_name}: cloudpc:devices no longer says how it was registered")
     for name in dict.fromkeys([*([computer.connection] if computer else []), *connections]):
         recorded = computer if computer is not None and computer.connection == name else None
-        left += trying(
-            f"its computer account in the domain of {name}", partial(_disable, registration, name, identity, recorded)
-        )
+        disable = partial(_disable, registration, name, identity, recorded)
+        left += trying(f"its computer account in the domain of {name}", identity.owner, disable)
     return left
 
 
@@ -146,14 +146,14 @@ def _disable(registration: Registration, connection: str, identity: Identity, re
     registration.domain(connection).disable(identity.device_name, recorded, identity.owner)
 
 
-def trying(what: str, action: Callable[[], object]) -> list[str]:
-    """Take something back; returns why it could not be, in words that name it, or nothing."""
+def trying(what: str, whose: str, action: Callable[[], object]) -> list[str]:
+    """Take something back; returns why it could not be, in words that name it, or nothing. The log says whose it is."""
     try:
         action()
     except ProvisioningError as error:
         return [f"{what}: {error.message}"]
     except Exception as error:
         # whatever is wrong at the rim: it must be told, and may not stop everybody else's update
-        log.exception("failed: %s", what)
+        log.exception("could not take back %s of %s", what, whose)
         return [f"{what}: unexpected {type(error).__name__}: {error}"]
     return []
