@@ -12,7 +12,7 @@ from cloudpc.cli import dead_runs
 from cloudpc.cli.cloud_pcs import print_rows
 from cloudpc.cli.context import Project
 from cloudpc.cli.output import CommandError, Exit, Yes, confirm, err, out
-from cloudpc.iac import fleet
+from cloudpc.iac import encryption_salt, fleet
 from cloudpc.iac.engine import ALLOW_DELETE, FORGET_REGISTRATIONS
 from cloudpc.provisioning.tags import machine_id
 
@@ -76,7 +76,7 @@ def down(
 def refuse_to_forget(runtime: Runtime, installation: str | None, policy: str) -> None:
     """Without its id nobody could say any more whose a machine is: while there are machines, it is kept."""
     for host in runtime.hosts if installation else ():
-        assert installation  # noqa: S101
+        assert installation  # noqa: S101 - else there is no host to look at
         if found := [m for m in host.owned(installation) if m.tag.policy_id == policy]:
             names = ", ".join(machine.name for machine in found)
             raise CommandError(
@@ -124,10 +124,6 @@ def _forget(project: Project, policy: str) -> None:
     """Leave the checkout as it was before the first run."""
     file = project.file(policy)
     if file.is_file():
-        # `pulumi stack init` wrote it, for a stack that is gone
-        lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
-        kept = [line for line in lines if not line.startswith("encryptionsalt:")]
-        if kept != lines:
-            file.write_text("".join(kept), encoding="utf-8")
+        encryption_salt.forget(file)
     if project.has_own_backend and not project.backend_has_stacks:
         shutil.rmtree(project.root / ".cloudpc", ignore_errors=True)

@@ -43,6 +43,14 @@ def share(file: Path, siblings: Iterable[Path]) -> None:
             return
 
 
+def forget(file: Path) -> None:
+    """Take the salt out of the file of a stack that is gone."""
+    lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
+    kept = [line for line in lines if not line.startswith(f"{_SALT}:")]
+    if kept != lines:
+        file.write_text("".join(kept), encoding="utf-8")
+
+
 def _read(file: Path) -> dict[str, Any]:
     values = yaml_file.read(file, file.name)
     return values if isinstance(values, dict) else {}
