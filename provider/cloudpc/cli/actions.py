@@ -241,7 +241,7 @@ def _write_and_run(project: Project, kind: Kind, chosen: Sequence[CloudPCRecord]
             if c.policy == policy
         }
         generations.write(project, policy, kind, asked)
-    files = ", ".join(f"{project.stacks_folder.name}/Pulumi.{policy}.yaml" for policy in policies)
+    files = ", ".join(project.shown(policy) for policy in policies)
     err.print(f"Written to {files}: cloudpc:actions.{kind} of {_count(chosen)}.", markup=False)
     if write_only:
         err.print(f"The next run does it: cloudpc up {' '.join(policies)}", markup=False)

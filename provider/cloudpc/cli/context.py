@@ -59,6 +59,10 @@ class Project:
         """A policy's file, whether or not there is one."""
         return self.stacks_folder / f"Pulumi.{policy_id}.yaml"
 
+    def shown(self, policy_id: str) -> str:
+        """A policy's file as people are told of it."""
+        return f"{self.stacks_folder.name}/{self.file(policy_id).name}"
+
     def values(self, policy_id: str) -> dict[str, Any]:
         """The configuration values in a policy's file.
 
@@ -66,7 +70,7 @@ class Project:
             InvalidConfigurationError: it is missing or no YAML mapping.
         """
         file = self.file(policy_id)
-        shown = f"{self.stacks_folder.name}/{file.name}"
+        shown = self.shown(policy_id)
         if not file.is_file():
             known = ", ".join(self.policy_ids()) or "none"
             message = f"there is no such file; policies in {self.stacks_folder.name}/: {known}"
@@ -81,11 +85,10 @@ class Project:
     def problems(self, policy_id: str) -> list[Problem]:
         """What is wrong with a policy and what it names; nothing if it can be run."""
         if not re.fullmatch(r"[A-Za-z0-9_.-]{1,100}", policy_id):
-            file = f"{self.stacks_folder.name}/Pulumi.{policy_id}.yaml"
             message = (
                 "its name names the stack, which may only contain letters, digits, hyphens, underscores and periods"
             )
-            return [Problem(file, "file", message, policy_id)]
+            return [Problem(self.shown(policy_id), "file", message, policy_id)]
         try:
             configuration.read(policy_id, self.values(policy_id), self.directories)
         except InvalidConfigurationError as error:

@@ -54,7 +54,7 @@ def remove_if_over(project: Project, record: StackRecord) -> bool:
     project.engine.read(["stack", "rm", policy, "--yes"])
     file = project.file(policy)
     file.unlink(missing_ok=True)  # as a rule Pulumi has done so
-    shown = f"{project.stacks_folder.name}/{file.name}"
+    shown = project.shown(policy)
     out.print(f"The policy {policy} was marked as deleted and has no Cloud PC left: its stack and {shown} are removed.")
     return True
 

@@ -82,7 +82,7 @@ def delete(
     """
     project = Project()
     record = next(iter(project.records(name)), None)
-    file = f"{project.stacks_folder.name}/Pulumi.{name}.yaml"
+    file = project.shown(name)
     if name not in project.policy_ids():
         message = f"{name} has no file any more: bring it back, or remove everything with `cloudpc down {name}`"
         raise CommandError(message, Exit.INVALID)

@@ -185,7 +185,7 @@ def _of_tenant(project: Project) -> list[object]:
     try:
         config = GraphConfig.model_validate(value)
     except ValidationError as error:
-        file = f"{project.stacks_folder.name}/Pulumi.{name}.yaml"
+        file = project.shown(name)
         raise InvalidConfigurationError(from_validation(file, key, GraphConfig, error)) from None
     graph = Graph(config)
     try:
