@@ -14,6 +14,13 @@ from tests.support.project import REPO, Project, user
 pytestmark = pytest.mark.engine
 
 
+def test_a_letter_that_the_terminal_lacks_ends_no_command(project: Project) -> None:
+    project.directory([user("u000", userPrincipalName="j\u00fcrgen@contoso.example")], {"everybody": ["u000"]})
+    ran = project.cloudpc("list", "--all", PYTHONIOENCODING="ascii")
+    assert ran.code == 0, ran
+    assert "j\\xfcrgen@contoso.example" in ran.output
+
+
 def test_list_tells_who_has_one_and_who_has_none_and_why(project: Project) -> None:
     project.directory(
         [

@@ -76,10 +76,11 @@ def _interrupt(processes: Iterable[subprocess.Popen[str]]) -> None:
 
 def _follow(name: str, process: subprocess.Popen[str], tell: Tell, happened: SimpleQueue[str | signal.Signals]) -> None:
     assert process.stdout is not None  # noqa: S101 - a pipe
-    with process.stdout as lines:
-        for line in lines:
-            # nobody listens any more, or can't be shown this (UnicodeError): it goes on all the same
-            with contextlib.suppress(OSError, ValueError):
-                tell(name, line.rstrip("\n"))
-    process.wait()
-    happened.put(name)
+    try:
+        with process.stdout as lines:
+            for line in lines:
+                with contextlib.suppress(OSError):  # nobody listens any more: it goes on all the same
+                    tell(name, line.rstrip("\n"))
+    finally:  # whatever went wrong with telling: without this, who waits for it would wait for ever
+        process.wait()
+        happened.put(name)
