@@ -375,23 +375,33 @@ def test_policies_that_run_at_once_for_the_first_time_never_give_two(project: Pr
         _nothing_more_to_do(project, name)
 
 
-def test_a_policy_whose_file_was_deleted_keeps_its_machines(project: Project) -> None:
+def test_a_policy_whose_file_is_not_here_keeps_the_cloud_pcs_it_has(project: Project) -> None:
+    """As on another branch: others leave its users alone, and serve only those whom it does not serve yet."""
     project.up()
-    machines = project.machines()
-    (project.root / "stacks" / "Pulumi.demo.yaml").unlink()
+    machines, state = project.machines(), project.state()
+    file = project.root / "stacks" / "Pulumi.demo.yaml"
+    file.rename(project.root / "elsewhere.yaml")
+    project.directory(3)
     project.policy("other")
     project.init("other")
-    ran = project.up("other")
-    assert "belongs to the policy 'demo'" in ran.output
-    assert set(project.statuses("other").values()) == {"notProvisioned"}
-    listed = json.loads(project.cloudpc("list", "--policy", "other", "--json").output)
-    assert {row["statusDetail"]["code"] for row in listed} == {"otherPolicyFirst"}
-    assert project.machines() == machines
+    project.up("other")
+    assert project.statuses("other") == {"u002": "provisioned"}
+    listed = json.loads(project.cloudpc("list", "--all", "--policy", "other", "--json").output)
+    assert {(row["userId"], (row["statusDetail"] or {}).get("code")) for row in listed} == {
+        ("u000", "otherPolicyFirst"), ("u001", "otherPolicyFirst"), ("u002", None),
+    }  # fmt: skip
     found = json.loads(project.cloudpc("doctor", "--json").output)
     assert {
         "what": "policy demo", "state": "warning", "detail": "its stack has no file in stacks/",
         "hint": "bring the file back, or remove everything with `cloudpc down demo`",
     } in found  # fmt: skip
+
+    (project.root / "elsewhere.yaml").rename(file)
+    for name in ("demo", "other"):
+        project.up(name)
+        _nothing_more_to_do(project, name)
+    assert project.state() == state
+    assert {who: project.machines()[who] for who in machines} == machines
 
 
 # ---- reprovision and retry

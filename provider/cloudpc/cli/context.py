@@ -15,7 +15,7 @@ from cloudpc.cli.output import CommandError, Exit
 from cloudpc.directory.catalogue import short_name
 from cloudpc.directory.opening import Directories
 from cloudpc.iac import file_backend, fleet
-from cloudpc.iac.engine import Engine
+from cloudpc.iac.engine import PROJECT, Engine
 from cloudpc.installation import recorded_id
 from cloudpc.problems import InvalidConfigurationError, Problem, closest
 from cloudpc.project import project_root
@@ -97,11 +97,11 @@ class Project:
 
     def locks(self, policy_id: str) -> list[file_backend.Lock]:
         """Who works on a policy's stack, as far as its backend shows it."""
-        return file_backend.locks(self._backend_url, "cloudpc", policy_id)
+        return file_backend.locks(self._backend_url, PROJECT, policy_id)
 
     def cut_off(self, policy_id: str) -> list[Path]:
         """Files of a policy's stack that a run died in the middle of writing."""
-        return file_backend.cut_off(self._backend_url, "cloudpc", policy_id)
+        return file_backend.cut_off(self._backend_url, PROJECT, policy_id)
 
     @property
     def has_own_backend(self) -> bool:

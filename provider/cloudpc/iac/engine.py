@@ -15,6 +15,8 @@ from typing import Any, TypeVar
 
 from cloudpc.iac import file_backend
 
+PROJECT = "cloudpc"
+"""The name in Pulumi.yaml."""
 OPERATIONS_AT_ONCE = 32
 """What our commands let the engine have in flight; boots are bounded by each host (design section 6)."""
 ALLOW_DELETE = "CLOUDPC_ALLOW_DELETE"
@@ -45,14 +47,17 @@ class Engine:
 
     Args:
         root: the folder of Pulumi.yaml.
+        inside_a_run: whether an engine has started this process, in its own environment: that knows the backend.
     """
 
     root: Path
+    inside_a_run: bool = False
 
     def environment(self, extra: Mapping[str, str] | None = None) -> dict[str, str]:
         """The environment `pulumi` runs in: the user's own, or `.cloudpc/env` where that names no backend."""
         given = {**os.environ, **(extra or {})}
-        env = given if "PULUMI_BACKEND_URL" in given else {**self._own_environment, **(extra or {})}
+        complete = self.inside_a_run or "PULUMI_BACKEND_URL" in given
+        env = given if complete else {**self._own_environment, **(extra or {})}
         env.setdefault("PULUMI_SKIP_UPDATE_CHECK", "true")
         env.setdefault("PULUMI_PARALLEL", str(OPERATIONS_AT_ONCE))
         return env
@@ -118,9 +123,9 @@ class Engine:
         Raises:
             EngineError: the backend can't be read.
         """
-        folder = file_backend.folder(self.environment().get("PULUMI_BACKEND_URL", ""))
-        if folder is not None and not folder.exists():
-            return []  # as `cloudpc down` has left it; Pulumi itself would not make it
+        names = file_backend.stacks(self.environment().get("PULUMI_BACKEND_URL", ""), PROJECT)
+        if names is not None:
+            return names
         found: list[dict[str, Any]] = json.loads(self.read(["stack", "ls", "--json"]))
         return [stack["name"].rpartition("/")[2] for stack in found]
 

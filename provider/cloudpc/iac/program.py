@@ -20,7 +20,7 @@ from cloudpc.configuration import StackInputs
 from cloudpc.directory.interface import DirectoryError, Snapshot
 from cloudpc.directory.opening import Directories, Known
 from cloudpc.iac import state
-from cloudpc.iac.engine import ACCEPT_LOSS
+from cloudpc.iac.engine import ACCEPT_LOSS, Engine, EngineError
 from cloudpc.iac.resources import CloudPC, ProvisioningPolicy, leave_out_debug_lines, leave_out_stack_traces
 from cloudpc.iac.runtime import Runtime
 from cloudpc.iac.state import StackState
@@ -56,7 +56,7 @@ def run(stacks: Path) -> None:
             recorded.provisioning_policy.get("installation"),
             stacks.parent / ".cloudpc",
         )
-    except (InvalidConfigurationError, DirectoryError, state.StateError, ValueError) as error:
+    except (InvalidConfigurationError, DirectoryError, EngineError, state.StateError, ValueError) as error:
         raise pulumi.RunError(str(error)) from None
     now = datetime.now(UTC).replace(microsecond=0)
     own = PolicyFacts(policy_id, _assigned(inputs, recorded, now), recorded.cloud_pcs)
@@ -93,12 +93,20 @@ def _values() -> dict[str, Any]:
 
 
 def _siblings(own: str, stacks: Path) -> list[PolicyFacts]:
-    """The other policies that have a file here and have run; what they are assigned to is what state says."""
+    """The other policies that have run; what they are assigned to is what state says.
+
+    One whose file is not here, as on another branch, keeps the Cloud PCs that it has; nobody runs it to make others.
+
+    Raises:
+        EngineError: it is not known which there are.
+    """
     found = []
-    for file in sorted(stacks.glob("Pulumi.*.yaml")):
-        policy_id = file.name.removeprefix("Pulumi.").removesuffix(".yaml")
-        if policy_id != own and (recorded := state.read(policy_id)) is not None and recorded.provisioning_policy:
-            found.append(PolicyFacts(policy_id, _first_seen(recorded), recorded.cloud_pcs))
+    for policy_id in Engine(stacks.parent, inside_a_run=True).stacks():
+        if policy_id == own or (recorded := state.read(policy_id)) is None:
+            continue
+        if recorded.provisioning_policy or recorded.cloud_pcs:
+            has_file = (stacks / f"Pulumi.{policy_id}.yaml").is_file()
+            found.append(PolicyFacts(policy_id, _first_seen(recorded) if has_file else {}, recorded.cloud_pcs))
     return found
 
 
