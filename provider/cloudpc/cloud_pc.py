@@ -35,6 +35,8 @@ LEAVING = frozenset({Status.IN_GRACE_PERIOD, Status.DEPROVISIONING})
 """Its user is no longer entitled."""
 MACHINE_LOST = "machineLost"
 """`statusDetail.code` of one whose machine is gone: its data is, too, so only a reprovision makes it again."""
+MACHINE_NOT_IN_STATE = "machineNotInState"
+"""`statusDetail.code` of one whose user has a machine that state does not know: `cloudpc adopt` comes first."""
 
 
 class _Value(BaseModel):
@@ -176,6 +178,19 @@ class RecordedCloudPC(DesiredCloudPC):
     @property
     def is_lost(self) -> bool:
         """Whether the last look found no machine where one should be."""
-        return (
-            self.status is Status.FAILED and self.status_detail is not None and self.status_detail.code == MACHINE_LOST
-        )
+        return self._failed_with(MACHINE_LOST)
+
+    @property
+    def is_not_in_state(self) -> bool:
+        """Whether its user has a machine that state does not know: neither made anew nor deleted by a run."""
+        return self._failed_with(MACHINE_NOT_IN_STATE)
+
+    @property
+    def has_machine(self) -> bool:
+        """Whether state knows of a machine that its user was given, even if it is lost or could not be removed yet."""
+        if self.status is Status.DEPROVISIONING:
+            return bool(self.host and self.leftovers)
+        return self.status in WITH_MACHINE or self.is_lost
+
+    def _failed_with(self, code: str) -> bool:
+        return self.status is Status.FAILED and self.status_detail is not None and self.status_detail.code == code

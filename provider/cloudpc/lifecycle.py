@@ -219,6 +219,14 @@ class _Run:
         if recorded.status is Status.IN_GRACE_PERIOD:
             return self._returning(recorded)
         wanted = self._generation(recorded)
+        if wanted > recorded.generation and recorded.is_not_in_state:
+            self._tell(
+                recorded,
+                "not reprovisioned: state does not know its user's machine; `cloudpc adopt` takes it back, "
+                "`cloudpc adopt --remove` deletes it",
+                warning=True,
+            )
+            recorded, wanted = recorded.model_copy(update={"waived_generation": wanted}), recorded.generation
         if wanted > recorded.generation:
             made_with = recorded.settings
             # retries that were asked for before it are over: should it fail, somebody asks anew
@@ -329,6 +337,7 @@ class _Run:
             user_id=user.id,
             user_principal_name=user.user_principal_name,
             generation=generation,
+            waived_generation=recorded.waived_generation if recorded is not None else 0,
             retry=retry,
             device_name=name,
             account=Account(

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-import pytest
+import json
+from pathlib import Path
+from typing import Any
 
-from tests.support.project import Project
+import pytest
+import yaml
+
+from tests.support.project import PLAN, Project, user
 
 pytestmark = pytest.mark.engine
 
@@ -37,6 +42,77 @@ def test_machines_are_taken_back_as_they_are(lost: Project, run_before: bool) ->
     assert {m["tag"]["phase"] for m in lost.machines().values()} == {"handedOver"}
     assert "4 unchanged" in lost.up().output
     assert lost.cloudpc("adopt").code == 0
+
+
+def test_what_was_asked_for_before_is_over(lost: Project) -> None:
+    """Whether a file still asks for a reprovision of long ago, or somebody asked while state lacked the machine."""
+    file = lost.root / "stacks" / "Pulumi.demo.yaml"
+    content = yaml.safe_load(file.read_text())
+    content["config"]["cloudpc:actions"] = {"reprovision": {f"u000/{PLAN['id']}": 3}}
+    file.write_text(yaml.safe_dump(content))
+    assert lost.cloudpc("up", "demo").code == 3
+    content["config"]["cloudpc:actions"]["reprovision"][f"u001/{PLAN['id']}"] = 2
+    file.write_text(yaml.safe_dump({**content, **_salt(file)}))
+    told = lost.up()
+    assert "u001@contoso.example" in told.output
+    assert "not reprovisioned: state does not know its user's machine; `cloudpc adopt` takes it back" in told.output
+    refused = lost.cloudpc("reprovision", "u001", "--yes")
+    assert refused.code == 2, refused
+    assert "after `cloudpc adopt --remove`, `cloudpc retry` makes a new one" in refused.output
+
+    machines, calls = lost.machines(), lost.calls()
+    ran = lost.cloudpc("adopt", "--yes")
+    assert ran.code == 0, ran
+    assert "4 unchanged" in lost.up().output
+    assert set(lost.statuses().values()) == {"provisioned"}
+    assert {who: m["id"] for who, m in lost.machines().items()} == {who: m["id"] for who, m in machines.items()}
+    assert not [call for call in lost.calls()[len(calls) :] if call.startswith(("claim", "delete"))]
+
+
+def test_whose_user_has_left_is_found_taken_back_when_he_returns_or_removed(lost: Project) -> None:
+    lost.cloudpc("up", "demo")
+    lost.directory([user("u001")])
+    lost.up()
+    assert lost.statuses() == {"u000": "deprovisioning", "u001": "failed"}
+    name = lost.machines()["u000"]["name"]
+    assert f"{name} ({lost.machines()['u000']['tag']['device_name']}, policy demo) is in no state" in _left_over(lost)
+    ran = lost.cloudpc("adopt", "--yes")
+    assert ran.code == 0, ran
+    assert f"left out: {name}, whose user is not entitled under demo; --remove deletes it" in ran.output
+    assert lost.statuses() == {"u000": "deprovisioning", "u001": "provisioned"}
+    refused = lost.cloudpc("adopt", "--yes")
+    assert refused.code == 1, refused
+    assert "none of them can be taken back" in refused.output
+
+    lost.directory(2)
+    before = lost.machines()["u000"]
+    ran = lost.cloudpc("adopt", "--yes")
+    assert ran.code == 0, ran
+    assert set(lost.statuses().values()) == {"provisioned"}
+    assert lost.machines()["u000"]["id"] == before["id"]
+
+    assert lost.pulumi("stack", "rm", "demo", "--force", "--yes", "--preserve-config").code == 0
+    lost.cloudpc("up", "demo")
+    lost.directory([user("u001")])
+    lost.up()
+    ran = lost.cloudpc("adopt", "--remove", "--yes")
+    assert ran.code == 0, ran
+    assert lost.machines() == {}
+    lost.up()
+    lost.up()
+    assert lost.statuses() == {"u001": "failed"}
+    assert "nothing" in _left_over(lost)
+    assert lost.cloudpc("retry", "u001").code == 0
+    assert lost.statuses() == {"u001": "provisioned"}
+
+
+def _left_over(project: Project) -> list[str]:
+    found = json.loads(project.cloudpc("doctor", "--json").output)
+    return [each["detail"] for each in found if each["what"] == "host host: left over"]
+
+
+def _salt(file: Path) -> dict[str, Any]:
+    return {name: value for name, value in yaml.safe_load(file.read_text()).items() if name == "encryptionsalt"}
 
 
 def test_or_removed(lost: Project) -> None:

@@ -9,13 +9,12 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from cloudpc import configuration, entitlement
 from cloudpc.cli import dead_runs, generations, outdated
 from cloudpc.cli.context import Project, of_user
 from cloudpc.cli.generations import Kind
 from cloudpc.cli.output import CommandError, Exit, Yes, coloured, confirm, err, table
 from cloudpc.cli.up import How, bring_up_and_tell, check
-from cloudpc.cloud_pc import MACHINE_LOST, USABLE, WAITING, Status
+from cloudpc.cloud_pc import USABLE, WAITING, Status
 from cloudpc.iac.fleet import CloudPCRecord
 
 Users = Annotated[list[str] | None, typer.Argument(help="userPrincipalNames, their parts before the @, or users' ids.")]
@@ -64,6 +63,8 @@ def reprovision(
     entitled = _entitled(project, found.policies)
 
     def refused(cloud_pc: CloudPCRecord) -> str:
+        if cloud_pc.recorded.is_not_in_state:
+            return _ADOPT
         if cloud_pc.status not in _REPROVISIONED:
             return _is(cloud_pc, "only a provisioned, provisionedWithWarnings or failed one can be reprovisioned")
         return "" if (cloud_pc.policy, cloud_pc.key) in entitled else _NOT_ENTITLED
@@ -94,7 +95,7 @@ def retry(
     def refused(cloud_pc: CloudPCRecord) -> str:
         if cloud_pc.status != Status.FAILED:
             return _is(cloud_pc, "only a failed one can be tried again")
-        if (cloud_pc.outputs.get("statusDetail") or {}).get("code") == MACHINE_LOST:
+        if cloud_pc.recorded.is_lost:
             return "its machine and data are gone: `cloudpc reprovision` makes a new one"
         return "" if (cloud_pc.policy, cloud_pc.key) in entitled else _NOT_ENTITLED
 
@@ -127,6 +128,10 @@ def end_grace(
     _write_and_run(project, Kind.END_GRACE, chosen, write_only=write_only)
 
 
+_ADOPT = (
+    "state does not know its user's machine: `cloudpc adopt` takes it back; "
+    "after `cloudpc adopt --remove`, `cloudpc retry` makes a new one"
+)
 _NOT_ENTITLED = "its user is no longer entitled: the next run of its policy says what becomes of it"
 
 
@@ -210,11 +215,7 @@ def _is(cloud_pc: CloudPCRecord, rule: str) -> str:
 
 def _entitled(project: Project, policies: Iterable[str]) -> set[tuple[str, str]]:
     """Policy and key of all that is owed, as far as the policies alone say it."""
-    found = set()
-    for policy in policies:
-        inputs = configuration.read(policy, project.values(policy), project.directories)
-        found |= {(policy, owed.key) for owed in entitlement.entitled(inputs.policy, inputs.snapshot)}
-    return found
+    return {(policy, key) for policy in policies for key in project.entitled(policy)}
 
 
 def _count(cloud_pcs: Sequence[CloudPCRecord]) -> str:

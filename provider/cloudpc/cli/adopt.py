@@ -14,9 +14,9 @@ from cloudpc.cli import dead_runs, generations
 from cloudpc.cli.context import Project
 from cloudpc.cli.down import unknown_machines
 from cloudpc.cli.generations import Kind
-from cloudpc.cli.output import Yes, confirm, err, out, table
+from cloudpc.cli.output import CommandError, Yes, confirm, err, out, table
 from cloudpc.cli.up import How, bring_up_and_tell, check
-from cloudpc.cloud_pc import LEAVING, USABLE
+from cloudpc.cloud_pc import Status
 from cloudpc.iac.fleet import StackRecord
 from cloudpc.provisioning.tags import Phase
 
@@ -59,17 +59,39 @@ def adopt(
                 else:
                     out.print(f"removed {machine.name} on {host.name}")
         return
+    lost = _entitled(project, lost)
+    count = sum(map(len, lost.values()))
     confirm(f"Take {'it' if count == 1 else 'them'} back into state, with new passwords?", yes=yes)
     for name, found in lost.items():
-        _ask_for_failed(project, name, found, records.get(name))
+        _make_way(project, name, found, records.get(name))
     bring_up_and_tell(project, list(lost), How(adopt=tuple(key for found in lost.values() for key in _keys(found))))
+
+
+def _entitled(project: Project, lost: dict[str, _Found]) -> dict[str, _Found]:
+    """Those whose user may have one; the others are told.
+
+    Raises:
+        CommandError: none is left.
+    """
+    rest: dict[str, _Found] = {}
+    for policy, found in lost.items():
+        entitled = project.entitled(policy)
+        for host, machine in found:
+            if _key(machine) in entitled:
+                rest.setdefault(policy, []).append((host, machine))
+            else:
+                why = f"left out: {machine.name}, whose user is not entitled under {policy}; --remove deletes it"
+                err.print(why, markup=False)
+    if not rest:
+        raise CommandError("none of them can be taken back")
+    return rest
 
 
 def _lost(project: Project, policy: str, record: StackRecord | None) -> _Found:
     """Handed over, and not among the Cloud PCs that have a machine by state."""
     runtime = _runtime(project, policy)
     known = record or StackRecord(policy, None, (), interrupted=False, configuration={}, ended=())
-    with_machine = tuple(c for c in known.cloud_pcs if c.status in USABLE | LEAVING)
+    with_machine = tuple(c for c in known.cloud_pcs if c.recorded.has_machine)
     found = unknown_machines(runtime, project.installation(policy, record), replace(known, cloud_pcs=with_machine))
     return [(host, machine) for host, machine in found if machine.tag.phase is Phase.HANDED_OVER]
 
@@ -80,14 +102,21 @@ def _runtime(project: Project, policy: str) -> Runtime:
     return Runtime(configuration.parse_surroundings(project.values(policy)), project.stacks_folder)
 
 
+def _key(machine: Machine) -> str:
+    return f"{machine.tag.user_id}/{machine.tag.service_plan_id}"
+
+
 def _keys(found: _Found) -> list[str]:
-    return [f"{machine.tag.user_id}/{machine.tag.service_plan_id}" for _, machine in found]
+    return [_key(machine) for _, machine in found]
 
 
-def _ask_for_failed(project: Project, policy: str, found: _Found, record: StackRecord | None) -> None:
-    """A run in between has recorded them as failed (machineNotInState); only a retry looks at those again."""
+def _make_way(project: Project, policy: str, found: _Found, record: StackRecord | None) -> None:
+    """What runs in between have recorded of them: only a retry looks at a failed one again, nothing at an ended one."""
     keys = set(_keys(found))
-    failed = [c for c in (record.cloud_pcs if record else ()) if c.key in keys and c.status == "failed"]
+    theirs = [c for c in (record.cloud_pcs if record else ()) if c.key in keys]
+    for ended in (c for c in theirs if c.status == Status.DEPROVISIONING):
+        project.engine.read(["state", "delete", ended.urn, "--stack", policy, "--force", "--yes"])
+    failed = [c for c in theirs if c.status == Status.FAILED]
     if failed:
         asked = {c.key: generations.following(project, Kind.RETRY, c) for c in failed}
         generations.write(project, policy, Kind.RETRY, asked)

@@ -15,7 +15,7 @@ from rich.padding import Padding
 from cloudpc.cli import outdated
 from cloudpc.cli.context import Project
 from cloudpc.cli.output import Exit, coloured, err, out, print_json, table
-from cloudpc.cloud_pc import RecordedCloudPC, Status
+from cloudpc.cloud_pc import Status
 from cloudpc.directory.catalogue import short_name
 from cloudpc.directory.interface import GUID, Snapshot
 from cloudpc.iac.fleet import CloudPCRecord
@@ -122,7 +122,7 @@ def _ignored(
     from cloudpc import entitlement, ownership
 
     present = {(c.policy, c.key) for c in cloud_pcs}
-    facts = [ownership.PolicyFacts(c.policy, {}, {c.key: RecordedCloudPC.model_validate(c.outputs)}) for c in cloud_pcs]
+    facts = [ownership.PolicyFacts(c.policy, {}, {c.key: c.recorded}) for c in cloud_pcs]
     leaving = ownership.leaving(facts)
     rows = []
     for snapshot, policies in directories:

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-from cloudpc import configuration, yaml_file
+from cloudpc import configuration, entitlement, yaml_file
 from cloudpc.cli.output import CommandError, Exit
 from cloudpc.directory.catalogue import short_name
 from cloudpc.directory.opening import Directories
@@ -81,6 +81,15 @@ class Project:
             message = "is required, with cloudpc:policy and cloudpc:directory in it"
             raise InvalidConfigurationError([Problem(shown, "config", message)])
         return config
+
+    def entitled(self, policy_id: str) -> set[str]:
+        """Keys of the Cloud PCs that a policy owes, as far as it alone says.
+
+        Raises:
+            InvalidConfigurationError, DirectoryError: that can't be known.
+        """
+        inputs = configuration.read(policy_id, self.values(policy_id), self.directories)
+        return {owed.key for owed in entitlement.entitled(inputs.policy, inputs.snapshot)}
 
     def problems(self, policy_id: str) -> list[Problem]:
         """What is wrong with a policy and what it names; nothing if it can be run."""

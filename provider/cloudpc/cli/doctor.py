@@ -102,8 +102,9 @@ def _findings(project: Project, *, remove: bool) -> Iterator[Check]:
             machine_id(c.outputs["installation"], c.outputs["userId"], c.outputs["servicePlan"]["id"])
             for record in records
             for c in record.cloud_pcs
+            if c.recorded.has_machine
             # one that was renamed in cloudpc:hosts may be any of those that are there
-            if c.outputs.get("host") == config.name or c.outputs.get("host") not in configured_names
+            and (c.outputs.get("host") == config.name or c.outputs.get("host") not in configured_names)
         }
         yield from _host(config, installations, known, busy, seen, remove=remove and readable)
     everything = doctor_organisation.Known(

@@ -6,9 +6,10 @@ import json
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
-from cloudpc.cloud_pc import PolicySettings, Status
+from cloudpc.cloud_pc import PolicySettings, RecordedCloudPC, Status
 from cloudpc.directory.catalogue import short_name
 from cloudpc.iac.engine import Engine
 from cloudpc.iac.type_tokens import CLOUD_PC, PROVISIONING_POLICY
@@ -23,6 +24,13 @@ class CloudPCRecord:
     policy: str
     inputs: dict[str, Any]
     outputs: dict[str, Any]
+    urn: str = ""
+    """Pulumi's name of its entry."""
+
+    @cached_property
+    def recorded(self) -> RecordedCloudPC:
+        """What decisions need of it."""
+        return RecordedCloudPC.model_validate(self.outputs)
 
     @property
     def key(self) -> str:
@@ -66,7 +74,7 @@ class CloudPCRecord:
     @property
     def is_gone(self) -> bool:
         """Whether it has ended without leaving anything."""
-        return self.status == Status.DEPROVISIONING and not self.outputs.get("leftovers")
+        return self.recorded.is_gone
 
     @property
     def grace_period_end_date_time(self) -> str | None:
@@ -76,7 +84,7 @@ class CloudPCRecord:
     @property
     def settings(self) -> PolicySettings:
         """What it was made with."""
-        return PolicySettings.model_validate(self.outputs["settings"])
+        return self.recorded.settings
 
     @property
     def device_name(self) -> str:
@@ -157,7 +165,7 @@ def _record(stack: str, deployment: dict[str, Any]) -> StackRecord:
     resources: list[dict[str, Any]] = deployment.get("resources") or []
     policies = [r for r in resources if r["type"] == PROVISIONING_POLICY]
     cloud_pcs = tuple(
-        CloudPCRecord(stack, r.get("inputs", {}), _plain(r["outputs"]))
+        CloudPCRecord(stack, r.get("inputs", {}), _plain(r["outputs"]), r["urn"])
         for r in resources
         if r["type"] == CLOUD_PC and r.get("outputs")
     )

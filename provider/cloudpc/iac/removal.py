@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from functools import partial
 from uuid import UUID
 
-from cloudpc.cloud_pc import WAITING, WITH_MACHINE, RecordedCloudPC, Status
+from cloudpc.cloud_pc import WAITING, RecordedCloudPC, Status
 from cloudpc.iac.engine import ALLOW_DELETE, FORGET_REGISTRATIONS
 from cloudpc.iac.organisation import Organisation
 from cloudpc.machines.interface import Host, Machine
@@ -43,7 +43,7 @@ class Removal:
         machines, left = self._look(identity, recorded)
         own = [(host, machine) for host, machine in machines if machine.tag.policy_id == recorded.policy_id]
         handed_over = any(machine.tag.phase is Phase.HANDED_OVER for _, machine in own)
-        if handed_over and not _has_machine(recorded) and os.environ.get(ALLOW_DELETE) != recorded.policy_id:
+        if handed_over and not recorded.has_machine and os.environ.get(ALLOW_DELETE) != recorded.policy_id:
             names = ", ".join(f"{machine.name} on {host.name}" for host, machine in own)
             return [
                 f"{names} was handed over to its user before, and state does not know it: "
@@ -127,13 +127,6 @@ class Removal:
             log.warning("forgotten on demand: %s", "; ".join(left))
             return []
         return left
-
-
-def _has_machine(recorded: RecordedCloudPC) -> bool:
-    """Whether state knows of a machine that its user was given, so that deleting it is what was decided."""
-    if recorded.status is Status.DEPROVISIONING:
-        return bool(recorded.host)  # tried again
-    return recorded.status in WITH_MACHINE or recorded.is_lost
 
 
 def _add(found: list[tuple[Host, Machine]], host: Host, identity: UUID) -> None:

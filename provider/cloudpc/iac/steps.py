@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from cloudpc import lifecycle
-from cloudpc.cloud_pc import MACHINE_LOST, USABLE, WITH_MACHINE, DesiredCloudPC, RecordedCloudPC, Status
+from cloudpc.cloud_pc import MACHINE_LOST, USABLE, DesiredCloudPC, RecordedCloudPC, Status
 from cloudpc.directory.interface import GUID
 from cloudpc.iac import host, outputs
 from cloudpc.iac.progress import EngineReporter
@@ -63,9 +63,8 @@ def provision(runtime: Runtime, desired: DesiredCloudPC, recorded: RecordedCloud
 def read(runtime: Runtime, id_: str, props: dict[str, Any]) -> dict[str, Any]:
     """What a refresh sees of the machine; a host that does not answer says nothing about it."""
     recorded = RecordedCloudPC.model_validate(props)
-    has_machine = recorded.status in WITH_MACHINE or recorded.is_lost
     place = runtime.host(recorded.host)
-    if not has_machine or place is None:
+    if recorded.status is Status.DEPROVISIONING or not recorded.has_machine or place is None:
         return props
     try:
         machine = place.describe(UUID(id_))

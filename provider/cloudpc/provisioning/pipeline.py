@@ -493,7 +493,7 @@ class _Provisioning:
         if machine.tag.phase is Phase.HANDED_OVER:
             self._report.milestone(f"{machine.name} was handed over before state was lost: taken back, not rebuilt")
             if machine.tag.made_with:
-                self._desired = DesiredCloudPC.model_validate_json(machine.tag.made_with)
+                self._desired = _taken_back(DesiredCloudPC.model_validate_json(machine.tag.made_with), self._desired)
         else:
             self._report.milestone(f"{machine.name} was complete when an earlier run stopped: taken over")
         self._attempt.host = host
@@ -537,6 +537,14 @@ class _Provisioning:
             computer=self._attempt.computer,
             connection=self._attempt.connection,
         )
+
+
+def _taken_back(made: DesiredCloudPC, asked: DesiredCloudPC) -> DesiredCloudPC:
+    """As it was made; what was asked for before state was lost is over, or the next run would make it anew."""
+    over = max(asked.generation, asked.waived_generation)
+    return made.model_copy(
+        update={"retry": asked.retry, "waived_generation": over if over > made.generation else made.waived_generation}
+    )
 
 
 def _comparable(tag: Tag) -> Tag:
