@@ -329,6 +329,7 @@ class _Run:
             self._taken.discard(recorded.device_name.lower())
         name = naming.device_name(today.naming_template, user.username, seed, self._taken)
         self._taken.add(name.lower())
+        waived = recorded.waived_generation if recorded is not None and recorded.waived_generation > generation else 0
         if retry is None:
             retry = recorded.retry if recorded is not None else today.actions.retry.get(owed.key, 0)
         return DesiredCloudPC(
@@ -337,7 +338,7 @@ class _Run:
             user_id=user.id,
             user_principal_name=user.user_principal_name,
             generation=generation,
-            waived_generation=recorded.waived_generation if recorded is not None else 0,
+            waived_generation=waived,
             retry=retry,
             device_name=name,
             account=Account(
