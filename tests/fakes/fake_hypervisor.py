@@ -80,6 +80,7 @@ class FakeHost:
         return Accelerator.TCG
 
     def capacity(self) -> Capacity:
+        self._answer()
         settings = self._settings()
         total = Amount(
             settings.get("cores", 10_000), settings.get("memory_mib", 10**9), settings.get("disk_gib", 10**9)
@@ -167,12 +168,14 @@ class FakeHost:
         self._fault(f"finished {phase}", self._user(machine_id))
 
     def describe(self, machine_id: UUID) -> Machine | None:
+        self._answer()
         try:
             return _load(json.loads(self._path(machine_id).read_text()))
         except FileNotFoundError:
             return None
 
     def owned(self, installation: str, besides: Container[UUID] = ()) -> list[Machine]:
+        self._answer()
         return [m for m in self._all() if m.tag.installation == installation and m.id not in besides]
 
     def leftovers(self, installation: str) -> list[str]:
@@ -244,6 +247,11 @@ class FakeHost:
     def close(self) -> None: ...
 
     # ---- faults
+
+    def _answer(self) -> None:
+        """Unless nobody can reach it (`"away": true`)."""
+        if self._settings().get("away"):
+            raise ProvisioningError(ErrorCode.HOST_UNREACHABLE, f"{self.name} does not answer")
 
     def _fault(self, call: str, user: str, cancel: Cancellation | None = None, timeout: float = 60) -> None:
         settings = self._settings()

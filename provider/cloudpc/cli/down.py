@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +14,7 @@ from cloudpc.cli.cloud_pcs import print_rows
 from cloudpc.cli.context import Project
 from cloudpc.cli.output import CommandError, Exit, Yes, confirm, err, out
 from cloudpc.iac import encryption_salt, fleet
-from cloudpc.iac.engine import ALLOW_DELETE, FORGET_REGISTRATIONS
+from cloudpc.iac.engine import ALLOW_DELETE, FORGET_HOSTS, FORGET_REGISTRATIONS
 from cloudpc.provisioning.tags import machine_id
 
 if TYPE_CHECKING:
@@ -21,6 +22,14 @@ if TYPE_CHECKING:
     from cloudpc.machines.interface import Host, Machine
 
 
+ForgetHost = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--forget-host",
+        metavar="NAME",
+        help="This host is gone for good: what ends or is made anew leaves its machine there. May be repeated.",
+    ),
+]
 _FORGET = "if its tenant or domain is gone for good: --forget-registrations"
 
 
@@ -35,6 +44,7 @@ def down(
             help="Leave devices and computer accounts behind whose tenant or domain can't be reached any more.",
         ),
     ] = False,
+    forget_host: ForgetHost = None,
 ) -> None:
     """Remove a policy whole: Cloud PCs with their data, machines, the stack. Its files stay; caches too."""
     from cloudpc import configuration
@@ -44,14 +54,17 @@ def down(
     dead_runs.clear(project, policy, clear_lock=clear_lock)
     record = next(iter(project.records(policy)), None)
     values = project.values(policy) if policy in project.policy_ids() else record.configuration if record else {}
-    runtime = Runtime(configuration.parse_surroundings(values), project.stacks_folder)
+    forgotten = forget_host or []
+    surroundings = configuration.parse_surroundings(values)
+    there = tuple(host for host in surroundings.hosts if host.name not in forgotten)
+    runtime = Runtime(replace(surroundings, hosts=there), project.stacks_folder)
     installation = project.installation(policy, record)
     if record is None:
         refuse_to_forget(runtime, installation, policy)
         err.print(f"{policy} has no stack: there is nothing to remove")
         _forget(project, policy)
         return
-    _refuse_without_hosts(record, runtime)
+    _refuse_without_hosts(record, runtime, forgotten)
     unknown = unknown_machines(runtime, installation, record)
     if record.cloud_pcs:
         out.print(f"These Cloud PCs of the policy {policy} will be deleted, with all data on them:")
@@ -59,7 +72,7 @@ def down(
     for host, machine in unknown:
         out.print(f"The machine {machine.name} on {host.name}, which state does not know, will be deleted.")
     confirm(f"Delete all of this, and the stack of the policy {policy}?", yes=yes)
-    _destroy(project, policy, forget_registrations=forget_registrations)
+    _destroy(project, policy, forget_registrations=forget_registrations, forgotten=forgotten)
     for host, machine in unknown_machines(runtime, installation, replace(record, cloud_pcs=())):
         if left := runtime.removal.delete_unknown(host, machine, forget=forget_registrations):
             raise CommandError(f"{machine.name} on {host.name} stays for now: {'; '.join(left)}; {_FORGET}")
@@ -86,13 +99,14 @@ def refuse_to_forget(runtime: Runtime, installation: str | None, policy: str) ->
             )
 
 
-def _refuse_without_hosts(record: fleet.StackRecord, runtime: Runtime) -> None:
+def _refuse_without_hosts(record: fleet.StackRecord, runtime: Runtime, forgotten: Sequence[str]) -> None:
     """A Cloud PC whose host is no longer configured could not be deleted, only forgotten."""
-    configured = {host.name for host in runtime.hosts}
-    if gone := sorted({str(c.outputs["host"]) for c in record.cloud_pcs if c.outputs.get("host")} - configured):
+    configured = {*forgotten, *(host.name for host in runtime.hosts)}
+    if gone := sorted({c.recorded.host for c in record.cloud_pcs if c.recorded.has_machine} - configured):
+        flags = " ".join(f"--forget-host {name}" for name in gone)
         raise CommandError(
             f"Cloud PCs of {record.policy} are on {', '.join(gone)}, which is not in its cloudpc:hosts; "
-            "bring the host back there",
+            f"bring the host back there, or if it is gone for good: {flags}",
             Exit.INVALID,
         )
 
@@ -112,10 +126,11 @@ def unknown_machines(
     ]
 
 
-def _destroy(project: Project, policy: str, *, forget_registrations: bool) -> None:
+def _destroy(project: Project, policy: str, *, forget_registrations: bool, forgotten: Sequence[str]) -> None:
     project.engine.read(["state", "unprotect", "--all", "--yes", "--stack", policy])
     arguments = ["destroy", "--stack", policy, "--yes", "--skip-preview"]
-    env = {ALLOW_DELETE: policy, **({FORGET_REGISTRATIONS: policy} if forget_registrations else {})}
+    env = {ALLOW_DELETE: policy, FORGET_HOSTS: " ".join(forgotten)}
+    env |= {FORGET_REGISTRATIONS: policy} if forget_registrations else {}
     if project.engine.run(arguments, env=env) != 0:
         raise CommandError(f"not everything could be deleted; run `cloudpc down {policy}` again to go on; {_FORGET}")
 

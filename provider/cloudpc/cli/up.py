@@ -16,12 +16,13 @@ from rich.text import Text
 from cloudpc.cli import dead_runs, deletion
 from cloudpc.cli.cloud_pcs import print_rows
 from cloudpc.cli.context import Project
+from cloudpc.cli.down import ForgetHost
 from cloudpc.cli.output import CommandError, Exit, err, out
 from cloudpc.cloud_pc import Status
 from cloudpc.directory.interface import DirectoryError
 from cloudpc.directory.opening import SHARED
 from cloudpc.iac import encryption_salt, fleet, side_by_side
-from cloudpc.iac.engine import ACCEPT_LOSS, ADOPT
+from cloudpc.iac.engine import ACCEPT_LOSS, ADOPT, FORGET_HOSTS
 from cloudpc.iac.fleet import CloudPCRecord, StackRecord
 from cloudpc.problems import InvalidConfigurationError, Problem
 
@@ -44,6 +45,7 @@ class How:
         accept_loss: so many may enter their grace period because of the directory.
         own_display: one policy alone has Pulumi's own display.
         adopt: keys of Cloud PCs whose machines are taken back though state does not know them.
+        forget_hosts: names of hosts that are gone for good.
     """
 
     preview: bool = False
@@ -52,6 +54,7 @@ class How:
     accept_loss: int | None = None
     own_display: bool = True
     adopt: Sequence[str] = ()
+    forget_hosts: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,7 @@ def up(
         int | None,
         typer.Option("--accept-loss", metavar="N", help="Yes, N may enter grace because of the directory."),
     ] = None,
+    forget_host: ForgetHost = None,
 ) -> None:
     """Bring policies up to date: `pulumi up`, side by side, a table and an exit code at the end.
 
@@ -111,9 +115,21 @@ def up(
     names = [name for name in names if not any(name in those for those in unread.values())]
     if not names:
         raise CommandError("no policy can be run")
+    _check_forgotten(project, names, forget_host or [])
     for name in names:
         dead_runs.clear(project, name, clear_lock=clear_lock)
-    bring_up_and_tell(project, names, How(preview, clear_lock, at_once, accept_loss), left_out)
+    how = How(preview, clear_lock, at_once, accept_loss, forget_hosts=forget_host or [])
+    bring_up_and_tell(project, names, how, left_out)
+
+
+def _check_forgotten(project: Project, names: Sequence[str], hosts: Sequence[str]) -> None:
+    """A host's name that is mistyped would be forgotten without a word."""
+    if not hosts:
+        return
+    known = {c.recorded.host for record in project.records() if record.policy in names for c in record.cloud_pcs}
+    if unknown := [host for host in hosts if host not in known]:
+        has = ", ".join(sorted(filter(None, known))) or "none"
+        raise CommandError(f"no Cloud PC is on {', '.join(unknown)}; hosts of Cloud PCs: {has}", Exit.INVALID)
 
 
 def check(project: Project, names: Sequence[str], *, clear_lock: bool, ask: bool = True) -> None:
@@ -210,6 +226,8 @@ def _handed_down(project: Project, how: How, file: Path) -> dict[str, str]:
     env = {ACCEPT_LOSS: str(how.accept_loss)} if how.accept_loss is not None else {}
     if how.adopt:
         env[ADOPT] = " ".join(how.adopt)
+    if how.forget_hosts:
+        env[FORGET_HOSTS] = " ".join(how.forget_hosts)
     project.directories.write(file)
     return env | {SHARED: str(file)}
 

@@ -27,6 +27,8 @@ ADOPT = "CLOUDPC_ADOPT"
 """Keys of Cloud PCs that `cloudpc adopt` takes back in this run, separated by blanks."""
 FORGET_REGISTRATIONS = "CLOUDPC_FORGET_REGISTRATIONS"
 """Names the provisioning policy whose devices and computer accounts may stay behind where they can't be reached."""
+FORGET_HOSTS = "CLOUDPC_FORGET_HOSTS"
+"""Names of hosts that are gone for good, separated by blanks: what ends or is made anew is not looked for there."""
 _CUT_OFF = "A run was killed while it wrote its state: `cloudpc up --clear-lock` mends that."
 
 

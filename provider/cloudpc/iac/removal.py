@@ -14,7 +14,7 @@ from functools import partial
 from uuid import UUID
 
 from cloudpc.cloud_pc import WAITING, RecordedCloudPC, Status
-from cloudpc.iac.engine import ALLOW_DELETE, FORGET_REGISTRATIONS
+from cloudpc.iac.engine import ALLOW_DELETE, FORGET_HOSTS, FORGET_REGISTRATIONS
 from cloudpc.iac.organisation import Organisation
 from cloudpc.machines.interface import Host, Machine
 from cloudpc.provisioning.registration import Identity, release, trying
@@ -61,10 +61,14 @@ class Removal:
             if below is None or machine.tag.generation < below:
                 left += self._delete(host, machine, None if released else recorded)
         if recorded.status is Status.FAILED:
-            for host in self._hosts:
-                what = f"what is kept of it on {host.name}"
-                left += trying(what, str(identity), partial(host.discard_kept, identity))
+            for host in self._hosts:  # on one that is away it goes when its time is over
+                trying(f"what is kept of it on {host.name}", str(identity), partial(host.discard_kept, identity))
         return left
+
+    @staticmethod
+    def forgets(host: str) -> bool:
+        """Whether somebody has said that this host is gone for good."""
+        return host in os.environ.get(FORGET_HOSTS, "").split()
 
     def delete_unknown(self, host: Host, machine: Machine, *, forget: bool = False) -> list[str]:
         """Delete a machine that state does not know, and before that what directories know of it.
@@ -84,16 +88,17 @@ class Removal:
     def _look(self, identity: UUID, recorded: RecordedCloudPC) -> tuple[list[tuple[Host, Machine]], list[str]]:
         """The machines of this identity, and why it can't be said that there are no others."""
         found: list[tuple[Host, Machine]] = []
-        left = []
-        if recorded.host and recorded.host not in [host.name for host in self._hosts]:
-            left.append(
-                f"its machine is on the host {recorded.host}, which is not in cloudpc:hosts; bring it back there"
-            )
+        left: list[str] = []
         for host in self._hosts:
             why = trying(f"its machine on {host.name}", str(identity), partial(_add, found, host, identity))
-            if recorded.host in ("", host.name):
+            if recorded.host == host.name:
                 left += why
-        return found, left
+        its_own = (recorded.policy_id, recorded.generation)
+        moved = any((machine.tag.policy_id, machine.tag.generation) == its_own for _, machine in found)
+        if recorded.host not in [host.name for host in self._hosts] and not moved:  # nor under the host's new name
+            left.append(f"its machine is on the host {recorded.host}, {not_configured(recorded)}")
+        may_be_there = recorded.host and (recorded.has_machine or _remains(recorded))
+        return found, left if may_be_there and not self.forgets(recorded.host) else []
 
     def _delete(self, host: Host, machine: Machine, unreleased: RecordedCloudPC | None) -> list[str]:
         if unreleased is not None and (left := self._release_tagged(machine.tag)):
@@ -102,8 +107,7 @@ class Removal:
 
     def _release_recorded(self, recorded: RecordedCloudPC) -> tuple[bool, list[str]]:
         """What state remembers, or says may be there; and whether it says so at all."""
-        detail = recorded.status_detail
-        remains = detail is not None and "remains" in detail.additional_information
+        remains = _remains(recorded)
         if (recorded.status in WAITING or (recorded.status is Status.FAILED and not recorded.is_lost)) and not remains:
             return False, []  # what was begun has been taken back
         joined = [network.connection for network in recorded.settings.networks if network.joins_domain]
@@ -127,6 +131,20 @@ class Removal:
             log.warning("forgotten on demand: %s", "; ".join(left))
             return []
         return left
+
+
+def not_configured(recorded: RecordedCloudPC) -> str:
+    """Of a Cloud PC's host: that nobody can look there, and what to do about it."""
+    return (
+        "which is not in cloudpc:hosts; bring it back there, or if it is gone for good: "
+        f"`cloudpc up {recorded.policy_id} --forget-host {recorded.host}`"
+    )
+
+
+def _remains(recorded: RecordedCloudPC) -> bool:
+    """Whether something of it could not be taken back when it failed."""
+    detail = recorded.status_detail
+    return detail is not None and "remains" in detail.additional_information
 
 
 def _add(found: list[tuple[Host, Machine]], host: Host, identity: UUID) -> None:

@@ -99,9 +99,12 @@ class Runtime:
             raise ProvisioningError(ErrorCode.SET_UP_FAILED, message, retriable=False)
         return content
 
-    def host(self, name: str) -> Host | None:
-        """The host of this name in cloudpc:hosts, if it is there."""
-        return next((host for host in self.hosts if host.name == name), None)
+    def host(self, name: str) -> Host:
+        """The host of this name. Raises ProvisioningError: it is not in cloudpc:hosts."""
+        for host in self.hosts:
+            if host.name == name:
+                return host
+        raise ProvisioningError(ErrorCode.HOST_UNREACHABLE, f"the host {name} is not in cloudpc:hosts")
 
     def discard_kept(self, identity: UUID) -> None:
         """Remove what is kept of a failed Cloud PC; on a host that is away it goes when it has expired."""
@@ -114,8 +117,6 @@ class Runtime:
     def start(self, identity: UUID, host_name: str) -> None:
         """Start a machine that is off. Raises ProvisioningError, whatever is wrong."""
         host = self.host(host_name)
-        if host is None:
-            raise ProvisioningError(ErrorCode.HOST_UNREACHABLE, f"the host {host_name} is not in cloudpc:hosts")
         try:
             host.power_on(identity)
         except ProvisioningError:
@@ -127,9 +128,8 @@ class Runtime:
 
     def hand_over(self, identity: str, host_name: str) -> bool:
         """Mark a machine as its user's; if its host is away now, `tidy` of a later run does it."""
-        if (host := self.host(host_name)) is not None:
-            with contextlib.suppress(ProvisioningError):
-                host.finish(UUID(identity), Phase.HANDED_OVER)
+        with contextlib.suppress(ProvisioningError):
+            self.host(host_name).finish(UUID(identity), Phase.HANDED_OVER)
         return True
 
     def tidy(

@@ -16,7 +16,7 @@ from cloudpc.iac import host, outputs
 from cloudpc.iac.progress import EngineReporter
 from cloudpc.iac.runtime import Runtime
 from cloudpc.lifecycle import Step
-from cloudpc.machines.interface import PowerState
+from cloudpc.machines.interface import Machine, PowerState
 from cloudpc.provisioning import pipeline
 from cloudpc.provisioning.errors import ProvisioningError
 from cloudpc.provisioning.tags import machine_id
@@ -63,13 +63,15 @@ def provision(runtime: Runtime, desired: DesiredCloudPC, recorded: RecordedCloud
 def read(runtime: Runtime, id_: str, props: dict[str, Any]) -> dict[str, Any]:
     """What a refresh sees of the machine; a host that does not answer says nothing about it."""
     recorded = RecordedCloudPC.model_validate(props)
-    place = runtime.host(recorded.host)
-    if recorded.status is Status.DEPROVISIONING or not recorded.has_machine or place is None:
+    if recorded.status is Status.DEPROVISIONING or not recorded.has_machine:
         return props
     try:
-        machine = place.describe(UUID(id_))
+        return _as_seen(props, recorded, runtime.host(recorded.host).describe(UUID(id_)))
     except ProvisioningError:
         return props
+
+
+def _as_seen(props: dict[str, Any], recorded: RecordedCloudPC, machine: Machine | None) -> dict[str, Any]:
     if machine is None or machine.tag.generation != recorded.generation:
         message = f"its machine is no longer on {recorded.host}; its data is gone"
         return props if recorded.is_lost else outputs.wrong(props, Status.FAILED, MACHINE_LOST, message, _LOSS)
@@ -117,7 +119,14 @@ def _start(runtime: Runtime, olds: dict[str, Any], recorded: RecordedCloudPC) ->
 def _end(runtime: Runtime, olds: dict[str, Any], recorded: RecordedCloudPC, desired: DesiredCloudPC) -> dict[str, Any]:
     reporter = _reporter(recorded)
     if recorded.is_lost:  # it ends without grace because it has no machine: that must still be so
-        seen = read(runtime, str(_identity(recorded)), olds)
+        try:
+            seen = _as_seen(olds, recorded, runtime.host(recorded.host).describe(_identity(recorded)))
+        except ProvisioningError as error:
+            if not runtime.removal.forgets(recorded.host):
+                doubt = f"nobody can say whether its machine is back: {error.message}"
+                reporter.milestone(f"not ended, tried again by each run: {doubt}", warning=True)
+                return olds
+            seen = olds
         if seen is not olds:
             reporter.milestone("its machine is back: the next run says what becomes of it", warning=True)
             return seen
