@@ -24,6 +24,10 @@ def test_one_made_anew_waits_for_its_host_until_somebody_says_it_is_gone(project
     assert f"the host old, {_GONE}`cloudpc up demo --forget-host old`" in ran.output
     assert "generation" not in project.state()["u000"], "still the first"
 
+    ran = project.cloudpc("reprovision", "u001", "--yes")
+    assert ran.code == 1, ran
+    assert f"not done for u001@contoso.example ({PLAN['id']}), for the reason above" in ran.output
+
     mistyped = project.cloudpc("up", "demo", "--forget-host", "odl")
     assert mistyped.code == 2, mistyped
     assert "no Cloud PC is on odl; hosts of Cloud PCs: old" in mistyped.output
@@ -31,14 +35,19 @@ def test_one_made_anew_waits_for_its_host_until_somebody_says_it_is_gone(project
     assert ran.code == 0, ran
     again = project.state()["u000"]
     assert (again["status"], again["generation"], again["host"]) == ("provisioned", 2, "new")
+    assert project.state()["u001"]["generation"] == 2
     assert set(project.machines("old")) == {"u000", "u001"}, "it was not asked"
+    _on(project, "new", "old")
+    project.up()
+    assert set(project.machines("old")) == {"u000", "u001"}, "nothing is deleted that users may work on"
+    _on(project, "new")
 
+    _on(project, "newer")
     refused = project.cloudpc("down", "demo", "--yes")
     assert refused.code == 2, refused
-    assert "--forget-host old" in refused.output
-    ran = project.cloudpc("down", "demo", "--yes", "--forget-host", "old")
+    assert "if it is gone for good: --forget-host new" in refused.output
+    ran = project.cloudpc("down", "demo", "--yes", "--forget-host", "new")
     assert ran.code == 0, ran
-    assert project.machines("new") == {}
 
 
 def test_a_renamed_hosts_machine_is_made_anew(project: Project) -> None:

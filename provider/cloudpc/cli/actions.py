@@ -235,16 +235,26 @@ def _tell(title: str, project: Project, cloud_pcs: Sequence[CloudPCRecord]) -> N
 
 def _write_and_run(project: Project, kind: Kind, chosen: Sequence[CloudPCRecord], *, write_only: bool) -> None:
     policies = sorted({c.policy for c in chosen})
+    wanted: dict[tuple[str, str], int | str | None] = {
+        (c.policy, c.key): (
+            c.grace_period_end_date_time if kind is Kind.END_GRACE else generations.following(project, kind, c)
+        )
+        for c in chosen
+    }
     for policy in policies:
-        asked = {
-            c.key: c.grace_period_end_date_time if kind is Kind.END_GRACE else generations.following(project, kind, c)
-            for c in chosen
-            if c.policy == policy
-        }
+        asked = {key: value for (of, key), value in wanted.items() if of == policy}
         generations.write(project, policy, kind, asked)
     files = ", ".join(project.shown(policy) for policy in policies)
     err.print(f"Written to {files}: cloudpc:actions.{kind} of {_count(chosen)}.", markup=False)
     if write_only:
         err.print(f"The next run does it: cloudpc up {' '.join(policies)}", markup=False)
     else:
-        bring_up_and_tell(project, policies, How())
+        result = bring_up_and_tell(project, policies, How())
+        everyone = [c for record in result.records for c in record.cloud_pcs if (c.policy, c.key) in wanted]
+        if kind is Kind.REPROVISION:
+            left = [c for c in everyone if c.generation != wanted[c.policy, c.key]]
+        else:
+            left = [c for c in everyone if kind is Kind.END_GRACE and c.status == Status.IN_GRACE_PERIOD]
+        if left:
+            names = ", ".join(f"{c.user_principal_name} ({c.service_plan})" for c in left)
+            raise CommandError(f"not done for {names}, for the reason above; the next run tries again")

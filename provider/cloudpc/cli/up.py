@@ -164,7 +164,7 @@ def unreadable(project: Project, names: Sequence[str]) -> dict[str, list[str]]:
     return unread
 
 
-def bring_up_and_tell(project: Project, names: Sequence[str], how: How, left_out: Sequence[str] = ()) -> None:
+def bring_up_and_tell(project: Project, names: Sequence[str], how: How, left_out: Sequence[str] = ()) -> Result:
     """Run policies that `check` found nothing against, and end with a table.
 
     Args:
@@ -182,6 +182,7 @@ def bring_up_and_tell(project: Project, names: Sequence[str], how: How, left_out
         out.print()
         print_rows(sorted(rows, key=lambda r: (r["policy"], r["userPrincipalName"], r["servicePlan"])))
     result.tell_problems()
+    return result
 
 
 def bring_up(project: Project, names: Sequence[str], how: How) -> Result:
