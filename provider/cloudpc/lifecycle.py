@@ -114,7 +114,6 @@ def plan(
     now: datetime,
     *,
     formerly_assigned: Iterable[str] = (),
-    last_generations: Mapping[str, int] | None = None,
 ) -> Reconciliation:
     """What one run of one policy makes of the world: whose users are its own, who is owed what, what becomes of each.
 
@@ -126,7 +125,6 @@ def plan(
         today: what new Cloud PCs are made with.
         now: with a time zone.
         formerly_assigned: ids of the groups that this policy's last run was assigned to.
-        last_generations: of ended Cloud PCs, so that a device name is not given again.
     """
     siblings = list(siblings)
     previous = {key: _named_as_now(recorded, snapshot) for key, recorded in own.cloud_pcs.items()}
@@ -144,7 +142,7 @@ def plan(
         for key, pc in previous.items()
         if key not in keys
     }
-    return reconcile(previous, owed, lost, today, now, last_generations)
+    return reconcile(previous, owed, lost, today, now, ownership.last_generations([own, *siblings]))
 
 
 def _named_as_now(recorded: RecordedCloudPC, snapshot: Snapshot) -> RecordedCloudPC:
@@ -169,7 +167,7 @@ def reconcile(
         lost: for each recorded one that is not owed, why (`entitlement.loss`).
         today: the policy as it is now.
         now: with a time zone.
-        last_generations: of ended ones, so that a device name is not given again.
+        last_generations: of those there have been, by key, so that a device name is not given again.
     """
     return _Run(previous, lost, today, now, last_generations or {}).all(owed)
 

@@ -1,17 +1,21 @@
 """Which provisioning policy serves a user. Pure.
 
 Windows 365 "Provisioning": where several policies target a user, the first *assigned* wins; all of a user's Cloud PCs
-come from one policy. Every stack computes the same answer from the same facts (design rule 2).
+come from one policy. "Grace period": who is entitled again in time has it back as it was. Every stack computes the
+same answer from the same facts (design rule 2).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import IntEnum
 
 from cloudpc.cloud_pc import RecordedCloudPC, Status
 from cloudpc.directory.interface import Snapshot
+
+_NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -23,28 +27,64 @@ class PolicyFacts:
     """Its groups' ids, with the time each assignment was first seen."""
     cloud_pcs: Mapping[str, RecordedCloudPC]
     """By key, as state has them."""
+    ended: Mapping[str, int] = field(default_factory=dict)
+    """The last generation of those that are gone, by key, as far as they are remembered."""
+
+
+class _Claim(IntEnum):
+    """What a policy has of a user, the strongest first."""
+
+    HAS = 0
+    """A Cloud PC that is not on its way out."""
+    HAD = 1
+    """One in its grace period, of a user who is in the policy's groups (again): restored, with the data on it."""
+    TARGETS = 2
 
 
 def owners(policies: Iterable[PolicyFacts], snapshot: Snapshot) -> dict[str, str]:
     """The policy that serves each user, by user id; who is in no policy's group and has no Cloud PC is left out.
 
-    It is the one that already has a Cloud PC of the user that is not on its way out; else the one assigned first to a
-    group that the user is in; ties by policy id.
+    It is the one with the strongest claim; among several the one assigned first to a group that the user is in; ties
+    by policy id.
     """
-    known = sorted(policies, key=lambda policy: policy.policy_id, reverse=True)
-    first: dict[str, tuple[datetime, str]] = {}
-    for policy in known:
-        for group_id, seen in policy.assigned.items():
-            group, rank = snapshot.groups.get(group_id), (seen, policy.policy_id)
-            for user_id in group.members if group else ():
-                if user_id not in first or rank < first[user_id]:
-                    first[user_id] = rank
-    serving = {user_id: policy_id for user_id, (_, policy_id) in first.items()}
-    for policy in known:
+    best: dict[str, tuple[_Claim, datetime, str]] = {}
+    for policy in policies:
+        seen = _first_seen(policy, snapshot)
+        claims = dict.fromkeys(seen, _Claim.TARGETS)
         for recorded in policy.cloud_pcs.values():
-            if not recorded.is_leaving and recorded.status is not Status.NOT_PROVISIONED:
-                serving[recorded.user_id] = policy.policy_id
-    return serving
+            user = recorded.user_id
+            if recorded.is_leaving:
+                held = _Claim.HAD if user in seen and recorded.status is Status.IN_GRACE_PERIOD else None
+            else:
+                held = None if recorded.status is Status.NOT_PROVISIONED else _Claim.HAS
+            if held is not None:
+                claims[user] = min(held, claims.get(user, held))
+        for user, claim in claims.items():
+            rank = (claim, seen.get(user, _NEVER), policy.policy_id)
+            best[user] = min(rank, best.get(user, rank))
+    return {user: policy_id for user, (_, _, policy_id) in best.items()}
+
+
+def _first_seen(policy: PolicyFacts, snapshot: Snapshot) -> dict[str, datetime]:
+    """When the policy was first assigned to a group that a user is in, by user id."""
+    first: dict[str, datetime] = {}
+    for group_id, seen in policy.assigned.items():
+        group = snapshot.groups.get(group_id)
+        for user in group.members if group else ():
+            first[user] = min(seen, first.get(user, seen))
+    return first
+
+
+def last_generations(policies: Iterable[PolicyFacts]) -> dict[str, int]:
+    """The highest generation there has been of each Cloud PC, by key: device names and ids come from it, each once."""
+    last: dict[str, int] = {}
+    for policy in policies:
+        present = {
+            key: pc.generation for key, pc in policy.cloud_pcs.items() if pc.status is not Status.NOT_PROVISIONED
+        }
+        for key, generation in (*policy.ended.items(), *present.items()):
+            last[key] = max(generation, last.get(key, 0))
+    return last
 
 
 def leaving(policies: Iterable[PolicyFacts]) -> dict[str, str]:

@@ -153,6 +153,36 @@ def test_one_that_is_lost_in_its_grace_gives_its_policy_the_user_no_more_than_be
     assert ownership.owners([PolicyFacts("a", {}, {"u1/small": used})], snapshot) == {"u1": "a"}
 
 
+def test_who_returns_in_time_has_it_back_whatever_was_assigned_earlier_meanwhile() -> None:
+    [kept] = _in_grace().values()
+    group = Group("g", "G", frozenset({"u1"}))
+    snapshot = Snapshot({"u1": make.user("u1", "small")}, {"g": group}, {"small": make.plan()})
+    earlier = PolicyFacts("a", {"g": make.NOW - timedelta(hours=1)}, {})
+    assert ownership.owners([PolicyFacts("b", {"g": make.NOW}, {kept.key: kept}), earlier], snapshot) == {"u1": "b"}
+    # nor does one that no longer targets the user keep others waiting longer than its grace
+    assert ownership.owners([PolicyFacts("b", {}, {kept.key: kept}), earlier], snapshot) == {"u1": "a"}
+    lost = {"status_detail": StatusDetail(code=MACHINE_LOST, message="gone"), "before_loss": Before(status=kept.status)}
+    gone = kept.model_copy(update={"status": Status.FAILED, **lost})
+    assert ownership.owners([PolicyFacts("b", {"g": make.NOW}, {gone.key: gone}), earlier], snapshot) == {"u1": "a"}
+
+
+def test_of_two_that_have_made_one_the_first_assigned_goes_on() -> None:
+    """After first runs at the same time, of different service plans."""
+    [small] = _recorded(Status.PROVISIONED).values()
+    snapshot = Snapshot({}, {"g": Group("g", "G", frozenset({"u1"}))}, {})
+    later, first = make.NOW, make.NOW - timedelta(hours=1)
+    facts = [PolicyFacts("a", {"g": later}, {"u1/small": small}), PolicyFacts("b", {"g": first}, {"u1/big": small})]
+    assert ownership.owners(facts, snapshot) == {"u1": "b"}
+
+
+def test_no_generation_comes_twice_whichever_policy_made_it() -> None:
+    [present] = _recorded(Status.FAILED, generation=3).values()
+    waits = present.model_copy(update={"status": Status.NOT_PROVISIONED, "generation": 9})
+    facts = [PolicyFacts("a", {}, {present.key: present}), PolicyFacts("b", {}, {}, {present.key: 2, "u2/big": 5})]
+    facts.append(PolicyFacts("c", {}, {waits.key: waits}))
+    assert ownership.last_generations(facts) == {"u1/small": 3, "u2/big": 5}
+
+
 @pytest.mark.parametrize("status", [Status.PROVISIONED, Status.IN_GRACE_PERIOD])
 def test_what_is_left_of_anothers_entry_takes_nobody_the_one_they_work_on(status: Status) -> None:
     [held] = _recorded(status).values()

@@ -27,7 +27,7 @@ from cloudpc.lifecycle import Actions, Reconciliation, Step, next_step
 from cloudpc.ownership import PolicyFacts
 from cloudpc.policy import ProvisioningPolicy
 
-from . import make
+from . import make, oracle
 
 PLANS = ["small", "big"]
 WITH_MACHINE = USABLE | {Status.IN_GRACE_PERIOD}
@@ -51,7 +51,7 @@ class Stack:
 
     @property
     def facts(self) -> PolicyFacts:
-        return PolicyFacts(self.policy_id, dict(self.assigned), dict(self.cloud_pcs))
+        return PolicyFacts(self.policy_id, dict(self.assigned), dict(self.cloud_pcs), dict(self.generations))
 
 
 @dataclass(frozen=True)
@@ -140,9 +140,10 @@ class World:
         )
         siblings = [s.facts for s in self.stacks.values() if s.policy_id != policy_id and s.has_run]
         plan = lifecycle.plan(
-            stack.file, snapshot, PolicyFacts(policy_id, assigned, dict(stack.cloud_pcs)), siblings, today, self.now,
-            formerly_assigned=stack.assigned, last_generations=stack.generations,
+            stack.file, snapshot, replace(stack.facts, assigned=assigned), siblings, today, self.now,
+            formerly_assigned=stack.assigned,
         )  # fmt: skip
+        oracle.check(self, policy_id, assigned, plan)
         keys = [d.key for d in plan.desired]
         assert len(keys) == len(set(keys)), "keys are unique"
         return plan, assigned

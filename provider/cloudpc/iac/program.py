@@ -59,7 +59,7 @@ def run(stacks: Path) -> None:
     except (InvalidConfigurationError, DirectoryError, EngineError, state.StateError, ValueError) as error:
         raise pulumi.RunError(str(error)) from None
     now = datetime.now(UTC).replace(microsecond=0)
-    own = PolicyFacts(policy_id, _assigned(inputs, recorded, now), recorded.cloud_pcs)
+    own = PolicyFacts(policy_id, _assigned(inputs, recorded, now), recorded.cloud_pcs, _last_of_ended(recorded))
     plan = _plan(inputs, installation, own, siblings, recorded, now)
     _stop_mass_loss(plan, inputs, own)
     for warning in inputs.snapshot.warnings:
@@ -106,7 +106,8 @@ def _siblings(own: str, stacks: Path) -> list[PolicyFacts]:
             continue
         if recorded.provisioning_policy or recorded.cloud_pcs:
             has_file = (stacks / f"Pulumi.{policy_id}.yaml").is_file()
-            found.append(PolicyFacts(policy_id, _first_seen(recorded) if has_file else {}, recorded.cloud_pcs))
+            assigned = _first_seen(recorded) if has_file else {}
+            found.append(PolicyFacts(policy_id, assigned, recorded.cloud_pcs, _last_of_ended(recorded)))
     return found
 
 
@@ -155,7 +156,6 @@ def _plan(
         today,
         now,
         formerly_assigned=_first_seen(recorded),
-        last_generations={entry["key"]: int(entry["generation"]) for entry in _ended(recorded)},
     )
 
 
@@ -190,6 +190,10 @@ def _policy_props(inputs: StackInputs, installation: str, own: PolicyFacts, reco
 
 def _ended(recorded: StackState) -> list[dict[str, Any]]:
     return list(recorded.provisioning_policy.get("ended") or [])
+
+
+def _last_of_ended(recorded: StackState) -> dict[str, int]:
+    return {entry["key"]: int(entry["generation"]) for entry in _ended(recorded)}
 
 
 def _with_newly_ended(recorded: StackState) -> list[dict[str, Any]]:

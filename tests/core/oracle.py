@@ -1,0 +1,78 @@
+"""What Windows 365 promises about whom a policy serves, said anew in the simplest words, to check plans against.
+
+Independent of cloudpc.ownership and cloudpc.entitlement on purpose.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from cloudpc.cloud_pc import USABLE, DesiredCloudPC, RecordedCloudPC, Status
+from cloudpc.lifecycle import Reconciliation, Step, next_step
+
+if TYPE_CHECKING:
+    from .world import World
+
+
+def check(world: World, policy_id: str, assigned: Mapping[str, datetime], plan: Reconciliation) -> None:
+    """Each new one is owed to its user by this policy; none is taken that is owed; who returns has it back."""
+    for desired in plan.desired:
+        recorded = world.stacks[policy_id].cloud_pcs.get(desired.key)
+        owed = _targets(world, assigned, desired.user_id) and _licensed(world, desired)
+        others = [pc for name, pc in _of_user(world, desired.user_id) if name != policy_id]
+        served_elsewhere = any(pc.status in USABLE for pc in others)
+        if recorded is None:
+            assert owed, "nobody gets what they are not entitled to"
+            assert not any(pc.key == desired.key and not pc.is_gone for pc in others if _counts(pc)), "one at a time"
+            assert _is_first(world, policy_id, assigned, desired.user_id), "the first assigned wins"
+            continue
+        step = next_step(recorded, desired)
+        if step is Step.BEGIN_GRACE:
+            assert not owed or served_elsewhere, "what is owed is not taken away"
+        if step is Step.RESTORE:
+            assert owed, "who is not entitled gets nothing back"
+        in_use = any(_counts(pc) and not pc.is_leaving for pc in others)
+        if recorded.status is Status.IN_GRACE_PERIOD and owed and not in_use and _alone(world, policy_id, desired):
+            assert step is Step.RESTORE, "who returns in time has it back"
+
+
+def _counts(pc: RecordedCloudPC) -> bool:
+    return pc.status is not Status.NOT_PROVISIONED
+
+
+def _of_user(world: World, user_id: str) -> list[tuple[str, RecordedCloudPC]]:
+    return [
+        (name, pc) for name, stack in world.stacks.items() for pc in stack.cloud_pcs.values() if pc.user_id == user_id
+    ]
+
+
+def _targets(world: World, assigned: Mapping[str, datetime], user_id: str) -> bool:
+    return user_id in world.users and any(user_id in world.members[group] for group in assigned)
+
+
+def _licensed(world: World, desired: DesiredCloudPC) -> bool:
+    return desired.service_plan.id in world.users[desired.user_id].service_plans
+
+
+def _is_first(world: World, policy_id: str, assigned: Mapping[str, datetime], user_id: str) -> bool:
+    """Unless the user has one of some policy already, which is that policy's then."""
+    if any(_counts(pc) and not pc.is_gone for _, pc in _of_user(world, user_id)):
+        return True
+    return all(
+        _since(world, assigned, user_id) <= _since(world, stack.assigned, user_id)
+        for name, stack in world.stacks.items()
+        if name != policy_id and stack.has_run and _targets(world, stack.assigned, user_id)
+    )
+
+
+def _since(world: World, assigned: Mapping[str, datetime], user_id: str) -> datetime:
+    return min(seen for group, seen in assigned.items() if user_id in world.members[group])
+
+
+def _alone(world: World, policy_id: str, desired: DesiredCloudPC) -> bool:
+    """No other policy keeps one of the user in its grace period."""
+    return not any(
+        pc.status is Status.IN_GRACE_PERIOD and name != policy_id for name, pc in _of_user(world, desired.user_id)
+    )
