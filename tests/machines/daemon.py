@@ -8,6 +8,7 @@ too: when the tests end, however they end, the kernel ends them all, QEMUs that 
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import signal
 import socket
@@ -16,8 +17,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-from tests.images.bare_guest import free_port
 
 _HIDDEN = ("/run/libvirt", "/var/lib/libvirt", "/var/log/libvirt", "/var/cache/libvirt", "/etc/libvirt")
 
@@ -47,7 +46,7 @@ class Daemon:
     """A running libvirtd, and how to reach it."""
 
     def __init__(self, folder: Path) -> None:
-        self.port = free_port()
+        self.port = _port()
         self._configuration = folder / "libvirtd.conf"
         self._configuration.write_text(_CONFIGURATION.format(port=self.port))
         self._pid = folder / "libvirtd.pid"
@@ -80,7 +79,17 @@ class Daemon:
 
     def start(self) -> None:
         """Start it, or start it again after `kill`: it finds its guests."""
-        self._process = subprocess.Popen(
+        self._killed = False
+        self._process = self._run()
+        deadline = time.monotonic() + 60
+        while not self._listens() or self._process.poll() is not None:
+            assert time.monotonic() < deadline, f"libvirtd does not listen: {Path(self._log.name).read_text()}"
+            time.sleep(0.1)
+            if self._process.poll() is not None:  # for example because its port is not free yet
+                self._process = self._run()
+
+    def _run(self) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
             [
                 *(*_DIE_WITH_TESTS, "nsenter", "--mount", "--pid", f"--target={self.namespace_pid}"),
                 *("libvirtd", "--listen", "--config", str(self._configuration), "--pid-file", str(self._pid)),
@@ -88,14 +97,10 @@ class Daemon:
             stdout=self._log,
             stderr=self._log,
         )
-        deadline = time.monotonic() + 30
-        while not self._listens():
-            assert self._process.poll() is None, Path(self._log.name).read_text()
-            assert time.monotonic() < deadline, "libvirtd does not listen"
-            time.sleep(0.1)
 
     def kill(self) -> None:
         """As if it crashed: guests go on."""
+        self._killed = True
         os.kill(_child(self._process.pid), signal.SIGKILL)
         self._process.wait(20)
 
@@ -105,7 +110,8 @@ class Daemon:
         try:
             yield
         finally:
-            if self._process.poll() is not None:
+            if self._killed:  # by another thread, perhaps, to which its end is not known yet
+                self._process.wait(20)
                 self.start()
 
     def stop(self) -> None:
@@ -137,6 +143,16 @@ def _child(parent: int) -> int:
             return int(found[0])
         assert time.monotonic() < deadline, f"process {parent} has started nothing"
         time.sleep(0.02)
+
+
+def _port() -> int:
+    """A free one that no client is given meanwhile: it is listened on again after `kill`."""
+    below = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    while True:
+        port = random.randrange(below - 8000, below)
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) != 0:
+                return port
 
 
 def missing() -> str:
