@@ -106,26 +106,22 @@ class Project:
 
     def locks(self, policy_id: str) -> list[file_backend.Lock]:
         """Who works on a policy's stack, as far as its backend shows it."""
-        return file_backend.locks(self._backend_url, PROJECT, policy_id)
+        return file_backend.locks(self.engine.backend_url, PROJECT, policy_id)
 
     def cut_off(self, policy_id: str) -> list[Path]:
         """Files of a policy's stack that a run died in the middle of writing."""
-        return file_backend.cut_off(self._backend_url, PROJECT, policy_id)
+        return file_backend.cut_off(self.engine.backend_url, PROJECT, policy_id)
 
     @property
     def has_own_backend(self) -> bool:
         """Whether state is in the project's own folder, and not where the user has put it."""
-        folder = file_backend.folder(self._backend_url)
+        folder = file_backend.folder(self.engine.backend_url)
         return folder is not None and folder.resolve() == (self.root / ".cloudpc" / "state").resolve()
 
     @property
     def backend_has_stacks(self) -> bool:
         """Whether a stack of any project is in the backend: others may share it, by the shell that sourced our env."""
         return bool(json.loads(self.engine.read(["stack", "ls", "--all", "--json"])))
-
-    @property
-    def _backend_url(self) -> str:
-        return self.engine.environment().get("PULUMI_BACKEND_URL", "")
 
     def records(self, policy: str | None = None) -> list[fleet.StackRecord]:
         """The state of all stacks of the project, or of one; a policy that has never run has none.

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 from cloudpc.iac import file_backend
 
@@ -76,6 +77,13 @@ class Engine:
             raise EngineError(f"{file} can't be read: {done.stderr.strip()}; `make setup` writes it anew")
         return dict(entry.split("=", 1) for entry in done.stdout.split("\0") if "=" in entry)
 
+    @property
+    def backend_url(self) -> str:
+        """Where state is; empty where only `pulumi login` knows. A relative folder is one of the project's."""
+        url = self.environment().get("PULUMI_BACKEND_URL", "")
+        folder = file_backend.folder(url)
+        return url if folder is None else f"file://{quote(str(self.root / folder))}"
+
     def run(self, arguments: Sequence[str], *, env: Mapping[str, str] | None = None) -> int:
         """Run `pulumi` on this terminal, with its own display; returns its exit code.
 
@@ -125,7 +133,7 @@ class Engine:
         Raises:
             EngineError: the backend can't be read.
         """
-        names = file_backend.stacks(self.environment().get("PULUMI_BACKEND_URL", ""), PROJECT)
+        names = file_backend.stacks(self.backend_url, PROJECT)
         if names is not None:
             return names
         found: list[dict[str, Any]] = json.loads(self.read(["stack", "ls", "--json"]))

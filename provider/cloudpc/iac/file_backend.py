@@ -46,11 +46,12 @@ class Lock:
 
 
 def folder(backend_url: str) -> Path | None:
-    """The folder of a file backend; None for other backends."""
+    """The folder of a file backend; None for other backends. What follows a `?` are options for Pulumi."""
     if not backend_url.startswith("file://"):
         return None
-    path = Path(unquote(backend_url.removeprefix("file://"))).expanduser()
-    return path if path.is_dir() else Path(backend_url.removeprefix("file://")).expanduser()
+    written = backend_url.removeprefix("file://").partition("?")[0]
+    path = Path(unquote(written)).expanduser()
+    return path if path.is_dir() else Path(written).expanduser()
 
 
 def stacks(backend_url: str, project: str) -> list[str] | None:

@@ -100,8 +100,13 @@ def _siblings(own: str, stacks: Path) -> list[PolicyFacts]:
     Raises:
         EngineError: it is not known which there are.
     """
-    found = []
-    for policy_id in Engine(stacks.parent, inside_a_run=True).stacks():
+    names, found = Engine(stacks.parent, inside_a_run=True).stacks(), []
+    if own not in names:  # then this is not the backend that the run's engine works with
+        raise EngineError(
+            "the other policies' stacks can't be listed, so it is not known whom they serve; "
+            "write PULUMI_BACKEND_URL with the whole path of its folder"
+        )
+    for policy_id in names:
         if policy_id == own or (recorded := state.read(policy_id)) is None:
             continue
         if recorded.provisioning_policy or recorded.cloud_pcs:

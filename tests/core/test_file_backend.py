@@ -1,0 +1,39 @@
+"""Pulumi's file backend, as its folder shows it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cloudpc.iac import file_backend
+from cloudpc.iac.engine import PROJECT, Engine
+
+_FILES = ("lab.json", "a.b.json", "packed.json.gz", "gone.json.bak", "lab.json.bak", "lab.json.attrs", "x.json.gz.bak")
+
+
+def _backend(folder: Path) -> Path:
+    stacks = folder / ".pulumi" / "stacks" / PROJECT
+    stacks.mkdir(parents=True)
+    for name in _FILES:
+        (stacks / name).touch()
+    return folder
+
+
+@pytest.mark.parametrize("written", ["{folder}", "{folder}?no_tmp_dir=true"])
+def test_stacks_are_those_that_have_a_checkpoint(tmp_path: Path, written: str) -> None:
+    url = f"file://{written.format(folder=_backend(tmp_path / 'a folder'))}"
+    assert file_backend.stacks(url, PROJECT) == ["a.b", "lab", "packed"]
+    assert file_backend.stacks(url, "another") == []
+    assert file_backend.stacks("s3://bucket", PROJECT) is None
+
+
+def test_a_relative_folder_is_the_projects_wherever_a_command_or_a_run_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _backend(tmp_path / "a state")
+    monkeypatch.setenv("PULUMI_BACKEND_URL", "file://./a state")
+    (tmp_path / "stacks").mkdir()
+    monkeypatch.chdir(tmp_path / "stacks")
+    for inside in (False, True):
+        assert Engine(tmp_path, inside_a_run=inside).stacks() == ["a.b", "lab", "packed"]
