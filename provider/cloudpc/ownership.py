@@ -53,12 +53,10 @@ def owners(policies: Iterable[PolicyFacts], snapshot: Snapshot) -> dict[str, str
         claims = dict.fromkeys(seen, _Claim.TARGETS)
         for recorded in policy.cloud_pcs.values():
             user = recorded.user_id
-            if recorded.is_leaving:
-                held = _Claim.HAD if user in seen and recorded.status is Status.IN_GRACE_PERIOD else None
-            else:
-                held = None if recorded.status is Status.NOT_PROVISIONED else _Claim.HAS
-            if held is not None:
-                claims[user] = min(held, claims.get(user, held))
+            if not recorded.is_leaving and recorded.status is not Status.NOT_PROVISIONED:
+                claims[user] = _Claim.HAS
+            elif recorded.status is Status.IN_GRACE_PERIOD and user in seen:
+                claims[user] = min(_Claim.HAD, claims[user])
         for user, claim in claims.items():
             rank = (claim, seen.get(user, _NEVER), policy.policy_id)
             best[user] = min(rank, best.get(user, rank))

@@ -251,10 +251,17 @@ def _write_and_run(project: Project, kind: Kind, chosen: Sequence[CloudPCRecord]
     else:
         result = bring_up_and_tell(project, policies, How())
         everyone = [c for record in result.records for c in record.cloud_pcs if (c.policy, c.key) in wanted]
-        if kind is Kind.REPROVISION:
-            left = [c for c in everyone if c.generation != wanted[c.policy, c.key]]
-        else:
-            left = [c for c in everyone if kind is Kind.END_GRACE and c.status == Status.IN_GRACE_PERIOD]
-        if left:
+        if left := [c for c in everyone if not _is_done(kind, c, wanted[c.policy, c.key])]:
             names = ", ".join(f"{c.user_principal_name} ({c.service_plan})" for c in left)
             raise CommandError(f"not done for {names}, for the reason above; the next run tries again")
+
+
+def _is_done(kind: Kind, cloud_pc: CloudPCRecord, wanted: int | str | None) -> bool:
+    """Whether a run has carried out what was asked for; whether that went well, its status says."""
+    match kind:
+        case Kind.REPROVISION:
+            return cloud_pc.generation == wanted
+        case Kind.END_GRACE:
+            return cloud_pc.status != Status.IN_GRACE_PERIOD
+        case Kind.RETRY:
+            return True  # each is tried: nothing holds it up

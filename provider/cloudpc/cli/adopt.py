@@ -77,7 +77,7 @@ def _entitled(project: Project, lost: dict[str, _Found]) -> dict[str, _Found]:
     for policy, found in lost.items():
         entitled = project.entitled(policy)
         for host, machine in found:
-            if _key(machine) in entitled:
+            if machine.tag.key in entitled:
                 rest.setdefault(policy, []).append((host, machine))
             else:
                 why = f"left out: {machine.name}, whose user is not entitled under {policy}; --remove deletes it"
@@ -102,12 +102,8 @@ def _runtime(project: Project, policy: str) -> Runtime:
     return Runtime(configuration.parse_surroundings(project.values(policy)), project.stacks_folder)
 
 
-def _key(machine: Machine) -> str:
-    return f"{machine.tag.user_id}/{machine.tag.service_plan_id}"
-
-
 def _keys(found: _Found) -> list[str]:
-    return [_key(machine) for _, machine in found]
+    return [machine.tag.key for _, machine in found]
 
 
 def _make_way(project: Project, policy: str, found: _Found, record: StackRecord | None) -> None:

@@ -104,7 +104,7 @@ def _findings(project: Project, *, remove: bool) -> Iterator[Check]:
             for c in record.cloud_pcs
             if c.recorded.has_machine
             # one that was renamed in cloudpc:hosts may be any of those that are there
-            and (c.outputs.get("host") == config.name or c.outputs.get("host") not in configured_names)
+            and (c.recorded.host == config.name or c.recorded.host not in configured_names)
         }
         yield from _host(config, installations, known, busy, seen, remove=remove and readable)
     everything = doctor_organisation.Known(

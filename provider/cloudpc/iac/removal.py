@@ -96,7 +96,10 @@ class Removal:
         its_own = (recorded.policy_id, recorded.generation)
         moved = any((machine.tag.policy_id, machine.tag.generation) == its_own for _, machine in found)
         if recorded.host not in [host.name for host in self._hosts] and not moved:  # nor under the host's new name
-            left.append(f"its machine is on the host {recorded.host}, {not_configured(recorded)}")
+            left.append(
+                f"its machine is on the host {recorded.host}, which is not in cloudpc:hosts; bring it back there, or "
+                f"if it is gone for good: `cloudpc up {recorded.policy_id} --forget-host {recorded.host}`"
+            )
         may_be_there = recorded.host and (recorded.has_machine or _remains(recorded))
         return found, left if may_be_there and not self.forgets(recorded.host) else []
 
@@ -131,14 +134,6 @@ class Removal:
             log.warning("forgotten on demand: %s", "; ".join(left))
             return []
         return left
-
-
-def not_configured(recorded: RecordedCloudPC) -> str:
-    """Of a Cloud PC's host: that nobody can look there, and what to do about it."""
-    return (
-        "which is not in cloudpc:hosts; bring it back there, or if it is gone for good: "
-        f"`cloudpc up {recorded.policy_id} --forget-host {recorded.host}`"
-    )
 
 
 def _remains(recorded: RecordedCloudPC) -> bool:

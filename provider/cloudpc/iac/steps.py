@@ -16,7 +16,7 @@ from cloudpc.iac import host, outputs
 from cloudpc.iac.progress import EngineReporter
 from cloudpc.iac.runtime import Runtime
 from cloudpc.lifecycle import Step
-from cloudpc.machines.interface import Machine, PowerState
+from cloudpc.machines.interface import PowerState
 from cloudpc.provisioning import pipeline
 from cloudpc.provisioning.errors import ProvisioningError
 from cloudpc.provisioning.tags import machine_id
@@ -60,18 +60,20 @@ def provision(runtime: Runtime, desired: DesiredCloudPC, recorded: RecordedCloud
     return outputs.from_outcome(desired, outcome, recorded.events if recorded else ())
 
 
-def read(runtime: Runtime, id_: str, props: dict[str, Any]) -> dict[str, Any]:
+def read(runtime: Runtime, props: dict[str, Any]) -> dict[str, Any]:
     """What a refresh sees of the machine; a host that does not answer says nothing about it."""
     recorded = RecordedCloudPC.model_validate(props)
     if recorded.status is Status.DEPROVISIONING or not recorded.has_machine:
         return props
     try:
-        return _as_seen(props, recorded, runtime.host(recorded.host).describe(UUID(id_)))
+        return _as_seen(runtime, props, recorded)
     except ProvisioningError:
         return props
 
 
-def _as_seen(props: dict[str, Any], recorded: RecordedCloudPC, machine: Machine | None) -> dict[str, Any]:
+def _as_seen(runtime: Runtime, props: dict[str, Any], recorded: RecordedCloudPC) -> dict[str, Any]:
+    """Raises ProvisioningError: its host does not say."""
+    machine = runtime.host(recorded.host).describe(_identity(recorded))
     if machine is None or machine.tag.generation != recorded.generation:
         message = f"its machine is no longer on {recorded.host}; its data is gone"
         return props if recorded.is_lost else outputs.wrong(props, Status.FAILED, MACHINE_LOST, message, _LOSS)
@@ -120,7 +122,7 @@ def _end(runtime: Runtime, olds: dict[str, Any], recorded: RecordedCloudPC, desi
     reporter = _reporter(recorded)
     if recorded.is_lost:  # it ends without grace because it has no machine: that must still be so
         try:
-            seen = _as_seen(olds, recorded, runtime.host(recorded.host).describe(_identity(recorded)))
+            seen = _as_seen(runtime, olds, recorded)
         except ProvisioningError as error:
             if not runtime.removal.forgets(recorded.host):
                 doubt = f"nobody can say whether its machine is back: {error.message}"

@@ -42,6 +42,11 @@ class Tag:
     """The connection whose domain it joins, if it does: its computer account may exist before state knows."""
 
     @property
+    def key(self) -> str:
+        """The Cloud PC's: `<user id>/<service plan id>`."""
+        return f"{self.user_id}/{self.service_plan_id}"
+
+    @property
     def joined(self) -> tuple[str, ...]:
         """Names of the connections through which it may have been joined."""
         return (self.joined_through,) if self.joined_through else ()
