@@ -6,7 +6,7 @@ The rules are design section 5's. Sources: Windows 365 "Provisioning", "Device m
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -103,6 +103,8 @@ class Reconciliation:
     notices: tuple[Notice, ...]
     lost_by_directory: tuple[str, ...] = ()
     """Keys of those that enter grace now because of the directory: many at once are more likely its fault."""
+    taken_away: Mapping[str, str] = field(default_factory=dict)
+    """Those whose policy somebody has changed, by key, with why in words: a later run must not blame the directory."""
 
 
 def plan(
@@ -114,6 +116,7 @@ def plan(
     now: datetime,
     *,
     formerly_assigned: Iterable[str] = (),
+    taken_away: Mapping[str, str] | None = None,
 ) -> Reconciliation:
     """What one run of one policy makes of the world: whose users are its own, who is owed what, what becomes of each.
 
@@ -125,8 +128,9 @@ def plan(
         today: what new Cloud PCs are made with.
         now: with a time zone.
         formerly_assigned: ids of the groups that this policy's last run was assigned to.
+        taken_away: what the last run made of that, which may have been killed before it recorded anything else.
     """
-    siblings = list(siblings)
+    siblings, taken_away = list(siblings), taken_away or {}
     previous = {key: _named_as_now(recorded, snapshot) for key, recorded in own.cloud_pcs.items()}
     serving, elsewhere = ownership.owners([own, *siblings], snapshot), ownership.leaving(siblings)
     kept = {key for key, pc in previous.items() if pc.status in WITH_MACHINE}
@@ -138,11 +142,15 @@ def plan(
     ]
     keys, formerly = {entitled.key for entitled in owed}, list(formerly_assigned)
     lost = {
-        key: entitlement.loss(policy, snapshot, pc.user_id, pc.service_plan.id, formerly)
+        key: Loss(taken_away[key], by_directory=False)
+        if key in taken_away
+        else entitlement.loss(policy, snapshot, pc.user_id, pc.service_plan.id, formerly)
         for key, pc in previous.items()
         if key not in keys
     }
-    return reconcile(previous, owed, lost, today, now, ownership.last_generations([own, *siblings]))
+    plan = reconcile(previous, owed, lost, today, now, ownership.last_generations([own, *siblings]))
+    words = {key: why.words for key, why in lost.items() if not (why.by_directory or previous[key].is_gone)}
+    return replace(plan, taken_away=words)
 
 
 def _named_as_now(recorded: RecordedCloudPC, snapshot: Snapshot) -> RecordedCloudPC:

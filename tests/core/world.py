@@ -48,6 +48,7 @@ class Stack:
     assigned: dict[str, datetime] = field(default_factory=dict)
     cloud_pcs: dict[str, RecordedCloudPC] = field(default_factory=dict)
     generations: dict[str, int] = field(default_factory=dict)
+    taken_away: dict[str, str] = field(default_factory=dict)
 
     @property
     def facts(self) -> PolicyFacts:
@@ -141,7 +142,7 @@ class World:
         siblings = [s.facts for s in self.stacks.values() if s.policy_id != policy_id and s.has_run]
         plan = lifecycle.plan(
             stack.file, snapshot, replace(stack.facts, assigned=assigned), siblings, today, self.now,
-            formerly_assigned=stack.assigned,
+            formerly_assigned=stack.assigned, taken_away=dict(stack.taken_away),
         )  # fmt: skip
         oracle.check(self, policy_id, assigned, plan)
         keys = [d.key for d in plan.desired]
@@ -163,7 +164,7 @@ class World:
         for key, pc in stack.cloud_pcs.items():
             if pc.is_gone:
                 stack.generations[key] = max(stack.generations.get(key, 0), pc.generation)
-        stack.has_run, stack.assigned = True, dict(assigned)
+        stack.has_run, stack.assigned, stack.taken_away = True, dict(assigned), dict(plan.taken_away)
         yield
         for desired in plan.desired:
             through_inputs = DesiredCloudPC.model_validate(make.through_pulumi(inputs(desired)))

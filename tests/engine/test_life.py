@@ -608,6 +608,34 @@ def test_taking_an_assignment_away_is_no_mass_loss(project: Project) -> None:
     _nothing_more_to_do(project)
 
 
+def test_an_unassignment_whose_run_was_killed_is_still_no_mass_loss(project: Project, tmp_path: Path) -> None:
+    """Killed after the policy's own entry was recorded, and before any Cloud PC's: the groups are in no state."""
+    everyone = [f"u{i:03}" for i in range(4)]
+    project.directory([user(u) for u in everyone], {"everybody": everyone, "others": ["u000"]})
+    _assign(project, "everybody", "others")
+    project.up()
+    before = _exported(project)
+    _assign(project, "others")
+    project.up()
+    killed = _exported(project)
+    resources = {r["urn"]: r for r in before["deployment"]["resources"]}
+    for resource in killed["deployment"]["resources"]:
+        if resource["type"].endswith("cloudpc:CloudPC"):
+            resource |= resources[resource["urn"]]
+    file = tmp_path / "killed.json"
+    file.write_text(json.dumps(killed))
+    assert project.pulumi("stack", "import", "--stack", "demo", "--file", str(file)).code == 0
+    assert set(project.statuses().values()) == {"provisioned"}
+    project.up()
+    assert sorted(project.statuses().values()) == ["inGracePeriod"] * 3 + ["provisioned"]
+    _nothing_more_to_do(project)
+    _assign(project, "everybody")
+    project.up()
+    _nothing_more_to_do(project)
+    project.directory([user(u) for u in everyone], {"everybody": ["u000"]})
+    assert "3 of 4 Cloud PCs" in project.pulumi(*UP, "demo").output, "this time it is the directory"
+
+
 @pytest.mark.parametrize("broken", ["users: [", "users: none\n", None, "users: []\ngroups: []\nservicePlans: []\n"])
 def test_a_directory_that_says_nothing_useful_stops_the_run(project: Project, broken: str | None) -> None:
     project.up()
@@ -879,11 +907,14 @@ def _summary(ran: Ran) -> str:
     return ran.output[ran.output.index("Resources:") :]
 
 
+def _exported(project: Project, stack: str = "demo") -> dict[str, Any]:
+    exported: dict[str, Any] = json.loads(project.pulumi("stack", "export", "--stack", stack).output)
+    return exported
+
+
 def _policy_resource(project: Project, stack: str = "demo") -> dict[str, Any]:
-    exported = json.loads(project.pulumi("stack", "export", "--stack", stack).output)
-    [found] = [
-        r["outputs"] for r in exported["deployment"]["resources"] if r["type"].endswith("cloudpc:ProvisioningPolicy")
-    ]
+    resources = _exported(project, stack)["deployment"]["resources"]
+    [found] = [r["outputs"] for r in resources if r["type"].endswith("cloudpc:ProvisioningPolicy")]
     return dict(found)
 
 

@@ -70,7 +70,7 @@ def run(stacks: Path) -> None:
     leave_out_stack_traces()
     ProvisioningPolicy(
         policy_id,
-        _policy_props(inputs, installation, own, recorded),
+        _policy_props(inputs, installation, own, recorded, plan),
         has_cloud_pcs=any(d.desired_status is not Status.DEPROVISIONING for d in plan.desired),
     )
     made = [(desired, CloudPC(desired)) for desired in plan.desired]
@@ -161,6 +161,7 @@ def _plan(
         today,
         now,
         formerly_assigned=_first_seen(recorded),
+        taken_away=recorded.provisioning_policy.get("takenAway"),
     )
 
 
@@ -179,7 +180,9 @@ def _stop_mass_loss(plan: lifecycle.Reconciliation, inputs: StackInputs, own: Po
     )
 
 
-def _policy_props(inputs: StackInputs, installation: str, own: PolicyFacts, recorded: StackState) -> dict[str, Any]:
+def _policy_props(
+    inputs: StackInputs, installation: str, own: PolicyFacts, recorded: StackState, plan: lifecycle.Reconciliation
+) -> dict[str, Any]:
     groups = inputs.snapshot.groups
     return {
         "displayName": inputs.policy.display_name,
@@ -190,6 +193,7 @@ def _policy_props(inputs: StackInputs, installation: str, own: PolicyFacts, reco
             for group_id, seen in sorted(own.assigned.items())
         ],
         "ended": _with_newly_ended(recorded)[-_ENDED_KEPT:],
+        "takenAway": dict(plan.taken_away),
     }
 
 
