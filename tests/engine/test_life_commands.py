@@ -42,6 +42,26 @@ def test_policies_run_side_by_side_with_the_name_before_each_line(project: Proje
     assert len(salts) == 1, "so that a run derives one key for all siblings"
 
 
+def test_what_is_wrong_with_one_policy_holds_up_no_other(project: Project) -> None:
+    """As in a job that runs all of them: the exit code says that something is left out, and the last line why."""
+    project.policy("broken", timeZone="Nowhere", cloudPcNamingTemplate="")
+    project.policy("second", timeZone="Nowhere")
+    (project.root / "stacks" / "Pulumi.third.yaml").write_text("")
+    ran = project.cloudpc("up")
+    assert ran.code == 1, ran
+    assert set(project.statuses().values()) == {"provisioned"}
+    for told in (ran.output.partition("Updating")[0], ran.output.rpartition("STATUS")[2]):
+        assert "left out: broken: the configuration has 2 problems" in told
+        assert "left out: second: the configuration has 1 problem" in told
+        assert "stacks/Pulumi.third.yaml: config: is required" in told
+    alone = project.cloudpc("up", "broken", "third")
+    assert alone.code == 2, alone
+    assert "the configuration has 3 problems; nothing was touched" in alone.output
+    doctor = json.loads(project.cloudpc("doctor", "--json").output)
+    wrong = {finding["what"] for finding in doctor if finding["state"] == "failed"}
+    assert wrong == {"policy broken", "policy second", "policy third"}, "and all the rest is looked at, too"
+
+
 def test_exit_code_3_is_for_those_that_failed_in_this_run(project: Project) -> None:
     project.host(faults=[{"call": "start", "user": "u001", "fault": "error", "retriable": False}])
     assert project.cloudpc("up", "demo").code == 3
@@ -348,7 +368,7 @@ def test_run_repeats_survives_errors_and_ends_on_sigterm(project: Project) -> No
     output, _ = run.communicate(timeout=60)
     assert run.returncode == 0, output
     lines = output.splitlines()
-    assert any("Z second is left out:" in line for line in lines), output
+    assert any("Z left out: second: the configuration has 1 problem" in line for line in lines), output
     assert any(line.endswith("Z 1 policy: 1 provisioned") for line in lines), output
     assert lines[-1].endswith("Z stopped"), output
     assert "Traceback" not in output

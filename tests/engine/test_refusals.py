@@ -115,8 +115,14 @@ def test_down_needs_the_hosts_that_cloud_pcs_are_on(provisioned: Project) -> Non
 
 
 def test_down_without_the_policys_file(provisioned: Project) -> None:
-    (provisioned.root / "stacks" / "Pulumi.demo.yaml").unlink()
-    assert provisioned.cloudpc("down", "demo", "--yes").code == 0
+    file = provisioned.root / "stacks" / "Pulumi.demo.yaml"
+    file.unlink()
+    provisioned.host(faults=[{"call": "delete", "fault": "error"}])
+    for code in (1, 0):
+        ran = provisioned.cloudpc("down", "demo", "--yes")
+        assert ran.code == code, ran
+        assert not file.exists(), "Pulumi's own, which would be taken for a policy's"
+        provisioned.host()
     assert provisioned.machines() == {}
 
 

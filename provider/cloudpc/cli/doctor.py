@@ -86,7 +86,7 @@ def _findings(project: Project, *, remove: bool) -> Iterator[Check]:
         except DirectoryError as error:
             yield Check(f"policy {name}", "failed", str(error))
     seen.doubts += [f"the hosts of the policy {name} are not known" for name in files if name not in surroundings]
-    ids = {project.installation(name, None) for name in files} | {r.installation for r in records}
+    ids = {project.installation(name, None) for name in surroundings} | {r.installation for r in records}
     installations = sorted(filter(None, ids | {recorded_id(project.root / ".cloudpc")}))
     busy = {record.policy for record in records if project.locks(record.policy)}
     for policy in sorted(busy):

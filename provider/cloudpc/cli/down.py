@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
@@ -72,7 +73,8 @@ def down(
     for host, machine in unknown:
         out.print(f"The machine {machine.name} on {host.name}, which state does not know, will be deleted.")
     confirm(f"Delete all of this, and the stack of the policy {policy}?", yes=yes)
-    _destroy(project, policy, forget_registrations=forget_registrations, forgotten=forgotten)
+    with _no_new_file(project, policy):
+        _destroy(project, policy, forget_registrations=forget_registrations, forgotten=forgotten)
     for host, machine in unknown_machines(runtime, installation, replace(record, cloud_pcs=())):
         if left := runtime.removal.delete_unknown(host, machine, forget=forget_registrations):
             raise CommandError(f"{machine.name} on {host.name} stays for now: {'; '.join(left)}; {_FORGET}")
@@ -133,6 +135,18 @@ def _destroy(project: Project, policy: str, *, forget_registrations: bool, forgo
     env |= {FORGET_REGISTRATIONS: policy} if forget_registrations else {}
     if project.engine.run(arguments, env=env) != 0:
         raise CommandError(f"not everything could be deleted; run `cloudpc down {policy}` again to go on; {_FORGET}")
+
+
+@contextmanager
+def _no_new_file(project: Project, policy: str) -> Iterator[None]:
+    """Pulumi writes one with nothing but a salt for a stack that has none; commands would take it for a policy's."""
+    file = project.file(policy)
+    had_one = file.is_file()
+    try:
+        yield
+    finally:
+        if not had_one:
+            file.unlink(missing_ok=True)
 
 
 def _forget(project: Project, policy: str) -> None:

@@ -12,10 +12,8 @@ import typer
 
 from cloudpc.cli import dead_runs
 from cloudpc.cli.context import Project
-from cloudpc.cli.output import CommandError, err, out
-from cloudpc.cli.up import AT_ONCE, AtOnce, How, bring_up, check
-from cloudpc.directory.interface import DirectoryError
-from cloudpc.problems import InvalidConfigurationError
+from cloudpc.cli.output import err, out
+from cloudpc.cli.up import AT_ONCE, AtOnce, How, bring_up, without_hindered
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
 
@@ -53,13 +51,9 @@ def run(
 
 def _once(how: How) -> None:
     project = Project()
-    names = []
-    for name in project.policy_ids():
-        try:
-            check(project, [name], clear_lock=how.clear_lock, ask=False)
-            names.append(name)
-        except (InvalidConfigurationError, CommandError, DirectoryError) as error:
-            _tell_error(f"{name} is left out: {error}")
+    names, left_out = without_hindered(project, project.policy_ids(), clear_lock=how.clear_lock, ask=False)
+    for why in left_out:
+        _tell_error(why)
     if not names:
         _tell("no policy can be run")
         return

@@ -79,7 +79,8 @@ class Result:
             CommandError, typer.Exit: with the exit code.
         """
         names = ", ".join(self.broken)
-        wrong = [f"`pulumi up` did not end well for {names}; run it again to go on"] if names else []
+        what = f"`pulumi up` did not end well for {names}, for the reason above; run it again once that is mended"
+        wrong = [what] if names else []
         if wrong := [*wrong, *self.left_out]:
             raise CommandError("\n".join(wrong))
         if self.newly_failed:
@@ -108,18 +109,12 @@ def up(
         raise CommandError(f"no policies in {project.stacks_folder}", Exit.INVALID)
     if preview and not sys.stdin.isatty():
         raise CommandError("--preview asks before the run, and there is no terminal to ask on", Exit.NOT_CONFIRMED)
-    unread = unreadable(project, names)
-    left_out = [f"left out: {', '.join(unread[why])}: {why}" for why in unread]
+    runnable, left_out = without_hindered(project, names, clear_lock=clear_lock)
     for why in left_out:
         err.print(why, markup=False)
-    names = [name for name in names if not any(name in those for those in unread.values())]
-    if not names:
-        raise CommandError("no policy can be run")
-    _check_forgotten(project, names, forget_host or [])
-    for name in names:
-        dead_runs.clear(project, name, clear_lock=clear_lock)
+    _check_forgotten(project, runnable, forget_host or [])
     how = How(preview, clear_lock, at_once, accept_loss, forget_hosts=forget_host or [])
-    bring_up_and_tell(project, names, how, left_out)
+    bring_up_and_tell(project, runnable, how, left_out)
 
 
 def _check_forgotten(project: Project, names: Sequence[str], hosts: Sequence[str]) -> None:
@@ -132,36 +127,70 @@ def _check_forgotten(project: Project, names: Sequence[str], hosts: Sequence[str
         raise CommandError(f"no Cloud PC is on {', '.join(unknown)}; hosts of Cloud PCs: {has}", Exit.INVALID)
 
 
-def check(project: Project, names: Sequence[str], *, clear_lock: bool, ask: bool = True) -> None:
-    """See that nothing stands in the way of a run.
+def check(project: Project, names: Sequence[str], *, clear_lock: bool) -> None:
+    """See that nothing stands in the way of a run of all of these.
 
     Raises:
         InvalidConfigurationError: with all problems of all policies.
         DirectoryError: a directory can't be read.
         CommandError: a run is, or was, at work on one.
     """
-    for why in unreadable(project, names):
-        raise DirectoryError(why)
+    hindrances = _hindrances(project, names)
+    _stop_for_problems(hindrances)
+    for why in hindrances.values():
+        raise why
     for name in names:
-        dead_runs.clear(project, name, clear_lock=clear_lock, ask=ask)
+        dead_runs.clear(project, name, clear_lock=clear_lock)
 
 
-def unreadable(project: Project, names: Sequence[str]) -> dict[str, list[str]]:
-    """Policies whose directory can't be read, by the reason: who is owed what is unknown under them, not under others.
+def without_hindered(
+    project: Project, names: Sequence[str], *, clear_lock: bool, ask: bool = True
+) -> tuple[list[str], list[str]]:
+    """Policies that can be run, and why others can't, in words: what is wrong with one policy holds up no other.
 
     Raises:
-        InvalidConfigurationError: with all problems of all policies.
+        InvalidConfigurationError, CommandError: none can be run.
     """
-    problems: list[Problem] = []
-    unread: dict[str, list[str]] = {}
+    hindrances: dict[str, Exception] = dict(_hindrances(project, names))
+    for name in names:
+        if name not in hindrances:
+            try:
+                dead_runs.clear(project, name, clear_lock=clear_lock, ask=ask)
+            except CommandError as error:
+                hindrances[name] = error
+    if names and len(hindrances) == len(names):
+        _stop_for_problems(hindrances)
+        raise CommandError("\n".join(_left_out(hindrances)))
+    return [name for name in names if name not in hindrances], _left_out(hindrances)
+
+
+def _hindrances(project: Project, names: Sequence[str]) -> dict[str, InvalidConfigurationError | DirectoryError]:
+    """Policies that are wrong, or whose directory can't be read: who is owed what is unknown under them."""
+    found: dict[str, InvalidConfigurationError | DirectoryError] = {}
     for name in names:
         try:
-            problems += [p for p in project.problems(name) if p not in problems]
+            if problems := project.problems(name):
+                found[name] = InvalidConfigurationError(problems)
         except DirectoryError as error:
-            unread.setdefault(str(error), []).append(name)
+            found[name] = error
+    return found
+
+
+def _stop_for_problems(hindrances: Mapping[str, Exception]) -> None:
+    wrong = [each for each in hindrances.values() if isinstance(each, InvalidConfigurationError)]
+    problems: list[Problem] = []
+    for each in wrong:
+        problems += [problem for problem in each.problems if problem not in problems]  # policies may share files
     if problems:
         raise InvalidConfigurationError(problems)
-    return unread
+
+
+def _left_out(hindrances: Mapping[str, Exception]) -> list[str]:
+    """A line for each reason, which several policies may share."""
+    names: dict[str, list[str]] = {}
+    for name, why in hindrances.items():
+        names.setdefault(str(why), []).append(name)
+    return [f"left out: {', '.join(names[why])}: {why}" for why in names]
 
 
 def bring_up_and_tell(project: Project, names: Sequence[str], how: How, left_out: Sequence[str] = ()) -> Result:
