@@ -34,7 +34,7 @@ WITH_MACHINE = USABLE | {Status.IN_GRACE_PERIOD}
 LEAVING = frozenset({Status.IN_GRACE_PERIOD, Status.DEPROVISIONING})
 """Its user is no longer entitled."""
 MACHINE_LOST = "machineLost"
-"""`statusDetail.code` of one whose machine is gone: its data is, too, so only a reprovision makes it again."""
+"""`statusDetail.code` of one whose machine is gone, as a rule with its data: only a reprovision makes it again."""
 MACHINE_NOT_IN_STATE = "machineNotInState"
 """`statusDetail.code` of one whose user has a machine that state does not know: `cloudpc adopt` comes first."""
 

@@ -248,9 +248,7 @@ class _Run:
             return self._new(owed, recorded.generation, recorded)
         if recorded.status is Status.FAILED and retry > recorded.retry:
             if recorded.is_lost:
-                self._tell(
-                    recorded, "its machine and data are gone: `cloudpc reprovision` makes a new one, a retry doesn't"
-                )
+                self._tell(recorded, "its machine is gone: `cloudpc reprovision` makes a new one, a retry doesn't")
             else:
                 self._tell(recorded, "failed; tried again, three attempts")
                 return self._new(owed, recorded.generation, recorded, retry=retry)

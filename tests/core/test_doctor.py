@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -67,7 +67,7 @@ class _Host:
             raise ProvisioningError(ErrorCode.HOST_UNREACHABLE, "no answer")
         return list(self.machines.values())
 
-    def leftovers(self, installation: str) -> list[str]:
+    def leftovers(self, installation: str, besides: Collection[uuid.UUID] = ()) -> list[str]:
         return []
 
     remove_leftovers = leftovers

@@ -69,6 +69,30 @@ def test_what_was_asked_for_before_is_over(lost: Project) -> None:
     assert not [call for call in lost.calls()[len(calls) :] if call.startswith(("claim", "delete"))]
 
 
+def test_doctor_names_a_cloud_pc_that_two_states_hold(project: Project) -> None:
+    """As after a stack was copied by hand: which of them is right, a person decides."""
+    project.up()
+    project.policy("copy")
+    project.init("copy")
+    exported = project.pulumi("stack", "export", "--stack", "demo", "--show-secrets").output
+    file = project.root / "copy.json"
+    file.write_text(exported.replace("urn:pulumi:demo::", "urn:pulumi:copy::"))
+    assert project.pulumi("stack", "import", "--stack", "copy", "--file", str(file)).code == 0
+    doctor = json.loads(project.cloudpc("doctor", "--json").output)
+    twice = {f["what"]: f for f in doctor if "both have it in state" in f["detail"]}
+    assert set(twice) == {f"Cloud PC of {name}@contoso.example ({PLAN['id']})" for name in ("u000", "u001")}
+    told = twice[f"Cloud PC of u000@contoso.example ({PLAN['id']})"]
+    assert told["detail"] == "copy and demo both have it in state"
+    urn = told["hint"].rpartition("'")[0].rpartition("'")[2]
+    assert urn.startswith("urn:pulumi:demo::")
+    for name in ("u000", "u001"):
+        wrong = urn.replace("urn:pulumi:demo::", "urn:pulumi:copy::").replace("u000", name)
+        assert project.pulumi("state", "delete", "--force", "--yes", "--stack", "copy", wrong).code == 0
+    assert "both have it in state" not in project.cloudpc("doctor").output
+    project.up()
+    assert "unchanged" in project.up().output
+
+
 def test_whose_user_has_left_is_found_taken_back_when_he_returns_or_removed(lost: Project) -> None:
     lost.cloudpc("up", "demo")
     lost.directory([user("u001")])

@@ -337,6 +337,7 @@ def test_first_assigned_wins_and_the_other_waits_for_the_end(project: Project, o
     assert project.statuses(first)["in-both"] == "deprovisioning"
     project.up(second)
     assert project.statuses(second)["in-both"] == "provisioned"
+    assert project.cloudpc("credentials", "in-both").code == 0, "the one that has ended is no choice"
     assert project.machines()["in-both"]["tag"]["policy_id"] == second
     # back in the first one's group, it stays where it is
     project.directory(people, members)
@@ -751,10 +752,15 @@ def test_a_lost_machine_is_told_and_made_again_only_by_reprovision(project: Proj
     assert state["u000"]["statusDetail"]["code"] == "machineLost"
     assert len(state["u000"]["events"]) == 2, "it is told once"
     assert set(project.machines()) == {"u001"}
+    [disk] = project.leaks()
+    assert f"its disk is there ({disk})" in state["u000"]["statusDetail"]["message"]
+    doctor = project.cloudpc("doctor", "--remove-leftovers", "--yes")
+    assert f"volume {disk} is of a Cloud PC in state" in doctor.output
+    assert project.leaks() == [disk], "it may be defined again"
 
     _act(project, retry={f"u000/{SMALL}": 1})
     told = _preview(project)
-    assert "its machine and data are gone: `cloudpc reprovision` makes a new one, a retry doesn't" in told
+    assert "its machine is gone: `cloudpc reprovision` makes a new one, a retry doesn't" in told
     project.up()
     assert set(project.machines()) == {"u001"}
     _act(project, retry={f"u000/{SMALL}": 1}, reprovision={f"u000/{SMALL}": 2})

@@ -45,7 +45,7 @@ from cloudpc.machines.interface import (
 )
 from cloudpc.provisioning.cancellation import Cancellation
 from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
-from cloudpc.provisioning.tags import Phase, Tag
+from cloudpc.provisioning.tags import Phase, Tag, machine_name
 
 _CODES = {
     "claim": ErrorCode.HYPERVISOR_ERROR,
@@ -178,8 +178,8 @@ class FakeHost:
         self._answer()
         return [m for m in self._all() if m.tag.installation == installation and m.id not in besides]
 
-    def leftovers(self, installation: str) -> list[str]:
-        names = {m.name for m in self._all()}
+    def leftovers(self, installation: str, besides: Collection[UUID] = ()) -> list[str]:
+        names = {m.name for m in self._all()} | {machine_name(installation, each) for each in besides}
         kept = {name for name, until in self._kept().items() if until > time.time()}
         volumes = [*self._folder.glob("*.seed"), *self._folder.glob("*.qcow2")]
         return sorted(p.name for p in volumes if p.stem not in names | kept)
@@ -194,8 +194,8 @@ class FakeHost:
             path.unlink(missing_ok=True)
         self._path(machine_id).unlink(missing_ok=True)
 
-    def remove_leftovers(self, installation: str) -> list[str]:
-        names = self.leftovers(installation)
+    def remove_leftovers(self, installation: str, besides: Collection[UUID] = ()) -> list[str]:
+        names = self.leftovers(installation, besides)
         for name in names:
             (self._folder / name).unlink(missing_ok=True)
         return names

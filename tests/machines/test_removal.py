@@ -112,6 +112,8 @@ def test_volumes_left_behind_are_named_and_removed(desk: Desk, daemon: Daemon, c
     left = [f"{spec.name}-seed.iso", f"{spec.name}.qcow2"]
     assert desk.host.leftovers(desk.installation) == left
     assert desk.host.leftovers("another1") == []
+    assert desk.host.leftovers(desk.installation, [spec.id]) == [], "somebody may define it again"
+    assert desk.host.remove_leftovers(desk.installation, [spec.id]) == []
     assert desk.host.remove_leftovers(desk.installation) == left
     assert remains(daemon, spec.name) == []
     assert remains(daemon, kept.name)

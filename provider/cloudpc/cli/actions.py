@@ -96,7 +96,7 @@ def retry(
         if cloud_pc.status != Status.FAILED:
             return _is(cloud_pc, "only a failed one can be tried again")
         if cloud_pc.recorded.is_lost:
-            return "its machine and data are gone: `cloudpc reprovision` makes a new one"
+            return "its machine is gone: `cloudpc reprovision` makes a new one"
         return "" if (cloud_pc.policy, cloud_pc.key) in entitled else _NOT_ENTITLED
 
     if chosen := found.without(refused):

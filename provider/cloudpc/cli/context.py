@@ -155,7 +155,7 @@ class Project:
         return of_user(user, [c for stack in self.records() for c in stack.cloud_pcs])
 
     def with_secrets(self, user: str, plan: str | None, policy: str | None) -> fleet.CloudPCRecord:
-        """The user's Cloud PC, with credentials, of the service plan or policy named if there are several.
+        """The user's Cloud PC, with credentials; of the service plan or policy named if there are several machines.
 
         Only its own stack's secrets are opened.
 
@@ -167,6 +167,8 @@ class Project:
         choices = ", ".join(f"{short_name(c.service_plan)} of {c.policy}" for c in all_)
         if not found:
             raise CommandError(f"{user} has no such Cloud PC, but: {choices}", Exit.INVALID)
+        # what was never made, or has ended, is no choice beside one that there is
+        found = [c for c in found if "connection" in c.outputs] or found
         if len(found) > 1:
             message = f"which Cloud PC of {user}? Name one with --service-plan or --policy: {choices}"
             raise CommandError(message, Exit.INVALID)

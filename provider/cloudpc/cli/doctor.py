@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Annotated
 from uuid import UUID
@@ -18,7 +18,7 @@ from cloudpc.cli.output import CommandError, Exit, confirm, out, print_json, tab
 from cloudpc.directory.interface import DirectoryError
 from cloudpc.hosts import HostConfig
 from cloudpc.iac.engine import EngineError
-from cloudpc.iac.fleet import StackRecord
+from cloudpc.iac.fleet import CloudPCRecord, StackRecord
 from cloudpc.iac.runtime import connect
 from cloudpc.installation import recorded_id
 from cloudpc.machines.interface import Check, Host
@@ -53,64 +53,87 @@ def doctor(
 
 
 def _findings(project: Project, *, remove: bool) -> Iterator[Check]:
-    records: list[StackRecord] = []
-    readable = False
     seen = doctor_organisation.Seen()
+    records: list[StackRecord] = []
     try:
         version = project.engine.read(["version"]).strip()
         yield Check("engine", "ok", f"pulumi {version}")
         records = project.records()
-        readable = True
         stacks = f"{len(records)} stack{'' if len(records) == 1 else 's'}"
         yield Check("state", "ok", f"{stacks}, {sum(len(r.cloud_pcs) for r in records)} Cloud PCs")
     except (EngineError, CommandError) as error:
         yield Check("engine", "failed", str(error), "run `make setup`, then `. .cloudpc/env`")
-    files = project.policy_ids()
-    for record in records:
-        if record.policy not in files:
-            hint = f"bring the file back, or remove everything with `cloudpc down {record.policy}`"
-            yield Check(f"policy {record.policy}", "warning", "its stack has no file in stacks/", hint)
-            seen.doubts.append(f"the hosts of the policy {record.policy} are not known")
-    hosts: dict[str, HostConfig] = {}
+        remove = False  # what state knows is unknown
+    yield from _stacks(project, records, seen)
     surroundings: dict[str, tuple[configuration.Surroundings, bool]] = {}
-    for name in files:
-        try:
-            configured = configuration.parse_surroundings(project.values(name))
-            hosts |= {host.uri: host for host in configured.hosts}
-            surroundings[name] = (configured, configuration.uses_tenant(project.values(name)))
-            configuration.read(name, project.values(name), project.directories)
-            yield Check(f"policy {name}", "ok", "valid")
-        except InvalidConfigurationError as error:
-            for problem in error.problems:
-                yield Check(f"policy {name}", "failed", str(problem))
-        except DirectoryError as error:
-            yield Check(f"policy {name}", "failed", str(error))
-    seen.doubts += [f"the hosts of the policy {name} are not known" for name in files if name not in surroundings]
+    for name in project.policy_ids():
+        yield from _policy(project, name, surroundings)
+        if name not in surroundings:
+            seen.doubts.append(f"the hosts of the policy {name} are not known")
     ids = {project.installation(name, None) for name in surroundings} | {r.installation for r in records}
     installations = sorted(filter(None, ids | {recorded_id(project.root / ".cloudpc")}))
+    hosts = {host.uri: host for configured, _ in surroundings.values() for host in configured.hosts}
+    names = {host.name for host in hosts.values()}
     busy = {record.policy for record in records if project.locks(record.policy)}
-    for policy in sorted(busy):
-        held = project.locks(policy)
-        dead = all(lock.dead for lock in held)
-        detail = f"its lock was {'; '.join(map(str, held))}" + (", by a run that is dead" if dead else "")
-        hint = f"`cloudpc up {policy} --clear-lock` takes it away" if dead else "a run is at work on it"
-        yield Check(f"policy {policy}", "warning", detail, hint)
-    seen.doubts += [f"a run is, or was, at work on {policy}" for policy in sorted(busy)]
-    configured_names = {host.name for host in hosts.values()}
     for config in hosts.values():
         known = {
-            machine_id(c.outputs["installation"], c.outputs["userId"], c.outputs["servicePlan"]["id"])
+            machine_id(c.outputs["installation"], c.user_id, c.service_plan)
             for record in records
             for c in record.cloud_pcs
             if c.recorded.has_machine
             # one that was renamed in cloudpc:hosts may be any of those that are there
-            and (c.recorded.host == config.name or c.recorded.host not in configured_names)
+            and (c.recorded.host == config.name or c.recorded.host not in names)
         }
-        yield from _host(config, installations, known, busy, seen, remove=remove and readable)
+        yield from _host(config, installations, known, busy, seen, remove=remove)
     everything = doctor_organisation.Known(
-        installations, doctor_organisation.owners(records) | seen.owners, seen, remove=remove and readable
+        installations, doctor_organisation.owners(records) | seen.owners, seen, remove=remove
     )
     yield from doctor_organisation.findings(project, surroundings, records, everything)
+
+
+def _policy(
+    project: Project, name: str, surroundings: dict[str, tuple[configuration.Surroundings, bool]]
+) -> Iterator[Check]:
+    """Whether its file can be run; adds what it is surrounded by, and whether its directory is a tenant."""
+    try:
+        values = project.values(name)
+        surroundings[name] = (configuration.parse_surroundings(values), configuration.uses_tenant(values))
+        configuration.read(name, values, project.directories)
+        yield Check(f"policy {name}", "ok", "valid")
+    except InvalidConfigurationError as error:
+        for problem in error.problems:
+            yield Check(f"policy {name}", "failed", str(problem))
+    except DirectoryError as error:
+        yield Check(f"policy {name}", "failed", str(error))
+
+
+def _stacks(project: Project, records: Sequence[StackRecord], seen: doctor_organisation.Seen) -> Iterator[Check]:
+    """What is wrong with state, and who works on it."""
+    files = project.policy_ids()
+    for policy in (record.policy for record in records if record.policy not in files):
+        hint = f"bring the file back, or remove everything with `cloudpc down {policy}`"
+        yield Check(f"policy {policy}", "warning", "its stack has no file in stacks/", hint)
+        seen.doubts.append(f"the hosts of the policy {policy} are not known")
+    for policy in (record.policy for record in records):
+        if held := project.locks(policy):
+            dead = all(lock.dead for lock in held)
+            detail = f"its lock was {'; '.join(map(str, held))}" + (", by a run that is dead" if dead else "")
+            hint = f"`cloudpc up {policy} --clear-lock` takes it away" if dead else "a run is at work on it"
+            yield Check(f"policy {policy}", "warning", detail, hint)
+            seen.doubts.append(f"a run is, or was, at work on {policy}")
+    holders: dict[str, list[CloudPCRecord]] = {}
+    for record in records:
+        for cloud_pc in record.cloud_pcs:
+            if cloud_pc.recorded.has_machine:
+                holders.setdefault(cloud_pc.key, []).append(cloud_pc)
+    for several in holders.values():
+        if len(several) > 1:
+            policies = " and ".join(c.policy for c in several)
+            who = f"Cloud PC of {several[0].user_principal_name} ({several[0].service_plan})"
+            hint = "its machine is of the policy in its tag; take it out of the other's state: " + " or ".join(
+                f"pulumi state delete --force --stack {c.policy} '{c.urn}'" for c in several
+            )
+            yield Check(who, "warning", f"{policies} both have it in state", hint)
 
 
 def _host(
@@ -146,16 +169,16 @@ def _left_over(
 ) -> Iterator[Check]:
     all_ = host.owned(installation)
     machines = [m for m in all_ if m.id not in known]
-    volumes = host.leftovers(installation)
+    volumes = host.leftovers(installation, known)
     if remove:
         unfinished = [m for m in machines if m.tag.phase is Phase.PROVISIONING and m.tag.policy_id not in busy]
         for machine in unfinished:
             host.delete(machine.id)
-        removed = [m.name for m in unfinished] + host.remove_leftovers(installation)
+        removed = [m.name for m in unfinished] + host.remove_leftovers(installation, known)
         if removed:
             yield Check(f"{what}: left over", "ok", f"removed {', '.join(removed)}")
         machines = [m for m in machines if m not in unfinished]
-        volumes = host.leftovers(installation)
+        volumes = host.leftovers(installation, known)
     seen.add(machines, [m for m in all_ if m.id in known])
     for machine in machines:
         if machine.tag.phase is not Phase.HANDED_OVER:
@@ -168,5 +191,10 @@ def _left_over(
             )
     for volume in volumes:
         yield Check(f"{what}: left over", "warning", f"volume {volume} has no machine", "--remove-leftovers")
-    if not machines and not volumes:
+    lost = [volume for volume in host.leftovers(installation) if volume not in volumes]
+    for volume in lost:
+        detail = f"volume {volume} is of a Cloud PC in state whose machine is not defined any more"
+        hint = "define the machine again; `cloudpc reprovision` makes a new one, without that disk"
+        yield Check(f"{what}: left over", "warning", detail, hint)
+    if not machines and not volumes and not lost:
         yield Check(f"{what}: left over", "ok", "nothing")

@@ -16,10 +16,10 @@ from cloudpc.iac import host, outputs
 from cloudpc.iac.progress import EngineReporter
 from cloudpc.iac.runtime import Runtime
 from cloudpc.lifecycle import Step
-from cloudpc.machines.interface import PowerState
+from cloudpc.machines.interface import Host, PowerState
 from cloudpc.provisioning import pipeline
 from cloudpc.provisioning.errors import ProvisioningError
-from cloudpc.provisioning.tags import machine_id
+from cloudpc.provisioning.tags import machine_id, machine_name
 
 MACHINE_CHANGED = "machineChanged"
 """`statusDetail.code` of one whose machine is not the size of its service plan any more."""
@@ -73,10 +73,12 @@ def read(runtime: Runtime, props: dict[str, Any]) -> dict[str, Any]:
 
 def _as_seen(runtime: Runtime, props: dict[str, Any], recorded: RecordedCloudPC) -> dict[str, Any]:
     """Raises ProvisioningError: its host does not say."""
-    machine = runtime.host(recorded.host).describe(_identity(recorded))
+    where = runtime.host(recorded.host)
+    machine = where.describe(_identity(recorded))
     if machine is None or machine.tag.generation != recorded.generation:
-        message = f"its machine is no longer on {recorded.host}; its data is gone"
-        return props if recorded.is_lost else outputs.wrong(props, Status.FAILED, MACHINE_LOST, message, _LOSS)
+        if recorded.is_lost:
+            return props
+        return outputs.wrong(props, Status.FAILED, MACHINE_LOST, _what_is_left(where, recorded), _LOSS)
     if recorded.is_lost:
         props = outputs.well_again(props, _LOSS, "its machine is back")
         recorded = RecordedCloudPC.model_validate(props)
@@ -92,6 +94,18 @@ def _as_seen(runtime: Runtime, props: dict[str, Any], recorded: RecordedCloudPC)
     if recorded.status_detail is not None and recorded.status_detail.code == MACHINE_CHANGED:
         return outputs.well_again(seen, _CHANGE, "its machine is the service plan's size again")
     return seen
+
+
+def _what_is_left(where: Host, recorded: RecordedCloudPC) -> str:
+    """Somebody may have undefined it, and can define it again."""
+    name = machine_name(recorded.installation, _identity(recorded))
+    disks = [volume for volume in where.leftovers(recorded.installation) if volume.startswith(name)]
+    if not disks:
+        return f"its machine is no longer on {where.name}; its data is gone"
+    return (
+        f"its machine is no longer defined on {where.name}, but its disk is there ({', '.join(disks)}): it works again "
+        "once it is defined again; a reprovision makes a new one, and deletes that disk"
+    )
 
 
 def _reprovision(

@@ -204,13 +204,18 @@ class Host(Protocol):
     def owned(self, installation: str, besides: Container[UUID] = ()) -> list[Machine]:
         """All machines with this installation's tag, except those named: what is known needs no look."""
 
-    def leftovers(self, installation: str) -> list[str]:
-        """Names of volumes of this installation whose machine is gone, and that are not kept for diagnosis."""
+    def leftovers(self, installation: str, besides: Collection[UUID] = ()) -> list[str]:
+        """Names of volumes of this installation whose machine is gone, and that are not kept for diagnosis.
+
+        Args:
+            installation: whose.
+            besides: machines that somebody still means, and whose disks are theirs.
+        """
 
     def delete(self, machine_id: UUID) -> None:
         """Remove the machine whole: domain in any state, NVRAM, snapshots, overlay, seed. Idempotent."""
 
-    def remove_leftovers(self, installation: str) -> list[str]:
+    def remove_leftovers(self, installation: str, besides: Collection[UUID] = ()) -> list[str]:
         """Remove what `leftovers` names, return what was removed."""
 
     def keep_for_diagnosis(self, machine_id: UUID, until: datetime) -> str:

@@ -203,10 +203,10 @@ class LibvirtHost(Host):
             machines = [_machine(domain) for domain in domains if UUID(bytes=domain.UUID()) not in besides]
         return [machine for machine in machines if machine is not None and machine.tag.installation == installation]
 
-    def leftovers(self, installation: str) -> list[str]:
+    def leftovers(self, installation: str, besides: Collection[UUID] = ()) -> list[str]:
         alone, now = self._volumes_without_machine(installation), datetime.now(UTC)
         kept = {machine for machine, until in kept_until(alone).items() if now < until}
-        return sorted(volume for volume, machine in alone.items() if machine not in kept)
+        return sorted(v for v, machine in alone.items() if machine not in kept and not is_of(machine, besides))
 
     def delete(self, machine_id: UUID) -> None:
         self._keep_console(machine_id, None)
@@ -219,8 +219,8 @@ class LibvirtHost(Host):
         if domain is not None:
             removal.undefine(domain)
 
-    def remove_leftovers(self, installation: str) -> list[str]:
-        names = self.leftovers(installation)
+    def remove_leftovers(self, installation: str, besides: Collection[UUID] = ()) -> list[str]:
+        names = self.leftovers(installation, besides)
         self._volumes.delete(names)
         return names
 
