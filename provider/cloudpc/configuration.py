@@ -6,6 +6,7 @@ report every problem at once.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import os
 import re
@@ -15,7 +16,7 @@ from datetime import datetime
 from importlib.metadata import entry_points
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, BeforeValidator, Field, TypeAdapter, ValidationError
 
 from cloudpc.cloud_pc import PolicySettings
 from cloudpc.connections.files import OnPremisesConnection
@@ -52,6 +53,15 @@ _ENTRIES: dict[str, Callable[[int], Any]] = {
 """The same for entries of lists, by their index: no two may be the same."""
 
 
+def _time(value: object) -> datetime:
+    """Also as the engine hands over, and writes back, what a file has without quotes: 2026-11-30 09:00:00 +0000 UTC."""
+    with contextlib.suppress(ValueError):
+        time = datetime.fromisoformat(str(value).replace(" +0000 UTC", "+00:00"))
+        if time.tzinfo is not None:
+            return time
+    raise ValueError("must be a time with its zone, for example 2026-11-30T09:00:00Z")
+
+
 class ActionsConfig(Part):
     """Generations by `<user id>/<service plan id>`; written by `cloudpc reprovision|retry|end-grace`, or by hand."""
 
@@ -61,7 +71,7 @@ class ActionsConfig(Part):
     retry: dict[str, Annotated[int, Field(ge=1)]] = Field(
         default={}, description="Raised: a failed one gets three fresh attempts."
     )
-    end_grace: dict[str, Annotated[datetime, Field(strict=False)]] = Field(
+    end_grace: dict[str, Annotated[datetime, BeforeValidator(_time)]] = Field(
         default={}, description="The gracePeriodEndDateTime of the grace period that ends now; no later one does."
     )
 

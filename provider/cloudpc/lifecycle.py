@@ -5,7 +5,7 @@ The rules are design section 5's. Sources: Windows 365 "Provisioning", "Device m
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -200,7 +200,9 @@ class _Run:
 
     def all(self, owed: Iterable[Entitlement]) -> Reconciliation:
         entitlements = {e.key: e for e in owed}
-        desired = [self._one(key, entitlements.get(key)) for key in sorted(self._previous.keys() | entitlements.keys())]
+        keys = self._previous.keys() | entitlements.keys()
+        desired = [self._one(key, entitlements.get(key)) for key in sorted(keys)]
+        self._tell_of_unknown(keys | self._last_generations.keys())
         return Reconciliation(
             tuple(pc for pc in desired if pc is not None), tuple(self._notices), tuple(self._lost_by_directory)
         )
@@ -235,10 +237,9 @@ class _Run:
             recorded, wanted = recorded.model_copy(update={"waived_generation": wanted}), recorded.generation
         if wanted > recorded.generation:
             made_with = recorded.settings
-            # retries that were asked for before it are over: should it fail, somebody asks anew
-            asked = self._today.actions.retry.get(recorded.key, 0)
-            new = self._new(owed, wanted, recorded, retry=max(asked, recorded.retry))
-            self._tell(recorded, f"reprovision: all data on it is lost{_changes(made_with, new.settings)}")
+            new = self._new(owed, wanted, recorded)
+            loses = "all data on it is lost" if recorded.has_machine else "no data is lost"
+            self._tell(recorded, f"reprovision: {loses}{_changes(made_with, new.settings)}")
             return new
         retry = self._today.actions.retry.get(recorded.key, 0)
         if recorded.status in WAITING:
@@ -251,7 +252,7 @@ class _Run:
                 self._tell(recorded, "its machine is gone: `cloudpc reprovision` makes a new one, a retry doesn't")
             else:
                 self._tell(recorded, "failed; tried again, three attempts")
-                return self._new(owed, recorded.generation, recorded, retry=retry)
+                return self._new(owed, recorded.generation, recorded)
         self._tell_if_off(recorded)
         return _as_it_is(recorded)
 
@@ -287,8 +288,12 @@ class _Run:
             )
         if recorded.status is Status.IN_GRACE_PERIOD:
             end = recorded.grace_period_end_date_time or self._now
-            cut_short = self._today.actions.end_grace.get(recorded.key) == end
+            asked = self._today.actions.end_grace.get(recorded.key)
+            cut_short = asked == end
             if self._now < end and not cut_short:
+                if asked is not None:
+                    meant = f"endGrace {_shown(asked)} in cloudpc:actions is ignored: its grace period"
+                    self._tell(recorded, f"{meant} ends on {end:%Y-%m-%dT%H:%M:%SZ}", warning=True)
                 self._tell_if_off(recorded)
                 return _as_it_is(recorded)
             why = "ended by the admin" if cut_short and self._now < end else f"grace was over on {_shown(end)}"
@@ -324,9 +329,8 @@ class _Run:
         owed: Entitlement,
         generation: int,
         recorded: RecordedCloudPC | None = None,
-        retry: int | None = None,
     ) -> DesiredCloudPC:
-        """With today's settings."""
+        """With today's settings; retries asked for until now are over: should it fail, somebody asks anew."""
         user, plan, today = owed.user, owed.service_plan, self._today
         seed = "\0".join((today.installation, user.id, plan.id, str(generation)))
         if recorded is not None and generation == recorded.generation:
@@ -334,8 +338,7 @@ class _Run:
         name = naming.device_name(today.naming_template, user.username, seed, self._taken)
         self._taken.add(name.lower())
         waived = recorded.waived_generation if recorded is not None and recorded.waived_generation > generation else 0
-        if retry is None:
-            retry = recorded.retry if recorded is not None else today.actions.retry.get(owed.key, 0)
+        asked = today.actions.retry.get(owed.key, 0)
         return DesiredCloudPC(
             policy_id=today.policy_id,
             installation=today.installation,
@@ -343,7 +346,7 @@ class _Run:
             user_principal_name=user.user_principal_name,
             generation=generation,
             waived_generation=waived,
-            retry=retry,
+            retry=max(asked, recorded.retry if recorded is not None else 0),
             device_name=name,
             account=Account(
                 name=naming.account_name(user.username),
@@ -359,6 +362,16 @@ class _Run:
             ),
             settings=today.settings,
         )
+
+    def _tell_of_unknown(self, known: Set[str]) -> None:
+        """Whoever mistypes a key would wait for what never comes."""
+        actions = self._today.actions
+        asked = {"reprovision": actions.reprovision, "retry": actions.retry, "endGrace": actions.end_grace}
+        for action, keys in asked.items():
+            for key in sorted(keys.keys() - known):
+                message = f"cloudpc:actions.{action} names {key}, and there is no such Cloud PC"
+                hint = "it is <user id>/<service plan id>, as `cloudpc list --json` has them"
+                self._notices.append(Notice(key, f"{message}; {hint}", warning=True))
 
     def _tell_if_off(self, recorded: RecordedCloudPC) -> None:
         if _is_off(recorded):

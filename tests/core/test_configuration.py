@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -247,6 +248,21 @@ def test_an_installation_of_ones_own(project: Project, value: str) -> None:
 def test_an_installation_that_is_none(project: Project, value: object) -> None:
     [told] = project.told({**_values(), "cloudpc:installation": value})
     assert "cloudpc:installation: must be text of 8 to 64 characters" in told
+
+
+@pytest.mark.parametrize(
+    "value", ["2026-11-30T09:00:00Z", "2026-11-30 10:00:00+01:00", "2026-11-30 09:00:00 +0000 UTC"]
+)
+def test_the_end_of_a_grace_period(project: Project, value: str) -> None:
+    """The last is what the engine makes of a time without quotes."""
+    values = {**_values(), "cloudpc:actions": {"endGrace": {"u1/small": value}}}
+    assert project.read(values).configuration.actions.end_grace == {"u1/small": datetime(2026, 11, 30, 9, tzinfo=UTC)}
+
+
+@pytest.mark.parametrize("value", ["2026-11-30", "2026-11-30T09:00:00", "soon", 1796000000, True, None])
+def test_what_is_no_end_of_a_grace_period(project: Project, value: object) -> None:
+    [told] = project.told({**_values(), "cloudpc:actions": {"endGrace": {"u1/small": value}}})
+    assert "cloudpc:actions.endGrace.u1/small: must be a time with its zone, for example 2026-11-30T09:00:00Z" in told
 
 
 def test_the_part_that_needs_no_image(project: Project) -> None:

@@ -213,6 +213,15 @@ def test_grace_can_be_ended_early_but_only_this_one() -> None:
         assert next_step(recorded["u1/small"], plan.desired[0]) is step
 
 
+def test_a_wrong_end_of_grace_is_told() -> None:
+    recorded = _in_grace()
+    asked = Actions(end_grace={"u1/small": make.NOW + timedelta(hours=23)})
+    [notice] = _plan(recorded, [], today=make.today(actions=asked)).notices
+    end = make.NOW + timedelta(hours=24)
+    assert notice.warning
+    assert notice.message.endswith(f"is ignored: its grace period ends on {end:%Y-%m-%dT%H:%M:%SZ}")
+
+
 def test_who_comes_back_within_grace_has_everything_as_it_was() -> None:
     recorded = _in_grace()
     plan = _plan(recorded, [_entitlement()])
@@ -278,7 +287,8 @@ def test_reprovision_takes_todays_policy_and_says_what_changes() -> None:
         assert next_step(recorded["u1/small"], desired) is Step.REPROVISION
         assert desired.settings.image_id == "debian-13"
         assert desired.device_name != recorded["u1/small"].device_name
-        assert "reprovision: all data on it is lost (image micro -> debian-13)" in plan.notices[0].message
+        loses = "no data" if status is Status.FAILED else "all data on it"
+        assert f"reprovision: {loses} is lost (image micro -> debian-13)" in plan.notices[0].message
 
 
 def test_a_lower_generation_is_ignored_with_a_warning() -> None:
@@ -287,6 +297,31 @@ def test_a_lower_generation_is_ignored_with_a_warning() -> None:
     assert next_step(recorded["u1/small"], plan.desired[0]) is Step.NONE
     assert "generation 2 in cloudpc:actions is ignored: state is at 3" in plan.notices[0].message
     assert "remove the line, or write 4 to ask for one" in plan.notices[0].message
+
+
+@pytest.mark.parametrize("kind", ["reprovision", "retry", "endGrace"])
+def test_a_key_that_nothing_has_is_told_and_one_of_the_past_is_not(kind: str) -> None:
+    keys = ("u1/small", "u2/small", "u3/smal")
+    actions = {
+        "reprovision": Actions(dict.fromkeys(keys, 1)),
+        "retry": Actions(retry=dict.fromkeys(keys, 1)),
+        "endGrace": Actions(end_grace=dict.fromkeys(keys, make.NOW)),
+    }[kind]
+    recorded = _recorded(Status.PROVISIONED)
+    plan = _plan(recorded, [_entitlement()], today=make.today(actions=actions), last_generations={"u2/small": 1})
+    [notice] = plan.notices
+    assert notice.warning
+    assert notice.message.startswith(f"cloudpc:actions.{kind} names u3/smal, and there is no such Cloud PC")
+
+
+@pytest.mark.parametrize("status", [None, Status.PENDING_PROVISION, Status.NOT_PROVISIONED])
+def test_a_retry_asked_for_before_it_failed_is_spent(status: Status | None) -> None:
+    """Should its first attempts fail, it stays failed until somebody asks anew."""
+    today = make.today(actions=Actions(retry={"u1/small": 2}))
+    [desired] = _plan({} if status is None else _recorded(status), [_entitlement()], today=today).desired
+    assert desired.retry == 2
+    failed = {desired.key: RecordedCloudPC(**desired.model_dump(), status=Status.FAILED)}
+    assert next_step(failed[desired.key], _plan(failed, [_entitlement()], today=today).desired[0]) is Step.NONE
 
 
 def test_retry_is_for_failed_ones_whose_machine_can_be_made() -> None:

@@ -210,8 +210,9 @@ class Histories(RuleBasedStateMachine):
                 d.key for d in plan.desired
                 if d.key not in stack.cloud_pcs or next_step(stack.cloud_pcs[d.key], d) is not Step.NONE
             }  # fmt: skip
-            told = {notice.key for notice in plan.notices if "is ignored" not in notice.message}
-            for notice in plan.notices:
+            of_cloud_pcs = [n for n in plan.notices if "there is no such Cloud PC" not in n.message]
+            told = {notice.key for notice in of_cloud_pcs if "is ignored" not in notice.message}
+            for notice in of_cloud_pcs:
                 user = self.world.users.get(notice.key.partition("/")[0])
                 assert user is None or notice.message.startswith(f"{user.user_principal_name} ("), "the present name"
             told -= {k for k, pc in stack.cloud_pcs.items() if pc.status is Status.FAILED}

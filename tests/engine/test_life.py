@@ -347,6 +347,27 @@ def test_first_assigned_wins_and_the_other_waits_for_the_end(project: Project, o
         _nothing_more_to_do(project, name)
 
 
+def test_list_says_whose_a_user_will_be_who_has_none_yet(project: Project) -> None:
+    (project.root / "stacks" / "Pulumi.demo.yaml").unlink()
+    project.directory([user("u000")], {"a": [], "z": [], "never": []})
+    for name in ("z", "a", "never"):
+        _assign(project, name, policy=name)
+        if name != "never":
+            project.init(name)
+            project.up(name)
+    project.directory([user("u000")], {"a": ["u000"], "z": ["u000"], "never": ["u000"]})
+    ignored = "ignored for this user, whom z serves: the first assigned wins"
+    assert _listed(project, "u000") == {
+        "z": ("notProvisioned", "entitled; the next `pulumi up` of this policy makes one"),
+        "a": ("notProvisioned", ignored),
+        "never": ("notProvisioned", ignored),
+    }
+    project.up("a")
+    assert project.statuses("a") == {}
+    project.up("z")
+    assert project.statuses("z") == {"u000": "provisioned"}
+
+
 def test_policies_that_run_at_once_for_the_first_time_never_give_two(project: Project) -> None:
     project.directory(6)
     project.policy("other")

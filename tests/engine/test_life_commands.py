@@ -80,6 +80,10 @@ def test_a_mass_loss_needs_a_yes_that_names_the_number(project: Project) -> None
     assert refused.code == 1
     assert "cloudpc up demo --accept-loss 3" in refused.output
     assert project.cloudpc("up", "demo", "--accept-loss", "2").code == 1
+    project.policy("second", assignments=[])
+    several = project.cloudpc("up", "--accept-loss", "3")
+    assert several.code == 2, "a yes to one policy's number"
+    assert "cloudpc up POLICY --accept-loss N" in several.output
     ran = project.cloudpc("up", "demo", "--accept-loss", "3")
     assert ran.code == 0, ran
     assert sorted(project.statuses().values()) == ["inGracePeriod"] * 3 + ["provisioned"]

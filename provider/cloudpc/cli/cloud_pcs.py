@@ -19,6 +19,7 @@ from cloudpc.cloud_pc import Status
 from cloudpc.directory.catalogue import short_name
 from cloudpc.directory.interface import GUID, Snapshot
 from cloudpc.iac.fleet import CloudPCRecord
+from cloudpc.ownership import PolicyFacts
 from cloudpc.policy import ProvisioningPolicy
 from cloudpc.problems import InvalidConfigurationError
 from cloudpc.provisioning.errors import ErrorCode
@@ -53,7 +54,8 @@ def list_(
         rows = [c.as_json() for c in cloud_pcs]
     if all_ and not outdated_:
         directories = _policies_by_directory(project)
-        ignored = _ignored(directories, cloud_pcs)
+        files = project.policy_ids()
+        ignored = _ignored(directories, [stack.facts(has_file=stack.policy in files) for stack in stacks])
         rows += [*_without(directories, rows, ignored), *ignored]
     if policy is not None:
         rows = [r for r in rows if r["policy"] in (policy, None)]
@@ -116,13 +118,12 @@ def _without(
 
 
 def _ignored(
-    directories: list[tuple[Snapshot, dict[str, ProvisioningPolicy]]], cloud_pcs: list[CloudPCRecord]
+    directories: list[tuple[Snapshot, dict[str, ProvisioningPolicy]]], facts: list[PolicyFacts]
 ) -> list[dict[str, Any]]:
     """Policies that target a user whom another one serves, and which: the first assigned wins (design rule 2)."""
     from cloudpc import entitlement, ownership
 
-    present = {(c.policy, c.key) for c in cloud_pcs}
-    facts = [ownership.PolicyFacts(c.policy, {}, {c.key: c.recorded}) for c in cloud_pcs]
+    present = {(policy.policy_id, key) for policy in facts for key in policy.cloud_pcs}
     leaving = ownership.leaving(facts)
     rows = []
     for snapshot, policies in directories:

@@ -109,6 +109,9 @@ def up(
         raise CommandError(f"no policies in {project.stacks_folder}", Exit.INVALID)
     if preview and not sys.stdin.isatty():
         raise CommandError("--preview asks before the run, and there is no terminal to ask on", Exit.NOT_CONFIRMED)
+    if accept_loss is not None and len(names) > 1:
+        message = "--accept-loss says yes to the number of one policy: name that one, cloudpc up POLICY --accept-loss N"
+        raise CommandError(message, Exit.INVALID)
     runnable, left_out = without_hindered(project, names, clear_lock=clear_lock)
     for why in left_out:
         err.print(why, markup=False)

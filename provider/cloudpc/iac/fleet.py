@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property
 from typing import Any
 
@@ -13,6 +14,7 @@ from cloudpc.cloud_pc import PolicySettings, RecordedCloudPC, Status
 from cloudpc.directory.catalogue import short_name
 from cloudpc.iac.engine import Engine
 from cloudpc.iac.type_tokens import CLOUD_PC, PROVISIONING_POLICY
+from cloudpc.ownership import PolicyFacts
 
 _SECRET = "4dabf18193072939515e22adb298388d"  # noqa: S105 - Pulumi's mark of a secret value, no secret
 
@@ -146,6 +148,12 @@ class StackRecord:
     """State remembers operations that a dead run had begun."""
     configuration: dict[str, Any]
     """The values of the last run, from its provider's entry."""
+    assigned: Mapping[str, datetime] = field(default_factory=dict)
+    """Its groups' ids, with the time each assignment was first seen."""
+
+    def facts(self, *, has_file: bool) -> PolicyFacts:
+        """What ownership needs of it; a policy without a file here targets nobody (`cloudpc.iac.program`)."""
+        return PolicyFacts(self.policy, self.assigned if has_file else {}, {c.key: c.recorded for c in self.cloud_pcs})
 
 
 def read(engine: Engine, stacks: Sequence[str], *, show_secrets: bool = False) -> list[StackRecord]:
@@ -178,6 +186,11 @@ def _record(stack: str, deployment: dict[str, Any]) -> StackRecord:
         ended=tuple(_ended(stack, entry) for p in policies for entry in p["outputs"].get("ended") or []),
         interrupted=bool(deployment.get("pending_operations")),
         configuration=_last_configuration(resources),
+        assigned={
+            group["groupId"]: datetime.fromisoformat(group["firstSeen"])
+            for p in policies
+            for group in p["outputs"].get("assignments") or []
+        },
     )
 
 
