@@ -360,6 +360,8 @@ def read(
     settings = _settings(parts.policy, parts, references) if parts.policy else None
     if parts.policy and parts.directory:
         references.check_groups(parts.policy, parts.directory, snapshot, parts.malformed_fields)
+    if parts.audit:
+        references.check_audit(parts.audit.path)
     parts.problems.extend(references.problems)
     configuration = parts.whole()
     assert snapshot is not None  # noqa: S101 - what is None has been reported

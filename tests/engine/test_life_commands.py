@@ -265,7 +265,8 @@ def test_end_grace_ends_it_after_a_yes_and_history_remembers(project: Project) -
     assert rows["u000"]["gracePeriodEndDateTime"] is None
     end = datetime.fromisoformat(rows["u001"]["gracePeriodEndDateTime"])
     assert timedelta(hours=167) < end - datetime.now(UTC) <= timedelta(hours=168)
-    assert f"grace until {end:%Y-%m-%d %H:%M} UTC" in project.cloudpc("list").output
+    assert f"grace until {end:%Y-%m-%d %H:%M} UTC (left group Everybody)" in project.cloudpc("list").output
+    assert (rows["u001"]["why"], rows["u001"]["powerState"]) == ("left group Everybody", "running")
 
     assert project.cloudpc("end-grace", "u001").code == 4
     assert set(project.machines()) == {"u000", "u001"}
@@ -292,6 +293,50 @@ def test_end_grace_ends_it_after_a_yes_and_history_remembers(project: Project) -
     assert ": ended" in text.output
     assert f"  {stories[1]['events'][0]['dateTime']} provisioned generation 2 as" in text.output
     assert project.cloudpc("history", "nobody").code == 2
+
+
+def test_the_audit_file_has_a_line_for_each_change_whoever_made_it(project: Project) -> None:
+    def audited(path: str) -> None:
+        file = project.root / "stacks" / "Pulumi.demo.yaml"
+        content = yaml.safe_load(file.read_text())
+        content["config"]["cloudpc:audit"] = {"path": path}
+        file.write_text(yaml.safe_dump(content))
+
+    def lines() -> list[tuple[str, str, str, str]]:
+        found = [json.loads(line) for line in (project.root / "stacks" / "audit.jsonl").read_text().splitlines()]
+        assert {line["policy"] for line in found} == {"demo"}
+        return sorted((line["userId"], str(line["from"]), line["to"], line["why"].split()[0]) for line in found)
+
+    audited("nowhere/audit.jsonl")
+    refused = project.cloudpc("up")
+    assert refused.code == 2
+    assert "cloudpc:audit.path: can't be written: it must be a file in a folder that is there" in refused.output
+    audited("audit.jsonl")
+    project.up()
+    made = [("u000", "None", "provisioned", "generation"), ("u001", "None", "provisioned", "generation")]
+    assert lines() == made
+    for machine in (project.root / "host" / "machines").glob("*.json"):
+        if json.loads(machine.read_text())["tag"]["user_id"] == "u001":
+            machine.unlink()
+    for command in (["preview", "--refresh"], ["refresh", "--yes"], ["up", "--yes", "--refresh"]):
+        told = project.pulumi(*command, "--stack", "demo")
+        assert told.code == 0, told
+        assert ("warning: failed: its machine is no longer defined on host" in told.output) is (command[0] != "up")
+    assert lines() == [*made, ("u001", "provisioned", "failed", "machineLost")], "once, however often it is looked for"
+    before = lines()
+    assert project.cloudpc("down", "demo", "--yes").code == 0
+    ends = [("u000", "provisioned", "deprovisioning", "removed"), ("u001", "failed", "deprovisioning", "removed")]
+    assert lines() == sorted([*before, *ends])
+
+
+def test_an_audit_file_that_fills_the_disk_stops_nobody(project: Project) -> None:
+    file = project.root / "stacks" / "Pulumi.demo.yaml"
+    content = yaml.safe_load(file.read_text())
+    content["config"]["cloudpc:audit"] = {"path": "/dev/full"}
+    file.write_text(yaml.safe_dump(content))
+    ran = project.up()
+    assert set(project.statuses().values()) == {"provisioned"}
+    assert "cloudpc:audit: /dev/full can't be written: No space left on device; missing there: {" in ran.output
 
 
 # ---- policy delete

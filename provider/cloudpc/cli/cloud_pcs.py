@@ -66,6 +66,9 @@ def list_(
         print_json(rows)
     elif rows:
         print_rows(rows)
+        for name in sorted({row["policy"] for row in rows if row["policy"]}):
+            if project.is_marked_as_deleted(name):
+                err.print(f"{name} is marked as deleted: it goes with its last Cloud PC", markup=False)
     else:
         err.print("no Cloud PCs" + ("" if all_ or outdated_ else "; `cloudpc list --all` shows who has none, and why"))
     if check and any(r["status"] == Status.FAILED for r in rows):
@@ -155,8 +158,11 @@ def _row(user: Any, plan: Any, policy: str | None, code: str, message: str) -> d
         "statusDetail": {"code": code, "message": message},
         "host": None,
         "connection": None,
+        "powerState": None,
         "lastModifiedDateTime": None,
         "gracePeriodEndDateTime": None,
+        "why": None,
+        "leftovers": [],
     }
 
 
@@ -174,7 +180,13 @@ def print_rows(rows: list[dict[str, Any]], console: Console = out) -> None:
             which = f" --service-plan {shlex.quote(plan or '')}" if several[row["userPrincipalName"]] > 1 else ""
             told.append(f"cloudpc connect {row['userPrincipalName']}{which}")
         if end := row["gracePeriodEndDateTime"]:
-            told.append(f"grace until {datetime.fromisoformat(end):%Y-%m-%d %H:%M} UTC")
+            told.append(f"grace until {datetime.fromisoformat(end):%Y-%m-%d %H:%M} UTC ({row['why']})")
+        elif row["why"]:
+            told.append(row["why"])
+        if row["powerState"] == "poweredOff":
+            told.append("off; the next run starts it")
+        if row["leftovers"]:
+            told.append(f"not removed whole, tried again by each run: {'; '.join(row['leftovers'])}")
         if detail := row["statusDetail"]:
             code = f"[{detail['code']}]"
             told.append(detail["message"] if code in detail["message"] else f"{detail['message']} {code}")

@@ -82,6 +82,13 @@ class Project:
             raise InvalidConfigurationError([Problem(shown, "config", message)])
         return config
 
+    def is_marked_as_deleted(self, policy_id: str) -> bool:
+        """Whether the policy's file says that it is to go (`cloudpc:deleted`)."""
+        with contextlib.suppress(InvalidConfigurationError):
+            # as text, too: the engine makes that of it whenever it writes the file for another reason
+            return self.values(policy_id).get("cloudpc:deleted") in (True, "true")
+        return False
+
     def entitled(self, policy_id: str) -> set[str]:
         """Keys of the Cloud PCs that a policy owes, as far as it alone says.
 

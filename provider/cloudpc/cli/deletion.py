@@ -31,12 +31,6 @@ def keep_plain(project: Project, policy: str) -> None:
         file.write_text(plain, encoding="utf-8")
 
 
-def is_marked(project: Project, policy: str) -> bool:
-    """Whether the policy's file says that it is to go (`cloudpc:deleted`)."""
-    # as text, too: the engine makes that of it whenever it writes the file for another reason
-    return policy in project.policy_ids() and project.values(policy).get("cloudpc:deleted") in (True, "true")
-
-
 def remove_if_over(project: Project, record: StackRecord) -> bool:
     """Remove stack and file of a policy that is marked as deleted, once it has no Cloud PC left.
 
@@ -44,7 +38,7 @@ def remove_if_over(project: Project, record: StackRecord) -> bool:
         EngineError: Pulumi refused; the next run goes on with it.
     """
     policy = record.policy
-    if not is_marked(project, policy) or not all(c.is_gone for c in record.cloud_pcs):
+    if not project.is_marked_as_deleted(policy) or not all(c.is_gone for c in record.cloud_pcs):
         return False
     if why := _kept_because(project, record):
         err.print(f"{policy} is marked as deleted, and kept: {why}", markup=False)

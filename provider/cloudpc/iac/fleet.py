@@ -10,7 +10,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from cloudpc.cloud_pc import PolicySettings, RecordedCloudPC, Status
+from cloudpc.cloud_pc import WITH_MACHINE, PolicySettings, RecordedCloudPC, Status
 from cloudpc.directory.catalogue import short_name
 from cloudpc.iac.engine import Engine
 from cloudpc.iac.type_tokens import CLOUD_PC, PROVISIONING_POLICY
@@ -107,8 +107,11 @@ class CloudPCRecord:
             "statusDetail": self.outputs.get("statusDetail"),
             "host": self.outputs.get("host") or None,
             "connection": self.outputs.get("connection"),
+            "powerState": self.recorded.power_state if self.recorded.status in WITH_MACHINE else None,
             "lastModifiedDateTime": self.outputs.get("lastModifiedDateTime"),
             "gracePeriodEndDateTime": self.grace_period_end_date_time,
+            "why": self.recorded.why or None,
+            "leftovers": list(self.recorded.leftovers),
         }
 
 

@@ -24,8 +24,8 @@ from pulumi.dynamic import (
 )
 
 from cloudpc import lifecycle
-from cloudpc.cloud_pc import DesiredCloudPC, RecordedCloudPC
-from cloudpc.iac import audit, host, steps
+from cloudpc.cloud_pc import DesiredCloudPC, RecordedCloudPC, Status
+from cloudpc.iac import audit, host, outputs, steps
 from cloudpc.iac.engine import ALLOW_DELETE
 from cloudpc.iac.engine_log import Severity, log
 from cloudpc.iac.runtime import Runtime
@@ -56,18 +56,20 @@ class CloudPCProvider(ResourceProvider):
         desired = DesiredCloudPC.model_validate(props)
         identity = machine_id(desired.installation, desired.user_id, desired.service_plan.id)
         outs = steps.provision(_process.runtime(), desired)
-        audit.append(_process.audit_file(), {}, outs)
+        audit.append(_process.audit_file(), {}, outs, _tell)
         return CreateResult(str(identity), outs)
 
     def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
         """Take the lifecycle's step. Returns the complete outputs: Pulumi keeps no others (pulumi/pulumi#7809)."""
         outs = steps.update(_process.runtime(), _olds, DesiredCloudPC.model_validate(_news))
-        audit.append(_process.audit_file(), _olds, outs)
+        audit.append(_process.audit_file(), _olds, outs, _tell)
         return UpdateResult(outs)
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
         """What a refresh sees of the machine, told as status; never that it is gone, or it would be made again."""
-        return ReadResult(id_, steps.read(_process.runtime(), props))
+        seen = steps.read(_process.runtime(), props)
+        audit.append(_process.audit_file(), props, seen, _tell, seen=True)
+        return ReadResult(id_, seen)
 
     def delete(self, id_: str, props: dict[str, Any]) -> None:
         """Nothing to do for one that has ended; else refuse, unless a flag names the policy (design rule 10)."""
@@ -80,6 +82,8 @@ class CloudPCProvider(ResourceProvider):
         )
         if left := _process.runtime().removal.remove(UUID(id_), recorded):
             raise host.Refusal(f"not deleted: {'; '.join(left)}")
+        gone = outputs.with_event(props, Status.DEPROVISIONING, "removed with its policy")
+        audit.append(_process.audit_file(), props, gone, _tell)
 
 
 class ProvisioningPolicyProvider(ResourceProvider):

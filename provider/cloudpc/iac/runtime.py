@@ -55,6 +55,8 @@ class Runtime:
 
     def __init__(self, surroundings: Surroundings, stacks: Path, tell: Callable[[str], None] = log.warning) -> None:
         self.hosts = [connect(host) for host in surroundings.hosts]
+        self._tell = tell
+        self._told: set[str] = set()
         self._images = surroundings.images
         self._stacks = stacks
         self._organisation = Organisation(surroundings, stacks / CONNECTIONS, tell)
@@ -98,6 +100,12 @@ class Runtime:
             message = f"the post-provisioning script {script.path} was changed during this run"
             raise ProvisioningError(ErrorCode.SET_UP_FAILED, message, retriable=False)
         return content
+
+    def tell_once(self, text: str) -> None:
+        """What would be said of each Cloud PC, and is no different for any."""
+        if text not in self._told:
+            self._told.add(text)
+            self._tell(text)
 
     def host(self, name: str) -> Host:
         """The host of this name. Raises ProvisioningError: it is not in cloudpc:hosts."""

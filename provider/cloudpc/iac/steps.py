@@ -66,9 +66,23 @@ def read(runtime: Runtime, props: dict[str, Any]) -> dict[str, Any]:
     if recorded.status is Status.DEPROVISIONING or not recorded.has_machine:
         return props
     try:
-        return _as_seen(runtime, props, recorded)
-    except ProvisioningError:
+        seen = _as_seen(runtime, props, recorded)
+    except ProvisioningError as error:
+        runtime.tell_once(f"nothing is known of the machines on {recorded.host}: {error.message} [{error.code}]")
         return props
+    if seen != props:
+        _tell_seen(props, RecordedCloudPC.model_validate(seen))
+    return seen
+
+
+def _tell_seen(props: dict[str, Any], seen: RecordedCloudPC) -> None:
+    reporter = _reporter(seen)
+    if list(seen.events) != props.get("events"):
+        *_, why = seen.events[-1].split(" ", 2)
+        detail = seen.status_detail
+        reporter.milestone(f"{seen.status}: {detail.message} [{detail.code}]" if detail else why, warning=bool(detail))
+    if seen.power_state == "poweredOff":
+        reporter.milestone("is off; the next run starts it")
 
 
 def _as_seen(runtime: Runtime, props: dict[str, Any], recorded: RecordedCloudPC) -> dict[str, Any]:
