@@ -21,6 +21,7 @@ up: ## The demo: set-up, base image, a Cloud PC for each of two users, and how t
 
 .PHONY: down
 down: ## Remove the demo whole, after asking (YES=1: without); caches stay
+	@[ -t 0 ] || [ -n "$(YES)" ] || echo 'Nobody is there to be asked: make down YES=1'
 	@if [ -f .cloudpc/env ]; then . .cloudpc/env && cloudpc down demo $(if $(YES),--yes) $(if $(CLEAR_LOCK),--clear-lock); \
 	else echo 'There is no demo to remove.'; fi
 

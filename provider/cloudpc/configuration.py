@@ -203,7 +203,7 @@ class _Parts:
         if not isinstance(self.deleted, bool):
             self.problems.append(Problem(file, "cloudpc:deleted", "must be true or false", self.deleted))
         elif self.deleted and self.policy is not None and self.policy.assignments:
-            message = "is marked, but the policy is assigned to groups: take its assignments out first"
+            message = "is marked, but the policy is assigned to groups: take its assignments out, or remove the mark"
             self.problems.append(Problem(file, "cloudpc:deleted", message))
         self.installation = values.get("cloudpc:installation")
         if self.installation is not None and not _is_installation(self.installation):

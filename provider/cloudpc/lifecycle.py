@@ -211,6 +211,8 @@ class _Run:
         recorded = self._previous.get(key)
         if recorded is None:
             assert owed is not None  # noqa: S101 - the key comes from one of the two
+            who = f"{owed.user.user_principal_name} ({owed.service_plan.display_name})"
+            self._notices.append(Notice(key, f"{who}: gets a new Cloud PC (image {self._today.settings.image_id})"))
             return self._new(owed, self._first_generation(key))
         if recorded.is_gone:
             return None  # the engine's delete has nothing left to do
@@ -407,7 +409,6 @@ def _changes(before: PolicySettings, after: PolicySettings) -> str:
 def outdated(made_with: PolicySettings, today: PolicySettings) -> list[str]:
     """What today's policy says otherwise than what a Cloud PC was made with: `image debian-12 -> debian-13`."""
     names = {
-        "image_id": "image",
         "networks": "networks",
         "locale": "locale",
         "time_zone": "time zone",
@@ -415,12 +416,17 @@ def outdated(made_with: PolicySettings, today: PolicySettings) -> list[str]:
         "packages": "packages",
         "script": "post-provisioning script",
     }
+    images = [(s.image_type, s.image_id) for s in (made_with, today)]
     found = []
+    if images[0] != images[1]:
+        same_name = made_with.image_id == today.image_id
+        shown = [f"{kind} {name}" if same_name else name for kind, name in images]
+        found.append(f"image {shown[0]} -> {shown[1]}")
+    elif made_with.image_digest != today.image_digest:
+        found.append(f"a newer build of image {today.image_id}")
     for name, word in names.items():
         before, after = getattr(made_with, name), getattr(today, name)
         if before != after:
             plain = isinstance(before, str) and isinstance(after, str)
             found.append(f"{word} {before} -> {after}" if plain else f"other {word}")
-    if not found and made_with.image_digest != today.image_digest:
-        found.append(f"a newer build of image {today.image_id}")
     return found

@@ -26,7 +26,7 @@ from cloudpc.cloud_pc import (
 )
 from cloudpc.directory.interface import Group, Snapshot
 from cloudpc.entitlement import Entitlement, Loss
-from cloudpc.lifecycle import Actions, Reconciliation, Step, Today, next_step, reconcile
+from cloudpc.lifecycle import Actions, Reconciliation, Step, Today, next_step, outdated, reconcile
 from cloudpc.ownership import PolicyFacts
 
 from . import make
@@ -289,6 +289,19 @@ def test_reprovision_takes_todays_policy_and_says_what_changes() -> None:
         assert desired.device_name != recorded["u1/small"].device_name
         loses = "no data" if status is Status.FAILED else "all data on it"
         assert f"reprovision: {loses} is lost (image micro -> debian-13)" in plan.notices[0].message
+
+
+def test_what_todays_policy_says_otherwise() -> None:
+    before = make.settings()
+    rebuilt = make.settings(image_digest="cd" * 32)
+    assert outdated(before, before) == []
+    assert outdated(before, rebuilt) == ["a newer build of image micro"]
+    both = rebuilt.model_copy(update={"locale": "de-DE"})
+    assert outdated(before, both) == ["a newer build of image micro", "locale en-US -> de-DE"]
+    other = rebuilt.model_copy(update={"image_id": "debian-12"})
+    assert outdated(before, other) == ["image micro -> debian-12"]
+    own = before.model_copy(update={"image_type": "custom" if before.image_type == "gallery" else "gallery"})
+    assert outdated(before, own) == [f"image {before.image_type} micro -> {own.image_type} micro"]
 
 
 def test_a_lower_generation_is_ignored_with_a_warning() -> None:

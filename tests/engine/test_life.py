@@ -273,6 +273,7 @@ def test_no_edit_of_the_policy_changes_an_existing_one_and_the_next_new_one_foll
     _config(project, lambda config: config["cloudpc:images"].update(other=image))
     told = _preview(project, "--diff")
     assert not re.search(r"(well|bad|leaves)(/|@)", told)
+    assert f"new@contoso.example ({SMALL}): gets a new Cloud PC (image other)" in told
     assert re.search(r"\+ 1 to create\s+~ 1 to update\s+2 changes. 4 unchanged", told), told  # the policy's own entry
     project.up()
     after = project.state()
@@ -445,8 +446,8 @@ def test_reprovision_and_retry_are_lines_in_the_policys_file(project: Project) -
         retry={f"retried/{SMALL}": 1, f"still-bad/{SMALL}": 1, f"well/{SMALL}": 1},
     )
     told = _preview(project)
-    for name in ("remade", "remade-failed"):
-        assert f"{name}@contoso.example ({SMALL}): reprovision: all data on it is lost" in told
+    for name, lost in (("remade", "all data on it"), ("remade-failed", "no data")):
+        assert f"{name}@contoso.example ({SMALL}): reprovision: {lost} is lost" in told
     for name in ("retried", "still-bad"):
         assert f"{name}@contoso.example ({SMALL}): failed; tried again, three attempts" in told
     assert "well@" not in told
@@ -587,6 +588,25 @@ def test_a_killed_reprovision_that_nobody_wants_any_more_leaves_no_half_made_mac
     project.up()
     assert project.statuses() == {"u000": "provisioned", "u001": "provisioned"}
     assert project.machines()["u000"]["tag"]["generation"] == 2
+
+
+def test_who_returns_to_a_machine_that_a_killed_reprovision_has_taken_is_told_at_once(project: Project) -> None:
+    project.up()
+    _act(project, reprovision={f"u001/{SMALL}": 2})
+    project.host(faults=[{"call": "wait_ready", "user": "u001", "fault": "kill-engine", "times": 1}])
+    assert project.pulumi(*UP, "demo").code != 0
+    _no_provider(project, kill=True)
+    project.directory(1)
+    assert project.cloudpc("up", "demo", "--clear-lock").code == 0
+    assert project.statuses()["u001"] == "inGracePeriod"
+    project.directory(2)
+    project.up()
+    state = project.state()["u001"]
+    assert (state["status"], state["statusDetail"]["code"]) == ("failed", "machineLost")
+    assert project.cloudpc("reprovision", "u001", "--yes").code == 0
+    assert project.statuses()["u001"] == "provisioned"
+    assert set(project.machines()) == {"u000", "u001"}
+    _nothing_more_to_do(project)
 
 
 # ---- nothing is taken away by mistake

@@ -160,6 +160,14 @@ def test_reprovision_of_many_by_what_they_are(project: Project) -> None:
     assert project.cloudpc("reprovision").code == 2, "whom?"
     none = project.cloudpc("reprovision", "--outdated", "--yes")
     assert (none.code, "there is none" in none.output) == (0, True), none
+    project.policy(timeZone="Nowhere")
+    for command in (["list", "--outdated"], ["reprovision", "--outdated", "--yes"]):
+        unknown = project.cloudpc(*command)
+        assert unknown.code in (1, 2), unknown
+        assert "left out: demo, whose configuration is wrong: " in unknown.output
+        assert "there is none" not in unknown.output
+        assert "no Cloud PCs" not in unknown.output
+    project.policy()
 
     for chosen, lost in ((["--failed"], {"u002"}), (["--policy", "demo"], {"u000", "u001", "u002"})):
         ran = project.cloudpc("reprovision", *chosen, "--yes", "--write-only")
@@ -292,7 +300,9 @@ def test_end_grace_ends_it_after_a_yes_and_history_remembers(project: Project) -
     text = project.cloudpc("history", "u001")
     assert ": ended" in text.output
     assert f"  {stories[1]['events'][0]['dateTime']} provisioned generation 2 as" in text.output
-    assert project.cloudpc("history", "nobody").code == 2
+    nobody = project.cloudpc("history", "nobody")
+    assert nobody.code == 2
+    assert "removed with their stack only `cloudpc:audit` remembers anything" in nobody.output
 
 
 def test_the_audit_file_has_a_line_for_each_change_whoever_made_it(project: Project) -> None:

@@ -58,7 +58,9 @@ def reprovision(
         found.keep(lambda c: c.status == Status.FAILED)
     if outdated_:
         differing = outdated.differences(project, found.cloud_pcs)
-        found.keep(lambda c: (c.policy, c.key) in differing)
+        if differing.unknown:
+            raise CommandError("which ones are outdated is not known; nothing was done", Exit.INVALID)
+        found.keep(lambda c: (c.policy, c.key) in differing.found)
     found.check(project, clear_lock=clear_lock)
     entitled = _entitled(project, found.policies)
 
@@ -223,7 +225,7 @@ def _count(cloud_pcs: Sequence[CloudPCRecord]) -> str:
 
 
 def _tell(title: str, project: Project, cloud_pcs: Sequence[CloudPCRecord]) -> None:
-    differing = outdated.differences(project, cloud_pcs)
+    differing = outdated.differences(project, cloud_pcs).found
     err.print(title)
     shown = table("USER", "SERVICE PLAN", "POLICY", "DEVICE", "STATUS", "TODAY'S POLICY")
     for c in cloud_pcs:

@@ -14,7 +14,7 @@ from rich.padding import Padding
 
 from cloudpc.cli import outdated
 from cloudpc.cli.context import Project
-from cloudpc.cli.output import Exit, coloured, err, out, print_json, table
+from cloudpc.cli.output import CommandError, Exit, coloured, err, out, print_json, table
 from cloudpc.cloud_pc import Status
 from cloudpc.directory.catalogue import short_name
 from cloudpc.directory.interface import GUID, Snapshot
@@ -46,9 +46,11 @@ def list_(
     if policy is not None:
         project.check_policy(policy, {stack.policy for stack in stacks})
     cloud_pcs = [c for stack in stacks for c in stack.cloud_pcs]
+    unknown: list[str] = []
     if outdated_:
         differing = outdated.differences(project, (c for c in cloud_pcs if policy in (None, c.policy)))
-        named = ((c, differing.get((c.policy, c.key))) for c in cloud_pcs)
+        unknown = differing.unknown
+        named = ((c, differing.found.get((c.policy, c.key))) for c in cloud_pcs)
         rows = [{**c.as_json(), "outdated": changes} for c, changes in named if changes]
     else:
         rows = [c.as_json() for c in cloud_pcs]
@@ -69,10 +71,12 @@ def list_(
         for name in sorted({row["policy"] for row in rows if row["policy"]}):
             if project.is_marked_as_deleted(name):
                 err.print(f"{name} is marked as deleted: it goes with its last Cloud PC", markup=False)
-    else:
+    elif not unknown:
         err.print("no Cloud PCs" + ("" if all_ or outdated_ else "; `cloudpc list --all` shows who has none, and why"))
     if check and any(r["status"] == Status.FAILED for r in rows):
         raise typer.Exit(Exit.FAILED_CLOUD_PC)
+    if unknown:
+        raise CommandError(f"not all are listed: what today's settings are is not known of {', '.join(unknown)}")
 
 
 def _policies_by_directory(project: Project) -> list[tuple[Snapshot, dict[str, ProvisioningPolicy]]]:

@@ -58,11 +58,14 @@ def _findings(project: Project, *, remove: bool) -> Iterator[Check]:
     try:
         version = project.engine.read(["version"]).strip()
         yield Check("engine", "ok", f"pulumi {version}")
+    except EngineError as error:
+        yield Check("engine", "failed", str(error), "run `make setup`, then `. .cloudpc/env`")
+    try:
         records = project.records()
         stacks = f"{len(records)} stack{'' if len(records) == 1 else 's'}"
         yield Check("state", "ok", f"{stacks}, {sum(len(r.cloud_pcs) for r in records)} Cloud PCs")
     except (EngineError, CommandError) as error:
-        yield Check("engine", "failed", str(error), "run `make setup`, then `. .cloudpc/env`")
+        yield Check("state", "failed", str(error))
         remove = False  # what state knows is unknown
     yield from _stacks(project, records, seen)
     surroundings: dict[str, tuple[configuration.Surroundings, bool]] = {}

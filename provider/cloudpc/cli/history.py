@@ -8,7 +8,7 @@ import typer
 
 from cloudpc.cli.cloud_pcs import Json
 from cloudpc.cli.context import Project, of_user
-from cloudpc.cli.output import out, print_json
+from cloudpc.cli.output import CommandError, out, print_json
 from cloudpc.iac.fleet import CloudPCRecord, EndedRecord
 
 
@@ -22,7 +22,12 @@ def history(
         *(c for s in stacks for c in s.cloud_pcs),
         *(e for s in stacks for e in s.ended),
     ]
-    [user_id] = {each.user_id for each in of_user(user, everyone)}  # some may carry the user's name of before
+    try:
+        found = of_user(user, everyone)
+    except CommandError as error:
+        message = f"{error}. Of policies that were removed with their stack only `cloudpc:audit` remembers anything"
+        raise CommandError(message, error.code) from None
+    [user_id] = {each.user_id for each in found}  # some may carry the user's name of before
     histories = [_history(each) for each in everyone if each.user_id == user_id]
     histories.sort(key=lambda h: (h["events"][0]["dateTime"] if h["events"] else "", h["generation"]))
     if as_json:

@@ -3,38 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 
 from cloudpc import configuration, lifecycle
 from cloudpc.cli.context import Project
 from cloudpc.cli.output import err
 from cloudpc.cloud_pc import WITH_MACHINE, PolicySettings
+from cloudpc.directory.interface import DirectoryError
 from cloudpc.iac.fleet import CloudPCRecord
 from cloudpc.problems import InvalidConfigurationError
 
 
-def differences(project: Project, cloud_pcs: Iterable[CloudPCRecord]) -> dict[tuple[str, str], list[str]]:
-    """What differs, by policy and key; nothing for those that are up to date or have no machine.
+@dataclass
+class Differences:
+    """What differs, by policy and key; nothing for those that are up to date or have no machine."""
 
-    A policy whose file is wrong is left out, and told.
-    """
+    found: dict[tuple[str, str], list[str]] = field(default_factory=dict)
+    unknown: list[str] = field(default_factory=list)
+    """Policies whose file is wrong or whose directory can't be read: what they say today is not known."""
+
+
+def differences(project: Project, cloud_pcs: Iterable[CloudPCRecord]) -> Differences:
+    """Compare each with its policy of today; policies that can't be read are told."""
     today: dict[str, PolicySettings | None] = {}
-    found = {}
+    result = Differences()
     for cloud_pc in cloud_pcs:
         policy = cloud_pc.policy
         if policy not in today:
             today[policy] = _settings(project, policy)
+            if today[policy] is None:
+                result.unknown.append(policy)
         settings = today[policy]
         # whoever else is made again is made with today's settings anyway
         if settings is not None and cloud_pc.status in WITH_MACHINE:
             differing = lifecycle.outdated(cloud_pc.settings, settings)
             if differing:
-                found[policy, cloud_pc.key] = differing
-    return found
+                result.found[policy, cloud_pc.key] = differing
+    return result
 
 
 def _settings(project: Project, policy: str) -> PolicySettings | None:
     try:
         return configuration.read(policy, project.values(policy), project.directories).settings
     except InvalidConfigurationError as error:
-        err.print(f"left out: {policy}, whose file is wrong: {error.problems[0]}", markup=False)
-        return None
+        err.print(f"left out: {policy}, whose configuration is wrong: {error.problems[0]}", markup=False)
+    except DirectoryError as error:
+        err.print(f"left out: {policy}: {error}", markup=False)
+    return None

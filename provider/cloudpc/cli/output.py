@@ -81,7 +81,7 @@ def confirm(question: str, *, yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
-        message = "not confirmed: there is no terminal to ask on; give --yes (make down YES=1)"
+        message = "not confirmed: there is no terminal to ask on; give --yes"
         raise CommandError(message, Exit.NOT_CONFIRMED)
     if err.input(f"{question} [y/N] ", markup=False).strip().lower() not in ("y", "yes"):
         raise CommandError("nothing was done", Exit.NOT_CONFIRMED)

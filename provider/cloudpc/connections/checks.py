@@ -142,7 +142,7 @@ def _endpoint(endpoint: str) -> list[HealthCheck]:
         socket.create_connection(host_and_port(endpoint), CONNECT_TIMEOUT).close()
     except (OSError, UnicodeError) as error:
         said = error.strerror if isinstance(error, OSError) else None
-        reason = f"no answer within {CONNECT_TIMEOUT:.0f} seconds" if isinstance(error, TimeoutError) else said or error
+        reason = f"no answer within {CONNECT_TIMEOUT:.0f} s" if isinstance(error, TimeoutError) else said or error
         action = "Open the way to it in firewall and proxy, or take it out of the connection's endpoints."
         return [HealthCheck(what, "failed", "endpointConnectivityCheckUnknownError", action, str(reason))]
     return [HealthCheck(what, "passed", additional_detail="reachable from here")]

@@ -65,6 +65,8 @@ def run(stacks: Path) -> None:
     for warning in inputs.snapshot.warnings:
         pulumi.log.warn(warning)
     for notice in plan.notices:
+        if not (pulumi.runtime.is_dry_run() or notice.warning or notice.key in recorded.cloud_pcs):
+            continue  # a run shows each new one as it is made
         (pulumi.log.warn if notice.warning else pulumi.log.info)(notice.message)
     _tell_failed(recorded.cloud_pcs, plan, inputs.snapshot)
     leave_out_stack_traces()

@@ -44,8 +44,7 @@ def update(runtime: Runtime, olds: dict[str, Any], desired: DesiredCloudPC) -> d
                 olds, desired, Status.IN_GRACE_PERIOD, desired.why, statusBeforeGrace=recorded.status.value
             )
         case Step.RESTORE:
-            before = recorded.status_before_grace or Status.PROVISIONED
-            return outputs.changed(olds, desired, before, "entitled again", statusBeforeGrace=None)
+            return _restore(runtime, olds, recorded, desired)
         case Step.END:
             return _end(runtime, olds, recorded, desired)
 
@@ -132,6 +131,14 @@ def _reprovision(
         reporter.milestone(f"not reprovisioned, tried again by the next run: {'; '.join(left)}", warning=True)
         return olds
     return provision(runtime, desired, recorded)
+
+
+def _restore(
+    runtime: Runtime, olds: dict[str, Any], recorded: RecordedCloudPC, desired: DesiredCloudPC
+) -> dict[str, Any]:
+    """Somebody counts on it from now on: a machine that is gone is told, whatever took it."""
+    before = recorded.status_before_grace or Status.PROVISIONED
+    return read(runtime, outputs.changed(olds, desired, before, "entitled again", statusBeforeGrace=None))
 
 
 def _start(runtime: Runtime, olds: dict[str, Any], recorded: RecordedCloudPC) -> dict[str, Any]:

@@ -285,6 +285,7 @@ class _Provisioning:
                 f"the image {image.image_id} needs {image.minimum_memory_mib} MiB of memory; the service plan "
                 f"{self._desired.service_plan.display_name} has {self._spec.size.memory_mib}",
                 retriable=False,
+                hint="Choose a service plan with more memory, or a smaller image.",
             )
         host.ensure_image(image, self._note, self._cancel)
 

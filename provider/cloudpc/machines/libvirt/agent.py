@@ -85,7 +85,7 @@ class Agent:
         try:
             while not (status := self._status(pid, argv[0], deadline))["exited"]:
                 if time.monotonic() > deadline:
-                    raise TimeoutError(f"took longer than {timeout:.0f} seconds")
+                    raise TimeoutError(f"took longer than {timeout:.0f} s")
                 self._cancel.wait(pause)
                 pause = min(pause * 1.5, _LONGEST_PAUSE)
             finished = True

@@ -144,6 +144,6 @@ def _open_within(address: Address, timeout: float) -> Any:
         raise unreachable(failed[0], f"connect to {address.uri}") from failed[0]
     raise ProvisioningError(
         ErrorCode.HOST_UNREACHABLE,
-        f"Could not connect to {address.uri}: no answer within {timeout:.0f} seconds.",
+        f"Could not connect to {address.uri}: no answer within {timeout:.0f} s.",
         hint="Check that the host is up, and that a firewall lets this connection through.",
     )

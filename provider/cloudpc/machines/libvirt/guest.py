@@ -64,8 +64,9 @@ class FirstBoot:
                 while not self._is_over(happenings, questions):
                     cancel.check()
                     if time.monotonic() > deadline:
-                        message = f"The guest was not ready within {timeout:.0f} seconds: {questions.answer.so_far}"
-                        raise self._failed(ErrorCode.BOOT_TIMEOUT, message)
+                        message = f"The guest was not ready within {timeout:.0f} s: {questions.answer.so_far}"
+                        hint = "If it is merely slow: timeouts.firstBootInSeconds in the policy."
+                        raise self._failed(ErrorCode.BOOT_TIMEOUT, message, hint)
 
     def _running_domain(self) -> Any:
         with classified("look for the machine"):
@@ -117,9 +118,9 @@ class FirstBoot:
             self._console.drain(_LAST_WORDS)
         return self._failed(ErrorCode.GUEST_DIED, what)
 
-    def _failed(self, code: ErrorCode, message: str) -> ProvisioningError:
+    def _failed(self, code: ErrorCode, message: str, hint: str = "") -> ProvisioningError:
         tail = "" if self._console is None else self._console.tail()
-        return ProvisioningError(code, f"{message}.", console=tail)
+        return ProvisioningError(code, f"{message}.", console=tail, hint=hint)
 
 
 class _Questions:

@@ -58,7 +58,7 @@ class HostLocks:
             if time.monotonic() > deadline:
                 raise ProvisioningError(
                     ErrorCode.HYPERVISOR_ERROR,
-                    f"Another run has held the host's lock for {purpose} for more than {timeout:.0f} seconds.",
+                    f"Another run has held the host's lock for {purpose} for more than {timeout:.0f} s.",
                 )
 
         # One thread of this process at a time looks at the file: thirty that ask every moment are work, too.
