@@ -8,7 +8,7 @@ import pytest
 
 from cloudpc.cloud_pc import MACHINE_LOST, NetworkChoice, RecordedCloudPC, Status
 from cloudpc.devices.interface import ComputerAccount
-from cloudpc.iac.engine import ALLOW_DELETE, FORGET_REGISTRATIONS
+from cloudpc.iac.consent import Consent
 from cloudpc.iac.removal import Removal
 from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
 from cloudpc.provisioning.outcome import Outcome
@@ -38,7 +38,11 @@ class _Directories:
 
 @pytest.fixture
 def removal(host: ScriptedHost, organisation: Organisation) -> Removal:
-    return Removal([host], _Directories(organisation))  # type: ignore[arg-type]
+    return _removal(host, organisation)
+
+
+def _removal(host: ScriptedHost, organisation: Organisation, consent: Consent = Consent()) -> Removal:  # noqa: B008
+    return Removal([host], _Directories(organisation), consent)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -92,9 +96,9 @@ def test_what_was_handed_over_and_state_does_not_know_stays(
 
 
 def test_a_whole_policy_that_is_to_go_takes_that_along(
-    removal: Removal, host: ScriptedHost, made: Outcome, monkeypatch: pytest.MonkeyPatch
+    host: ScriptedHost, organisation: Organisation, made: Outcome
 ) -> None:
-    monkeypatch.setenv(ALLOW_DELETE, made.desired.policy_id if made.desired else "")
+    removal = _removal(host, organisation, Consent(delete=desired().policy_id))
     assert removal.remove(IDENTITY, _recorded(Status.FAILED, status_detail=_detail("machineNotInState"))) == []
     assert host.machines() == []
 
@@ -162,7 +166,7 @@ def test_a_reprovision_whose_host_is_away_touches_nothing(
 
 
 def test_an_end_whose_directory_is_away_takes_the_machine_and_remembers_the_rest(
-    removal: Removal, host: ScriptedHost, organisation: Organisation, made: Outcome, monkeypatch: pytest.MonkeyPatch
+    removal: Removal, host: ScriptedHost, organisation: Organisation, made: Outcome
 ) -> None:
     away = ProvisioningError(ErrorCode.DOMAIN_JOIN_FAILED, "no controller answers")
     organisation.errors["disable"] = [away, away]
@@ -170,8 +174,8 @@ def test_an_end_whose_directory_is_away_takes_the_machine_and_remembers_the_rest
     [left] = removal.remove(IDENTITY, recorded)
     assert left == "its computer account in the domain of hq: no controller answers"
     assert host.machines() == []
-    monkeypatch.setenv(FORGET_REGISTRATIONS, recorded.policy_id)
-    assert removal.remove(IDENTITY, recorded) == [], "for good, and somebody has said so"
+    forgetting = _removal(host, organisation, Consent(forget_registrations=recorded.policy_id))
+    assert forgetting.remove(IDENTITY, recorded) == [], "for good, and somebody has said so"
 
 
 def test_a_taken_over_ones_account_has_no_guid(removal: Removal, organisation: Organisation, made: Outcome) -> None:

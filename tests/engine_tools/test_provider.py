@@ -17,7 +17,8 @@ from pulumi.runtime.proto import provider_pb2, provider_pb2_grpc
 
 from cloudpc.cloud_pc import Account, DesiredCloudPC, NetworkChoice, PlanSize, PolicySettings
 from cloudpc.iac import outputs
-from cloudpc.iac.provider import ALLOW_DELETE, CloudPCProvider
+from cloudpc.iac.consent import Consent
+from cloudpc.iac.provider import CloudPCProvider
 
 LAUNCHER = REPOSITORY / "provider/plugin/pulumi-resource-pulumi-python"
 URN = "urn:pulumi:demo::cloudpc::pulumi-python:dynamic/cloudpc:CloudPC::u-alice/LAB"
@@ -136,7 +137,7 @@ def test_what_waits_is_updated_and_what_failed_is_not(start: Start, host_folder:
 
 
 def test_delete_is_refused_unless_the_policy_is_named(start: Start, host_folder: Path, image: Path) -> None:
-    calls = Engine(_start(start, **{ALLOW_DELETE: "another"}), host_folder, image)
+    calls = Engine(_start(start, **Consent(delete="another").environment()), host_folder, image)
     id_, outs = calls.create()
     with pytest.raises(grpc.RpcError) as refusal:
         calls.delete(id_, outs)
@@ -147,7 +148,7 @@ def test_delete_is_refused_unless_the_policy_is_named(start: Start, host_folder:
 
 
 def test_delete_removes_the_machine_when_allowed(start: Start, host_folder: Path, image: Path) -> None:
-    calls = Engine(_start(start, **{ALLOW_DELETE: "demo"}), host_folder, image)
+    calls = Engine(_start(start, **Consent(delete="demo").environment()), host_folder, image)
     id_, outs = calls.create()
     calls.delete(id_, outs)
     calls.delete(id_, outs)  # again is no error

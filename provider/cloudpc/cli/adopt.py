@@ -17,6 +17,7 @@ from cloudpc.cli.generations import Kind
 from cloudpc.cli.output import CommandError, Yes, confirm, err, out, table
 from cloudpc.cli.up import How, bring_up_and_tell, check
 from cloudpc.cloud_pc import Status
+from cloudpc.iac.consent import Consent
 from cloudpc.iac.fleet import StackRecord
 from cloudpc.provisioning.tags import Phase
 
@@ -64,7 +65,8 @@ def adopt(
     confirm(f"Take {'it' if count == 1 else 'them'} back into state, with new passwords?", yes=yes)
     for name, found in lost.items():
         _make_way(project, name, found, records.get(name))
-    bring_up_and_tell(project, list(lost), How(adopt=tuple(key for found in lost.values() for key in _keys(found))))
+    keys = tuple(key for found in lost.values() for key in _keys(found))
+    bring_up_and_tell(project, list(lost), How(consent=Consent(adopt=keys)))
 
 
 def _entitled(project: Project, lost: dict[str, _Found]) -> dict[str, _Found]:

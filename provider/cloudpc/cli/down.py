@@ -15,7 +15,7 @@ from cloudpc.cli.cloud_pcs import print_rows
 from cloudpc.cli.context import Project
 from cloudpc.cli.output import CommandError, Exit, Yes, confirm, err, out
 from cloudpc.iac import encryption_salt, fleet
-from cloudpc.iac.engine import ALLOW_DELETE, FORGET_HOSTS, FORGET_REGISTRATIONS
+from cloudpc.iac.consent import Consent
 from cloudpc.provisioning.tags import machine_id
 
 if TYPE_CHECKING:
@@ -131,9 +131,10 @@ def unknown_machines(
 def _destroy(project: Project, policy: str, *, forget_registrations: bool, forgotten: Sequence[str]) -> None:
     project.engine.read(["state", "unprotect", "--all", "--yes", "--stack", policy])
     arguments = ["destroy", "--stack", policy, "--yes", "--skip-preview"]
-    env = {ALLOW_DELETE: policy, FORGET_HOSTS: " ".join(forgotten)}
-    env |= {FORGET_REGISTRATIONS: policy} if forget_registrations else {}
-    if project.engine.run(arguments, env=env) != 0:
+    consent = Consent(
+        delete=policy, forget_hosts=tuple(forgotten), forget_registrations=policy if forget_registrations else None
+    )
+    if project.engine.run(arguments, env=consent.environment()) != 0:
         raise CommandError(f"not everything could be deleted; run `cloudpc down {policy}` again to go on; {_FORGET}")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -22,7 +22,7 @@ from cloudpc.cloud_pc import Status
 from cloudpc.directory.interface import DirectoryError
 from cloudpc.directory.opening import SHARED
 from cloudpc.iac import encryption_salt, fleet, side_by_side
-from cloudpc.iac.engine import ACCEPT_LOSS, ADOPT, FORGET_HOSTS
+from cloudpc.iac.consent import Consent
 from cloudpc.iac.fleet import CloudPCRecord, StackRecord
 from cloudpc.problems import InvalidConfigurationError, Problem
 
@@ -42,19 +42,15 @@ class How:
         preview: ask after Pulumi's preview, one policy after another.
         clear_lock: take away what dead runs left.
         at_once: how many policies at the same time.
-        accept_loss: so many may enter their grace period because of the directory.
         own_display: one policy alone has Pulumi's own display.
-        adopt: keys of Cloud PCs whose machines are taken back though state does not know them.
-        forget_hosts: names of hosts that are gone for good.
+        consent: what somebody has said yes to.
     """
 
     preview: bool = False
     clear_lock: bool = False
     at_once: int = AT_ONCE
-    accept_loss: int | None = None
     own_display: bool = True
-    adopt: Sequence[str] = ()
-    forget_hosts: Sequence[str] = ()
+    consent: Consent = field(default_factory=Consent)
 
 
 @dataclass(frozen=True)
@@ -116,7 +112,8 @@ def up(
     for why in left_out:
         err.print(why, markup=False)
     _check_forgotten(project, runnable, forget_host or [])
-    how = How(preview, clear_lock, at_once, accept_loss, forget_hosts=forget_host or [])
+    consent = Consent(accept_loss=accept_loss, forget_hosts=tuple(forget_host or ()))
+    how = How(preview, clear_lock, at_once, consent=consent)
     bring_up_and_tell(project, runnable, how, left_out)
 
 
@@ -256,13 +253,8 @@ def _run(project: Project, names: Sequence[str], how: How) -> list[str]:
 
 def _handed_down(project: Project, how: How, file: Path) -> dict[str, str]:
     """What the runs are told by their environment."""
-    env = {ACCEPT_LOSS: str(how.accept_loss)} if how.accept_loss is not None else {}
-    if how.adopt:
-        env[ADOPT] = " ".join(how.adopt)
-    if how.forget_hosts:
-        env[FORGET_HOSTS] = " ".join(how.forget_hosts)
     project.directories.write(file)
-    return env | {SHARED: str(file)}
+    return how.consent.environment() | {SHARED: str(file)}
 
 
 def _run_all(project: Project, names: Sequence[str], how: How, env: Mapping[str, str]) -> list[str]:

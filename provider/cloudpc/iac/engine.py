@@ -20,16 +20,6 @@ PROJECT = "cloudpc"
 """The name in Pulumi.yaml."""
 OPERATIONS_AT_ONCE = 32
 """What our commands let the engine have in flight; boots are bounded by each host (design section 6)."""
-ALLOW_DELETE = "CLOUDPC_ALLOW_DELETE"
-"""Names the provisioning policy whose things may be deleted in this run; set by `cloudpc down` after asking."""
-ACCEPT_LOSS = "CLOUDPC_ACCEPT_LOSS"
-"""How many Cloud PCs may enter their grace period at once because of the directory: a yes that names the number."""
-ADOPT = "CLOUDPC_ADOPT"
-"""Keys of Cloud PCs that `cloudpc adopt` takes back in this run, separated by blanks."""
-FORGET_REGISTRATIONS = "CLOUDPC_FORGET_REGISTRATIONS"
-"""Names the provisioning policy whose devices and computer accounts may stay behind where they can't be reached."""
-FORGET_HOSTS = "CLOUDPC_FORGET_HOSTS"
-"""Names of hosts that are gone for good, separated by blanks: what ends or is made anew is not looked for there."""
 _CUT_OFF = "A run was killed while it wrote its state: `cloudpc up --clear-lock` mends that."
 
 

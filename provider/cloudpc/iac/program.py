@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -20,7 +19,8 @@ from cloudpc.configuration import StackInputs
 from cloudpc.directory.interface import DirectoryError, Snapshot
 from cloudpc.directory.opening import Directories, Known
 from cloudpc.iac import state
-from cloudpc.iac.engine import ACCEPT_LOSS, Engine, EngineError
+from cloudpc.iac.consent import ACCEPT_LOSS, Consent
+from cloudpc.iac.engine import Engine, EngineError
 from cloudpc.iac.resources import CloudPC, ProvisioningPolicy, leave_out_debug_lines, leave_out_stack_traces
 from cloudpc.iac.runtime import Runtime
 from cloudpc.iac.state import StackState
@@ -172,7 +172,7 @@ def _stop_mass_loss(plan: lifecycle.Reconciliation, inputs: StackInputs, own: Po
     count = len(plan.lost_by_directory)
     usable = sum(pc.status in USABLE for pc in own.cloud_pcs.values())
     share = inputs.configuration.safety.mass_loss_in_percent
-    if count <= _FEW or count * 100 <= usable * share or os.environ.get(ACCEPT_LOSS) == str(count):
+    if count <= _FEW or count * 100 <= usable * share or Consent.of_this_run().accept_loss == count:
         return
     some = ", ".join(_present_name(own.cloud_pcs[key], inputs.snapshot) for key in plan.lost_by_directory[:5])
     raise pulumi.RunError(

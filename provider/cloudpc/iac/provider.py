@@ -7,7 +7,6 @@ interface that must stay importable here (docs/engine.md).
 from __future__ import annotations
 
 import json
-import os
 import threading
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ from pulumi.dynamic import (
 from cloudpc import lifecycle
 from cloudpc.cloud_pc import DesiredCloudPC, RecordedCloudPC, Status
 from cloudpc.iac import audit, host, outputs, steps
-from cloudpc.iac.engine import ALLOW_DELETE
+from cloudpc.iac.consent import Consent
 from cloudpc.iac.engine_log import Severity, log
 from cloudpc.iac.runtime import Runtime
 from cloudpc.lifecycle import Step
@@ -111,7 +110,7 @@ class ProvisioningPolicyProvider(ResourceProvider):
 
 
 def _check_delete_allowed(policy_id: str, why: str) -> None:
-    if os.environ.get(ALLOW_DELETE) != policy_id:
+    if Consent.of_this_run().delete != policy_id:
         raise host.Refusal(
             f"not deleted: {why}. Take the group's assignment out of the policy instead; "
             f"to remove a whole policy with everything on it, run `cloudpc down {policy_id}`"

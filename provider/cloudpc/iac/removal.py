@@ -8,13 +8,12 @@ first, and a machine whose tag alone remembers a registration goes only after th
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Sequence
 from functools import partial
 from uuid import UUID
 
 from cloudpc.cloud_pc import WAITING, RecordedCloudPC, Status
-from cloudpc.iac.engine import ALLOW_DELETE, FORGET_HOSTS, FORGET_REGISTRATIONS
+from cloudpc.iac.consent import Consent
 from cloudpc.iac.organisation import Organisation
 from cloudpc.machines.interface import Host, Machine
 from cloudpc.provisioning.registration import Identity, release, trying
@@ -28,9 +27,10 @@ _OF_A_DOMAIN = "its computer account"
 class Removal:
     """Removes from these hosts, and from the organisation's directories."""
 
-    def __init__(self, hosts: Sequence[Host], organisation: Organisation) -> None:
+    def __init__(self, hosts: Sequence[Host], organisation: Organisation, consent: Consent) -> None:
         self._hosts = hosts
         self._organisation = organisation
+        self._consent = consent
 
     def remove(self, identity: UUID, recorded: RecordedCloudPC, below: int | None = None) -> list[str]:
         """Remove a Cloud PC whole; returns what could not be removed now, in words. Idempotent.
@@ -43,7 +43,7 @@ class Removal:
         machines, left = self._look(identity, recorded)
         own = [(host, machine) for host, machine in machines if machine.tag.policy_id == recorded.policy_id]
         handed_over = any(machine.tag.phase is Phase.HANDED_OVER for _, machine in own)
-        if handed_over and not recorded.has_machine and os.environ.get(ALLOW_DELETE) != recorded.policy_id:
+        if handed_over and not recorded.has_machine and self._consent.delete != recorded.policy_id:
             names = ", ".join(f"{machine.name} on {host.name}" for host, machine in own)
             return [
                 f"{names} was handed over to its user before, and state does not know it: "
@@ -65,10 +65,9 @@ class Removal:
                 trying(f"what is kept of it on {host.name}", str(identity), partial(host.discard_kept, identity))
         return left
 
-    @staticmethod
-    def forgets(host: str) -> bool:
+    def forgets(self, host: str) -> bool:
         """Whether somebody has said that this host is gone for good."""
-        return host in os.environ.get(FORGET_HOSTS, "").split()
+        return host in self._consent.forget_hosts
 
     def delete_unknown(self, host: Host, machine: Machine, *, forget: bool = False) -> list[str]:
         """Delete a machine that state does not know, and before that what directories know of it.
@@ -127,10 +126,9 @@ class Removal:
     def _release_tagged(self, tag: Tag) -> list[str]:
         return release(self._organisation.registration(), Identity.of_tag(tag), connections=tag.joined)
 
-    @staticmethod
-    def _unless_forgotten(policy_id: str, left: list[str]) -> list[str]:
+    def _unless_forgotten(self, policy_id: str, left: list[str]) -> list[str]:
         """A tenant or domain that is gone for good must not keep a policy for ever: somebody may say so."""
-        if left and os.environ.get(FORGET_REGISTRATIONS) == policy_id:
+        if left and self._consent.forget_registrations == policy_id:
             log.warning("forgotten on demand: %s", "; ".join(left))
             return []
         return left

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
-import os
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -17,7 +16,7 @@ from cloudpc.cloud_pc import PolicySettings
 from cloudpc.configuration import DRIVERS, Surroundings
 from cloudpc.connections.healthy import Connections
 from cloudpc.hosts import HostConfig
-from cloudpc.iac.engine import ADOPT
+from cloudpc.iac.consent import Consent
 from cloudpc.iac.organisation import Organisation
 from cloudpc.iac.removal import Removal
 from cloudpc.images import custom, gallery
@@ -60,7 +59,8 @@ class Runtime:
         self._images = surroundings.images
         self._stacks = stacks
         self._organisation = Organisation(surroundings, stacks / CONNECTIONS, tell)
-        self.removal = Removal(self.hosts, self._organisation)
+        self._consent = Consent.of_this_run()
+        self.removal = Removal(self.hosts, self._organisation, self._consent)
         self._connections = Connections(self.hosts, stacks / CONNECTIONS)
 
     def resources(self, settings: PolicySettings) -> Resources:
@@ -69,7 +69,7 @@ class Runtime:
             hosts=self.hosts,
             image=partial(self._image, settings),
             script=partial(self._script, settings),
-            adoptable=os.environ.get(ADOPT, "").split(),
+            adoptable=self._consent.adopt,
             healthy=self._connections.healthy,
             registration=self._organisation.registration(),
         )
