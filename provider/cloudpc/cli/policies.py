@@ -17,6 +17,7 @@ from cloudpc.cli.output import CommandError, Exit, Yes, confirm, err, out, print
 from cloudpc.cli.up import How, bring_up, check
 from cloudpc.cloud_pc import USABLE, WITH_MACHINE, Status
 from cloudpc.entitlement import entitled
+from cloudpc.iac.fleet import CloudPCRecord, StackRecord
 from cloudpc.problems import Problem, report
 
 app = typer.Typer(
@@ -82,29 +83,13 @@ def delete(
     """
     project = Project()
     record = next(iter(project.records(name)), None)
+    _refuse_assigned(project, name)
     file = project.shown(name)
-    if name not in project.policy_ids():
-        message = f"{name} has no file any more: bring it back, or remove everything with `cloudpc down {name}`"
-        raise CommandError(message, Exit.INVALID)
-    values = project.values(name)
-    policy = configuration.read_policy_and_directory(name, values, project.directories).policy
-    if policy.assignments:
-        groups = ", ".join(assignment.target.group_id for assignment in policy.assignments)
-        message = f"{name} is assigned to {groups}: take its assignments out of {file} first, then delete it"
-        raise CommandError(message, Exit.INVALID)
     if record is None:
         _delete_without_stack(project, name, file, yes=yes)
         return
     check(project, [name], clear_lock=clear_lock)
-    left = [c for c in record.cloud_pcs if not c.is_gone]
-    kept = [c for c in left if c.status in WITH_MACHINE]
-    if left:
-        err.print(f"Cloud PCs of {name}:")
-        print_rows([c.as_json() for c in left], err)
-    if kept and end_grace:
-        err.print(f"All data on {len(kept)} of them is deleted now, without a grace period.")
-    elif kept:
-        err.print("They are kept until their grace periods are over; the last one's end removes the policy.")
+    kept = _tell_what_becomes(record, end_grace=end_grace)
     confirm(f"Delete the policy {name}, with its stack and {file}?", yes=yes)
     deletion.mark(project, name)
     if kept and end_grace:
@@ -117,6 +102,31 @@ def delete(
     if not result.removed:
         err.print(f"{name} is marked as deleted; the end of its last Cloud PC removes it. Until then:")
         print_rows([c.as_json() for r in result.records for c in r.cloud_pcs if not c.is_gone], err)
+
+
+def _refuse_assigned(project: Project, name: str) -> None:
+    if name not in project.policy_ids():
+        message = f"{name} has no file any more: bring it back, or remove everything with `cloudpc down {name}`"
+        raise CommandError(message, Exit.INVALID)
+    policy = configuration.read_policy_and_directory(name, project.values(name), project.directories).policy
+    if policy.assignments:
+        groups = ", ".join(assignment.target.group_id for assignment in policy.assignments)
+        message = f"{name} is assigned to {groups}: take its assignments out of {project.shown(name)} first"
+        raise CommandError(f"{message}, then delete it", Exit.INVALID)
+
+
+def _tell_what_becomes(record: StackRecord, *, end_grace: bool) -> list[CloudPCRecord]:
+    """Shows its Cloud PCs before the question; returns those with a machine."""
+    left = [c for c in record.cloud_pcs if not c.is_gone]
+    kept = [c for c in left if c.status in WITH_MACHINE]
+    if left:
+        err.print(f"Cloud PCs of {record.policy}:")
+        print_rows([c.as_json() for c in left], err)
+    if kept and end_grace:
+        err.print(f"All data on {len(kept)} of them is deleted now, without a grace period.")
+    elif kept:
+        err.print("They are kept until their grace periods are over; the last one's end removes the policy.")
+    return kept
 
 
 def _delete_without_stack(project: Project, name: str, file: str, *, yes: bool) -> None:
