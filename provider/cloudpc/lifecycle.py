@@ -132,7 +132,7 @@ def plan(
     """
     siblings, taken_away = list(siblings), taken_away or {}
     previous = {key: _named_as_now(recorded, snapshot) for key, recorded in own.cloud_pcs.items()}
-    serving, elsewhere = ownership.owners([own, *siblings], snapshot), ownership.leaving(siblings)
+    serving, elsewhere = ownership.owners([own, *siblings], snapshot), ownership.held(siblings)
     kept = {key for key, pc in previous.items() if pc.status in WITH_MACHINE}
     owed = [
         entitled
@@ -171,7 +171,7 @@ def reconcile(
 
     Args:
         previous: what this policy's state remembers, by key.
-        owed: what the policy owes now: the user is its own, and the plan not on its way out elsewhere.
+        owed: what the policy owes now: the user is its own, and no other policy still has one of that plan.
         lost: for each recorded one that is not owed, why (`entitlement.loss`).
         today: the policy as it is now.
         now: with a time zone.

@@ -35,10 +35,12 @@ class _Claim(IntEnum):
     """What a policy has of a user, the strongest first."""
 
     HAS = 0
-    """A Cloud PC that is not on its way out."""
+    """A Cloud PC with a machine, that is not on its way out."""
     HAD = 1
     """One in its grace period, of a user who is in the policy's groups (again): restored, with the data on it."""
-    TARGETS = 2
+    TRIES = 2
+    """One that waits, or has failed: there is no data on it."""
+    TARGETS = 3
 
 
 def owners(policies: Iterable[PolicyFacts], snapshot: Snapshot) -> dict[str, str]:
@@ -53,14 +55,21 @@ def owners(policies: Iterable[PolicyFacts], snapshot: Snapshot) -> dict[str, str
         claims = dict.fromkeys(seen, _Claim.TARGETS)
         for recorded in policy.cloud_pcs.values():
             user = recorded.user_id
-            if not recorded.is_leaving and recorded.status is not Status.NOT_PROVISIONED:
-                claims[user] = _Claim.HAS
-            elif recorded.status is Status.IN_GRACE_PERIOD and user in seen:
-                claims[user] = min(_Claim.HAD, claims[user])
+            claim = _claim(recorded, targeted=user in seen)
+            if claim is not None:
+                claims[user] = min(claim, claims.get(user, claim))
         for user, claim in claims.items():
             rank = (claim, seen.get(user, _NEVER), policy.policy_id)
             best[user] = min(rank, best.get(user, rank))
     return {user: policy_id for user, (_, _, policy_id) in best.items()}
+
+
+def _claim(recorded: RecordedCloudPC, *, targeted: bool) -> _Claim | None:
+    if recorded.is_leaving:
+        return _Claim.HAD if targeted and recorded.status is Status.IN_GRACE_PERIOD else None
+    if recorded.has_machine:
+        return _Claim.HAS
+    return None if recorded.status is Status.NOT_PROVISIONED else _Claim.TRIES
 
 
 def _first_seen(policy: PolicyFacts, snapshot: Snapshot) -> dict[str, datetime]:
@@ -85,11 +94,11 @@ def last_generations(policies: Iterable[PolicyFacts]) -> dict[str, int]:
     return last
 
 
-def leaving(policies: Iterable[PolicyFacts]) -> dict[str, str]:
-    """Cloud PCs in grace or not yet removed whole, by key, with their policy: nobody else makes one meanwhile."""
+def held(policies: Iterable[PolicyFacts]) -> dict[str, str]:
+    """Cloud PCs with a machine, or not removed whole yet, by key, with their policy: nobody else makes one then."""
     return {
         key: policy.policy_id
         for policy in policies
         for key, recorded in policy.cloud_pcs.items()
-        if recorded.is_leaving and not recorded.is_gone
+        if recorded.has_machine or (recorded.is_leaving and not recorded.is_gone)
     }

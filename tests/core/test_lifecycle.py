@@ -148,9 +148,26 @@ def test_one_that_is_lost_in_its_grace_gives_its_policy_the_user_no_more_than_be
     for small in (before, after):
         facts = [PolicyFacts("a", {}, {"u1/small": small}), PolicyFacts("b", {}, {"u1/big": other})]
         assert ownership.owners(facts, snapshot) == {"u1": "b"}
-        assert ownership.leaving(facts) == {"u1/small": "a"}
+        assert ownership.held(facts) == {"u1/small": "a", "u1/big": "b"}
     used = after.model_copy(update={"before_loss": Before(status=Status.PROVISIONED)})
     assert ownership.owners([PolicyFacts("a", {}, {"u1/small": used})], snapshot) == {"u1": "a"}
+
+
+def test_who_works_on_one_keeps_its_policy_whatever_another_has_tried() -> None:
+    """Two runs at once may leave a policy with a machine, and another, assigned earlier, with what failed or waits."""
+    [has] = _recorded(Status.PROVISIONED).values()
+    group = Group("g", "G", frozenset({"u1"}))
+    snapshot = Snapshot({"u1": make.user("u1", "small", "big")}, {"g": group}, {"small": make.plan()})
+    plan = has.service_plan.model_copy(update={"id": "big"})
+    works = PolicyFacts("b", {"g": make.NOW}, {has.key: has})
+    for status in (Status.FAILED, Status.PENDING_PROVISION, Status.NOT_PROVISIONED):
+        tried = has.model_copy(update={"status": status, "service_plan": plan})
+        earlier = PolicyFacts("a", {"g": make.NOW - timedelta(hours=1)}, {tried.key: tried})
+        assert ownership.owners([earlier, works], snapshot) == {"u1": "b"}
+        assert ownership.held([earlier, works]) == {"u1/small": "b"}
+    also = has.model_copy(update={"service_plan": plan})
+    earlier = PolicyFacts("a", {"g": make.NOW - timedelta(hours=1)}, {also.key: also})
+    assert ownership.owners([earlier, works], snapshot) == {"u1": "a"}, "of two that work, the first assigned"
 
 
 def test_who_returns_in_time_has_it_back_whatever_was_assigned_earlier_meanwhile() -> None:

@@ -131,13 +131,13 @@ def _ignored(
     from cloudpc import entitlement, ownership
 
     present = {(policy.policy_id, key) for policy in facts for key in policy.cloud_pcs}
-    leaving = ownership.leaving(facts)
+    held = ownership.held(facts)
     rows = []
     for snapshot, policies in directories:
         serving = ownership.owners(facts, snapshot)
         for policy_id, policy in policies.items():
             for owed in entitlement.entitled(policy, snapshot):
-                first, before = serving.get(owed.user.id, policy_id), leaving.get(owed.key, policy_id)
+                first, before = serving.get(owed.user.id, policy_id), held.get(owed.key, policy_id)
                 if (policy_id, owed.key) in present:
                     continue  # it says so itself
                 if first != policy_id:
