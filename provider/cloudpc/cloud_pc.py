@@ -170,10 +170,14 @@ class RecordedCloudPC(DesiredCloudPC):
         return self.status is Status.DEPROVISIONING and not self.leftovers
 
     @property
+    def status_if_there(self) -> Status:
+        """Its status; of one whose machine is lost, what it is again if the machine comes back."""
+        return self.before_loss.status if self.is_lost and self.before_loss else self.status
+
+    @property
     def is_leaving(self) -> bool:
-        """Whether its user is no longer entitled, as the last run knew it; one lost in its grace period still is."""
-        was = self.before_loss.status if self.is_lost and self.before_loss else self.status
-        return was in LEAVING
+        """Whether its user is no longer entitled, as the last run knew it."""
+        return self.status_if_there in LEAVING
 
     @property
     def is_lost(self) -> bool:

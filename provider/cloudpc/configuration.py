@@ -51,12 +51,13 @@ _ENTRIES: dict[str, Callable[[int], Any]] = {
     "domainJoinConfigurations": lambda _: {"domainJoinType": "azureADJoin", "regionName": "automatic"},
 }
 """The same for entries of lists, by their index: no two may be the same."""
+_MENDINGS = 5
 
 
 def _time(value: object) -> datetime:
     """Also as the engine hands over, and writes back, what a file has without quotes: 2026-11-30 09:00:00 +0000 UTC."""
     with contextlib.suppress(ValueError):
-        time = datetime.fromisoformat(str(value).replace(" +0000 UTC", "+00:00"))
+        time = datetime.fromisoformat(re.sub(r" ([+-]\d\d)(\d\d) \S+$", r"\1:\2", str(value)))
         if time.tzinfo is not None:
             return time
     raise ValueError("must be a time with its zone, for example 2026-11-30T09:00:00Z")
@@ -276,14 +277,15 @@ def _valid_fields(values: object) -> tuple[ProvisioningPolicy | None, set[str]]:
     if not isinstance(values, dict):
         return None, set()
     mended, stood_in = copy.deepcopy(values), set(_STAND_INS) - values.keys()
-    try:
-        ProvisioningPolicy.model_validate(values)
-    except ValidationError as error:
-        for details in error.errors():
-            if details["loc"]:
-                stood_in |= _stand_in(mended, details["loc"], unknown=details["type"] == "extra_forbidden")
-    mended |= {name: _STAND_INS[name] for name in stood_in & _STAND_INS.keys()}
-    return ProvisioningPolicy.model_validate(mended), stood_in
+    for _ in range(_MENDINGS):  # what is left of a part may be wrong in its turn
+        try:
+            return ProvisioningPolicy.model_validate(mended), stood_in
+        except ValidationError as error:
+            for details in error.errors():
+                if details["loc"]:
+                    stood_in |= _stand_in(mended, details["loc"], unknown=details["type"] == "extra_forbidden")
+            mended |= {name: _STAND_INS[name] for name in stood_in & _STAND_INS.keys()}
+    return None, set()
 
 
 def _stand_in(policy: dict[Any, Any], place: tuple[str | int, ...], *, unknown: bool) -> set[str]:

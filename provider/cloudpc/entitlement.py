@@ -6,7 +6,7 @@ PC per user and licence; groups are not nested.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -53,10 +53,16 @@ class Loss:
     words: str
     by_directory: bool
     """Whether the directory says so (people, groups, licences); otherwise somebody changed the policy."""
+    taken_away: tuple[str, ...] = ()
+    """Ids of the groups whose assignment somebody has taken away."""
 
 
 def loss(
-    policy: ProvisioningPolicy, snapshot: Snapshot, user_id: str, plan_id: str, formerly_assigned: Iterable[str] = ()
+    policy: ProvisioningPolicy,
+    snapshot: Snapshot,
+    user_id: str,
+    plan_id: str,
+    formerly_assigned: Mapping[str, str] | None = None,
 ) -> Loss:
     """Why this policy owes this user no Cloud PC of this plan any more.
 
@@ -65,7 +71,7 @@ def loss(
         snapshot: the directory as it is now.
         user_id: the user.
         plan_id: the service plan.
-        formerly_assigned: ids of the groups that the policy's last run was assigned to.
+        formerly_assigned: the groups that the policy was assigned to before: ids, and how they are called.
     """
     user, groups = snapshot.users.get(user_id), assigned_groups(policy, snapshot)
     if user is None:
@@ -73,14 +79,19 @@ def loss(
     if not user.account_enabled:
         return Loss("the account is disabled", by_directory=True)
     if not any(user_id in group.members for group in groups):
-        taken_away = [snapshot.groups[g] for g in formerly_assigned if g in snapshot.groups]
+        former = formerly_assigned or {}
+        taken_away = [snapshot.groups[g] for g in former if g in snapshot.groups]
         taken_away = [g for g in taken_away if g not in groups and user_id in g.members]
         if taken_away:
             names = ", ".join(group.display_name for group in taken_away)
-            return Loss(f"the policy is no longer assigned to {names}", by_directory=False)
+            ids = tuple(group.id for group in taken_away)
+            return Loss(f"the policy is no longer assigned to {names}", by_directory=False, taken_away=ids)
         if not groups:
             return Loss("the policy is assigned to no group", by_directory=False)
-        return Loss(f"left {' and '.join(f'group {group.display_name}' for group in groups)}", by_directory=True)
+        left = f"left {' and '.join(f'group {group.display_name}' for group in groups)}"
+        if gone := [name for id_, name in former.items() if id_ not in snapshot.groups]:
+            left += f", or was in {', '.join(gone)}, which the directory no longer has"
+        return Loss(left, by_directory=True)
     if plan_id not in user.service_plans:
         return Loss(f"no licence for {plan_id} any more", by_directory=True)
     return Loss("another policy serves the user", by_directory=False)

@@ -5,13 +5,14 @@ The rules are design section 5's. Sources: Windows 365 "Provisioning", "Device m
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from cloudpc import entitlement, naming, ownership
 from cloudpc.cloud_pc import (
+    LEAVING,
     USABLE,
     WAITING,
     WITH_MACHINE,
@@ -48,13 +49,15 @@ def next_step(recorded: RecordedCloudPC, desired: DesiredCloudPC) -> Step:
     if recorded.status is Status.DEPROVISIONING:
         return Step.NONE  # what has ended is not restored
     if desired.desired_status is Status.IN_GRACE_PERIOD:
-        if recorded.status in USABLE:
+        if recorded.status_if_there in USABLE:
             return Step.BEGIN_GRACE
         return Step.START if _is_off(recorded) else Step.NONE
     if recorded.status is Status.IN_GRACE_PERIOD:
         return Step.RESTORE  # and nothing else, whatever was asked for meanwhile: somebody's data is on it
     if desired.generation > recorded.generation:
         return Step.REPROVISION
+    if recorded.status_if_there is Status.IN_GRACE_PERIOD:
+        return Step.RESTORE
     if recorded.status in WAITING or (recorded.status is Status.FAILED and desired.retry > recorded.retry):
         return Step.PROVISION
     return Step.START if _is_off(recorded) else Step.NONE
@@ -103,8 +106,8 @@ class Reconciliation:
     notices: tuple[Notice, ...]
     lost_by_directory: tuple[str, ...] = ()
     """Keys of those that enter grace now because of the directory: many at once are more likely its fault."""
-    taken_away: Mapping[str, str] = field(default_factory=dict)
-    """Those whose policy somebody has changed, by key, with why in words: a later run must not blame the directory."""
+    taken_away: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Ids of the groups whose assignment was taken away, by key: a later run must not blame the directory."""
 
 
 def plan(
@@ -115,8 +118,8 @@ def plan(
     today: Today,
     now: datetime,
     *,
-    formerly_assigned: Iterable[str] = (),
-    taken_away: Mapping[str, str] | None = None,
+    formerly_assigned: Mapping[str, str] | None = None,
+    taken_away: Mapping[str, Sequence[str]] | None = None,
 ) -> Reconciliation:
     """What one run of one policy makes of the world: whose users are its own, who is owed what, what becomes of each.
 
@@ -127,10 +130,10 @@ def plan(
         siblings: what state has of the other policies that have run.
         today: what new Cloud PCs are made with.
         now: with a time zone.
-        formerly_assigned: ids of the groups that this policy's last run was assigned to.
+        formerly_assigned: the groups that this policy's last run was assigned to: ids, and how they are called.
         taken_away: what the last run made of that, which may have been killed before it recorded anything else.
     """
-    siblings, taken_away = list(siblings), taken_away or {}
+    siblings, former, before = list(siblings), dict(formerly_assigned or {}), taken_away or {}
     previous = {key: _named_as_now(recorded, snapshot) for key, recorded in own.cloud_pcs.items()}
     serving, elsewhere = ownership.owners([own, *siblings], snapshot), ownership.held(siblings)
     kept = {key for key, pc in previous.items() if pc.status in WITH_MACHINE}
@@ -140,17 +143,22 @@ def plan(
         # what is left of another policy's entry keeps us from making one, not from keeping the one its user works on
         if serving[entitled.user.id] == own.policy_id and (entitled.key not in elsewhere or entitled.key in kept)
     ]
-    keys, formerly = {entitled.key for entitled in owed}, list(formerly_assigned)
+    keys = {entitled.key for entitled in owed}
     lost = {
-        key: Loss(taken_away[key], by_directory=False)
-        if key in taken_away
-        else entitlement.loss(policy, snapshot, pc.user_id, pc.service_plan.id, formerly)
+        key: entitlement.loss(
+            policy,
+            snapshot,
+            pc.user_id,
+            pc.service_plan.id,
+            dict.fromkeys(before.get(key, ()), "another group") | former,
+        )
         for key, pc in previous.items()
         if key not in keys
     }
-    plan = reconcile(previous, owed, lost, today, now, ownership.last_generations([own, *siblings]))
-    words = {key: why.words for key, why in lost.items() if not (why.by_directory or previous[key].is_gone)}
-    return replace(plan, taken_away=words)
+    last = ownership.last_generations([own, *siblings])
+    plan = reconcile(previous, owed, lost, today, now, last, remembered=own.ended.keys())
+    groups = {key: why.taken_away for key, why in lost.items() if why.taken_away and not previous[key].is_gone}
+    return replace(plan, taken_away=groups)
 
 
 def _named_as_now(recorded: RecordedCloudPC, snapshot: Snapshot) -> RecordedCloudPC:
@@ -166,6 +174,7 @@ def reconcile(
     today: Today,
     now: datetime,
     last_generations: Mapping[str, int] | None = None,
+    remembered: Iterable[str] = (),
 ) -> Reconciliation:
     """Decide for every Cloud PC that is recorded or owed.
 
@@ -176,8 +185,9 @@ def reconcile(
         today: the policy as it is now.
         now: with a time zone.
         last_generations: of those there have been, by key, so that a device name is not given again.
+        remembered: keys of those that this policy had before: who asked for something of them did not mistype.
     """
-    return _Run(previous, lost, today, now, last_generations or {}).all(owed)
+    return _Run(previous, lost, today, now, last_generations or {}).all(owed, remembered)
 
 
 class _Run:
@@ -198,11 +208,11 @@ class _Run:
         self._notices: list[Notice] = []
         self._lost_by_directory: list[str] = []
 
-    def all(self, owed: Iterable[Entitlement]) -> Reconciliation:
+    def all(self, owed: Iterable[Entitlement], remembered: Iterable[str]) -> Reconciliation:
         entitlements = {e.key: e for e in owed}
         keys = self._previous.keys() | entitlements.keys()
         desired = [self._one(key, entitlements.get(key)) for key in sorted(keys)]
-        self._tell_of_unknown(keys | self._last_generations.keys())
+        self._tell_of_unknown({*keys, *remembered})
         return Reconciliation(
             tuple(pc for pc in desired if pc is not None), tuple(self._notices), tuple(self._lost_by_directory)
         )
@@ -255,6 +265,8 @@ class _Run:
             else:
                 self._tell(recorded, "failed; tried again, three attempts")
                 return self._new(owed, recorded.generation, recorded)
+        if recorded.status_if_there is Status.IN_GRACE_PERIOD:
+            return self._returning(recorded)
         self._tell_if_off(recorded)
         return _as_it_is(recorded)
 
@@ -276,7 +288,8 @@ class _Run:
 
     def _leaving(self, recorded: RecordedCloudPC) -> DesiredCloudPC:
         loss = self._lost[recorded.key]
-        if recorded.status in USABLE:
+        # of a lost one there may still be a disk, and a person who defines its machine again
+        if recorded.status_if_there in USABLE:
             end = self._now + timedelta(hours=self._today.grace_period_in_hours)
             self._tell(recorded, f"grace until {_shown(end)} ({loss.words})")
             if loss.by_directory:
@@ -288,12 +301,12 @@ class _Run:
                     "why": loss.words,
                 }
             )
-        if recorded.status is Status.IN_GRACE_PERIOD:
+        if recorded.status_if_there is Status.IN_GRACE_PERIOD:
             end = recorded.grace_period_end_date_time or self._now
             asked = self._today.actions.end_grace.get(recorded.key)
             cut_short = asked == end
             if self._now < end and not cut_short:
-                if asked is not None:
+                if asked is not None and asked > self._now and recorded.generation == 1:  # else of one before
                     meant = f"endGrace {_shown(asked)} in cloudpc:actions is ignored: its grace period"
                     self._tell(recorded, f"{meant} ends on {end:%Y-%m-%dT%H:%M:%SZ}", warning=True)
                 self._tell_if_off(recorded)
@@ -371,7 +384,7 @@ class _Run:
         asked = {"reprovision": actions.reprovision, "retry": actions.retry, "endGrace": actions.end_grace}
         for action, keys in asked.items():
             for key in sorted(keys.keys() - known):
-                message = f"cloudpc:actions.{action} names {key}, and there is no such Cloud PC"
+                message = f"cloudpc:actions.{action} names {key}, and this policy has no such Cloud PC"
                 hint = "it is <user id>/<service plan id>, as `cloudpc list --json` has them"
                 self._notices.append(Notice(key, f"{message}; {hint}", warning=True))
 
@@ -387,8 +400,8 @@ class _Run:
 def _as_it_is(recorded: RecordedCloudPC) -> DesiredCloudPC:
     """What is recorded, as what is desired."""
     same = DesiredCloudPC.model_validate(recorded.model_dump())
-    if recorded.status in (Status.IN_GRACE_PERIOD, Status.DEPROVISIONING):
-        return same.model_copy(update={"desired_status": recorded.status})
+    if recorded.status_if_there in LEAVING:
+        return same.model_copy(update={"desired_status": recorded.status_if_there})
     return same.model_copy(update={"desired_status": Status.PROVISIONED})
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import TypeVar
 
@@ -132,18 +131,11 @@ class References:
         return Script(path=path, sha256=hashlib.sha256(content).hexdigest())
 
     def check_audit(self, path: str) -> None:
-        """The audit file may be made by the first run; its folder and the right to write must be there."""
+        """The audit file is made by the first run. Who only validates may not be allowed to write it."""
         file = self._folder / path
-        if (
-            os.access(file, os.W_OK)
-            if file.exists() and not file.is_dir()
-            else file.parent.is_dir() and os.access(file.parent, os.W_OK)
-        ):
-            return
-        message = (
-            "can't be written: it must be a file in a folder that is there, and this user must be allowed to write"
-        )
-        self.problems.append(Problem(self._file, "cloudpc:audit.path", message, path))
+        if file.is_dir() or not file.parent.is_dir():
+            message = "must be a file in a folder that is there"
+            self.problems.append(Problem(self._file, "cloudpc:audit.path", message, path))
 
     def _group_problems(
         self, policy: ProvisioningPolicy, snapshot: Snapshot, directory: str

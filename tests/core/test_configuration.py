@@ -251,10 +251,16 @@ def test_an_installation_that_is_none(project: Project, value: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", ["2026-11-30T09:00:00Z", "2026-11-30 10:00:00+01:00", "2026-11-30 09:00:00 +0000 UTC"]
+    "value",
+    [
+        "2026-11-30T09:00:00Z",
+        "2026-11-30 10:00:00+01:00",
+        "2026-11-30 09:00:00 +0000 UTC",
+        "2026-11-30 10:00:00 +0100 CET",
+    ],
 )
 def test_the_end_of_a_grace_period(project: Project, value: str) -> None:
-    """The last is what the engine makes of a time without quotes."""
+    """The last two are what the engine makes of times without quotes."""
     values = {**_values(), "cloudpc:actions": {"endGrace": {"u1/small": value}}}
     assert project.read(values).configuration.actions.end_grace == {"u1/small": datetime(2026, 11, 30, 9, tzinfo=UTC)}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -59,9 +59,10 @@ def _plan(
     now: datetime = make.NOW,
     loss: str = "left group Lab",
     last_generations: Mapping[str, int] | None = None,
+    remembered: Iterable[str] = (),
 ) -> Reconciliation:
     lost = {key: Loss(loss, by_directory=True) for key in recorded}
-    return reconcile(recorded, owed, lost, today or make.today(), now, last_generations)
+    return reconcile(recorded, owed, lost, today or make.today(), now, last_generations, remembered)
 
 
 # ---- single steps, by name
@@ -338,10 +339,10 @@ def test_a_key_that_nothing_has_is_told_and_one_of_the_past_is_not(kind: str) ->
         "endGrace": Actions(end_grace=dict.fromkeys(keys, make.NOW)),
     }[kind]
     recorded = _recorded(Status.PROVISIONED)
-    plan = _plan(recorded, [_entitlement()], today=make.today(actions=actions), last_generations={"u2/small": 1})
+    plan = _plan(recorded, [_entitlement()], today=make.today(actions=actions), remembered=["u2/small"])
     [notice] = plan.notices
     assert notice.warning
-    assert notice.message.startswith(f"cloudpc:actions.{kind} names u3/smal, and there is no such Cloud PC")
+    assert notice.message.startswith(f"cloudpc:actions.{kind} names u3/smal, and this policy has no such Cloud PC")
 
 
 @pytest.mark.parametrize("status", [None, Status.PENDING_PROVISION, Status.NOT_PROVISIONED])

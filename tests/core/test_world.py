@@ -122,6 +122,12 @@ class Histories(RuleBasedStateMachine):
     def up(self, policy: str, data: st.DataObject) -> None:
         self.world.run(policy, lambda: data.draw(_OUTCOMES))
 
+    @rule(policy=policies, data=st.data())
+    def up_with_refresh(self, policy: str, data: st.DataObject) -> None:
+        self.world.refreshing = True
+        self.world.run(policy, lambda: data.draw(_OUTCOMES))
+        self.world.refreshing = False
+
     @rule()
     def up_of_all(self) -> None:
         for policy in POLICIES:
@@ -210,7 +216,7 @@ class Histories(RuleBasedStateMachine):
                 d.key for d in plan.desired
                 if d.key not in stack.cloud_pcs or next_step(stack.cloud_pcs[d.key], d) is not Step.NONE
             }  # fmt: skip
-            of_cloud_pcs = [n for n in plan.notices if "there is no such Cloud PC" not in n.message]
+            of_cloud_pcs = [n for n in plan.notices if "has no such Cloud PC" not in n.message]
             told = {notice.key for notice in of_cloud_pcs if "is ignored" not in notice.message}
             for notice in of_cloud_pcs:
                 user = self.world.users.get(notice.key.partition("/")[0])

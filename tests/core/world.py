@@ -6,7 +6,7 @@ resource after the other, any of which may be the last.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -48,7 +48,7 @@ class Stack:
     assigned: dict[str, datetime] = field(default_factory=dict)
     cloud_pcs: dict[str, RecordedCloudPC] = field(default_factory=dict)
     generations: dict[str, int] = field(default_factory=dict)
-    taken_away: dict[str, str] = field(default_factory=dict)
+    taken_away: dict[str, Sequence[str]] = field(default_factory=dict)
 
     @property
     def facts(self) -> PolicyFacts:
@@ -74,6 +74,8 @@ class World:
         self.machines: dict[str, Machine] = {}
         self.undefined: dict[str, Machine] = {}
         """Machines that somebody has taken from the hypervisor, and may give back."""
+        self.refreshing = False
+        """Whether runs look at each machine before they do something about it (`up --refresh`)."""
         self.ends_allowed: dict[str, datetime] = {}
         """When each Cloud PC that is in grace may end."""
         self.racing = False
@@ -142,7 +144,7 @@ class World:
         siblings = [s.facts for s in self.stacks.values() if s.policy_id != policy_id and s.has_run]
         plan = lifecycle.plan(
             stack.file, snapshot, replace(stack.facts, assigned=assigned), siblings, today, self.now,
-            formerly_assigned=stack.assigned, taken_away=dict(stack.taken_away),
+            formerly_assigned={g: g.title() for g in stack.assigned}, taken_away=dict(stack.taken_away),
         )  # fmt: skip
         oracle.check(self, policy_id, assigned, plan)
         keys = [d.key for d in plan.desired]
@@ -169,6 +171,8 @@ class World:
         for desired in plan.desired:
             through_inputs = DesiredCloudPC.model_validate(make.through_pulumi(inputs(desired)))
             before = stack.cloud_pcs.get(desired.key)
+            if before is not None and self.refreshing:  # the plan was made of what state said before
+                before = stack.cloud_pcs[desired.key] = self._seen(policy_id, before)
             step = Step.PROVISION if before is None else next_step(before, through_inputs)
             if step is not Step.NONE:
                 self._take(stack, step, before, through_inputs, outcome)
@@ -191,6 +195,7 @@ class World:
                 assert before is not None
                 assert desired.generation > max(before.generation, before.waived_generation)
                 assert before.status is not Status.IN_GRACE_PERIOD, "who comes back has nothing rebuilt"
+                self.undefined.pop(key, None)
                 self._remove(stack, key)
             if before is not None and before.status not in WAITING:
                 asked_for = desired.generation > before.generation or desired.retry > before.retry
@@ -211,27 +216,34 @@ class World:
         assert before is not None
         match step:
             case Step.BEGIN_GRACE:
-                assert before.status in USABLE
+                was = before.status_if_there
+                assert was in USABLE
                 end = desired.grace_period_end_date_time
                 assert end is not None
                 self.ends_allowed[key] = end
-                self._record(stack, desired, Status.IN_GRACE_PERIOD, status_before_grace=before.status)
+                self._change(stack, before, desired, Status.IN_GRACE_PERIOD, status_before_grace=was)
             case Step.RESTORE:
-                self._record(stack, desired, before.status_before_grace or Status.PROVISIONED)
+                self._change(stack, before, desired, before.status_before_grace or Status.PROVISIONED)
             case Step.START:
                 self._record(stack, desired, before.status)
             case Step.END:
-                if before.is_lost and (seen := self._seen(stack.policy_id, before)) != before:
-                    stack.cloud_pcs[key] = seen  # it is back: the next run decides
-                    return
-                if before.status in WITH_MACHINE:
+                if before.status_if_there in WITH_MACHINE:  # data of a lost one may be there
                     asked = stack.actions["end_grace"].get(key) == before.grace_period_end_date_time
-                    assert before.status is Status.IN_GRACE_PERIOD, "nothing ends without a grace period"
+                    assert before.status_if_there is Status.IN_GRACE_PERIOD, "nothing ends without a grace period"
                     assert asked or self.now >= self.ends_allowed[key], "nothing ends before its grace is over"
                 left = () if outcome() is not Status.FAILED else ("its machine on local: away",)
                 if not left:
                     self._remove(stack, key)
+                    self.undefined.pop(key, None)
                 self._record(stack, desired, Status.DEPROVISIONING, leftovers=left)
+
+    def _change(
+        self, stack: Stack, before: RecordedCloudPC, desired: DesiredCloudPC, status: Status, **more: Any
+    ) -> None:
+        """cloudpc.iac.steps._changed: what is lost stays so."""
+        if before.is_lost:
+            more |= {"status_detail": before.status_detail, "before_loss": Before(status=status)}
+        self._record(stack, desired, before.status if before.is_lost else status, **more)
 
     def _remove(self, stack: Stack, key: str) -> None:
         found = self.machines.get(key)

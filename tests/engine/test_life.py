@@ -833,25 +833,66 @@ def test_a_lost_machine_that_comes_back_is_what_it_was(project: Project, was: st
     _nothing_more_to_do(project)
 
 
-def test_one_whose_user_leaves_while_it_is_lost_has_its_grace_if_it_is_back(project: Project) -> None:
-    """A lost one ends at once, for it has no machine; so that is looked at once more."""
+def test_one_whose_user_leaves_while_it_is_lost_has_its_grace_like_any_other(project: Project) -> None:
+    """Its disk may be there, and somebody who defines the machine again: until then it is kept, and then it goes."""
     project.directory(3)
     project.up()
     machines = project.machines()
     with _taken_away(project, "u001"):
         _machine_file(project, "u002").unlink()
         assert project.pulumi("refresh", "--yes", "--stack", "demo").code == 0
+        disks = project.leaks()
+        assert len(disks) == 2
         project.directory(1)
-    told = _preview(project)
-    for name in ("u001", "u002"):
-        assert f"{name}@contoso.example ({SMALL}): failed, and ends (the user is no longer in the directory)" in told
-    ran = project.up()
-    assert "its machine is back: the next run says what becomes of it" in ran.output
-    assert project.statuses() == {"u000": "provisioned", "u001": "provisioned", "u002": "deprovisioning"}
-    project.up()
-    assert project.statuses() == {"u000": "provisioned", "u001": "inGracePeriod"}
-    assert project.machines() == {name: machines[name] for name in ("u000", "u001")}
+        assert _preview(project).count("(the user is no longer in the directory)") >= 2
+        project.up()
+        lost = project.state()
+        assert {lost[name]["status"] for name in ("u001", "u002")} == {"failed"}
+        _nothing_more_to_do(project)
+        assert project.leaks() == disks
+    assert project.pulumi(*UP, "demo", "--refresh").code == 0
+    assert project.statuses() == {"u000": "provisioned", "u001": "inGracePeriod", "u002": "failed"}
+    assert project.state()["u001"]["gracePeriodEndDateTime"] == lost["u001"]["gracePeriodEndDateTime"]
     _nothing_more_to_do(project)
+
+    project.directory(3)
+    project.up()
+    assert project.statuses() == {"u000": "provisioned", "u001": "provisioned", "u002": "failed"}
+    assert project.machines() == {name: machines[name] for name in ("u000", "u001")}
+    assert "gracePeriodEndDateTime" not in project.state()["u002"]
+    _nothing_more_to_do(project)
+    project.directory(2)
+    project.up()
+    assert project.cloudpc("end-grace", "u002", "--yes").code == 0
+    assert project.leaks() == [], "with the end of its grace its disk goes"
+    project.up()
+    assert project.statuses() == {"u000": "provisioned", "u001": "provisioned"}
+    _nothing_more_to_do(project)
+
+
+def test_lost_ones_count_where_many_are_lost_by_the_directory(project: Project) -> None:
+    project.directory(4)
+    project.up()
+    for name in ("u001", "u002", "u003"):
+        _machine_file(project, name).unlink()
+    assert project.pulumi("refresh", "--yes", "--stack", "demo").code == 0
+    project.directory(1)
+    ran = project.pulumi(*UP, "demo")
+    assert ran.code != 0
+    assert "3 of 4 Cloud PCs of this policy would enter their grace period because of the directory" in ran.output
+
+
+def test_a_lost_one_whose_hand_over_was_missed_is_no_unfinished_one(project: Project) -> None:
+    project.host(faults=[{"call": "finish handedOver", "user": "u001", "fault": "error"}])
+    project.up()
+    assert project.machines()["u001"]["tag"]["phase"] == "ready"
+    with _taken_away(project, "u001"):
+        assert project.pulumi("refresh", "--yes", "--stack", "demo").code == 0
+    project.host()
+    project.up()
+    assert set(project.machines()) == {"u000", "u001"}
+    assert project.pulumi("refresh", "--yes", "--stack", "demo").code == 0
+    assert set(project.statuses().values()) == {"provisioned"}
 
 
 def test_one_that_was_changed_by_hand_is_told(project: Project) -> None:

@@ -214,8 +214,9 @@ class FakeHost:
 
     def discard_kept(self, machine_id: UUID) -> None:
         with self._lock():
-            if self.describe(machine_id) is None:
-                self._remove_kept(name for name in self._kept() if machine_id.hex.startswith(name.rpartition("-")[2]))
+            if self.describe(machine_id) is None:  # all its volumes, whoever has undefined it
+                for path in self._folder.glob(f"cloudpc-*-{machine_id.hex[:12]}[.-]*"):
+                    path.unlink()
 
     def remove_expired(self, installation: str, besides: Collection[UUID]) -> list[str]:
         with self._lock():

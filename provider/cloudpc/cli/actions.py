@@ -119,7 +119,7 @@ def end_grace(
     found.check(project, clear_lock=clear_lock)
 
     def refused(cloud_pc: CloudPCRecord) -> str:
-        if cloud_pc.status == Status.IN_GRACE_PERIOD:
+        if cloud_pc.grace_period_end_date_time:
             return ""
         return f"it is {cloud_pc.status}; only the grace period of one that is inGracePeriod can be ended"
 
@@ -264,6 +264,6 @@ def _is_done(kind: Kind, cloud_pc: CloudPCRecord, wanted: int | str | None) -> b
         case Kind.REPROVISION:
             return cloud_pc.generation == wanted
         case Kind.END_GRACE:
-            return cloud_pc.status != Status.IN_GRACE_PERIOD
+            return cloud_pc.grace_period_end_date_time is None
         case Kind.RETRY:
             return True  # each is tried: nothing holds it up

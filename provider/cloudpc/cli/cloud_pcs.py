@@ -17,7 +17,7 @@ from cloudpc.cli.context import Project
 from cloudpc.cli.output import CommandError, Exit, coloured, err, out, print_json, table
 from cloudpc.cloud_pc import Status
 from cloudpc.directory.catalogue import short_name
-from cloudpc.directory.interface import GUID, Snapshot
+from cloudpc.directory.interface import GUID, DirectoryError, Snapshot
 from cloudpc.iac.fleet import CloudPCRecord
 from cloudpc.ownership import PolicyFacts
 from cloudpc.policy import ProvisioningPolicy
@@ -88,7 +88,10 @@ def _policies_by_directory(project: Project) -> list[tuple[Snapshot, dict[str, P
         try:
             inputs = configuration.read_policy_and_directory(policy_id, project.values(policy_id), project.directories)
         except InvalidConfigurationError as error:
-            err.print(f"left out: {policy_id}, whose file is wrong: {error.problems[0]}", markup=False)
+            err.print(f"left out: {policy_id}, whose configuration is wrong: {error.problems[0]}", markup=False)
+            continue
+        except DirectoryError as error:
+            err.print(f"left out: {policy_id}: {error}", markup=False)
             continue
         _, policies = by_directory.setdefault(inputs.directory, (inputs.snapshot, {}))
         policies[policy_id] = inputs.policy

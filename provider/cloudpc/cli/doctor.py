@@ -55,6 +55,7 @@ def doctor(
 def _findings(project: Project, *, remove: bool) -> Iterator[Check]:
     seen = doctor_organisation.Seen()
     records: list[StackRecord] = []
+    readable = False
     try:
         version = project.engine.read(["version"]).strip()
         yield Check("engine", "ok", f"pulumi {version}")
@@ -62,11 +63,12 @@ def _findings(project: Project, *, remove: bool) -> Iterator[Check]:
         yield Check("engine", "failed", str(error), "run `make setup`, then `. .cloudpc/env`")
     try:
         records = project.records()
+        readable = True
         stacks = f"{len(records)} stack{'' if len(records) == 1 else 's'}"
         yield Check("state", "ok", f"{stacks}, {sum(len(r.cloud_pcs) for r in records)} Cloud PCs")
     except (EngineError, CommandError) as error:
-        yield Check("state", "failed", str(error))
-        remove = False  # what state knows is unknown
+        yield Check("state", "failed", str(error), "until it can be read, nobody can say what is left over")
+        seen.doubts.append("state can't be read")
     yield from _stacks(project, records, seen)
     surroundings: dict[str, tuple[configuration.Surroundings, bool]] = {}
     for name in project.policy_ids():
@@ -74,7 +76,7 @@ def _findings(project: Project, *, remove: bool) -> Iterator[Check]:
         if name not in surroundings:
             seen.doubts.append(f"the hosts of the policy {name} are not known")
     ids = {project.installation(name, None) for name in surroundings} | {r.installation for r in records}
-    installations = sorted(filter(None, ids | {recorded_id(project.root / ".cloudpc")}))
+    installations = sorted(filter(None, ids | {recorded_id(project.root / ".cloudpc")})) if readable else []
     hosts = {host.uri: host for configured, _ in surroundings.values() for host in configured.hosts}
     names = {host.name for host in hosts.values()}
     busy = {record.policy for record in records if project.locks(record.policy)}

@@ -146,8 +146,8 @@ def _no_new_file(project: Project, policy: str) -> Iterator[None]:
     try:
         yield
     finally:
-        if not had_one:
-            file.unlink(missing_ok=True)
+        if not had_one and file.is_file() and encryption_salt.is_all(file):
+            file.unlink()
 
 
 def _forget(project: Project, policy: str) -> None:

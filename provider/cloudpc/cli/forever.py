@@ -58,6 +58,8 @@ def _once(how: How) -> None:
         _tell("no policy can be run")
         return
     result = bring_up(project, names, how)
+    for why in result.troubles:
+        _tell_error(why)
     for name in result.broken:
         _tell_error(f"`pulumi up` did not end well for {name}")
     for cloud_pc in result.newly_failed:

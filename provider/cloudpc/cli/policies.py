@@ -15,7 +15,8 @@ from cloudpc.cli.down import refuse_to_forget
 from cloudpc.cli.generations import Kind as Action
 from cloudpc.cli.output import CommandError, Exit, Yes, confirm, err, out, print_json
 from cloudpc.cli.up import How, bring_up, check
-from cloudpc.cloud_pc import USABLE, WITH_MACHINE, Status
+from cloudpc.cloud_pc import USABLE, WITH_MACHINE
+from cloudpc.directory.interface import DirectoryError
 from cloudpc.entitlement import entitled
 from cloudpc.iac.fleet import CloudPCRecord, StackRecord
 from cloudpc.problems import Problem, report
@@ -34,9 +35,15 @@ def validate(
     """Check policies and everything they name, as every run does first. Exits with 2 if there are problems."""
     project = Project()
     problems: list[Problem] = []
+    unread: list[str] = []
     names = policies or project.policy_ids()
     for name in names:
-        if found := project.problems(name):
+        try:
+            found = project.problems(name)
+        except DirectoryError as error:
+            unread.append(f"{name}: {error}")
+            continue
+        if found:
             problems += [p for p in found if p not in problems]
         elif not as_json:
             inputs = configuration.read(name, project.values(name), project.directories)
@@ -48,8 +55,10 @@ def validate(
         err.print(report(problems), markup=False)
     elif not names:
         err.print(f"no policies in {project.stacks_folder}")
-    if problems:
-        raise typer.Exit(Exit.INVALID)
+    for why in unread:
+        err.print(f"not known: {why}", markup=False)
+    if problems or unread:
+        raise typer.Exit(Exit.INVALID if problems else Exit.ERROR)
 
 
 class Kind(StrEnum):
@@ -93,9 +102,9 @@ def delete(
     confirm(f"Delete the policy {name}, with its stack and {file}?", yes=yes)
     deletion.mark(project, name)
     if kept and end_grace:
-        if any(c.status in USABLE for c in kept):
+        if any(c.recorded.status_if_there in USABLE for c in kept):
             bring_up(project, [name], How()).tell_problems()  # begins the grace periods that are ended then
-        now = [c for stack in project.records(name) for c in stack.cloud_pcs if c.status == Status.IN_GRACE_PERIOD]
+        now = [c for stack in project.records(name) for c in stack.cloud_pcs if c.grace_period_end_date_time]
         generations.write(project, name, Action.END_GRACE, {c.key: c.grace_period_end_date_time for c in now})
     result = bring_up(project, [name], How())
     result.tell_problems()
@@ -118,7 +127,7 @@ def _refuse_assigned(project: Project, name: str) -> None:
 def _tell_what_becomes(record: StackRecord, *, end_grace: bool) -> list[CloudPCRecord]:
     """Shows its Cloud PCs before the question; returns those with a machine."""
     left = [c for c in record.cloud_pcs if not c.is_gone]
-    kept = [c for c in left if c.status in WITH_MACHINE]
+    kept = [c for c in left if c.recorded.status_if_there in WITH_MACHINE]
     if left:
         err.print(f"Cloud PCs of {record.policy}:")
         print_rows([c.as_json() for c in left], err)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +25,7 @@ from cloudpc.directory.interface import DirectoryError
 from cloudpc.directory.opening import SHARED
 from cloudpc.iac import encryption_salt, fleet, side_by_side
 from cloudpc.iac.consent import Consent
+from cloudpc.iac.engine import EngineError
 from cloudpc.iac.fleet import CloudPCRecord, StackRecord
 from cloudpc.problems import InvalidConfigurationError, Problem
 
@@ -67,6 +70,8 @@ class Result:
     """Policies that were marked as deleted, and are gone with their last Cloud PC."""
     left_out: Sequence[str] = ()
     """Policies that were not run, with why, in words."""
+    troubles: Sequence[str] = ()
+    """What went wrong before or after the runs of others."""
 
     def tell_problems(self) -> None:
         """End the command with what did not go well, if anything.
@@ -77,7 +82,7 @@ class Result:
         names = ", ".join(self.broken)
         what = f"`pulumi up` did not end well for {names}, for the reason above; run it again once that is mended"
         wrong = [what] if names else []
-        if wrong := [*wrong, *self.left_out]:
+        if wrong := [*wrong, *self.troubles, *self.left_out]:
             raise CommandError("\n".join(wrong))
         if self.newly_failed:
             raise typer.Exit(Exit.FAILED_CLOUD_PC)
@@ -111,7 +116,7 @@ def up(
     runnable, left_out = without_hindered(project, names, clear_lock=clear_lock)
     for why in left_out:
         err.print(why, markup=False)
-    _check_forgotten(project, runnable, forget_host or [])
+    _check_forgotten(project, names, forget_host or [])
     consent = Consent(accept_loss=accept_loss, forget_hosts=tuple(forget_host or ()))
     how = How(preview, clear_lock, at_once, consent=consent)
     bring_up_and_tell(project, runnable, how, left_out)
@@ -157,9 +162,14 @@ def without_hindered(
             try:
                 dead_runs.clear(project, name, clear_lock=clear_lock, ask=ask)
             except CommandError as error:
+                if error.code is Exit.NOT_CONFIRMED:
+                    raise
+                hindrances[name] = error
+            except EngineError as error:
                 hindrances[name] = error
     if names and len(hindrances) == len(names):
-        _stop_for_problems(hindrances)
+        if all(isinstance(why, InvalidConfigurationError) for why in hindrances.values()):
+            _stop_for_problems(hindrances)
         raise CommandError("\n".join(_left_out(hindrances)))
     return [name for name in names if name not in hindrances], _left_out(hindrances)
 
@@ -189,7 +199,9 @@ def _left_out(hindrances: Mapping[str, Exception]) -> list[str]:
     """A line for each reason, which several policies may share."""
     names: dict[str, list[str]] = {}
     for name, why in hindrances.items():
-        names.setdefault(str(why), []).append(name)
+        wrong = why.problems if isinstance(why, InvalidConfigurationError) else ()
+        words = "\n  ".join(["its configuration is wrong:", *map(str, wrong)]) if wrong else str(why)
+        names.setdefault(words, []).append(name)
     return [f"left out: {', '.join(names[why])}: {why}" for why in names]
 
 
@@ -218,26 +230,67 @@ def bring_up(project: Project, names: Sequence[str], how: How) -> Result:
     """Run policies that `check` found nothing against.
 
     Raises:
-        EngineError: Pulumi does not work.
+        EngineError: Pulumi does not work at all.
     """
     begin = datetime.now(UTC).replace(microsecond=0)
+    troubles = _Troubles()
+    _make_stacks(project, names, troubles)
+    runnable = [name for name in names if name not in troubles.of]
+    broken = _run(project, runnable, how)
+    records = _records(project, runnable, troubles)
+    removed = []
+    for record in records:
+        with troubles.of_policy(record.policy):
+            if record.policy not in broken:
+                _clear_pending(project, record)
+                if deletion.remove_if_over(project, record):
+                    removed.append(record.policy)
+    left = [record for record in records if record.policy not in removed]
+    failed = [c for record in left for c in record.cloud_pcs if c.status == Status.FAILED]
+    newly = [c for c in failed if _changed_at(c) >= begin]
+    return Result(left, broken, newly, removed, troubles=[f"{name}: {why}" for name, why in troubles.of.items()])
+
+
+@dataclass(frozen=True)
+class _Troubles:
+    """What went wrong with one policy holds up no other."""
+
+    of: dict[str, str] = field(default_factory=dict)
+
+    @contextmanager
+    def of_policy(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except EngineError as error:
+            self.of[name] = str(error)
+
+
+def _make_stacks(project: Project, names: Sequence[str], troubles: _Troubles) -> None:
     existing = project.engine.stacks()
     for name in names:
         if name not in existing:
-            siblings = [file for other in existing if (file := project.file(other)).is_file()]
-            encryption_salt.share(project.file(name), siblings)
-            project.engine.read(["stack", "init", name])
-            existing.append(name)
-    broken = _run(project, names, how)
-    records = fleet.read(project.engine, names)
-    for record in records:
-        if record.interrupted and record.policy not in broken:
-            # what a dead run had begun has been adopted or removed by this one; Pulumi would go on warning of it
-            project.engine.read(["refresh", "--stack", record.policy, "--yes", "--skip-preview", _CLEAR_PENDING])
-    removed = [r.policy for r in records if r.policy not in broken and deletion.remove_if_over(project, r)]
-    left = [record for record in records if record.policy not in removed]
-    failed = [c for record in left for c in record.cloud_pcs if c.status == Status.FAILED]
-    return Result(left, broken, [c for c in failed if _changed_at(c) >= begin], removed)
+            with troubles.of_policy(name):
+                siblings = [file for other in existing if (file := project.file(other)).is_file()]
+                encryption_salt.share(project.file(name), siblings)
+                project.engine.read(["stack", "init", name])
+                existing.append(name)
+
+
+def _records(project: Project, names: Sequence[str], troubles: _Troubles) -> list[StackRecord]:
+    def read(name: str) -> list[StackRecord]:
+        found: list[StackRecord] = []
+        with troubles.of_policy(name):
+            found += fleet.read(project.engine, [name])
+        return found
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        return [record for found in pool.map(read, names) for record in found]
+
+
+def _clear_pending(project: Project, record: StackRecord) -> None:
+    """What a dead run had begun has been adopted or removed by this one; Pulumi would go on warning of it."""
+    if record.interrupted:
+        project.engine.read(["refresh", "--stack", record.policy, "--yes", "--skip-preview", _CLEAR_PENDING])
 
 
 def _changed_at(cloud_pc: CloudPCRecord) -> datetime:

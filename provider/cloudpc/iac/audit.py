@@ -4,63 +4,84 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-_OF_ONE = ("userId", "servicePlan", "policy")
+from cloudpc.cloud_pc import RecordedCloudPC
 
 
-def append(
-    file: Path | None, before: dict[str, Any], after: dict[str, Any], tell: Callable[[str], None], *, seen: bool = False
-) -> None:
-    """Add the last event, if there is a new one. A file that can't be written stops nobody.
+def append(file: Path | None, before: dict[str, Any], after: dict[str, Any], tell: Callable[[str], None]) -> None:
+    """Add the events that are new. A file that can't be written stops nobody.
 
     Args:
         file: where, if anywhere.
         before: outputs as state has them.
         after: outputs as they are now.
         tell: is given what went wrong.
-        seen: whether a refresh has seen it, which looks again at each preview: the same is written once.
     """
-    events = after.get("events") or []
-    if file is None or not events or events == before.get("events"):
+    if file is None:
         return
-    when, status, why = [*events[-1].split(" ", 2), "", ""][:3]
-    line = {
+    events, known = after.get("events") or [], before.get("events") or []
+    new = [event for event in events if event not in known]
+    who = RecordedCloudPC.model_validate(after)
+    _write(file, [_line(who, event, status) for event, status in _with_status_before(new, before.get("status"))], tell)
+
+
+def catch_up(file: Path, recorded: Iterable[RecordedCloudPC], tell: Callable[[str], None]) -> None:
+    """Add each one's last event where it is missing: what a refresh has found, which previews look for, too."""
+    known = _known(file)
+    last = ((pc, pc.events[-1], _status(pc.events[-2]) if len(pc.events) > 1 else None) for pc in recorded if pc.events)
+    lines = [_line(*each) for each in last]
+    _write(file, [line for line in lines if _identity(line) not in known], tell)
+
+
+def _with_status_before(events: Sequence[str], status: str | None) -> Iterable[tuple[str, str | None]]:
+    for event in events:
+        yield event, status
+        status = _status(event)
+
+
+def _status(event: str) -> str:
+    return event.split(" ", 2)[1]
+
+
+def _line(pc: RecordedCloudPC, event: str, before: str | None) -> dict[str, Any]:
+    when, status, why = [*event.split(" ", 2), ""][:3]
+    return {
         "time": when,
-        "policy": after["policyId"],
-        "userPrincipalName": after["userPrincipalName"],
-        "userId": after["userId"],
-        "servicePlan": after["servicePlan"]["id"],
-        "deviceName": after["deviceName"],
-        "from": before.get("status"),
+        "policy": pc.policy_id,
+        "userPrincipalName": pc.user_principal_name,
+        "userId": pc.user_id,
+        "servicePlan": pc.service_plan.id,
+        "deviceName": pc.device_name,
+        "from": before,
         "to": status,
         "why": why,
     }
+
+
+def _write(file: Path, lines: Sequence[dict[str, Any]], tell: Callable[[str], None]) -> None:
+    if not lines:
+        return
+    text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
     try:
-        if seen and _without_time(_last(file, line)) == _without_time(line):
-            return
         # one write of a file opened for appending: lines of several runs don't mix
         with file.open("a", encoding="utf-8") as out:
-            out.write(json.dumps(line, ensure_ascii=False) + "\n")
+            out.write(text)
     except OSError as error:
-        tell(f"cloudpc:audit: {file} can't be written: {error.strerror}; missing there: {json.dumps(line)}")
+        tell(f"cloudpc:audit: {file} can't be written: {error.strerror}; missing there: {text.strip()}")
 
 
-def _last(file: Path, like: dict[str, Any]) -> dict[str, Any]:
-    """The last line there of the same Cloud PC."""
-    found: dict[str, Any] = {}
-    if not file.exists():
-        return found
-    with file.open(encoding="utf-8", errors="replace") as lines:
+def _known(file: Path) -> set[tuple[object, ...]]:
+    """What the file has; an unreadable one has nothing, and lines that somebody else has written mean nothing."""
+    found: set[tuple[object, ...]] = set()
+    with contextlib.suppress(OSError), file.open(encoding="utf-8", errors="replace") as lines:
         for text in lines:
-            with contextlib.suppress(ValueError):  # a line that somebody else has written
-                line = json.loads(text) if like["userId"] in text else None
-                if isinstance(line, dict) and all(line.get(name) == like[name] for name in _OF_ONE):
-                    found = line
+            with contextlib.suppress(ValueError, AttributeError):
+                found.add(_identity(json.loads(text)))
     return found
 
 
-def _without_time(line: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in line.items() if name != "time"}
+def _identity(line: dict[str, Any]) -> tuple[object, ...]:
+    return tuple(line.get(name) for name in ("time", "policy", "userId", "servicePlan", "to"))

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cloudpc import yaml_file
+from cloudpc.problems import InvalidConfigurationError
 
 _SALT = "encryptionsalt"
 _SECRETS_PROVIDER = ("secretsprovider", "encryptedkey", _SALT)
@@ -29,12 +30,15 @@ def share(file: Path, siblings: Iterable[Path]) -> None:
         siblings: those of stacks that exist, whose passphrase is therefore this backend's.
 
     Raises:
-        InvalidConfigurationError: a file can't be read.
+        InvalidConfigurationError: the file can't be read.
     """
     if any(key in _read(file) for key in _SECRETS_PROVIDER):
         return
     for sibling in siblings:
-        values = _read(sibling)
+        try:
+            values = _read(sibling)
+        except InvalidConfigurationError:
+            continue  # it is told where that policy is run
         if _SALT in values and "secretsprovider" not in values:
             # at the end, as Pulumi itself would: what people wrote stays as they wrote it
             text = file.read_text(encoding="utf-8")
@@ -49,6 +53,12 @@ def forget(file: Path) -> None:
     kept = [line for line in lines if not line.startswith(f"{_SALT}:")]
     if kept != lines:
         file.write_text("".join(kept), encoding="utf-8")
+
+
+def is_all(file: Path) -> bool:
+    """Whether a file says nothing but how its stack's secrets are kept: Pulumi's own, of a stack without one."""
+    values = _read(file)
+    return not values.get("config") and values.keys() <= {*_SECRETS_PROVIDER, "config"}
 
 
 def _read(file: Path) -> dict[str, Any]:

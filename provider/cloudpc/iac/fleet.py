@@ -80,8 +80,9 @@ class CloudPCRecord:
 
     @property
     def grace_period_end_date_time(self) -> str | None:
-        """Until when it is kept, while it is in its grace period."""
-        return self.outputs.get("gracePeriodEndDateTime") if self.status == Status.IN_GRACE_PERIOD else None
+        """Until when it is kept, while it is in its grace period, even if its machine is lost."""
+        in_grace = self.recorded.status_if_there is Status.IN_GRACE_PERIOD
+        return self.outputs.get("gracePeriodEndDateTime") if in_grace else None
 
     @property
     def settings(self) -> PolicySettings:

@@ -14,11 +14,11 @@ from uuid import UUID
 import pulumi
 
 from cloudpc import configuration, entitlement, lifecycle
-from cloudpc.cloud_pc import USABLE, WITH_MACHINE, DesiredCloudPC, RecordedCloudPC, Status
+from cloudpc.cloud_pc import USABLE, DesiredCloudPC, RecordedCloudPC, Status
 from cloudpc.configuration import StackInputs
 from cloudpc.directory.interface import DirectoryError, Snapshot
 from cloudpc.directory.opening import Directories, Known
-from cloudpc.iac import state
+from cloudpc.iac import audit, state
 from cloudpc.iac.consent import ACCEPT_LOSS, Consent
 from cloudpc.iac.engine import Engine, EngineError
 from cloudpc.iac.resources import CloudPC, ProvisioningPolicy, leave_out_debug_lines, leave_out_stack_traces
@@ -70,6 +70,8 @@ def run(stacks: Path) -> None:
         (pulumi.log.warn if notice.warning else pulumi.log.info)(notice.message)
     _tell_failed(recorded.cloud_pcs, plan, inputs.snapshot)
     leave_out_stack_traces()
+    if inputs.configuration.audit and not pulumi.runtime.is_dry_run():
+        audit.catch_up(stacks / inputs.configuration.audit.path, recorded.cloud_pcs.values(), pulumi.log.warn)
     ProvisioningPolicy(
         policy_id,
         _policy_props(inputs, installation, own, recorded, plan),
@@ -121,6 +123,7 @@ def _siblings(own: str, stacks: Path) -> list[PolicyFacts]:
 def _known(recorded: StackState, siblings: list[PolicyFacts]) -> Known:
     """What the directory must be asked about whatever the policy's file says now."""
     groups = {*_first_seen(recorded), *(group for sibling in siblings for group in sibling.assigned)}
+    groups.update(*(recorded.provisioning_policy.get("takenAway") or {}).values())
     return Known(frozenset(groups), frozenset(pc.user_id for pc in recorded.cloud_pcs.values()))
 
 
@@ -162,7 +165,9 @@ def _plan(
         siblings,
         today,
         now,
-        formerly_assigned=_first_seen(recorded),
+        formerly_assigned={
+            group["groupId"]: group["displayName"] for group in recorded.provisioning_policy.get("assignments") or []
+        },
         taken_away=recorded.provisioning_policy.get("takenAway"),
     )
 
@@ -170,7 +175,7 @@ def _plan(
 def _stop_mass_loss(plan: lifecycle.Reconciliation, inputs: StackInputs, own: PolicyFacts) -> None:
     """A directory that has lost many at once is more likely wrong than right: a person decides (design rule 10)."""
     count = len(plan.lost_by_directory)
-    usable = sum(pc.status in USABLE for pc in own.cloud_pcs.values())
+    usable = sum(pc.status_if_there in USABLE for pc in own.cloud_pcs.values())
     share = inputs.configuration.safety.mass_loss_in_percent
     if count <= _FEW or count * 100 <= usable * share or Consent.of_this_run().accept_loss == count:
         return
@@ -195,7 +200,7 @@ def _policy_props(
             for group_id, seen in sorted(own.assigned.items())
         ],
         "ended": _with_newly_ended(recorded)[-_ENDED_KEPT:],
-        "takenAway": dict(plan.taken_away),
+        "takenAway": {key: list(groups) for key, groups in sorted(plan.taken_away.items())},
     }
 
 
@@ -268,15 +273,14 @@ def _finish(
         if step in (Step.PROVISION, Step.REPROVISION):
             wanted.add(identity)
             pulumi.Output.all(cloud_pc.status, cloud_pc.id, cloud_pc.host).apply(hand_over)
-        elif before is not None and before.status in WITH_MACHINE:
+        elif before is not None and before.has_machine:
             living[identity] = (before.host, before.generation)
 
-    def tidy() -> bool:
+    def tidy() -> None:
         for name in runtime.tidy(installation, inputs.policy_id, living, wanted):
             pulumi.log.info(
                 f"removed {name}, which an interrupted run had begun or a failed one had left for diagnosis"
             )
-        return True
 
     def start_tidying(_: list[Any]) -> Any:
         return asyncio.to_thread(tidy)

@@ -66,9 +66,7 @@ class CloudPCProvider(ResourceProvider):
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
         """What a refresh sees of the machine, told as status; never that it is gone, or it would be made again."""
-        seen = steps.read(_process.runtime(), props)
-        audit.append(_process.audit_file(), props, seen, _tell, seen=True)
-        return ReadResult(id_, seen)
+        return ReadResult(id_, steps.read(_process.runtime(), props))
 
     def delete(self, id_: str, props: dict[str, Any]) -> None:
         """Nothing to do for one that has ended; else refuse, unless a flag names the policy (design rule 10)."""

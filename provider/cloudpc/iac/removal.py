@@ -61,8 +61,10 @@ class Removal:
             if below is None or machine.tag.generation < below:
                 left += self._delete(host, machine, None if released else recorded)
         if recorded.status is Status.FAILED:
-            for host in self._hosts:  # on one that is away it goes when its time is over
-                trying(f"what is kept of it on {host.name}", str(identity), partial(host.discard_kept, identity))
+            for host in self._hosts:
+                why = trying(f"what is kept of it on {host.name}", str(identity), partial(host.discard_kept, identity))
+                if recorded.is_lost and recorded.host == host.name:
+                    left += why  # its disk, perhaps; what is kept for diagnosis goes when its time is over
         return left
 
     def forgets(self, host: str) -> bool:

@@ -22,7 +22,7 @@ from cloudpc.iac.removal import Removal
 from cloudpc.images import custom, gallery
 from cloudpc.images.image import Image
 from cloudpc.machines.interface import Host, Note
-from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
+from cloudpc.provisioning.errors import ErrorCode, ProvisioningError, unexpected_told
 from cloudpc.provisioning.pipeline import Resources
 from cloudpc.provisioning.tags import Phase
 from cloudpc.references import CONNECTIONS
@@ -124,21 +124,13 @@ class Runtime:
 
     def start(self, identity: UUID, host_name: str) -> None:
         """Start a machine that is off. Raises ProvisioningError, whatever is wrong."""
-        host = self.host(host_name)
-        try:
-            host.power_on(identity)
-        except ProvisioningError:
-            raise
-        except Exception as error:
-            log.exception("could not start %s", identity)
-            message = f"unexpected {type(error).__name__}: {error}"
-            raise ProvisioningError(ErrorCode.INTERNAL_ERROR, message) from error
+        with unexpected_told(f"starting {identity}"):
+            self.host(host_name).power_on(identity)
 
-    def hand_over(self, identity: str, host_name: str) -> bool:
+    def hand_over(self, identity: str, host_name: str) -> None:
         """Mark a machine as its user's; if its host is away now, `tidy` of a later run does it."""
-        with contextlib.suppress(ProvisioningError):
+        with contextlib.suppress(ProvisioningError), unexpected_told(f"handing over {identity}"):
             self.host(host_name).finish(UUID(identity), Phase.HANDED_OVER)
-        return True
 
     def tidy(
         self, installation: str, policy_id: str, recorded: Mapping[UUID, tuple[str, int]], wanted: Collection[UUID]
@@ -162,7 +154,8 @@ class Runtime:
 
         def one(host: Host) -> list[str]:
             removed: list[str] = []
-            with contextlib.suppress(ProvisioningError):  # a host that is away has its turn in a later run
+            # a host that is away, or has trouble of its own, has its turn in a later run
+            with contextlib.suppress(ProvisioningError), unexpected_told(f"tidying {host.name}"):
                 for machine in host.owned(installation):
                     if (
                         machine.tag.policy_id != policy_id

@@ -18,7 +18,7 @@ from cloudpc.iac.runtime import Runtime
 from cloudpc.lifecycle import Step
 from cloudpc.machines.interface import Host, PowerState
 from cloudpc.provisioning import pipeline
-from cloudpc.provisioning.errors import ProvisioningError
+from cloudpc.provisioning.errors import ProvisioningError, unexpected_told
 from cloudpc.provisioning.tags import machine_id, machine_name
 
 MACHINE_CHANGED = "machineChanged"
@@ -40,9 +40,8 @@ def update(runtime: Runtime, olds: dict[str, Any], desired: DesiredCloudPC) -> d
         case Step.START:
             return _start(runtime, olds, recorded)
         case Step.BEGIN_GRACE:
-            return outputs.changed(
-                olds, desired, Status.IN_GRACE_PERIOD, desired.why, statusBeforeGrace=recorded.status.value
-            )
+            before = recorded.status_if_there
+            return _changed(olds, recorded, desired, Status.IN_GRACE_PERIOD, desired.why, before.value)
         case Step.RESTORE:
             return _restore(runtime, olds, recorded, desired)
         case Step.END:
@@ -86,12 +85,15 @@ def _tell_seen(props: dict[str, Any], seen: RecordedCloudPC) -> None:
 
 def _as_seen(runtime: Runtime, props: dict[str, Any], recorded: RecordedCloudPC) -> dict[str, Any]:
     """Raises ProvisioningError: its host does not say."""
-    where = runtime.host(recorded.host)
-    machine = where.describe(_identity(recorded))
+    with unexpected_told(f"looking at {_identity(recorded)}"):
+        where = runtime.host(recorded.host)
+        machine = where.describe(_identity(recorded))
+        left = "" if machine else _what_is_left(where, recorded)
     if machine is None or machine.tag.generation != recorded.generation:
         if recorded.is_lost:
             return props
-        return outputs.wrong(props, Status.FAILED, MACHINE_LOST, _what_is_left(where, recorded), _LOSS)
+        message = left or f"its machine is no longer on {where.name}; its data is gone"
+        return outputs.wrong(props, Status.FAILED, MACHINE_LOST, message, _LOSS)
     if recorded.is_lost:
         props = outputs.well_again(props, _LOSS, "its machine is back")
         recorded = RecordedCloudPC.model_validate(props)
@@ -114,7 +116,7 @@ def _what_is_left(where: Host, recorded: RecordedCloudPC) -> str:
     name = machine_name(recorded.installation, _identity(recorded))
     disks = [volume for volume in where.leftovers(recorded.installation) if volume.startswith(name)]
     if not disks:
-        return f"its machine is no longer on {where.name}; its data is gone"
+        return ""
     return (
         f"its machine is no longer defined on {where.name}, but its disk is there ({', '.join(disks)}): it works again "
         "once it is defined again; a reprovision makes a new one, and deletes that disk"
@@ -138,7 +140,22 @@ def _restore(
 ) -> dict[str, Any]:
     """Somebody counts on it from now on: a machine that is gone is told, whatever took it."""
     before = recorded.status_before_grace or Status.PROVISIONED
-    return read(runtime, outputs.changed(olds, desired, before, "entitled again", statusBeforeGrace=None))
+    return read(runtime, _changed(olds, recorded, desired, before, "entitled again", None))
+
+
+def _changed(
+    olds: dict[str, Any],
+    recorded: RecordedCloudPC,
+    desired: DesiredCloudPC,
+    status: Status,
+    why: str,
+    before: str | None,
+) -> dict[str, Any]:
+    """Into its grace period or out of it; what is lost meanwhile stays so, and is that when its machine is back."""
+    if not recorded.is_lost:
+        return outputs.changed(olds, desired, status, why, statusBeforeGrace=before)
+    was = {**olds[_LOSS], "status": status.value}
+    return outputs.changed(olds, desired, recorded.status, why, statusBeforeGrace=before, **{_LOSS: was})
 
 
 def _start(runtime: Runtime, olds: dict[str, Any], recorded: RecordedCloudPC) -> dict[str, Any]:
@@ -155,18 +172,6 @@ def _start(runtime: Runtime, olds: dict[str, Any], recorded: RecordedCloudPC) ->
 
 def _end(runtime: Runtime, olds: dict[str, Any], recorded: RecordedCloudPC, desired: DesiredCloudPC) -> dict[str, Any]:
     reporter = _reporter(recorded)
-    if recorded.is_lost:  # it ends without grace because it has no machine: that must still be so
-        try:
-            seen = _as_seen(runtime, olds, recorded)
-        except ProvisioningError as error:
-            if not runtime.removal.forgets(recorded.host):
-                doubt = f"nobody can say whether its machine is back: {error.message}"
-                reporter.milestone(f"not ended, tried again by each run: {doubt}", warning=True)
-                return olds
-            seen = olds
-        if seen is not olds:
-            reporter.milestone("its machine is back: the next run says what becomes of it", warning=True)
-            return seen
     reporter.step("removing")
     left = runtime.removal.remove(_identity(recorded), recorded)
     if left:

@@ -6,7 +6,12 @@ Graph's `statusDetail.code`.
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
+
+log = logging.getLogger(__name__)
 
 
 class ErrorCode(StrEnum):
@@ -78,3 +83,19 @@ class ProvisioningError(Exception):
 
 class Cancelled(Exception):  # noqa: N818 - not an error: the run was asked to stop
     """The run was cancelled (Ctrl-C, Pulumi's Cancel call): clean up, record nothing as failed."""
+
+
+@contextmanager
+def unexpected_told(what: str) -> Iterator[None]:
+    """Whatever is wrong with a driver: it must be told, and may not stop everybody else's update.
+
+    Raises:
+        ProvisioningError: INTERNAL_ERROR for what should not happen; others, and Cancelled, as they are.
+    """
+    try:
+        yield
+    except (ProvisioningError, Cancelled):
+        raise
+    except Exception as error:
+        log.exception("unexpected: %s", what)
+        raise ProvisioningError(ErrorCode.INTERNAL_ERROR, f"unexpected {type(error).__name__}: {error}") from error

@@ -32,7 +32,7 @@ from cloudpc.provisioning import first_boot, placement, set_up
 from cloudpc.provisioning.cancellation import Cancellation
 from cloudpc.provisioning.credentials import Credentials, generate_password
 from cloudpc.provisioning.enrolment import Enrolment
-from cloudpc.provisioning.errors import Cancelled, ErrorCode, ProvisioningError
+from cloudpc.provisioning.errors import Cancelled, ErrorCode, ProvisioningError, unexpected_told
 from cloudpc.provisioning.outcome import Outcome
 from cloudpc.provisioning.registration import Identity, Registration, release
 from cloudpc.provisioning.report import Reporter
@@ -243,18 +243,14 @@ class _Provisioning:
 
     def _delete(self, host: Host, *, of_any_attempt: bool) -> None:
         try:
-            machine = host.describe(self._id)
-            if machine is None or of_any_attempt or machine.tag.attempt == self._tag.attempt:
-                host.delete(self._id)
+            with unexpected_told(f"removing {self._spec.name}"):
+                machine = host.describe(self._id)
+                if machine is None or of_any_attempt or machine.tag.attempt == self._tag.attempt:
+                    host.delete(self._id)
         except ProvisioningError as error:
             self._remains[host.name] = error.message
             log.warning("could not remove %s: %s", self._spec.name, error.message)
             raise
-        except Exception as error:
-            # whatever is wrong with a driver: it must be told, and may not stop everybody else's update
-            self._remains[host.name] = message = f"unexpected {type(error).__name__}: {error}"
-            log.exception("could not remove %s", self._spec.name)
-            raise ProvisioningError(ErrorCode.INTERNAL_ERROR, message) from error
         self._remains.pop(host.name, None)
 
     def _what_remains(self) -> str:
