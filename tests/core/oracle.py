@@ -25,12 +25,18 @@ def check(world: World, policy_id: str, assigned: Mapping[str, datetime], plan: 
         served_elsewhere = any(pc.status in USABLE for pc in others)
         if recorded is None:
             assert owed, "nobody gets what they are not entitled to"
-            assert not any(pc.key == desired.key and not pc.is_gone for pc in others if _counts(pc)), "one at a time"
+            assert not any(pc.key == desired.key for pc in others if _may_have_data(pc)), "one at a time"
             assert _is_first(world, policy_id, assigned, desired.user_id), "the first assigned wins"
             continue
         step = next_step(recorded, desired)
         if step is Step.BEGIN_GRACE:
             assert not owed or served_elsewhere, "what is owed is not taken away"
+        by_directory = not owed and _still_assigned_to_all(world, policy_id, assigned)
+        assert (desired.key in plan.lost_by_directory) <= (step is Step.BEGIN_GRACE), "they enter grace now"
+        if step is Step.BEGIN_GRACE and by_directory:
+            assert desired.key in plan.lost_by_directory, "nobody has changed the policy"
+        if step is Step.BEGIN_GRACE and not assigned:
+            assert desired.key not in plan.lost_by_directory or desired.user_id not in world.users
         if step is Step.RESTORE:
             assert owed, "who is not entitled gets nothing back"
         in_use = any(_counts(pc) and not pc.is_leaving for pc in others)
@@ -38,8 +44,18 @@ def check(world: World, policy_id: str, assigned: Mapping[str, datetime], plan: 
             assert step is Step.RESTORE, "who returns in time has it back"
 
 
+def _still_assigned_to_all(world: World, policy_id: str, assigned: Mapping[str, datetime]) -> bool:
+    """Nothing was taken away, nor half of it by a run that was killed."""
+    stack = world.stacks[policy_id]
+    return bool(assigned) and not stack.assigned.keys() - assigned.keys() and not stack.taken_away
+
+
 def _counts(pc: RecordedCloudPC) -> bool:
     return pc.status is not Status.NOT_PROVISIONED
+
+
+def _may_have_data(pc: RecordedCloudPC) -> bool:
+    return pc.status in USABLE | {Status.IN_GRACE_PERIOD} or pc.is_lost or bool(pc.leftovers)
 
 
 def _of_user(world: World, user_id: str) -> list[tuple[str, RecordedCloudPC]]:

@@ -6,6 +6,7 @@ resource after the other, any of which may be the last.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -30,6 +31,8 @@ from cloudpc.policy import ProvisioningPolicy
 from . import make, oracle
 
 PLANS = ["small", "big"]
+STEPS_TAKEN: Counter[Step] = Counter()
+"""Over all histories, to see that each kind of them is played."""
 WITH_MACHINE = USABLE | {Status.IN_GRACE_PERIOD}
 
 
@@ -76,6 +79,8 @@ class World:
         """Machines that somebody has taken from the hypervisor, and may give back."""
         self.refreshing = False
         """Whether runs look at each machine before they do something about it (`up --refresh`)."""
+        self.off: set[str] = set()
+        """Keys of machines that somebody has turned off."""
         self.ends_allowed: dict[str, datetime] = {}
         """When each Cloud PC that is in grace may end."""
         self.racing = False
@@ -118,6 +123,8 @@ class World:
     def _seen(self, policy_id: str, recorded: RecordedCloudPC) -> RecordedCloudPC:
         """What a refresh makes of it: cloudpc.iac.steps.read, which works on Pulumi's dictionaries."""
         is_there = self.machines.get(recorded.key) == Machine(policy_id, recorded.generation)
+        power = "poweredOff" if is_there and recorded.key in self.off else "running"
+        recorded = recorded.model_copy(update={"power_state": power})
         if recorded.is_lost and is_there:
             assert recorded.before_loss is not None
             return recorded.model_copy(
@@ -190,6 +197,7 @@ class World:
         outcome: Callable[[], Status],
     ) -> None:
         key = desired.key
+        STEPS_TAKEN[step] += 1
         if step in (Step.PROVISION, Step.REPROVISION):
             if step is Step.REPROVISION:
                 assert before is not None
@@ -210,6 +218,7 @@ class World:
                 return
             status = outcome()
             if status in USABLE:
+                self.off.discard(key)
                 self.machines[key] = Machine(stack.policy_id, desired.generation)
             self._record(stack, desired, status)
             return
@@ -225,7 +234,10 @@ class World:
             case Step.RESTORE:
                 self._change(stack, before, desired, before.status_before_grace or Status.PROVISIONED)
             case Step.START:
-                self._record(stack, desired, before.status)
+                assert key in self.off or key not in self.machines
+                self.off.discard(key)
+                more = {"status_before_grace": before.status_before_grace}
+                self._record(stack, desired, before.status, **more)
             case Step.END:
                 if before.status_if_there in WITH_MACHINE:  # data of a lost one may be there
                     asked = stack.actions["end_grace"].get(key) == before.grace_period_end_date_time

@@ -76,6 +76,8 @@ def _write(file: Path, lines: Sequence[dict[str, Any]], tell: Callable[[str], No
 def _known(file: Path) -> set[tuple[object, ...]]:
     """What the file has; an unreadable one has nothing, and lines that somebody else has written mean nothing."""
     found: set[tuple[object, ...]] = set()
+    if not file.is_file():  # a pipe to a collector, perhaps
+        return found
     with contextlib.suppress(OSError), file.open(encoding="utf-8", errors="replace") as lines:
         for text in lines:
             with contextlib.suppress(ValueError, AttributeError):

@@ -60,10 +60,10 @@ class Removal:
         for host, machine in own:
             if below is None or machine.tag.generation < below:
                 left += self._delete(host, machine, None if released else recorded)
-        if recorded.status is Status.FAILED:
+        if recorded.status in (Status.FAILED, Status.DEPROVISIONING):
             for host in self._hosts:
                 why = trying(f"what is kept of it on {host.name}", str(identity), partial(host.discard_kept, identity))
-                if recorded.is_lost and recorded.host == host.name:
+                if recorded.has_machine and recorded.host == host.name and not left:
                     left += why  # its disk, perhaps; what is kept for diagnosis goes when its time is over
         return left
 
