@@ -222,7 +222,9 @@ class _Run:
         if recorded is None:
             assert owed is not None  # noqa: S101 - the key comes from one of the two
             who = f"{owed.user.user_principal_name} ({owed.service_plan.display_name})"
-            self._notices.append(Notice(key, f"{who}: gets a new Cloud PC (image {self._today.settings.image_id})"))
+            self._notices.append(
+                Notice(key, f"{who}: is to get a new Cloud PC (image {self._today.settings.image_id})")
+            )
             return self._new(owed, self._first_generation(key))
         if recorded.is_gone:
             return None  # the engine's delete has nothing left to do
@@ -261,7 +263,7 @@ class _Run:
             return self._new(owed, recorded.generation, recorded)
         if recorded.status is Status.FAILED and retry > recorded.retry:
             if recorded.is_lost:
-                self._tell(recorded, "its machine is gone: `cloudpc reprovision` makes a new one, a retry doesn't")
+                self._tell(recorded, "its machine is lost: `cloudpc reprovision` makes a new one, a retry doesn't")
             else:
                 self._tell(recorded, "failed; tried again, three attempts")
                 return self._new(owed, recorded.generation, recorded)

@@ -152,6 +152,17 @@ def test_what_stands_in_for_a_wrong_field_is_never_reported(project: Project, fi
     assert told.startswith(f"{_FILE}: cloudpc:policy.{field}: must be")
 
 
+def test_what_is_left_of_a_mended_part_may_be_wrong_in_its_turn(project: Project) -> None:
+    joined = [{"domainJoinType": "azureADJoin", "regionname": "automatic"}]
+    told = project.told(_values("enginering", domainJoinConfigurations=joined))
+    assert any("domainJoinConfigurations[0].regionname: is not a known field" in line for line in told)
+    assert any("is no group of directory.yaml" in line for line in told)
+    twice = [{"target": {"groupId": "?1"}}, {"target": {}}]
+    assert project.told(
+        {**_values("eng"), "cloudpc:policy": {**_values("eng")["cloudpc:policy"], "assignments": twice}}
+    )
+
+
 def test_missing_parts(project: Project) -> None:
     assert project.told({}) == [
         f"{_FILE}: cloudpc:policy: is required",

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import pty
 import signal
+import sys
 import time
+from contextlib import suppress
 
 import pytest
 
@@ -125,6 +128,34 @@ def test_sigterm_ends_a_run_as_orderly_as_ctrl_c(project: Project) -> None:
     assert run.returncode == 130, output
     _wait_for_no_provider(project)
     assert "u001" not in project.machines(), output
+    assert project.leaks() == []
+
+
+@pytest.mark.parametrize(
+    ("options", "until", "typed", "code"),
+    [([], b"first boot", b"\x03", 130), (["--preview"], b"[y/N]", b"n\r", 4), (["--preview"], b"[y/N]", b"y\r", 0)],
+    ids=["Ctrl-C in a boot", "no to the preview", "yes to the preview"],
+)
+def test_a_person_at_a_terminal(project: Project, options: list[str], until: bytes, typed: bytes, code: int) -> None:
+    """There Pulumi reads the keys itself, and no signal comes of them."""
+    if code == 130:
+        project.host(faults=[{"call": "wait_ready", "user": "u001", "fault": "hang"}])
+    command = [sys.executable, "-m", "cloudpc.cli.main", "up", "demo", *options]
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(project.root)
+        os.execve(command[0], command, project.env | {"TERM": "xterm"})
+    seen = b""
+    with suppress(OSError):  # how the end of the other side shows
+        while chunk := os.read(terminal, 65536):
+            before, seen = seen, seen + chunk
+            if until in seen and until not in before:
+                os.write(terminal, typed)
+    _, status = os.waitpid(pid, 0)
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(status) == code, seen.decode(errors="replace")
+    _wait_for_no_provider(project)
+    assert ("u001" in project.machines()) is (code == 0)
     assert project.leaks() == []
 
 

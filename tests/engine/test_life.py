@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -273,7 +274,7 @@ def test_no_edit_of_the_policy_changes_an_existing_one_and_the_next_new_one_foll
     _config(project, lambda config: config["cloudpc:images"].update(other=image))
     told = _preview(project, "--diff")
     assert not re.search(r"(well|bad|leaves)(/|@)", told)
-    assert f"new@contoso.example ({SMALL}): gets a new Cloud PC (image other)" in told
+    assert f"new@contoso.example ({SMALL}): is to get a new Cloud PC (image other)" in told
     assert re.search(r"\+ 1 to create\s+~ 1 to update\s+2 changes. 4 unchanged", told), told  # the policy's own entry
     project.up()
     after = project.state()
@@ -527,6 +528,32 @@ def test_a_reprovision_that_fails_waits_for_somebody_to_ask_again(project: Proje
     assert project.statuses()["u000"] == "provisioned"
 
 
+def test_a_reprovision_that_cannot_end_well_takes_nothing_away(project: Project) -> None:
+    """What would fail on any host is looked at while the machine is still there."""
+    project.up()
+    machines, disks = project.machines(), sorted((project.root / "host").glob("*.qcow2"))
+    large = project.root / "large.qcow2"
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", str(large), "9G"], check=True)
+    other = {"path": str(large), "firmware": "bios"}
+    for sha, why in (("0" * 64, "has the SHA-256"), (sha256(large), "the service plan gives 8 GB")):
+        project.policy(imageId="other")
+        _config(project, lambda config, sha=sha: config["cloudpc:images"].update(other={**other, "sha256": sha}))
+        ran = project.cloudpc("reprovision", "u000", "--yes")
+        assert ran.code == 1, ran
+        assert "not reprovisioned, its machine is untouched: " in ran.output
+        assert why in ran.output
+        assert project.machines() == machines
+        assert sorted((project.root / "host").glob("*.qcow2")) == disks
+        assert set(project.statuses().values()) == {"provisioned"}
+    asked = yaml.safe_load((project.root / "stacks" / "Pulumi.demo.yaml").read_text())["config"]["cloudpc:actions"]
+    project.policy()
+    _config(project, lambda config: config.update({"cloudpc:actions": asked}))
+    project.up()
+    assert project.machines()["u000"]["tag"]["generation"] == 2
+    assert project.state()["u000"]["events"][-1].partition("provisioned ")[2].startswith("reprovision, generation 2 as")
+    _nothing_more_to_do(project)
+
+
 @pytest.mark.parametrize(
     ("fault", "calls"),
     [
@@ -674,7 +701,7 @@ def test_an_unassignment_whose_run_was_killed_is_still_no_mass_loss(project: Pro
     _assign(project, "everybody")
     project.up()
     _nothing_more_to_do(project)
-    project.directory([user(u) for u in everyone], {"everybody": ["u000"]})
+    project.directory([user(u) for u in everyone], {"everybody": ["u000"], "others": ["u000"]})
     assert "3 of 4 Cloud PCs" in project.pulumi(*UP, "demo").output, "this time it is the directory"
 
 
@@ -801,7 +828,7 @@ def test_a_lost_machine_is_told_and_made_again_only_by_reprovision(project: Proj
 
     _act(project, retry={f"u000/{SMALL}": 1})
     told = _preview(project)
-    assert "its machine is gone: `cloudpc reprovision` makes a new one, a retry doesn't" in told
+    assert "its machine is lost: `cloudpc reprovision` makes a new one, a retry doesn't" in told
     project.up()
     assert set(project.machines()) == {"u001"}
     _act(project, retry={f"u000/{SMALL}": 1}, reprovision={f"u000/{SMALL}": 2})

@@ -126,6 +126,19 @@ def test_down_without_the_policys_file(provisioned: Project) -> None:
     assert provisioned.machines() == {}
 
 
+def test_a_file_of_pulumis_own_is_no_policy(provisioned: Project) -> None:
+    """Which a plain `pulumi preview` writes for a stack without one: nothing but how its secrets are kept."""
+    file = provisioned.root / "stacks" / "Pulumi.demo.yaml"
+    salt = [line for line in file.read_text().splitlines() if line.startswith("encryptionsalt")]
+    file.write_text("\n".join(salt) + "\n")
+    doctor = {f["what"]: f["detail"] for f in json.loads(provisioned.cloudpc("doctor", "--json").output)}
+    assert doctor["policy demo"] == "its stack has no file in stacks/"
+    ran = provisioned.cloudpc("down", "demo", "--yes")
+    assert ran.code == 0, ran
+    assert provisioned.machines() == {}
+    assert not file.exists()
+
+
 def test_down_of_nothing_touches_nothing(provisioned: Project) -> None:
     own = provisioned.root / ".cloudpc"
     kept = sorted(own.iterdir())

@@ -98,7 +98,7 @@ def retry(
         if cloud_pc.status != Status.FAILED:
             return _is(cloud_pc, "only a failed one can be tried again")
         if cloud_pc.recorded.is_lost:
-            return "its machine is gone: `cloudpc reprovision` makes a new one"
+            return "its machine is lost: `cloudpc reprovision` makes a new one"
         return "" if (cloud_pc.policy, cloud_pc.key) in entitled else _NOT_ENTITLED
 
     if chosen := found.without(refused):
@@ -227,10 +227,12 @@ def _count(cloud_pcs: Sequence[CloudPCRecord]) -> str:
 def _tell(title: str, project: Project, cloud_pcs: Sequence[CloudPCRecord]) -> None:
     differing = outdated.differences(project, cloud_pcs).found
     err.print(title)
-    shown = table("USER", "SERVICE PLAN", "POLICY", "DEVICE", "STATUS", "TODAY'S POLICY")
+    shown = table("USER", "SERVICE PLAN", "POLICY", "DEVICE", "STATUS", "TODAY'S POLICY / WHY")
     for c in cloud_pcs:
         cells = (c.user_principal_name, c.service_plan, c.policy, c.device_name)
-        changes = "; ".join(differing.get((c.policy, c.key), [])) or "-"
+        detail = c.recorded.status_detail
+        told = [*differing.get((c.policy, c.key), []), *([detail.message] if detail and c.recorded.is_lost else [])]
+        changes = "; ".join(told) or "-"
         shown.add_row(*map(escape, cells), coloured(c.status), escape(changes))
     err.print(shown)
 

@@ -72,7 +72,8 @@ def list_(
             if project.is_marked_as_deleted(name):
                 err.print(f"{name} is marked as deleted: it goes with its last Cloud PC", markup=False)
     elif not unknown:
-        err.print("no Cloud PCs" + ("" if all_ or outdated_ else "; `cloudpc list --all` shows who has none, and why"))
+        hint = "" if all_ or status or policy else "; `cloudpc list --all` shows who has none, and why"
+        err.print("none is outdated" if outdated_ else f"no Cloud PCs{hint}")
     if check and any(r["status"] == Status.FAILED for r in rows):
         raise typer.Exit(Exit.FAILED_CLOUD_PC)
     if unknown:

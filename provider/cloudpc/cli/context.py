@@ -14,7 +14,7 @@ from cloudpc import configuration, entitlement, yaml_file
 from cloudpc.cli.output import CommandError, Exit
 from cloudpc.directory.catalogue import short_name
 from cloudpc.directory.opening import Directories
-from cloudpc.iac import file_backend, fleet
+from cloudpc.iac import encryption_salt, file_backend, fleet
 from cloudpc.iac.engine import PROJECT, Engine
 from cloudpc.installation import recorded_id
 from cloudpc.problems import InvalidConfigurationError, Problem, closest
@@ -52,7 +52,7 @@ class Project:
 
     def policy_ids(self) -> list[str]:
         """Policies that have a file, by name."""
-        files = self.stacks_folder.glob("Pulumi.*.yaml")
+        files = [f for f in self.stacks_folder.glob("Pulumi.*.yaml") if not encryption_salt.is_all(f)]
         return sorted(f.name.removeprefix("Pulumi.").removesuffix(".yaml") for f in files)
 
     def file(self, policy_id: str) -> Path:

@@ -40,12 +40,13 @@ def clear(project: Project, stack: str, *, clear_lock: bool, ask: bool = True) -
         return
     left = [f"left its lock ({shown})"] if held else []
     left += [f"was cut off while it wrote {', '.join(path.name for path in cut_off)}"] if cut_off else []
-    err.print(f"A run on {stack} died and {' and '.join(left)}.", markup=False)
+    died = f"A run on {stack} died and {' and '.join(left)}."
     if not clear_lock and not (ask and sys.stdin.isatty()):
         raise CommandError(
-            "run again with --clear-lock; what that run began is finished or removed by the next one"
+            f"{died} Run again with --clear-lock; what that run began is finished or removed by the next one"
             + ("" if cut_off else f". Or: `pulumi cancel --stack {stack} --yes`")
         )
+    err.print(died, markup=False)
     confirm("Take that away and go on? What it began is finished or removed by this run.", yes=clear_lock)
     file_backend.mend(cut_off)
     if held:

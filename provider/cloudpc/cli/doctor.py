@@ -104,7 +104,8 @@ def _policy(
         values = project.values(name)
         surroundings[name] = (configuration.parse_surroundings(values), configuration.uses_tenant(values))
         configuration.read(name, values, project.directories)
-        yield Check(f"policy {name}", "ok", "valid")
+        marked = "; marked as deleted, goes with its last Cloud PC" if project.is_marked_as_deleted(name) else ""
+        yield Check(f"policy {name}", "ok", f"valid{marked}")
     except InvalidConfigurationError as error:
         for problem in error.problems:
             yield Check(f"policy {name}", "failed", str(problem))

@@ -70,6 +70,10 @@ def down(
     if record.cloud_pcs:
         out.print(f"These Cloud PCs of the policy {policy} will be deleted, with all data on them:")
         print_rows([c.as_json() for c in record.cloud_pcs])
+        for cloud_pc in record.cloud_pcs:
+            if cloud_pc.recorded.has_machine and cloud_pc.recorded.host in forgotten:
+                whose = f"{cloud_pc.user_principal_name} ({cloud_pc.service_plan})"
+                out.print(f"The machine of {whose} is left behind, should {cloud_pc.recorded.host} ever come back.")
     for host, machine in unknown:
         out.print(f"The machine {machine.name} on {host.name}, which state does not know, will be deleted.")
     confirm(f"Delete all of this, and the stack of the policy {policy}?", yes=yes)
@@ -142,7 +146,7 @@ def _destroy(project: Project, policy: str, *, forget_registrations: bool, forgo
 def _no_new_file(project: Project, policy: str) -> Iterator[None]:
     """Pulumi writes one with nothing but a salt for a stack that has none; commands would take it for a policy's."""
     file = project.file(policy)
-    had_one = file.is_file()
+    had_one = file.is_file() and not encryption_salt.is_all(file)
     try:
         yield
     finally:

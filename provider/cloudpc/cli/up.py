@@ -19,7 +19,7 @@ from cloudpc.cli import dead_runs, deletion
 from cloudpc.cli.cloud_pcs import print_rows
 from cloudpc.cli.context import Project
 from cloudpc.cli.down import ForgetHost
-from cloudpc.cli.output import CommandError, Exit, err, out
+from cloudpc.cli.output import CommandError, Exit, confirm, err, out
 from cloudpc.cloud_pc import Status
 from cloudpc.directory.interface import DirectoryError
 from cloudpc.directory.opening import SHARED
@@ -27,6 +27,7 @@ from cloudpc.iac import encryption_salt, fleet, side_by_side
 from cloudpc.iac.consent import Consent
 from cloudpc.iac.engine import EngineError
 from cloudpc.iac.fleet import CloudPCRecord, StackRecord
+from cloudpc.iac.host import CANCELLED
 from cloudpc.problems import InvalidConfigurationError, Problem
 
 AT_ONCE = 4
@@ -42,14 +43,12 @@ class How:
     """How policies are run.
 
     Args:
-        preview: ask after Pulumi's preview, one policy after another.
         clear_lock: take away what dead runs left.
         at_once: how many policies at the same time.
         own_display: one policy alone has Pulumi's own display.
         consent: what somebody has said yes to.
     """
 
-    preview: bool = False
     clear_lock: bool = False
     at_once: int = AT_ONCE
     own_display: bool = True
@@ -118,8 +117,20 @@ def up(
         err.print(why, markup=False)
     _check_forgotten(project, names, forget_host or [])
     consent = Consent(accept_loss=accept_loss, forget_hosts=tuple(forget_host or ()))
-    how = How(preview, clear_lock, at_once, consent=consent)
+    if preview:
+        _show_previews(project, runnable, consent)
+    how = How(clear_lock, at_once, consent=consent)
     bring_up_and_tell(project, runnable, how, left_out)
+
+
+def _show_previews(project: Project, names: Sequence[str], consent: Consent) -> None:
+    """Raises CommandError: one shows what is wrong, or they are not what is wanted."""
+    troubles = _Troubles()
+    _make_stacks(project, names, troubles)
+    for name in names:
+        if name in troubles.of or project.engine.run(["preview", "--stack", name], env=consent.environment()) != 0:
+            raise CommandError(troubles.of.get(name) or f"the preview of {name} did not end well; nothing was done")
+    confirm(f"Go on with {', '.join(names)}?", yes=False)
 
 
 def _check_forgotten(project: Project, names: Sequence[str], hosts: Sequence[str]) -> None:
@@ -300,20 +311,18 @@ def _changed_at(cloud_pc: CloudPCRecord) -> datetime:
 def _run(project: Project, names: Sequence[str], how: How) -> list[str]:
     """Returns those that did not end well."""
     with tempfile.TemporaryDirectory(prefix="cloudpc-") as folder:
-        env = _handed_down(project, how, Path(folder) / "directory.json")
-        return _run_all(project, names, how, env)
-
-
-def _handed_down(project: Project, how: How, file: Path) -> dict[str, str]:
-    """What the runs are told by their environment."""
-    project.directories.write(file)
-    return how.consent.environment() | {SHARED: str(file)}
+        directory, cancelled = Path(folder) / "directory.json", Path(folder) / "cancelled"
+        project.directories.write(directory)
+        told = {SHARED: str(directory), CANCELLED: str(cancelled)}
+        broken = _run_all(project, names, how, how.consent.environment() | told)
+        if cancelled.exists():
+            raise KeyboardInterrupt
+        return broken
 
 
 def _run_all(project: Project, names: Sequence[str], how: How, env: Mapping[str, str]) -> list[str]:
-    options = [] if how.preview else ["--yes", "--skip-preview"]
-    runs = {name: ["up", "--stack", name, *options] for name in names}
-    if how.preview or (len(names) == 1 and how.own_display):
+    runs = {name: ["up", "--stack", name, "--yes", "--skip-preview"] for name in names}
+    if len(names) == 1 and how.own_display:
         return [name for name in names if project.engine.run(runs[name], env=env) != 0]
     colour = "always" if out.is_terminal and not out.no_color else "never"
     runs = {name: [*arguments, "--color", colour] for name, arguments in runs.items()}

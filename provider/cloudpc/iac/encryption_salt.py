@@ -56,9 +56,13 @@ def forget(file: Path) -> None:
 
 
 def is_all(file: Path) -> bool:
-    """Whether a file says nothing but how its stack's secrets are kept: Pulumi's own, of a stack without one."""
-    values = _read(file)
-    return not values.get("config") and values.keys() <= {*_SECRETS_PROVIDER, "config"}
+    """Whether a file says only how its stack's secrets are kept: Pulumi writes one for a stack that has none."""
+    try:
+        values = _read(file)
+    except InvalidConfigurationError:
+        return False
+    keys = values.keys() - {"config"}
+    return not values.get("config") and bool(keys) and keys <= {*_SECRETS_PROVIDER}
 
 
 def _read(file: Path) -> dict[str, Any]:

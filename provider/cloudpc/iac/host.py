@@ -47,6 +47,8 @@ _OPERATIONS = frozenset({"Check", "Diff", "Create", "Read", "Update", "Delete"})
 _PARENT_CHECK_SECONDS = 0.5
 
 cancellation = Cancellation()
+CANCELLED = "CLOUDPC_CANCELLED"
+"""A file that is made when the run was cancelled in the middle of something, for whoever started it."""
 """Set once this process is asked to stop; everything a provider waits for listens to it."""
 
 
@@ -189,6 +191,9 @@ _logger = logging.getLogger("cloudpc.host")
 def _explain(method: str, urn: str, error: Exception) -> str:
     """One line for the user; the traceback of what nobody expected goes to the log."""
     if isinstance(error, Cancelled):
+        # on a terminal it is Pulumi that reads Ctrl-C; it ends then as after any failure
+        if marker := os.environ.get(CANCELLED):
+            os.close(os.open(marker, os.O_CREAT | os.O_WRONLY))
         return str(error) or "stopped, because the run was cancelled"
     if isinstance(error, ProvisioningError | Refusal):
         return str(error)

@@ -32,8 +32,10 @@ def pinned(desired: DesiredCloudPC) -> dict[str, Any]:
     return desired.model_dump(by_alias=True, mode="json", exclude_defaults=True)
 
 
-def from_outcome(desired: DesiredCloudPC, outcome: Outcome, events: Sequence[str] = ()) -> dict[str, Any]:
-    """What provisioning came to."""
+def from_outcome(
+    desired: DesiredCloudPC, outcome: Outcome, events: Sequence[str] = (), asked: str = ""
+) -> dict[str, Any]:
+    """What provisioning came to; `asked` says what somebody has asked for, if it was not the first."""
     desired = outcome.desired or desired
     outs: dict[str, Any] = {
         **pinned(desired),
@@ -55,7 +57,7 @@ def from_outcome(desired: DesiredCloudPC, outcome: Outcome, events: Sequence[str
     if outcome.connection:
         outs["onPremisesConnectionName"] = outcome.connection
     why = outcome.error.code.value if outcome.error else f"generation {desired.generation} as {desired.device_name}"
-    return with_event(outs, outcome.status, why)
+    return with_event(outs, outcome.status, f"{asked}, {why}" if asked else why)
 
 
 def _credentials(credentials: Credentials) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from cloudpc.cloud_pc import USABLE, DesiredCloudPC, RecordedCloudPC, Status
 from cloudpc.configuration import StackInputs
 from cloudpc.directory.interface import DirectoryError, Snapshot
 from cloudpc.directory.opening import Directories, Known
-from cloudpc.iac import audit, state
+from cloudpc.iac import audit, encryption_salt, state
 from cloudpc.iac.consent import ACCEPT_LOSS, Consent
 from cloudpc.iac.engine import Engine, EngineError
 from cloudpc.iac.resources import CloudPC, ProvisioningPolicy, leave_out_debug_lines, leave_out_stack_traces
@@ -114,7 +114,8 @@ def _siblings(own: str, stacks: Path) -> list[PolicyFacts]:
         if policy_id == own or (recorded := state.read(policy_id)) is None:
             continue
         if recorded.provisioning_policy or recorded.cloud_pcs:
-            has_file = (stacks / f"Pulumi.{policy_id}.yaml").is_file()
+            file = stacks / f"Pulumi.{policy_id}.yaml"
+            has_file = file.is_file() and not encryption_salt.is_all(file)
             assigned = _first_seen(recorded) if has_file else {}
             found.append(PolicyFacts(policy_id, assigned, recorded.cloud_pcs, _last_of_ended(recorded)))
     return found

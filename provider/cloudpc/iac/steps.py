@@ -55,7 +55,13 @@ def provision(runtime: Runtime, desired: DesiredCloudPC, recorded: RecordedCloud
         runtime.discard_kept(_identity(recorded))
     outcome = pipeline.provision(desired, runtime.resources(desired.settings), reporter, host.cancellation)
     reporter.ended(outcome, time.monotonic() - begin)
-    return outputs.from_outcome(desired, outcome, recorded.events if recorded else ())
+    return outputs.from_outcome(desired, outcome, recorded.events if recorded else (), _asked(desired, recorded))
+
+
+def _asked(desired: DesiredCloudPC, recorded: RecordedCloudPC | None) -> str:
+    if recorded is not None and desired.generation > recorded.generation:
+        return "reprovision"
+    return "retry" if recorded is not None and recorded.status is Status.FAILED else ""
 
 
 def read(runtime: Runtime, props: dict[str, Any]) -> dict[str, Any]:
@@ -127,6 +133,13 @@ def _reprovision(
     runtime: Runtime, olds: dict[str, Any], recorded: RecordedCloudPC, desired: DesiredCloudPC
 ) -> dict[str, Any]:
     reporter = _reporter(recorded)
+    if recorded.has_machine:
+        try:
+            pipeline.check_before(desired, runtime.resources(desired.settings), reporter)
+        except ProvisioningError as error:
+            said = f"not reprovisioned, its machine is untouched: {error.message} [{error.code}]"
+            reporter.milestone(said, warning=True)
+            return olds
     reporter.step("removing the machine of before")
     # one of the new generation is what an interrupted run of this made: the pipeline adopts or removes it
     if left := runtime.removal.remove(_identity(recorded), recorded, below=desired.generation):

@@ -6,6 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
+
+_QCOW2_MAGIC = b"QFI\xfb"
+
 Firmware = Literal["bios", "uefi"]
 
 
@@ -39,3 +43,50 @@ class Image:
     command_line: str = ""
     firmware: Firmware = "bios"
     minimum_memory_mib: int = 64
+
+    def check_fits(self, memory_mib: int, disk_gib: int) -> None:
+        """Raises ProvisioningError IMAGE_INVALID if a service plan of this size is too small for it."""
+        self.check_memory(memory_mib)
+        self.check_disk(disk_gib)
+
+    def check_memory(self, memory_mib: int) -> None:
+        """Raises ProvisioningError IMAGE_INVALID if it needs more memory."""
+        if self.minimum_memory_mib > memory_mib:
+            raise ProvisioningError(
+                ErrorCode.IMAGE_INVALID,
+                f"the image {self.image_id} needs {self.minimum_memory_mib} MiB of memory; the service plan has "
+                f"{memory_mib}",
+                retriable=False,
+                hint="Choose a service plan with more memory, or a smaller image.",
+            )
+
+    def check_disk(self, disk_gib: int) -> None:
+        """Raises ProvisioningError IMAGE_INVALID if its disk is larger, which no overlay may be smaller than."""
+        needed = self._disk_size_gib()
+        if needed > disk_gib:
+            raise ProvisioningError(
+                ErrorCode.IMAGE_INVALID,
+                f"The image {self.image_id} has a disk of {needed:.1f} GB, the service plan gives {disk_gib} GB.",
+                retriable=False,
+                hint="Choose a service plan with more storage, or a smaller image.",
+            )
+
+    def _disk_size_gib(self) -> float:
+        try:
+            with self.disk.path.open("rb") as file:
+                header = file.read(32)
+        except OSError as error:
+            raise unreadable(self, self.disk.path, error) from error
+        if header[:4] != _QCOW2_MAGIC:
+            message = f"{self.disk.path} of the image {self.image_id} is not qcow2."
+            raise ProvisioningError(ErrorCode.IMAGE_INVALID, message, retriable=False)
+        return int.from_bytes(header[24:32], "big") / 1024**3
+
+
+def unreadable(image: Image, path: Path, error: OSError) -> ProvisioningError:
+    """A file of it is not there, or may not be read."""
+    return ProvisioningError(
+        ErrorCode.IMAGE_NOT_FOUND,
+        f"{path} of the image {image.image_id} cannot be read: {error.strerror}.",
+        retriable=False,
+    )

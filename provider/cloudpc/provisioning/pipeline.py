@@ -107,6 +107,19 @@ def provision(desired: DesiredCloudPC, resources: Resources, report: Reporter, c
     return _Provisioning(desired, resources, report, cancel).run()
 
 
+def check_before(desired: DesiredCloudPC, resources: Resources, report: Reporter) -> None:
+    """See what would fail whatever host it is on, while the machine that is to be replaced is still there.
+
+    Raises:
+        ProvisioningError: as provisioning would.
+    """
+    plan = desired.service_plan
+    with unexpected_told("looking at image and script"):
+        image = resources.image(lambda text: report.step(f"{Stage.IMAGE}: {text}"))
+        image.check_fits(round(plan.ram_in_gb * 1024), plan.storage_in_gb)
+        resources.script()
+
+
 class _Provisioning:
     def __init__(self, desired: DesiredCloudPC, resources: Resources, report: Reporter, cancel: Cancellation) -> None:
         self._desired = desired
@@ -275,14 +288,7 @@ class _Provisioning:
 
         self._enter(Stage.IMAGE)
         image = self._resources.image(self._note)
-        if image.minimum_memory_mib > self._spec.size.memory_mib:
-            raise ProvisioningError(
-                ErrorCode.IMAGE_INVALID,
-                f"the image {image.image_id} needs {image.minimum_memory_mib} MiB of memory; the service plan "
-                f"{self._desired.service_plan.display_name} has {self._spec.size.memory_mib}",
-                retriable=False,
-                hint="Choose a service plan with more memory, or a smaller image.",
-            )
+        image.check_memory(self._spec.size.memory_mib)
         host.ensure_image(image, self._note, self._cancel)
 
         self._enter(Stage.DISK)

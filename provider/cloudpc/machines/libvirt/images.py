@@ -11,10 +11,9 @@ import secrets
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from cloudpc.images.image import Image, ImageFile
+from cloudpc.images.image import Image, ImageFile, unreadable
 from cloudpc.machines.interface import Note
 from cloudpc.machines.libvirt.errors import classified
 from cloudpc.machines.libvirt.locks import HostLocks
@@ -26,7 +25,6 @@ _PREFIX = "cloudpc-image-"
 _MARKER = ".complete"
 _UPLOAD_LOCK_TIMEOUT = 3600.0
 _NOTE_EVERY = 1.0
-_QCOW2_MAGIC = b"QFI\xfb"
 
 
 @dataclass(frozen=True)
@@ -109,20 +107,6 @@ class ImageStore:
         self._pool.create(pool, raw_volume_xml(stem + _MARKER, 0, "0644"), stem + _MARKER)
 
 
-def disk_size_gib(image: Image) -> float:
-    """The size the image's disk has for its guest, which no overlay may be smaller than."""
-    try:
-        with image.disk.path.open("rb") as file:
-            header = file.read(32)
-    except OSError as error:
-        raise _unreadable(image, image.disk.path, error) from error
-    if header[:4] != _QCOW2_MAGIC:
-        raise ProvisioningError(
-            ErrorCode.IMAGE_INVALID, f"{image.disk.path} of the image {image.image_id} is not qcow2.", retriable=False
-        )
-    return int.from_bytes(header[24:32], "big") / 1024**3
-
-
 def _files(image: Image) -> Iterator[tuple[str, ImageFile]]:
     yield ".qcow2", image.disk
     if image.kernel is not None:
@@ -135,7 +119,7 @@ def _size(image: Image, file: ImageFile) -> int:
     try:
         size = file.path.stat().st_size
     except OSError as error:
-        raise _unreadable(image, file.path, error) from error
+        raise unreadable(image, file.path, error) from error
     if size != file.size:
         raise _changed(image, file)
     return size
@@ -151,17 +135,9 @@ def _verified(image: Image, file: ImageFile, more: Callable[[int], None], cancel
             yield chunk
             more(len(chunk))
     except OSError as error:
-        raise _unreadable(image, file.path, error) from error
+        raise unreadable(image, file.path, error) from error
     if sha256.hexdigest() != file.sha256.lower():
         raise _changed(image, file)
-
-
-def _unreadable(image: Image, path: Path, error: OSError) -> ProvisioningError:
-    return ProvisioningError(
-        ErrorCode.IMAGE_NOT_FOUND,
-        f"{path} of the image {image.image_id} cannot be read: {error.strerror}.",
-        retriable=False,
-    )
 
 
 def _changed(image: Image, file: ImageFile) -> ProvisioningError:

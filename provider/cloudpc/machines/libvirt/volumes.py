@@ -13,10 +13,10 @@ import libvirt
 from cloudpc.images.image import Image
 from cloudpc.machines.interface import MachineSpec, Seed
 from cloudpc.machines.libvirt.errors import classified, has_code
-from cloudpc.machines.libvirt.images import ImageStore, disk_size_gib
+from cloudpc.machines.libvirt.images import ImageStore
 from cloudpc.machines.libvirt.seed import seed_iso
 from cloudpc.machines.libvirt.storage import GIB, Pool, overlay_volume_xml, raw_volume_xml
-from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
+from cloudpc.provisioning.errors import ErrorCode
 
 _DISK, _SEED = ".qcow2", "-seed.iso"
 _MACHINE = re.compile(r"(cloudpc-[^-]{1,8}-([0-9a-f]{12}))[.-]")
@@ -39,15 +39,7 @@ class MachineVolumes:
         Raises:
             ProvisioningError: IMAGE_INVALID (larger than the service plan's disk), STORAGE_FULL, DISK_FAILED.
         """
-        needed = disk_size_gib(image)
-        if needed > spec.size.disk_gib:
-            raise ProvisioningError(
-                ErrorCode.IMAGE_INVALID,
-                f"The image {image.image_id} has a disk of {needed:.1f} GB, "
-                f"the service plan gives {spec.size.disk_gib} GB.",
-                retriable=False,
-                hint="Choose a service plan with more storage, or a smaller image.",
-            )
+        image.check_disk(spec.size.disk_gib)
         base = self._images.locate(image)
         pool = self._pool.open()
         with classified(f"make the disk of {spec.name}", ErrorCode.DISK_FAILED):
