@@ -73,6 +73,16 @@ def test_a_hand_over_that_was_missed_is_made_up_for(project: Project) -> None:
     assert {m["tag"]["phase"] for m in project.machines().values()} == {"handedOver"}
 
 
+def test_whatever_is_wrong_with_a_driver_a_hand_over_stops_nobody(project: Project) -> None:
+    project.host(faults=[{"call": "finish handedOver", "user": "u001", "fault": "crash", "times": 2}])
+    for _ in range(2):
+        project.up()
+        assert set(project.statuses().values()) == {"provisioned"}
+        assert {m["tag"]["phase"] for m in project.machines().values()} == {"ready", "handedOver"}
+    project.up()
+    assert {m["tag"]["phase"] for m in project.machines().values()} == {"handedOver"}
+
+
 def test_begun_for_a_waiting_user_who_is_no_longer_entitled_is_removed(project: Project) -> None:
     project.host(memory_mib=512)
     project.up()

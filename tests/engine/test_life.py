@@ -785,6 +785,23 @@ def test_what_was_stopped_by_hand_is_started(project: Project, at_once: bool) ->
     _nothing_more_to_do(project)
 
 
+def test_one_that_is_off_and_has_no_disk_is_lost(project: Project) -> None:
+    project.up()
+    _by_hand(project, "u001", power="stopped")
+    disk = project.root / "host" / f"{project.machines()['u001']['name']}.qcow2"
+    disk.rename(project.root / "elsewhere")
+    assert project.pulumi("refresh", "--yes", "--stack", "demo").code == 0
+    detail = project.state()["u001"]["statusDetail"]
+    assert (detail["code"], detail["message"]) == (
+        "machineLost", "its machine is defined on host, but its disk is not there",
+    )  # fmt: skip
+    (project.root / "elsewhere").rename(disk)
+    assert project.pulumi(*UP, "demo", "--refresh").code == 0
+    project.up()
+    assert project.statuses()["u001"] == "provisioned"
+    assert project.machines()["u001"]["power"] == "running"
+
+
 def test_one_that_does_not_start_fails_nobody(project: Project) -> None:
     project.up()
     for name in ("u000", "u001"):

@@ -170,7 +170,9 @@ class FakeHost:
     def describe(self, machine_id: UUID) -> Machine | None:
         self._answer()
         try:
-            return _load(json.loads(self._path(machine_id).read_text()))
+            machine = _load(json.loads(self._path(machine_id).read_text()))
+            has_disk = machine.power is PowerState.RUNNING or (self._folder / f"{machine.name}.qcow2").exists()
+            return replace(machine, has_disk=has_disk)
         except FileNotFoundError:
             return None
 

@@ -117,4 +117,11 @@ def test_volumes_left_behind_are_named_and_removed(desk: Desk, daemon: Daemon, c
     assert desk.host.remove_leftovers(desk.installation) == left
     assert remains(daemon, spec.name) == []
     assert remains(daemon, kept.name)
+    described = desk.host.describe(kept.id)
+    assert described is not None
+    assert described.has_disk
+    connection.storagePoolLookupByName(desk.config.pool).storageVolLookupByName(f"{kept.name}.qcow2").delete()
+    described = desk.host.describe(kept.id)
+    assert described is not None
+    assert not described.has_disk
     desk.host.ensure_image(desk.image, print, Cancellation())  # the base is nobody's leftover

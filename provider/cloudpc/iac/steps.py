@@ -95,10 +95,13 @@ def _as_seen(runtime: Runtime, props: dict[str, Any], recorded: RecordedCloudPC)
         where = runtime.host(recorded.host)
         machine = where.describe(_identity(recorded))
         left = "" if machine else _what_is_left(where, recorded)
-    if machine is None or machine.tag.generation != recorded.generation:
+    is_there = machine is not None and machine.tag.generation == recorded.generation
+    if machine is None or not is_there or not machine.has_disk:
         if recorded.is_lost:
             return props
         message = left or f"its machine is no longer on {where.name}; its data is gone"
+        if is_there:
+            message = f"its machine is defined on {where.name}, but its disk is not there"
         return outputs.wrong(props, Status.FAILED, MACHINE_LOST, message, _LOSS)
     if recorded.is_lost:
         props = outputs.well_again(props, _LOSS, "its machine is back")

@@ -105,6 +105,8 @@ class Machine:
     tag: Tag
     power: PowerState
     size: Amount
+    has_disk: bool = True
+    """Looked at only where it is stopped: one that runs has its disk open."""
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Collection, Container, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from cloudpc.machines.interface import (
     MachineSpec,
     Network,
     Note,
+    PowerState,
     Seed,
 )
 from cloudpc.machines.libvirt import doctor, networks, removal
@@ -195,7 +197,10 @@ class LibvirtHost(Host):
     def describe(self, machine_id: UUID) -> Machine | None:
         with classified("look for the machine"):
             domain = find_domain(self._connection.get(), machine_id)
-            return None if domain is None else _machine(domain)
+            machine = None if domain is None else _machine(domain)
+        if machine is not None and machine.power is PowerState.STOPPED:
+            return replace(machine, has_disk=self._volumes.has_disk(machine.name))
+        return machine
 
     def owned(self, installation: str, besides: Container[UUID] = ()) -> list[Machine]:
         with classified("list the machines"):

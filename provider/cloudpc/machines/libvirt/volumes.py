@@ -56,6 +56,12 @@ class MachineVolumes:
             disk, seed = (pool.storageVolLookupByName(machine_name + suffix).path() for suffix in (_DISK, _SEED))
             return disk, seed
 
+    def has_disk(self, machine_name: str) -> bool:
+        """Whether its overlay is there."""
+        pool = self._pool.existing()
+        with classified(f"look for the disk of {machine_name}", ErrorCode.DISK_FAILED):
+            return pool is not None and machine_name + _DISK in self._pool.names(pool)
+
     def delete_seed(self, machine_name: str) -> None:
         """Remove the seed if it is there."""
         if (pool := self._pool.existing()) is not None:
