@@ -85,6 +85,24 @@ def test_each_way_to_lose_a_cloud_pc_begins_grace_and_who_comes_back_finds_it_as
     _nothing_more_to_do(project)
 
 
+def test_a_licence_given_to_somebody_else_restores_nothing(project: Project) -> None:
+    """Even to one of the same name, and with the leaver's userPrincipalName."""
+    project.directory([user("leaves"), user("comes", "other-licence")], {"everybody": ["leaves", "comes"]})
+    project.up()
+    before = project.machines()["leaves"]
+    name = "leaves@contoso.example"
+    heir = user("comes", userPrincipalName=name, displayName="Leaves")
+    project.directory(
+        [user("leaves", "other-licence", userPrincipalName="old@contoso.example"), heir],
+        {"everybody": ["leaves", "comes"]},
+    )
+    project.up()
+    assert project.statuses() == {"leaves": "inGracePeriod", "comes": "provisioned"}
+    assert project.machines()["leaves"] == before
+    assert project.machines()["comes"]["id"] != before["id"]
+    _nothing_more_to_do(project)
+
+
 def test_zero_hours_are_two_runs_and_the_entry_goes_one_later(project: Project) -> None:
     project.directory([user(name) for name in ("ends", "returns", "stays")])
     project.policy(gracePeriodInHours=0)
