@@ -87,13 +87,13 @@ def test_each_way_to_lose_a_cloud_pc_begins_grace_and_who_comes_back_finds_it_as
 
 def test_a_licence_given_to_somebody_else_restores_nothing(project: Project) -> None:
     """Even to one of the same name, and with the leaver's userPrincipalName."""
-    project.directory([user("leaves"), user("comes", "other-licence")], {"everybody": ["leaves", "comes"]})
+    project.directory([user("leaves"), user("comes", servicePlans=[])], {"everybody": ["leaves", "comes"]})
     project.up()
     before = project.machines()["leaves"]
     name = "leaves@contoso.example"
     heir = user("comes", userPrincipalName=name, displayName="Leaves")
     project.directory(
-        [user("leaves", "other-licence", userPrincipalName="old@contoso.example"), heir],
+        [user("leaves", servicePlans=[], userPrincipalName="old@contoso.example"), heir],
         {"everybody": ["leaves", "comes"]},
     )
     project.up()
