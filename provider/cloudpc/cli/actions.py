@@ -12,8 +12,9 @@ from rich.markup import escape
 from cloudpc.cli import dead_runs, generations, outdated
 from cloudpc.cli.context import Project, of_user
 from cloudpc.cli.generations import Kind
+from cloudpc.cli.hindrances import check
 from cloudpc.cli.output import CommandError, Exit, Yes, coloured, confirm, err, table
-from cloudpc.cli.up import How, bring_up_and_tell, check
+from cloudpc.cli.up import How, bring_up_and_tell
 from cloudpc.cloud_pc import USABLE, WAITING, Status
 from cloudpc.iac.fleet import CloudPCRecord
 

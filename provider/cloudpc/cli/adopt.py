@@ -14,8 +14,9 @@ from cloudpc.cli import dead_runs, generations
 from cloudpc.cli.context import Project
 from cloudpc.cli.down import unknown_machines
 from cloudpc.cli.generations import Kind
+from cloudpc.cli.hindrances import without_hindered
 from cloudpc.cli.output import CommandError, Yes, confirm, err, out, table
-from cloudpc.cli.up import How, bring_up_and_tell, check
+from cloudpc.cli.up import How, bring_up_and_tell
 from cloudpc.cloud_pc import Status
 from cloudpc.iac.consent import Consent
 from cloudpc.iac.fleet import StackRecord
@@ -42,7 +43,9 @@ def adopt(
     """
     project = Project()
     names = policies or project.policy_ids()
-    check(project, names, clear_lock=clear_lock)
+    names, left_out = without_hindered(project, names, clear_lock=clear_lock)
+    for why in left_out:
+        err.print(why, markup=False)
     records = {record.policy: record for record in project.records()}
     lost = {name: found for name in names if (found := _lost(project, name, records.get(name)))}
     if not lost:

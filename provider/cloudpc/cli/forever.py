@@ -12,8 +12,9 @@ import typer
 
 from cloudpc.cli import dead_runs
 from cloudpc.cli.context import Project
+from cloudpc.cli.hindrances import without_hindered
 from cloudpc.cli.output import err, out
-from cloudpc.cli.up import AT_ONCE, AtOnce, How, bring_up, without_hindered
+from cloudpc.cli.up import AT_ONCE, AtOnce, How, bring_up
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
 

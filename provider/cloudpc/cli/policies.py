@@ -13,8 +13,9 @@ from cloudpc.cli.cloud_pcs import print_rows
 from cloudpc.cli.context import Project
 from cloudpc.cli.down import refuse_to_forget
 from cloudpc.cli.generations import Kind as Action
+from cloudpc.cli.hindrances import check
 from cloudpc.cli.output import CommandError, Exit, Yes, confirm, err, out, print_json
-from cloudpc.cli.up import How, bring_up, check
+from cloudpc.cli.up import How, bring_up
 from cloudpc.cloud_pc import USABLE, WITH_MACHINE
 from cloudpc.directory.interface import DirectoryError
 from cloudpc.entitlement import entitled

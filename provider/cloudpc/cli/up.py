@@ -15,20 +15,18 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from cloudpc.cli import dead_runs, deletion
+from cloudpc.cli import dead_runs, deletion, hindrances
 from cloudpc.cli.cloud_pcs import print_rows
 from cloudpc.cli.context import Project
 from cloudpc.cli.down import ForgetHost
 from cloudpc.cli.output import CommandError, Exit, confirm, err, out
 from cloudpc.cloud_pc import Status
-from cloudpc.directory.interface import DirectoryError
 from cloudpc.directory.opening import SHARED
 from cloudpc.iac import encryption_salt, fleet, side_by_side
 from cloudpc.iac.consent import Consent
 from cloudpc.iac.engine import EngineError
 from cloudpc.iac.fleet import CloudPCRecord, StackRecord
 from cloudpc.iac.host import CANCELLED
-from cloudpc.problems import InvalidConfigurationError, Problem
 
 AT_ONCE = 4
 _CLEAR_PENDING = "--clear-pending-creates"
@@ -112,7 +110,7 @@ def up(
     if accept_loss is not None and len(names) > 1:
         message = "--accept-loss says yes to the number of one policy: name that one, cloudpc up POLICY --accept-loss N"
         raise CommandError(message, Exit.INVALID)
-    runnable, left_out = without_hindered(project, names, clear_lock=clear_lock)
+    runnable, left_out = hindrances.without_hindered(project, names, clear_lock=clear_lock)
     for why in left_out:
         err.print(why, markup=False)
     _check_forgotten(project, names, forget_host or [])
@@ -141,79 +139,6 @@ def _check_forgotten(project: Project, names: Sequence[str], hosts: Sequence[str
     if unknown := [host for host in hosts if host not in known]:
         has = ", ".join(sorted(filter(None, known))) or "none"
         raise CommandError(f"no Cloud PC is on {', '.join(unknown)}; hosts of Cloud PCs: {has}", Exit.INVALID)
-
-
-def check(project: Project, names: Sequence[str], *, clear_lock: bool) -> None:
-    """See that nothing stands in the way of a run of all of these.
-
-    Raises:
-        InvalidConfigurationError: with all problems of all policies.
-        DirectoryError: a directory can't be read.
-        CommandError: a run is, or was, at work on one.
-    """
-    hindrances = _hindrances(project, names)
-    _stop_for_problems(hindrances)
-    for why in hindrances.values():
-        raise why
-    for name in names:
-        dead_runs.clear(project, name, clear_lock=clear_lock)
-
-
-def without_hindered(
-    project: Project, names: Sequence[str], *, clear_lock: bool, ask: bool = True
-) -> tuple[list[str], list[str]]:
-    """Policies that can be run, and why others can't, in words: what is wrong with one policy holds up no other.
-
-    Raises:
-        InvalidConfigurationError, CommandError: none can be run.
-    """
-    hindrances: dict[str, Exception] = dict(_hindrances(project, names))
-    for name in names:
-        if name not in hindrances:
-            try:
-                dead_runs.clear(project, name, clear_lock=clear_lock, ask=ask)
-            except CommandError as error:
-                if error.code is Exit.NOT_CONFIRMED:
-                    raise
-                hindrances[name] = error
-            except EngineError as error:
-                hindrances[name] = error
-    if names and len(hindrances) == len(names):
-        if all(isinstance(why, InvalidConfigurationError) for why in hindrances.values()):
-            _stop_for_problems(hindrances)
-        raise CommandError("\n".join(_left_out(hindrances)))
-    return [name for name in names if name not in hindrances], _left_out(hindrances)
-
-
-def _hindrances(project: Project, names: Sequence[str]) -> dict[str, InvalidConfigurationError | DirectoryError]:
-    """Policies that are wrong, or whose directory can't be read: who is owed what is unknown under them."""
-    found: dict[str, InvalidConfigurationError | DirectoryError] = {}
-    for name in names:
-        try:
-            if problems := project.problems(name):
-                found[name] = InvalidConfigurationError(problems)
-        except DirectoryError as error:
-            found[name] = error
-    return found
-
-
-def _stop_for_problems(hindrances: Mapping[str, Exception]) -> None:
-    wrong = [each for each in hindrances.values() if isinstance(each, InvalidConfigurationError)]
-    problems: list[Problem] = []
-    for each in wrong:
-        problems += [problem for problem in each.problems if problem not in problems]  # policies may share files
-    if problems:
-        raise InvalidConfigurationError(problems)
-
-
-def _left_out(hindrances: Mapping[str, Exception]) -> list[str]:
-    """A line for each reason, which several policies may share."""
-    names: dict[str, list[str]] = {}
-    for name, why in hindrances.items():
-        wrong = why.problems if isinstance(why, InvalidConfigurationError) else ()
-        words = "\n  ".join(["its configuration is wrong:", *map(str, wrong)]) if wrong else str(why)
-        names.setdefault(words, []).append(name)
-    return [f"left out: {', '.join(names[why])}: {why}" for why in names]
 
 
 def bring_up_and_tell(project: Project, names: Sequence[str], how: How, left_out: Sequence[str] = ()) -> Result:
