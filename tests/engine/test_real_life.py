@@ -101,7 +101,7 @@ def test_one_machine_from_its_first_day_to_its_end(real: Project) -> None:
     ]  # fmt: skip
     whys = [event["why"] for event in story["events"]]
     assert whys[2:4] == ["entitled again", "was off, started"]
-    assert whys[4] == f"generation 2 as {second['deviceName']}"
+    assert whys[4] == f"reprovision, generation 2 as {second['deviceName']}"
     assert whys[6] == "ended by the admin; left group Everybody"
 
 
