@@ -230,7 +230,8 @@ def test_each_service_plan_is_a_cloud_pc_of_its_own(project: Project) -> None:
     told = _preview(project)
     assert f"both@contoso.example ({SMALL}): grace until" in told
     assert f"swaps@contoso.example ({SMALL}): grace until" in told
-    assert f"({BIG})" not in told
+    assert f"both@contoso.example ({BIG})" not in told
+    assert f"swaps@contoso.example ({BIG}): is to get a new Cloud PC" in told
     project.up()
     state = project.state()
     assert {key: outputs["status"] for key, outputs in state.items()} == {
