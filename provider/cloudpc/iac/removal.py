@@ -67,10 +67,6 @@ class Removal:
                     left += why  # its disk, perhaps; what is kept for diagnosis goes when its time is over
         return left
 
-    def forgets(self, host: str) -> bool:
-        """Whether somebody has said that this host is gone for good."""
-        return host in self._consent.forget_hosts
-
     def delete_unknown(self, host: Host, machine: Machine, *, forget: bool = False) -> list[str]:
         """Delete a machine that state does not know, and before that what directories know of it.
 
@@ -102,7 +98,7 @@ class Removal:
                 f"if it is gone for good: `cloudpc up {recorded.policy_id} --forget-host {recorded.host}`"
             )
         may_be_there = recorded.host and (recorded.has_machine or _remains(recorded))
-        return found, left if may_be_there and not self.forgets(recorded.host) else []
+        return found, left if may_be_there and recorded.host not in self._consent.forget_hosts else []
 
     def _delete(self, host: Host, machine: Machine, unreleased: RecordedCloudPC | None) -> list[str]:
         if unreleased is not None and (left := self._release_tagged(machine.tag)):

@@ -94,7 +94,7 @@ def _as_seen(runtime: Runtime, props: dict[str, Any], recorded: RecordedCloudPC)
     with unexpected_told(f"looking at {_identity(recorded)}"):
         where = runtime.host(recorded.host)
         machine = where.describe(_identity(recorded))
-        left = "" if machine else _what_is_left(where, recorded)
+        left = "" if machine or recorded.is_lost else _what_is_left(where, recorded)
     is_there = machine is not None and machine.tag.generation == recorded.generation
     if machine is None or not is_there or not machine.has_disk:
         if recorded.is_lost:
