@@ -169,21 +169,21 @@ class FakeHost:
 
     def describe(self, machine_id: UUID) -> Machine | None:
         self._answer()
-        try:
-            machine = _load(json.loads(self._path(machine_id).read_text()))
-            has_disk = machine.power is PowerState.RUNNING or (self._folder / f"{machine.name}.qcow2").exists()
-            return replace(machine, has_disk=has_disk)
-        except FileNotFoundError:
+        machine = self._read(self._path(machine_id))
+        if machine is None:
             return None
+        has_disk = machine.power is PowerState.RUNNING or (self._folder / f"{machine.name}.qcow2").exists()
+        return replace(machine, has_disk=has_disk)
 
     def owned(self, installation: str, besides: Container[UUID] = ()) -> list[Machine]:
         self._answer()
         return [m for m in self._all() if m.tag.installation == installation and m.id not in besides]
 
     def leftovers(self, installation: str, besides: Collection[UUID] = ()) -> list[str]:
+        # Volumes first, as on a real host: a machine is there before it has any.
+        volumes = [*self._folder.glob("*.seed"), *self._folder.glob("*.qcow2")]
         names = {m.name for m in self._all()} | {machine_name(installation, each) for each in besides}
         kept = {name for name, until in self._kept().items() if until > time.time()}
-        volumes = [*self._folder.glob("*.seed"), *self._folder.glob("*.qcow2")]
         return sorted(p.name for p in volumes if p.stem not in names | kept)
 
     def delete(self, machine_id: UUID) -> None:
@@ -194,7 +194,7 @@ class FakeHost:
         self._remove_kept([machine.name])
         for path in (*self._folder.glob(f"{machine.name}.*"), self._folder / f"{machine_id}.password"):
             path.unlink(missing_ok=True)
-        self._path(machine_id).unlink(missing_ok=True)
+        self._forget(machine_id)
 
     def remove_leftovers(self, installation: str, besides: Collection[UUID] = ()) -> list[str]:
         names = self.leftovers(installation, besides)
@@ -211,14 +211,14 @@ class FakeHost:
         log.write_text("what the console said\n")
         for path in (self._folder / f"{machine.name}.seed", self._folder / f"{machine_id}.password"):
             path.unlink(missing_ok=True)
-        self._path(machine_id).unlink()
+        self._forget(machine_id)
         return f"{machine.name}.qcow2 and {log.name}"
 
     def discard_kept(self, machine_id: UUID) -> None:
         with self._lock():
             if self.describe(machine_id) is None:  # all its volumes, whoever has undefined it
                 for path in self._folder.glob(f"cloudpc-*-{machine_id.hex[:12]}[.-]*"):
-                    path.unlink()
+                    path.unlink(missing_ok=True)
 
     def remove_expired(self, installation: str, besides: Collection[UUID]) -> list[str]:
         with self._lock():
@@ -345,7 +345,15 @@ class FakeHost:
         return self._machines / f"{machine_id}.json"
 
     def _all(self) -> list[Machine]:
-        return [_load(json.loads(p.read_text())) for p in sorted(self._machines.glob("*.json"))]
+        """As of now: as on a real host, others remove machines between the list and the look at each."""
+        found = (self._read(path) for path in sorted(self._machines.glob("*.json")))
+        return [machine for machine in found if machine is not None]
+
+    def _read(self, path: Path) -> Machine | None:
+        try:
+            return _load(json.loads(path.read_text()))
+        except FileNotFoundError:
+            return None
 
     def _need(self, machine_id: UUID) -> Machine:
         machine = self.describe(machine_id)
@@ -357,7 +365,12 @@ class FakeHost:
         return self._need(machine_id).tag.user_id
 
     def _change(self, machine_id: UUID, change: Callable[[Machine], Machine]) -> None:
-        self._write(change(self._need(machine_id)))
+        with self._lock("machines"):  # one that is removed in this moment must not come back
+            self._write(change(self._need(machine_id)))
+
+    def _forget(self, machine_id: UUID) -> None:
+        with self._lock("machines"):
+            self._path(machine_id).unlink(missing_ok=True)
 
     def _write(self, machine: Machine) -> None:
         path = self._path(machine.id)

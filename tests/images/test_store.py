@@ -99,6 +99,21 @@ def test_an_entry_is_replaced_whole(images: Store) -> None:
     assert sorted(path.name for path in images.folder.iterdir()) == [".lock-one", "one"]
 
 
+def test_an_entry_that_another_replaces_in_this_moment_is_not_there(
+    images: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with images.locked("one", print), images.working_folder("one") as folder:
+        (folder / "made").mkdir()
+        (folder / "made" / "disk").write_bytes(b"bytes")
+        images.put("one", folder / "made")
+
+    def replaced(path: Path) -> str:
+        raise FileNotFoundError(path)
+
+    monkeypatch.setattr("cloudpc.images.store.hash_file", replaced)
+    assert images.get("one", verify=True) is None
+
+
 def test_the_second_waits_and_says_so(images: Store) -> None:
     notes: list[str] = []
     entered = threading.Event()

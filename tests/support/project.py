@@ -106,7 +106,9 @@ class Project:
     def host(self, name: str = "host", **settings: Any) -> None:
         folder = self.root / name
         folder.mkdir(exist_ok=True)
-        (folder / "host.json").write_text(json.dumps(settings))
+        new = folder / "host.json.new"  # in one step: a provider at work reads it at any moment
+        new.write_text(json.dumps(settings))
+        new.replace(folder / "host.json")
         for count in folder.glob("fault-*.count"):
             count.unlink()
 
@@ -197,8 +199,12 @@ class Project:
 
     def machines(self, host: str = "host") -> dict[str, dict[str, Any]]:
         """What the fake host has, by user id."""
-        files = (self.root / host / "machines").glob("*.json")
-        return {m["tag"]["user_id"]: m for m in (json.loads(f.read_text()) for f in files)}
+        found = {}
+        for file in (self.root / host / "machines").glob("*.json"):
+            with suppress(FileNotFoundError):  # removed since it was listed
+                machine = json.loads(file.read_text())
+                found[machine["tag"]["user_id"]] = machine
+        return found
 
     def calls(self, host: str = "host") -> list[str]:
         """What was asked of the fake host, and for whom."""

@@ -90,7 +90,7 @@ class Store:
             return None
         if not verify and stamps == _read_json(entry / _VERIFIED):
             return files
-        if any(file.path.stat().st_size != file.size or hash_file(file.path) != file.sha256 for file in files.values()):
+        if not all(_is_intact(file) for file in files.values()):
             return None
         with contextlib.suppress(OSError):  # a cache that can't be written is only slower
             _write_json(entry / _VERIFIED, stamps)
@@ -148,6 +148,14 @@ def _stamp(path: Path) -> list[int]:
     """What tells that a file was not written since."""
     status = path.stat()
     return [status.st_size, status.st_mtime_ns]
+
+
+def _is_intact(file: ImageFile) -> bool:
+    """Whether it is what its manifest says; one that another process replaces in this moment is not."""
+    try:
+        return file.path.stat().st_size == file.size and hash_file(file.path) == file.sha256
+    except OSError:
+        return False
 
 
 def _read_json(path: Path) -> object:

@@ -13,6 +13,7 @@ import libvirt
 import libvirt_qemu
 
 from cloudpc.machines.interface import Completed
+from cloudpc.machines.libvirt.definitions import is_running
 from cloudpc.machines.libvirt.errors import has_code, is_connection_error
 from cloudpc.provisioning.cancellation import Cancellation
 
@@ -162,7 +163,7 @@ class Agent:
             try:
                 return question()
             except AgentUnavailable:
-                if time.monotonic() >= deadline or not self._domain.isActive():
+                if time.monotonic() >= deadline or not is_running(self._domain):
                     raise
             self._cancel.wait(_ASK_AGAIN_EVERY)
 

@@ -12,7 +12,7 @@ import libvirt
 
 from cloudpc.machines.interface import Amount, Machine, PowerState
 from cloudpc.machines.libvirt.domain_xml import AGENT_CHANNEL, SEED_ALIAS
-from cloudpc.machines.libvirt.errors import has_code
+from cloudpc.machines.libvirt.errors import unless_gone
 from cloudpc.machines.libvirt.metadata import Label, from_domain
 
 _KIB_PER_UNIT = {
@@ -89,33 +89,28 @@ def agent_is_connected(xml: str) -> bool:
     return any(target.get("name") == AGENT_CHANNEL and target.get("state") == "connected" for target in channels)
 
 
-def definition_of(domain: Any) -> Definition:
-    """One domain as it will start next time."""
-    return parse(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE))
+def definition_of(domain: Any) -> Definition | None:
+    """One domain as it will start next time; None if it has gone since it was found."""
+    xml = unless_gone(lambda: domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE))
+    return None if xml is None else parse(xml)
 
 
 def all_definitions(connection: Any) -> list[Definition]:
     """Everything defined or running on the host, whoever defined it."""
-    definitions = []
-    for domain in connection.listAllDomains(0):
-        try:
-            definitions.append(definition_of(domain))
-        except libvirt.libvirtError as error:
-            if not has_code(error, libvirt.VIR_ERR_NO_DOMAIN):  # gone since it was listed
-                raise
-    return definitions
+    found = map(definition_of, connection.listAllDomains(0))
+    return [definition for definition in found if definition is not None]
 
 
 def find_domain(connection: Any, machine_id: UUID) -> Any | None:
     """The domain of this identity, or None."""
-    try:
-        return connection.lookupByUUID(machine_id.bytes)
-    except libvirt.libvirtError as error:
-        if has_code(error, libvirt.VIR_ERR_NO_DOMAIN):
-            return None
-        raise
+    return unless_gone(lambda: connection.lookupByUUID(machine_id.bytes))
+
+
+def is_running(domain: Any) -> bool:
+    """Whether the domain runs, a paused one included; one that has gone does not."""
+    return bool(unless_gone(domain.isActive))
 
 
 def power_of(domain: Any) -> PowerState:
     """Whether the domain runs; a paused one does, it holds its memory."""
-    return PowerState.RUNNING if domain.isActive() else PowerState.STOPPED
+    return PowerState.RUNNING if is_running(domain) else PowerState.STOPPED

@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import libvirt
 
 from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
 
+_T = TypeVar("_T")
+
+_GONE = {
+    libvirt.VIR_ERR_NO_DOMAIN,
+    libvirt.VIR_ERR_NO_NETWORK,
+    libvirt.VIR_ERR_NO_NODE_DEVICE,
+    libvirt.VIR_ERR_NO_STORAGE_POOL,
+    libvirt.VIR_ERR_NO_STORAGE_VOL,
+}
+_GONE_MEANS = {
+    libvirt.VIR_ERR_NO_DOMAIN: (ErrorCode.GUEST_DIED, "the machine is no longer on its host"),
+    libvirt.VIR_ERR_NO_NETWORK: (ErrorCode.NETWORK_NOT_FOUND, "the network is no longer on the host"),
+}
+"""What a call says whose object somebody else removed after it was found."""
 _CONNECTION_DOMAINS = {libvirt.VIR_FROM_RPC, libvirt.VIR_FROM_REMOTE, libvirt.VIR_FROM_SSH, libvirt.VIR_FROM_LIBSSH}
 _CONNECTION_CODES = {
     libvirt.VIR_ERR_NO_CONNECT,
@@ -34,6 +49,20 @@ _START_LIBVIRT = "Start libvirt on the host: `systemctl start libvirtd`, or `vir
 _PATH = re.compile(r"['\"‘“](/[^'\"’”]+)['\"’”]|(?<!\S)(/[^\s:,]+)")
 
 
+def unless_gone(look: Callable[[], _T]) -> _T | None:
+    """What `look` finds, or None where the host has no such thing.
+
+    Each look at something that was listed or looked up goes through here: other processes make and remove domains,
+    volumes, pools, networks and cards at the same time, and what has gone in between was not there.
+    """
+    try:
+        return look()
+    except libvirt.libvirtError as error:
+        if has_code(error, *_GONE):
+            return None
+        raise
+
+
 @contextmanager
 def classified(doing: str, code: ErrorCode = ErrorCode.HYPERVISOR_ERROR) -> Iterator[None]:
     """Raise what libvirt raises inside as ProvisioningError; `doing` completes "Could not …"."""
@@ -50,6 +79,8 @@ def classify(
     text = _text(error)
     if is_connection_error(error):
         return unreachable(error, doing)
+    if told := _GONE_MEANS.get(error.get_error_code()):
+        return ProvisioningError(told[0], f"Could not {doing}: {told[1]}.")
     lowered = text.lower()
     if error.get_error_code() in _AUTHENTICATION_CODES:
         return ProvisioningError(

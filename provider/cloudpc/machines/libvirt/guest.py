@@ -15,7 +15,7 @@ import libvirt
 from cloudpc.machines.libvirt.agent import Agent, AgentRefused, AgentUnavailable
 from cloudpc.machines.libvirt.connection import Connection
 from cloudpc.machines.libvirt.console import Console
-from cloudpc.machines.libvirt.definitions import agent_is_connected, find_domain
+from cloudpc.machines.libvirt.definitions import agent_is_connected, find_domain, is_running
 from cloudpc.machines.libvirt.errors import classified, classify, is_connection_error
 from cloudpc.machines.libvirt.events import Happening
 from cloudpc.provisioning.cancellation import Cancellation
@@ -71,7 +71,7 @@ class FirstBoot:
     def _running_domain(self) -> Any:
         with classified("look for the machine"):
             domain = find_domain(self._connection.get(), self._id)
-            if domain is None or not domain.isActive():
+            if domain is None or not is_running(domain):
                 raise self._died("The machine does not run")
             return domain
 

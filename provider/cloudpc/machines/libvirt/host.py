@@ -45,6 +45,7 @@ from cloudpc.machines.libvirt.definitions import (
     definition_of,
     find_domain,
     has_seed,
+    is_running,
     power_of,
 )
 from cloudpc.machines.libvirt.domain_xml import SEED_ALIAS, claim_xml
@@ -148,8 +149,12 @@ class LibvirtHost(Host):
     def power_on(self, machine_id: UUID) -> None:
         domain, definition = self._domain(machine_id)
         with classified(f"start {definition.name}", ErrorCode.START_FAILED):
-            if not domain.isActive():
-                domain.create()
+            try:
+                if not is_running(domain):
+                    domain.create()
+            except libvirt.libvirtError:
+                if not is_running(domain):  # or else somebody else has started it in this moment
+                    raise
 
     def wait_ready(self, machine_id: UUID, timeout: float, cancel: Cancellation) -> None:
         console = self._consoles.get(machine_id) or self._open_console(machine_id)
@@ -186,13 +191,7 @@ class LibvirtHost(Host):
             _detach_seed(domain)
         self._volumes.delete_seed(definition.name)
         with classified(f"write the phase of {definition.name}"):
-            domain.setMetadata(
-                libvirt.VIR_DOMAIN_METADATA_ELEMENT,
-                to_xml(definition.label.with_phase(phase)),
-                PREFIX,
-                NAMESPACE,
-                _live_and_config(domain),
-            )
+            _write(domain, definition.label.with_phase(phase))
 
     def describe(self, machine_id: UUID) -> Machine | None:
         with classified("look for the machine"):
@@ -287,17 +286,18 @@ class LibvirtHost(Host):
     def _refuse_existing(self, connection: Any, spec: MachineSpec) -> None:
         with classified("look for the machine"):
             domain = find_domain(connection, spec.id)
-            if domain is None:
+            definition = None if domain is None else definition_of(domain)
+            if definition is None:
                 return
-            machine = _machine(domain)
-        if machine is None:
+            power = power_of(domain)
+        if definition.label is None:
             raise ProvisioningError(
                 ErrorCode.HYPERVISOR_ERROR,
                 f"A domain with the UUID of {spec.name} is there, but it carries no tag of ours.",
                 retriable=False,
                 hint=f"Look at it with `virsh dumpxml {spec.id}`, and rename or undefine it.",
             )
-        raise Claimed(machine)
+        raise Claimed(definition.machine(definition.label, power))
 
     def _refuse(self, missing: str) -> None:
         if missing:
@@ -310,9 +310,10 @@ class LibvirtHost(Host):
     def _domain(self, machine_id: UUID, through: Connection | None = None) -> tuple[Any, Definition]:
         with classified("look for the machine"):
             domain = find_domain((through or self._connection).get(), machine_id)
-            if domain is None:
-                raise ProvisioningError(ErrorCode.GUEST_DIED, f"The machine {machine_id} is no longer on {self.name}.")
-            return domain, definition_of(domain)
+            definition = None if domain is None else definition_of(domain)
+        if definition is None:
+            raise ProvisioningError(ErrorCode.GUEST_DIED, f"The machine {machine_id} is no longer on {self.name}.")
+        return domain, definition
 
     @contextmanager
     def _agent(
@@ -329,7 +330,7 @@ class LibvirtHost(Host):
             try:
                 yield Agent(domain, cancel=cancel), definition
             except AgentUnavailable as error:
-                if not domain.isActive():
+                if not is_running(domain):
                     message = f"Could not {doing}: it does not run any more."
                     raise ProvisioningError(
                         ErrorCode.GUEST_DIED, message, console=self._console_tail(machine_id)
@@ -365,25 +366,29 @@ class LibvirtHost(Host):
 
 def _machine(domain: Any) -> Machine | None:
     """A domain of ours as the interface describes it; None if it isn't ours, or went away just now."""
+    definition = definition_of(domain)
+    if definition is None or definition.label is None:
+        return None
+    return definition.machine(definition.label, power_of(domain))
+
+
+def _write(domain: Any, label: Label) -> None:
+    """Write the label into the definition, and into the running domain if it runs."""
+    config, live = libvirt.VIR_DOMAIN_AFFECT_CONFIG, libvirt.VIR_DOMAIN_AFFECT_LIVE
+    element = (libvirt.VIR_DOMAIN_METADATA_ELEMENT, to_xml(label), PREFIX, NAMESPACE)
     try:
-        definition = definition_of(domain)
-        return None if definition.label is None else definition.machine(definition.label, power_of(domain))
+        domain.setMetadata(*element, config | live if is_running(domain) else config)
     except libvirt.libvirtError as error:
-        if has_code(error, libvirt.VIR_ERR_NO_DOMAIN):
-            return None
-        raise
-
-
-def _live_and_config(domain: Any) -> int:
-    config = int(libvirt.VIR_DOMAIN_AFFECT_CONFIG)
-    return config | int(libvirt.VIR_DOMAIN_AFFECT_LIVE) if domain.isActive() else config
+        if not has_code(error, libvirt.VIR_ERR_OPERATION_INVALID):
+            raise
+        domain.setMetadata(*element, config)  # it stopped in this moment
 
 
 def _detach_seed(domain: Any) -> None:
     """Take the seed out of the definition, and ask the guest to let go of it; it is not waited for."""
     if has_seed(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)):
         domain.detachDeviceAlias(SEED_ALIAS, libvirt.VIR_DOMAIN_AFFECT_CONFIG)
-    if domain.isActive() and has_seed(domain.XMLDesc(0)):
+    if is_running(domain) and has_seed(domain.XMLDesc(0)):
         # A guest that knows no hot-unplug keeps it until it restarts: it is public material, and gone from the pool.
         with suppress(libvirt.libvirtError):
             domain.detachDeviceAlias(SEED_ALIAS, libvirt.VIR_DOMAIN_AFFECT_LIVE)

@@ -19,7 +19,7 @@ from cloudpc.machines.libvirt.agent import Agent
 from cloudpc.machines.libvirt.connection import Address
 from cloudpc.machines.libvirt.definitions import Definition
 from cloudpc.machines.libvirt.domain_xml import AttachedNetwork, mac_address
-from cloudpc.machines.libvirt.errors import classified, has_code
+from cloudpc.machines.libvirt.errors import classified, unless_gone
 from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
 from cloudpc.provisioning.tags import digest
 
@@ -49,15 +49,12 @@ def check(connection: Any, address: Address, attached: AttachedNetwork | None) -
             if not _has_bridge(connection, address, attached.source):
                 raise _not_found(f"The host has no bridge {attached.source}.", "`ip link show type bridge` names them.")
             return
-        try:
-            network = connection.networkLookupByName(attached.source)
-        except libvirt.libvirtError as error:
-            if not has_code(error, libvirt.VIR_ERR_NO_NETWORK):
-                raise
+        active = unless_gone(lambda: connection.networkLookupByName(attached.source).isActive())
+        if active is None:
             raise _not_found(
                 f"The host has no libvirt network {attached.source}.", "`virsh net-list --all` names them."
-            ) from error
-        if not network.isActive():
+            )
+        if not active:
             raise _not_found(
                 f"The host's libvirt network {attached.source} is not active.",
                 f"Start it: `virsh net-start {attached.source}; virsh net-autostart {attached.source}`.",
@@ -71,7 +68,7 @@ def health(connection: Any, address: Address, attached: AttachedNetwork | None) 
     check(connection, address, attached)
     what = f"{'libvirt network' if attached.kind == 'network' else 'bridge'} {attached.source}"
     if attached.kind == "bridge":
-        if address.is_local and not int((_LOCAL_INTERFACES / attached.source / "flags").read_text(), 16) & _IFF_UP:
+        if address.is_local and not _is_up(attached.source):
             raise _not_found(
                 f"The host's bridge {attached.source} is down.", f"Bring it up: `ip link set dev {attached.source} up`."
             )
@@ -178,8 +175,21 @@ def _has_bridge(connection: Any, address: Address, name: str) -> bool:
         # libvirt's list follows udev, which containers do without.
         return (_LOCAL_INTERFACES / name / "bridge").is_dir()
     devices = connection.listAllDevices(libvirt.VIR_CONNECT_LIST_NODE_DEVICES_CAP_NET)
-    found = (ElementTree.fromstring(device.XMLDesc(0)) for device in devices)  # noqa: S314 - from the hypervisor
-    return any(device.findtext("./capability/interface") == name for device in found)
+    return any(name == _interface(device) for device in devices)
+
+
+def _interface(device: Any) -> str | None:
+    """The name of a network card; None if it has gone since it was listed, as the cards of guests do."""
+    xml = unless_gone(lambda: device.XMLDesc(0))
+    return None if xml is None else ElementTree.fromstring(xml).findtext("./capability/interface")  # noqa: S314
+
+
+def _is_up(interface: str) -> bool:
+    """Whether this machine's interface is up; one that has gone is not."""
+    try:
+        return bool(int((_LOCAL_INTERFACES / interface / "flags").read_text(), 16) & _IFF_UP)
+    except OSError:
+        return False
 
 
 def _not_found(message: str, hint: str) -> ProvisioningError:

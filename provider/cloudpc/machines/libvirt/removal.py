@@ -7,7 +7,8 @@ from typing import Any
 
 import libvirt
 
-from cloudpc.machines.libvirt.errors import classified, has_code
+from cloudpc.machines.libvirt.definitions import is_running
+from cloudpc.machines.libvirt.errors import classified, has_code, unless_gone
 
 _UNDEFINE = (
     libvirt.VIR_DOMAIN_UNDEFINE_NVRAM
@@ -24,10 +25,10 @@ def stop(domain: Any) -> None:
     with classified(f"stop {domain.name()}"):
         for last in (*[False] * (_TRIES - 1), True):
             try:
-                if domain.isActive():
-                    domain.destroy()
+                if is_running(domain):
+                    unless_gone(domain.destroy)
             except libvirt.libvirtError as error:
-                if has_code(error, libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_OPERATION_INVALID):
+                if has_code(error, libvirt.VIR_ERR_OPERATION_INVALID):
                     return  # it stopped by itself in this moment
                 if last or not has_code(error, libvirt.VIR_ERR_SYSTEM_ERROR, libvirt.VIR_ERR_OPERATION_TIMEOUT):
                     raise
@@ -40,10 +41,9 @@ def undefine(domain: Any) -> None:
     """Forget the domain, with its firmware variables, TPM state, saved memory, snapshots and checkpoints."""
     with classified(f"remove {domain.name()}"):
         try:
-            domain.undefineFlags(_UNDEFINE | _UNDEFINE_TPM)
+            unless_gone(lambda: domain.undefineFlags(_UNDEFINE | _UNDEFINE_TPM))
         except libvirt.libvirtError as error:
-            if has_code(error, libvirt.VIR_ERR_NO_DOMAIN):
-                return
             if not has_code(error, libvirt.VIR_ERR_INVALID_ARG, libvirt.VIR_ERR_ARGUMENT_UNSUPPORTED):
                 raise
-            domain.undefineFlags(_UNDEFINE)  # a libvirt from before 8.9 does not know the TPM's flag
+            # a libvirt from before 8.9 does not know the TPM's flag
+            unless_gone(lambda: domain.undefineFlags(_UNDEFINE))

@@ -16,7 +16,7 @@ import platformdirs
 
 from cloudpc.hosts import HostConfig
 from cloudpc.machines.libvirt.connection import Address, Connection
-from cloudpc.machines.libvirt.errors import classified, has_code
+from cloudpc.machines.libvirt.errors import classified, has_code, unless_gone
 from cloudpc.machines.libvirt.locks import HostLocks
 from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
 
@@ -48,7 +48,7 @@ class Pool:
         name = self._config.pool
         with classified(f"open the storage pool {name}", ErrorCode.DISK_FAILED):
             pool = _lookup(connection, name)
-            if pool is not None and pool.isActive():
+            if pool is not None and unless_gone(pool.isActive):
                 return pool
             with self._locks.hold("pool", timeout=_LOCK_TIMEOUT):
                 try:
@@ -116,11 +116,7 @@ class Pool:
     def delete(self, pool: Any, names: Iterable[str]) -> None:
         """Delete volumes; those that are gone are none of our concern."""
         for name in names:
-            try:
-                _patiently(partial(_delete, pool, name))
-            except libvirt.libvirtError as error:
-                if not has_code(error, libvirt.VIR_ERR_NO_STORAGE_VOL):
-                    raise
+            unless_gone(partial(_patiently, partial(_delete, pool, name)))
 
     def upload(self, volume: Any, size: int, chunks: Iterator[bytes]) -> None:
         """Fill a volume through a stream."""
@@ -237,9 +233,4 @@ def _patiently(action: Callable[[], Any]) -> Any:
 
 
 def _lookup(connection: Any, name: str) -> Any | None:
-    try:
-        return connection.storagePoolLookupByName(name)
-    except libvirt.libvirtError as error:
-        if has_code(error, libvirt.VIR_ERR_NO_STORAGE_POOL):
-            return None
-        raise
+    return unless_gone(lambda: connection.storagePoolLookupByName(name))

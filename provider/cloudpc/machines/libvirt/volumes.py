@@ -8,11 +8,9 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-import libvirt
-
 from cloudpc.images.image import Image
 from cloudpc.machines.interface import MachineSpec, Seed
-from cloudpc.machines.libvirt.errors import classified, has_code
+from cloudpc.machines.libvirt.errors import classified, unless_gone
 from cloudpc.machines.libvirt.images import ImageStore
 from cloudpc.machines.libvirt.seed import seed_iso
 from cloudpc.machines.libvirt.storage import GIB, Pool, overlay_volume_xml, raw_volume_xml
@@ -130,9 +128,5 @@ def is_of(machine_name: str, machine_ids: Iterable[UUID]) -> bool:
 
 
 def _allocated(volume: Any) -> int:
-    try:
-        return int(volume.info()[2])
-    except libvirt.libvirtError as error:
-        if has_code(error, libvirt.VIR_ERR_NO_STORAGE_VOL):
-            return 0
-        raise
+    info = unless_gone(volume.info)
+    return 0 if info is None else int(info[2])
