@@ -2,17 +2,38 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 
 def _uri(value: str) -> str:
+    _no_password(re.split("[?#]", value.partition("://")[2])[0])
     try:
         _ = urlsplit(value).port
-    except ValueError as error:
-        raise ValueError(f"is no URI: {error}") from None
+    except ValueError:  # whose text quotes what may be a password
+        raise ValueError("is no URI: between // and the path stands [USER@]HOST[:PORT], PORT a number") from None
+    return value
+
+
+def _no_password(place: str) -> str:
+    """A password, with whatever letters in it, comes between a colon and an @."""
+    user, _, _ = place.rpartition("@")
+    if ":" in unquote(user):
+        raise ValueError(
+            "has a password, which nothing would use: write USER@HOST, let the user sign in by a key, "
+            "and change the password, since this file has shown it"
+        )
+    if "@" in user:
+        raise ValueError("has two @: write one that belongs to the user's name as %40")
+    return place
+
+
+def _destination(value: str) -> str:
+    for hop in value.split(","):
+        _no_password(hop.removeprefix("ssh://"))
     return value
 
 
@@ -52,7 +73,7 @@ class HostConfig(BaseModel):
     disk_overcommit: float = Field(
         default=1.0, alias="diskOvercommit", ge=1, le=100, description="Promised disk (overlays grow) to disk there is."
     )
-    ssh_destination: str | None = Field(
+    ssh_destination: Annotated[str, AfterValidator(_destination)] | None = Field(
         default=None,
         alias="sshDestination",
         description="How users reach the loopback of a remote host, as ssh's -J takes it; default from a qemu+ssh URI.",

@@ -12,6 +12,8 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from cloudpc.masking import masked, masked_value
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -21,13 +23,17 @@ class Problem:
         file: the file as the user knows it, for example `stacks/Pulumi.demo.yaml`.
         field: path of the field in it, for example `cloudpc:policy.assignments[0].target.groupId`.
         message: what is wrong and what is allowed instead.
-        found: the value that was found, if there is one.
+        found: the value that was found, if there is one; kept without what may be secret in a URL.
     """
 
     file: str
     field: str
     message: str
     found: Any = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "message", masked(self.message))
+        object.__setattr__(self, "found", masked_value(self.found))
 
     def __str__(self) -> str:
         found = "" if self.found is None else f" (found {_shown(self.found)})"
@@ -139,7 +145,7 @@ def _models_in(annotation: Any) -> list[type[BaseModel]]:
 
 
 def _shown(value: Any) -> str:
-    text = re.sub(r"//[^/@\s]*@", "//…@", json.dumps(value, ensure_ascii=False, default=str))  # a URL's password
+    text = json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= 80 else text[:77] + "..."
 
 

@@ -15,6 +15,7 @@ from cloudpc.cli.context import Project
 from cloudpc.cli.hindrances import without_hindered
 from cloudpc.cli.output import err, out
 from cloudpc.cli.up import AT_ONCE, AtOnce, How, bring_up
+from cloudpc.masking import masked
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
 
@@ -44,7 +45,7 @@ def run(
             try:
                 _once(How(clear_lock=clear_lock, at_once=at_once, own_display=False))
             except Exception as error:  # noqa: BLE001 - whatever it was, the next run may do better
-                _tell_error(str(error) or type(error).__name__)
+                _tell_error(masked(str(error)) or type(error).__name__)
             time.sleep(max(0.0, begin + every - time.monotonic()))
     except KeyboardInterrupt:
         _tell("stopped")

@@ -13,6 +13,7 @@ import typer
 from cloudpc.cli.output import CommandError, Exit, err
 from cloudpc.directory.interface import DirectoryError
 from cloudpc.iac.engine import EngineError, Terminated
+from cloudpc.masking import masked
 from cloudpc.problems import InvalidConfigurationError
 from cloudpc.project import NoProjectError
 from cloudpc.provisioning.errors import ProvisioningError
@@ -90,7 +91,7 @@ def _terminate(_number: int, _frame: object) -> NoReturn:
 
 
 def _fail(message: str, code: Exit) -> NoReturn:
-    err.print(f"cloudpc: {message}", markup=False, style="red" if err.is_terminal else None)
+    err.print(f"cloudpc: {masked(message)}", markup=False, style="red" if err.is_terminal else None)
     sys.exit(code)
 
 

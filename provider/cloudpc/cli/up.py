@@ -27,6 +27,7 @@ from cloudpc.iac.consent import Consent
 from cloudpc.iac.engine import EngineError
 from cloudpc.iac.fleet import CloudPCRecord, StackRecord
 from cloudpc.iac.host import CANCELLED
+from cloudpc.masking import masked
 
 AT_ONCE = 4
 _CLEAR_PENDING = "--clear-pending-creates"
@@ -261,6 +262,6 @@ def _prefixing(names: Sequence[str]) -> Callable[[str, str], None]:
     styles = {name: _COLOURS[i % len(_COLOURS)] for i, name in enumerate(names)}
 
     def tell(name: str, line: str) -> None:
-        out.print(Text.assemble((f"{name:<{width}} | ", styles[name]), Text.from_ansi(line)))
+        out.print(Text.assemble((f"{name:<{width}} | ", styles[name]), Text.from_ansi(masked(line))))
 
     return tell

@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from cloudpc.masking import masked
+
 HealthStatus = Literal["passed", "failed", "warning"]
 """Graph's `cloudPcOnPremisesConnectionStatus` once all checks have run."""
 
@@ -31,6 +33,9 @@ class HealthCheck:
     error_type: str = ""
     recommended_action: str = ""
     additional_detail: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "additional_detail", masked(self.additional_detail))
 
 
 def overall(checks: Iterable[HealthCheck]) -> HealthStatus:

@@ -282,7 +282,6 @@ def _is_loopback(url: str) -> bool:
 
 
 def _first_line(text: str) -> str:
-    """The first line that says something, without a password in a URL."""
+    """The first line that says something."""
     line = next((line.strip() for line in text.splitlines() if line.strip()), "no reason given")
-    line = re.sub(r"//[^/@\s]*@", "//…@", line)
     return line if len(line) <= 300 else line[:297] + "..."

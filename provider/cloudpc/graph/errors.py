@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cloudpc.graph.permissions import Permission
+from cloudpc.masking import masked
 
 TOO_MANY_REQUESTS = "TooManyRequests"
 UNREACHABLE = "unreachable"
@@ -30,8 +31,8 @@ class GraphError(Exception):
         retry_after: float = 0,
         permission: Permission | None = None,
     ) -> None:
-        super().__init__(message)
-        self.message = message
+        self.message = masked(message)
+        super().__init__(self.message)
         self.code = code
         self.status = status
         self.retry_after = retry_after

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 from cloudpc.iac import file_backend
+from cloudpc.masking import masked
 
 PROJECT = "cloudpc"
 """The name in Pulumi.yaml."""
@@ -32,6 +33,9 @@ class Terminated(KeyboardInterrupt):
 
 class EngineError(Exception):
     """`pulumi` is missing or failed; the message is for people."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(masked(message))  # the backend's URL may be in it
 
 
 @dataclass(frozen=True)

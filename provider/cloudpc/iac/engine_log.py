@@ -7,6 +7,8 @@ import sys
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from cloudpc.masking import masked
+
 if TYPE_CHECKING:
     from pulumi.runtime.proto.engine_pb2_grpc import EngineStub
 
@@ -41,7 +43,10 @@ def log(urn: str, message: str, *, severity: Severity = Severity.INFO, ephemeral
     try:
         engine.Log(
             engine_pb2.LogRequest(
-                severity=engine_pb2.LogSeverity.Value(severity.value), urn=urn, message=message, ephemeral=ephemeral
+                severity=engine_pb2.LogSeverity.Value(severity.value),
+                urn=urn,
+                message=masked(message),
+                ephemeral=ephemeral,
             ),
             timeout=_SECONDS,
         )

@@ -29,6 +29,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from cloudpc.masking import MaskingFormatter, masked
 from cloudpc.provisioning.cancellation import Cancellation
 from cloudpc.provisioning.errors import Cancelled, ProvisioningError
 
@@ -194,11 +195,11 @@ def _explain(method: str, urn: str, error: Exception) -> str:
         # on a terminal it is Pulumi that reads Ctrl-C; it ends then as after any failure
         if marker := os.environ.get(CANCELLED):
             os.close(os.open(marker, os.O_CREAT | os.O_WRONLY))
-        return str(error) or "stopped, because the run was cancelled"
+        return masked(str(error)) or "stopped, because the run was cancelled"
     if isinstance(error, ProvisioningError | Refusal):
-        return str(error)
+        return masked(str(error))
     _logger.error("%s of %s failed", method, urn, exc_info=error)
-    text = str(error).strip() or "no message"
+    text = masked(str(error)).strip() or "no message"
     where = f" (traceback in {_log_path})" if _log_path else ""
     return f"{type(error).__name__}: {text}{where}"
 
@@ -222,7 +223,7 @@ def _log_to_file() -> None:
         _log_path = path
     if os.environ.get("CLOUDPC_DEBUG"):
         handlers.append(logging.StreamHandler(sys.stderr))
-    form = logging.Formatter("%(asctime)s %(process)d %(name)s %(levelname)s %(message)s")
+    form = MaskingFormatter("%(asctime)s %(process)d %(name)s %(levelname)s %(message)s")
     for handler in handlers or [logging.NullHandler()]:
         handler.setFormatter(form)
         for name in ("cloudpc", "grpc"):

@@ -26,6 +26,7 @@ from cloudpc.iac.runtime import Runtime
 from cloudpc.iac.state import StackState
 from cloudpc.installation import installation_id
 from cloudpc.lifecycle import Step
+from cloudpc.masking import masked
 from cloudpc.ownership import PolicyFacts
 from cloudpc.problems import InvalidConfigurationError
 from cloudpc.provisioning.tags import machine_id
@@ -57,7 +58,7 @@ def run(stacks: Path) -> None:
             stacks.parent / ".cloudpc",
         )
     except (InvalidConfigurationError, DirectoryError, EngineError, state.StateError, ValueError) as error:
-        raise pulumi.RunError(str(error)) from None
+        raise pulumi.RunError(masked(str(error))) from None
     now = datetime.now(UTC).replace(microsecond=0)
     own = PolicyFacts(policy_id, _assigned(inputs, recorded, now), recorded.cloud_pcs, _last_of_ended(recorded))
     plan = _plan(inputs, installation, own, siblings, recorded, now)

@@ -16,6 +16,7 @@ from uuid import UUID
 
 from cloudpc.connections.health import HealthCheck
 from cloudpc.images.image import Image
+from cloudpc.masking import masked
 from cloudpc.provisioning.cancellation import Cancellation
 from cloudpc.provisioning.tags import Phase, Tag
 
@@ -133,6 +134,10 @@ class Check:
     state: Literal["ok", "warning", "failed"]
     detail: str
     hint: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "detail", masked(self.detail))
+        object.__setattr__(self, "hint", masked(self.hint))
 
 
 class Host(Protocol):

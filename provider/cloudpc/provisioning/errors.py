@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 
+from cloudpc.masking import masked
+
 log = logging.getLogger(__name__)
 
 
@@ -73,12 +75,12 @@ class ProvisioningError(Exception):
     def __init__(
         self, code: ErrorCode, message: str, *, retriable: bool = True, hint: str = "", console: str = ""
     ) -> None:
-        super().__init__(message)
         self.code = code
-        self.message = message
+        self.message = masked(message)
         self.retriable = retriable
-        self.hint = hint
-        self.console = console
+        self.hint = masked(hint)
+        self.console = masked(console)
+        super().__init__(self.message)
 
 
 class Cancelled(Exception):  # noqa: N818 - not an error: the run was asked to stop

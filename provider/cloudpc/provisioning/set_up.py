@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from cloudpc.machines.interface import Completed
+from cloudpc.masking import masked
 from cloudpc.provisioning.errors import ErrorCode
 
 Run = Callable[[Sequence[str], bytes, float], Completed]
@@ -39,6 +40,9 @@ class Warned:
 
     code: ErrorCode
     message: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "message", masked(self.message))  # of what a guest's programs have said
 
 
 _TIME_ZONE = """
