@@ -196,5 +196,9 @@ class RecordedCloudPC(DesiredCloudPC):
             return bool(self.host and self.leftovers)
         return self.status in WITH_MACHINE or self.is_lost
 
+    def has_code(self, code: str) -> bool:
+        """Whether this is the code of its `statusDetail`."""
+        return self.status_detail is not None and self.status_detail.code == code
+
     def _failed_with(self, code: str) -> bool:
-        return self.status is Status.FAILED and self.status_detail is not None and self.status_detail.code == code
+        return self.status is Status.FAILED and self.has_code(code)

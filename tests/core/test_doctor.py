@@ -67,6 +67,9 @@ class _Host:
             raise ProvisioningError(ErrorCode.HOST_UNREACHABLE, "no answer")
         return list(self.machines.values())
 
+    def unreadable(self, installation: str, known: Collection[uuid.UUID] = ()) -> dict[uuid.UUID, str]:
+        return {}
+
     def leftovers(self, installation: str, besides: Collection[uuid.UUID] = ()) -> list[str]:
         return []
 

@@ -44,8 +44,8 @@ from cloudpc.machines.interface import (
     Seed,
 )
 from cloudpc.provisioning.cancellation import Cancellation
-from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
-from cloudpc.provisioning.tags import Phase, Tag, machine_name
+from cloudpc.provisioning.errors import ErrorCode, ProvisioningError, TagUnreadable
+from cloudpc.provisioning.tags import Phase, Tag, is_named_as_of, machine_name
 
 _CODES = {
     "claim": ErrorCode.HYPERVISOR_ERROR,
@@ -169,9 +169,12 @@ class FakeHost:
 
     def describe(self, machine_id: UUID) -> Machine | None:
         self._answer()
-        machine = self._read(self._path(machine_id))
-        if machine is None:
+        value = self._read(self._path(machine_id))
+        if value is None:
             return None
+        if value["tag"] is None:  # somebody has taken it away
+            raise TagUnreadable(value["name"], self.name)
+        machine = _load(value)
         has_disk = machine.power is PowerState.RUNNING or (self._folder / f"{machine.name}.qcow2").exists()
         return replace(machine, has_disk=has_disk)
 
@@ -179,10 +182,19 @@ class FakeHost:
         self._answer()
         return [m for m in self._all() if m.tag.installation == installation and m.id not in besides]
 
+    def unreadable(self, installation: str, known: Collection[UUID] = ()) -> dict[UUID, str]:
+        self._answer()
+        names = {UUID(value["id"]): value["name"] for value in self._values() if value["tag"] is None}
+        return {i: name for i, name in names.items() if is_named_as_of(name, installation) or i in known}
+
+    def retag(self, machine_id: UUID, tag: Tag, disk_gib: int) -> None:
+        [value] = [v for v in self._values() if v["id"] == str(machine_id) and v["tag"] is None]
+        self._write(_load({**value, "tag": asdict(tag)}))
+
     def leftovers(self, installation: str, besides: Collection[UUID] = ()) -> list[str]:
         # Volumes first, as on a real host: a machine is there before it has any.
         volumes = [*self._folder.glob("*.seed"), *self._folder.glob("*.qcow2")]
-        names = {m.name for m in self._all()} | {machine_name(installation, each) for each in besides}
+        names = {v["name"] for v in self._values()} | {machine_name(installation, each) for each in besides}
         kept = {name for name, until in self._kept().items() if until > time.time()}
         return sorted(p.name for p in volumes if p.stem not in names | kept)
 
@@ -216,13 +228,13 @@ class FakeHost:
 
     def discard_kept(self, machine_id: UUID) -> None:
         with self._lock():
-            if self.describe(machine_id) is None:  # all its volumes, whoever has undefined it
+            if not self._path(machine_id).exists():  # all its volumes, whoever has undefined it
                 for path in self._folder.glob(f"cloudpc-*-{machine_id.hex[:12]}[.-]*"):
                     path.unlink(missing_ok=True)
 
     def remove_expired(self, installation: str, besides: Collection[UUID]) -> list[str]:
         with self._lock():
-            names = {m.name for m in self._all()}
+            names = {value["name"] for value in self._values()}
             kept = {name for name, until in self._kept().items() if until <= time.time() and name not in names}
             spared = {name for name in kept if any(i.hex.startswith(name.rpartition("-")[2]) for i in besides)}
             return self._remove_kept(kept - spared)
@@ -345,15 +357,19 @@ class FakeHost:
         return self._machines / f"{machine_id}.json"
 
     def _all(self) -> list[Machine]:
+        return [_load(value) for value in self._values() if value["tag"] is not None]
+
+    def _values(self) -> list[dict[str, Any]]:
         """As of now: as on a real host, others remove machines between the list and the look at each."""
         found = (self._read(path) for path in sorted(self._machines.glob("*.json")))
-        return [machine for machine in found if machine is not None]
+        return [value for value in found if value is not None]
 
-    def _read(self, path: Path) -> Machine | None:
+    def _read(self, path: Path) -> dict[str, Any] | None:
         try:
-            return _load(json.loads(path.read_text()))
+            value: dict[str, Any] = json.loads(path.read_text())
         except FileNotFoundError:
             return None
+        return value
 
     def _need(self, machine_id: UUID) -> Machine:
         machine = self.describe(machine_id)

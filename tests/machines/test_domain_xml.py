@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from pathlib import Path
 from uuid import UUID
 from xml.etree import ElementTree
@@ -113,8 +114,10 @@ def test_tcg_guests_are_not_slowed_by_mitigations_and_kvm_guests_keep_them() -> 
 @given(st.integers(20000, 29999), st.integers(1, 512), st.integers(64, 1 << 20), st.integers(1, 4096))
 def test_what_is_defined_is_read_back(port, vcpus, memory, disk) -> None:
     label = Label(TAG, disk)
-    read = definitions.parse(domain_xml(spec(network=UserNetwork(port), vcpus=vcpus, memory_mib=memory, label=label)))
+    made = spec(id=TAG.machine_id, network=UserNetwork(port), vcpus=vcpus, memory_mib=memory, label=label)
+    read = definitions.parse(domain_xml(made))
     assert read.forwarded_port == port
+    assert read.disks == (made.disk,), "not its seed"
     assert (read.vcpus, read.memory_mib) == (vcpus, memory)
     assert read.label == label
     assert read.network is None
@@ -138,19 +141,56 @@ texts = st.text(st.characters())
 )
 def test_any_tag_survives_the_metadata(tag, disk) -> None:
     label = Label(tag, disk)
-    domain = ElementTree.Element("domain")
-    ElementTree.SubElement(domain, "metadata").append(to_element(label))
-    assert from_domain(ElementTree.fromstring(ElementTree.tostring(domain))) == label
+    assert _read(tag.machine_id, to_element(label).text) == label
     assert ElementTree.fromstring(to_xml(label)).text == to_element(label).text
 
 
-@pytest.mark.parametrize("text", ["", "{}", "nonsense", '{"tag": {"phase": "unheard of"}, "disk_gib": 1}'])
-def test_a_label_of_nobody_s_is_no_label(text) -> None:
+def _read(identity: UUID, text: str | None) -> Label | None:
+    """What is read from a domain's XML with this in its metadata."""
     domain = ElementTree.Element("domain")
+    ElementTree.SubElement(domain, "uuid").text = str(identity)
     element = to_element(Label(TAG, 1))
     element.text = text
     ElementTree.SubElement(domain, "metadata").append(element)
-    assert from_domain(domain) is None
+    return from_domain(ElementTree.fromstring(ElementTree.tostring(domain)))
+
+
+def _with(**changes: object) -> str:
+    values = json.loads(to_element(Label(TAG, 1)).text or "")
+    return json.dumps({**values, "tag": {**values["tag"], **changes}})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "{}", "[]", "null", "nonsense", '{"tag": {"phase": "unheard of"}, "disk_gib": 1}',
+        _with(phase="unheard of"), _with(generation="many"), _with(user_id=None), _with(user_id=["u"]),
+        '{"tag": ' * 5000,
+    ],
+)  # fmt: skip
+def test_a_label_of_nobody_s_is_no_label(text) -> None:
+    assert _read(TAG.machine_id, text) is None
+
+
+def test_what_a_later_version_says_besides_is_passed_over() -> None:
+    assert _read(TAG.machine_id, _with(kernel="6.12", nested={"a": [1]})) == Label(TAG, 1)
+
+
+def test_a_copy_with_another_s_tag_is_nobody_s() -> None:
+    """virt-clone copies the metadata, and gives the copy an identity of its own."""
+    assert _read(UUID(int=7), _with()) is None
+
+
+def test_disks_are_what_a_domain_alone_writes_to() -> None:
+    xml = """<domain><name>n</name><uuid>00000000-0000-0000-0000-000000000001</uuid><devices>
+    <disk type='file' device='disk'><source file='/pool/other.snap'/></disk>
+    <disk type='block' device='disk'><source dev='/dev/vg/lv'/></disk>
+    <disk type='file' device='disk'><source file='/pool/seed.iso'/><readonly/></disk>
+    <disk type='file' device='disk'><source file='/pool/shared.raw'/><shareable/></disk>
+    <disk type='file' device='cdrom'><source file='/iso/debian.iso'/></disk>
+    <disk type='file' device='cdrom'/><disk type='network' device='disk'><source protocol='rbd' name='p/v'/></disk>
+    </devices></domain>"""
+    assert definitions.parse(xml).disks == ("/pool/other.snap", "/dev/vg/lv")
 
 
 @given(st.uuids())

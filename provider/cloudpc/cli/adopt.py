@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,10 +17,11 @@ from cloudpc.cli.generations import Kind
 from cloudpc.cli.hindrances import without_hindered
 from cloudpc.cli.output import CommandError, Yes, confirm, err, out, table
 from cloudpc.cli.up import How, bring_up_and_tell
-from cloudpc.cloud_pc import Status
+from cloudpc.cloud_pc import DesiredCloudPC, RecordedCloudPC, Status
 from cloudpc.iac.consent import Consent
-from cloudpc.iac.fleet import StackRecord
-from cloudpc.provisioning.tags import Phase
+from cloudpc.iac.fleet import CloudPCRecord, StackRecord
+from cloudpc.provisioning.pipeline import tag_of
+from cloudpc.provisioning.tags import Phase, Tag
 
 if TYPE_CHECKING:
     from cloudpc.iac.runtime import Runtime
@@ -47,6 +48,7 @@ def adopt(
     for why in left_out:
         err.print(why, markup=False)
     records = {record.policy: record for record in project.records()}
+    _write_tags(project, [records[name] for name in names if name in records], yes=yes)
     lost = {name: found for name in names if (found := _lost(project, name, records.get(name)))}
     if not lost:
         err.print("state knows every machine that was handed over; there is nothing to adopt")
@@ -70,6 +72,33 @@ def adopt(
         _make_way(project, name, found, records.get(name))
     keys = tuple(key for found in lost.values() for key in _keys(found))
     bring_up_and_tell(project, list(lost), How(consent=Consent(adopt=keys)))
+
+
+def _write_tags(project: Project, records: Sequence[StackRecord], *, yes: bool) -> None:
+    """Where the tag of a machine that state knows can't be read: state says what was in it."""
+    found = [(host, c) for record in records for host, c in _unreadable(project, record)]
+    for host, cloud_pc in found:
+        err.print(f"{cloud_pc.device_name} of {cloud_pc.user_principal_name} on {host.name}: its tag can't be read")
+    if found:
+        confirm("Write it anew, as state has it? (Not if a newer cloudpc wrote what is there.)", yes=yes)
+    for host, cloud_pc in found:
+        tag = _tag(cloud_pc.recorded)
+        host.retag(tag.machine_id, tag, cloud_pc.recorded.service_plan.storage_in_gb)
+        out.print(f"{cloud_pc.device_name} carries its tag again")
+
+
+def _unreadable(project: Project, record: StackRecord) -> Iterator[tuple[Host, CloudPCRecord]]:
+    known = {_tag(c.recorded).machine_id: c for c in record.cloud_pcs if c.recorded.has_machine}
+    for host in _runtime(project, record.policy).hosts if record.installation else ():
+        found = host.unreadable(record.installation or "", known)
+        yield from ((host, known[identity]) for identity in found if identity in known)
+
+
+def _tag(recorded: RecordedCloudPC) -> Tag:
+    """What the machine of one that its user has been given carries."""
+    made = DesiredCloudPC.model_validate(recorded.model_dump())
+    joined = recorded.computer.connection if recorded.computer else ""
+    return replace(tag_of(made), phase=Phase.HANDED_OVER, joined_through=joined)
 
 
 def _entitled(project: Project, lost: dict[str, _Found]) -> dict[str, _Found]:

@@ -186,6 +186,12 @@ def _left_over(
         machines = [m for m in machines if m not in unfinished]
         volumes = host.leftovers(installation, known)
     seen.add(machines, [m for m in all_ if m.id in known])
+    unreadable = host.unreadable(installation, known)
+    for identity, name in unreadable.items():
+        seen.doubts.append(f"{name} carries no tag that can be read")
+        whose = "state knows it: `cloudpc adopt` writes its tag anew" if identity in known else "no state knows it"
+        hint = f"{whose}; if a newer cloudpc made it, use that one"
+        yield Check(f"{what}: tag", "failed", f"{name} carries no tag that can be read; nothing is done to it", hint)
     for machine in machines:
         if machine.tag.phase is not Phase.HANDED_OVER:
             hint = "a run may be working on it; else the next `up` of its policy adopts or removes it"
@@ -202,5 +208,5 @@ def _left_over(
         detail = f"volume {volume} is of a Cloud PC in state whose machine is not defined any more"
         hint = "define the machine again; `cloudpc reprovision` makes a new one, without that disk"
         yield Check(f"{what}: left over", "warning", detail, hint)
-    if not machines and not volumes and not lost:
+    if not machines and not volumes and not lost and not unreadable:
         yield Check(f"{what}: left over", "ok", "nothing")

@@ -61,7 +61,7 @@ def down(
     runtime = Runtime(replace(surroundings, hosts=there), project.stacks_folder)
     installation = project.installation(policy, record)
     if record is None:
-        refuse_to_forget(runtime, installation, policy)
+        refuse_to_forget(project, runtime, installation, policy)
         err.print(f"{policy} has no stack: there is nothing to remove")
         _forget(project, policy)
         return
@@ -83,6 +83,7 @@ def down(
         if left := runtime.removal.delete_unknown(host, machine, forget=forget_registrations):
             raise CommandError(f"{machine.name} on {host.name} stays for now: {'; '.join(left)}; {_FORGET}")
         out.print(f"removed {machine.name} on {host.name}")
+    _stop_at_unreadable(project, runtime, installation, policy)
     project.engine.read(["stack", "rm", policy, "--yes", "--preserve-config"])
     if installation and not project.engine.stacks():
         for host in runtime.hosts:
@@ -92,8 +93,9 @@ def down(
     out.print(f"{policy} is gone")
 
 
-def refuse_to_forget(runtime: Runtime, installation: str | None, policy: str) -> None:
+def refuse_to_forget(project: Project, runtime: Runtime, installation: str | None, policy: str) -> None:
     """Without its id nobody could say any more whose a machine is: while there are machines, it is kept."""
+    _stop_at_unreadable(project, runtime, installation, policy)
     for host in runtime.hosts if installation else ():
         assert installation  # noqa: S101 - else there is no host to look at
         if found := [m for m in host.owned(installation) if m.tag.policy_id == policy]:
@@ -103,6 +105,23 @@ def refuse_to_forget(runtime: Runtime, installation: str | None, policy: str) ->
                 "another backend, set PULUMI_BACKEND_URL; if it is lost, `cloudpc adopt` takes them back, and "
                 "`cloudpc adopt --remove` removes them with all data"
             )
+
+
+def _stop_at_unreadable(project: Project, runtime: Runtime, installation: str | None, policy: str) -> None:
+    """Nothing says whose these are, and no other policy's state: they may be this one's. Told, and never deleted."""
+    if installation is None:
+        return
+    others = (c for record in project.records() if record.policy != policy for c in record.cloud_pcs)
+    known = {machine_id(installation, c.user_id, c.service_plan) for c in others if c.recorded.has_machine}
+    found = [
+        f"{name} on {h.name}" for h in runtime.hosts for i, name in h.unreadable(installation).items() if i not in known
+    ]
+    if found:
+        raise CommandError(
+            f"not everything is gone: {', '.join(found)} has no tag that can be read, so nothing says whose it is. "
+            f"If a newer cloudpc made it, run `cloudpc down {policy}` with that one; else look at it with "
+            "`virsh dumpxml`, and remove it by hand"
+        )
 
 
 def _refuse_without_hosts(record: fleet.StackRecord, runtime: Runtime, forgotten: Sequence[str]) -> None:

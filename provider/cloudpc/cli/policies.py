@@ -143,7 +143,7 @@ def _delete_without_stack(project: Project, name: str, file: str, *, yes: bool) 
     from cloudpc.iac.runtime import Runtime
 
     runtime = Runtime(configuration.parse_surroundings(project.values(name)), project.stacks_folder)
-    refuse_to_forget(runtime, project.installation(name, None), name)
+    refuse_to_forget(project, runtime, project.installation(name, None), name)
     confirm(f"{name} has no stack. Remove {file}?", yes=yes)
     project.file(name).unlink()
     out.print(f"{file} is removed")

@@ -105,6 +105,21 @@ def well_again(olds: dict[str, Any], before: str, why: str) -> dict[str, Any]:
     return with_event({**outs, **was}, Status(was["status"]), why)
 
 
+def told_in_grace(olds: dict[str, Any], code: str, message: str) -> dict[str, Any]:
+    """What a refresh has seen to be wrong with one that keeps its status: its grace period goes on."""
+    detail = {"code": code, "message": message, "additionalInformation": {}}
+    if olds.get("statusDetail") == detail:
+        return olds
+    return with_event({**olds, "statusDetail": detail}, Status(olds["status"]), code)
+
+
+def readable_in_grace(olds: dict[str, Any], before: str) -> dict[str, Any]:
+    """As it was; also what it is once its user is back."""
+    was = olds.get(before, {}).get("status", olds.get("statusBeforeGrace"))
+    outs = {name: value for name, value in olds.items() if name not in (before, "statusDetail")}
+    return with_event({**outs, "statusBeforeGrace": was}, Status(olds["status"]), "its machine's tag can be read again")
+
+
 def powered(olds: dict[str, Any], *, on: bool) -> dict[str, Any]:
     """Whether its machine runs; that it does is not worth saying."""
     outs = {name: value for name, value in olds.items() if name != "powerState"}

@@ -16,6 +16,7 @@ from cloudpc.cloud_pc import WAITING, RecordedCloudPC, Status
 from cloudpc.iac.consent import Consent
 from cloudpc.iac.organisation import Organisation
 from cloudpc.machines.interface import Host, Machine
+from cloudpc.provisioning.errors import TagUnreadable
 from cloudpc.provisioning.registration import Identity, release, trying
 from cloudpc.provisioning.tags import Phase, Tag
 
@@ -40,7 +41,10 @@ class Removal:
             recorded: what state knows of it: other policies' machines are left alone.
             below: only a machine of an older generation than this, and that only if all the rest can go.
         """
-        machines, left = self._look(identity, recorded)
+        try:
+            machines, left = self._look(identity, recorded)
+        except TagUnreadable as error:
+            return [error.message]  # somebody may work on it: what directories know of it stays as well
         own = [(host, machine) for host, machine in machines if machine.tag.policy_id == recorded.policy_id]
         handed_over = any(machine.tag.phase is Phase.HANDED_OVER for _, machine in own)
         if handed_over and not recorded.has_machine and self._consent.delete != recorded.policy_id:
@@ -83,13 +87,17 @@ class Removal:
         return []
 
     def _look(self, identity: UUID, recorded: RecordedCloudPC) -> tuple[list[tuple[Host, Machine]], list[str]]:
-        """The machines of this identity, and why it can't be said that there are no others."""
+        """The machines of this identity, and why it can't be said that there are no others. Raises TagUnreadable."""
         found: list[tuple[Host, Machine]] = []
+        unreadable: list[TagUnreadable] = []
         left: list[str] = []
         for host in self._hosts:
-            why = trying(f"its machine on {host.name}", str(identity), partial(_add, found, host, identity))
+            look = partial(_add, found, unreadable, host, identity)
+            why = trying(f"its machine on {host.name}", str(identity), look)
             if recorded.host == host.name:
                 left += why
+        if unreadable:
+            raise unreadable[0]
         its_own = (recorded.policy_id, recorded.generation)
         moved = any((machine.tag.policy_id, machine.tag.generation) == its_own for _, machine in found)
         if recorded.host not in [host.name for host in self._hosts] and not moved:  # nor under the host's new name
@@ -138,6 +146,9 @@ def _remains(recorded: RecordedCloudPC) -> bool:
     return detail is not None and "remains" in detail.additional_information
 
 
-def _add(found: list[tuple[Host, Machine]], host: Host, identity: UUID) -> None:
-    if (machine := host.describe(identity)) is not None:
-        found.append((host, machine))
+def _add(found: list[tuple[Host, Machine]], unreadable: list[TagUnreadable], host: Host, identity: UUID) -> None:
+    try:
+        if (machine := host.describe(identity)) is not None:
+            found.append((host, machine))
+    except TagUnreadable as error:
+        unreadable.append(error)

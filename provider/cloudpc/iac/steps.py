@@ -18,7 +18,7 @@ from cloudpc.iac.runtime import Runtime
 from cloudpc.lifecycle import Step
 from cloudpc.machines.interface import Host, PowerState
 from cloudpc.provisioning import pipeline
-from cloudpc.provisioning.errors import ProvisioningError, unexpected_told
+from cloudpc.provisioning.errors import ErrorCode, ProvisioningError, TagUnreadable, unexpected_told
 from cloudpc.provisioning.tags import machine_id, machine_name
 
 MACHINE_CHANGED = "machineChanged"
@@ -93,7 +93,10 @@ def _as_seen(runtime: Runtime, props: dict[str, Any], recorded: RecordedCloudPC)
     """Raises ProvisioningError: its host does not say."""
     with unexpected_told(f"looking at {_identity(recorded)}"):
         where = runtime.host(recorded.host)
-        machine = where.describe(_identity(recorded))
+        try:
+            machine = where.describe(_identity(recorded))
+        except TagUnreadable as error:
+            return _unreadable(props, recorded, error)
         left = "" if machine or recorded.is_lost else _what_is_left(where, recorded)
     is_there = machine is not None and machine.tag.generation == recorded.generation
     if machine is None or not is_there or not machine.has_disk:
@@ -106,6 +109,8 @@ def _as_seen(runtime: Runtime, props: dict[str, Any], recorded: RecordedCloudPC)
     if recorded.is_lost:
         props = outputs.well_again(props, _LOSS, "its machine is back")
         recorded = RecordedCloudPC.model_validate(props)
+    if recorded.status is Status.IN_GRACE_PERIOD and recorded.has_code(ErrorCode.TAG_UNREADABLE):
+        props = outputs.readable_in_grace(props, _CHANGE)
     seen = outputs.powered(props, on=machine.power is PowerState.RUNNING)
     if recorded.status not in USABLE:
         return seen
@@ -115,9 +120,21 @@ def _as_seen(runtime: Runtime, props: dict[str, Any], recorded: RecordedCloudPC)
         has, should = f"{size.vcpus} vCPU and {size.memory_mib} MiB", f"{plan.v_cpu_count} and {memory}"
         message = f"its machine has {has}, the service plan {should}"
         return outputs.wrong(seen, Status.PROVISIONED_WITH_WARNINGS, MACHINE_CHANGED, message, _CHANGE)
-    if recorded.status_detail is not None and recorded.status_detail.code == MACHINE_CHANGED:
+    if recorded.has_code(MACHINE_CHANGED):
         return outputs.well_again(seen, _CHANGE, "its machine is the service plan's size again")
+    if recorded.has_code(ErrorCode.TAG_UNREADABLE):
+        return outputs.well_again(seen, _CHANGE, "its machine's tag can be read again")
     return seen
+
+
+def _unreadable(props: dict[str, Any], recorded: RecordedCloudPC, error: TagUnreadable) -> dict[str, Any]:
+    """Its user may go on working, but nothing is done to it any more; one that counted as lost goes on doing so."""
+    code = error.code.value
+    if recorded.status is Status.IN_GRACE_PERIOD:
+        return outputs.told_in_grace(props, code, error.message)
+    if recorded.status in USABLE:
+        return outputs.wrong(props, Status.PROVISIONED_WITH_WARNINGS, code, error.message, _CHANGE)
+    raise error
 
 
 def _what_is_left(where: Host, recorded: RecordedCloudPC) -> str:

@@ -206,10 +206,26 @@ class Host(Protocol):
         """Remove the seed if it is still there, and write the phase into the tag. Idempotent."""
 
     def describe(self, machine_id: UUID) -> Machine | None:
-        """The machine of this identity, or None. Any installation's."""
+        """The machine of this identity, or None. Any installation's.
+
+        Raises:
+            TagUnreadable: it is there, but nothing says whose it is. So does every call that would change it.
+        """
 
     def owned(self, installation: str, besides: Container[UUID] = ()) -> list[Machine]:
         """All machines with this installation's tag, except those named: what is known needs no look."""
+
+    def unreadable(self, installation: str, known: Collection[UUID] = ()) -> dict[UUID, str]:
+        """Machines with this installation's name, or one of these identities, and no tag that can be read: names."""
+
+    def retag(self, machine_id: UUID, tag: Tag, disk_gib: int) -> None:
+        """Write the tag of a machine that state knows, where none can be read; nothing where one can.
+
+        Args:
+            machine_id: whose.
+            tag: as state says that it was.
+            disk_gib: what its service plan promises.
+        """
 
     def leftovers(self, installation: str, besides: Collection[UUID] = ()) -> list[str]:
         """Names of volumes of this installation whose machine is gone, and that are not kept for diagnosis.

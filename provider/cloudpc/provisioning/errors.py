@@ -27,6 +27,8 @@ class ErrorCode(StrEnum):
     OTHER_POLICY_FIRST = "otherPolicyFirst"
     # placing: a machine that was handed over to its user is there, but this stack's state does not know it
     MACHINE_NOT_IN_STATE = "machineNotInState"
+    # placing, refresh: a machine with the Cloud PC's identity is there, and nothing readable says whose it is
+    TAG_UNREADABLE = "tagUnreadable"
     NETWORK_NOT_FOUND = "networkNotFound"
     # image
     IMAGE_NOT_FOUND = "imageNotFound"
@@ -81,6 +83,25 @@ class ProvisioningError(Exception):
         self.hint = masked(hint)
         self.console = masked(console)
         super().__init__(self.message)
+
+
+class TagUnreadable(ProvisioningError):  # noqa: N818 - an answer as well: it is neither there nor gone
+    """A machine with a Cloud PC's identity is on the host, but nothing readable says whose it is.
+
+    Who only asks whether there is one is not told "no": nothing of it may be deleted, and no second one be made.
+
+    Args:
+        machine: its name on the host.
+        host: the host's name.
+    """
+
+    def __init__(self, machine: str, host: str) -> None:
+        super().__init__(
+            ErrorCode.TAG_UNREADABLE,
+            f"{machine} on {host} carries no tag that can be read, so nothing says whose it is; it is left untouched",
+            retriable=False,
+            hint="if a newer cloudpc made it, use that one; `cloudpc doctor` says how to go on",
+        )
 
 
 class Cancelled(Exception):  # noqa: N818 - not an error: the run was asked to stop

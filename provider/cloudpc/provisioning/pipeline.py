@@ -32,7 +32,7 @@ from cloudpc.provisioning import first_boot, placement, set_up
 from cloudpc.provisioning.cancellation import Cancellation
 from cloudpc.provisioning.credentials import Credentials, generate_password
 from cloudpc.provisioning.enrolment import Enrolment
-from cloudpc.provisioning.errors import Cancelled, ErrorCode, ProvisioningError, unexpected_told
+from cloudpc.provisioning.errors import Cancelled, ErrorCode, ProvisioningError, TagUnreadable, unexpected_told
 from cloudpc.provisioning.outcome import Outcome
 from cloudpc.provisioning.registration import Identity, Registration, release
 from cloudpc.provisioning.report import Reporter
@@ -107,6 +107,20 @@ def provision(desired: DesiredCloudPC, resources: Resources, report: Reporter, c
     return _Provisioning(desired, resources, report, cancel).run()
 
 
+def tag_of(desired: DesiredCloudPC) -> Tag:
+    """What its machine carries from the beginning."""
+    return Tag(
+        installation=desired.installation,
+        policy_id=desired.policy_id,
+        user_id=desired.user_id,
+        service_plan_id=desired.service_plan.id,
+        generation=desired.generation,
+        device_name=desired.device_name,
+        settings_hash=digest(desired.settings.model_dump_json(), desired.account.model_dump_json()).hex()[:16],
+        made_with=desired.model_dump_json(by_alias=True, exclude_defaults=True),
+    )
+
+
 def check_before(desired: DesiredCloudPC, resources: Resources, report: Reporter) -> None:
     """See what would fail whatever host it is on, while the machine that is to be replaced is still there.
 
@@ -127,16 +141,7 @@ class _Provisioning:
         self._report = report
         self._cancel = cancel
         self._id = machine_id(desired.installation, desired.user_id, desired.service_plan.id)
-        self._tag = Tag(
-            installation=desired.installation,
-            policy_id=desired.policy_id,
-            user_id=desired.user_id,
-            service_plan_id=desired.service_plan.id,
-            generation=desired.generation,
-            device_name=desired.device_name,
-            settings_hash=digest(desired.settings.model_dump_json(), desired.account.model_dump_json()).hex()[:16],
-            made_with=desired.model_dump_json(by_alias=True, exclude_defaults=True),
-        )
+        self._tag = tag_of(desired)
         plan = desired.service_plan
         self._spec = MachineSpec(
             id=self._id,
@@ -320,6 +325,8 @@ class _Provisioning:
         for host in self._resources.hosts:
             try:
                 machine = host.describe(self._id)
+            except TagUnreadable:
+                raise  # a second one beside it would be one too many
             except ProvisioningError:
                 continue  # a host that is down takes no new machine either: placing says so
             if machine is None:
@@ -429,6 +436,8 @@ class _Provisioning:
                 continue
             try:
                 machine = other.describe(self._id)
+            except TagUnreadable:
+                raise
             except ProvisioningError:
                 continue
             if machine is not None:

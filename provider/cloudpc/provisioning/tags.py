@@ -47,6 +47,11 @@ class Tag:
         return f"{self.user_id}/{self.service_plan_id}"
 
     @property
+    def machine_id(self) -> uuid.UUID:
+        """The identity of the machine that may carry it."""
+        return machine_id(self.installation, self.user_id, self.service_plan_id)
+
+    @property
     def joined(self) -> tuple[str, ...]:
         """Names of the connections through which it may have been joined."""
         return (self.joined_through,) if self.joined_through else ()
@@ -63,6 +68,11 @@ def machine_id(installation: str, user_id: str, service_plan_id: str) -> uuid.UU
 def machine_name(installation: str, identity: uuid.UUID) -> str:
     """The libvirt domain's name; its volumes begin with it, so that one left alone still says whose it is."""
     return f"cloudpc-{installation[:8]}-{identity.hex[:12]}"
+
+
+def is_named_as_of(name: str, installation: str) -> bool:
+    """Whether a machine of this name was made by this installation, as far as names say that."""
+    return name.startswith(f"cloudpc-{installation[:8]}-")
 
 
 def digest(*parts: str) -> bytes:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 from xml.etree import ElementTree
@@ -40,6 +41,8 @@ class Definition:
     forwarded_port: int | None
     network: tuple[str, str] | None
     """Kind and source of its first card, where libvirt knows it."""
+    disks: tuple[str, ...] = ()
+    """Paths, on the host, of the disks it writes to alone, whatever they are called."""
 
     def machine(self, label: Label, power: PowerState) -> Machine:
         """As the interface describes it."""
@@ -74,7 +77,17 @@ def parse(xml: str) -> Definition:
         label=from_domain(domain),
         forwarded_port=port,
         network=network,
+        disks=tuple(_own_disks(domain)),
     )
+
+
+def _own_disks(domain: ElementTree.Element) -> Iterator[str]:
+    """Not its seed, nor what it only reads or shares with others."""
+    for disk in domain.iterfind("./devices/disk"):
+        source = disk.find("source")
+        is_shared = disk.find("readonly") is not None or disk.find("shareable") is not None
+        if disk.get("device", "disk") == "disk" and source is not None and not is_shared:
+            yield from filter(None, (source.get("file"), source.get("dev")))
 
 
 def has_seed(xml: str) -> bool:
@@ -90,9 +103,16 @@ def agent_is_connected(xml: str) -> bool:
 
 
 def definition_of(domain: Any) -> Definition | None:
-    """One domain as it will start next time; None if it has gone since it was found."""
+    """One domain as it will start next time; None if it has gone since it was found.
+
+    A tag that was taken from that alone is still on the one that runs.
+    """
     xml = unless_gone(lambda: domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE))
-    return None if xml is None else parse(xml)
+    definition = None if xml is None else parse(xml)
+    if definition is not None and definition.label is None and is_running(domain):
+        running = unless_gone(lambda: domain.XMLDesc(0))
+        return None if running is None else replace(definition, label=parse(running).label)
+    return definition
 
 
 def all_definitions(connection: Any) -> list[Definition]:

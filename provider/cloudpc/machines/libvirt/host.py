@@ -58,8 +58,8 @@ from cloudpc.machines.libvirt.starting import Starter
 from cloudpc.machines.libvirt.storage import Pool
 from cloudpc.machines.libvirt.volumes import MachineVolumes, is_of, kept_until
 from cloudpc.provisioning.cancellation import Cancellation
-from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
-from cloudpc.provisioning.tags import Phase, Tag
+from cloudpc.provisioning.errors import ErrorCode, ProvisioningError, TagUnreadable
+from cloudpc.provisioning.tags import Phase, Tag, is_named_as_of
 
 _LOCK_TIMEOUT = 900.0  # who holds it works; a dead holder's is freed by the kernel
 
@@ -139,15 +139,12 @@ class LibvirtHost(Host):
     def start(self, spec: MachineSpec, image: Image) -> None:
         connection = self._connection.get()
         _domain, definition = self._domain(spec.id)
-        if definition.label is None:
-            raise ProvisioningError(
-                ErrorCode.START_FAILED, f"{spec.name} carries no tag of ours any more.", retriable=False
-            )
-        console = self._starter.start(connection, spec, definition.label, image, self.accelerator())
+        console = self._starter.start(connection, spec, self._label(definition), image, self.accelerator())
         self._keep_console(spec.id, console)
 
     def power_on(self, machine_id: UUID) -> None:
         domain, definition = self._domain(machine_id)
+        self._label(definition)
         with classified(f"start {definition.name}", ErrorCode.START_FAILED):
             try:
                 if not is_running(domain):
@@ -182,21 +179,24 @@ class LibvirtHost(Host):
 
     def finish(self, machine_id: UUID, phase: Phase) -> None:
         domain, definition = self._domain(machine_id)
-        if definition.label is None:
-            raise ProvisioningError(
-                ErrorCode.HYPERVISOR_ERROR, f"{definition.name} carries no tag of ours any more.", retriable=False
-            )
+        label = self._label(definition)
         self._keep_console(machine_id, None)
         with classified(f"finish {definition.name}"):
             _detach_seed(domain)
         self._volumes.delete_seed(definition.name)
         with classified(f"write the phase of {definition.name}"):
-            _write(domain, definition.label.with_phase(phase))
+            _write_label(domain, label.with_phase(phase))
+
+    def retag(self, machine_id: UUID, tag: Tag, disk_gib: int) -> None:
+        domain, definition = self._domain(machine_id)
+        if definition.label is None:
+            with classified(f"write the tag of {definition.name}"):
+                _write_label(domain, Label(tag, disk_gib))
 
     def describe(self, machine_id: UUID) -> Machine | None:
         with classified("look for the machine"):
             domain = find_domain(self._connection.get(), machine_id)
-            machine = None if domain is None else _machine(domain)
+            machine = None if domain is None else self._machine(domain)
         if machine is not None and machine.power is PowerState.STOPPED:
             return replace(machine, has_disk=self._volumes.has_disk(machine.name))
         return machine
@@ -204,8 +204,16 @@ class LibvirtHost(Host):
     def owned(self, installation: str, besides: Container[UUID] = ()) -> list[Machine]:
         with classified("list the machines"):
             domains = self._connection.get().listAllDomains(0)
-            machines = [_machine(domain) for domain in domains if UUID(bytes=domain.UUID()) not in besides]
-        return [machine for machine in machines if machine is not None and machine.tag.installation == installation]
+            seen = filter(None, (_look(domain) for domain in domains if UUID(bytes=domain.UUID()) not in besides))
+            machines = [d.machine(d.label, power) for d, power in seen if d.label is not None]
+        return [machine for machine in machines if machine.tag.installation == installation]
+
+    def unreadable(self, installation: str, known: Collection[UUID] = ()) -> dict[UUID, str]:
+        with classified("list the machines"):
+            domains = self._connection.get().listAllDomains(0)
+            ours = [d for d in domains if is_named_as_of(d.name(), installation) or UUID(bytes=d.UUID()) in known]
+            seen = filter(None, map(_look, ours))
+            return {definition.id: definition.name for definition, _ in seen if definition.label is None}
 
     def leftovers(self, installation: str, besides: Collection[UUID] = ()) -> list[str]:
         alone, now = self._volumes_without_machine(installation), datetime.now(UTC)
@@ -216,8 +224,8 @@ class LibvirtHost(Host):
         self._keep_console(machine_id, None)
         with classified("look for the machine"):
             domain = find_domain(self._connection.get(), machine_id)
-        if domain is not None:
-            removal.stop(domain)
+            if domain is not None and self._machine(domain) is not None:
+                removal.stop(domain)
         self._volumes.delete_all(machine_id)
         # Last, because it carries the tag: whatever is interrupted before is still known to be ours.
         if domain is not None:
@@ -231,19 +239,21 @@ class LibvirtHost(Host):
     def keep_for_diagnosis(self, machine_id: UUID, until: datetime) -> str:
         with classified("look for the machine"):
             domain = find_domain(self._connection.get(), machine_id)
-            if domain is None:
+            machine = None if domain is None else self._machine(domain)
+            if machine is None:
                 return ""
-            name = domain.name()
         console = self._consoles.get(machine_id)
         self._keep_console(machine_id, None)
         removal.stop(domain)
-        kept = self._volumes.keep(name, until, b"" if console is None else console.content)
+        kept = self._volumes.keep(machine.name, until, b"" if console is None else console.content)
         removal.undefine(domain)  # last, as in `delete`
         return kept
 
     def discard_kept(self, machine_id: UUID) -> None:
         with self._locks.hold("host", timeout=_LOCK_TIMEOUT):  # nobody claims it anew meanwhile
-            if self.describe(machine_id) is None:
+            with classified("look for the machine"):
+                is_there = find_domain(self._connection.get(), machine_id) is not None  # whatever its tag says
+            if not is_there:
                 self._volumes.delete_all(machine_id)
 
     def remove_expired(self, installation: str, besides: Collection[UUID]) -> list[str]:
@@ -290,14 +300,7 @@ class LibvirtHost(Host):
             if definition is None:
                 return
             power = power_of(domain)
-        if definition.label is None:
-            raise ProvisioningError(
-                ErrorCode.HYPERVISOR_ERROR,
-                f"A domain with the UUID of {spec.name} is there, but it carries no tag of ours.",
-                retriable=False,
-                hint=f"Look at it with `virsh dumpxml {spec.id}`, and rename or undefine it.",
-            )
-        raise Claimed(definition.machine(definition.label, power))
+        raise Claimed(definition.machine(self._label(definition), power))
 
     def _refuse(self, missing: str) -> None:
         if missing:
@@ -306,6 +309,18 @@ class LibvirtHost(Host):
                 f"The host {self.name} has no place for it: {missing}.",
                 hint="Add a host, free one, or raise the overcommit in cloudpc:hosts.",
             )
+
+    def _machine(self, domain: Any) -> Machine | None:
+        """A domain as the interface describes it; None if it went away just now. Raises TagUnreadable."""
+        if (seen := _look(domain)) is None:
+            return None
+        definition, power = seen
+        return definition.machine(self._label(definition), power)
+
+    def _label(self, definition: Definition) -> Label:
+        if definition.label is None:
+            raise TagUnreadable(definition.name, self.name)
+        return definition.label
 
     def _domain(self, machine_id: UUID, through: Connection | None = None) -> tuple[Any, Definition]:
         with classified("look for the machine"):
@@ -364,15 +379,13 @@ class LibvirtHost(Host):
             return None
 
 
-def _machine(domain: Any) -> Machine | None:
-    """A domain of ours as the interface describes it; None if it isn't ours, or went away just now."""
+def _look(domain: Any) -> tuple[Definition, PowerState] | None:
+    """What a domain is and whether it runs; None if it went away just now."""
     definition = definition_of(domain)
-    if definition is None or definition.label is None:
-        return None
-    return definition.machine(definition.label, power_of(domain))
+    return None if definition is None else (definition, power_of(domain))
 
 
-def _write(domain: Any, label: Label) -> None:
+def _write_label(domain: Any, label: Label) -> None:
     """Write the label into the definition, and into the running domain if it runs."""
     config, live = libvirt.VIR_DOMAIN_AFFECT_CONFIG, libvirt.VIR_DOMAIN_AFFECT_LIVE
     element = (libvirt.VIR_DOMAIN_METADATA_ELEMENT, to_xml(label), PREFIX, NAMESPACE)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from functools import cache
+from uuid import UUID
 from xml.etree import ElementTree
+
+from pydantic import TypeAdapter, ValidationError
 
 from cloudpc.provisioning.tags import Phase, Tag
 
@@ -42,13 +45,21 @@ def to_xml(label: Label) -> str:
 
 
 def from_domain(domain: ElementTree.Element) -> Label | None:
-    """The label in a domain's XML, or None if the domain isn't ours (or a later version's)."""
+    """The label in a domain's XML, or None if it has none that can be read, or has another domain's.
+
+    What a later version says besides is passed over. A copy (virt-clone) has the tag of what it was copied from, and
+    an identity of its own: it is nobody's.
+    """
     element = domain.find(f"./metadata/{{{NAMESPACE}}}machine")
     if element is None or not element.text:
         return None
     try:
-        values: dict[str, Any] = json.loads(element.text)
-        tag = values["tag"]
-        return Label(Tag(**{**tag, "phase": Phase(tag["phase"])}), int(values["disk_gib"]))
-    except (ValueError, KeyError, TypeError):
+        label = _labels().validate_json(element.text)
+        return label if label.tag.machine_id == UUID(domain.findtext("uuid", "")) else None
+    except (ValidationError, ValueError):
         return None
+
+
+@cache
+def _labels() -> TypeAdapter[Label]:
+    return TypeAdapter(Label)
