@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Collection, Sequence, Set
 from uuid import UUID
 
 from cloudpc.devices.interface import (
@@ -71,7 +71,7 @@ class Organisation:
         if computer in self.enabled:
             self.enabled[computer] = False
 
-    def owned(self, installation: str) -> Sequence[OwnedDevice]:
+    def owned(self, installation: str, besides: Collection[str] = ()) -> Sequence[OwnedDevice]:
         return []
 
     def close(self) -> None: ...

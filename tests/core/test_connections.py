@@ -80,6 +80,8 @@ def test_fields_and_contradictions_are_told_together(folder: Path) -> None:
         "adDomainPassword": {"environment": "A B", "file": "relative", "value": "s3cret"},
         "caCertificate": "../../ca.pem",
         "endpoints": ["intranet", "fine:443"],
+        "organizationalUnit": "Cloud PCs",
+        "computerAccountOwners": ["joiner"],
         "domainControllers": [{"name": "dc1", "adress": "127.0.0.1", "guestAddress": "gateway"}],
     }
     told = _told(folder, wrong)
@@ -96,9 +98,11 @@ def test_fields_and_contradictions_are_told_together(folder: Path) -> None:
         "domainControllers[0].name: must be a fully qualified name",
         "domainControllers[0].adress: is not a known field; did you mean 'address'?",
         "domainControllers[0].guestAddress: must be an IP address",
+        "organizationalUnit: must be a distinguished name such as OU=Cloud PCs,DC=corp",
+        "computerAccountOwners[0]: must be an account as user@domain, or a SID",
     ):
         assert [text for text in told if text.startswith(expected)], (expected, told)
-    assert len(told) == 12
+    assert len(told) == 14
 
 
 def test_a_domain_needs_an_account_and_an_account_needs_a_domain(folder: Path) -> None:
@@ -112,6 +116,20 @@ def test_a_domain_needs_an_account_and_an_account_needs_a_domain(folder: Path) -
         f"{name}: has a meaning only with adDomainName"
         for name in ("adDomainPassword", "adDomainUsername", "domainControllers", "organizationalUnit")
     ]
+
+
+def test_a_place_of_another_domain_is_told_before_the_join(folder: Path) -> None:
+    _write(folder, "hq", {**_DOMAIN, "organizationalUnit": " ou = Cloud PCs , dc=corp, DC=Contoso ,DC=example"})
+    assert files.read(folder, "hq").organizational_unit == "OU=Cloud PCs,DC=corp,DC=Contoso,DC=example"
+    for unit in (
+        "OU=Cloud PCs,DC=contoso,DC=example",
+        "OU=Cloud PCs",
+        "OU=Cloud PCs,DC=a,DC=corp,DC=contoso,DC=example",
+    ):
+        assert _told(folder, {**_DOMAIN, "organizationalUnit": unit}) == [
+            "organizationalUnit: must lie in the domain adDomainName corp.contoso.example, so it must end in "
+            "DC=corp,DC=contoso,DC=example"
+        ]
 
 
 def test_a_password_in_the_file_is_refused_and_not_repeated(folder: Path) -> None:

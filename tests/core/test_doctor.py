@@ -41,8 +41,8 @@ class _Directory:
         self.held = held
         self.removed: list[str] = []
 
-    def owned(self, installation: str) -> Sequence[OwnedDevice]:
-        return self.held
+    def owned(self, installation: str, besides: Collection[str] = ()) -> Sequence[OwnedDevice]:
+        return [each for each in self.held if each.owner not in besides]
 
     def remove(self, name: str, device_id: uuid.UUID, recorded: None) -> None:
         self.removed.append(name)

@@ -12,6 +12,7 @@ import pytest
 from cloudpc.cloud_pc import DesiredCloudPC, NetworkChoice, Status
 from cloudpc.devices.interface import (
     ComputerAccount,
+    NameTakenError,
     RegisteredDevice,
 )
 from cloudpc.machines.interface import Completed
@@ -109,6 +110,13 @@ def test_an_error_that_stays_fails_it_and_leaves_nothing(
     assert organisation.devices == {}
     assert organisation.enabled == {_joining().device_name: False}
     assert outcome.remains == ""
+
+
+def test_nothing_of_an_account_that_is_somebody_elses_is_to_be_taken_back(run: Run, organisation: Organisation) -> None:
+    organisation.errors["prepare_join"] = [NameTakenError(ErrorCode.DOMAIN_JOIN_FAILED, "theirs", retriable=False)]
+    outcome = run.provision(_joining())
+    assert (outcome.status, outcome.stage, outcome.remains) == (Status.FAILED, Stage.DOMAIN_JOIN, "")
+    assert organisation.calls == ["prepare_join"]
 
 
 def test_a_guest_that_can_not_join(run: Run, host: ScriptedHost, organisation: Organisation) -> None:

@@ -21,6 +21,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from ldap3 import BASE, MODIFY_ADD, MODIFY_REPLACE, NONE, RESTARTABLE, SUBTREE, SYNC, Connection, Server, Tls
+from ldap3.protocol.formatters.formatters import format_sid
+from ldap3.protocol.microsoft import security_descriptor_control
 
 from tests.support.waiting import wait_until
 
@@ -133,7 +135,7 @@ class Samba:
         text = re.sub(r"(server services) = .*", r"\1 = ldap, cldap, kdc", text)
         text = re.sub(r"log file = .*", f"log file = {self.folder}/log.%m", text)
         # its own, of 4096 bits, would take it seconds to make
-        key, certificate = certify(CONTROLLER)
+        key, certificate = certify(CONTROLLER, DOMAIN)
         (self.folder / "controller.key").write_bytes(key)
         (self.folder / "controller.key").chmod(0o600)
         self.ca.write_bytes(certificate)
@@ -150,26 +152,38 @@ class Samba:
     def _delegate(self) -> None:
         """An OU, and an account with the right to create computers in it."""
         self.add(UNIT, "organizationalUnit")
-        name, dn = "joiner", f"CN=joiner,CN=Users,{BASE_DN}"
         self.add(
-            dn,
+            f"CN=joiner,CN=Users,{BASE_DN}",
             "user",
             {
-                "sAMAccountName": name,
-                "userPrincipalName": f"{name}@{DOMAIN}",
+                "sAMAccountName": "joiner",
+                "userPrincipalName": f"joiner@{DOMAIN}",
                 "unicodePwd": f'"{PASSWORD}"'.encode("utf-16-le"),
                 "userAccountControl": "512",
             },
         )
         self.modify(BASE_DN, "ms-DS-MachineAccountQuota", "0")  # what everybody may do would hide what was delegated
-        self.admin.search(dn, "(objectClass=*)", BASE, attributes=["objectSid"])
-        raw = self.admin.response[0]["raw_attributes"]["objectSid"][0]
-        subs = [int.from_bytes(raw[i : i + 4], "little") for i in range(8, len(raw), 4)]
-        sid = "-".join(["S", str(raw[0]), str(int.from_bytes(raw[2:8], "big")), *map(str, subs)])
+        self.delegate("joiner")
+
+    def delegate(self, name: str) -> None:
+        """Let this user create computers in the OU."""
         self._tool(
-            *("dsacl", "set", f"--objectdn={UNIT}", f"--sddl={_CREATE_COMPUTERS.format(sid=sid)}"),
+            *("dsacl", "set", f"--objectdn={UNIT}", f"--sddl={_CREATE_COMPUTERS.format(sid=self.sid(name))}"),
             *("-H", str(self.folder / "private/sam.ldb"), "-s", str(self._configuration)),
         )
+
+    def sid(self, name: str) -> str:
+        """A user's SID."""
+        self.admin.search(f"CN={name},CN=Users,{BASE_DN}", "(objectClass=*)", BASE, attributes=["objectSid"])
+        return str(format_sid(self.admin.response[0]["raw_attributes"]["objectSid"][0]))
+
+    def own(self, dn: str, sid: str) -> None:
+        """Give an object another owner."""
+        numbers = [int(part) for part in sid.split("-")[3:]]
+        raw = bytes([1, len(numbers), 0, 0, 0, 0, 0, 5]) + b"".join(n.to_bytes(4, "little") for n in numbers)
+        descriptor = bytes([1, 0, 0, 0x80]) + (20).to_bytes(4, "little") + bytes(12) + raw
+        change = {"nTSecurityDescriptor": [(MODIFY_REPLACE, [descriptor])]}
+        assert self.admin.modify(dn, change, controls=security_descriptor_control(sdflags=1)), self.admin.result
 
     def _tool(self, *arguments: str) -> None:
         done = subprocess.run(["samba-tool", *arguments], capture_output=True, text=True, check=False)
@@ -196,10 +210,10 @@ class Samba:
         return Connection(server, user, password, client_strategy=strategy)
 
 
-def certify(name: str) -> tuple[bytes, bytes]:
-    """A key and a certificate for this host name that is its own authority, as PEM."""
+def certify(*names: str) -> tuple[bytes, bytes]:
+    """A key and a certificate for these host names that is its own authority, as PEM."""
     key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
-    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, names[0])])
     certificate = (
         x509.CertificateBuilder()
         .subject_name(subject)
@@ -209,7 +223,7 @@ def certify(name: str) -> tuple[bytes, bytes]:
         .not_valid_before(now - timedelta(days=1))
         .not_valid_after(now + timedelta(days=1))
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), critical=False)
         .sign(key, hashes.SHA256())
     )
     pem = serialization.Encoding.PEM

@@ -16,13 +16,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ldap3 import Connection
 
-from cloudpc.devices.interface import Domain, OwnedDevice
+from cloudpc.devices import account_mark
+from cloudpc.devices.interface import ComputerAccount, Domain, NameTakenError, OwnedDevice
 from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
 
 from .conftest import Hq
 from .samba import ADDRESS, BASE_DN, CONTROLLER, DOMAIN, PASSWORD, UNIT, Samba, certify
 
 PC = "CPC-ALICE-7KQ2P"
+ADMINISTRATOR = f"Administrator@{DOMAIN}"
 OWNER = "0123456789abcdef/u-alice/plan/1"
 RENEWED = "0123456789abcdef/u-alice/plan/2"
 OTHERS = "0123456789abcdef/u-bob/plan/1"
@@ -51,7 +53,7 @@ def test_an_account_is_made_in_the_ou_for_the_guest_alone(samba: Samba, hq: Hq) 
     assert account["distinguishedName"] == [f"CN={PC},{UNIT}".encode()]
     assert account["userAccountControl"] == [b"4096"]
     assert account["dNSHostName"] == [b"cpc-alice-7kq2p.corp.test"]
-    assert account["description"] == [f"cloudpc:{OWNER}".encode()]
+    assert account["description"] == [account_mark.mark(OWNER).encode()]
     assert join.account.model_dump() == {
         "connection": "hq", "name": PC, "distinguished_name": f"CN={PC},{UNIT}",
         "object_guid": join.account.object_guid,
@@ -74,7 +76,7 @@ def test_an_account_of_an_attempt_before_is_taken_again(samba: Samba, hq: Hq) ->
     assert samba.accepts(f"{PC}$@{DOMAIN}", again.stdin.decode())
     assert again.stdin != first.stdin  # which Active Directory may still take for an hour: OldPasswordAllowedPeriod
     assert domain.owned("0123456789abcdef") == [
-        OwnedDevice("computer account", PC, again.account.object_guid, RENEWED, True)
+        OwnedDevice("computer account", PC, again.account.object_guid, account_mark.mark(RENEWED), True)
     ]
 
 
@@ -83,20 +85,94 @@ def test_an_account_that_was_moved_comes_back_into_the_ou(samba: Samba, hq: Hq) 
     elsewhere = f"CN=Computers,{BASE_DN}"
     assert samba.admin.modify_dn(f"CN={PC},{UNIT}", f"CN={PC}", new_superior=elsewhere)
     assert f"CN={PC},{elsewhere} is denied" in _refused(hq.domain()).message  # that takes more than was delegated
-    again = hq.domain(adDomainUsername=f"Administrator@{DOMAIN}").prepare_join(PC, OWNER)
-    assert again.account == first.account
+    other = {"adDomainUsername": ADMINISTRATOR, "computerAccountOwners": [f"joiner@{DOMAIN}"]}
+    assert hq.domain(**other).prepare_join(PC, OWNER).account == first.account
 
 
-@pytest.mark.parametrize("description", [None, "Bob's old PC", f"cloudpc:{OTHERS}", "cloudpc:other/u-alice/plan/1"])
+def _not_disabled(domain: Domain, recorded: ComputerAccount | None, owner: str = OWNER) -> ProvisioningError:
+    with pytest.raises(ProvisioningError) as caught:
+        domain.disable(PC, recorded, owner)
+    assert caught.value.code is ErrorCode.DOMAIN_JOIN_FAILED
+    assert "computerAccountOwners" in caught.value.hint
+    return caught.value
+
+
+MARKS = [f"cloudpc:{OWNER}", account_mark.mark(OWNER)]
+"""Of this Cloud PC, as they were written and as they are."""
+
+
+@pytest.mark.parametrize(
+    "description",
+    [
+        None, "Bob's old PC", "cloudpc:", f"cloudpc:{OTHERS}", account_mark.mark(OTHERS),
+        "cloudpc:other/u-alice/plan/1", *MARKS,
+    ],
+)  # fmt: skip
 def test_a_foreign_account_of_that_name_stays_as_it_is(samba: Samba, hq: Hq, description: str | None) -> None:
     dn = f"CN={PC},CN=Computers,{BASE_DN}"
     attributes = {"sAMAccountName": f"{PC}$", "userAccountControl": "4096"}
     samba.add(dn, "computer", attributes | ({"description": description} if description else {}))
     before = samba.find(PC)
 
-    assert dn in _refused(hq.domain()).message
-    hq.domain().disable(PC, None, OWNER)
+    refused = _refused(hq.domain())
+    assert dn in refused.message
+    assert isinstance(refused, NameTakenError)
+    assert dn in _not_disabled(hq.domain(), None).message
     assert samba.find(PC) == before
+
+
+@pytest.mark.parametrize("description", MARKS)
+def test_a_mark_proves_nothing_without_the_maker(samba: Samba, hq: Hq, description: str) -> None:
+    with samba.account("mallory") as mallory:
+        samba.delegate("mallory")
+        hq.domain(adDomainUsername=mallory).prepare_join(PC, OWNER)
+        samba.modify(f"CN={PC},{UNIT}", "description", description)
+        before = samba.find(PC)
+        assert "it was made by S-1-5-21-" in _refused(hq.domain()).message
+        assert "and not by adDomainUsername" in _not_disabled(hq.domain(), None).message
+        [owned] = hq.domain().owned("0123456789abcdef", besides=[OWNER])
+        assert owned.kind.startswith("computer account of another maker (S-1-5-21-")
+        assert samba.find(PC) == before
+
+        former = hq.domain(adDomainUsername=ADMINISTRATOR, computerAccountOwners=[mallory])
+        assert former.owned("0123456789abcdef", besides=[OWNER]) == []
+        former.disable(PC, None, OWNER)
+        assert _control(samba) == 4098
+
+
+def test_a_former_maker_that_is_gone_is_named_by_its_sid(samba: Samba, hq: Hq) -> None:
+    with samba.account("mallory") as mallory:
+        samba.delegate("mallory")
+        sid = samba.sid("mallory")
+        hq.domain(adDomainUsername=mallory).prepare_join(PC, OWNER)
+    assert sid in _refused(hq.domain(computerAccountOwners=[mallory])).message
+    hq.domain(adDomainUsername=ADMINISTRATOR, computerAccountOwners=[sid]).disable(PC, None, OWNER)
+    assert _control(samba) == 4098
+
+
+def test_who_is_in_everybodys_groups_has_not_made_all_of_theirs(samba: Samba, hq: Hq) -> None:
+    attributes = {"sAMAccountName": f"{PC}$", "userAccountControl": "4096", "description": account_mark.mark(OWNER)}
+    samba.add(f"CN={PC},{UNIT}", "computer", attributes)
+    samba.own(f"CN={PC},{UNIT}", samba.sid("joiner").rpartition("-")[0] + "-513")
+    assert "-513" in _refused(hq.domain()).message
+    assert "-513" in _not_disabled(hq.domain(), None).message
+
+
+def test_accounts_described_with_their_owner_are_described_anew(samba: Samba, hq: Hq) -> None:
+    hq.domain().prepare_join(PC, OWNER)
+    samba.modify(f"CN={PC},{UNIT}", "description", f"cloudpc:{OWNER}")
+    assert hq.domain().owned("0123456789abcdef", besides=[OWNER]) == []
+    assert [owned.owner for owned in hq.domain().owned("0123456789abcdef")] == [f"cloudpc:{OWNER}"]
+    hq.domain().disable(PC, None, RENEWED)
+    account = samba.find(PC)
+    assert account is not None
+    assert account["description"] == [account_mark.mark(RENEWED).encode()]
+
+    samba.modify(f"CN={PC},{UNIT}", "description", f"cloudpc:{OWNER}")
+    hq.domain().prepare_join(PC, OWNER)
+    account = samba.find(PC)
+    assert account is not None
+    assert account["description"] == [account_mark.mark(OWNER).encode()]
 
 
 def test_another_object_of_that_name_in_the_ou_is_no_account_to_take(samba: Samba, hq: Hq) -> None:
@@ -125,7 +201,7 @@ def test_an_account_that_state_never_knew_is_found_by_name_and_owner(samba: Samb
 
 def test_an_account_recorded_without_a_guid_is_found_by_name_and_owner(samba: Samba, hq: Hq) -> None:
     recorded = hq.domain().prepare_join(PC, OWNER).account.model_copy(update={"object_guid": ""})
-    hq.domain().disable(PC, recorded, OTHERS)
+    _not_disabled(hq.domain(), recorded, OTHERS)
     assert _control(samba) == 4096
     hq.domain().disable(PC, recorded, OWNER)
     assert _control(samba) == 4098
@@ -142,9 +218,55 @@ def test_an_account_renamed_moved_and_described_anew_is_found_by_its_guid(samba:
 
 def test_an_account_that_somebody_else_has_now_is_left_alone(samba: Samba, hq: Hq) -> None:
     recorded = hq.domain().prepare_join(PC, OWNER).account
-    samba.modify(f"CN={PC},{UNIT}", "description", f"cloudpc:{OTHERS}")
+    for description in (f"cloudpc:{OTHERS}", account_mark.mark(OTHERS)):
+        samba.modify(f"CN={PC},{UNIT}", "description", description)
+        assert "another Cloud PC's mark" in _not_disabled(hq.domain(), recorded).message
+        assert _control(samba) == 4096
+    samba.modify(f"CN={PC},{UNIT}", "userAccountControl", "4098")
+    hq.domain().disable(PC, recorded, OWNER)  # nothing is left to be done
+
+
+def test_another_account_of_a_name_whose_own_is_gone_is_nobody_s_to_disable(samba: Samba, hq: Hq) -> None:
+    recorded = hq.domain().prepare_join(PC, OWNER).account
+    samba.remove(f"CN={PC},{UNIT}")
+    samba.add(f"CN={PC},{UNIT}", "computer", {"sAMAccountName": f"{PC}$", "userAccountControl": "4096"})
     hq.domain().disable(PC, recorded, OWNER)
     assert _control(samba) == 4096
+
+
+def test_a_connection_that_names_another_domain_now_disables_nothing(samba: Samba, hq: Hq) -> None:
+    recorded = hq.domain().prepare_join(PC, OWNER).account
+    moved = recorded.model_copy(update={"distinguished_name": f"CN={PC},OU=Cloud PCs,DC=old,DC=test"})
+    with pytest.raises(ProvisioningError, match=r"old\.test.*corp\.test now"):
+        hq.domain().disable(PC, moved, OWNER)
+    assert _control(samba) == 4096
+
+
+def test_the_guest_asks_the_controller_first_that_has_made_its_account(samba: Samba, hq: Hq) -> None:
+    dead = {"name": "dc0.corp.invalid", "guestAddress": "10.9.9.9"}
+    good = {"name": CONTROLLER, "address": ADDRESS, "guestAddress": "10.0.2.2"}
+    join = hq.domain(domainControllers=[dead, good]).prepare_join(PC, OWNER)
+    assert join.argv[-5:] == ("2", CONTROLLER, "10.0.2.2", "dc0.corp.invalid", "10.9.9.9")
+
+
+def test_of_a_domain_s_many_controllers_the_same_one_is_asked_again(
+    samba: Samba, hq: Hq, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    resolve = socket.getaddrinfo
+
+    def resolved(host: str, *more: Any, **options: Any) -> Any:
+        asked.append(host)
+        return resolve(ADDRESS if host in (DOMAIN, CONTROLLER) else host, *more, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolved)
+    domain = hq.domain(domainControllers=[])
+    join = domain.prepare_join(PC, OWNER)
+    assert join.argv[-3:] == ("0", CONTROLLER, "")
+    assert CONTROLLER not in asked
+    asked.clear()
+    domain.disable(PC, join.account, OWNER)
+    assert set(asked) == {CONTROLLER}
 
 
 def test_what_is_gone_is_done(samba: Samba, hq: Hq) -> None:
@@ -181,11 +303,11 @@ def test_names_that_need_escaping(samba: Samba, hq: Hq) -> None:
     owner = r"0123/u (*)\,=/plan #1/1"
     samba.add(unit, "organizationalUnit")
     try:
-        domain = hq.domain(organizationalUnit=unit, adDomainUsername=f"Administrator@{DOMAIN}")
+        domain = hq.domain(organizationalUnit=unit, adDomainUsername=ADMINISTRATOR)
         made = domain.prepare_join("CPC (1)", owner).account
         assert [check.status for check in domain.check()] == ["passed"] * 4
         assert domain.prepare_join("CPC (1)", owner).account == made
-        assert [owned.owner for owned in domain.owned("0123")] == [owner]
+        assert [owned.owner for owned in domain.owned("0123")] == [account_mark.mark(owner)]
         domain.disable("CPC (1)", None, owner)
         assert _control(samba, r"CPC \281\29") == 4098
     finally:
@@ -194,8 +316,20 @@ def test_names_that_need_escaping(samba: Samba, hq: Hq) -> None:
         samba.remove(unit)
 
 
+@pytest.mark.parametrize(
+    "written",
+    [f"ou = Cloud PCs , dc = corp,  DC={'test'} ", 'OU="Cloud PCs",dc=CORP,dc=Test', r"OU=Cloud\20PCs,DC=corp,DC=test"],
+)
+def test_an_ou_as_admins_write_it(samba: Samba, hq: Hq, written: str) -> None:
+    domain = hq.domain(organizationalUnit=written)
+    assert [check.status for check in domain.check()] == ["passed"] * 4
+    made = domain.prepare_join(PC, OWNER).account
+    assert made.distinguished_name.lower() == f"CN={PC},{UNIT}".lower()
+    assert hq.domain().prepare_join(PC, OWNER).account.object_guid == made.object_guid
+
+
 def test_without_an_ou_accounts_go_where_the_domain_puts_computers(samba: Samba, hq: Hq) -> None:
-    domain = hq.domain(organizationalUnit=None, adDomainUsername=f"Administrator@{DOMAIN}")
+    domain = hq.domain(organizationalUnit=None, adDomainUsername=ADMINISTRATOR)
     assert [check.status for check in domain.check()] == ["passed"] * 4
     assert domain.prepare_join(PC, OWNER).account.distinguished_name == f"CN={PC},CN=Computers,{BASE_DN}"
 
@@ -220,7 +354,11 @@ ELSEWHERE = {"name": CONTROLLER, "address": "127.0.0.2"}
     [
         ({"domainControllers": [ELSEWHERE]}, "ServerNotOperational", "does not answer on port 636"),
         ({"domainControllers": [{"name": "dc1.corp.invalid"}]}, "FqdnNotFound", "dc1.corp.invalid is not found"),
-        ({"domainControllers": [], "adDomainName": "corp.invalid"}, "FqdnNotFound", "corp.invalid is not found"),
+        (
+            {"domainControllers": [], "adDomainName": "corp.invalid", "organizationalUnit": None},
+            "FqdnNotFound",
+            "corp.invalid is not found",
+        ),
         (
             {"domainControllers": [{"name": "dc2.corp.test", "address": ADDRESS}]},
             "ServerNotOperational",
@@ -235,9 +373,11 @@ ELSEWHERE = {"name": CONTROLLER, "address": "127.0.0.2"}
         ({"adDomainPassword": {"file": "/etc/hostname"}}, "IncorrectCredentials", "password is wrong"),
         ({"adDomainUsername": "nobody@corp.test"}, "IncorrectCredentials", "nobody@corp.test can't sign in"),
         ({"organizationalUnit": f"OU=None,{BASE_DN}"}, "OrganizationalUnitNotFound", "OU=None"),
-        ({"organizationalUnit": "OU=Cloud PCs,DC=other,DC=test"}, "OrganizationalUnitNotFound", "DC=other"),
-        ({"adDomainName": "other.test"}, "FqdnNotFound", "not of adDomainName other.test"),
-        ({"organizationalUnit": "Cloud PCs"}, "OrganizationalUnitIncorrectFormat", "no distinguished name"),
+        (
+            {"organizationalUnit": None, "adDomainName": "other.test"},
+            "FqdnNotFound",
+            "not of adDomainName other.test",
+        ),
         ({"organizationalUnit": f"OU=Domain Controllers,{BASE_DN}"}, "AccessDenied", "denied|may not create"),
     ],
     ids=str,

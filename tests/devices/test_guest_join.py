@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from cloudpc.devices import account_mark
 from cloudpc.images import gallery
 from cloudpc.machines.interface import Amount
 from cloudpc.provisioning.cancellation import Cancellation
@@ -59,7 +60,7 @@ def test_a_guest_joins_and_its_end_shuts_it_out(samba: Samba, hq: Hq, desk: Desk
     assert account["pwdLastSet"] > before["pwdLastSet"], "the one-time password is still the account's"
     assert account["dNSHostName"] == [b"cpc-alice-7kq2p.corp.test"]
     assert b"host/cpc-alice-7kq2p.corp.test" in account["servicePrincipalName"]
-    assert account["description"] == [f"cloudpc:{OWNER}".encode()]
+    assert account["description"] == [account_mark.mark(OWNER).encode()]
     test_join = ("adcli", "testjoin", f"--domain-controller={CONTROLLER}")
     assert run(*test_join)[0] == 0
 

@@ -180,7 +180,7 @@ def _domain(
         return
     try:
         domain = Organisation(surroundings, folder).domain(name)
-        unknown = [a for i in known.installations for a in domain.owned(i) if a.owner not in known.owners]
+        unknown = [account for i in known.installations for account in domain.owned(i, known.owners)]
     except ProvisioningError as error:
         yield Check(what, "failed", error.message, error.hint)
         return

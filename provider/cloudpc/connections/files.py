@@ -6,6 +6,7 @@ import ipaddress
 import os
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -15,6 +16,7 @@ from pydantic import AfterValidator, Field, ModelWrapValidatorHandler, Validatio
 from pydantic_core import InitErrorDetails
 
 from cloudpc import yaml_file
+from cloudpc.connections import distinguished_name
 from cloudpc.machines.interface import Network
 from cloudpc.policy import Part
 from cloudpc.problems import InvalidConfigurationError, Problem, from_validation
@@ -132,7 +134,16 @@ class DomainController(Part):
 
 
 _NETWORKS = ("libvirtNetwork", "bridge", "hostedNetwork")
-_DOMAIN = ("adDomainUsername", "adDomainPassword", "organizationalUnit", "domainControllers", "caCertificate")
+_DOMAIN = (
+    "adDomainUsername", "adDomainPassword", "organizationalUnit", "domainControllers", "caCertificate",
+    "computerAccountOwners",
+)  # fmt: skip
+
+
+def _account_owner(value: str) -> str:
+    if not re.fullmatch(r"[^@\s]+@[^@\s]+|S-1(-[0-9]+)+", value):
+        raise ValueError("must be an account as user@domain, or a SID such as S-1-5-21-…-1104")
+    return value
 
 
 class OnPremisesConnection(_Whole):
@@ -153,8 +164,13 @@ class OnPremisesConnection(_Whole):
         default=None, pattern=r"^[^@\s]+@[^@\s]+$", description="The account that joins, as user@domain."
     )
     ad_domain_password: SecretReference | None = Field(default=None, description="Where its password is found.")
-    organizational_unit: str | None = Field(
+    organizational_unit: Annotated[str, AfterValidator(distinguished_name.normal)] | None = Field(
         default=None, description="Where computer accounts are made, as OU=…,DC=…; default: the domain's own place."
+    )
+    computer_account_owners: list[Annotated[str, AfterValidator(_account_owner)]] = Field(
+        default=[],
+        description="Ours: who else has made computer accounts of this installation, as user@domain or SID; for "
+        "example a former adDomainUsername.",
     )
     domain_controllers: list[DomainController] = Field(
         default=[], description="Ours. Default: those that DNS names for the domain."
@@ -183,6 +199,8 @@ class OnPremisesConnection(_Whole):
         for name in ("adDomainUsername", "adDomainPassword"):
             if name not in values:
                 yield name, "is required with adDomainName"
+        if wrong := _other_domain(values.get("organizationalUnit"), values["adDomainName"]):
+            yield "organizationalUnit", wrong
 
     @property
     def network(self) -> Network:
@@ -190,6 +208,16 @@ class OnPremisesConnection(_Whole):
         if self.libvirt_network is not None:
             return Network("network", self.libvirt_network)
         return Network("hosted") if self.bridge is None else Network("bridge", self.bridge)
+
+
+def _other_domain(unit: object, name: object) -> str:
+    """What is wrong with a place that lies elsewhere than in the domain; nothing of what is no place or no domain."""
+    with suppress(ValueError):
+        domain = distinguished_name.domain(unit) if isinstance(unit, str) else None
+        if domain is not None and isinstance(name, str) and domain != dns_name(name).lower():
+            ending = ",".join(f"DC={label}" for label in name.split("."))
+            return f"must lie in the domain adDomainName {name}, so it must end in {ending}"
+    return ""
 
 
 def names(folder: Path) -> list[str]:

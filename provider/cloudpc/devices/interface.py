@@ -6,7 +6,7 @@ whatever is interrupted can be asked for again, because every identity is derive
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Collection, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 from uuid import UUID
@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
 from cloudpc.provisioning.cancellation import Cancellation
+from cloudpc.provisioning.errors import ProvisioningError
 
 
 class _Recorded(BaseModel):
@@ -74,7 +75,7 @@ class OwnedDevice:
         kind: in words, for example `Entra device` or `computer account`.
         name: the device name.
         id: object id or objectGUID.
-        owner: as in NewDevice.
+        owner: as in NewDevice; of a computer account its description.
         enabled: whether it may still be used.
     """
 
@@ -164,6 +165,10 @@ class Join:
     stdin: bytes = field(repr=False, default=b"")
 
 
+class NameTakenError(ProvisioningError):
+    """A computer account of that name is there, and not ours: none was made."""
+
+
 class Domain(Protocol):
     """An Active Directory domain, reached over LDAPS."""
 
@@ -171,6 +176,7 @@ class Domain(Protocol):
         """Make the computer account in the OU (or reset our own of that name), with a one-time password.
 
         Raises:
+            NameTakenError: somebody else's has that name; nothing was made.
             ProvisioningError: DOMAIN_JOIN_FAILED.
         """
 
@@ -178,8 +184,16 @@ class Domain(Protocol):
         """Disable our computer account of this name, never delete it. None there: done.
 
         Raises:
-            ProvisioningError: not for now; to be tried again.
+            ProvisioningError: not for now, to be tried again; or an enabled one of that name is not ours for certain.
         """
 
-    def owned(self, installation: str) -> Sequence[OwnedDevice]:
-        """All computer accounts with this installation's owner tag. Raises ProvisioningError."""
+    def owned(self, installation: str, besides: Collection[str] = ()) -> Sequence[OwnedDevice]:
+        """Computer accounts with this installation's mark, enabled or not; `kind` says which others have made.
+
+        Args:
+            installation: whose.
+            besides: owners of accounts that are left out.
+
+        Raises:
+            ProvisioningError: they can't be listed.
+        """

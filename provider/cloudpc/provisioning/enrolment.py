@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from cloudpc.devices.interface import ComputerAccount, NewDevice, RegisteredDevice, TemporaryAccessPass
+from cloudpc.devices.interface import ComputerAccount, NameTakenError, NewDevice, RegisteredDevice, TemporaryAccessPass
 from cloudpc.provisioning import set_up
 from cloudpc.provisioning.cancellation import Cancellation
 from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
@@ -48,7 +48,11 @@ class Enrolment:
             ProvisioningError: DOMAIN_JOIN_FAILED.
         """
         self._joined.add(connection)
-        join = self._registration.domain(connection).prepare_join(identity.device_name, identity.owner)
+        try:
+            join = self._registration.domain(connection).prepare_join(identity.device_name, identity.owner)
+        except NameTakenError:
+            self._joined.discard(connection)  # nothing there is ours to take back
+            raise
         try:
             done = run(join.argv, join.stdin, _JOIN_SECONDS)
         except TimeoutError as error:
