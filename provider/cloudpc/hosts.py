@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
-from urllib.parse import unquote, urlsplit
+from typing import Annotated, Self
+from urllib.parse import unquote
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from cloudpc.host_address import Address
+from cloudpc.ssh_hop import SshHop
 
 
 def _uri(value: str) -> str:
-    _no_password(re.split("[?#]", value.partition("://")[2])[0])
-    try:
-        _ = urlsplit(value).port
-    except ValueError:  # whose text quotes what may be a password
-        raise ValueError("is no URI: between // and the path stands [USER@]HOST[:PORT], PORT a number") from None
+    place = re.split("[?#]", value.partition("://")[2])[0]
+    _no_password(place)
+    if "@" in place.rpartition("@")[0]:
+        raise ValueError("has two @: write one that belongs to the user's name as %40")
+    Address(value)
     return value
 
 
-def _no_password(place: str) -> str:
+def _no_password(place: str) -> None:
     """A password, with whatever letters in it, comes between a colon and an @."""
     user, _, _ = place.rpartition("@")
     if ":" in unquote(user):
@@ -26,14 +29,12 @@ def _no_password(place: str) -> str:
             "has a password, which nothing would use: write USER@HOST, let the user sign in by a key, "
             "and change the password, since this file has shown it"
         )
-    if "@" in user:
-        raise ValueError("has two @: write one that belongs to the user's name as %40")
-    return place
 
 
 def _destination(value: str) -> str:
     for hop in value.split(","):
         _no_password(hop.removeprefix("ssh://"))
+    SshHop.parse(value)
     return value
 
 
@@ -76,10 +77,35 @@ class HostConfig(BaseModel):
     ssh_destination: Annotated[str, AfterValidator(_destination)] | None = Field(
         default=None,
         alias="sshDestination",
-        description="How users reach the loopback of a remote host, as ssh's -J takes it; default from a qemu+ssh URI.",
+        description="How users reach the loopback of a remote host, as ssh's -J takes it; empty: it is this machine's. "
+        "Default: the URI's host.",
     )
+
+    @model_validator(mode="after")
+    def _says_where(self) -> Self:
+        if self.ssh_destination is None and not self.address.is_local and self.address.hop is None:
+            raise ValueError(
+                "has a uri that names no host: give sshDestination, how ssh reaches it (empty, if its loopback is this "
+                "machine's)"
+            )
+        return self
 
     @property
     def scheme(self) -> str:
         """What names the driver: `qemu` of qemu+ssh://…"""
         return self.uri.partition("://")[0].partition("+")[0]
+
+    @property
+    def address(self) -> Address:
+        """Its URI taken apart."""
+        return Address(self.uri)
+
+    @property
+    def way(self) -> SshHop | None:
+        """How ssh reaches its loopback and its own networks; None: they are this machine's."""
+        return self.address.hop if self.ssh_destination is None else SshHop.parse(self.ssh_destination)
+
+    @property
+    def has_this_network(self) -> bool:
+        """Whether its interfaces are this machine's: so by its URI, or because its loopback is said to be."""
+        return self.address.is_local or self.ssh_destination == ""

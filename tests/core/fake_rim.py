@@ -39,7 +39,7 @@ class ScriptedHost(FakeHost):
     """
 
     def __init__(self, folder: Path, name: str = "local", **settings: Any) -> None:
-        super().__init__(HostConfig(name=name, uri=f"fake://{folder / name}"))
+        super().__init__(HostConfig(name=name, uri=(folder / name).as_uri().replace("file:", "fake:", 1)))
         self.folder = folder / name
         self.calls: list[str] = []
         self.claimed: list[MachineSpec] = []

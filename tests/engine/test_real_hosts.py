@@ -58,9 +58,11 @@ def away(project: Project, lab: list[Daemon]) -> Iterator[Project]:
 def on(daemons: list[Daemon], policy: Path) -> None:
     """Have a policy use these hosts."""
     content = yaml.safe_load(policy.read_text())
-    # Their storage is memory here, less than the disks that are promised of it and stay nearly empty.
+    # Their storage is memory here, less than the disks that are promised of it and stay nearly empty; their loopback is
+    # this machine's.
     hosts = [
-        {"name": f"lab-{n}", "uri": daemon.tcp_uri, "diskOvercommit": 100} for n, daemon in enumerate(daemons, start=1)
+        {"name": f"lab-{n}", "uri": daemon.tcp_uri, "diskOvercommit": 100, "sshDestination": ""}
+        for n, daemon in enumerate(daemons, start=1)
     ]
     content["config"]["cloudpc:hosts"] = hosts
     policy.write_text(yaml.safe_dump(content))
@@ -98,7 +100,7 @@ def test_from_up_to_down_over_two_hosts(away: Project, lab: list[Daemon]) -> Non
         assert {"domain", "volume", "file", "process"} == set(here), "the audit does not see everything"
 
     assert any(b"pulumi up" in line for line in shown.seen)
-    assert any(b"ssh -o" in line for line in shown.seen)
+    assert any(b"ssh -F" in line for line in shown.seen)
     hosts_files = [daemon.root / folder for daemon in lab for folder in ("var", "etc/libvirt", "run/libvirt")]
     for who in listed:
         password = _json(away, "credentials", who)["password"]

@@ -7,6 +7,7 @@ import json
 import subprocess
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import grpc
 import pytest
@@ -43,7 +44,7 @@ class Engine:
         )  # fmt: skip
         image_config = {"tiny": {"path": str(image), "sha256": digest, "firmware": "bios", "minimumMemoryInMB": 64}}
         config = {
-            "cloudpc:hosts": json.dumps([{"name": "host", "uri": f"fake://{host}"}]),
+            "cloudpc:hosts": json.dumps([{"name": "host", "uri": f"fake://{quote(str(host))}"}]),
             "cloudpc:images": json.dumps(image_config),
         }
         self._stub.Configure(provider_pb2.ConfigureRequest(args=_struct(config)))

@@ -73,7 +73,7 @@ def seed(user: str) -> Seed:
 
 def open_desk(uri: str, image: Image, cache: Path, pool: str, config: HostConfig | None = None) -> Iterator[Desk]:
     """A desk; when the test is over, whatever it left is removed and nothing may be left."""
-    config = config or HostConfig(name="lab", uri=uri, pool=pool)
+    config = config or HostConfig(name="lab", uri=uri, pool=pool, sshDestination="")  # its loopback is ours
     host = connect(config, cache=cache)
     installation = secrets.token_hex(8)
     try:

@@ -100,7 +100,7 @@ def test_a_host_by_ssh(over_ssh: Desk) -> None:
 @pytest.fixture
 def host(daemon: Daemon, cache: Path) -> Iterator[LibvirtHost]:
     """The tests' libvirtd; nothing runs on it."""
-    made = LibvirtHost(HostConfig(name="health", uri=daemon.tcp_uri), cache)
+    made = LibvirtHost(HostConfig(name="health", uri=daemon.tcp_uri, sshDestination=""), cache)
     yield made
     made.close()
 

@@ -13,10 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloudpc.hosts import HostConfig
+from cloudpc.host_address import Address
 from cloudpc.machines.interface import Seed
 from cloudpc.machines.libvirt import networks, probe
-from cloudpc.machines.libvirt.connection import Address
 from cloudpc.machines.libvirt.console import tail_of
 from cloudpc.machines.libvirt.guest import errors_in
 from cloudpc.machines.libvirt.locks import HostLocks
@@ -74,28 +73,6 @@ def test_ports_begin_with_the_machine_s_own_and_pass_over_taken_ones(identity: U
 
 
 @pytest.mark.parametrize(
-    ("uri", "local", "session", "via"),
-    [
-        ("qemu:///system", True, False, ""),
-        ("qemu:///session", True, True, ""),
-        ("qemu+unix:///system?socket=/tmp/x", True, False, ""),
-        ("qemu+tcp://127.0.0.1:1234/system", True, False, ""),
-        ("qemu+ssh://admin@kvm1/system", False, False, "admin@kvm1"),
-        ("qemu+ssh://admin@kvm1:2222/system", False, False, "admin@kvm1:2222"),
-        ("qemu+ssh://kvm1/session", False, True, "kvm1"),
-        ("qemu+tls://kvm1.example/system", False, False, "kvm1.example"),
-        ("qemu://kvm1.example/system", False, False, "kvm1.example"),
-        ("qemu+tls://kvm1.example:16515/system", False, False, "kvm1.example"),
-    ],
-)
-def test_addresses(uri: str, local: bool, session: bool, via: str) -> None:
-    address = Address(uri)
-    assert (address.is_local, address.is_session) == (local, session)
-    assert networks.via(HostConfig(name="a", uri=uri), address) == via
-    assert networks.via(HostConfig(name="a", uri=uri, sshDestination="jump"), address) == "jump"
-
-
-@pytest.mark.parametrize(
     ("address", "usable"),
     [
         *(("10.0.2.15", True), ("2001:db8::7", True), ("169.254.1.2", False), ("fe80::1", False)),
@@ -104,13 +81,6 @@ def test_addresses(uri: str, local: bool, session: bool, via: str) -> None:
 )
 def test_addresses_of_guests(address: str, usable: bool) -> None:
     assert networks.is_usable(address) is usable
-
-
-def test_ssh_never_asks_and_keeps_what_the_user_said() -> None:
-    assert Address("qemu+ssh://kvm1/system").for_opening == "qemu+ssh://kvm1/system?no_tty=1"
-    kept = Address("qemu+ssh://kvm1/system?keyfile=/home/a/key&no_tty=0").for_opening
-    assert kept == "qemu+ssh://kvm1/system?keyfile=/home/a/key&no_tty=0"
-    assert Address("qemu:///system").for_opening == "qemu:///system"
 
 
 def test_pools_are_made_where_qemu_can_read() -> None:

@@ -14,7 +14,6 @@ from cloudpc.hosts import HostConfig
 from cloudpc.machines.interface import Amount, MachineSpec, Network, PowerState
 from cloudpc.machines.libvirt import networks, removal
 from cloudpc.machines.libvirt.agent import Agent, AgentUnavailable
-from cloudpc.machines.libvirt.connection import Address
 from cloudpc.machines.libvirt.definitions import power_of
 from cloudpc.machines.libvirt.domain_xml import AttachedNetwork
 from cloudpc.machines.libvirt.host import LibvirtHost
@@ -254,18 +253,22 @@ def test_a_volume_that_vanishes_takes_no_room(driver: Any, tmp_path: Path) -> No
 
 def test_a_network_that_vanishes_is_told_as_one_that_is_not_there(driver: Any) -> None:
     with pytest.raises(ProvisioningError, match="no libvirt network net") as raised:
-        networks.check(Beside(driver), Address("qemu+ssh://kvm1/system"), AttachedNetwork("network", NETWORK))
+        networks.check(
+            Beside(driver), HostConfig(name="a", uri="qemu+ssh://kvm1/system"), AttachedNetwork("network", NETWORK)
+        )
     assert raised.value.code is ErrorCode.NETWORK_NOT_FOUND
 
 
 def test_other_guests_cards_may_vanish_while_a_bridge_is_looked_for(driver: Any) -> None:
-    networks.check(Beside(driver), Address("qemu+ssh://kvm1/system"), AttachedNetwork("bridge", "br7"))
+    networks.check(Beside(driver), HostConfig(name="a", uri="qemu+ssh://kvm1/system"), AttachedNetwork("bridge", "br7"))
 
 
 def test_a_bridge_of_this_machine_that_vanishes_is_down(driver: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(networks, "_has_bridge", lambda *_: True)
     with pytest.raises(ProvisioningError, match="is down"):
-        networks.health(Beside(driver), Address("qemu:///system"), AttachedNetwork("bridge", "br-that-was"))
+        networks.health(
+            Beside(driver), HostConfig(name="a", uri="qemu:///system"), AttachedNetwork("bridge", "br-that-was")
+        )
 
 
 def test_what_vanished_does_not_run(driver: Any) -> None:

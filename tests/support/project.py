@@ -16,6 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import yaml
 
@@ -93,12 +94,13 @@ class Project:
             **changes,
         }
         path = self.root / "stacks" / f"Pulumi.{name}.yaml"
+        folder = quote(str(self.root))
         salt = [line for line in path.read_text().splitlines() if "encryptionsalt" in line] if path.exists() else []
         config = {
             "cloudpc:policy": policy,
             "cloudpc:directory": {"kind": "local", "path": "directory.yaml"},
             "cloudpc:images": {"tiny": {"path": str(self.image), "sha256": sha256(self.image), "firmware": "bios"}},
-            "cloudpc:hosts": [{"name": host, "uri": f"fake://{self.root}/{host}"} for host in hosts or ["host"]],
+            "cloudpc:hosts": [{"name": host, "uri": f"fake://{folder}/{host}"} for host in hosts or ["host"]],
         }
         path.write_text(yaml.safe_dump({"config": config}) + "".join(f"{line}\n" for line in salt))
         return path

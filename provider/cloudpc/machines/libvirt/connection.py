@@ -6,10 +6,10 @@ import threading
 import time
 from contextlib import suppress
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import libvirt
 
+from cloudpc.host_address import Address
 from cloudpc.machines.libvirt import events
 from cloudpc.machines.libvirt.errors import classified, unreachable
 from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
@@ -21,32 +21,6 @@ _KEEPALIVE_INTERVAL = 5
 _KEEPALIVE_COUNT = 3
 REMEMBER_FAILURE = 1.0
 """Seconds for which a host that could not be reached is not tried again."""
-
-
-class Address:
-    """A connection URI taken apart: which transport, whose libvirt, and whether that is this machine's."""
-
-    def __init__(self, uri: str) -> None:
-        self.uri = uri
-        parts = urlsplit(uri)
-        _driver, _, self.transport = parts.scheme.partition("+")
-        self.host = parts.hostname or ""
-        self.port = parts.port
-        self.user = parts.username or ""
-        self.is_session = parts.path.rstrip("/").endswith("/session")
-        # A server without a transport means TLS to it.
-        self.is_local = self.transport == "unix" or self.host in ("", "localhost", "127.0.0.1", "::1")
-
-    @property
-    def for_opening(self) -> str:
-        """The URI to open: ssh must fail rather than ask for a password nobody can type."""
-        if self.transport not in ("ssh", "libssh", "libssh2", "ext"):
-            return self.uri
-        parts = urlsplit(self.uri)
-        query = dict(parse_qsl(parts.query, keep_blank_values=True))
-        if self.transport == "ssh":
-            query.setdefault("no_tty", "1")
-        return urlunsplit(parts._replace(query=urlencode(query, safe="/:")))
 
 
 class Connection:

@@ -37,7 +37,7 @@ from cloudpc.machines.libvirt import doctor, networks, removal
 from cloudpc.machines.libvirt.acceleration import Acceleration
 from cloudpc.machines.libvirt.agent import Agent, AgentRefused, AgentUnavailable
 from cloudpc.machines.libvirt.capacity import capacity, committed, overcommitted, shortage
-from cloudpc.machines.libvirt.connection import Address, Connection
+from cloudpc.machines.libvirt.connection import Connection
 from cloudpc.machines.libvirt.console import Console
 from cloudpc.machines.libvirt.definitions import (
     Definition,
@@ -69,15 +69,14 @@ class LibvirtHost(Host):
 
     def __init__(self, config: HostConfig, cache: Path) -> None:
         self._config = config
-        self._address = Address(config.uri)
-        self._connection = Connection(self._address)
+        self._connection = Connection(config.address)
         # libvirtd works on five calls of a client at once: guests that are slow to answer must not hold up the others.
-        self._agents = Connection(self._address)
+        self._agents = Connection(config.address)
         self._locks = HostLocks(cache / "locks", config.uri)
         self._pool = Pool(config, self._connection, self._locks)
         self._images = ImageStore(self._pool, self._locks)
         self._volumes = MachineVolumes(self._pool, self._images)
-        self._starter = Starter(config, self._address, self._images, self._volumes, self._locks)
+        self._starter = Starter(config, self._images, self._volumes, self._locks)
         self._acceleration = Acceleration(self._connection, self._pool, self._locks, cache / "accelerator")
         self._consoles: dict[UUID, Console] = {}
         self._consoles_lock = threading.Lock()
@@ -107,7 +106,7 @@ class LibvirtHost(Host):
 
     def claim(self, spec: MachineSpec, tag: Tag) -> None:
         connection = self._connection.get()
-        networks.check(connection, self._address, networks.attachment(self._config, spec.network))
+        networks.check(connection, self._config, networks.attachment(self._config, spec.network))
         with self._locks.hold("host", timeout=_LOCK_TIMEOUT):
             self._refuse_existing(connection, spec)
             found = self.capacity()
@@ -175,7 +174,7 @@ class LibvirtHost(Host):
 
     def endpoint(self, machine_id: UUID) -> Endpoint:
         with self._agent(machine_id, "find the address") as (agent, definition):
-            return networks.endpoint(self._config, self._address, self._connection.get(), definition, agent)
+            return networks.endpoint(self._config, self._connection.get(), definition, agent)
 
     def finish(self, machine_id: UUID, phase: Phase) -> None:
         domain, definition = self._domain(machine_id)
@@ -283,7 +282,7 @@ class LibvirtHost(Host):
         return doctor.checks(self, self._connection, self._pool, self._acceleration)
 
     def check_network(self, network: Network) -> list[HealthCheck]:
-        return networks.health(self._connection.get(), self._address, networks.attachment(self._config, network))
+        return networks.health(self._connection.get(), self._config, networks.attachment(self._config, network))
 
     def close(self) -> None:
         with self._consoles_lock:

@@ -16,7 +16,6 @@ from cloudpc.connections.health import HealthCheck
 from cloudpc.hosts import HostConfig
 from cloudpc.machines.interface import Endpoint, Network
 from cloudpc.machines.libvirt.agent import Agent
-from cloudpc.machines.libvirt.connection import Address
 from cloudpc.machines.libvirt.definitions import Definition
 from cloudpc.machines.libvirt.domain_xml import AttachedNetwork, mac_address
 from cloudpc.machines.libvirt.errors import classified, unless_gone
@@ -40,13 +39,13 @@ def attachment(config: HostConfig, network: Network) -> AttachedNetwork | None:
     return AttachedNetwork(network.kind, network.source)
 
 
-def check(connection: Any, address: Address, attached: AttachedNetwork | None) -> None:
+def check(connection: Any, config: HostConfig, attached: AttachedNetwork | None) -> None:
     """Raise NETWORK_NOT_FOUND unless the network is there and active."""
     if attached is None:
         return
     with classified(f"look for the {attached.kind} {attached.source}"):
         if attached.kind == "bridge":
-            if not _has_bridge(connection, address, attached.source):
+            if not _has_bridge(connection, config, attached.source):
                 raise _not_found(f"The host has no bridge {attached.source}.", "`ip link show type bridge` names them.")
             return
         active = unless_gone(lambda: connection.networkLookupByName(attached.source).isActive())
@@ -61,18 +60,18 @@ def check(connection: Any, address: Address, attached: AttachedNetwork | None) -
             )
 
 
-def health(connection: Any, address: Address, attached: AttachedNetwork | None) -> list[HealthCheck]:
+def health(connection: Any, config: HostConfig, attached: AttachedNetwork | None) -> list[HealthCheck]:
     """What a connection's health check finds. Raises NETWORK_NOT_FOUND as `check` does."""
     if attached is None:
         return [HealthCheck("hosted network", "passed", additional_detail="user-mode networking")]
-    check(connection, address, attached)
+    check(connection, config, attached)
     what = f"{'libvirt network' if attached.kind == 'network' else 'bridge'} {attached.source}"
     if attached.kind == "bridge":
-        if address.is_local and not _is_up(attached.source):
+        if config.has_this_network and not _is_up(attached.source):
             raise _not_found(
                 f"The host's bridge {attached.source} is down.", f"Bring it up: `ip link set dev {attached.source} up`."
             )
-        return [HealthCheck(what, "passed", additional_detail="there" + (" and up" if address.is_local else ""))]
+        return [HealthCheck(what, "passed", additional_detail="there" + (" and up" if config.has_this_network else ""))]
     with classified(f"read the leases of the network {attached.source}"):
         network = connection.networkLookupByName(attached.source)
         xml, leased = network.XMLDesc(0), [lease["ipaddr"] for lease in network.DHCPLeases()]
@@ -120,25 +119,15 @@ def candidate_ports(machine_id: UUID, taken: set[int]) -> list[int]:
     return [port for port in (*PORTS[start:], *PORTS[:start]) if port not in taken]
 
 
-def via(config: HostConfig, address: Address) -> str:
-    """The ssh destination through which the host's own loopback and networks are reached; empty: from here."""
-    if config.ssh_destination is not None:
-        return config.ssh_destination
-    if address.is_local:
-        return ""
-    destination = f"{address.user}@{address.host}" if address.user else address.host
-    is_ssh = address.transport in ("ssh", "libssh", "libssh2")
-    return f"{destination}:{address.port}" if is_ssh and address.port else destination
-
-
-def endpoint(config: HostConfig, address: Address, connection: Any, definition: Definition, agent: Agent) -> Endpoint:
+def endpoint(config: HostConfig, connection: Any, definition: Definition, agent: Agent) -> Endpoint:
     """Where the machine's ssh is reached now.
 
     Raises:
         ProvisioningError: SET_UP_FAILED, if the guest has got no address in its network.
     """
+    via = config.way.destination if config.way else ""
     if definition.forwarded_port is not None:
-        return Endpoint("127.0.0.1", definition.forwarded_port, via(config, address))
+        return Endpoint("127.0.0.1", definition.forwarded_port, via)
     kind, source = definition.network or ("network", "")
     mac = mac_address(definition.id)
     deadline = time.monotonic() + _ADDRESS_TIMEOUT
@@ -150,7 +139,7 @@ def endpoint(config: HostConfig, address: Address, connection: Any, definition: 
                 hint="Check that a DHCP server answers there.",
             )
         time.sleep(_ADDRESS_PAUSE)
-    return Endpoint(usable[0], SSH_PORT, via(config, address) if _is_behind_host(connection, kind, source) else "")
+    return Endpoint(usable[0], SSH_PORT, via if _is_behind_host(connection, kind, source) else "")
 
 
 def is_usable(address: str) -> bool:
@@ -169,9 +158,9 @@ def _is_behind_host(connection: Any, kind: str, source: str) -> bool:
     return forward is None or forward.get("mode", "nat") == "nat"
 
 
-def _has_bridge(connection: Any, address: Address, name: str) -> bool:
+def _has_bridge(connection: Any, config: HostConfig, name: str) -> bool:
     """Whether the host has a bridge of this name."""
-    if address.is_local:
+    if config.has_this_network:
         # libvirt's list follows udev, which containers do without.
         return (_LOCAL_INTERFACES / name / "bridge").is_dir()
     devices = connection.listAllDevices(libvirt.VIR_CONNECT_LIST_NODE_DEVICES_CAP_NET)

@@ -10,7 +10,6 @@ from cloudpc.hosts import HostConfig
 from cloudpc.images.image import Image
 from cloudpc.machines.interface import Accelerator, MachineSpec
 from cloudpc.machines.libvirt import networks
-from cloudpc.machines.libvirt.connection import Address
 from cloudpc.machines.libvirt.console import Console
 from cloudpc.machines.libvirt.definitions import all_definitions
 from cloudpc.machines.libvirt.domain_xml import AttachedNetwork, DomainSpec, KernelBoot, UserNetwork, domain_xml
@@ -30,11 +29,8 @@ _PORT_TAKEN = "host forwarding rule"
 class Starter:
     """Starts machines of one host."""
 
-    def __init__(
-        self, config: HostConfig, address: Address, images: ImageStore, volumes: MachineVolumes, locks: HostLocks
-    ) -> None:
+    def __init__(self, config: HostConfig, images: ImageStore, volumes: MachineVolumes, locks: HostLocks) -> None:
         self._config = config
-        self._address = address
         self._images = images
         self._volumes = volumes
         self._locks = locks
@@ -51,7 +47,7 @@ class Starter:
         disk, seed = self._volumes.paths(spec.name)
         boot = KernelBoot(base.kernel, base.initrd, image.command_line) if base.kernel else image.firmware
         attached = networks.attachment(self._config, spec.network)
-        networks.check(connection, self._address, attached)
+        networks.check(connection, self._config, attached)
 
         def definition(network: UserNetwork | AttachedNetwork) -> str:
             return domain_xml(

@@ -14,8 +14,9 @@ from xml.etree.ElementTree import Element, SubElement
 import libvirt
 import platformdirs
 
+from cloudpc.host_address import Address
 from cloudpc.hosts import HostConfig
-from cloudpc.machines.libvirt.connection import Address, Connection
+from cloudpc.machines.libvirt.connection import Connection
 from cloudpc.machines.libvirt.errors import classified, has_code, unless_gone
 from cloudpc.machines.libvirt.locks import HostLocks
 from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
