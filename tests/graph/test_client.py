@@ -10,15 +10,16 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from cloudpc.graph import odata, permissions
+from cloudpc.graph import clouds, odata, permissions
 from cloudpc.graph.client import Graph, Session
 from cloudpc.graph.configuration import GraphConfig
-from cloudpc.graph.credentials import TOKEN_VARIABLE, Tokens, proxy_note
+from cloudpc.graph.credentials import TOKEN_VARIABLE, Tokens, _authority, proxy_note
 from cloudpc.graph.errors import GraphError
 from cloudpc.graph.permissions import Call
 from tests.graph.fixtures import jwt, reached
@@ -170,6 +171,21 @@ def test_the_sign_in_is_unreachable(
     assert "the sign-in to Microsoft Entra can't be reached" in refused(opened(GraphConfig(endpoint=tenant.endpoint)))
 
 
+def test_no_secret_goes_to_a_sign_in_of_somebody_else(
+    tenant: Tenant, by_secret: SignIn, opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AZURE_AUTHORITY_HOST", "https://login.microsoftonline.com:hunter2@evil.example")
+    message = refused(opened(GraphConfig(endpoint=tenant.endpoint)))
+    assert message.startswith("the environment variable AZURE_AUTHORITY_HOST has user information")
+    assert "login.microsoftonline.us" in message
+    assert "hunter2" not in message
+
+
+@pytest.mark.parametrize(("endpoint", "host"), clouds.SIGN_IN.items())
+def test_each_cloud_has_its_own_sign_in(endpoint: str, host: str) -> None:
+    assert _authority(GraphConfig(endpoint=f"https://{endpoint}")) == f"https://{host}"
+
+
 # ---- a given token
 
 
@@ -308,6 +324,29 @@ def test_closed_it_leaves_no_thread_and_can_be_used_again(reached: Reached, tena
     graph.close()
 
 
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_token_follows_no_redirect(opened: Opened, monkeypatch: pytest.MonkeyPatch, status: int) -> None:
+    asked: list[str] = []
+
+    class Away(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(status)
+            self.send_header("Location", "/elsewhere")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None: ...
+
+    monkeypatch.setenv(TOKEN_VARIABLE, "token")
+    with ThreadingHTTPServer(("127.0.0.1", 0), Away) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}).start()
+        message = refused(opened(GraphConfig(endpoint=f"http://127.0.0.1:{server.server_port}", auth="token")))
+        server.shutdown()
+    assert asked == ["/v1.0/subscribedSkus"]
+    assert "GET /subscribedSkus" in message
+
+
 def page(value: list[Any] | None, link: str | None = None) -> bytes:
     return json.dumps({"value": value, "@odata.nextLink": link}).encode()
 
@@ -334,6 +373,8 @@ class _Lists:
     [
         ({None: page([{}], "https://elsewhere.example/v1.0/x")}, "a next page that leads elsewhere or nowhere"),
         ({None: page([{}], "http://127.0.0.1:1.elsewhere.example/")}, "a next page that leads elsewhere or nowhere"),
+        ({None: page([{}], "http://127.0.0.1:1@elsewhere.example/")}, "a next page that leads elsewhere or nowhere"),
+        ({None: page([{}], "http://127.0.0.1:1#/../")}, "a next page that leads elsewhere or nowhere"),
         (
             {None: page([{}], "http://127.0.0.1:1/a"), "http://127.0.0.1:1/a": page([{}], "http://127.0.0.1:1/a")},
             "a next page that leads elsewhere or nowhere",

@@ -20,8 +20,8 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
 
-from cloudpc.graph import permissions
-from cloudpc.graph.configuration import LOOPBACK, GraphConfig
+from cloudpc.graph import clouds, permissions
+from cloudpc.graph.configuration import GraphConfig
 from cloudpc.graph.credentials import TOKEN_VARIABLE, Tokens, proxy_note
 from cloudpc.graph.errors import TIMEOUT, UNREACHABLE, GraphError
 from cloudpc.graph.permissions import Call, Permission
@@ -327,7 +327,8 @@ def _http_client(config: GraphConfig) -> httpx.AsyncClient:
     client = httpx.AsyncClient(
         timeout=httpx.Timeout(ANSWER_TIMEOUT, connect=CONNECT_TIMEOUT, pool=None),
         # the loopback is never behind a proxy; for others the environment's is used
-        trust_env=urlsplit(config.endpoint).hostname not in LOOPBACK,
+        trust_env=not clouds.is_loopback(config.endpoint),
+        follow_redirects=False,  # a token goes nowhere but where it is for
         http2=True,
     )
     # the SDK's other middleware is for retries (see Session.call), redirects, /me and telemetry: none is wanted

@@ -3,22 +3,11 @@
 from __future__ import annotations
 
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field
 
+from cloudpc.graph import clouds
 from cloudpc.policy import Part
-
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
-
-
-def _endpoint(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in LOOPBACK):
-        raise ValueError("must begin with https:// (http:// only for this machine's loopback)")
-    if parts.path not in ("", "/") or parts.query:
-        raise ValueError("must be scheme and host alone, for example https://graph.microsoft.us")
-    return value.rstrip("/")
 
 
 class GraphConfig(Part):
@@ -27,9 +16,9 @@ class GraphConfig(Part):
     tenant_id: str | None = Field(
         default=None, pattern=r"^[A-Za-z0-9.-]+$", description="Id or domain; default: the credential's own."
     )
-    endpoint: Annotated[str, AfterValidator(_endpoint)] = Field(
+    endpoint: Annotated[str, AfterValidator(clouds.endpoint)] = Field(
         default="https://graph.microsoft.com",
-        description="Of a national cloud, for example https://graph.microsoft.us.",
+        description="Of a national cloud, for example https://graph.microsoft.us; no other hosts than Microsoft's.",
     )
     auth: Literal["default", "cli", "environment", "token"] = Field(
         default="default",

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from cloudpc.graph.configuration import LOOPBACK, GraphConfig
+from cloudpc.graph import clouds
+from cloudpc.graph.configuration import GraphConfig
 from cloudpc.graph.errors import SIGN_IN, UNREACHABLE, GraphError
 
 if TYPE_CHECKING:
@@ -21,12 +22,7 @@ if TYPE_CHECKING:
 
 TOKEN_VARIABLE = "CLOUDPC_GRAPH_TOKEN"  # noqa: S105 - a variable's name
 
-_AUTHORITIES: Final = {
-    "graph.microsoft.us": "login.microsoftonline.us",
-    "dod-graph.microsoft.us": "login.microsoftonline.us",
-    "microsoftgraph.chinacloudapi.cn": "login.chinacloudapi.cn",
-}
-"""Where a national cloud signs in, by the host of its Graph; AZURE_AUTHORITY_HOST goes before."""
+_PUBLIC: Final = clouds.SIGN_IN["graph.microsoft.com"]
 _REFRESH_BEFORE = 300.0
 _GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
@@ -115,14 +111,23 @@ def _credential(config: GraphConfig) -> TokenCredential:
         options["additionally_allowed_tenants"] = [config.tenant_id]
     if config.auth == "cli":
         return AzureCliCredential(**options)
-    authority = os.environ.get("AZURE_AUTHORITY_HOST")
-    if authority is None and (known := _AUTHORITIES.get(urlsplit(config.endpoint).hostname or "")):
-        options["authority"] = known
-    if authority and _is_loopback(authority):
+    options["authority"] = authority = _authority(config)
+    if clouds.is_loopback(authority):
         options["disable_instance_discovery"] = True  # it would be asked of the public cloud
     if config.auth == "environment" or not os.environ.get("AZURE_TOKEN_CREDENTIALS", "").strip():
         options |= _narrowed(with_cli=config.auth == "default")
     return DefaultAzureCredential(**options)
+
+
+def _authority(config: GraphConfig) -> str:
+    """Where to sign in: as the environment says, else as the cloud does. Secrets go there."""
+    said = os.environ.get("AZURE_AUTHORITY_HOST")
+    if not said:
+        return f"https://{clouds.SIGN_IN.get(urlsplit(config.endpoint).hostname or '', _PUBLIC)}"
+    try:
+        return clouds.authority(said)
+    except ValueError as error:  # the value is not shown: it may hold a password
+        raise GraphError(f"the environment variable AZURE_AUTHORITY_HOST {error}", SIGN_IN) from None
 
 
 def _narrowed(*, with_cli: bool) -> dict[str, bool]:
@@ -271,14 +276,10 @@ def _is_network(error: BaseException | None) -> bool:
 
 def proxy_note(url: str) -> str:
     """Where a proxy may be the reason: which variable names it, never its value, which may hold a password."""
-    if _is_loopback(url):
+    if clouds.is_loopback(url):
         return ""
     names = [name for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy") if os.environ.get(name)]
     return f"; connections go through the proxy of {names[0]}" if names else ""
-
-
-def _is_loopback(url: str) -> bool:
-    return urlsplit(url if "//" in url else f"https://{url}").hostname in LOOPBACK
 
 
 def _first_line(text: str) -> str:

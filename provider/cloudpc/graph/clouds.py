@@ -1,0 +1,85 @@
+"""The clouds that Microsoft Graph is in: where a token may go, and where one signs in. Nowhere else does either go.
+
+A policy names the endpoint, and whoever proposes a policy need not be who signs in: a host that is not one of these
+would get the token of whoever runs it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Final
+from urllib.parse import SplitResult, urlsplit
+
+LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
+SIGN_IN: Final = {
+    "graph.microsoft.com": "login.microsoftonline.com",
+    "graph.microsoft.us": "login.microsoftonline.us",
+    "dod-graph.microsoft.us": "login.microsoftonline.us",
+    "microsoftgraph.chinacloudapi.cn": "login.chinacloudapi.cn",
+}
+"""Where each cloud signs in, by the host of its Graph: global, US Government L4 and L5, China."""
+_OTHER_SIGN_INS: Final = ("login.microsoft.com", "login.windows.net", "login.partner.microsoftonline.cn")
+_HTTPS: Final = 443
+
+
+def endpoint(value: str) -> str:
+    """The address of a Graph in its one form.
+
+    Raises:
+        ValueError: it is not one of Microsoft's clouds, nor on this machine's loopback.
+    """
+    hosts = " or ".join(f"https://{host}" for host in SIGN_IN)
+    try:
+        return _address(value, SIGN_IN)
+    except ValueError as error:
+        raise ValueError(f"{error}: it must be {hosts}, since the sign-in's token goes there") from None
+
+
+def authority(value: str) -> str:
+    """The address of a sign-in in its one form; a host alone is enough.
+
+    Raises:
+        ValueError: it is not one of Microsoft's clouds, nor on this machine's loopback.
+    """
+    hosts = sorted({*SIGN_IN.values(), *_OTHER_SIGN_INS})
+    try:
+        return _address(value if "://" in value else f"https://{value}", hosts)
+    except ValueError as error:
+        raise ValueError(f"{error}: it must be one of {', '.join(hosts)}") from None
+
+
+def is_loopback(url: str) -> bool:
+    """Whether an address, or a host, is this machine's own."""
+    try:
+        return urlsplit(url if "//" in url else f"https://{url}").hostname in LOOPBACK
+    except ValueError:
+        return False
+
+
+def _address(value: str, hosts: Collection[str]) -> str:
+    """Made anew of what was found: nothing that one reader of addresses takes otherwise than another goes on."""
+    parts, port = _parts(value)
+    host = parts.hostname or ""
+    if parts.path not in ("", "/") or parts.query or parts.fragment or value.rstrip("/").endswith(("?", "#")):
+        raise ValueError("is more than scheme and host")
+    if host in LOOPBACK and parts.scheme in ("http", "https"):
+        shown = f"[{host}]" if ":" in host else host
+        return f"{parts.scheme}://{shown}" + (f":{port}" if port is not None else "")
+    if parts.scheme != "https":
+        raise ValueError("does not begin with https:// (http:// is for this machine's loopback)")
+    if host not in hosts or port not in (None, _HTTPS):
+        raise ValueError("is none of Microsoft's clouds")
+    return f"https://{host}"
+
+
+def _parts(value: str) -> tuple[SplitResult, int | None]:
+    if not value.isascii() or not value.isprintable() or set(value) & set(" \\"):
+        raise ValueError("has characters that no address here has")
+    if "@" in value:
+        raise ValueError("has user information (before an @)")
+    try:
+        parts = urlsplit(value)
+        port = parts.port
+    except ValueError:
+        raise ValueError("is no address") from None
+    return parts, port
