@@ -20,6 +20,7 @@ from pydantic.alias_generators import to_camel
 from cloudpc import yaml_file
 from cloudpc.policy import DomainJoinConfiguration, ProvisioningPolicy, WindowsSetting
 from cloudpc.problems import InvalidConfigurationError, Problem, from_validation
+from cloudpc.text import harmless
 
 POLICY = "cloudpc:policy"
 
@@ -43,9 +44,8 @@ class Remark:
     def __str__(self) -> str:
         value = json.dumps(self.value, ensure_ascii=False, default=str)
         value = value if len(value) <= 80 else value[:77] + "..."
-        text = f"{self.field} ({value}): {self.why}"
         # one line each, also as a comment in the file: what a tenant's admin has typed ends no comment
-        return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+        return harmless(f"{self.field} ({value}): {self.why}")
 
 
 @dataclass(frozen=True)
@@ -395,7 +395,7 @@ def to_yaml(imported: Imported, others: Mapping[str, Any], keep: Mapping[str, An
     """
     lines = [
         "# yaml-language-server: $schema=schemas/policy.json\n",
-        f"# Imported from Microsoft Graph, provisioning policy {_comment(imported.id)}.\n",
+        f"# Imported from Microsoft Graph, provisioning policy {harmless(imported.id)}.\n",
     ]
     lost = [remark for remark in imported.remarks if not remark.decide]
     if lost:
@@ -418,7 +418,3 @@ def _first(field: str) -> str:
     name = re.split(r"[.\[]", field)[0]
     legacy = ("onPremisesConnectionId", "domainJoinConfiguration")
     return "domainJoinConfigurations" if name in legacy else name
-
-
-def _comment(text: str) -> str:
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from cloudpc.masking import masked, masked_value
+from cloudpc.text import harmless
 
 
 @dataclass(frozen=True)
@@ -37,9 +38,7 @@ class Problem:
 
     def __str__(self) -> str:
         found = "" if self.found is None else f" (found {_shown(self.found)})"
-        text = f"{self.file}: {self.field}: {self.message}{found}"
-        # one problem is one line, and what a file holds can't steer a terminal
-        return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+        return harmless(f"{self.file}: {self.field}: {self.message}{found}")  # one problem is one line
 
 
 class InvalidConfigurationError(Exception):

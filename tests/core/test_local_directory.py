@@ -13,6 +13,7 @@ from cloudpc.directory import catalogue
 from cloudpc.directory.interface import Snapshot
 from cloudpc.directory.local import LocalDirectory
 from cloudpc.problems import InvalidConfigurationError
+from cloudpc.text import harmless
 
 _KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJalice alice@laptop"
 SHARED = "stacks/directory.yaml"
@@ -190,10 +191,17 @@ def test_a_valid_directory_comes_out_as_it_went_in(
         "groups": [{"id": g.id, "displayName": g.display_name, "members": g.members} for g in read.groups.values()],
         "servicePlans": [(p.id, p.display_name, p.vcpu_count, p.ram_in_gb, p.storage_in_gb) for p in own],
     } == {
-        "users": [{**u, "displayName": u["displayName"] or u["userPrincipalName"]} for u in written["users"]],
-        "groups": [{**g, "members": frozenset(g["members"])} for g in written["groups"]],
+        "users": [
+            {**u, "userPrincipalName": name, "displayName": harmless(u["displayName"]) or name}
+            for u in written["users"]
+            for name in [harmless(u["userPrincipalName"])]
+        ],
+        "groups": [
+            {**g, "displayName": harmless(g["displayName"]), "members": frozenset(g["members"])}
+            for g in written["groups"]
+        ],
         "servicePlans": [
-            (p["id"], p["displayName"] or p["id"], p["vCpuCount"], p["ramInGB"], p["storageInGB"])
+            (p["id"], harmless(p["displayName"] or p["id"]), p["vCpuCount"], p["ramInGB"], p["storageInGB"])
             for p in written["servicePlans"]
         ],
     }

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 
 from cloudpc.cli.cloud_pcs import Json
 from cloudpc.cli.context import Project
@@ -62,7 +61,7 @@ def credentials(user: User, service_plan: Plan = None, policy: Policy = None, as
     }
     for name, value in rows.items():
         if value:
-            shown.add_row(name, escape(value))
+            shown.add_row(name, value)
     out.print(shown)
     out.print(f"Connect with: cloudpc connect {cloud_pc.user_principal_name}", markup=False)
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from cloudpc.cli import dead_runs, generations, outdated
 from cloudpc.cli.context import Project, of_user
@@ -234,7 +233,7 @@ def _tell(title: str, project: Project, cloud_pcs: Sequence[CloudPCRecord]) -> N
         detail = c.recorded.status_detail
         told = [*differing.get((c.policy, c.key), []), *([detail.message] if detail and c.recorded.is_lost else [])]
         changes = "; ".join(told) or "-"
-        shown.add_row(*map(escape, cells), coloured(c.status), escape(changes))
+        shown.add_row(*cells, coloured(c.status), changes)
     err.print(shown)
 
 

@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
 
 from cloudpc import configuration
 from cloudpc.cli import dead_runs, generations
@@ -160,6 +159,6 @@ def _tell(lost: dict[str, _Found]) -> None:
         for host, machine in found
     ]
     for row in rows:
-        shown.add_row(*map(escape, row))
+        shown.add_row(*row)
     err.print("Handed over to their users, and in no state:")
     err.print(shown)

@@ -8,13 +8,11 @@ from datetime import datetime
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 from rich.padding import Padding
 
 from cloudpc.cli import outdated
 from cloudpc.cli.context import Project
-from cloudpc.cli.output import CommandError, Exit, coloured, err, out, print_json, table
+from cloudpc.cli.output import CommandError, Exit, Terminal, coloured, err, out, print_json, styled, table
 from cloudpc.cloud_pc import Status
 from cloudpc.directory.catalogue import short_name
 from cloudpc.directory.interface import GUID, DirectoryError, Snapshot
@@ -174,7 +172,7 @@ def _row(user: Any, plan: Any, policy: str | None, code: str, message: str) -> d
     }
 
 
-def print_rows(rows: list[dict[str, Any]], console: Console = out) -> None:
+def print_rows(rows: list[dict[str, Any]], console: Terminal = out) -> None:
     """The table of Cloud PCs, with the reasons of those that are not usable; below each where it would be too wide."""
     several = Counter(row["userPrincipalName"] for row in rows if row["connection"])
     lines = []
@@ -206,14 +204,14 @@ def print_rows(rows: list[dict[str, Any]], console: Console = out) -> None:
     if sum(widths) + 2 * len(widths) + _READABLE <= console.width:
         shown = table(*headers, "CONNECT / WHY")
         for (*cells, status), told_ in lines:
-            shown.add_row(*map(escape, cells), coloured(status), escape(told_))
+            shown.add_row(*cells, coloured(status), told_)
         console.print(shown)
         return
     for (name, plan_, policy, device, status), told_ in lines:
-        console.print(f"[bold]{escape(name)}[/]  {coloured(status)}")
-        console.print(f"  {escape(plan_)} of {escape(policy)}, {escape(device)}")
+        console.print(styled(name, "bold"), coloured(status), sep="  ")
+        console.print(f"  {plan_} of {policy}, {device}")
         if told_:
-            console.print(Padding(escape(told_), (0, 0, 0, 2)), soft_wrap=False)
+            console.print(Padding(told_, (0, 0, 0, 2)), soft_wrap=False)
 
 
 def show(
@@ -230,7 +228,7 @@ def show(
         shown.show_header = False
         for name, value in {**cloud_pc.as_json(), **_more(cloud_pc)}.items():
             for line_name, line in _lines(name, value):
-                shown.add_row(f"[bold]{line_name}[/]", line)
+                shown.add_row(styled(line_name, "bold"), line)
         out.print(shown)
         out.print()
 
@@ -250,4 +248,4 @@ def _lines(name: str, value: Any) -> list[tuple[str, str]]:
         return [line for i, inner in enumerate(value) for line in _lines(f"{name}[{i}]", inner)]
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    return [] if value in (None, "") else [(name, escape(str(value)))]
+    return [] if value in (None, "") else [(name, str(value))]

@@ -10,12 +10,11 @@ from typing import Annotated, Any
 
 import typer
 from pydantic.alias_generators import to_camel
-from rich.markup import escape
 
 from cloudpc import configuration
 from cloudpc.cli.cloud_pcs import Json
 from cloudpc.cli.context import Project
-from cloudpc.cli.output import CommandError, Exit, err, out, print_json, table
+from cloudpc.cli.output import CommandError, Exit, Styled, err, out, print_json, styled, table
 from cloudpc.connections import checks, files
 from cloudpc.connections.files import OnPremisesConnection
 from cloudpc.connections.health import HealthCheck, HealthStatus, overall
@@ -60,7 +59,7 @@ def list_(as_json: Json = False) -> None:
     shown = table("CONNECTION", "NETWORK", "DOMAIN", "POLICIES")
     for row in rows:
         network = "invalid: see `cloudpc connection check`" if row["problems"] else row["network"]
-        shown.add_row(*(escape(text) for text in (row["id"], network, row["adDomainName"], ", ".join(row["policies"]))))
+        shown.add_row(row["id"], network, row["adDomainName"], ", ".join(row["policies"]))
     if rows:
         out.print(shown)
     else:
@@ -207,16 +206,16 @@ def _as_json(name: str, connection: OnPremisesConnection, found: Sequence[Health
 def _print(results: dict[str, list[HealthCheck]]) -> None:
     shown = table("CONNECTION", "CHECK", "STATUS", "ERROR TYPE", "DETAIL")
     for name, found in results.items():
-        shown.add_row(f"[bold]{escape(name)}[/]", "", _coloured(overall(found)), "", "")
+        shown.add_row(styled(name, "bold"), "", _coloured(overall(found)), "", "")
         for one in found:
             action = f" -> {one.recommended_action}" if one.recommended_action else ""
-            detail = escape(one.additional_detail + action)
-            shown.add_row("", escape(one.display_name), _coloured(one.status), one.error_type, detail)
+            detail = one.additional_detail + action
+            shown.add_row("", one.display_name, _coloured(one.status), one.error_type, detail)
     out.print(shown)
 
 
-def _coloured(status: HealthStatus) -> str:
-    return f"[{_COLOURS[status]}]{status}[/]"
+def _coloured(status: HealthStatus) -> Styled:
+    return styled(status, _COLOURS[status])
 
 
 def _tell_unused(names: Iterable[str], uses: _Uses, project: Project) -> None:

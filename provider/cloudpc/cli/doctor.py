@@ -8,13 +8,12 @@ from typing import Annotated
 from uuid import UUID
 
 import typer
-from rich.markup import escape
 
 from cloudpc import configuration
 from cloudpc.cli import doctor_organisation
 from cloudpc.cli.cloud_pcs import Json
 from cloudpc.cli.context import Project
-from cloudpc.cli.output import CommandError, Exit, confirm, out, print_json, table
+from cloudpc.cli.output import CommandError, Exit, confirm, out, print_json, styled, table
 from cloudpc.directory.interface import DirectoryError
 from cloudpc.hosts import HostConfig
 from cloudpc.iac.engine import EngineError
@@ -26,7 +25,7 @@ from cloudpc.problems import InvalidConfigurationError
 from cloudpc.provisioning.errors import ProvisioningError
 from cloudpc.provisioning.tags import Phase, machine_id
 
-_MARKS = {"ok": "[green]ok[/]", "warning": "[yellow]warning[/]", "failed": "[red]failed[/]"}
+_COLOURS = {"ok": "green", "warning": "yellow", "failed": "red"}
 
 
 def doctor(
@@ -46,7 +45,7 @@ def doctor(
         shown = table("CHECK", "RESULT", "DETAIL")
         for f in findings:
             text = f.detail + (f" -> {f.hint}" if f.hint else "")
-            shown.add_row(f.what, _MARKS[f.state], escape(text))
+            shown.add_row(f.what, styled(f.state, _COLOURS[f.state]), text)
         out.print(shown)
     if any(f.state == "failed" for f in findings):
         raise typer.Exit(Exit.ERROR)

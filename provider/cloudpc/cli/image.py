@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.status import Status
 
-from cloudpc.cli.output import CommandError, Exit, err, out, print_json, table
+from cloudpc.cli.output import CommandError, Exit, err, out, print_json, styled, table
 from cloudpc.images import gallery
 from cloudpc.images.commands import Note
 from cloudpc.images.image import Image
@@ -84,5 +84,5 @@ def _progress(name: str) -> Iterator[Note]:
     if not err.is_terminal:
         yield lambda step: err.print(text(step), markup=False)
         return
-    with Status(text("starting"), console=err) as status:
-        yield lambda step: status.update(text(step))
+    with Status(styled(text("starting"), ""), console=err) as status:
+        yield lambda step: status.update(styled(text(step), ""))

@@ -1,19 +1,49 @@
-"""How commands speak: tables and messages for people, JSON for scripts, one kind of exit code each."""
+"""How commands speak: tables and messages for people, JSON for scripts, one kind of exit code each.
+
+A string is text, whoever wrote it: it is shown as it is, and nothing in it is markup, an emoji's name or a command to
+the terminal. What has a style is made by `styled`; nothing else of the commands makes rich's own texts.
+"""
 
 from __future__ import annotations
 
-import json
 import sys
 from enum import IntEnum
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
+from rich.console import Console, JustifyMethod, OverflowMethod
+from rich.style import Style
 from rich.table import Table
+from rich.text import Text
+
+from cloudpc.text import coloured_only, harmless_lines, to_json
+
+Styled = Text
+"""What `styled` makes."""
+
+
+class Terminal(Console):
+    """A console on which strings are text; rich asks it for each, also for those in tables."""
+
+    def render_str(
+        self,
+        text: str,
+        *,
+        style: str | Style = "",
+        justify: JustifyMethod | None = None,
+        overflow: OverflowMethod | None = None,
+        **_: object,
+    ) -> Text:
+        """See rich.console.Console; never markup, emoji or highlighting."""
+        return super().render_str(
+            harmless_lines(text), style=style, justify=justify, overflow=overflow,
+            emoji=False, markup=False, highlight=False,
+        )  # fmt: skip
+
 
 # a file or a pipe has no width: a table in it must not be folded
-out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 1000)
-err = Console(stderr=True, highlight=False, soft_wrap=True, width=None if sys.stderr.isatty() else 1000)
+out = Terminal(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 1000)
+err = Terminal(stderr=True, highlight=False, soft_wrap=True, width=None if sys.stderr.isatty() else 1000)
 
 
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]
@@ -43,8 +73,7 @@ class CommandError(Exception):
 
 def print_json(value: Any) -> None:
     """For scripts, on standard output."""
-    json.dump(value, sys.stdout, indent=2, ensure_ascii=False)
-    sys.stdout.write("\n")
+    sys.stdout.write(to_json(value, indent=2) + "\n")
 
 
 _COLOURS = {
@@ -58,10 +87,19 @@ _COLOURS = {
 }
 
 
-def coloured(status: str) -> str:
+def styled(text: str, style: str) -> Styled:
+    """Text in a style of ours, for example `bold` or `green`."""
+    return Text(harmless_lines(text), style)
+
+
+def coloured(status: str) -> Styled:
     """A status in the colour of its meaning."""
-    colour = _COLOURS.get(status)
-    return f"[{colour}]{status}[/]" if colour else status
+    return styled(status, _COLOURS.get(status, ""))
+
+
+def behind(name: Styled, line: str) -> Styled:
+    """A line of the engine, with its colours, behind a name."""
+    return Text.assemble(name, Text.from_ansi(coloured_only(line)))
 
 
 def table(*columns: str) -> Table:
@@ -83,5 +121,5 @@ def confirm(question: str, *, yes: bool) -> None:
     if not sys.stdin.isatty():
         message = "not confirmed: there is no terminal to ask on; give --yes"
         raise CommandError(message, Exit.NOT_CONFIRMED)
-    if err.input(f"{question} [y/N] ", markup=False).strip().lower() not in ("y", "yes"):
+    if err.input(f"{question} [y/N] ").strip().lower() not in ("y", "yes"):
         raise CommandError("nothing was done", Exit.NOT_CONFIRMED)

@@ -13,13 +13,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.text import Text
 
 from cloudpc.cli import dead_runs, deletion, hindrances
 from cloudpc.cli.cloud_pcs import print_rows
 from cloudpc.cli.context import Project
 from cloudpc.cli.down import ForgetHost
-from cloudpc.cli.output import CommandError, Exit, confirm, err, out
+from cloudpc.cli.output import CommandError, Exit, behind, confirm, err, out, styled
 from cloudpc.cloud_pc import Status
 from cloudpc.directory.opening import SHARED
 from cloudpc.iac import encryption_salt, fleet, side_by_side
@@ -262,6 +261,6 @@ def _prefixing(names: Sequence[str]) -> Callable[[str, str], None]:
     styles = {name: _COLOURS[i % len(_COLOURS)] for i, name in enumerate(names)}
 
     def tell(name: str, line: str) -> None:
-        out.print(Text.assemble((f"{name:<{width}} | ", styles[name]), Text.from_ansi(masked(line))))
+        out.print(behind(styled(f"{name:<{width}} | ", styles[name]), masked(line)))
 
     return tell

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from cloudpc.masking import masked
+from cloudpc.text import told
 
 HealthStatus = Literal["passed", "failed", "warning"]
 """Graph's `cloudPcOnPremisesConnectionStatus` once all checks have run."""
@@ -35,7 +35,7 @@ class HealthCheck:
     additional_detail: str = ""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "additional_detail", masked(self.additional_detail))
+        object.__setattr__(self, "additional_detail", told(self.additional_detail))
 
 
 def overall(checks: Iterable[HealthCheck]) -> HealthStatus:

@@ -7,6 +7,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
+from cloudpc.text import harmless
+
 GUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
@@ -19,6 +21,9 @@ class ServicePlan:
     vcpu_count: int
     ram_in_gb: float
     storage_in_gb: int
+
+    def __post_init__(self) -> None:
+        _make_harmless(self, "display_name")
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,9 @@ class User:
     """Ids of the service plans the user is licensed for."""
     ssh_public_keys: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        _make_harmless(self, "user_principal_name", "display_name")
+
     @property
     def username(self) -> str:
         """The userPrincipalName's part before the @."""
@@ -46,6 +54,9 @@ class Group:
     id: str
     display_name: str
     members: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        _make_harmless(self, "display_name")
 
 
 @dataclass(frozen=True)
@@ -70,7 +81,7 @@ class Snapshot:
         same = [reference] if reference in names else []
         if not same and GUID.fullmatch(reference):  # the same in capitals, as no other id is
             same = [id_ for id_ in names if id_.lower() == reference.lower()]
-        same = same or [id_ for id_, name in names.items() if name == reference]
+        same = same or [id_ for id_, name in names.items() if harmless(name) == harmless(reference)]
         for hidden in same:
             if hidden in self.hidden_groups:
                 raise DirectoryError(
@@ -78,6 +89,12 @@ class Snapshot:
                     "HiddenMembership): nobody can tell whether all are seen. Assign the policy to another group"
                 )
         return [self.groups[id_] for id_ in same]
+
+
+def _make_harmless(entry: object, *names: str) -> None:
+    """Names are for people, and written by others; ids are compared and stay as they are."""
+    for name in names:
+        object.__setattr__(entry, name, harmless(getattr(entry, name)))
 
 
 class Directory(Protocol):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cloudpc.graph.permissions import Permission
-from cloudpc.masking import masked
+from cloudpc.text import told
 
 TOO_MANY_REQUESTS = "TooManyRequests"
 UNREACHABLE = "unreachable"
@@ -31,7 +31,7 @@ class GraphError(Exception):
         retry_after: float = 0,
         permission: Permission | None = None,
     ) -> None:
-        self.message = masked(message)
+        self.message = told(message)
         super().__init__(self.message)
         self.code = code
         self.status = status

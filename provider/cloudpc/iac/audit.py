@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cloudpc.cloud_pc import RecordedCloudPC
+from cloudpc.text import to_json
 
 
 def append(file: Path | None, before: dict[str, Any], after: dict[str, Any], tell: Callable[[str], None]) -> None:
@@ -64,7 +65,7 @@ def _line(pc: RecordedCloudPC, event: str, before: str | None) -> dict[str, Any]
 def _write(file: Path, lines: Sequence[dict[str, Any]], tell: Callable[[str], None]) -> None:
     if not lines:
         return
-    text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+    text = "".join(to_json(line) + "\n" for line in lines)
     try:
         # one write of a file opened for appending: lines of several runs don't mix
         with file.open("a", encoding="utf-8") as out:

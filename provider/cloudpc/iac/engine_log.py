@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from cloudpc.masking import masked
+from cloudpc.text import harmless_lines
 
 if TYPE_CHECKING:
     from pulumi.runtime.proto.engine_pb2_grpc import EngineStub
@@ -45,13 +46,18 @@ def log(urn: str, message: str, *, severity: Severity = Severity.INFO, ephemeral
             engine_pb2.LogRequest(
                 severity=engine_pb2.LogSeverity.Value(severity.value),
                 urn=urn,
-                message=masked(message),
+                message=displayed(message),
                 ephemeral=ephemeral,
             ),
             timeout=_SECONDS,
         )
     except (grpc.RpcError, ValueError):
         return  # the engine is gone, or going: there is nobody to tell
+
+
+def displayed(text: str) -> str:
+    """A text for the engine's display, which has a markup of its own, `<{%bold%}>`: nobody else's is obeyed."""
+    return harmless_lines(masked(text)).replace("<{%", "<{ %")
 
 
 @functools.cache

@@ -29,7 +29,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from cloudpc.masking import MaskingFormatter, masked
+from cloudpc.iac.engine_log import displayed
+from cloudpc.masking import MaskingFormatter
 from cloudpc.provisioning.cancellation import Cancellation
 from cloudpc.provisioning.errors import Cancelled, ProvisioningError
 
@@ -195,11 +196,11 @@ def _explain(method: str, urn: str, error: Exception) -> str:
         # on a terminal it is Pulumi that reads Ctrl-C; it ends then as after any failure
         if marker := os.environ.get(CANCELLED):
             os.close(os.open(marker, os.O_CREAT | os.O_WRONLY))
-        return masked(str(error)) or "stopped, because the run was cancelled"
+        return displayed(str(error)) or "stopped, because the run was cancelled"
     if isinstance(error, ProvisioningError | Refusal):
-        return masked(str(error))
+        return displayed(str(error))
     _logger.error("%s of %s failed", method, urn, exc_info=error)
-    text = masked(str(error)).strip() or "no message"
+    text = displayed(str(error)).strip() or "no message"
     where = f" (traceback in {_log_path})" if _log_path else ""
     return f"{type(error).__name__}: {text}{where}"
 

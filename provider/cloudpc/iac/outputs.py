@@ -12,6 +12,7 @@ from typing import Any
 from cloudpc.cloud_pc import WAITING, DesiredCloudPC, Status
 from cloudpc.provisioning.credentials import Credentials
 from cloudpc.provisioning.pipeline import Outcome
+from cloudpc.text import told
 
 SECRET = ["credentials"]
 """Outputs that are Pulumi secrets."""
@@ -129,7 +130,7 @@ def powered(olds: dict[str, Any], *, on: bool) -> dict[str, Any]:
 def with_event(outs: dict[str, Any], status: Status, why: str) -> dict[str, Any]:
     """The status, when it came to be, and a line of history; what was tried again with the same end has not changed."""
     now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-    events, event = outs.get("events", []), f"{status} {why}"[:_EVENT_LENGTH]
+    events, event = outs.get("events", []), f"{status} {told(why)}"[:_EVENT_LENGTH]
     since, _, last = events[-1].partition(" ") if events else ("", "", "")
     if status not in _TRIED_EACH_RUN or event != last:
         since, events = now, [*events, f"{now} {event}"]

@@ -21,12 +21,12 @@ from cloudpc.directory.opening import Directories, Known
 from cloudpc.iac import audit, encryption_salt, state
 from cloudpc.iac.consent import ACCEPT_LOSS, Consent
 from cloudpc.iac.engine import Engine, EngineError
+from cloudpc.iac.engine_log import displayed
 from cloudpc.iac.resources import CloudPC, ProvisioningPolicy, leave_out_debug_lines, leave_out_stack_traces
 from cloudpc.iac.runtime import Runtime
 from cloudpc.iac.state import StackState
 from cloudpc.installation import installation_id
 from cloudpc.lifecycle import Step
-from cloudpc.masking import masked
 from cloudpc.ownership import PolicyFacts
 from cloudpc.problems import InvalidConfigurationError
 from cloudpc.provisioning.tags import machine_id
@@ -58,21 +58,21 @@ def run(stacks: Path) -> None:
             stacks.parent / ".cloudpc",
         )
     except (InvalidConfigurationError, DirectoryError, EngineError, state.StateError, ValueError) as error:
-        raise pulumi.RunError(masked(str(error))) from None
+        raise pulumi.RunError(displayed(str(error))) from None
     now = datetime.now(UTC).replace(microsecond=0)
     own = PolicyFacts(policy_id, _assigned(inputs, recorded, now), recorded.cloud_pcs, _last_of_ended(recorded))
     plan = _plan(inputs, installation, own, siblings, recorded, now)
     _stop_mass_loss(plan, inputs, own)
     for warning in inputs.snapshot.warnings:
-        pulumi.log.warn(warning)
+        _warn(warning)
     for notice in plan.notices:
         if not (pulumi.runtime.is_dry_run() or notice.warning or notice.key in recorded.cloud_pcs):
             continue  # a run shows each new one as it is made
-        (pulumi.log.warn if notice.warning else pulumi.log.info)(notice.message)
+        (_warn if notice.warning else _info)(notice.message)
     _tell_failed(recorded.cloud_pcs, plan, inputs.snapshot)
     leave_out_stack_traces()
     if inputs.configuration.audit and not pulumi.runtime.is_dry_run():
-        audit.catch_up(stacks / inputs.configuration.audit.path, recorded.cloud_pcs.values(), pulumi.log.warn)
+        audit.catch_up(stacks / inputs.configuration.audit.path, recorded.cloud_pcs.values(), _warn)
     ProvisioningPolicy(
         policy_id,
         _policy_props(inputs, installation, own, recorded, plan),
@@ -83,6 +83,14 @@ def run(stacks: Path) -> None:
         _finish(made, recorded.cloud_pcs, inputs, installation, stacks)
     statuses = pulumi.Output.all(*(cloud_pc.status for _, cloud_pc in made))
     pulumi.export("cloudPcs", statuses.apply(lambda all_: dict(sorted(Counter(all_).items()))))
+
+
+def _info(message: str) -> None:
+    pulumi.log.info(displayed(message))
+
+
+def _warn(message: str) -> None:
+    pulumi.log.warn(displayed(message))
 
 
 def _values() -> dict[str, Any]:
@@ -182,11 +190,12 @@ def _stop_mass_loss(plan: lifecycle.Reconciliation, inputs: StackInputs, own: Po
     if count <= _FEW or count * 100 <= usable * share or Consent.of_this_run().accept_loss == count:
         return
     some = ", ".join(_present_name(own.cloud_pcs[key], inputs.snapshot) for key in plan.lost_by_directory[:5])
-    raise pulumi.RunError(
+    message = (
         f"{count} of {usable} Cloud PCs of this policy would enter their grace period because of the directory "
         f"({some}{', …' if count > 5 else ''}). Nothing was touched. If that is right: "
         f"`cloudpc up {own.policy_id} --accept-loss {count}`, or {ACCEPT_LOSS}={count} with plain pulumi"
     )
+    raise pulumi.RunError(displayed(message))
 
 
 def _policy_props(
@@ -246,7 +255,7 @@ def _tell_failed(recorded: Mapping[str, RecordedCloudPC], plan: lifecycle.Reconc
     for failed in (r for key, r in recorded.items() if r.status is Status.FAILED and key not in told):
         detail = failed.status_detail
         why = f"{detail.message} [{detail.code}]" if detail else "no reason recorded"
-        pulumi.log.warn(f"{_present_name(failed, snapshot)} ({failed.service_plan.display_name}) stays failed: {why}")
+        _warn(f"{_present_name(failed, snapshot)} ({failed.service_plan.display_name}) stays failed: {why}")
 
 
 def _finish(
@@ -280,9 +289,7 @@ def _finish(
 
     def tidy() -> None:
         for name in runtime.tidy(installation, inputs.policy_id, living, wanted):
-            pulumi.log.info(
-                f"removed {name}, which an interrupted run had begun or a failed one had left for diagnosis"
-            )
+            _info(f"removed {name}, which an interrupted run had begun or a failed one had left for diagnosis")
 
     def start_tidying(_: list[Any]) -> Any:
         return asyncio.to_thread(tidy)

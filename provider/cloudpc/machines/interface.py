@@ -16,9 +16,9 @@ from uuid import UUID
 
 from cloudpc.connections.health import HealthCheck
 from cloudpc.images.image import Image
-from cloudpc.masking import masked
 from cloudpc.provisioning.cancellation import Cancellation
 from cloudpc.provisioning.tags import Phase, Tag
+from cloudpc.text import told
 
 Note = Callable[[str], None]
 """Tells the user what a long call is doing, for example `uploading debian-12 40 %`."""
@@ -136,8 +136,8 @@ class Check:
     hint: str = ""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "detail", masked(self.detail))
-        object.__setattr__(self, "hint", masked(self.hint))
+        object.__setattr__(self, "detail", told(self.detail))
+        object.__setattr__(self, "hint", told(self.hint))
 
 
 class Host(Protocol):

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from enum import StrEnum
 
 from cloudpc.masking import masked
+from cloudpc.text import plain, told
 
 log = logging.getLogger(__name__)
 
@@ -78,10 +79,10 @@ class ProvisioningError(Exception):
         self, code: ErrorCode, message: str, *, retriable: bool = True, hint: str = "", console: str = ""
     ) -> None:
         self.code = code
-        self.message = masked(message)
+        self.message = told(message)
         self.retriable = retriable
-        self.hint = masked(hint)
-        self.console = masked(console)
+        self.hint = told(hint)
+        self.console = masked(plain(console))
         super().__init__(self.message)
 
 

@@ -38,6 +38,7 @@ from cloudpc.provisioning.registration import Identity, Registration, release
 from cloudpc.provisioning.report import Reporter
 from cloudpc.provisioning.stages import Stage
 from cloudpc.provisioning.tags import Phase, Tag, digest, machine_id, machine_name
+from cloudpc.text import told
 
 __all__ = ["ATTEMPTS", "HOST_KEY", "Outcome", "Resources", "provision"]
 
@@ -72,6 +73,8 @@ class Resources:
     registration: Registration = field(default_factory=Registration)
 
 
+_HOST_KEY = re.compile(r"ssh-ed25519 [A-Za-z0-9+/]+={0,2}(?=\s|$)")
+"""What it is without its comment."""
 _WITHOUT_DISK = (Stage.PLACING, Stage.IMAGE, Stage.DISK)
 
 
@@ -475,7 +478,7 @@ class _Provisioning:
         except FileNotFoundError:
             return ""
         found = re.search(r'^PRETTY_NAME="?([^"\n]{1,64})', content, re.MULTILINE)
-        return found[1] if found else ""
+        return told(found[1]) if found else ""
 
     def _access_pass(self) -> TemporaryAccessPass | None:
         given, has_another = self._enrolment.access_pass(self._desired.user_id)
@@ -524,10 +527,10 @@ class _Provisioning:
         credentials = Credentials(self._desired.account.name, generate_password())
         host.set_password(self._id, credentials.user, credentials.password)
         try:
-            host_key = host.read_file(self._id, HOST_KEY).decode("ascii", "replace").strip()
+            content = host.read_file(self._id, HOST_KEY).decode("ascii", "replace")
         except FileNotFoundError:
-            host_key = ""
-        if not host_key.startswith("ssh-ed25519 "):
+            content = ""
+        if not (host_key := _HOST_KEY.match(content)):
             message = f"the guest has no SSH host key at {HOST_KEY}"
             raise ProvisioningError(ErrorCode.CREDENTIALS_FAILED, message)
         endpoint = host.endpoint(self._id)
@@ -541,7 +544,7 @@ class _Provisioning:
             self._number,
             host=host.name,
             endpoint=endpoint,
-            host_key=" ".join(host_key.split()[:2]),  # without the comment
+            host_key=host_key[0],
             credentials=credentials,
             warnings=warnings,
             desired=self._desired,

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from cloudpc.machines.interface import Completed
-from cloudpc.masking import masked
 from cloudpc.provisioning.errors import ErrorCode
+from cloudpc.text import plain, told
 
 Run = Callable[[Sequence[str], bytes, float], Completed]
 """Runs a command in the guest: arguments, standard input, seconds it may take."""
@@ -42,7 +42,7 @@ class Warned:
     message: str
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "message", masked(self.message))  # of what a guest's programs have said
+        object.__setattr__(self, "message", told(self.message))  # of what a guest's programs have said
 
 
 _TIME_ZONE = """
@@ -111,7 +111,7 @@ def apply(extra: Extra, run: Run, timeout: float) -> Warned | None:
 
 def last_lines(output: str) -> str:
     """The end of what a command said, in one line."""
-    return (" / ".join(line.strip() for line in output.strip().splitlines()[-3:]) or "no output")[-400:]
+    return (" / ".join(line.strip() for line in plain(output).strip().split("\n")[-3:]) or "no output")[-400:]
 
 
 def _sh(script: str, *arguments: str) -> tuple[str, ...]:

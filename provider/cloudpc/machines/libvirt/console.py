@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from contextlib import suppress
 from typing import Any
 
 import libvirt
 
+from cloudpc.text import plain
+
 _KEPT = 64 * 1024
-_CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b[@-_]|[\x00-\x08\x0b-\x1f\x7f]")
 _PANIC = b"Kernel panic - not syncing"
 
 
@@ -92,8 +92,7 @@ class Console:
 
 def tail_of(content: bytes, lines: int) -> str:
     """The last lines of a console's bytes, for people; where a kernel panicked, what came around that."""
-    text = content.decode(errors="replace").replace("\r", "\n")
-    told = [line for line in (_CONTROL.sub("", line).rstrip() for line in text.split("\n")) if line]
+    told = [line for line in map(str.rstrip, plain(content.decode(errors="replace")).split("\n")) if line]
     start = max(0, len(told) - lines)
     for number, line in enumerate(told):
         if _PANIC.decode() in line:
