@@ -2,35 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import shlex
-import subprocess
-import tempfile
-import threading
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from cloudpc.cli import ssh
 from cloudpc.cli.cloud_pcs import Json
 from cloudpc.cli.context import Project
 from cloudpc.cli.output import CommandError, Exit, out, print_json, table
 from cloudpc.cloud_pc import Status
+from cloudpc.hosts import HostConfig
 from cloudpc.iac.fleet import CloudPCRecord
+from cloudpc.ssh_hop import SshHop
 
 User = Annotated[str, typer.Argument(help="userPrincipalName, its part before the @, or the user's id.")]
 Policy = Annotated[str | None, typer.Option("--policy", help="Which one, where several policies serve the user.")]
 Plan = Annotated[str | None, typer.Option("--service-plan", help="Which one, where the user has several.")]
-
-# ssh asks its questions through this program; it answers only the one it was made for, so that a jump host's or a
-# key's question never gets a Cloud PC's password
-_ASKPASS = """#!/bin/sh
-case "$1" in
-  "$CLOUDPC_PROMPT"*) exec cat "$CLOUDPC_PASSWORD_FILE" ;;
-  *) exit 1 ;;
-esac
-"""
 
 
 def credentials(user: User, service_plan: Plan = None, policy: Policy = None, as_json: Json = False) -> None:
@@ -63,7 +51,7 @@ def credentials(user: User, service_plan: Plan = None, policy: Policy = None, as
         if value:
             shown.add_row(name, value)
     out.print(shown)
-    out.print(f"Connect with: cloudpc connect {cloud_pc.user_principal_name}", markup=False)
+    out.print(f"Connect with: {shlex.join(['cloudpc', 'connect', cloud_pc.user_principal_name])}", markup=False)
 
 
 def _pass(given: dict[str, Any] | None) -> str | None:
@@ -86,51 +74,36 @@ def connect(
 
     Ends with the command's own exit code. Several words reach it as they are; one quoted word is a line of shell.
     """
-    cloud_pc = _usable(Project().with_secrets(user, service_plan, policy))
-    with tempfile.TemporaryDirectory(prefix="cloudpc-", dir=os.environ.get("XDG_RUNTIME_DIR")) as folder:
-        raise typer.Exit(_ssh(cloud_pc, command or [], Path(folder)))
+    project = Project()
+    cloud_pc = _usable(project.with_secrets(user, service_plan, policy))
+    raise typer.Exit(ssh.run(_target(project, cloud_pc), command or []).code)
 
 
-def _ssh(cloud_pc: CloudPCRecord, command: list[str], folder: Path) -> int:
-    outputs, alias = cloud_pc.outputs, cloud_pc.device_name.lower()
+def _target(project: Project, cloud_pc: CloudPCRecord) -> ssh.Target:
+    outputs = cloud_pc.outputs
     secret, connection = outputs["credentials"], outputs["connection"]
-    known_hosts, password, askpass = folder / "known_hosts", folder / "password", folder / "askpass"
-    # ports on a loopback address are given again: the key is pinned to the device, not to the address
-    known_hosts.write_text(f"{alias} {outputs['hostKey']}\n", encoding="ascii")
-    os.mkfifo(password, 0o600)  # the password itself is never on a disk, whatever ends this process
-    threading.Thread(target=_hand_over, args=(password, secret["password"]), daemon=True).start()
-    askpass.write_text(_ASKPASS, encoding="ascii")
-    askpass.chmod(0o700)
-    options = {
-        "HostKeyAlias": alias,
-        "UserKnownHostsFile": shlex.quote(str(known_hosts)) if " " in str(known_hosts) else str(known_hosts),
-        "GlobalKnownHostsFile": "/dev/null",
-        "StrictHostKeyChecking": "yes",
-        "NumberOfPasswordPrompts": "1",
-        "LogLevel": "ERROR",
-    }
-    argv = ["ssh", *(f"-o{name}={value}" for name, value in options.items())]
-    if via := connection.get("via"):
-        argv += ["-J", via]
-    argv += ["-p", str(int(connection["port"])), "-l", secret["user"], connection["host"]]
-    # ssh hands one line to the shell there: several words are words there, too; a single one may be a line of shell
-    argv += ["--", shlex.join(command) if len(command) > 1 else command[0]] if command else []
-    env = os.environ | {
-        "SSH_ASKPASS": str(askpass),
-        "SSH_ASKPASS_REQUIRE": "force",
-        "CLOUDPC_PROMPT": f"{secret['user']}@{alias}'s password:",
-        "CLOUDPC_PASSWORD_FILE": str(password),
-    }
+    return ssh.Target(
+        name=cloud_pc.device_name,
+        host=connection["host"],
+        port=int(connection["port"]),
+        user=secret["user"],
+        password=secret["password"],
+        host_key=outputs["hostKey"],
+        way=_way(project.host(cloud_pc), connection),
+    )
+
+
+def _way(host: HostConfig | None, connection: dict[str, Any]) -> SshHop | None:
+    """As the host is reached today, if the machine is behind it; state has how it was when the machine was made."""
+    via = connection.get("via") or ""
+    if host is not None:
+        return host.way if via or ssh.is_loopback(connection["host"]) else None
     try:
-        return subprocess.call(argv, env=env)
-    except FileNotFoundError:
-        raise CommandError("there is no `ssh` on the PATH: install openssh-client") from None
-
-
-def _hand_over(pipe: Path, password: str) -> None:
-    """Give the password to whoever asks first, which is ssh's question."""
-    with contextlib.suppress(OSError):  # ssh ended without asking
-        pipe.write_text(password + "\n", encoding="utf-8")
+        return SshHop.parse(via)
+    except ValueError:
+        raise CommandError(
+            f"the way to its host is not known: state has {via!r}, and the policy's file no such host"
+        ) from None
 
 
 def _usable(cloud_pc: CloudPCRecord) -> CloudPCRecord:

@@ -14,6 +14,7 @@ from cloudpc import configuration, entitlement, yaml_file
 from cloudpc.cli.output import CommandError, Exit
 from cloudpc.directory.catalogue import short_name
 from cloudpc.directory.opening import Directories
+from cloudpc.hosts import HostConfig
 from cloudpc.iac import encryption_salt, file_backend, fleet
 from cloudpc.iac.engine import PROJECT, Engine
 from cloudpc.installation import recorded_id
@@ -81,6 +82,13 @@ class Project:
             message = "is required, with cloudpc:policy and cloudpc:directory in it"
             raise InvalidConfigurationError([Problem(shown, "config", message)])
         return config
+
+    def host(self, cloud_pc: fleet.CloudPCRecord) -> HostConfig | None:
+        """A Cloud PC's host as its policy's file has it today; None if that can't be read or names it no more."""
+        with contextlib.suppress(InvalidConfigurationError):
+            hosts = configuration.parse_surroundings(self.values(cloud_pc.policy)).hosts
+            return next((host for host in hosts if host.name == cloud_pc.outputs.get("host")), None)
+        return None
 
     def is_marked_as_deleted(self, policy_id: str) -> bool:
         """Whether the policy's file says that it is to go (`cloudpc:deleted`)."""

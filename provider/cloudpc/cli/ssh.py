@@ -1,0 +1,230 @@
+"""ssh to a Cloud PC: with a configuration of its own, so that nobody's `Host *` changes how it is reached.
+
+What the user's own configuration says counts on the way to the *host*, which is a connection of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cloudpc.cli.output import CommandError
+from cloudpc.ssh_hop import SshHop
+
+CONNECT_SECONDS = 60
+"""Until a Cloud PC that does not answer is given up; one that boots under emulation may take its time."""
+FAILED = 255
+"""ssh's own exit code, where it is not the command's."""
+
+_ASKPASS = Path(__file__).with_name("askpass")
+_ED25519 = re.compile(r"ssh-ed25519 [A-Za-z0-9+/]{68}")
+_OWN_WAY_SECONDS = 10
+# Nothing is forwarded into a guest, and nothing is run here because of it. The password comes first: a server counts
+# each key that it is offered as an attempt. Keys come last, for users who have changed their password.
+_SETTINGS = {
+    "PreferredAuthentications": "password,keyboard-interactive,publickey",
+    "NumberOfPasswordPrompts": "1",
+    "HostKeyAlgorithms": "ssh-ed25519",
+    "StrictHostKeyChecking": "yes",
+    "UserKnownHostsFile": "known_hosts",
+    "GlobalKnownHostsFile": "/dev/null",
+    "UpdateHostKeys": "no",
+    "VerifyHostKeyDNS": "no",
+    "ForwardAgent": "no",
+    "ForwardX11": "no",
+    "ForwardX11Trusted": "no",
+    "ClearAllForwardings": "yes",
+    "PermitLocalCommand": "no",
+    "Tunnel": "no",
+    "ControlPath": "none",
+    "ConnectTimeout": str(CONNECT_SECONDS),
+    "LogLevel": "ERROR",
+}
+
+
+@dataclass(frozen=True)
+class Target:
+    """A Cloud PC as ssh sees it.
+
+    Args:
+        name: the device's; the host key is pinned to it, since ports of a loopback address are given again.
+        host: its address, as seen from the last of the way.
+        port: of its ssh.
+        user: the account.
+        password: the account's.
+        host_key: read through the hypervisor.
+        way: the host through which it is reached; None: from here.
+    """
+
+    name: str
+    host: str
+    port: int
+    user: str
+    password: str = field(repr=False)
+    host_key: str
+    way: SshHop | None = None
+
+    @property
+    def alias(self) -> str:
+        """How ssh calls it."""
+        return self.name.lower()
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How ssh ended, and whether it came as far as being asked for the password."""
+
+    code: int
+    was_asked: bool
+
+
+def run(target: Target, command: Sequence[str]) -> Ended:
+    """Open ssh on this terminal.
+
+    Args:
+        target: to what.
+        command: several words are words there, too; a single one may be a line of shell; none is a session.
+
+    Raises:
+        CommandError: there is no ssh, or no place for its files.
+    """
+    ssh = _program()
+    with _folder() as folder:
+        asked = _hand_over(folder / "password", target.password)
+        (folder / "known_hosts").write_text(f"{target.alias} {_checked(target.host_key)}\n", encoding="ascii")
+        (folder / "config").write_text(configuration(target, _way(target)), encoding="utf-8")
+        if target.way:
+            (folder / "way").write_text(_script(target.way.forwarding(target.host, target.port)), encoding="utf-8")
+        argv = [ssh, "-F", "config", "-l", target.user, "--", target.alias]
+        argv += [shlex.join(command) if len(command) > 1 else command[0]] if command else []
+        # names in its configuration are relative, since no folder's name can then be taken for syntax
+        code = subprocess.call(argv, env=_environment(target, folder), cwd=folder)
+        return Ended(code, asked.is_set())
+
+
+def configuration(target: Target, way: Mapping[str, str]) -> str:
+    """The whole of ssh's configuration for this connection.
+
+    Args:
+        target: to what.
+        way: settings that say how its address is reached.
+    """
+    settings = {
+        "HostName": target.host.replace("%", "%%"),
+        "Port": str(target.port),
+        "HostKeyAlias": target.alias,
+        **_SETTINGS,
+        **way,
+    }
+    return "Host *\n" + "".join(f"  {name} {value}\n" for name, value in settings.items())
+
+
+def _way(target: Target) -> dict[str, str]:
+    if target.way:
+        return {"ProxyCommand": "/bin/sh way"}
+    # a loopback address is never the business of somebody's gateway; one of a network may be
+    return {} if is_loopback(target.host) else _own_way(target.host, target.port)
+
+
+def is_loopback(address: str) -> bool:
+    """Whether only the machine that has this address reaches it."""
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return False
+
+
+def _own_way(host: str, port: int) -> dict[str, str]:
+    """How the user's own configuration reaches an address: its gateway, its interface."""
+    try:
+        argv = [_program(), "-G", "-p", str(port), "--", host]
+        said = subprocess.run(argv, capture_output=True, text=True, timeout=_OWN_WAY_SECONDS, check=True).stdout
+    except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
+        return {}
+    found = dict(line.partition(" ")[::2] for line in said.splitlines())
+    names = ("proxycommand", "proxyusefdpass", "bindaddress", "bindinterface", "addressfamily")
+    way = {name: found[name] for name in names if name in found}
+    with contextlib.suppress(ValueError):
+        if hop := SshHop.parse(found.get("proxyjump", "")):
+            way["ProxyCommand"] = shlex.join(hop.forwarding(host, port)).replace("%", "%%")
+    return way
+
+
+def _script(argv: Sequence[str]) -> str:
+    """Runs the way to the host as the user would: from here, with the shell and the questions of the user's own."""
+    lines = []
+    with contextlib.suppress(OSError):  # somebody has removed the folder this was started in
+        lines.append(f"cd -- {shlex.quote(str(Path.cwd()))}")
+    for name in ("SHELL", "SSH_ASKPASS", "SSH_ASKPASS_REQUIRE"):
+        value = os.environ.get(name)
+        lines.append(f"unset {name}" if value is None else f"export {name}={shlex.quote(value)}")
+    return "\n".join([*lines, f"exec {shlex.join(argv)}", ""])
+
+
+def _environment(target: Target, folder: Path) -> dict[str, str]:
+    return os.environ | {
+        "SHELL": "/bin/sh",  # runs the ProxyCommand
+        "SSH_ASKPASS": str(_ASKPASS),
+        "SSH_ASKPASS_REQUIRE": "force",
+        "CLOUDPC_ASKED_AS": f"{target.user}@{target.alias}",
+        "CLOUDPC_PASSWORD_PIPE": str(folder / "password"),
+    }
+
+
+@contextlib.contextmanager
+def _folder() -> Iterator[Path]:
+    """A folder for nobody else, with a pipe in it: the password itself is never on a disk, whatever ends us."""
+    for base in (os.environ.get("XDG_RUNTIME_DIR", ""), None):
+        if base is not None and not Path(base).is_absolute():
+            continue
+        with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cloudpc-", dir=base)))
+            os.mkfifo(folder / "password", 0o600)
+            later = stack.pop_all()
+            break
+    else:
+        raise CommandError("there is no folder for temporary files: make /tmp writable, or name one in TMPDIR")
+    with later:
+        yield folder
+
+
+def _hand_over(pipe: Path, password: str) -> threading.Event:
+    """Give the password to whoever reads the pipe, each time; only ssh's question does. Tells whether it was asked."""
+    asked = threading.Event()
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):  # the folder is gone: ssh has ended
+            while True:
+                with pipe.open("w", encoding="utf-8") as reader:
+                    asked.set()
+                    with contextlib.suppress(BrokenPipeError):
+                        reader.write(password + "\n")
+                        reader.flush()
+
+    threading.Thread(target=serve, daemon=True).start()
+    return asked
+
+
+def _checked(host_key: str) -> str:
+    if not _ED25519.fullmatch(host_key):
+        raise CommandError(
+            "state holds no ssh host key of this Cloud PC, so that it can't be told from another machine"
+        )
+    return host_key
+
+
+def _program() -> str:
+    found = shutil.which("ssh")
+    if found is None:
+        raise CommandError("there is no `ssh` on the PATH: install openssh-client")
+    return str(Path(found).absolute())
