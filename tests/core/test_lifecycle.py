@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloudpc import lifecycle, ownership
+from cloudpc import lifecycle, naming, ownership
 from cloudpc.cloud_pc import (
     LEAVING,
     MACHINE_LOST,
@@ -28,6 +28,7 @@ from cloudpc.directory.interface import Group, Snapshot
 from cloudpc.entitlement import Entitlement, Loss
 from cloudpc.lifecycle import Actions, Reconciliation, Step, Today, next_step, outdated, reconcile
 from cloudpc.ownership import PolicyFacts
+from cloudpc.provisioning.tags import digest
 
 from . import make
 
@@ -418,6 +419,21 @@ def test_the_installation_of_an_existing_cloud_pc_stays() -> None:
     recorded = _recorded(Status.PROVISIONED)
     [desired] = _plan(recorded, [_entitlement()], today=make.today(installation="another0")).desired
     assert desired.installation == make.INSTALLATION
+
+
+def test_no_name_is_given_twice_in_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of ten thousand users some meet: here all do, since the random letters come from the number of the try alone."""
+    monkeypatch.setattr(naming, "digest", lambda *parts: digest(*(part for part in parts if part.isdecimal())))
+    today = make.today(naming_template="CPC-%RAND:5%")
+    there = _recorded(Status.PROVISIONED, _entitlement("u0"), device_name="CPC-THERE")
+    owed = [_entitlement(user_id) for user_id in ("u0", "u1", "u2", "u3")]
+    first = _plan(there, owed, today=today)
+    names = [desired.device_name for desired in first.desired]
+    assert len({*names}) == 4
+
+    # the last ones' names may not be given by a later run either, be they written in other letters
+    left = _recorded(Status.PROVISIONED, _entitlement("u0"), device_name=names[1].lower())
+    assert len({desired.device_name.lower() for desired in _plan(left, owed, today=today).desired}) == 4
 
 
 def test_names_of_different_installations_differ() -> None:

@@ -157,6 +157,23 @@ def test_a_reprovision_that_can_not_take_the_device_leaves_the_machine(
     assert _nothing_left(host, organisation)
 
 
+def test_what_an_interrupted_reprovision_has_made_already_is_taken_over(
+    removal: Removal, host: ScriptedHost, organisation: Organisation, made: Outcome
+) -> None:
+    """State still has the one of before; the machine is of the generation that is asked for, and complete."""
+    assert removal.remove(IDENTITY, _recorded(Status.PROVISIONED, made), below=2) == []
+    assert host.machines() == []
+    anew = desired(networks=(_HQ, _DR)).model_copy(update={"generation": 2})
+    run = Run(host)
+    run.registration = organisation.registration()
+    run.provision(anew)
+    [new] = host.machines()
+    assert removal.remove(IDENTITY, _recorded(Status.PROVISIONED, made), below=2) == []
+    assert host.machines() == [new]
+    run.provision(anew)
+    assert "was complete when an earlier run stopped: taken over" in run.lines.milestones[-1]
+
+
 def test_a_reprovision_whose_host_is_away_touches_nothing(
     removal: Removal, host: ScriptedHost, organisation: Organisation, made: Outcome
 ) -> None:
