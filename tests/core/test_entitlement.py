@@ -3,13 +3,14 @@
 import random
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cloudpc.directory.interface import Group, Snapshot
-from cloudpc.entitlement import Reason, assigned_groups, entitled, not_provisioned
+from cloudpc.entitlement import Loss, Reason, assigned_groups, entitled, loss, not_provisioned
 from cloudpc.policy import ProvisioningPolicy
 
 from . import make
@@ -137,3 +138,63 @@ def test_reasons() -> None:
         "member": (Reason.POLICY_WITHOUT_LICENCE, "lab"),
         "disabled": (Reason.ACCOUNT_DISABLED, "lab"),
     }
+
+
+# ---- why somebody is no longer owed one, case by case: the first reason that holds
+
+_LAB, _OTHER, _GONE = Group("g-lab", "Lab", frozenset({"u1"})), Group("g-other", "Other", frozenset({"u2"})), "g-gone"
+
+
+def _snapshot(*groups: Group, **changes: Any) -> Snapshot:
+    users = {"u1": make.user("u1", "small", **changes), "u2": make.user("u2", "small")}
+    return Snapshot(users, {group.id: group for group in groups}, {"small": make.plan()})
+
+
+@pytest.mark.parametrize(
+    ("policy", "snapshot", "former", "expected"),
+    [
+        (make.policy("g-lab"), Snapshot(), {}, Loss("the user is no longer in the directory", by_directory=True)),
+        (
+            make.policy("g-lab"),
+            _snapshot(_LAB, account_enabled=False),
+            {},
+            Loss("the account is disabled", by_directory=True),
+        ),
+        (
+            make.policy("g-other"),
+            _snapshot(_LAB, _OTHER),
+            {"g-lab": "Lab as it was", "g-other": "Other"},
+            Loss("the policy is no longer assigned to Lab", by_directory=False, taken_away=("g-lab",)),
+        ),
+        (
+            make.policy(),
+            _snapshot(_LAB, replace(_OTHER, members=frozenset({"u1", "u2"}))),
+            {"g-lab": "Lab", "g-other": "Other", _GONE: "Gone"},
+            Loss("the policy is no longer assigned to Lab, Other", by_directory=False, taken_away=("g-lab", "g-other")),
+        ),
+        (make.policy(), _snapshot(), None, Loss("the policy is assigned to no group", by_directory=False)),
+        (make.policy(), _snapshot(_OTHER), {"g-other": "Other"}, Loss("the policy is assigned to no group", False)),
+        (make.policy("g-other"), _snapshot(_OTHER), {"g-other": "Other"}, Loss("left group Other", by_directory=True)),
+        (
+            make.policy("g-other", "g-third"),
+            _snapshot(_OTHER, Group("g-third", "Third")),
+            {_GONE: "Gone", "g-less": "Less"},
+            Loss(
+                "left group Other and group Third, or was in Gone, Less, which the directory no longer has",
+                by_directory=True,
+            ),
+        ),
+        (
+            make.policy("g-lab"),
+            replace(_snapshot(_LAB), users={"u1": make.user("u1", "large")}),
+            None,
+            Loss("no licence for small any more", by_directory=True),
+        ),
+        (make.policy("g-lab"), _snapshot(_LAB), {}, Loss("another policy serves the user", by_directory=False)),
+        (make.policy("g-other", "g-lab"), _snapshot(_LAB, _OTHER), {}, Loss("another policy serves the user", False)),
+    ],
+)
+def test_why_one_is_not_owed_any_more(
+    policy: ProvisioningPolicy, snapshot: Snapshot, former: dict[str, str] | None, expected: Loss
+) -> None:
+    assert loss(policy, snapshot, "u1", "small", former) == expected

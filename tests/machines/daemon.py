@@ -15,8 +15,12 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+import libvirt
+
+from cloudpc.machines.libvirt.networks import PORTS
 
 _HIDDEN = ("/run/libvirt", "/var/lib/libvirt", "/var/log/libvirt", "/var/cache/libvirt", "/etc/libvirt")
 
@@ -46,7 +50,8 @@ class Daemon:
     """A running libvirtd, and how to reach it."""
 
     def __init__(self, folder: Path) -> None:
-        self.port = _port()
+        self._reserved = _reserved_port()
+        self.port: int = self._reserved.getsockname()[1]
         self._configuration = folder / "libvirtd.conf"
         self._configuration.write_text(_CONFIGURATION.format(port=self.port))
         self._pid = folder / "libvirtd.pid"
@@ -62,6 +67,7 @@ class Daemon:
             self.start()
         except BaseException:
             self._end(self._namespace)
+            self._reserved.close()
             raise
 
     @property
@@ -77,13 +83,16 @@ class Daemon:
         """The daemon's own view of the file system, for tests that look behind the driver's back."""
         return Path(f"/proc/{self.namespace_pid}/root")
 
-    def start(self) -> None:
-        """Start it, or start it again after `kill`: it finds its guests."""
+    def start(self, within: float = 60) -> None:
+        """Start it, or start it again after `kill`: it finds its guests. It answers then, which is more than to listen.
+
+        libvirtd listens before its drivers are there, and ends if one of them fails; and another program may listen.
+        """
         self._killed = False
         self._process = self._run()
-        deadline = time.monotonic() + 60
-        while not self._listens() or self._process.poll() is not None:
-            assert time.monotonic() < deadline, f"libvirtd does not listen: {Path(self._log.name).read_text()}"
+        deadline = time.monotonic() + within
+        while not self._answers():
+            assert time.monotonic() < deadline, f"libvirtd does not answer: {self._said()}"
             time.sleep(0.1)
             if self._process.poll() is not None:  # for example because its port is not free yet
                 self._process = self._run()
@@ -115,10 +124,13 @@ class Daemon:
                 self.start()
 
     def stop(self) -> None:
-        """End guests, daemon and namespace."""
+        """End guests, daemon and namespace. If the daemon ended by itself before, that is the news."""
+        ended = None if self._killed else self._process.poll()
         self._end(self._namespace)
         self._end(self._process)
         self._log.close()
+        self._reserved.close()
+        assert ended is None, f"libvirtd ended by itself ({ended}): {self._said()}"
 
     @staticmethod
     def _end(process: subprocess.Popen[bytes]) -> None:
@@ -126,12 +138,19 @@ class Daemon:
         process.kill()
         process.wait(20)
 
-    def _listens(self) -> bool:
-        try:
-            socket.create_connection(("127.0.0.1", self.port), 1).close()
-        except OSError:
+    def _answers(self) -> bool:
+        """Whether this very daemon does what it is there for."""
+        if self._process.poll() is not None:
             return False
-        return True
+        try:
+            for uri in (self.socket_uri, self.tcp_uri):  # first the one where nobody else can be
+                libvirt.open(uri).close()
+        except libvirt.libvirtError:
+            return False
+        return self._process.poll() is None
+
+    def _said(self) -> str:
+        return Path(self._log.name).read_text(errors="replace")[-4000:]
 
 
 def _child(parent: int) -> int:
@@ -145,14 +164,20 @@ def _child(parent: int) -> int:
         time.sleep(0.02)
 
 
-def _port() -> int:
-    """A free one that no client is given meanwhile: it is listened on again after `kill`."""
-    below = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+def _reserved_port() -> socket.socket:
+    """A socket bound to a port that is the daemon's alone, also between `kill` and `start`, while it is open.
+
+    Below those that clients are given, and those that guests' ssh is forwarded from: a guest would take it meanwhile.
+    """
+    clients = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    below = min(clients, PORTS[0])
     while True:
-        port = random.randrange(below - 8000, below)
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) != 0:
-                return port
+        reserved = socket.socket()
+        with suppress(OSError):
+            reserved.bind(("127.0.0.1", random.randrange(below - 8000, below)))
+            reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # libvirtd, which asks for it, shares it now
+            return reserved
+        reserved.close()
 
 
 def missing() -> str:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
+import libvirt
 import pytest
 
-from .daemon import missing
+from .daemon import Daemon, missing
 from .desk import Desk
 from .reach import wait_until
 
@@ -30,6 +32,33 @@ connection.createXML(
 print("runs", flush=True)
 time.sleep(600)
 """
+
+
+def test_it_is_started_when_it_answers_not_when_somebody_listens(tmp_path: Path) -> None:
+    """Its port stays its own between `kill` and `start`; should another program listen there, that is told."""
+    daemon = Daemon(tmp_path)
+    try:
+        daemon.kill()
+        with socket.socket() as taken, pytest.raises(OSError, match="in use"):
+            taken.bind(("127.0.0.1", daemon.port))
+        with socket.socket() as other:
+            other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            other.bind(("127.0.0.1", daemon.port))
+            other.listen()
+            with pytest.raises(AssertionError, match=r"(?s)does not answer.*in use"):
+                daemon.start(within=1)
+        daemon.start()
+        assert libvirt.open(daemon.tcp_uri).listAllDomains(0) == []
+    finally:
+        daemon.stop()
+
+
+def test_one_that_ends_by_itself_is_the_news(tmp_path: Path) -> None:
+    daemon = Daemon(tmp_path)
+    daemon.kill()
+    daemon._killed = False  # as if nobody had
+    with pytest.raises(AssertionError, match="ended by itself"):
+        daemon.stop()
 
 
 def test_it_hides_its_files(desk: Desk) -> None:
