@@ -80,7 +80,7 @@ def _make_sure(installation: str) -> None:
     try:
         for machine in host.owned(installation):
             host.delete(machine.id)
-        host.remove_leftovers(installation)
+        host.discard(host.remnants(installation))
     finally:
         host.close()
 

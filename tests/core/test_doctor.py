@@ -17,6 +17,7 @@ from cloudpc.devices.interface import OwnedDevice
 from cloudpc.hosts import HostConfig
 from cloudpc.machines.interface import Amount, Check, Machine, PowerState
 from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
+from cloudpc.provisioning.remnants import Remnant
 from cloudpc.provisioning.tags import Phase, Tag
 
 _INSTALLATION = "abcdefgh"
@@ -70,10 +71,11 @@ class _Host:
     def unreadable(self, installation: str, known: Collection[uuid.UUID] = ()) -> dict[uuid.UUID, str]:
         return {}
 
-    def leftovers(self, installation: str, besides: Collection[uuid.UUID] = ()) -> list[str]:
+    def remnants(self, installation: str) -> list[Remnant]:
         return []
 
-    remove_leftovers = leftovers
+    def discard(self, remnants: Collection[Remnant]) -> list[str]:
+        return []
 
     def delete(self, machine_id: uuid.UUID) -> None:
         del self.machines[machine_id]
@@ -82,7 +84,7 @@ class _Host:
 def _looked_at(host: _Host, monkeypatch: pytest.MonkeyPatch, *known: Machine) -> Seen:
     monkeypatch.setattr(doctor, "connect", lambda _: host)
     seen = Seen()
-    list(doctor._host(_HOST, [_INSTALLATION], {m.id for m in known}, set(), seen, remove=True))
+    list(doctor._host(_HOST, [_INSTALLATION], {m.id for m in known}, frozenset(), set(), seen, remove=True))
     return seen
 
 

@@ -41,7 +41,7 @@ def test_a_claim_goes_past_what_vanishes(host: FakeHost) -> None:
     host.claim(spec("alice"), tag("alice"))
     assert [machine.tag.user_id for machine in host.owned(INSTALLATION)] == ["alice"]
     assert host.capacity().committed == Amount(1, 64, 1)
-    assert host.leftovers(INSTALLATION) == []
+    assert host.remnants(INSTALLATION) == []
     assert host.describe(spec("bob").id) is None
     assert host.keep_for_diagnosis(spec("bob").id, None) == ""  # type: ignore[arg-type]
 

@@ -324,7 +324,7 @@ def test_an_unfinished_machine_is_made_anew(host: ScriptedHost, call: str) -> No
     outcome = Run(host).provision()
     assert (outcome.status, outcome.attempts) == (Status.PROVISIONED, 1)
     assert machines([host]) == {"local": [Phase.READY]}
-    assert host.leftovers(make.INSTALLATION) == []
+    assert host.remnants(make.INSTALLATION) == []
 
 
 def test_a_machine_that_was_handed_over_is_never_touched(host: ScriptedHost) -> None:

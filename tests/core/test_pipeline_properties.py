@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from cloudpc.cloud_pc import USABLE, Status
 from cloudpc.provisioning.errors import Cancelled
+from cloudpc.provisioning.remnants import Remnant, left_over
 from cloudpc.provisioning.tags import Phase
 
 from . import make
@@ -27,6 +29,10 @@ _HOSTS = st.lists(
     max_size=2,
 )
 _BEFORE = st.sampled_from(["nothing", "unfinished", "complete", "made otherwise"])
+
+
+def _left_over(host: ScriptedHost) -> list[Remnant]:
+    return left_over(host.remnants(make.INSTALLATION), [], [], datetime.now(UTC))
 
 
 def _hosts(folder: Path, configured: list[dict[str, Any]], before: str) -> list[ScriptedHost]:
@@ -60,7 +66,7 @@ def test_one_machine_or_none(
         assert outcome.credentials is None
         assert outcome.error is not None
         assert outcome.stage is not None
-    assert [name for host in hosts for name in host.leftovers(make.INSTALLATION)] == []
+    assert [each for host in hosts for each in _left_over(host)] == []
     assert outcome.remains == ""
 
 
@@ -99,4 +105,4 @@ def test_a_cancelled_run_leaves_nothing_or_something_complete(
         assert machines([host]) in ({}, {"h0": [Phase.READY]})
     else:
         assert bool(machines([host])) == (outcome.status in USABLE)
-    assert host.leftovers(make.INSTALLATION) == []
+    assert _left_over(host) == []

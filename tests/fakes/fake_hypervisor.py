@@ -20,7 +20,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -45,7 +45,8 @@ from cloudpc.machines.interface import (
 )
 from cloudpc.provisioning.cancellation import Cancellation
 from cloudpc.provisioning.errors import ErrorCode, ProvisioningError, TagUnreadable
-from cloudpc.provisioning.tags import Phase, Tag, is_named_as_of, machine_name
+from cloudpc.provisioning.remnants import Remnant
+from cloudpc.provisioning.tags import Phase, Tag, named_after
 
 _CODES = {
     "claim": ErrorCode.HYPERVISOR_ERROR,
@@ -60,6 +61,7 @@ _CODES = {
 }
 """What a real host says when a call fails or its deadline is over."""
 _MEET_WITHIN = 60.0
+_VOLUMES = ("*.seed", "*.qcow2", "*-failed-*.log")
 
 
 class FakeHost:
@@ -185,34 +187,41 @@ class FakeHost:
     def unreadable(self, installation: str, known: Collection[UUID] = ()) -> dict[UUID, str]:
         self._answer()
         names = {UUID(value["id"]): value["name"] for value in self._values() if value["tag"] is None}
-        return {i: name for i, name in names.items() if is_named_as_of(name, installation) or i in known}
+        return {i: name for i, name in names.items() if _is_of(name, installation) or i in known}
 
     def retag(self, machine_id: UUID, tag: Tag, disk_gib: int) -> None:
         [value] = [v for v in self._values() if v["id"] == str(machine_id) and v["tag"] is None]
         self._write(_load({**value, "tag": asdict(tag)}))
 
-    def leftovers(self, installation: str, besides: Collection[UUID] = ()) -> list[str]:
+    def remnants(self, installation: str) -> list[Remnant]:
+        self._answer()
         # Volumes first, as on a real host: a machine is there before it has any.
-        volumes = [*self._folder.glob("*.seed"), *self._folder.glob("*.qcow2")]
-        names = {v["name"] for v in self._values()} | {machine_name(installation, each) for each in besides}
-        kept = {name for name, until in self._kept().items() if until > time.time()}
-        return sorted(p.name for p in volumes if p.stem not in names | kept)
+        files = [path for pattern in _VOLUMES for path in self._folder.glob(pattern)]
+        found = ((path.name, named_after(path.name)) for path in files)
+        ours = [(name, at) for name, at in found if at is not None and at.may_be_of(installation)]
+        return self._without_machine(
+            [Remnant(name, at.machine, at.is_of(installation), _kept_until(name)) for name, at in ours]
+        )
+
+    def discard(self, remnants: Collection[Remnant]) -> list[str]:
+        with self._lock():
+            names = sorted(remnant.name for remnant in self._without_machine(remnants))
+            for name in names:
+                (self._folder / name).unlink(missing_ok=True)
+            return names
+
+    def _without_machine(self, remnants: Iterable[Remnant]) -> list[Remnant]:
+        there = [UUID(value["id"]) for value in self._values()]
+        return [remnant for remnant in remnants if not remnant.is_of(there)]
 
     def delete(self, machine_id: UUID) -> None:
         machine = self.describe(machine_id)
         if machine is None:
             return
         self._fault("delete", machine.tag.user_id)
-        self._remove_kept([machine.name])
-        for path in (*self._folder.glob(f"{machine.name}.*"), self._folder / f"{machine_id}.password"):
+        for path in (*self._folder.glob(f"{machine.name}[.-]*"), self._folder / f"{machine_id}.password"):
             path.unlink(missing_ok=True)
         self._forget(machine_id)
-
-    def remove_leftovers(self, installation: str, besides: Collection[UUID] = ()) -> list[str]:
-        names = self.leftovers(installation, besides)
-        for name in names:
-            (self._folder / name).unlink(missing_ok=True)
-        return names
 
     def keep_for_diagnosis(self, machine_id: UUID, until: datetime) -> str:
         machine = self.describe(machine_id)
@@ -225,30 +234,6 @@ class FakeHost:
             path.unlink(missing_ok=True)
         self._forget(machine_id)
         return f"{machine.name}.qcow2 and {log.name}"
-
-    def discard_kept(self, machine_id: UUID) -> None:
-        with self._lock():
-            if not self._path(machine_id).exists():  # all its volumes, whoever has undefined it
-                for path in self._folder.glob(f"cloudpc-*-{machine_id.hex[:12]}[.-]*"):
-                    path.unlink(missing_ok=True)
-
-    def remove_expired(self, installation: str, besides: Collection[UUID]) -> list[str]:
-        with self._lock():
-            names = {value["name"] for value in self._values()}
-            kept = {name for name, until in self._kept().items() if until <= time.time() and name not in names}
-            spared = {name for name in kept if any(i.hex.startswith(name.rpartition("-")[2]) for i in besides)}
-            return self._remove_kept(kept - spared)
-
-    def _kept(self) -> dict[str, float]:
-        """Names of failed machines whose disk is kept, with the time until when."""
-        logs = (path.stem.rpartition("-failed-") for path in self._folder.glob("*-failed-*.log"))
-        return {name: float(until) for name, _, until in logs}
-
-    def _remove_kept(self, names: Iterable[str]) -> list[str]:
-        paths = [p for n in names for p in (*self._folder.glob(f"{n}-failed-*.log"), self._folder / f"{n}.qcow2")]
-        for path in paths:
-            path.unlink(missing_ok=True)
-        return sorted(path.name for path in paths)
 
     def check(self) -> list[Check]:
         return [Check("files", "ok", str(self._folder))]
@@ -393,6 +378,16 @@ class FakeHost:
         temporary = path.with_suffix(f".{uuid.uuid4().hex}")
         temporary.write_text(json.dumps({**asdict(machine), "id": str(machine.id)}))
         temporary.replace(path)
+
+
+def _is_of(name: str, installation: str) -> bool:
+    at = named_after(name)
+    return at is not None and at.is_of(installation)
+
+
+def _kept_until(name: str) -> datetime | None:
+    _, found, until = name.removesuffix(".log").rpartition("-failed-")
+    return datetime.fromtimestamp(float(until), UTC) if found else None
 
 
 def _load(value: dict[str, Any]) -> Machine:

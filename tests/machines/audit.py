@@ -11,10 +11,12 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
+from uuid import UUID
 
 import libvirt
 
 from cloudpc.machines.libvirt.networks import PORTS
+from cloudpc.provisioning.tags import machine_name
 
 _FOLDERS = ("var/lib/libvirt", "var/cache/libvirt", "etc/libvirt", "run/libvirt")
 """Where a system's libvirt keeps things. Its log of each domain is not among them: libvirt itself keeps that."""
@@ -25,7 +27,7 @@ _LOOK_EVERY = 0.03
 
 def things(installation: str, uri: str, root: Path = Path("/")) -> dict[str, list[str]]:
     """All there is, by kind; kinds of which there is nothing are left out. Processes are those of all hosts here."""
-    prefix = f"cloudpc-{installation[:8]}-"
+    prefix = machine_name(installation, UUID(int=0)).removesuffix("0" * 12)
     connection = libvirt.open(uri)
     try:
         domains = [domain.name() for domain in connection.listAllDomains()]

@@ -92,4 +92,4 @@ def _clear(host: LibvirtHost, installation: str) -> None:
 
 
 def _no_leftovers(host: LibvirtHost, installation: str) -> None:
-    assert host.remove_leftovers(installation) == []
+    assert host.discard(host.remnants(installation)) == []

@@ -7,11 +7,15 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import libvirt
 import pytest
 
+from cloudpc.machines.libvirt.storage import raw_volume_xml
 from cloudpc.provisioning.cancellation import Cancellation
+from cloudpc.provisioning.errors import ProvisioningError
+from cloudpc.provisioning.remnants import expired, left_over, uncertain
 
 from .daemon import Daemon
 from .desk import Desk
@@ -89,18 +93,20 @@ def test_what_is_kept_of_a_failed_machine(desk: Desk, daemon: Daemon, connection
     assert len(kept) == 2
     assert all(Path(path).name in told for path in kept)
     assert desk.host.describe(spec.id) is None
-    assert desk.host.leftovers(desk.installation) == []
-    assert desk.host.remove_expired(desk.installation, []) == []
-    desk.host.discard_kept(spec.id)
+    left = desk.host.remnants(desk.installation)
+    assert {Path(path).name for path in kept} == {remnant.name for remnant in left}
+    assert expired(left, [], [], now) == left_over(left, [], [], now) == []
+    desk.host.discard(left)
     assert remains(daemon, spec.name) == []
 
     over, wanted = desk.claim("u-1"), desk.claim("u-2")
     for each in (over, wanted):
         desk.host.keep_for_diagnosis(each.id, now)
-    removed = desk.host.remove_expired(desk.installation, [wanted.id])
+    left = desk.host.remnants(desk.installation)
+    removed = desk.host.discard(expired(left, [wanted.id], [], datetime.now(UTC)))
     assert removed == sorted([f"{over.name}.qcow2", f"{over.name}-failed-{int(now.timestamp())}.log"])
     desk.claim("u-2")
-    desk.host.discard_kept(wanted.id)
+    assert desk.host.discard(left) == []
     assert desk.host.describe(wanted.id) is not None, "nothing is discarded of one that is there"
     desk.host.delete(wanted.id)
     assert remains(daemon, wanted.name) == []
@@ -110,11 +116,11 @@ def test_volumes_left_behind_are_named_and_removed(desk: Desk, daemon: Daemon, c
     spec, kept = desk.claim("u-1"), desk.claim("u-2")
     connection.lookupByUUID(spec.id.bytes).undefine()
     left = [f"{spec.name}-seed.iso", f"{spec.name}.qcow2"]
-    assert desk.host.leftovers(desk.installation) == left
-    assert desk.host.leftovers("another1") == []
-    assert desk.host.leftovers(desk.installation, [spec.id]) == [], "somebody may define it again"
-    assert desk.host.remove_leftovers(desk.installation, [spec.id]) == []
-    assert desk.host.remove_leftovers(desk.installation) == left
+    found = desk.host.remnants(desk.installation)
+    assert sorted(remnant.name for remnant in found) == left
+    assert all(remnant.certain for remnant in found)
+    assert desk.host.remnants(desk.installation + "2") == []
+    assert desk.host.discard(found) == left
     assert remains(daemon, spec.name) == []
     assert remains(daemon, kept.name)
     described = desk.host.describe(kept.id)
@@ -125,3 +131,96 @@ def test_volumes_left_behind_are_named_and_removed(desk: Desk, daemon: Daemon, c
     assert described is not None
     assert not described.has_disk
     desk.host.ensure_image(desk.image, print, Cancellation())  # the base is nobody's leftover
+
+
+def _snapshot(domain: Any, path: str) -> None:
+    """What `virsh snapshot-create-as --disk-only` does: the domain goes on on an overlay at this path."""
+    xml = f"<domainsnapshot><disks><disk name='vda'><source file='{path}'/></disk></disks></domainsnapshot>"
+    flags = libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_DISK_ONLY | libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_NO_METADATA
+    domain.snapshotCreateXML(xml, flags)
+
+
+@pytest.mark.parametrize("folder", ["pool", "elsewhere"])
+def test_what_its_disk_became_by_hand_goes_too(desk: Desk, daemon: Daemon, connection: Any, folder: str) -> None:
+    """Two snapshots, the first of which has no name of ours, in the pool or where no pool is."""
+    spec, other = desk.claim("u-1"), desk.claim("u-2")
+    pool = connection.storagePoolLookupByName(desk.config.pool)
+    disk = pool.storageVolLookupByName(f"{spec.name}.qcow2").path()
+    at = Path(disk).parent if folder == "pool" else Path("/var/lib/libvirt/boot")
+    desk.host.start(spec, desk.image)
+    domain = connection.lookupByUUID(spec.id.bytes)
+    for name in ("by-hand", "again"):
+        _snapshot(domain, str(at / name))
+    files = [daemon.root / str(at / name).lstrip("/") for name in ("by-hand", "again")]
+    assert all(file.exists() for file in files)
+    pools = {each.name() for each in connection.listAllStoragePools()}
+    desk.host.delete(spec.id)
+    assert not any(file.exists() for file in files)
+    assert remains(daemon, spec.name) == []
+    assert remains(daemon, other.name)
+    assert {each.name() for each in connection.listAllStoragePools()} == pools
+    assert desk.host.ensure_image(desk.image, print, Cancellation()) is None, "its base is others', too"
+
+
+def test_a_disk_of_another_name_is_there_and_goes(desk: Desk, daemon: Daemon, connection: Any) -> None:
+    spec = desk.claim()
+    desk.host.start(spec, desk.image)
+    domain = connection.lookupByUUID(spec.id.bytes)
+    domain.destroy()
+    pool = connection.storagePoolLookupByName(desk.config.pool)
+    disk = pool.storageVolLookupByName(f"{spec.name}.qcow2").path()
+    file = daemon.root / disk.lstrip("/")
+    file.rename(file.with_name("alice.qcow2"))
+    connection.defineXML(domain.XMLDesc(0).replace(disk, disk.replace(f"{spec.name}.qcow2", "alice.qcow2")))
+    described = desk.host.describe(spec.id)
+    assert described is not None
+    assert described.has_disk
+    desk.host.delete(spec.id)
+    assert not file.with_name("alice.qcow2").exists()
+
+
+def test_a_disk_that_another_machine_uses_too_stays(desk: Desk, daemon: Daemon, connection: Any) -> None:
+    spec, other = desk.claim("u-1"), desk.claim("u-2")
+    for each in (spec, other):
+        desk.host.start(each, desk.image)
+    domains = [connection.lookupByUUID(each.id.bytes) for each in (spec, other)]
+    for domain in domains:
+        domain.destroy()
+    pool = connection.storagePoolLookupByName(desk.config.pool)
+    paths = [pool.storageVolLookupByName(f"{each.name}.qcow2").path() for each in (spec, other)]
+    connection.defineXML(domains[0].XMLDesc(0).replace(*paths))
+    desk.host.delete(spec.id)
+    assert remains(daemon, f"{other.name}.qcow2")
+    assert remains(daemon, spec.name) == []
+
+
+def test_a_device_of_the_host_is_not_removed_but_told(desk: Desk, connection: Any) -> None:
+    spec = desk.claim()
+    desk.host.start(spec, desk.image)
+    domain = connection.lookupByUUID(spec.id.bytes)
+    domain.destroy()
+    disk = "<disk type='block' device='disk'><source dev='/dev/loop7'/><target dev='vdz' bus='virtio'/></disk>"
+    domain.attachDeviceFlags(disk, libvirt.VIR_DOMAIN_AFFECT_CONFIG)
+    with pytest.raises(ProvisioningError, match="/dev/loop7"):
+        desk.host.delete(spec.id)
+    assert desk.host.describe(spec.id) is not None, "what is not removed is still known"
+    domain.detachDeviceFlags(disk, libvirt.VIR_DOMAIN_AFFECT_CONFIG)
+    desk.host.delete(spec.id)
+
+
+def test_names_of_before_are_ours_only_if_their_machine_is_recorded(desk: Desk, connection: Any) -> None:
+    """They hold the first eight characters of an installation's id, which two may have in common."""
+    pool, now = desk.host._pool.open(), datetime.now(UTC)
+    spec = desk.spec()
+    old = f"cloudpc-{desk.installation[:8]}-{spec.id.hex[:12]}.qcow2"
+    pool.createXML(raw_volume_xml(old, 1024, "0600"), 0)
+    try:
+        for installation in (desk.installation, f"{desk.installation[:8]}-another"):
+            [remnant] = desk.host.remnants(installation)
+            assert (remnant.name, remnant.certain) == (old, False)
+        assert left_over([remnant], [], [UUID(int=7)], now) == []
+        assert uncertain([remnant], [UUID(int=7)]) == [remnant]
+        assert left_over([remnant], [], [spec.id], now) == [remnant]
+        assert uncertain([remnant], [spec.id]) == []
+    finally:
+        assert desk.host.discard([remnant]) == [old]

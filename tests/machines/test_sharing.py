@@ -117,7 +117,7 @@ def test_thirty_two_threads_make_and_remove_disks(roomy: Desk) -> None:
         assert len(desk.host.owned(desk.installation)) == 32
         list(threads.map(lambda user: desk.host.delete(desk.spec(user).id), users))
     assert desk.host.owned(desk.installation) == []
-    assert desk.host.leftovers(desk.installation) == []
+    assert desk.host.remnants(desk.installation) == []
 
 
 def test_one_more_boot_than_the_host_has_cores_waits(

@@ -12,6 +12,7 @@ import pytest
 
 from cloudpc.machines.libvirt.metadata import NAMESPACE
 from cloudpc.provisioning.errors import TagUnreadable
+from cloudpc.provisioning.remnants import Remnant
 from cloudpc.provisioning.tags import Phase
 
 from .daemon import Daemon
@@ -49,10 +50,9 @@ def test_nothing_of_it_is_touched_until_its_tag_is_written_again(desk: Desk, con
     for call in calls:
         with pytest.raises(TagUnreadable, match=spec.name):
             call()
-    host.discard_kept(spec.id)
+    assert host.discard([Remnant(f"{spec.name}.qcow2", spec.id.hex[:12])]) == []
     assert domain.isActive()
-    assert host.leftovers(desk.installation) == []
-    assert host.remove_leftovers(desk.installation) == []
+    assert host.remnants(desk.installation) == []
     assert host.owned(desk.installation) == []
     assert host.unreadable(desk.installation) == {spec.id: spec.name}
     assert host.unreadable("another1", [spec.id]) == {spec.id: spec.name}

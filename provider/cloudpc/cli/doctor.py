@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Annotated
 from uuid import UUID
 
@@ -23,6 +24,7 @@ from cloudpc.installation import recorded_id
 from cloudpc.machines.interface import Check, Host
 from cloudpc.problems import InvalidConfigurationError
 from cloudpc.provisioning.errors import ProvisioningError
+from cloudpc.provisioning.remnants import Remnant, left_over, uncertain
 from cloudpc.provisioning.tags import Phase, machine_id
 
 _COLOURS = {"ok": "green", "warning": "yellow", "failed": "red"}
@@ -79,6 +81,7 @@ def _findings(project: Project, *, remove: bool) -> Iterator[Check]:
     hosts = {host.uri: host for configured, _ in surroundings.values() for host in configured.hosts}
     names = {host.name for host in hosts.values()}
     busy = {record.policy for record in records if project.locks(record.policy)}
+    recorded = frozenset[UUID]().union(*(record.machines for record in records))
     for config in hosts.values():
         known = {
             machine_id(c.outputs["installation"], c.user_id, c.service_plan)
@@ -88,7 +91,7 @@ def _findings(project: Project, *, remove: bool) -> Iterator[Check]:
             # one that was renamed in cloudpc:hosts may be any of those that are there
             and (c.recorded.host == config.name or c.recorded.host not in names)
         }
-        yield from _host(config, installations, known, busy, seen, remove=remove)
+        yield from _host(config, installations, known, recorded, busy, seen, remove=remove)
     everything = doctor_organisation.Known(
         installations, doctor_organisation.owners(records) | seen.owners, seen, remove=remove
     )
@@ -145,6 +148,7 @@ def _host(
     config: HostConfig,
     installations: list[str],
     known: set[UUID],
+    recorded: frozenset[UUID],
     busy: set[str],
     seen: doctor_organisation.Seen,
     *,
@@ -156,7 +160,7 @@ def _host(
         for check in host.check():
             yield Check(f"{what}: {check.what}", check.state, check.detail, check.hint)
         for installation in installations:
-            yield from _left_over(what, host, installation, known, busy, seen, remove=remove)
+            yield from _left_over(what, host, installation, known, recorded, busy, seen, remove=remove)
     except ProvisioningError as error:
         seen.doubts.append(f"the host {config.name} did not answer")
         yield Check(what, "failed", error.message, error.hint)
@@ -167,6 +171,7 @@ def _left_over(
     host: Host,
     installation: str,
     known: set[UUID],
+    recorded: frozenset[UUID],
     busy: set[str],
     seen: doctor_organisation.Seen,
     *,
@@ -174,16 +179,14 @@ def _left_over(
 ) -> Iterator[Check]:
     all_ = host.owned(installation)
     machines = [m for m in all_ if m.id not in known]
-    volumes = host.leftovers(installation, known)
     if remove:
         unfinished = [m for m in machines if m.tag.phase is Phase.PROVISIONING and m.tag.policy_id not in busy]
         for machine in unfinished:
             host.delete(machine.id)
-        removed = [m.name for m in unfinished] + host.remove_leftovers(installation, known)
-        if removed:
+        volumes = left_over(host.remnants(installation), known, recorded, datetime.now(UTC))
+        if removed := [m.name for m in unfinished] + host.discard(volumes):
             yield Check(f"{what}: left over", "ok", f"removed {', '.join(removed)}")
         machines = [m for m in machines if m not in unfinished]
-        volumes = host.leftovers(installation, known)
     seen.add(machines, [m for m in all_ if m.id in known])
     unreadable = host.unreadable(installation, known)
     for identity, name in unreadable.items():
@@ -200,12 +203,20 @@ def _left_over(
             yield Check(
                 f"{what}: left over", "warning", detail, "`cloudpc adopt` takes it back, or removes it with its data"
             )
-    for volume in volumes:
-        yield Check(f"{what}: left over", "warning", f"volume {volume} has no machine", "--remove-leftovers")
-    lost = [volume for volume in host.leftovers(installation) if volume not in volumes]
-    for volume in lost:
-        detail = f"volume {volume} is of a Cloud PC in state whose machine is not defined any more"
-        hint = "define the machine again; `cloudpc reprovision` makes a new one, without that disk"
-        yield Check(f"{what}: left over", "warning", detail, hint)
-    if not machines and not volumes and not lost and not unreadable:
+    told = list(_volumes(f"{what}: left over", host.remnants(installation), known, recorded))
+    yield from told
+    if not machines and not told and not unreadable:
         yield Check(f"{what}: left over", "ok", "nothing")
+
+
+def _volumes(what: str, remnants: list[Remnant], known: set[UUID], recorded: frozenset[UUID]) -> Iterator[Check]:
+    for each in left_over(remnants, known, recorded, datetime.now(UTC)):
+        yield Check(what, "warning", f"volume {each.name} has no machine", "--remove-leftovers")
+    for each in (remnant for remnant in remnants if remnant.is_of(known)):
+        detail = f"volume {each.name} is of a Cloud PC in state whose machine is not defined any more"
+        hint = "define the machine again; `cloudpc reprovision` makes a new one, without that disk"
+        yield Check(what, "warning", detail, hint)
+    for each in uncertain(remnants, recorded):
+        detail = f"volume {each.name} has no machine; its name, of an older cloudpc, does not say whose it is"
+        hint = "it may be another installation's: look at it, and remove it with `virsh vol-delete` if it is not"
+        yield Check(what, "warning", detail, hint)

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,6 +17,7 @@ from cloudpc.cli.context import Project
 from cloudpc.cli.output import CommandError, Exit, Yes, confirm, err, out
 from cloudpc.iac import encryption_salt, fleet
 from cloudpc.iac.consent import Consent
+from cloudpc.provisioning.remnants import left_over
 from cloudpc.provisioning.tags import machine_id
 
 if TYPE_CHECKING:
@@ -87,7 +89,7 @@ def down(
     project.engine.read(["stack", "rm", policy, "--yes", "--preserve-config"])
     if installation and not project.engine.stacks():
         for host in runtime.hosts:
-            for volume in host.remove_leftovers(installation):
+            for volume in host.discard(left_over(host.remnants(installation), (), record.machines, datetime.now(UTC))):
                 out.print(f"removed {volume} on {host.name}, which had no machine any more")
     _forget(project, policy)
     out.print(f"{policy} is gone")

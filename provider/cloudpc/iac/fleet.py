@@ -9,12 +9,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from typing import Any
+from uuid import UUID
 
 from cloudpc.cloud_pc import WITH_MACHINE, PolicySettings, RecordedCloudPC, Status
 from cloudpc.directory.catalogue import short_name
 from cloudpc.iac.engine import Engine
 from cloudpc.iac.type_tokens import CLOUD_PC, PROVISIONING_POLICY
 from cloudpc.ownership import PolicyFacts
+from cloudpc.provisioning.tags import machine_id
 
 _SECRET = "4dabf18193072939515e22adb298388d"  # noqa: S105 - Pulumi's mark of a secret value, no secret
 
@@ -154,6 +156,14 @@ class StackRecord:
     """The values of the last run, from its provider's entry."""
     assigned: Mapping[str, datetime] = field(default_factory=dict)
     """Its groups' ids, with the time each assignment was first seen."""
+
+    @property
+    def machines(self) -> frozenset[UUID]:
+        """Identities of all machines that its Cloud PCs have, or had as far as that is remembered."""
+        if self.installation is None:
+            return frozenset()
+        known: list[CloudPCRecord | EndedRecord] = [*self.cloud_pcs, *self.ended]
+        return frozenset(machine_id(self.installation, each.user_id, each.service_plan) for each in known)
 
     def facts(self, *, has_file: bool) -> PolicyFacts:
         """What ownership needs of it; a policy without a file here targets nobody (`cloudpc.iac.program`)."""

@@ -288,7 +288,8 @@ def _finish(
             living[identity] = (before.host, before.generation)
 
     def tidy() -> None:
-        for name in runtime.tidy(installation, inputs.policy_id, living, wanted):
+        known = {machine_id(installation, pc.user_id, pc.service_plan.id) for pc in recorded.values()}
+        for name in runtime.tidy(installation, inputs.policy_id, living, wanted, known):
             _info(f"removed {name}, which an interrupted run had begun or a failed one had left for diagnosis")
 
     def start_tidying(_: list[Any]) -> Any:

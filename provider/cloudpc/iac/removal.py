@@ -66,7 +66,8 @@ class Removal:
                 left += self._delete(host, machine, None if released else recorded)
         if recorded.status in (Status.FAILED, Status.DEPROVISIONING):
             for host in self._hosts:
-                why = trying(f"what is kept of it on {host.name}", str(identity), partial(host.discard_kept, identity))
+                discard = partial(_discard, host, recorded.installation, identity)
+                why = trying(f"what is kept of it on {host.name}", str(identity), discard)
                 if recorded.has_machine and recorded.host == host.name and not left:
                     left += why  # its disk, perhaps; what is kept for diagnosis goes when its time is over
         return left
@@ -138,6 +139,10 @@ class Removal:
             log.warning("forgotten on demand: %s", "; ".join(left))
             return []
         return left
+
+
+def _discard(host: Host, installation: str, identity: UUID) -> None:
+    host.discard([remnant for remnant in host.remnants(installation) if remnant.is_of([identity])])
 
 
 def _remains(recorded: RecordedCloudPC) -> bool:

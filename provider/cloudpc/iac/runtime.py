@@ -7,6 +7,7 @@ import hashlib
 import logging
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -24,6 +25,7 @@ from cloudpc.images.image import Image
 from cloudpc.machines.interface import Host, Note
 from cloudpc.provisioning.errors import ErrorCode, ProvisioningError, unexpected_told
 from cloudpc.provisioning.pipeline import Resources
+from cloudpc.provisioning.remnants import expired
 from cloudpc.provisioning.tags import Phase
 from cloudpc.references import CONNECTIONS
 
@@ -114,11 +116,11 @@ class Runtime:
                 return host
         raise ProvisioningError(ErrorCode.HOST_UNREACHABLE, f"the host {name} is not in cloudpc:hosts")
 
-    def discard_kept(self, identity: UUID) -> None:
+    def discard_kept(self, installation: str, identity: UUID) -> None:
         """Remove what is kept of a failed Cloud PC; on a host that is away it goes when it has expired."""
         for host in self.hosts:
             try:
-                host.discard_kept(identity)
+                host.discard([r for r in host.remnants(installation) if r.is_of([identity])])
             except Exception:  # whatever is wrong with a driver: making it anew comes first
                 log.exception("could not remove what is kept of %s on %s", identity, host.name)
 
@@ -133,7 +135,12 @@ class Runtime:
             self.host(host_name).finish(UUID(identity), Phase.HANDED_OVER)
 
     def tidy(
-        self, installation: str, policy_id: str, recorded: Mapping[UUID, tuple[str, int]], wanted: Collection[UUID]
+        self,
+        installation: str,
+        policy_id: str,
+        recorded: Mapping[UUID, tuple[str, int]],
+        wanted: Collection[UUID],
+        known: Collection[UUID],
     ) -> list[str]:
         """Finish what dead runs of this policy left between a machine and its record; the stack's lock is held.
 
@@ -146,6 +153,7 @@ class Runtime:
             policy_id: of which policy; others are left alone.
             recorded: Cloud PCs of state that have a machine, with their host's name and their generation.
             wanted: what this run is making: its provider sees to it.
+            known: all that state has anything of.
 
         Returns:
             The names of removed machines and volumes.
@@ -176,7 +184,7 @@ class Runtime:
                             log.warning("%s stays for now: %s", machine.name, "; ".join(left))
                             continue
                         removed.append(machine.name)
-                removed += host.remove_expired(installation, wanted)
+                removed += host.discard(expired(host.remnants(installation), wanted, known, datetime.now(UTC)))
             return removed
 
         with ThreadPoolExecutor(max(1, len(self.hosts))) as pool:  # one that does not answer holds up no other

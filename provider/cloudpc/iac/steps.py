@@ -19,7 +19,7 @@ from cloudpc.lifecycle import Step
 from cloudpc.machines.interface import Host, PowerState
 from cloudpc.provisioning import pipeline
 from cloudpc.provisioning.errors import ErrorCode, ProvisioningError, TagUnreadable, unexpected_told
-from cloudpc.provisioning.tags import machine_id, machine_name
+from cloudpc.provisioning.tags import machine_id
 
 MACHINE_CHANGED = "machineChanged"
 """`statusDetail.code` of one whose machine is not the size of its service plan any more."""
@@ -52,7 +52,7 @@ def provision(runtime: Runtime, desired: DesiredCloudPC, recorded: RecordedCloud
     """Make the Cloud PC; failing is an outcome."""
     reporter, begin = _reporter(desired), time.monotonic()
     if recorded is not None and recorded.status is Status.FAILED:
-        runtime.discard_kept(_identity(recorded))
+        runtime.discard_kept(recorded.installation, _identity(recorded))
     outcome = pipeline.provision(desired, runtime.resources(desired.settings), reporter, host.cancellation)
     reporter.ended(outcome, time.monotonic() - begin)
     return outputs.from_outcome(desired, outcome, recorded.events if recorded else (), _asked(desired, recorded))
@@ -139,8 +139,8 @@ def _unreadable(props: dict[str, Any], recorded: RecordedCloudPC, error: TagUnre
 
 def _what_is_left(where: Host, recorded: RecordedCloudPC) -> str:
     """Somebody may have undefined it, and can define it again."""
-    name = machine_name(recorded.installation, _identity(recorded))
-    disks = [volume for volume in where.leftovers(recorded.installation) if volume.startswith(name)]
+    identity = _identity(recorded)
+    disks = [remnant.name for remnant in where.remnants(recorded.installation) if remnant.is_of([identity])]
     if not disks:
         return ""
     return (

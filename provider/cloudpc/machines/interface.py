@@ -17,6 +17,7 @@ from uuid import UUID
 from cloudpc.connections.health import HealthCheck
 from cloudpc.images.image import Image
 from cloudpc.provisioning.cancellation import Cancellation
+from cloudpc.provisioning.remnants import Remnant
 from cloudpc.provisioning.tags import Phase, Tag
 from cloudpc.text import told
 
@@ -227,19 +228,17 @@ class Host(Protocol):
             disk_gib: what its service plan promises.
         """
 
-    def leftovers(self, installation: str, besides: Collection[UUID] = ()) -> list[str]:
-        """Names of volumes of this installation whose machine is gone, and that are not kept for diagnosis.
+    def remnants(self, installation: str) -> list[Remnant]:
+        """Volumes of this installation whose machine is gone, and those that may be its own by their old names."""
 
-        Args:
-            installation: whose.
-            besides: machines that somebody still means, and whose disks are theirs.
-        """
+    def discard(self, remnants: Collection[Remnant]) -> list[str]:
+        """Remove these, but of machines that are there by now. Returns the names of what is gone. Idempotent."""
 
     def delete(self, machine_id: UUID) -> None:
-        """Remove the machine whole: domain in any state, NVRAM, snapshots, overlay, seed. Idempotent."""
+        """Remove the machine whole: domain in any state, NVRAM, snapshots, seed, and what it names as its disks.
 
-    def remove_leftovers(self, installation: str, besides: Collection[UUID] = ()) -> list[str]:
-        """Remove what `leftovers` names, return what was removed."""
+        Idempotent.
+        """
 
     def keep_for_diagnosis(self, machine_id: UUID, until: datetime) -> str:
         """Remove the machine but for its disk and its console's log; its memory, ports and card are free at once.
@@ -247,12 +246,6 @@ class Host(Protocol):
         Returns:
             What is kept and where, in words; nothing if there is no such machine.
         """
-
-    def discard_kept(self, machine_id: UUID) -> None:
-        """Remove what is kept of this machine, if anything. Idempotent."""
-
-    def remove_expired(self, installation: str, besides: Collection[UUID]) -> list[str]:
-        """Remove what was kept until now or earlier, but of these machines; return the names of what was removed."""
 
     def check(self) -> list[Check]:
         """What doctor says of this host: versions, accelerator and why, storage, capacity. Never raises."""

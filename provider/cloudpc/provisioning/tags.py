@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import uuid
 from dataclasses import dataclass
 from enum import StrEnum
@@ -67,12 +68,39 @@ def machine_id(installation: str, user_id: str, service_plan_id: str) -> uuid.UU
 
 def machine_name(installation: str, identity: uuid.UUID) -> str:
     """The libvirt domain's name; its volumes begin with it, so that one left alone still says whose it is."""
-    return f"cloudpc-{installation[:8]}-{identity.hex[:12]}"
+    return f"cloudpc-{_whose(installation)}-{identity.hex[:12]}"
 
 
-def is_named_as_of(name: str, installation: str) -> bool:
-    """Whether a machine of this name was made by this installation, as far as names say that."""
-    return name.startswith(f"cloudpc-{installation[:8]}-")
+@dataclass(frozen=True)
+class NamedAfter:
+    """What the name of a machine, or of something that is named after it, says."""
+
+    machine: str
+    """How the machine's identity begins, in hexadecimal digits."""
+    whose: str
+
+    def is_of(self, installation: str) -> bool:
+        """Whether it says that it is this installation's."""
+        return self.whose == _whose(installation)
+
+    def may_be_of(self, installation: str) -> bool:
+        """Whether it is this installation's or, by a name of before, another's whose id begins alike."""
+        return self.is_of(installation) or self.whose == installation[:_OLD_LENGTH]
+
+
+def named_after(name: str) -> NamedAfter | None:
+    """What a name says, or None if it is not of a machine of ours."""
+    found = _NAME.match(name)
+    return None if found is None else NamedAfter(found[2], found[1])
+
+
+_OLD_LENGTH = 8
+_NAME = re.compile(rf"cloudpc-([0-9a-f]{{16}}|[a-z0-9]{{{_OLD_LENGTH}}})-([0-9a-f]{{12}})(?=[.-]|$)")
+
+
+def _whose(installation: str) -> str:
+    """Of the whole id: two that begin alike are two."""
+    return digest("installation", installation).hex()[:16]
 
 
 def digest(*parts: str) -> bytes:

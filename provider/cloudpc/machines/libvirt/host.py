@@ -5,10 +5,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Container, Iterator, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -33,7 +33,7 @@ from cloudpc.machines.interface import (
     PowerState,
     Seed,
 )
-from cloudpc.machines.libvirt import doctor, networks, removal
+from cloudpc.machines.libvirt import disks, doctor, networks, removal
 from cloudpc.machines.libvirt.acceleration import Acceleration
 from cloudpc.machines.libvirt.agent import Agent, AgentRefused, AgentUnavailable
 from cloudpc.machines.libvirt.capacity import capacity, committed, overcommitted, shortage
@@ -56,10 +56,11 @@ from cloudpc.machines.libvirt.locks import HostLocks
 from cloudpc.machines.libvirt.metadata import NAMESPACE, PREFIX, Label, to_xml
 from cloudpc.machines.libvirt.starting import Starter
 from cloudpc.machines.libvirt.storage import Pool
-from cloudpc.machines.libvirt.volumes import MachineVolumes, is_of, kept_until
+from cloudpc.machines.libvirt.volumes import MachineVolumes
 from cloudpc.provisioning.cancellation import Cancellation
 from cloudpc.provisioning.errors import ErrorCode, ProvisioningError, TagUnreadable
-from cloudpc.provisioning.tags import Phase, Tag, is_named_as_of
+from cloudpc.provisioning.remnants import Remnant
+from cloudpc.provisioning.tags import Phase, Tag, named_after
 
 _LOCK_TIMEOUT = 900.0  # who holds it works; a dead holder's is freed by the kernel
 
@@ -195,10 +196,18 @@ class LibvirtHost(Host):
     def describe(self, machine_id: UUID) -> Machine | None:
         with classified("look for the machine"):
             domain = find_domain(self._connection.get(), machine_id)
-            machine = None if domain is None else self._machine(domain)
-        if machine is not None and machine.power is PowerState.STOPPED:
-            return replace(machine, has_disk=self._volumes.has_disk(machine.name))
-        return machine
+            seen = None if domain is None else _look(domain)
+        if seen is None:
+            return None
+        definition, power = seen
+        machine = definition.machine(self._label(definition), power)
+        return machine if power is PowerState.RUNNING else replace(machine, has_disk=self._has_disk(definition))
+
+    def _has_disk(self, definition: Definition) -> bool:
+        with classified(f"look for the disk of {definition.name}", ErrorCode.DISK_FAILED):
+            if definition.disks:
+                return disks.is_there(self._connection.get(), definition.disks[0])
+        return self._volumes.has_disk(definition.name)  # claimed, and not yet defined whole
 
     def owned(self, installation: str, besides: Container[UUID] = ()) -> list[Machine]:
         with classified("list the machines"):
@@ -210,30 +219,45 @@ class LibvirtHost(Host):
     def unreadable(self, installation: str, known: Collection[UUID] = ()) -> dict[UUID, str]:
         with classified("list the machines"):
             domains = self._connection.get().listAllDomains(0)
-            ours = [d for d in domains if is_named_as_of(d.name(), installation) or UUID(bytes=d.UUID()) in known]
+            ours = [d for d in domains if _is_named_as_of(d, installation) or UUID(bytes=d.UUID()) in known]
             seen = filter(None, map(_look, ours))
             return {definition.id: definition.name for definition, _ in seen if definition.label is None}
 
-    def leftovers(self, installation: str, besides: Collection[UUID] = ()) -> list[str]:
-        alone, now = self._volumes_without_machine(installation), datetime.now(UTC)
-        kept = {machine for machine, until in kept_until(alone).items() if now < until}
-        return sorted(v for v, machine in alone.items() if machine not in kept and not is_of(machine, besides))
+    def remnants(self, installation: str) -> list[Remnant]:
+        # Volumes first: a machine is defined before it has any, so one that is being made is not taken for gone.
+        volumes = self._volumes.of_installation(installation)
+        return self._without_machine(volumes) if volumes else []
+
+    def discard(self, remnants: Collection[Remnant]) -> list[str]:
+        if not remnants:
+            return []  # as in nearly every run: they need not wait for each other
+        with self._locks.hold("host", timeout=_LOCK_TIMEOUT):  # nobody claims its machine anew meanwhile
+            names = sorted(remnant.name for remnant in self._without_machine(remnants))
+            self._volumes.delete(names)
+        return names
+
+    def _without_machine(self, remnants: Iterable[Remnant]) -> list[Remnant]:
+        """Those whose machine is not there, under whatever name and with whatever tag, and that no other one uses."""
+        with classified("list the machines"):
+            domains = self._connection.get().listAllDomains(0)
+            there = {UUID(bytes=domain.UUID()) for domain in domains}
+            alone = [remnant for remnant in remnants if not remnant.is_of(there)]
+            used = {path for domain in domains for path in disks.paths_of(domain)} if alone else set()
+        paths = {remnant: self._volumes.path(remnant.name) for remnant in alone}
+        return [remnant for remnant, path in paths.items() if path is not None and path not in used]
 
     def delete(self, machine_id: UUID) -> None:
         self._keep_console(machine_id, None)
         with classified("look for the machine"):
             domain = find_domain(self._connection.get(), machine_id)
-            if domain is not None and self._machine(domain) is not None:
-                removal.stop(domain)
+            is_there = domain is not None and self._machine(domain) is not None
+        if is_there:
+            removal.stop(domain)
+            disks.remove(domain)
         self._volumes.delete_all(machine_id)
         # Last, because it carries the tag: whatever is interrupted before is still known to be ours.
         if domain is not None:
             removal.undefine(domain)
-
-    def remove_leftovers(self, installation: str, besides: Collection[UUID] = ()) -> list[str]:
-        names = self.leftovers(installation, besides)
-        self._volumes.delete(names)
-        return names
 
     def keep_for_diagnosis(self, machine_id: UUID, until: datetime) -> str:
         with classified("look for the machine"):
@@ -247,36 +271,6 @@ class LibvirtHost(Host):
         kept = self._volumes.keep(machine.name, until, b"" if console is None else console.content)
         removal.undefine(domain)  # last, as in `delete`
         return kept
-
-    def discard_kept(self, machine_id: UUID) -> None:
-        with self._locks.hold("host", timeout=_LOCK_TIMEOUT):  # nobody claims it anew meanwhile
-            with classified("look for the machine"):
-                is_there = find_domain(self._connection.get(), machine_id) is not None  # whatever its tag says
-            if not is_there:
-                self._volumes.delete_all(machine_id)
-
-    def remove_expired(self, installation: str, besides: Collection[UUID]) -> list[str]:
-        if not self._expired(installation, besides):
-            return []  # as in nearly every run: they need not wait for each other
-        with self._locks.hold("host", timeout=_LOCK_TIMEOUT):
-            names = self._expired(installation, besides)
-            self._volumes.delete(names)
-            return names
-
-    def _expired(self, installation: str, besides: Collection[UUID]) -> list[str]:
-        """Volumes that were kept for diagnosis, and long enough."""
-        alone, now = self._volumes_without_machine(installation), datetime.now(UTC)
-        kept = kept_until(alone).items()
-        expired = {machine for machine, until in kept if until <= now and not is_of(machine, besides)}
-        return sorted(volume for volume, machine in alone.items() if machine in expired)
-
-    def _volumes_without_machine(self, installation: str) -> dict[str, str]:
-        """This installation's volumes whose machine is gone, each with the machine's name."""
-        # Volumes first: a machine is defined before it has any, so one that is being made is not taken for gone.
-        volumes = self._volumes.of_installation(installation)
-        with classified("list the machines"):
-            names = {domain.name() for domain in self._connection.get().listAllDomains(0)}
-        return {volume: machine for volume, machine in volumes.items() if machine not in names}
 
     def check(self) -> list[Check]:
         return doctor.checks(self, self._connection, self._pool, self._acceleration)
@@ -382,6 +376,11 @@ def _look(domain: Any) -> tuple[Definition, PowerState] | None:
     """What a domain is and whether it runs; None if it went away just now."""
     definition = definition_of(domain)
     return None if definition is None else (definition, power_of(domain))
+
+
+def _is_named_as_of(domain: Any, installation: str) -> bool:
+    name = named_after(domain.name())
+    return name is not None and name.is_of(installation)
 
 
 def _write_label(domain: Any, label: Label) -> None:

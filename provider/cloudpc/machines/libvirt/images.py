@@ -36,6 +36,11 @@ class BaseImage:
     initrd: str | None
 
 
+def is_base(volume: str) -> bool:
+    """Whether a volume of this name belongs to a base image, which machines share."""
+    return volume.startswith(_PREFIX)
+
+
 class ImageStore:
     """The base images in one pool."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -15,10 +15,10 @@ from cloudpc.machines.libvirt.images import ImageStore
 from cloudpc.machines.libvirt.seed import seed_iso
 from cloudpc.machines.libvirt.storage import GIB, Pool, overlay_volume_xml, raw_volume_xml
 from cloudpc.provisioning.errors import ErrorCode
+from cloudpc.provisioning.remnants import Remnant
+from cloudpc.provisioning.tags import named_after
 
 _DISK, _SEED = ".qcow2", "-seed.iso"
-_MACHINE = re.compile(r"(cloudpc-[^-]{1,8}-([0-9a-f]{12}))[.-]")
-"""A volume of a machine: the machine's name, and the beginning of its id."""
 _KEPT = re.compile(r"-failed-(\d+)\.log$")
 """The console's log of a failed machine: until when, in seconds since 1970, it and the disk are kept."""
 _SILENCE = b"The console said nothing.\n"
@@ -55,10 +55,8 @@ class MachineVolumes:
             return disk, seed
 
     def has_disk(self, machine_name: str) -> bool:
-        """Whether its overlay is there."""
-        pool = self._pool.existing()
-        with classified(f"look for the disk of {machine_name}", ErrorCode.DISK_FAILED):
-            return pool is not None and machine_name + _DISK in self._pool.names(pool)
+        """Whether there is an overlay of this machine's name."""
+        return self.path(machine_name + _DISK) is not None
 
     def delete_seed(self, machine_name: str) -> None:
         """Remove the seed if it is there."""
@@ -72,8 +70,8 @@ class MachineVolumes:
         if pool is None:
             return
         with classified("remove the machine's volumes", ErrorCode.DISK_FAILED):
-            named = ((name, _MACHINE.match(name)) for name in self._pool.names(pool))
-            self._pool.delete(pool, [name for name, found in named if found and machine_id.hex.startswith(found[2])])
+            named = ((name, named_after(name)) for name in self._pool.names(pool))
+            self._pool.delete(pool, [name for name, at in named if at and machine_id.hex.startswith(at.machine)])
 
     def keep(self, machine_name: str, until: datetime, console: bytes) -> str:
         """Leave the disk, and the console's log beside it, for diagnosis; the seed goes. Says what is kept."""
@@ -85,15 +83,21 @@ class MachineVolumes:
             self._pool.delete(pool, [machine_name + _SEED])
             return f"{machine_name}{_DISK} and {log} in the pool {pool.name()}"
 
-    def of_installation(self, installation: str) -> dict[str, str]:
-        """Volumes of this installation's machines, with the name of the machine each belongs to."""
+    def of_installation(self, installation: str) -> list[Remnant]:
+        """Volumes named after this installation's machines, whether those are there or not."""
         pool = self._pool.existing()
         if pool is None:
-            return {}
-        ours = f"cloudpc-{installation[:8]}-"
+            return []
         with classified("list the volumes", ErrorCode.DISK_FAILED):
-            found = ((name, _MACHINE.match(name)) for name in self._pool.names(pool) if name.startswith(ours))
-            return {name: match[1] for name, match in found if match}
+            found = ((name, named_after(name)) for name in self._pool.names(pool))
+            ours = ((name, at) for name, at in found if at is not None and at.may_be_of(installation))
+            return [Remnant(name, at.machine, at.is_of(installation), _kept_until(name)) for name, at in ours]
+
+    def path(self, name: str) -> str | None:
+        """The path, on the host, of a volume; None if it has gone."""
+        pool = self._pool.existing()
+        with classified(f"look for {name}", ErrorCode.DISK_FAILED):
+            return None if pool is None else unless_gone(lambda: pool.storageVolLookupByName(name).path())
 
     def delete(self, names: Iterable[str]) -> None:
         """Remove these volumes."""
@@ -112,19 +116,9 @@ class MachineVolumes:
             return (int(available) + taken) / GIB
 
 
-def kept_until(volumes: Mapping[str, str]) -> dict[str, datetime]:
-    """Until when failed machines' volumes are kept, by the machine's name.
-
-    Args:
-        volumes: names of volumes, each with its machine's.
-    """
-    found = ((machine, _KEPT.search(volume)) for volume, machine in volumes.items())
-    return {machine: datetime.fromtimestamp(int(match[1]), UTC) for machine, match in found if match}
-
-
-def is_of(machine_name: str, machine_ids: Iterable[UUID]) -> bool:
-    """Whether a machine of this name has one of these ids."""
-    return any(machine_id.hex.startswith(machine_name.rpartition("-")[2]) for machine_id in machine_ids)
+def _kept_until(volume: str) -> datetime | None:
+    found = _KEPT.search(volume)
+    return None if found is None else datetime.fromtimestamp(int(found[1]), UTC)
 
 
 def _allocated(volume: Any) -> int:

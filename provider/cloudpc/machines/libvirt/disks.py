@@ -1,0 +1,136 @@
+"""What a domain itself names as its disks is its own, whatever it is called and wherever it lies.
+
+A disk becomes something else by hand: an overlay (external snapshot), another name, another folder.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from typing import Any
+from uuid import UUID
+from xml.etree import ElementTree
+
+import libvirt
+
+from cloudpc.machines.libvirt.definitions import parse
+from cloudpc.machines.libvirt.errors import classified, unless_gone
+from cloudpc.machines.libvirt.images import is_base
+from cloudpc.machines.libvirt.storage import pool_xml
+from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
+from cloudpc.provisioning.tags import named_after
+
+_DEVICES = "/dev/"
+_MANY = 64
+"""No chain of overlays is longer; one that is goes round in a circle."""
+
+
+def remove(domain: Any) -> None:
+    """Remove the disks that a stopped domain writes to alone, with the overlays that they are made of.
+
+    Raises:
+        ProvisioningError: DISK_FAILED; one is a device of the host, or can't be removed.
+    """
+    connection, identity = domain.connect(), UUID(bytes=domain.UUID())
+    with classified(f"remove the disks of {domain.name()}", ErrorCode.DISK_FAILED):
+        own = {path for xml in _definitions(domain) for path in parse(xml).disks}
+        others = [other for other in connection.listAllDomains(0) if other.UUID() != domain.UUID()] if own else []
+        used = {path for other in others for path in paths_of(other)}
+        for path in sorted(own - used):
+            _refuse_device(path, domain.name())
+            for layer in _layers(connection, path, identity):
+                if layer not in used:
+                    _remove(connection, layer)
+
+
+def paths_of(domain: Any) -> set[str]:
+    """All files and devices of the host that a domain names."""
+    sources = (source for xml in _definitions(domain) for source in ElementTree.fromstring(xml).iter("source"))  # noqa: S314 - from the hypervisor
+    return {path for source in sources for path in (source.get("file"), source.get("dev")) if path}
+
+
+def is_there(connection: Any, path: str) -> bool:
+    """Whether there is a volume at this path of the host."""
+    with _volume_at(connection, path) as volume:
+        return volume is not None
+
+
+def _definitions(domain: Any) -> list[str]:
+    """Its XML as it will start next time, and as it runs: a snapshot may be in one alone."""
+    found = (unless_gone(partial(domain.XMLDesc, flags)) for flags in (libvirt.VIR_DOMAIN_XML_INACTIVE, 0))
+    return [xml for xml in found if xml is not None]
+
+
+def _refuse_device(path: str, name: str) -> None:
+    if path.startswith(_DEVICES):
+        raise ProvisioningError(
+            ErrorCode.DISK_FAILED,
+            f"{name} has the disk {path}, a device of the host that somebody attached to it: nothing is removed there.",
+            retriable=False,
+            hint=f"`virsh detach-disk {name} {path} --config` takes it from the machine.",
+        )
+
+
+def _layers(connection: Any, path: str, identity: UUID) -> list[str]:
+    """A disk and what it lies on, as far as that is this machine's alone: base images are not."""
+    chain = [path]
+    while len(chain) < _MANY and (backing := _backing(connection, chain[-1])):
+        chain.append(backing)
+    names = [named_after(posixpath.basename(each)) for each in chain]
+    own = [at for at, name in enumerate(names) if name is not None and identity.hex.startswith(name.machine)]
+    bases = [at for at, each in enumerate(chain) if is_base(posixpath.basename(each))]
+    end = own[-1] + 1 if own else bases[0] if bases else 1
+    return [each for at, each in enumerate(chain[:end]) if at in own or names[at] is None]  # never another machine's
+
+
+def _backing(connection: Any, path: str) -> str | None:
+    with _volume_at(connection, path) as volume:
+        return None if volume is None else ElementTree.fromstring(volume.XMLDesc(0)).findtext("backingStore/path")  # noqa: S314
+
+
+def _remove(connection: Any, path: str) -> None:
+    with _volume_at(connection, path) as volume:
+        if volume is not None:
+            unless_gone(partial(volume.delete, 0))
+
+
+@contextmanager
+def _volume_at(connection: Any, path: str) -> Iterator[Any | None]:
+    """The volume of this path, or None; where no pool has its folder, through one that is there just for the look."""
+    if volume := unless_gone(lambda: connection.storageVolLookupByPath(path)):
+        yield volume
+        return
+    folder = posixpath.dirname(path)
+    if pool := _pool_of(connection, folder):
+        pool.refresh(0)  # a file that libvirt has not seen yet
+        yield unless_gone(lambda: connection.storageVolLookupByPath(path))
+        return
+    with _passing_pool(connection, folder):
+        yield unless_gone(lambda: connection.storageVolLookupByPath(path))
+
+
+def _pool_of(connection: Any, folder: str) -> Any | None:
+    for pool in connection.listAllStoragePools(libvirt.VIR_CONNECT_LIST_STORAGE_POOLS_ACTIVE):
+        xml = unless_gone(partial(pool.XMLDesc, 0))
+        if xml is not None and ElementTree.fromstring(xml).findtext("target/path") == folder:  # noqa: S314
+            return pool
+    return None
+
+
+@contextmanager
+def _passing_pool(connection: Any, folder: str) -> Iterator[None]:
+    try:
+        pool = connection.storagePoolCreateXML(pool_xml(f"cloudpc-look-{secrets.token_hex(4)}", folder), 0)
+    except libvirt.libvirtError as error:
+        if "no such file or directory" not in str(error.get_error_message()).lower():
+            raise
+        yield  # then nothing is in it
+        return
+    try:
+        yield
+    finally:
+        with suppress(libvirt.libvirtError):
+            pool.destroy()  # its folder and what is in it stay

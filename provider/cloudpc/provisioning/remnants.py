@@ -1,0 +1,54 @@
+"""Volumes that machines have left on a host, and who may remove which of them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+
+@dataclass(frozen=True)
+class Remnant:
+    """A volume whose machine is not there any more."""
+
+    name: str
+    machine: str
+    """How the identity of its machine begins, in hexadecimal digits."""
+    certain: bool = True
+    """Whether its name says whose it is: those of before hold eight characters of the installation's id alone."""
+    keep_until: datetime | None = None
+    """A console's log says until when it and its machine's disk are kept for diagnosis."""
+
+    def is_of(self, machines: Iterable[UUID]) -> bool:
+        """Whether it was one of these machines'."""
+        return any(identity.hex.startswith(self.machine) for identity in machines)
+
+
+def left_over(
+    remnants: Collection[Remnant], meant: Collection[UUID], recorded: Collection[UUID], now: datetime
+) -> list[Remnant]:
+    """Those that are nobody's any more, so that whoever is asked may remove them.
+
+    Args:
+        remnants: of one host.
+        meant: machines that somebody still means, and whose disks are theirs.
+        recorded: machines that state knows, or did: an uncertain one is the installation's only if it was one of these.
+        now: what is kept for diagnosis until later is nobody's leftover.
+    """
+    kept = {remnant.machine for remnant in remnants if remnant.keep_until is not None and now < remnant.keep_until}
+    ours = [remnant for remnant in remnants if remnant.certain or remnant.is_of(recorded)]
+    return [remnant for remnant in ours if remnant.machine not in kept and not remnant.is_of(meant)]
+
+
+def expired(
+    remnants: Collection[Remnant], meant: Collection[UUID], recorded: Collection[UUID], now: datetime
+) -> list[Remnant]:
+    """Those that were kept for diagnosis, and long enough; the rest as for `left_over`."""
+    over = {remnant.machine for remnant in remnants if remnant.keep_until is not None and remnant.keep_until <= now}
+    return [remnant for remnant in left_over(remnants, meant, recorded, now) if remnant.machine in over]
+
+
+def uncertain(remnants: Collection[Remnant], recorded: Collection[UUID]) -> list[Remnant]:
+    """Those that may be another installation's: told, and never removed."""
+    return [remnant for remnant in remnants if not remnant.certain and not remnant.is_of(recorded)]

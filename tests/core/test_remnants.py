@@ -1,0 +1,61 @@
+"""Who may remove which volume that a machine has left: two installations whose ids begin alike are two."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cloudpc.provisioning.remnants import Remnant, expired, left_over, uncertain
+from cloudpc.provisioning.tags import machine_id, machine_name, named_after
+
+NOW = datetime(2026, 11, 29, tzinfo=UTC)
+ids = st.text("abcdefghijklmnopqrstuvwxyz0123456789", min_size=8, max_size=64)
+machines = st.integers(0, 3).map(lambda n: machine_id("installation", f"u-{n}", "plan"))
+remnants = st.builds(
+    lambda machine, certain, hours: Remnant(
+        "x", machine.hex[:12], certain, None if hours is None else NOW + timedelta(hours=hours)
+    ),
+    machines, st.booleans(), st.none() | st.integers(-3, 3),
+)  # fmt: skip
+
+
+@given(ids, ids)
+def test_a_name_says_whose_it_is_by_the_whole_id(one: str, other: str) -> None:
+    name = named_after(machine_name(one, machine_id(one, "u", "plan")) + "-seed.iso")
+    assert name is not None
+    assert name.is_of(one)
+    assert name.may_be_of(other) == (one == other)
+    for longer in (one + "2", one[:8] + "z" + one[8:]):
+        assert not name.may_be_of(longer[:64]) or longer[:64] == one
+
+
+@given(ids)
+def test_a_name_of_before_says_no_more_than_how_the_id_begins(one: str) -> None:
+    name = named_after(f"cloudpc-{one[:8]}-0123456789ab.qcow2")
+    assert name is not None
+    assert name.may_be_of(one)
+    assert not name.is_of(one)
+
+
+def test_what_is_not_named_after_a_machine_of_ours() -> None:
+    for name in ("cloudpc-image-0123456789abcdef-0123456789ab.qcow2", "cloudpc", "other.qcow2", "cloudpc-a-b.qcow2"):
+        assert named_after(name) is None
+
+
+@given(st.lists(remnants), st.sets(machines), st.sets(machines))
+def test_nothing_goes_that_is_meant_kept_or_perhaps_another_s(
+    left: list[Remnant], meant: set[UUID], recorded: set[UUID]
+) -> None:
+    gone = left_over(left, meant, recorded, NOW)
+    kept = {each.machine for each in left if each.keep_until and each.keep_until > NOW}
+    assert not any(each.is_of(meant) or each.machine in kept for each in gone)
+    assert not [each for each in gone if each in uncertain(left, recorded)]
+    assert all(each.certain or each.is_of(recorded) for each in gone)
+    stays = [each for each in left if each not in gone]
+    assert all(each.is_of(meant) or each.machine in kept or each in uncertain(left, recorded) for each in stays)
+    over = expired(left, meant, recorded, NOW)
+    assert set(over) <= set(gone)
+    assert {each.machine for each in over} <= {e.machine for e in left if e.keep_until and e.keep_until <= NOW}
