@@ -1,4 +1,4 @@
-# Which engine this project is built with, and which it supports. Sourced after tools/lib.sh.
+# Which engine this project is built with, where it is kept, and which versions are supported. Sourced after tools/lib.sh.
 # shellcheck shell=sh
 
 # The engine's version as pinned in go.mod, for example v3.258.0.
@@ -6,8 +6,21 @@ pinned_version() {
     sed -n 's#.*github.com/pulumi/pulumi/pkg/v3 \(v[0-9.]*\).*#\1#p' "$root/tools/engine/go.mod"
 }
 
+# Where an engine is built: in this user's cache, unless CLOUDPC_ENGINES names a folder.
+engines=${CLOUDPC_ENGINES:-$cache/engine}
+# Where one lies for all users of a machine: docs/engine.md.
+shared_engines="/usr/local/share/cloudpc/engine"
+
+# The folder of the engine that is built, here or for all users; where there is none, the one that it is built in.
 built_folder() {
-    printf '%s\n' "$cache/engine/$(pinned_version)/bin"
+    version=$(pinned_version)
+    for folder in "$engines" "$shared_engines"; do
+        if [ -x "$folder/$version/bin/pulumi" ]; then
+            printf '%s\n' "$folder/$version/bin"
+            return
+        fi
+    done
+    printf '%s\n' "$engines/$version/bin"
 }
 
 # supported VERSION: whether Pulumi.yaml's ">=OLDEST <NEXT" admits it, as the engine itself will ask.

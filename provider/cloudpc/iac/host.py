@@ -109,6 +109,8 @@ _calls = _Calls()
 def main() -> None:
     """Run Pulumi's dynamic provider host with our additions; the engine's address is the last argument."""
     engine = os.getppid()  # first: one that dies while we import is to be noticed, too
+    # libvirt forks for ssh: gRPC's handlers of forks, which nothing here needs, would write a line into the run
+    os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "false"
     _log_to_file()
     _widen_and_watch_grpc_servers()
     _leave_on_signals()

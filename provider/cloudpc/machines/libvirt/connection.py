@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 from contextlib import suppress
@@ -87,6 +89,23 @@ class Connection:
         return connection
 
 
+_OPEN = "import sys, libvirt; libvirt.open(sys.argv[1])"
+
+
+def _start_daemon(uri: str, timeout: float) -> None:
+    """Have a process of its own start a session's daemon, where none is running.
+
+    libvirt forks twice for that, and closes all files in between. In a process with gRPC, as the engine's are, gRPC's
+    fork handlers then meet their closed files at the second fork, and abort it. Whatever goes wrong here, our own
+    opening tells.
+    """
+    with suppress(OSError, subprocess.TimeoutExpired):
+        subprocess.run(
+            [sys.executable, "-c", _OPEN, uri], timeout=timeout, check=False,
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+
+
 def _open_within(address: Address, timeout: float) -> Any:
     """Open the connection, or give up after `timeout` seconds: libvirt's own open may wait for ever."""
     lock = threading.Lock()
@@ -96,6 +115,8 @@ def _open_within(address: Address, timeout: float) -> Any:
     given_up = False
 
     def connect() -> None:
+        if address.is_session and address.is_local:
+            _start_daemon(address.for_opening, timeout)
         try:
             connection = libvirt.open(address.for_opening)
         except libvirt.libvirtError as error:
