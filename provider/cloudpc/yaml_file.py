@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from cloudpc import regular_file
 from cloudpc.problems import InvalidConfigurationError, Problem
 
 
@@ -15,10 +17,10 @@ def read(path: Path, shown_as: str) -> Any:
     """The file's contents.
 
     Raises:
-        InvalidConfigurationError: it is not there, not readable, not YAML, or holds a key twice.
+        InvalidConfigurationError: it is not there, not readable, not YAML, holds a key twice, or would not end.
     """
     try:
-        return yaml.load(path.read_bytes(), Loader=_Loader)  # noqa: S506 - a SafeLoader
+        return _load(regular_file.read(path))
     except OSError as error:
         raise InvalidConfigurationError([Problem(shown_as, "file", f"can't be read: {error.strerror}")]) from None
     except yaml.reader.ReaderError as error:
@@ -29,9 +31,86 @@ def read(path: Path, shown_as: str) -> Any:
         where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "file"
         reason = getattr(error, "problem", None) or " ".join(str(error).split())
         raise InvalidConfigurationError([Problem(shown_as, where, f"is not valid YAML: {reason}")]) from None
-    except ValueError as error:
-        # PyYAML lets it through for what only looks like a date or a number
-        raise InvalidConfigurationError([Problem(shown_as, "file", f"is not valid YAML: {error}")]) from None
+    except (ValueError, LookupError, TypeError, AttributeError):
+        # PyYAML lets these through for what is not what its tag says: `!!bool x`, `!!timestamp x`
+        message = "is not valid YAML: a value is not what its tag (!!…) says"
+        raise InvalidConfigurationError([Problem(shown_as, "file", message)]) from None
+
+
+_DEEPEST = 100
+"""Levels of lists and mappings; our files have ten."""
+_EXPANDED = 100_000
+"""Values that aliases may make of fewer, so long as that is not ten times as many."""
+_DIGITS = 100
+"""Of a whole number."""
+
+
+def _load(content: bytes) -> Any:
+    has_aliases = _check_depth(content)
+    loader = _Loader(content)
+    try:
+        node = loader.get_single_node()
+        if has_aliases and node is not None:
+            _Expanded().check(node)
+        return None if node is None else loader.construct_document(node)
+    finally:
+        loader.dispose()
+
+
+def _check_depth(content: bytes) -> bool:
+    """Before libyaml's composer sees it, which would overflow this process's stack. Returns whether it has aliases."""
+    depth, has_aliases = 0, False
+    for event in yaml.parse(content, Loader=yaml.CSafeLoader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > _DEEPEST:
+                raise _refused(f"more than {_DEEPEST} levels of lists and mappings", event.start_mark)
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        else:
+            has_aliases |= isinstance(event, yaml.AliasEvent)
+    return has_aliases
+
+
+def _refused(why: str, mark: Any) -> yaml.MarkedYAMLError:
+    return yaml.composer.ComposerError(None, None, why, mark)
+
+
+class _Expanded:
+    """What a document comes to with each alias written out: few lines can stand for billions of values, or no end."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[int, int]] = {}
+        self._open: set[int] = set()
+
+    def check(self, root: yaml.Node) -> None:
+        """Raises yaml.MarkedYAMLError."""
+        size, _ = self._measure(root)
+        if size > max(_EXPANDED, 10 * len(self._known)):
+            raise _refused(f"its aliases would make {size} values of {len(self._known)}", root.start_mark)
+
+    def _measure(self, node: yaml.Node) -> tuple[int, int]:
+        """Number of values, and levels."""
+        if (known := self._known.get(id(node))) is not None:
+            return known
+        if id(node) in self._open:
+            raise _refused("an alias stands for what contains it", node.start_mark)
+        self._open.add(id(node))
+        inner = [self._measure(each) for each in _inner(node)]
+        self._open.discard(id(node))
+        measured = (1 + sum(size for size, _ in inner), 1 + max((levels for _, levels in inner), default=0))
+        if measured[1] > _DEEPEST + 1:  # the innermost value is no level
+            raise _refused(f"more than {_DEEPEST} levels of lists and mappings, by its aliases", node.start_mark)
+        self._known[id(node)] = measured
+        return measured
+
+
+def _inner(node: yaml.Node) -> Iterator[yaml.Node]:
+    if isinstance(node, yaml.MappingNode):
+        for pair in node.value:
+            yield from pair
+    elif isinstance(node, yaml.SequenceNode):
+        yield from node.value
 
 
 class _Loader(yaml.CSafeLoader):  # libyaml: ten times as fast, which a directory of thousands shows
@@ -58,6 +137,15 @@ class _Loader(yaml.CSafeLoader):  # libyaml: ten times as fast, which a director
                 raise yaml.composer.ComposerError(None, None, f"the key {key.value!r} stands twice", key.start_mark)
             seen.add(key.value)
 
+
+def _whole_number(loader: _Loader, node: yaml.ScalarNode) -> int:
+    if len(node.value) > _DIGITS:  # Python refuses to write such a number, or to read it
+        raise _refused(f"a number of {len(node.value)} digits; put it in quotes if it is text", node.start_mark)
+    number: int = loader.construct_yaml_int(node)
+    return number
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _whole_number)
 
 # What plain words mean: YAML 1.2's core schema, as the engine reads the same files. PyYAML's own is 1.1's, to which
 # `yes` and `off` are truth values, 12:30 is a number and 2026-11-30 a date.

@@ -1,6 +1,7 @@
 """Files that people write: any content is either read, or refused with its place; never an exception of PyYAML's."""
 
 import contextlib
+import os
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,66 @@ def test_what_is_not_yaml_is_refused_with_its_place(tmp_path: Path, content: str
     assert problem.field == place
     assert why in problem.message
     assert "\n" not in problem.message
+
+
+_LAUGHS = "\n".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 12))
+_CHAIN = "\n".join(f"- &a{i} [*a{i - 1}]" for i in range(1, 20_000))
+
+
+_MERGES = "\n".join(f"m{i}: &m{i} {{<<: [{', '.join([f'*m{i - 1}'] * 9)}]}}" for i in range(1, 12))
+_DEEP = "more than 100 levels of lists and mappings"
+_HOSTILE = {
+    "deep list": ("[" * 200_000, "line 1", _DEEP),
+    "deep mapping": ("{a: " * 200_000, "line 1", _DEEP),
+    "deep dashes": ("- " * 200_000, "line 1", _DEEP),
+    "deep keys": ("? " * 200_000 + "x", "line 1", _DEEP),
+    "deep lines": ("\n".join(" " * i + "a:" for i in range(3000)), "line 101", _DEEP),
+    "billion laughs": (f"a0: &a0 x\n{_LAUGHS}", "line 1", "aliases would make"),
+    "billion merges": (f"m0: &m0 {{a: 1}}\n{_MERGES}", "line 1", "aliases would make"),
+    "deep by aliases": (f"- &a0 x\n{_CHAIN}", "line 102", f"{_DEEP}, by its aliases"),
+    "list in itself": ("a: &a [*a]", "line 1, column 4", "an alias stands for what contains it"),
+    "mapping in itself": ("a: &a {<<: *a}", "line 1, column 4", "an alias stands for what contains it"),
+    "long number": (f"a: {'9' * 6000}", "line 1, column 4", "a number of 6000 digits"),
+    "long hexadecimal": (f"a: 0x{'f' * 6000}", "line 1, column 4", "a number of 6002 digits"),
+    "no truth value": ("a: !!bool x", "file", "not what its tag"),
+    "no time": ("a: !!timestamp x", "file", "not what its tag"),
+    "no number": ("a: !!int ''", "file", "not what its tag"),
+}
+
+
+@pytest.mark.parametrize("name", _HOSTILE)
+def test_what_would_never_end_is_refused(tmp_path: Path, name: str) -> None:
+    content, place, why = _HOSTILE[name]
+    with pytest.raises(InvalidConfigurationError) as refused:
+        _read(tmp_path, content)
+    [problem] = refused.value.problems
+    assert problem.field.startswith(place)
+    assert why in problem.message
+    assert len(str(problem)) < 200
+
+
+def test_what_people_use_aliases_for_is_read(tmp_path: Path) -> None:
+    users = "\n".join(f"- {{id: u{i}, servicePlans: *plans}}" for i in range(2000))
+    read = _read(tmp_path, f"- &plans [a, b, c]\n{users}")
+    assert isinstance(read, list)
+    assert read[2000] == {"id": "u1999", "servicePlans": ["a", "b", "c"]}
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "device", "large"])
+def test_what_is_no_ordinary_file_is_refused_at_once(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "file.yaml"
+    match kind:
+        case "pipe":
+            os.mkfifo(path)
+        case "folder":
+            path.mkdir()
+        case "device":
+            path.symlink_to("/dev/zero")
+        case "large":
+            path.touch()
+            os.truncate(path, 2**31)
+    with pytest.raises(InvalidConfigurationError, match="file: can't be read: "):
+        yaml_file.read(path, "stacks/file.yaml")
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:

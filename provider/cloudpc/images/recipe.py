@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
+from cloudpc import yaml_file
+from cloudpc.problems import InvalidConfigurationError
 from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
 
 RECIPE_FILE = "recipe.yaml"
@@ -75,12 +76,13 @@ def load(folder: Path) -> Recipe:
     """Read the recipe in `folder`. Raises ProvisioningError IMAGE_INVALID."""
     path = folder / RECIPE_FILE
     try:
-        settings = Settings.model_validate(yaml.safe_load(path.read_text("utf-8")))
+        settings = Settings.model_validate(yaml_file.read(path, str(path)))
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
         raise ProvisioningError(ErrorCode.IMAGE_INVALID, f"{path}: {problems}", retriable=False) from None
-    except (yaml.YAMLError, OSError, UnicodeDecodeError) as error:
-        raise ProvisioningError(ErrorCode.IMAGE_INVALID, f"{path}: {error}", retriable=False) from None
+    except InvalidConfigurationError as error:
+        problems = "; ".join(map(str, error.problems))
+        raise ProvisioningError(ErrorCode.IMAGE_INVALID, problems, retriable=False) from None
     return Recipe(folder.name, folder.resolve(), settings)
 
 
