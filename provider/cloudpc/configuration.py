@@ -31,6 +31,7 @@ from cloudpc.images import custom
 from cloudpc.policy import Part, ProvisioningPolicy
 from cloudpc.problems import InvalidConfigurationError, Problem, closest, from_validation
 from cloudpc.references import References
+from cloudpc.values import told
 
 NAMESPACE = "cloudpc:"
 DRIVERS = "cloudpc.machines"
@@ -159,7 +160,7 @@ def parse_surroundings(values: Mapping[str, Any]) -> Surroundings:
     problems: list[Problem] = []
     found, _ = _surroundings(values, "configuration", problems)
     if problems:
-        raise InvalidConfigurationError(problems)
+        raise InvalidConfigurationError(told(values, problems))
     return found
 
 
@@ -181,6 +182,7 @@ class _Parts:
     """The values part by part: what is valid, and what is wrong with the rest."""
 
     def __init__(self, values: Mapping[str, Any], file: str) -> None:
+        self._values = values
         self.problems: list[Problem] = []
         known = [f"{NAMESPACE}{name}" for name in KEYS]
         for key in values:
@@ -225,7 +227,7 @@ class _Parts:
     def whole(self) -> StackConfiguration:
         """Raises InvalidConfigurationError unless every part is valid."""
         if self.problems or self.policy is None or self.directory is None:
-            raise InvalidConfigurationError(self.problems)
+            raise InvalidConfigurationError(told(self._values, self.problems))
         return StackConfiguration(
             self.policy, self.directory, self.surroundings, self.installation,
             self.actions, self.safety, self.audit, self.deleted,

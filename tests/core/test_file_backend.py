@@ -32,6 +32,7 @@ def test_a_relative_folder_is_the_projects_wherever_a_command_or_a_run_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _backend(tmp_path / "a state")
+    (tmp_path / "Pulumi.yaml").write_text("name: cloudpc\n")
     monkeypatch.setenv("PULUMI_BACKEND_URL", "file://./a state")
     (tmp_path / "stacks").mkdir()
     monkeypatch.chdir(tmp_path / "stacks")

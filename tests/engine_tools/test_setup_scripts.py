@@ -77,9 +77,43 @@ def test_a_pulumi_on_path_is_taken_if_its_version_is_supported(
     assert found == str(on_path if taken else built)
 
 
-def test_no_engine_is_said_by_the_exit_status(checkout: Path, environment: dict[str, str]) -> None:
+def test_an_engine_in_a_named_folder_goes_before_the_cache(
+    checkout: Path, environment: dict[str, str], tmp_path: Path
+) -> None:
+    pulumi(tmp_path / "my cache/cloudpc/engine" / pinned() / "bin", pinned())
+    shared = pulumi(tmp_path / "for all" / pinned() / "bin", pinned())
+    found = run([checkout / "tools/engine/find"], environment | {"CLOUDPC_ENGINES": str(tmp_path / "for all")})
+    assert found.stdout == f"{shared}\n"
+
+
+def test_one_that_lies_there_for_all_users_is_taken_where_oneself_has_none(
+    checkout: Path, environment: dict[str, str], tmp_path: Path
+) -> None:
+    script = checkout / "tools/engine/version.sh"
+    script.write_text(script.read_text().replace("/usr/local/share/cloudpc/engine", str(tmp_path / "for all")))
+    shared = pulumi(tmp_path / "for all" / pinned() / "bin", pinned())
+    assert run([checkout / "tools/engine/find"], environment).stdout == f"{shared}\n"
+    own = pulumi(tmp_path / "my cache/cloudpc/engine" / pinned() / "bin", pinned())
+    assert run([checkout / "tools/engine/find"], environment).stdout == f"{own}\n"
+
+
+def test_no_engine_is_said_by_the_exit_status(checkout: Path, environment: dict[str, str], tmp_path: Path) -> None:
+    environment["CLOUDPC_ENGINES"] = str(tmp_path / "none")
+    script = checkout / "tools/engine/version.sh"  # this machine may have one for all
+    script.write_text(script.read_text().replace("/usr/local/share/cloudpc/engine", str(tmp_path / "none")))
     result = run([checkout / "tools/engine/find"], environment)
     assert (result.returncode, result.stdout, result.stderr) == (1, "", "")
+
+
+def test_the_environment_leaves_the_backend_to_pulumi_yaml_where_that_names_one(
+    checkout: Path, environment: dict[str, str], tmp_path: Path
+) -> None:
+    pulumi(tmp_path / "on path", pinned())
+    with (checkout / "Pulumi.yaml").open("a") as project:
+        project.write("backend: {url: s3://bucket}\n")
+    for step in ("folder", "env"):
+        assert run([checkout / "tools/workspace", step], environment).returncode == 0
+    assert "PULUMI_BACKEND_URL" not in variables(checkout, environment | {"PULUMI_BACKEND_URL": "file:///old"})
 
 
 def variables(checkout: Path, environment: dict[str, str]) -> dict[str, str]:

@@ -5,27 +5,33 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-from cloudpc import configuration, entitlement, yaml_file
+from cloudpc import configuration, entitlement, project_file, yaml_file
 from cloudpc.cli.output import CommandError, Exit
 from cloudpc.directory.catalogue import short_name
 from cloudpc.directory.opening import Directories
 from cloudpc.hosts import HostConfig
-from cloudpc.iac import encryption_salt, file_backend, fleet
-from cloudpc.iac.engine import PROJECT, Engine
+from cloudpc.iac import encryption_salt, file_backend, fleet, passphrase
+from cloudpc.iac.engine import Engine, EngineError
 from cloudpc.installation import recorded_id
 from cloudpc.problems import InvalidConfigurationError, Problem, closest
 from cloudpc.project import project_root
+from cloudpc.project_file import PROJECT
+from cloudpc.values import Values, engine_value
 
 _Owned = TypeVar("_Owned", fleet.CloudPCRecord, fleet.CloudPCRecord | fleet.EndedRecord)
 
 
 class Project:
     """The project a command works in."""
+
+    def __init__(self) -> None:
+        self._clear: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {}
+        """Encrypted values by policy, and what they are in clear."""
 
     @cached_property
     def root(self) -> Path:
@@ -64,11 +70,16 @@ class Project:
         """A policy's file as people are told of it."""
         return f"{self.stacks_folder.name}/{self.file(policy_id).name}"
 
-    def values(self, policy_id: str) -> dict[str, Any]:
-        """The configuration values in a policy's file.
+    @cached_property
+    def file_of_all(self) -> project_file.ProjectFile:
+        """Pulumi.yaml. Raises InvalidConfigurationError."""
+        return project_file.read(self.root)
+
+    def values(self, policy_id: str) -> Values:
+        """The configuration values of a policy, as the engine reads them.
 
         Raises:
-            InvalidConfigurationError: it is missing or no YAML mapping.
+            InvalidConfigurationError: its file is missing or no YAML mapping, or an encrypted value can't be read.
         """
         file = self.file(policy_id)
         shown = self.shown(policy_id)
@@ -78,10 +89,34 @@ class Project:
             raise InvalidConfigurationError([Problem(shown, "file", message)])
         content = yaml_file.read(file, shown)
         config = content.get("config") if isinstance(content, dict) else None
-        if not isinstance(config, dict):
+        inherited = self.file_of_all.values
+        if not isinstance(config, dict) and not (config is None and inherited):
             message = "is required, with cloudpc:policy and cloudpc:directory in it"
             raise InvalidConfigurationError([Problem(shown, "config", message)])
-        return config
+        own = {project_file.full_key(key): value for key, value in (config or {}).items()}
+        return Values(own, inherited, self._opened(policy_id, own))
+
+    def _opened(self, policy_id: str, own: Mapping[str, Any]) -> dict[str, Any]:
+        """Encrypted values in clear; the engine opens them, as long as they are the same only once."""
+        sealed = {
+            key: value
+            for key, value in own.items()
+            if key.startswith(configuration.NAMESPACE) and project_file.is_sealed(value)
+        }
+        if not sealed:
+            return {}
+        known = self._clear.get(policy_id)
+        if known is None or known[0] != sealed:
+            known = self._clear[policy_id] = (sealed, self._open(policy_id, list(sealed)))
+        return known[1]
+
+    def _open(self, policy_id: str, keys: list[str]) -> dict[str, Any]:
+        try:
+            clear = json.loads(self.engine.read(["config", "--stack", policy_id, "--json", "--show-secrets"]))
+        except EngineError as error:
+            why = f"is encrypted, and Pulumi can't open it here: {' '.join(str(error).split())}"
+            raise InvalidConfigurationError([Problem(self.shown(policy_id), key, why) for key in keys]) from None
+        return {key: engine_value(clear[key]["value"]) for key in keys}
 
     def host(self, cloud_pc: fleet.CloudPCRecord) -> HostConfig | None:
         """A Cloud PC's host as its policy's file has it today; None if that can't be read or names it no more."""
@@ -118,6 +153,11 @@ class Project:
         except InvalidConfigurationError as error:
             return list(error.problems)
         return []
+
+    def sealing_problems(self, policy_id: str) -> list[Problem]:
+        """What is wrong with the passphrase that a run would seal passwords with."""
+        wrong = passphrase.problem(self.file(policy_id), self.engine)
+        return [wrong] if wrong else []
 
     def locks(self, policy_id: str) -> list[file_backend.Lock]:
         """Who works on a policy's stack, as far as its backend shows it."""

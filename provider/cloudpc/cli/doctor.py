@@ -58,6 +58,14 @@ def _findings(project: Project, *, remove: bool) -> Iterator[Check]:
     records: list[StackRecord] = []
     readable = False
     try:
+        yield Check("backend", "ok", str(project.engine.backend))
+    except InvalidConfigurationError as error:
+        yield from (Check("backend", "failed", str(problem)) for problem in error.problems)
+        return
+    except EngineError as error:
+        yield Check("backend", "failed", str(error))
+        return
+    try:
         version = project.engine.read(["version"]).strip()
         yield Check("engine", "ok", f"pulumi {version}")
     except EngineError as error:

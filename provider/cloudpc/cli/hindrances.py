@@ -59,7 +59,7 @@ def _of_each(project: Project, names: Sequence[str]) -> dict[str, InvalidConfigu
     found: dict[str, InvalidConfigurationError | DirectoryError] = {}
     for name in names:
         try:
-            if problems := project.problems(name):
+            if problems := [*project.problems(name), *project.sealing_problems(name)]:
                 found[name] = InvalidConfigurationError(problems)
         except DirectoryError as error:
             found[name] = error

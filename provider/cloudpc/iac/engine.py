@@ -12,13 +12,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import quote
 
-from cloudpc.iac import file_backend
+from cloudpc import project_file
+from cloudpc.iac import backend, file_backend
 from cloudpc.masking import masked
+from cloudpc.project_file import PROJECT
 
-PROJECT = "cloudpc"
-"""The name in Pulumi.yaml."""
 OPERATIONS_AT_ONCE = 32
 """What our commands let the engine have in flight; boots are bounded by each host (design section 6)."""
 _CUT_OFF = "A run was killed while it wrote its state: `cloudpc up --clear-lock` mends that."
@@ -51,13 +50,20 @@ class Engine:
     inside_a_run: bool = False
 
     def environment(self, extra: Mapping[str, str] | None = None) -> dict[str, str]:
-        """The environment `pulumi` runs in: the user's own, or `.cloudpc/env` where that names no backend."""
-        given = {**os.environ, **(extra or {})}
-        complete = self.inside_a_run or "PULUMI_BACKEND_URL" in given
-        env = given if complete else {**self._own_environment, **(extra or {})}
+        """The environment `pulumi` runs in: the user's own, or `.cloudpc/env` where that names no backend.
+
+        Raises:
+            EngineError: `.cloudpc/env` can't be read.
+        """
+        env = {**(os.environ if self._is_complete else self._own_environment), **(extra or {})}
         env.setdefault("PULUMI_SKIP_UPDATE_CHECK", "true")
         env.setdefault("PULUMI_PARALLEL", str(OPERATIONS_AT_ONCE))
         return env
+
+    @property
+    def _is_complete(self) -> bool:
+        """Whether this process's environment is pulumi's, too."""
+        return self.inside_a_run or bool(os.environ.get(backend.VARIABLE))
 
     @cached_property
     def _own_environment(self) -> dict[str, str]:
@@ -66,17 +72,27 @@ class Engine:
         if not file.is_file():
             return dict(os.environ)
         script = '. "$1" && exec env -0'
-        done = subprocess.run(["/bin/sh", "-c", script, "sh", str(file)], capture_output=True, text=True, check=False)
+        done = subprocess.run(["/bin/sh", "-c", script, "sh", str(file)], capture_output=True, check=False)
         if done.returncode != 0:
-            raise EngineError(f"{file} can't be read: {done.stderr.strip()}; `make setup` writes it anew")
-        return dict(entry.split("=", 1) for entry in done.stdout.split("\0") if "=" in entry)
+            raise EngineError(f"{file} can't be read: {os.fsdecode(done.stderr).strip()}; `make setup` writes it anew")
+        # what others have put there need be no UTF-8
+        return dict(os.fsdecode(entry).split("=", 1) for entry in done.stdout.split(b"\0") if b"=" in entry)
+
+    @cached_property
+    def backend(self) -> backend.Backend:
+        """Where state is.
+
+        Raises:
+            EngineError: `.cloudpc/env` can't be read.
+            InvalidConfigurationError: it is named twice, and differently; or Pulumi.yaml is wrong.
+        """
+        env, by_project = self.environment(), project_file.read(self.root).backend_url
+        return backend.find(self.root, env, by_project, backend.VARIABLE if self._is_complete else ".cloudpc/env")
 
     @property
     def backend_url(self) -> str:
-        """Where state is; empty where only `pulumi login` knows. A relative folder is one of the project's."""
-        url = self.environment().get("PULUMI_BACKEND_URL", "")
-        folder = file_backend.folder(url)
-        return url if folder is None else f"file://{quote(str(self.root / folder))}"
+        """See `backend`; empty where only pulumi knows."""
+        return self.backend.url
 
     def run(self, arguments: Sequence[str], *, env: Mapping[str, str] | None = None) -> int:
         """Run `pulumi` on this terminal, with its own display; returns its exit code.
@@ -145,6 +161,7 @@ class Engine:
         return deployment
 
     def _command(self, arguments: Sequence[str]) -> list[str]:
+        _ = self.backend  # no run where it is not clear which
         program = shutil.which("pulumi", path=self.environment()["PATH"])
         if program is None:
             raise EngineError("there is no `pulumi` on the PATH: run `make setup`, or install it from pulumi.com")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -18,7 +17,7 @@ from cloudpc.cloud_pc import USABLE, DesiredCloudPC, RecordedCloudPC, Status
 from cloudpc.configuration import StackInputs
 from cloudpc.directory.interface import DirectoryError, Snapshot
 from cloudpc.directory.opening import Directories, Known
-from cloudpc.iac import audit, encryption_salt, state
+from cloudpc.iac import audit, encryption_salt, passphrase, state
 from cloudpc.iac.consent import ACCEPT_LOSS, Consent
 from cloudpc.iac.engine import Engine, EngineError
 from cloudpc.iac.engine_log import displayed
@@ -30,6 +29,7 @@ from cloudpc.lifecycle import Step
 from cloudpc.ownership import PolicyFacts
 from cloudpc.problems import InvalidConfigurationError
 from cloudpc.provisioning.tags import machine_id
+from cloudpc.values import engine_value
 
 _ENDED_KEPT = 200
 _FEW = 2
@@ -48,6 +48,7 @@ def run(stacks: Path) -> None:
     policy_id = pulumi.get_stack()
     leave_out_debug_lines()
     try:
+        _check_passphrase(policy_id, stacks)
         recorded = state.read(policy_id) or StackState()
         siblings = _siblings(policy_id, stacks)
         known = _known(recorded, siblings)
@@ -93,16 +94,19 @@ def _warn(message: str) -> None:
     pulumi.log.warn(displayed(message))
 
 
+def _check_passphrase(policy_id: str, stacks: Path) -> None:
+    """Raises InvalidConfigurationError: passwords would be sealed with an empty one."""
+    engine = Engine(stacks.parent, inside_a_run=True)
+    if wrong := passphrase.problem(stacks / f"Pulumi.{policy_id}.yaml", engine):
+        raise InvalidConfigurationError([wrong])
+
+
 def _values() -> dict[str, Any]:
     """This project's configuration values; structured ones arrive as JSON."""
     from pulumi.runtime.config import CONFIG
 
     values: Mapping[str, str] = CONFIG.get()
-    return {
-        key: json.loads(value) if value[:1] in ("{", "[") else value
-        for key, value in values.items()
-        if key.startswith(configuration.NAMESPACE)
-    }
+    return {key: engine_value(value) for key, value in values.items() if key.startswith(configuration.NAMESPACE)}
 
 
 def _siblings(own: str, stacks: Path) -> list[PolicyFacts]:

@@ -6,7 +6,6 @@ interface that must stay importable here (docs/engine.md).
 
 from __future__ import annotations
 
-import json
 import threading
 from pathlib import Path
 from typing import Any
@@ -24,12 +23,15 @@ from pulumi.dynamic import (
 
 from cloudpc import lifecycle
 from cloudpc.cloud_pc import DesiredCloudPC, RecordedCloudPC, Status
-from cloudpc.iac import audit, host, outputs, steps
+from cloudpc.iac import audit, host, outputs, passphrase, steps
 from cloudpc.iac.consent import Consent
+from cloudpc.iac.engine import Engine
 from cloudpc.iac.engine_log import Severity, log
 from cloudpc.iac.runtime import Runtime
 from cloudpc.lifecycle import Step
+from cloudpc.project import project_root
 from cloudpc.provisioning.tags import machine_id
+from cloudpc.values import engine_value
 
 
 class CloudPCProvider(ResourceProvider):
@@ -53,6 +55,7 @@ class CloudPCProvider(ResourceProvider):
     def create(self, props: dict[str, Any]) -> CreateResult:
         """Provision. Raises only on Cancel: failing is an outcome."""
         desired = DesiredCloudPC.model_validate(props)
+        _check_passphrase(desired.policy_id)
         identity = machine_id(desired.installation, desired.user_id, desired.service_plan.id)
         outs = steps.provision(_process.runtime(), desired)
         audit.append(_process.audit_file(), {}, outs, _tell)
@@ -60,7 +63,9 @@ class CloudPCProvider(ResourceProvider):
 
     def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
         """Take the lifecycle's step. Returns the complete outputs: Pulumi keeps no others (pulumi/pulumi#7809)."""
-        outs = steps.update(_process.runtime(), _olds, DesiredCloudPC.model_validate(_news))
+        desired = DesiredCloudPC.model_validate(_news)
+        _check_passphrase(desired.policy_id)
+        outs = steps.update(_process.runtime(), _olds, desired)
         audit.append(_process.audit_file(), _olds, outs, _tell)
         return UpdateResult(outs)
 
@@ -115,6 +120,13 @@ def _check_delete_allowed(policy_id: str, why: str) -> None:
         )
 
 
+def _check_passphrase(policy_id: str) -> None:
+    """Before there is a password. The program has seen to it as well, in all runs that have one."""
+    root = project_root()
+    if wrong := passphrase.problem(root / "stacks" / f"Pulumi.{policy_id}.yaml", Engine(root, inside_a_run=True)):
+        raise host.Refusal(str(wrong))
+
+
 class _Process:
     """What all calls of this process share. Providers are unpickled from a reference, so they can't hold it."""
 
@@ -130,17 +142,14 @@ class _Process:
             for name in configuration.KEYS:
                 value = req.config.get(f"cloudpc:{name}")
                 if value is not None:
-                    self._values[f"cloudpc:{name}"] = json.loads(value) if _is_json(value) else value
+                    self._values[f"cloudpc:{name}"] = engine_value(value) if isinstance(value, str) else value
 
     def audit_file(self) -> Path | None:
-        from cloudpc.project import project_root
-
         settings = self._values.get("cloudpc:audit")
         return project_root() / "stacks" / settings["path"] if settings else None
 
     def runtime(self) -> Runtime:
         from cloudpc import configuration
-        from cloudpc.project import project_root
 
         with self._lock:
             if self._runtime is None:
@@ -151,10 +160,6 @@ class _Process:
 
 def _tell(text: str) -> None:
     log("", text, severity=Severity.WARNING)
-
-
-def _is_json(value: object) -> bool:
-    return isinstance(value, str) and value[:1] in ("{", "[")
 
 
 _process = _Process()

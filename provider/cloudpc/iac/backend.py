@@ -1,0 +1,78 @@
+"""Which backend has the state: one answer, the same as pulumi's own.
+
+Pulumi takes PULUMI_BACKEND_URL unless it is empty, else what Pulumi.yaml names, else where somebody has logged in. We
+add `.cloudpc/env`, for commands in a shell that has not sourced it. Places that name different ones would make two
+states, depending on the shell; so that is an error.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from cloudpc.iac import file_backend
+from cloudpc.masking import masked
+from cloudpc.problems import InvalidConfigurationError, Problem
+from cloudpc.project_file import FILE
+
+VARIABLE = "PULUMI_BACKEND_URL"
+
+
+@dataclass(frozen=True)
+class Backend:
+    """Where state is.
+
+    Args:
+        url: empty where only pulumi knows.
+        named_by: the place that names it.
+    """
+
+    url: str
+    named_by: str
+
+    def __str__(self) -> str:
+        return f"{masked(self.url) or 'none'} ({self.named_by})"
+
+
+def find(root: Path, environment: Mapping[str, str], by_project: str, named_by: str) -> Backend:
+    """The one backend.
+
+    Args:
+        root: the project's folder; a relative folder is one of it.
+        environment: that pulumi runs in.
+        by_project: what Pulumi.yaml names, if anything.
+        named_by: whose PULUMI_BACKEND_URL that is.
+
+    Raises:
+        InvalidConfigurationError: environment and Pulumi.yaml name different ones.
+    """
+    url = environment.get(VARIABLE, "")
+    if url and by_project and _whole(url, root) != _whole(by_project, root):
+        other = Backend(url, named_by)
+        message = f"is another backend than {other}: take one of them away, or there would be two states"
+        raise InvalidConfigurationError([Problem(FILE, "backend.url", message, by_project)])
+    if url or by_project:
+        return Backend(_whole(url or by_project, root), named_by if url else FILE)
+    login = _login(environment)
+    return Backend(_whole(login, root) if login else "", "pulumi login" if login else "no `pulumi login` either")
+
+
+def _whole(url: str, root: Path) -> str:
+    """With the whole path of a folder."""
+    folder = file_backend.folder(url)
+    return url.rstrip("/") if folder is None else f"file://{quote(str((root / folder).resolve()))}"
+
+
+def _login(environment: Mapping[str, str]) -> str:
+    """What `pulumi login` has noted; a file that can't be read is pulumi's to tell."""
+    home = environment.get("PULUMI_HOME") or f"{environment.get('HOME', '')}/.pulumi"
+    file = Path(environment.get("PULUMI_CREDENTIALS_PATH") or home) / "credentials.json"
+    try:
+        content = json.loads(file.read_bytes())
+    except (OSError, ValueError):
+        return ""
+    current = content.get("current") if isinstance(content, dict) else None
+    return current if isinstance(current, str) else ""

@@ -1,0 +1,48 @@
+"""A stack's values as the engine reads them: its own, and those of Pulumi.yaml for all stacks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from cloudpc import project_file
+from cloudpc.problems import Problem
+
+
+class Values(dict[str, Any]):
+    """By full key, for example `cloudpc:policy`.
+
+    Args:
+        own: of the stack's file.
+        inherited: of Pulumi.yaml.
+        opened: those of the stack's file that are encrypted there.
+    """
+
+    def __init__(self, own: Mapping[Any, Any], inherited: Mapping[str, Any], opened: Mapping[str, Any]) -> None:
+        own = {project_file.full_key(key): value for key, value in own.items()}
+        super().__init__({**inherited, **own, **opened})
+        self._inherited = inherited.keys() - own.keys()
+        self._sealed = opened.keys()
+
+    def told(self, problem: Problem) -> Problem:
+        """The problem where it is to be mended, and without a value that is a secret."""
+        key = next((key for key in self if _is_of(problem.field, key)), None)
+        if key in self._inherited:
+            return replace(problem, file=project_file.FILE)
+        return replace(problem, found=None) if key in self._sealed else problem
+
+
+def engine_value(text: str) -> Any:
+    """A value as the engine hands it over: text, or JSON where it has a structure."""
+    return json.loads(text) if text[:1] in ("{", "[") else text
+
+
+def told(values: Mapping[str, Any], problems: Iterable[Problem]) -> list[Problem]:
+    """Problems with values, of which the engine hands over plain ones."""
+    return [values.told(problem) if isinstance(values, Values) else problem for problem in problems]
+
+
+def _is_of(field: str, key: str) -> bool:
+    return field.startswith(key) and field[len(key) :][:1] in ("", ".", "[")

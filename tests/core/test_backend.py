@@ -1,0 +1,98 @@
+"""Which backend: the same answer as pulumi's, wherever it is named, and an error where two places differ."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from cloudpc.iac import backend
+from cloudpc.iac.engine import Engine
+from cloudpc.problems import InvalidConfigurationError
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("PULUMI_BACKEND_URL", "PULUMI_CREDENTIALS_PATH", "PULUMI_ACCESS_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PULUMI_HOME", str(tmp_path / "home"))
+    _project(tmp_path)
+    return tmp_path
+
+
+def _project(root: Path, more: str = "") -> None:
+    (root / "Pulumi.yaml").write_text(f"name: cloudpc\n{more}")
+
+
+def _env(root: Path, url: str) -> None:
+    (root / ".cloudpc").mkdir()
+    (root / ".cloudpc" / "env").write_text(f"export PULUMI_BACKEND_URL={url}\n")
+
+
+def _login(root: Path, url: str) -> None:
+    (root / "home").mkdir()
+    (root / "home" / "credentials.json").write_text(json.dumps({"current": url}))
+
+
+def _told(root: Path) -> str:
+    return str(Engine(root).backend)
+
+
+@pytest.mark.parametrize("variable", ["", None])
+def test_an_empty_variable_is_none(root: Path, monkeypatch: pytest.MonkeyPatch, variable: str | None) -> None:
+    if variable is not None:
+        monkeypatch.setenv("PULUMI_BACKEND_URL", variable)
+    assert _told(root) == "none (no `pulumi login` either)"
+    _login(root, "s3://logged-in")
+    assert _told(root) == "s3://logged-in (pulumi login)"
+    _env(root, "s3://own")
+    assert _told(root) == "s3://own (.cloudpc/env)"
+    _project(root, "backend: {url: s3://own/}")
+    assert _told(root) == "s3://own (.cloudpc/env)"
+
+
+def test_pulumi_yaml_goes_before_a_login_and_pulumi_s_own_variable_before_our_file(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _login(root, "s3://logged-in")
+    _project(root, "backend: {url: file://./state}")
+    assert _told(root) == f"file://{root}/state (Pulumi.yaml)"
+    monkeypatch.setenv("PULUMI_BACKEND_URL", f"file://{root}/state/")
+    _env(root, "s3://own")
+    assert _told(root) == f"file://{root}/state (PULUMI_BACKEND_URL)"
+
+
+@pytest.mark.parametrize("inside", [False, True])
+@pytest.mark.parametrize("where", ["variable", ".cloudpc/env"])
+def test_two_that_differ_are_an_error(root: Path, monkeypatch: pytest.MonkeyPatch, where: str, inside: bool) -> None:
+    _project(root, "backend: {url: s3://bucket}")
+    if where == "variable" or inside:
+        monkeypatch.setenv("PULUMI_BACKEND_URL", "postgres://me:S3cret@db/state")
+    else:
+        _env(root, "postgres://me:S3cret@db/state")
+    with pytest.raises(InvalidConfigurationError, match="another backend than postgres://") as why:
+        Engine(root, inside_a_run=inside).stacks()
+    assert "S3cret" not in str(why.value)
+
+
+def test_no_run_begins_where_they_differ(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PULUMI_BACKEND_URL", "s3://another")
+    _project(root, "backend: {url: s3://bucket}")
+    with pytest.raises(InvalidConfigurationError):
+        Engine(root).run(["version"])
+
+
+@pytest.mark.parametrize("content", ["not json", "[]", '{"current": 5}'])
+def test_a_strange_note_of_a_login_is_none(root: Path, content: str) -> None:
+    (root / "home").mkdir()
+    (root / "home" / "credentials.json").write_text(content)
+    assert backend.find(root, {"PULUMI_HOME": str(root / "home")}, "", "").url == ""
+
+
+def test_what_others_have_put_into_the_environment_need_be_no_text(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _env(root, "s3://own")
+    monkeypatch.setenv("ODD", "a\udcff=b\nc")
+    assert Engine(root).environment()["ODD"] == "a\udcff=b\nc"
+    (root / ".cloudpc" / "env").write_bytes(b"export OWN=\xff\n")
+    assert Engine(root).environment()["OWN"] == "\udcff"

@@ -1,0 +1,67 @@
+"""Nothing is sealed with an empty passphrase."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from cloudpc.iac import passphrase
+from cloudpc.iac.engine import Engine
+
+VARIABLE, FILE = "PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE"
+
+
+@pytest.fixture
+def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Engine:
+    for name in (VARIABLE, FILE):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PULUMI_BACKEND_URL", f"file://{tmp_path}")
+    (tmp_path / "Pulumi.yaml").write_text("name: cloudpc\n")
+    return Engine(tmp_path)
+
+
+def _problem(engine: Engine, stack: str = "") -> str:
+    file = engine.root / "Pulumi.demo.yaml"
+    file.write_text(f"config: {{}}\n{stack}\n")
+    return str(passphrase.problem(file, engine) or "")
+
+
+@pytest.mark.parametrize("value", ["", " ", "\n"])
+def test_an_empty_variable(engine: Engine, monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv(VARIABLE, value)
+    (engine.root / "passphrase").write_text("a good one")
+    monkeypatch.setenv(FILE, str(engine.root / "passphrase"))  # which the variable goes before
+    assert _problem(engine).startswith(f"environment: {VARIABLE}: is empty")
+    assert _problem(engine, "secretsprovider: passphrase")
+    assert passphrase.problem(engine.root / "none.yaml", engine), "a stack that is still to be made"
+
+
+def test_an_empty_file(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = engine.root / "passphrase"
+    monkeypatch.setenv(FILE, str(file))
+    file.write_text("\n \n")
+    assert _problem(engine).startswith(f"environment: {FILE}: names an empty file")
+    file.write_text("a good one\n")
+    assert not _problem(engine)
+
+
+def test_what_pulumi_itself_asks_for_or_reads_once_is_left_to_it(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not _problem(engine)
+    os.mkfifo(engine.root / "pipe")
+    for name in ("pipe", "none"):
+        monkeypatch.setenv(FILE, str(engine.root / name))
+        assert not _problem(engine)
+
+
+def test_other_ways_to_seal_need_no_passphrase(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, "")
+    for provider in ("awskms://alias/key", "azurekeyvault://vault/key", "gcpkms://key", "hashivault://key"):
+        assert not _problem(engine, f'secretsprovider: "{provider}"')
+    monkeypatch.setenv("PULUMI_BACKEND_URL", "https://api.pulumi.com")
+    cloud = Engine(engine.root)
+    assert not _problem(cloud)
+    assert _problem(cloud, "encryptionsalt: v1:x:y")

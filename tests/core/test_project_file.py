@@ -1,0 +1,68 @@
+"""Pulumi.yaml as Pulumi reads it (tried with the engine in tests/engine/test_settings.py)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cloudpc import project_file
+from cloudpc.problems import InvalidConfigurationError, Problem
+from cloudpc.values import Values
+
+
+def _values(folder: Path, config: str) -> dict[str, Any]:
+    (folder / "Pulumi.yaml").write_text(f"name: cloudpc\nconfig:\n  {config}\n")
+    return dict(project_file.read(folder).values)
+
+
+@pytest.mark.parametrize(
+    ("config", "values"),
+    [
+        ("cloudpc:installation: 0123456789abcdef", {"cloudpc:installation": "0123456789abcdef"}),
+        ("installation: a", {"cloudpc:installation": "a"}),
+        ("cloudpc:config:installation: a", {"cloudpc:installation": "a"}),
+        ("cloudpc:hosts: [{name: a}]", {"cloudpc:hosts": [{"name": "a"}]}),
+        ("cloudpc:graph: {value: {auth: cli}}", {"cloudpc:graph": {"auth": "cli"}}),
+        ("cloudpc:graph: {type: object, default: {auth: cli}}", {"cloudpc:graph": {"auth": "cli"}}),
+        ("cloudpc:deleted: {type: boolean, description: x}", {}),
+        ("other:thing: {value: 7}", {"other:thing": 7}),
+    ],
+)
+def test_values_for_all_stacks(tmp_path: Path, config: str, values: dict[str, Any]) -> None:
+    assert _values(tmp_path, config) == values
+
+
+@pytest.mark.parametrize(
+    ("config", "field", "why"),
+    [
+        ("cloudpc:graph: {auth: cli}", "config.cloudpc:graph", "must be written as {value: …} here"),
+        ("cloudpc:graph: {value: 1, default: 2}", "config.cloudpc:graph", "one of them must go"),
+        ("cloudpc:graph:", "config.cloudpc:graph", "must have a value"),
+        ("cloudpc:graph: {value: {tenantId: {secure: v1:x}}}", "config.cloudpc:graph", "into the stack's file"),
+        ("- a", "config", "must be a mapping"),
+    ],
+)
+def test_what_pulumi_would_refuse(tmp_path: Path, config: str, field: str, why: str) -> None:
+    with pytest.raises(InvalidConfigurationError) as refused:
+        _values(tmp_path, config)
+    [problem] = refused.value.problems
+    assert (problem.file, problem.field) == ("Pulumi.yaml", field)
+    assert why in problem.message
+
+
+@pytest.mark.parametrize("content", ["[]", "text", ""])
+def test_a_project_file_that_is_none(tmp_path: Path, content: str) -> None:
+    (tmp_path / "Pulumi.yaml").write_text(content)
+    with pytest.raises(InvalidConfigurationError, match=r"Pulumi\.yaml: file: must be a mapping"):
+        project_file.read(tmp_path)
+
+
+def test_a_problem_is_told_where_it_can_be_mended_and_without_secrets() -> None:
+    values = Values({"policy": {"a": 1}}, {"cloudpc:graph": {}, "cloudpc:policy": {"b": 2}}, {"cloudpc:hosts": ["pw"]})
+    assert values == {"cloudpc:policy": {"a": 1}, "cloudpc:graph": {}, "cloudpc:hosts": ["pw"]}
+    own = Problem("stacks/Pulumi.demo.yaml", "cloudpc:policy.a", "is wrong", 1)
+    assert values.told(own) == own
+    assert values.told(Problem(own.file, "cloudpc:graph.auth", "is wrong", "x")).file == "Pulumi.yaml"
+    assert values.told(Problem(own.file, "cloudpc:hosts[0]", "is wrong", "pw")).found is None

@@ -1,0 +1,108 @@
+"""What Pulumi's own settings say: our commands read them as the engine does."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import yaml
+
+from tests.support.project import UP, Project
+
+pytestmark = pytest.mark.engine
+
+
+def _for_all(project: Project, **config: object) -> None:
+    file = project.root / "Pulumi.yaml"
+    file.write_text(yaml.safe_dump({**yaml.safe_load(file.read_text()), "config": config}))
+
+
+def _take_out(project: Project, *keys: str) -> dict[str, object]:
+    """Values of the policy's file, which then has them no more."""
+    file = project.root / "stacks" / "Pulumi.demo.yaml"
+    content = yaml.safe_load(file.read_text())
+    taken = {key: content["config"].pop(key) for key in keys}
+    file.write_text(yaml.safe_dump(content))
+    return taken
+
+
+def test_values_for_all_stacks_and_encrypted_ones_are_read_as_the_engine_reads_them(project: Project) -> None:
+    taken = _take_out(project, "cloudpc:hosts", "cloudpc:images", "cloudpc:directory")
+    _for_all(
+        project,
+        **{
+            "cloudpc:hosts": taken["cloudpc:hosts"],
+            "images": {"type": "object", "default": taken["cloudpc:images"]},
+            "cloudpc:installation": {"value": "0123456789abcdef"},
+        },
+    )
+    sealed = json.dumps(taken["cloudpc:directory"])
+    assert project.pulumi("config", "set", "--stack", "demo", "--secret", "cloudpc:directory", sealed).code == 0
+    name = ("--path", "--secret", "cloudpc:policy.displayName", "Sealed")
+    assert project.pulumi("config", "set", "--stack", "demo", *name).code == 0
+
+    validated = project.cloudpc("policy", "validate")
+    assert validated.code == 0, validated
+    project.up()
+    assert set(project.statuses().values()) == {"provisioned"}
+    ran = project.cloudpc("up", "demo")
+    assert ran.code == 0, ran
+    assert {m["tag"]["installation"] for m in project.machines().values()} == {"0123456789abcdef"}
+    findings = json.loads(project.cloudpc("doctor", "--json").output)
+    assert not [f for f in findings if f["state"] == "failed"]
+    assert f"file://{project.root}/state (PULUMI_BACKEND_URL)".replace(" project", "%20project") in {
+        f["detail"] for f in findings if f["what"] == "backend"
+    }
+
+
+def test_an_encrypted_value_is_in_no_message(project: Project) -> None:
+    secret = "cloudpc:policy.timeZone"
+    assert project.pulumi("config", "set", "--stack", "demo", "--path", "--secret", secret, "S3cret/Place").code == 0
+    wrong = project.cloudpc("policy", "validate")
+    assert wrong.code == 2
+    assert "cloudpc:policy.timeZone" in wrong.output
+    assert "S3cret" not in wrong.output
+    locked = project.cloudpc("policy", "validate", PULUMI_CONFIG_PASSPHRASE="another")
+    assert locked.code == 2
+    assert "cloudpc:policy: is encrypted, and Pulumi can't open it here" in locked.output
+
+
+def test_what_pulumi_yaml_says_wrongly_is_told_with_its_file(project: Project) -> None:
+    _for_all(project, **{"cloudpc:hosts": [{"name": "a", "uri": "b"}], "cloudpc:graph": {"auth": "cli"}})
+    wrong = project.cloudpc("policy", "validate")
+    assert wrong.code == 2
+    assert "Pulumi.yaml: config.cloudpc:graph: a mapping must be written as {value: …}" in wrong.output
+
+
+def test_two_backends_are_an_error_in_every_command_and_in_plain_pulumi(project: Project) -> None:
+    file = project.root / "Pulumi.yaml"
+    file.write_text(f"{file.read_text()}backend:\n  url: file://{project.root}/another\n")
+    for command in (["list"], ["up"], ["down", "demo", "--yes"]):
+        ran = project.cloudpc(*command)
+        assert ran.code == 2, ran
+        assert "Pulumi.yaml: backend.url: is another backend than" in ran.output
+    [finding] = json.loads(project.cloudpc("doctor", "--json").output)
+    assert (finding["what"], finding["state"]) == ("backend", "failed")
+    plain = project.pulumi(*UP, "demo")
+    assert plain.code != 0
+    assert "is another backend than" in plain.output
+    assert project.calls() == []
+
+
+@pytest.mark.parametrize("how", ["variable", "file"])
+def test_nothing_is_sealed_under_an_empty_passphrase(project: Project, how: str) -> None:
+    empty = project.root / "empty"
+    empty.write_text("\n")
+    env = {"PULUMI_CONFIG_PASSPHRASE": ""}
+    if how == "file":
+        del project.env["PULUMI_CONFIG_PASSPHRASE"]
+        env = {"PULUMI_CONFIG_PASSPHRASE_FILE": str(empty)}
+    project.policy("lab")
+    assert project.pulumi("stack", "init", "lab", **env).code == 0
+    for ran in (project.cloudpc("up", "lab", **env), project.pulumi(*UP, "lab", **env)):
+        assert ran.code != 0
+        assert "would be sealed with nothing" in ran.output
+        assert "Traceback" not in ran.output
+    assert project.cloudpc("up", "lab", **env).code == 2
+    assert project.cloudpc("policy", "validate", "lab", **env).code == 0, "which seals nothing"
+    assert project.calls() == []
