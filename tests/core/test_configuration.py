@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -208,7 +209,7 @@ def test_a_recipe_that_is_broken(project: Project, monkeypatch: pytest.MonkeyPat
 
 
 def test_custom_images(project: Project) -> None:
-    (project.stacks / "good.qcow2").write_bytes(b"QFI\xfb0000")
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", str(project.stacks / "good.qcow2"), "1M"], check=True)
     (project.stacks / "raw.img").write_bytes(b"\0" * 64)
     images = {
         "good": {"path": "good.qcow2", "sha256": "AB" * 32},

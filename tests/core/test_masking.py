@@ -129,7 +129,6 @@ def test_a_password_in_a_hosts_uri_is_refused_and_not_told(uri: str, word: str) 
     with pytest.raises(InvalidConfigurationError) as caught:
         configuration.parse_surroundings({"cloudpc:hosts": [{"name": "kvm1", "uri": uri}]})
     assert word in str(caught.value)
-    assert not {"S3", "Pw", "cret"} & set(str(caught.value).replace("password", "").split("'"))
     assert "S3" not in str(caught.value)
     assert "Pw" not in str(caught.value)
 

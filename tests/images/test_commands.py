@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 
@@ -45,3 +46,20 @@ def test_programs_that_do_not_stop_are_ended(monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(KeyboardInterrupt):
         commands.run(["sh", "-c", 'trap "" INT; echo began; sleep 100'], on_line=interrupt)
     assert time.monotonic() - began < 10
+
+
+def test_a_program_that_reads_what_others_made_has_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(commands, "_MOST_MEMORY", 256 << 20)
+    monkeypatch.setattr(commands, "_MOST_SECONDS", 1)
+    ended = commands.run_limited(["sh", "-c", "echo in order; echo and this >&2"])
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "in order\n", "and this\n")
+    file = tmp_path / "written"
+    for greedy in ("bytearray(512 << 20)", "while True: pass", "import time; time.sleep(600)"):
+        assert commands.run_limited([sys.executable, "-c", greedy]).returncode
+    assert commands.run_limited(["sh", "-c", f"echo x > {file}"]).returncode
+    assert not file.read_text()
+
+
+def test_a_program_that_is_not_there_is_named() -> None:
+    with pytest.raises(FileNotFoundError, match="no-such-program"):
+        commands.run_limited(["no-such-program"])

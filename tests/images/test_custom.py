@@ -2,9 +2,13 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import lzma
+import os
+import shutil
 import subprocess
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -14,7 +18,9 @@ from pydantic import ValidationError
 
 from cloudpc.images import custom
 from cloudpc.images.custom import CustomImage
+from cloudpc.images.store import Store
 from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture(autouse=True)
@@ -49,9 +55,9 @@ def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def refused(image: CustomImage, folder: Path) -> ProvisioningError:
+def refused(image: CustomImage, folder: Path, note: Callable[[str], None] = print) -> ProvisioningError:
     with pytest.raises(ProvisioningError) as caught:
-        custom.resolve("mine", image, folder, print)
+        custom.resolve("mine", image, folder, note)
     return caught.value
 
 
@@ -94,6 +100,105 @@ def test_a_wrong_checksum_is_refused_and_nothing_kept(disk: Path, server: str, c
     assert not list(cache.rglob("*.qcow2"))
 
 
+def test_a_wrong_download_is_tried_once_in_a_run(disk: Path, server: str) -> None:
+    image = CustomImage(url=f"{server}/disk.qcow2", sha256="0" * 64)
+    first = refused(image, Path("/"))
+    disk.unlink()  # the server would say 404 now
+    assert refused(image, Path("/")) is first
+
+
+def test_who_waited_for_a_download_that_failed_does_not_try_it_again(cache: Path) -> None:
+    image = CustomImage(url="http://127.0.0.1:1/disk.qcow2", sha256="0" * 64)
+    notes: list[str] = []
+    errors: list[ProvisioningError] = []
+    waiting = threading.Thread(target=lambda: errors.append(refused(image, Path("/"), notes.append)))
+    with Store(cache / "images" / "custom").locked(image.sha256, print):
+        waiting.start()
+        wait_until(lambda: notes, 10, "it does not wait")
+        failure = ProvisioningError(ErrorCode.IMAGE_NOT_FOUND, "")
+        custom._failures[image.url, image.sha256] = (time.monotonic(), failure)
+    waiting.join()
+    assert errors == [failure]
+    assert refused(image, Path("/")) is not failure  # a later attempt of its own
+
+
+def test_what_the_cache_has_under_a_hash_must_have_it(disk: Path, server: str, cache: Path) -> None:
+    pinned = sha256(disk)
+    images = Store(cache / "images" / "custom")
+    with images.locked(pinned, print), images.working_folder(pinned) as work:
+        (made := work / "made").mkdir()
+        subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", str(made / "disk.qcow2"), "2M"], check=True)
+        images.put(pinned, made)
+    found = custom.resolve("mine", CustomImage(url=f"{server}/disk.qcow2", sha256=pinned), Path("/"), print)
+    assert found.disk.sha256 == pinned == sha256(found.disk.path)
+
+
+def test_a_cached_image_is_looked_at_again(disk: Path, server: str, cache: Path) -> None:
+    os.truncate(disk, disk.stat().st_size - 1)  # as an older version of ours took it
+    pinned = sha256(disk)
+    images = Store(cache / "images" / "custom")
+    with images.locked(pinned, print), images.working_folder(pinned) as work:
+        (made := work / "made").mkdir()
+        shutil.copy(disk, made / "disk.qcow2")
+        images.put(pinned, made)
+    error = refused(CustomImage(url=f"{server}/disk.qcow2", sha256=pinned), Path("/"))
+    assert "is cut off" in error.message
+
+
+def test_a_page_instead_of_the_image_is_told(disk: Path, server: str) -> None:
+    disk.with_name("own.qcow2").write_text("<!DOCTYPE html><title>Sign in</title>")
+    url = f"{server.replace('//', '//ci:S3cretPw@')}/own.qcow2?sig=S3cretPw"
+    error = refused(CustomImage(url=url, sha256="0" * 64), Path("/"))
+    assert (error.code, error.retriable) == (ErrorCode.IMAGE_INVALID, False)
+    assert "a web page" in error.message
+    assert "own.qcow2?…" in error.message
+    assert "S3cretPw" not in error.message + error.hint
+
+
+@pytest.mark.parametrize("damage", ["cut", "corrupt", "xz", "pipe", "folder"])
+def test_what_can_be_seen_is_found_before_any_run(damage: str, disk: Path) -> None:
+    words, command = "", "opy or download it again"
+    match damage:
+        case "cut":
+            os.truncate(disk, 100000)
+            words = "is cut off"
+        case "corrupt":
+            with disk.open("r+b") as file:
+                file.seek(72)
+                file.write((2).to_bytes(8, "big"))
+            words = "is marked as corrupt"
+        case "xz":
+            disk.write_bytes(lzma.compress(disk.read_bytes()))
+            words, command = "is compressed with xz", "xz -dc disk.qcow2 > NEW.qcow2"
+        case _:
+            disk.unlink()
+            os.mkfifo(disk) if damage == "pipe" else disk.mkdir()
+            words, command = "is no file", ""
+    image = CustomImage(path=disk.name, sha256=sha256(disk) if disk.is_file() else "0" * 64)
+    [told] = custom.problems(image, disk.parent)
+    assert words in told
+    assert command in told
+    error = refused(image, disk.parent)
+    assert (error.code, error.retriable) == (ErrorCode.IMAGE_INVALID, False)
+    assert words in error.message
+    assert command in error.hint
+
+
+def test_a_name_is_quoted_in_the_command_that_is_told(disk: Path) -> None:
+    odd = disk.with_name("my disk;rm.xz")
+    odd.write_bytes(lzma.compress(disk.read_bytes()))
+    assert "xz -dc 'my disk;rm.xz' >" in custom.problems(CustomImage(path=odd.name, sha256="0" * 64), disk.parent)[0]
+
+
+def test_damage_that_only_qemu_sees_is_found(disk: Path) -> None:
+    with disk.open("r+b") as file:
+        file.seek(2 * 65536)  # the first refcount block: nothing is in use, it says
+        file.write(bytes(64))
+    error = refused(CustomImage(path=str(disk), sha256=sha256(disk)), Path("/"))
+    assert "qemu-img check" in error.message
+    assert not error.retriable
+
+
 def test_what_cannot_be_had_says_why(disk: Path, server: str) -> None:
     missing = CustomImage(path="nowhere.qcow2", sha256="0" * 64)
     assert "No such file" in custom.problems(missing, disk.parent)[0]
@@ -109,7 +214,7 @@ def test_what_cannot_be_had_says_why(disk: Path, server: str) -> None:
 def test_only_a_qcow2_that_stands_alone_is_taken(disk: Path) -> None:
     raw, overlay = disk.with_name("raw.img"), disk.with_name("overlay.qcow2")
     outside, split = disk.with_name("outside.raw"), disk.with_name("split.qcow2")
-    raw.write_bytes(b"\0" * 4096)
+    raw.write_bytes(b"\0" * 510 + b"\x55\xaa")
     create = ["qemu-img", "create", "-q", "-f", "qcow2"]
     subprocess.run([*create, "-b", str(disk), "-F", "qcow2", str(overlay)], check=True)
     subprocess.run([*create, "-o", f"data_file={outside}", str(split), "1M"], check=True)
@@ -129,6 +234,10 @@ def test_only_a_qcow2_that_stands_alone_is_taken(disk: Path) -> None:
         ({}, "exactly one"),
         ({"path": "a", "sha256": "abc"}, "64 hex digits"),
         ({"url": "file:///etc/shadow"}, "http or https"),
+        ({"url": "https://images.example/own.qcow2.xz?x=y"}, "xz -dc own.qcow2.xz"),
+        ({"url": "https://images.example/own.ova"}, "an OVA"),
+        ({"url": "https://images.example:port/own.qcow2"}, "no URL that can be asked for"),
+        ({"url": "https://h/x", "maximumSizeInGB": 0}, "greater than or equal to 1"),
         ({"path": "a", "sha": "x"}, "Extra inputs"),
         ({"path": "a", "firmware": "coreboot"}, "bios"),
     ],

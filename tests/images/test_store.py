@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import json
 import os
 import threading
 from pathlib import Path
 
 import pytest
 
+from cloudpc.images import store
 from cloudpc.images.store import Store, hash_file, known_hash
 
 
@@ -71,12 +73,20 @@ def test_a_damaged_entry_is_no_entry(images: Store) -> None:
     assert images.get("one") is None
 
 
-def test_damage_under_the_same_size_and_time_is_found_on_request(images: Store) -> None:
+def test_damage_under_the_same_size_and_time_is_found(images: Store) -> None:
     fill(images, "one", disk=b"abc")
     path = images.folder / "one" / "disk"
     before = path.stat()
     damage(path)
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert images.get("one") is None
+
+
+def test_what_a_disk_does_by_itself_is_found_on_request(images: Store) -> None:
+    fill(images, "one", disk=b"abc")
+    path = images.folder / "one" / "disk"
+    damage(path)
+    (images.folder / "one" / "verified.json").write_text(json.dumps({"disk": store._stamp(path)}))
     assert images.get("one") is not None
     assert images.get("one", verify=True) is None
 

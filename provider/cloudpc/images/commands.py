@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
@@ -104,6 +105,26 @@ def run(
             raise
     if process.returncode:
         raise CommandError(argv[0], process.returncode, list(lines))
+
+
+_MOST_MEMORY = 2 << 30
+_MOST_SECONDS = 120
+
+
+def run_limited(argv: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    """Run a program that reads what others have made: little time and memory, and nothing that it may write.
+
+    One that passes its limits ends with a code of its own or by a signal. Raises FileNotFoundError.
+    """
+    for program in ("prlimit", "timeout", argv[0]):
+        if shutil.which(program, path=environment()["PATH"]) is None:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), program)
+    limits = [f"--as={_MOST_MEMORY}", f"--cpu={_MOST_SECONDS}", "--fsize=0", "--core=0"]
+    wait = ["timeout", "--signal=KILL", str(2 * _MOST_SECONDS)]  # for one that only sleeps
+    return subprocess.run(
+        ["prlimit", *limits, "--", *wait, *argv],
+        env=environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False,
+    )  # fmt: skip
 
 
 def _stop(process: subprocess.Popen[str]) -> None:

@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import hashlib
-import json
 import re
-import subprocess
+import shlex
+import shutil
 import time
-import urllib.error
-import urllib.request
-from http.client import HTTPException
+from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, NoReturn
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from cloudpc.images import commands, store
+from cloudpc.images import commands, formats, qcow2, store
 from cloudpc.images.commands import Note
+from cloudpc.images.download import DownloadError, address, download
 from cloudpc.images.image import Firmware, Image, ImageFile
+from cloudpc.images.qcow2 import UnusableError
+from cloudpc.masking import masked_value
 from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
 
-_MAGIC = b"QFI\xfb"
 _DISK = "disk.qcow2"
-_SECONDS_WITHOUT_DATA = 60
 _SECONDS_BETWEEN_NOTES = 2.0
-_BLOCK = 1 << 20
+_DAMAGES, _ROOM_WASTED = 2, 3
+"""Exit codes of `qemu-img check`."""
 
 
 class CustomImage(BaseModel):
@@ -34,11 +35,18 @@ class CustomImage(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
     path: str | None = Field(default=None, min_length=1, description="A qcow2 file; relative to the stacks folder.")
-    url: str | None = Field(default=None, description="Where to download the qcow2 from, once: http or https.")
+    url: str | None = Field(
+        default=None,
+        description="Where to download the qcow2 from, once: http or https. User and password in it go to "
+        "its own host alone, and are shown nowhere.",
+    )
     sha256: str = Field(description="SHA-256 of the file, 64 hex digits; anything else is refused.")
     firmware: Firmware = Field(default="uefi", description="How the disk boots.")
     minimum_memory_in_mb: int = Field(
         default=512, alias="minimumMemoryInMB", ge=64, description="Service plans with less memory are refused."
+    )
+    maximum_size_in_gb: int = Field(
+        default=64, alias="maximumSizeInGB", ge=1, le=65536, description="Downloads that are larger are refused."
     )
 
     @field_validator("sha256")
@@ -51,8 +59,11 @@ class CustomImage(BaseModel):
     @field_validator("url")
     @classmethod
     def _http(cls, value: str | None) -> str | None:
-        if value is not None and (urlsplit(value).scheme not in ("http", "https") or not urlsplit(value).hostname):
-            raise ValueError("must be an http or https URL")
+        if value is None:
+            return None
+        address(value)
+        if found := formats.of_name(_name(value)):
+            raise ValueError(f"names a file that is {found.name}, no qcow2. {_remedy(found.remedy, _name(value))}")
         return value
 
     @model_validator(mode="after")
@@ -68,11 +79,12 @@ def problems(image: CustomImage, base_folder: Path) -> list[str]:
         return []
     path = base_folder / image.path
     try:
-        with path.open("rb") as file:
-            magic = file.read(len(_MAGIC))
-    except OSError as error:
-        return [f"{path} can't be read: {error.strerror}"]
-    return [] if magic == _MAGIC else [f"{path} is not in qcow2 format; `qemu-img convert -O qcow2` makes it so"]
+        qcow2.check(path)
+    except UnusableError as error:
+        return [f"{path} {error}" + (f". {_remedy(error.hint, path.name)}" if error.hint else "")]
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+        return [f"{path} can't be read: {error.strerror if isinstance(error, OSError) else error}"]
+    return []
 
 
 def resolve(name: str, image: CustomImage, base_folder: Path, note: Note) -> Image:
@@ -98,112 +110,168 @@ def resolve(name: str, image: CustomImage, base_folder: Path, note: Note) -> Ima
 
 
 def _local(name: str, image: CustomImage, path: Path, note: Note) -> ImageFile:
-    try:
+    with _told(name, path, path.name):
+        qcow2.check(path)
         size = path.stat().st_size
         if not store.hash_is_known(path):
             note(f"checking {path.name}")
         found = store.known_hash(path)
-    except OSError as error:
-        message = f"Image {name}: {path} can't be read: {error.strerror}."
-        raise ProvisioningError(ErrorCode.IMAGE_NOT_FOUND, message, retriable=False) from None
-    _check_hash(name, str(path), image.sha256, found)
-    _check_format(name, path)
-    return ImageFile(path.resolve(), found, size)
+        _check_hash(image.sha256, found)
+        _check_with_qemu(path, (size, path.stat().st_mtime_ns, path.stat().st_ino))
+        return ImageFile(path.resolve(), found, size)
 
 
 def _cached(name: str, image: CustomImage, note: Note) -> ImageFile:
     images = store.Store(store.cache_root() / "images" / "custom")
-    if files := images.get(image.sha256):
-        return files[_DISK]
-    with images.locked(image.sha256, note):
-        if files := images.get(image.sha256):
-            return files[_DISK]
-        with images.working_folder(image.sha256) as work:
-            made = work / "made"
-            made.mkdir()
-            url = image.url or ""
-            with (made / _DISK).open("wb") as file:
-                found = _download(name, url, file, note)
-            _check_hash(name, _shown(url), image.sha256, found)
-            _check_format(name, made / _DISK)
-            return images.put(image.sha256, made)[_DISK]
+    asked = time.monotonic()
+    if (disk := _in_cache(image, images)) is None:
+        with images.locked(image.sha256, note):
+            disk = _in_cache(image, images) or _fetched(name, image, images, note, asked)
+    return disk
 
 
-def _download(name: str, url: str, file: BinaryIO, note: Note) -> str:
-    """Write what is at the URL into `file`; its SHA-256."""
-    digest, received, noted = hashlib.sha256(), 0, 0.0
+def _in_cache(image: CustomImage, images: store.Store) -> ImageFile | None:
+    """The image, if what the cache has under its hash has that hash: the entry's own list may say something else."""
+    disk = (images.get(image.sha256) or {}).get(_DISK)
+    if disk is None or disk.sha256 != image.sha256:
+        return None
     try:
-        with urllib.request.urlopen(url, timeout=_SECONDS_WITHOUT_DATA) as response:  # noqa: S310 - http(s), checked
-            total = int(response.headers.get("Content-Length") or 0)
-            while block := response.read(_BLOCK):
-                file.write(block)
-                digest.update(block)
-                received += len(block)
-                if time.monotonic() - noted >= _SECONDS_BETWEEN_NOTES:
-                    noted = time.monotonic()
-                    share = f"{100 * received // total} %" if total else f"{received >> 20} MiB"
-                    note(f"downloading {name} {share}")
-    except urllib.error.HTTPError as error:
-        retriable = error.code >= 500 or error.code == 429
-        _not_downloaded(name, url, f"the server answers {error.code} {error.reason}", retriable=retriable)
-    except urllib.error.URLError as error:
-        _not_downloaded(name, url, str(error.reason), retriable=True)
-    except (HTTPException, TimeoutError, ConnectionError) as error:
-        _not_downloaded(name, url, str(error) or type(error).__name__, retriable=True)
+        qcow2.check(disk.path)
+    except (UnusableError, OSError):
+        return None  # an older version has taken it, or something has happened to it: what is downloaded now tells
+    return disk
+
+
+_failures: dict[tuple[str | None, str], tuple[float, ProvisioningError]] = {}
+"""When a download failed in this run, and how: hundreds of Cloud PCs may wait for the same one."""
+
+
+def _fetched(name: str, image: CustomImage, images: store.Store, note: Note, asked: float) -> ImageFile:
+    """Downloaded into the cache. Who has waited for another's download takes its failure for the own.
+
+    Args:
+        name: its key in `cloudpc:images`.
+        image: what is wanted.
+        images: the cache; the lock of this image is held.
+        note: told how far it is.
+        asked: when it was asked for, by the monotonic clock.
+    """
+    key = (image.url, image.sha256)
+    if known := _failures.get(key):
+        failed, error = known
+        if failed >= asked or not error.retriable:
+            raise error
+    try:
+        with images.working_folder(image.sha256) as work:
+            return images.put(image.sha256, _checked_download(name, image, work / "made", note))[_DISK]
+    except ProvisioningError as failure:
+        _failures[key] = (time.monotonic(), failure)
+        raise
+
+
+def _checked_download(name: str, image: CustomImage, made: Path, note: Note) -> Path:
+    """The new folder `made` with the image in it."""
+    made.mkdir()
+    disk, url = made / _DISK, image.url or ""
+    found = _download(name, image, disk, note)
+    with _told(name, disk, masked_value(url), _name(url)):
+        qcow2.check(disk)
+        _check_hash(image.sha256, found)
+        _check_with_qemu(disk, (disk.stat().st_size, disk.stat().st_mtime_ns, disk.stat().st_ino))
+    return made
+
+
+def _download(name: str, image: CustomImage, path: Path, note: Note) -> str:
+    """Write what is at the image's URL into a new file; its SHA-256."""
+    url, writing = image.url or "", _Writing(name, path, note)
+    try:
+        with writing.file:
+            download(url, image.maximum_size_in_gb << 30, writing.take)
+    except DownloadError as error:
+        message = f"Image {name} can't be downloaded from {masked_value(url)}: {error}."
+        code = ErrorCode.IMAGE_NOT_FOUND
+        raise ProvisioningError(code, message, retriable=error.retriable, hint=error.hint) from None
     except OSError as error:
         message = f"Image {name} can't be written to the cache: {error.strerror} ({store.cache_root()})."
         raise ProvisioningError(ErrorCode.IMAGE_NOT_FOUND, message, retriable=False) from None
-    if total and received != total:
-        _not_downloaded(name, url, f"it ended after {received} of {total} bytes", retriable=True)
-    return digest.hexdigest()
+    return writing.digest.hexdigest()
 
 
-def _not_downloaded(name: str, url: str, reason: str, *, retriable: bool) -> NoReturn:
-    message = f"Image {name} can't be downloaded from {_shown(url)}: {reason}."
-    raise ProvisioningError(ErrorCode.IMAGE_NOT_FOUND, message, retriable=retriable) from None
+class _Writing:
+    """Takes a download's pieces, and says how far it is."""
+
+    def __init__(self, name: str, path: Path, note: Note) -> None:
+        self.file = path.open("wb")
+        self.digest = hashlib.sha256()
+        self._name, self._folder, self._note = name, path.parent, note
+        self._received, self._noted = 0, float("-inf")
+
+    def take(self, piece: bytes, whole: int | None) -> None:
+        if not self._received and whole is not None:
+            self._check_room(whole)
+        self.file.write(piece)
+        self.digest.update(piece)
+        self._received += len(piece)
+        if time.monotonic() - self._noted >= _SECONDS_BETWEEN_NOTES:
+            self._noted = time.monotonic()
+            share = f"{100 * self._received // whole} %" if whole else f"{self._received >> 20} MiB"
+            self._note(f"downloading {self._name} {share}")
+
+    def _check_room(self, whole: int) -> None:
+        free = shutil.disk_usage(self._folder).free
+        if whole > free:
+            reason = f"it has {whole / 1024**3:.1f} GB, and {store.cache_root()} has room for {free / 1024**3:.1f} GB"
+            raise DownloadError(reason, hint="Free room there, or let CLOUDPC_CACHE name another folder.")
 
 
-def _shown(url: str) -> str:
-    """The URL without what may be secret in it: user, password and query."""
-    parts = urlsplit(url)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+def _name(url: str) -> str:
+    """The name of the file at a URL."""
+    return unquote(urlsplit(url).path).rpartition("/")[2] or "the file"
 
 
-def _check_hash(name: str, source: str, wanted: str, found: str) -> None:
+def _remedy(hint: str, name: str) -> str:
+    return hint.replace("FILE", shlex.quote(name))
+
+
+@contextlib.contextmanager
+def _told(name: str, path: Path, source: str, file_name: str = "") -> Iterator[None]:
+    """What is wrong with an image, as the error of whoever needs it: image, where it comes from, what to do."""
+    try:
+        yield
+    except UnusableError as error:
+        hint = _remedy(error.hint, file_name or source)
+        message = f"Image {name}: {source} {error}."
+        raise ProvisioningError(ErrorCode.IMAGE_INVALID, message, retriable=False, hint=hint) from None
+    except OSError as error:
+        message = f"Image {name}: {path} can't be read: {error.strerror}."
+        raise ProvisioningError(ErrorCode.IMAGE_NOT_FOUND, message, retriable=False) from None
+
+
+def _check_hash(wanted: str, found: str) -> None:
     if found != wanted:
-        raise ProvisioningError(
-            ErrorCode.IMAGE_INVALID,
-            f"Image {name}: {source} has the SHA-256 {found}, configured is {wanted}.",
-            retriable=False,
-            hint="Either the file is damaged or not the one that was meant, or it is a new release: then check where "
-            "it comes from and write its checksum into cloudpc:images.",
+        raise UnusableError(
+            f"has the SHA-256 {found}, configured is {wanted}",
+            "Either the file is damaged or not the one that was meant, or it is a new release: then check where it "
+            "comes from and write its checksum into cloudpc:images.",
         )
 
 
-def _check_format(name: str, path: Path) -> None:
-    """A qcow2 that stands alone: others would make the hypervisor read further files, named by the image."""
+@functools.cache
+def _check_with_qemu(path: Path, _stamp: tuple[int, ...]) -> None:
+    """QEMU's own opinion, once for each file and not for each Cloud PC. Comes last: it has seen many a crafted file.
 
-    def refuse(reason: str, hint: str = "") -> NoReturn:
-        message = f"Image {name}: {path.name} {reason}."
-        raise ProvisioningError(ErrorCode.IMAGE_INVALID, message, retriable=False, hint=hint)
-
-    with path.open("rb") as file:
-        if file.read(len(_MAGIC)) != _MAGIC:
-            refuse("is not in qcow2 format", "Convert it: qemu-img convert -O qcow2 OLD NEW")
-    info = ["qemu-img", "info", "--force-share", "--format", "qcow2", "--output", "json", str(path)]
+    Raises:
+        UnusableError: it is damaged.
+        ProvisioningError: it can't be asked.
+    """
     try:
-        ended = subprocess.run(info, env=commands.environment(), capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        message = f"Image {name} can't be checked: qemu-img is not installed here."
-        hint = "sudo apt-get install qemu-utils"
+        ended = commands.run_limited(["qemu-img", "check", "-q", "--force-share", "-f", "qcow2", str(path)])
+    except FileNotFoundError as error:
+        message = f"Images can't be checked: {error.filename} is not installed here."
+        hint = "sudo apt-get install qemu-utils util-linux coreutils"
         raise ProvisioningError(ErrorCode.IMAGE_NOT_FOUND, message, retriable=False, hint=hint) from None
-    if ended.returncode:
-        refuse(f"is no sound qcow2: {ended.stderr.strip()}")
-    described = json.loads(ended.stdout)
-    specific = described.get("format-specific", {}).get("data", {})
-    if backing := described.get("backing-filename"):
-        refuse(f"is an overlay of {backing}", "Make it stand alone: qemu-img convert -O qcow2 OLD NEW")
-    if data_file := specific.get("data-file"):
-        refuse(f"keeps its data in another file, {data_file}", "Make it stand alone: qemu-img convert -O qcow2 OLD NEW")
-    if described.get("encrypted"):
-        refuse("is encrypted")
+    if ended.returncode == _DAMAGES:
+        raise UnusableError("is damaged: `qemu-img check` finds errors in it", qcow2.ANOTHER_COPY)
+    if ended.returncode not in (0, _ROOM_WASTED):
+        why = ended.stderr.strip() or "checking it took too much time or memory"
+        raise UnusableError(f"is no sound qcow2: {why}", qcow2.ANOTHER_COPY)

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from cloudpc.images import qcow2
 from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
-
-_QCOW2_MAGIC = b"QFI\xfb"
 
 Firmware = Literal["bios", "uefi"]
 
@@ -74,13 +73,12 @@ class Image:
     def _disk_size_gib(self) -> float:
         try:
             with self.disk.path.open("rb") as file:
-                header = file.read(32)
+                return qcow2.read_header(file).size / 1024**3
+        except qcow2.UnusableError as error:
+            message = f"{self.disk.path} of the image {self.image_id} {error}."
+            raise ProvisioningError(ErrorCode.IMAGE_INVALID, message, retriable=False) from error
         except OSError as error:
             raise unreadable(self, self.disk.path, error) from error
-        if header[:4] != _QCOW2_MAGIC:
-            message = f"{self.disk.path} of the image {self.image_id} is not qcow2."
-            raise ProvisioningError(ErrorCode.IMAGE_INVALID, message, retriable=False)
-        return int.from_bytes(header[24:32], "big") / 1024**3
 
 
 def unreadable(image: Image, path: Path, error: OSError) -> ProvisioningError:

@@ -147,7 +147,7 @@ class Store:
 def _stamp(path: Path) -> list[int]:
     """What tells that a file was not written since."""
     status = path.stat()
-    return [status.st_size, status.st_mtime_ns]
+    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns]  # a copy may have any size and time of change
 
 
 def _is_intact(file: ImageFile) -> bool:
