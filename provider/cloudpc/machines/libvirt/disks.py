@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import posixpath
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
@@ -28,27 +28,31 @@ _MANY = 64
 """No chain of overlays is longer; one that is goes round in a circle."""
 
 
-def remove(domain: Any) -> None:
+def remove(domain: Any, usual: str | None) -> None:
     """Remove the disks that a stopped domain writes to alone, with the overlays that they are made of.
+
+    Args:
+        domain: whose.
+        usual: where its disk was made: one that is still there needs no look at what others use.
 
     Raises:
         ProvisioningError: DISK_FAILED; one is a device of the host, or can't be removed.
     """
     connection, identity = domain.connect(), UUID(bytes=domain.UUID())
     with classified(f"remove the disks of {domain.name()}", ErrorCode.DISK_FAILED):
-        own = {path for xml in _definitions(domain) for path in parse(xml).disks}
-        others = [other for other in connection.listAllDomains(0) if other.UUID() != domain.UUID()] if own else []
-        used = {path for other in others for path in paths_of(other)}
-        for path in sorted(own - used):
+        own = {path for xml in _definitions(domain) for path in parse(xml).disks} - {usual}
+        used = used_by(other for other in connection.listAllDomains(0) if other.UUID() != domain.UUID()) if own else ()
+        for path in sorted(own.difference(used)):
             _refuse_device(path, domain.name())
             for layer in _layers(connection, path, identity):
                 if layer not in used:
                     _remove(connection, layer)
 
 
-def paths_of(domain: Any) -> set[str]:
-    """All files and devices of the host that a domain names."""
-    sources = (source for xml in _definitions(domain) for source in ElementTree.fromstring(xml).iter("source"))  # noqa: S314 - from the hypervisor
+def used_by(domains: Iterable[Any]) -> set[str]:
+    """All files and devices of the host that domains name."""
+    definitions = (ElementTree.fromstring(xml) for domain in domains for xml in _definitions(domain))  # noqa: S314
+    sources = (source for definition in definitions for source in definition.iter("source"))
     return {path for source in sources for path in (source.get("file"), source.get("dev")) if path}
 
 

@@ -207,7 +207,7 @@ class LibvirtHost(Host):
         with classified(f"look for the disk of {definition.name}", ErrorCode.DISK_FAILED):
             if definition.disks:
                 return disks.is_there(self._connection.get(), definition.disks[0])
-        return self._volumes.has_disk(definition.name)  # claimed, and not yet defined whole
+        return self._volumes.disk(definition.name) is not None  # claimed, and not yet defined whole
 
     def owned(self, installation: str, besides: Container[UUID] = ()) -> list[Machine]:
         with classified("list the machines"):
@@ -232,28 +232,27 @@ class LibvirtHost(Host):
         if not remnants:
             return []  # as in nearly every run: they need not wait for each other
         with self._locks.hold("host", timeout=_LOCK_TIMEOUT):  # nobody claims its machine anew meanwhile
-            names = sorted(remnant.name for remnant in self._without_machine(remnants))
+            with classified("list the machines"):
+                used = disks.used_by(self._connection.get().listAllDomains(0))
+            paths = {each.name: self._volumes.path(each.name) for each in self._without_machine(remnants)}
+            names = sorted(name for name, path in paths.items() if path is not None and path not in used)
             self._volumes.delete(names)
         return names
 
     def _without_machine(self, remnants: Iterable[Remnant]) -> list[Remnant]:
-        """Those whose machine is not there, under whatever name and with whatever tag, and that no other one uses."""
+        """Those whose machine is not there, under whatever name and with whatever tag."""
         with classified("list the machines"):
-            domains = self._connection.get().listAllDomains(0)
-            there = {UUID(bytes=domain.UUID()) for domain in domains}
-            alone = [remnant for remnant in remnants if not remnant.is_of(there)]
-            used = {path for domain in domains for path in disks.paths_of(domain)} if alone else set()
-        paths = {remnant: self._volumes.path(remnant.name) for remnant in alone}
-        return [remnant for remnant, path in paths.items() if path is not None and path not in used]
+            there = {UUID(bytes=domain.UUID()) for domain in self._connection.get().listAllDomains(0)}
+        return [remnant for remnant in remnants if not remnant.is_of(there)]
 
     def delete(self, machine_id: UUID) -> None:
         self._keep_console(machine_id, None)
         with classified("look for the machine"):
             domain = find_domain(self._connection.get(), machine_id)
-            is_there = domain is not None and self._machine(domain) is not None
-        if is_there:
+            machine = None if domain is None else self._machine(domain)
+        if machine is not None:
             removal.stop(domain)
-            disks.remove(domain)
+            disks.remove(domain, self._volumes.disk(machine.name))
         self._volumes.delete_all(machine_id)
         # Last, because it carries the tag: whatever is interrupted before is still known to be ours.
         if domain is not None:

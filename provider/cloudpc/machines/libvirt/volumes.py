@@ -54,9 +54,9 @@ class MachineVolumes:
             disk, seed = (pool.storageVolLookupByName(machine_name + suffix).path() for suffix in (_DISK, _SEED))
             return disk, seed
 
-    def has_disk(self, machine_name: str) -> bool:
-        """Whether there is an overlay of this machine's name."""
-        return self.path(machine_name + _DISK) is not None
+    def disk(self, machine_name: str) -> str | None:
+        """The path, on the host, of the overlay of this machine's name; None if there is none."""
+        return self.path(machine_name + _DISK)
 
     def delete_seed(self, machine_name: str) -> None:
         """Remove the seed if it is there."""
