@@ -41,7 +41,9 @@ MACHINE_NOT_IN_STATE = "machineNotInState"
 
 class _Value(BaseModel):
     # values pass through Pulumi's state, where every number is a float: hence not strict
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore")
+    model_config = ConfigDict(
+        hide_input_in_errors=True, alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore"
+    )
 
 
 class PlanSize(_Value):

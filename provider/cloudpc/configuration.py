@@ -468,7 +468,7 @@ class _Values(Part):
     )
 
 
-class _StackFile(BaseModel):
+class _StackFile(BaseModel, hide_input_in_errors=True):
     config: _Values
 
 

@@ -41,7 +41,7 @@ def _destination(value: str) -> str:
 class HostConfig(BaseModel):
     """One hypervisor host."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(hide_input_in_errors=True, extra="forbid", frozen=True)
 
     name: str = Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$", description="Name shown as a Cloud PC's host.")
     uri: Annotated[

@@ -20,7 +20,13 @@ class Part(BaseModel):
     """Base of everything in a policy: camelCase in files, unknown fields refused."""
 
     model_config = ConfigDict(
-        alias_generator=to_camel, populate_by_name=False, extra="forbid", frozen=True, strict=True, title=None
+        alias_generator=to_camel,
+        populate_by_name=False,
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        title=None,
+        hide_input_in_errors=True,
     )
 
 

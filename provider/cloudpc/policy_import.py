@@ -71,7 +71,9 @@ class Imported:
 class _Graph(BaseModel):
     """A part of Graph's policy. Every property may be null or missing there, and newer ones may be added."""
 
-    model_config = ConfigDict(alias_generator=to_camel, extra="allow", strict=True, frozen=True)
+    model_config = ConfigDict(
+        hide_input_in_errors=True, alias_generator=to_camel, extra="allow", strict=True, frozen=True
+    )
 
     def others(self, *known: str) -> Iterator[tuple[str, Any]]:
         """What has a value and is not read here."""

@@ -19,7 +19,9 @@ from cloudpc.provisioning.errors import ProvisioningError
 
 
 class _Recorded(BaseModel):
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore")
+    model_config = ConfigDict(
+        hide_input_in_errors=True, alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore"
+    )
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,7 @@ class _Answer:
 
 
 _Value = TypeVar("_Value")
-_Answers = TypeAdapter(dict[str, _Answer])
+_Answers = TypeAdapter(dict[str, _Answer], config={"hide_input_in_errors": True})
 
 
 @dataclass

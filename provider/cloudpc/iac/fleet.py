@@ -27,7 +27,7 @@ class CloudPCRecord:
 
     policy: str
     inputs: dict[str, Any]
-    outputs: dict[str, Any]
+    outputs: dict[str, Any] = field(repr=False)  # with credentials, where they were asked for
     urn: str = ""
     """Pulumi's name of its entry."""
 

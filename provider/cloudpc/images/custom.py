@@ -32,7 +32,7 @@ _DAMAGES, _ROOM_WASTED = 2, 3
 class CustomImage(BaseModel):
     """An entry of `cloudpc:images`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    model_config = ConfigDict(hide_input_in_errors=True, extra="forbid", frozen=True, populate_by_name=True)
 
     path: str | None = Field(default=None, min_length=1, description="A qcow2 file; relative to the stacks folder.")
     url: str | None = Field(

@@ -23,7 +23,9 @@ SHARED_FOLDER = "shared"
 class Settings(BaseModel):
     """The contents of recipe.yaml."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=to_camel, populate_by_name=True)
+    model_config = ConfigDict(
+        hide_input_in_errors=True, extra="forbid", frozen=True, alias_generator=to_camel, populate_by_name=True
+    )
 
     display_name: str
     description: str = ""

@@ -1,0 +1,65 @@
+"""What holds credentials, or may by a slip of somebody's pen, never repeats them in an error or a representation."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, ValidationError
+
+import cloudpc
+from cloudpc.cli.ssh import Target
+from cloudpc.cloud_pc import DesiredCloudPC, RecordedCloudPC
+from cloudpc.connections.files import OnPremisesConnection
+from cloudpc.devices.interface import ComputerAccount, Join, TemporaryAccessPass
+from cloudpc.directory import opening
+from cloudpc.hosts import HostConfig
+from cloudpc.iac.fleet import CloudPCRecord
+from cloudpc.images.custom import CustomImage
+from cloudpc.provisioning.credentials import Credentials
+
+SECRET = "S3cretPw"
+
+
+def _models(base: type[BaseModel] = BaseModel) -> Iterator[type[BaseModel]]:
+    for module in pkgutil.walk_packages(cloudpc.__path__, "cloudpc."):
+        importlib.import_module(module.name)
+    for model in base.__subclasses__():
+        if model.__module__.startswith("cloudpc."):
+            yield model
+            yield from _models(model)
+
+
+def test_no_model_of_ours_repeats_its_input() -> None:
+    assert {model.__name__ for model in _models() if not model.model_config.get("hide_input_in_errors")} == set()
+
+
+@pytest.mark.parametrize("model", [RecordedCloudPC, DesiredCloudPC, HostConfig, CustomImage, OnPremisesConnection])
+def test_wrong_input_is_not_told_with_what_was_in_it(model: type[BaseModel]) -> None:
+    wrong: list[Any] = [{"credentials": {"password": SECRET}, "uri": SECRET, "url": SECRET, "sha256": SECRET}, SECRET]
+    for value in (*wrong, {name: {"password": SECRET} for name in model.model_fields}):
+        with pytest.raises(ValidationError) as caught:
+            model.model_validate(value)
+        assert SECRET not in str(caught.value) + repr(caught.value)
+
+
+def test_what_was_read_of_a_directory_is_not_told() -> None:
+    with pytest.raises(ValidationError) as caught:
+        opening._Answers.validate_python({"a": SECRET})
+    assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "held",
+    [
+        Credentials("alice", SECRET, TemporaryAccessPass("1", SECRET)),
+        Target("CPC", "127.0.0.1", 1, "alice", SECRET, ""),
+        CloudPCRecord("demo", {}, {"credentials": {"password": SECRET}}),
+        Join(ComputerAccount(connection="hq", name="a", object_guid="", distinguished_name=""), (), SECRET.encode()),
+    ],
+)
+def test_credentials_have_no_representation(held: object) -> None:
+    assert SECRET not in repr(held)
