@@ -14,7 +14,7 @@ from benchmarks import machines
 from benchmarks.common import UP, Report, Workspace, arguments, fleet, pulumi, run, say, workspace
 from tests.support.project import Project
 
-_KEY = "ssh-ed25519 " + "A" * 68 + " someone@example"
+_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILr1oZs1LkO8Ry5N2yp7aYz0kEJzq8nZhb3bJm1yQy7M someone@example"
 
 
 def main() -> None:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from cloudpc.devices.interface import ComputerAccount, RegisteredDevice
+from cloudpc.provisioning.errors import ErrorCode
 
 
 class Status(StrEnum):
@@ -37,6 +38,16 @@ MACHINE_LOST = "machineLost"
 """`statusDetail.code` of one whose machine is gone, as a rule with its data: only a reprovision makes it again."""
 MACHINE_NOT_IN_STATE = "machineNotInState"
 """`statusDetail.code` of one whose user has a machine that state does not know: `cloudpc adopt` comes first."""
+
+MACHINE_CHANGED = "machineChanged"
+"""`statusDetail.code` of one whose machine is not the size of its service plan any more."""
+EXTRAS = {
+    ErrorCode.TIME_ZONE_FAILED: "time_zone",
+    ErrorCode.PACKAGES_FAILED: "packages",
+    ErrorCode.LOCALE_FAILED: "locale",
+    ErrorCode.POST_PROVISIONING_SCRIPT_FAILED: "script",
+}
+"""What a policy asks for beyond the image: the warning's code where it failed, and the setting that asks for it."""
 
 
 class _Value(BaseModel):
@@ -119,7 +130,11 @@ class DesiredCloudPC(_Value):
     waived_generation: int = 0
     """What was asked for up to this generation is over without a reprovision: its user came back from grace."""
     retry: int = 0
-    """Goes up with each retry of a failed one."""
+    """Goes up with each retry of a failed one, or of what failed of its set-up."""
+    kernel_generation: int = 0
+    """Goes up with each move to another build's kernel."""
+    kernel_digest: str = ""
+    """The build of its image that its kernel comes from, where that is another than its disk's."""
     device_name: str
     account: Account
     service_plan: PlanSize
@@ -190,6 +205,15 @@ class RecordedCloudPC(DesiredCloudPC):
     def is_not_in_state(self) -> bool:
         """Whether its user has a machine that state does not know: neither made anew nor deleted by a run."""
         return self._failed_with(MACHINE_NOT_IN_STATE)
+
+    @property
+    def failed_extras(self) -> frozenset[ErrorCode]:
+        """What of its set-up failed on a machine that works; all of it where state is too old to say what."""
+        detail = self.status_detail
+        if self.status is not Status.PROVISIONED_WITH_WARNINGS or detail is None or detail.code not in EXTRAS:
+            return frozenset()
+        failed = detail.additional_information.get("failed", " ".join(EXTRAS)).split()
+        return frozenset(code for code in EXTRAS if code in failed)
 
     @property
     def has_machine(self) -> bool:

@@ -65,16 +65,21 @@ def _time(value: object) -> datetime:
 
 
 class ActionsConfig(Part):
-    """Generations by `<user id>/<service plan id>`; written by `cloudpc reprovision|retry|end-grace`, or by hand."""
+    """Generations by `<user id>/<service plan id>`; written by `cloudpc reprovision|retry|update-kernel|end-grace`."""
 
     reprovision: dict[str, Annotated[int, Field(ge=1)]] = Field(
         default={}, description="Raised: the Cloud PC is deleted with all data and made again with today's policy."
     )
     retry: dict[str, Annotated[int, Field(ge=1)]] = Field(
-        default={}, description="Raised: a failed one gets three fresh attempts."
+        default={},
+        description="Raised: a failed one gets three fresh attempts; of one that is provisionedWithWarnings, what "
+        "failed of its set-up is tried again.",
     )
     end_grace: dict[str, Annotated[datetime, BeforeValidator(_time)]] = Field(
         default={}, description="The gracePeriodEndDateTime of the grace period that ends now; no later one does."
+    )
+    update_kernel: dict[str, Annotated[int, Field(ge=1)]] = Field(
+        default={}, description="Raised: from its next start on it runs the kernel of its image's present build."
     )
 
 

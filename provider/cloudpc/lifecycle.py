@@ -12,6 +12,7 @@ from enum import StrEnum
 
 from cloudpc import entitlement, naming, ownership
 from cloudpc.cloud_pc import (
+    EXTRAS,
     LEAVING,
     USABLE,
     WAITING,
@@ -35,6 +36,10 @@ class Step(StrEnum):
     NONE = "none"
     PROVISION = "provision"
     REPROVISION = "reprovision"
+    SET_UP = "setUp"
+    """Try again, on the machine as it is, what failed of its set-up."""
+    UPDATE_KERNEL = "updateKernel"
+    """Give the machine as it is another build's kernel, for its next start."""
     START = "start"
     BEGIN_GRACE = "beginGrace"
     RESTORE = "restore"
@@ -59,7 +64,17 @@ def next_step(recorded: RecordedCloudPC, desired: DesiredCloudPC) -> Step:
     if recorded.status_if_there is Status.IN_GRACE_PERIOD:
         return Step.RESTORE
     if recorded.status in WAITING or (recorded.status is Status.FAILED and desired.retry > recorded.retry):
-        return Step.PROVISION
+        # a refresh may find lost what a retry was asked for while it was there; its disk may still be there
+        return Step.NONE if recorded.is_lost else Step.PROVISION
+    return _step_on_the_machine(recorded, desired)
+
+
+def _step_on_the_machine(recorded: RecordedCloudPC, desired: DesiredCloudPC) -> Step:
+    """What is done with one that stays, and nothing of it is lost."""
+    if recorded.failed_extras and desired.retry > recorded.retry:
+        return Step.SET_UP
+    if recorded.status in USABLE and desired.kernel_generation > recorded.kernel_generation:
+        return Step.UPDATE_KERNEL
     return Step.START if _is_off(recorded) else Step.NONE
 
 
@@ -69,12 +84,13 @@ def _is_off(recorded: RecordedCloudPC) -> bool:
 
 @dataclass(frozen=True)
 class Actions:
-    """`cloudpc:actions`: generations by key, raised by `cloudpc reprovision|retry|end-grace` or by a pull request."""
+    """`cloudpc:actions`: generations by key, raised by a command such as `cloudpc retry` or by a pull request."""
 
     reprovision: Mapping[str, int] = field(default_factory=dict)
     retry: Mapping[str, int] = field(default_factory=dict)
     end_grace: Mapping[str, datetime] = field(default_factory=dict)
     """The end of the very grace period that is to be cut short: no later one is meant."""
+    update_kernel: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -269,8 +285,30 @@ class _Run:
                 return self._new(owed, recorded.generation, recorded)
         if recorded.status_if_there is Status.IN_GRACE_PERIOD:
             return self._returning(recorded)
+        if changes := self._set_up_again(recorded, retry) or self._kernel(recorded):
+            return _as_it_is(recorded).model_copy(update=changes)
         self._tell_if_off(recorded)
         return _as_it_is(recorded)
+
+    def _set_up_again(self, recorded: RecordedCloudPC, retry: int) -> dict[str, object]:
+        """Only what failed, as today's policy has it: what somebody has mended there is why it is tried again."""
+        if not recorded.failed_extras or retry <= recorded.retry:
+            return {}
+        names = [EXTRAS[code] for code in recorded.failed_extras]
+        mended = {name: getattr(self._today.settings, name) for name in (*names, "set_up_in_seconds")}
+        self._tell(recorded, "what failed of its set-up is tried again on its machine; nothing is lost")
+        return {"retry": retry, "settings": recorded.settings.model_copy(update=mended)}
+
+    def _kernel(self, recorded: RecordedCloudPC) -> dict[str, object]:
+        """Another build of the same image: of another image, nothing but a reprovision makes one."""
+        wanted = self._today.actions.update_kernel.get(recorded.key, 0)
+        if recorded.status not in USABLE or wanted <= recorded.kernel_generation:
+            return {}
+        if why := no_kernel_for(recorded.settings, self._today.settings):
+            self._tell(recorded, f"updateKernel in cloudpc:actions is ignored: {why}", warning=True)
+            return {}
+        self._tell(recorded, "gets the kernel of its image's present build at its next start; nothing is lost")
+        return {"kernel_generation": wanted, "kernel_digest": self._today.settings.image_digest}
 
     def _returning(self, recorded: RecordedCloudPC) -> DesiredCloudPC:
         """Restored with its data, even if a reprovision was asked for: whoever asked did not know of the return."""
@@ -355,7 +393,7 @@ class _Run:
         name = naming.device_name(today.naming_template, user.username, seed, self._taken)
         self._taken.add(name.lower())
         waived = recorded.waived_generation if recorded is not None and recorded.waived_generation > generation else 0
-        asked = today.actions.retry.get(owed.key, 0)
+        asked, kernel = today.actions.retry.get(owed.key, 0), today.actions.update_kernel.get(owed.key, 0)
         return DesiredCloudPC(
             policy_id=today.policy_id,
             installation=today.installation,
@@ -364,6 +402,7 @@ class _Run:
             generation=generation,
             waived_generation=waived,
             retry=max(asked, recorded.retry if recorded is not None else 0),
+            kernel_generation=max(kernel, recorded.kernel_generation if recorded is not None else 0),
             device_name=name,
             account=Account(
                 name=naming.account_name(user.username),
@@ -383,7 +422,12 @@ class _Run:
     def _tell_of_unknown(self, known: Set[str]) -> None:
         """Whoever mistypes a key would wait for what never comes."""
         actions = self._today.actions
-        asked = {"reprovision": actions.reprovision, "retry": actions.retry, "endGrace": actions.end_grace}
+        asked = {
+            "reprovision": actions.reprovision,
+            "retry": actions.retry,
+            "endGrace": actions.end_grace,
+            "updateKernel": actions.update_kernel,
+        }
         for action, keys in asked.items():
             for key in sorted(keys.keys() - known):
                 message = f"cloudpc:actions.{action} names {key}, and this policy has no such Cloud PC"
@@ -419,6 +463,15 @@ def _changes(before: PolicySettings, after: PolicySettings) -> str:
     """Which settings a reprovision changes, in words."""
     found = outdated(before, after)
     return f" ({'; '.join(found)})" if found else ""
+
+
+def no_kernel_for(made_with: PolicySettings, today: PolicySettings) -> str:
+    """Why a machine can't be given the kernel of today's image, if so."""
+    if made_with.image_type == "custom":
+        return "a machine of a custom image has its kernel on its own disk; update it there"
+    if (today.image_type, today.image_id) != (made_with.image_type, made_with.image_id):
+        return f"it was made of the image {made_with.image_id}, and the policy has {today.image_id} now"
+    return ""
 
 
 def outdated(made_with: PolicySettings, today: PolicySettings) -> list[str]:

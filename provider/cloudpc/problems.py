@@ -41,6 +41,10 @@ class Problem:
         return harmless(f"{self.file}: {self.field}: {self.message}{found}")  # one problem is one line
 
 
+class NotRepeatedError(ValueError):
+    """A validator's error about a value that may be a secret, or too long to be of use in a message."""
+
+
 class InvalidConfigurationError(Exception):
     """The configuration can't be used. Carries every problem, not only the first."""
 
@@ -87,7 +91,8 @@ def _problem(file: str, prefix: str, model: type[BaseModel], details: Any) -> Pr
         case "literal_error" | "enum":
             return Problem(file, field, f"must be {context['expected']}", found)
         case "value_error" | "assertion_error":
-            return Problem(file, field, str(context["error"]), None if isinstance(found, dict | list) else found)
+            hidden = isinstance(found, dict | list) or isinstance(context["error"], NotRepeatedError)
+            return Problem(file, field, str(context["error"]), None if hidden else found)
         case "string_pattern_mismatch":
             return Problem(file, field, f"must match the pattern {context['pattern']}", found)
         case _ if kind in _WANTED:

@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 
 from cloudpc import lifecycle, naming, ownership
 from cloudpc.cloud_pc import (
+    EXTRAS,
     LEAVING,
+    MACHINE_CHANGED,
     MACHINE_LOST,
     USABLE,
     Before,
@@ -331,15 +333,16 @@ def test_a_lower_generation_is_ignored_with_a_warning() -> None:
     assert "remove the line, or write 4 to ask for one" in plan.notices[0].message
 
 
-@pytest.mark.parametrize("kind", ["reprovision", "retry", "endGrace"])
+@pytest.mark.parametrize("kind", ["reprovision", "retry", "endGrace", "updateKernel"])
 def test_a_key_that_nothing_has_is_told_and_one_of_the_past_is_not(kind: str) -> None:
     keys = ("u1/small", "u2/small", "u3/smal")
     actions = {
         "reprovision": Actions(dict.fromkeys(keys, 1)),
         "retry": Actions(retry=dict.fromkeys(keys, 1)),
         "endGrace": Actions(end_grace=dict.fromkeys(keys, make.NOW)),
+        "updateKernel": Actions(update_kernel=dict.fromkeys(keys, 1)),
     }[kind]
-    recorded = _recorded(Status.PROVISIONED)
+    recorded = _recorded(Status.PROVISIONED, kernel_generation=1)
     plan = _plan(recorded, [_entitlement()], today=make.today(actions=actions), remembered=["u2/small"])
     [notice] = plan.notices
     assert notice.warning
@@ -368,6 +371,75 @@ def test_retry_is_for_failed_ones_whose_machine_can_be_made() -> None:
     plan = _plan(lost, [_entitlement()], today=today)
     assert next_step(lost["u1/small"], plan.desired[0]) is Step.NONE
     assert "`cloudpc reprovision` makes a new one" in plan.notices[0].message
+
+
+def _warned(*failed: str, **changes: Any) -> dict[str, RecordedCloudPC]:
+    """One of whose set-up this failed."""
+    more = {"failed": " ".join(failed)} if failed else {}
+    detail = StatusDetail(code="packagesFailed", message="no mirror", additional_information=more)
+    [recorded] = _recorded(Status.PROVISIONED_WITH_WARNINGS, status_detail=detail).values()
+    return {recorded.key: recorded.model_copy(update=changes)}
+
+
+def test_what_failed_of_a_set_up_is_tried_again_as_todays_policy_has_it_and_nothing_else_changes() -> None:
+    recorded = _warned("packagesFailed")
+    settings = make.settings(packages=("git",), locale="de-DE", image_digest="cd" * 32, set_up_in_seconds=90)
+    [desired] = _plan(
+        recorded, [_entitlement()], today=make.today(settings=settings, actions=Actions(retry={"u1/small": 1}))
+    ).desired
+    assert next_step(recorded["u1/small"], desired) is Step.SET_UP
+    before = recorded["u1/small"].settings
+    assert desired.settings == before.model_copy(update={"packages": ("git",), "set_up_in_seconds": 90})
+    assert desired.device_name == recorded["u1/small"].device_name
+    spent = recorded["u1/small"].model_copy(update={"retry": 1})
+    assert next_step(spent, desired) is Step.NONE
+
+
+def test_state_that_does_not_say_which_extras_failed_has_them_all_tried_again() -> None:
+    assert _warned()["u1/small"].failed_extras == frozenset(EXTRAS)
+    assert _warned("localeFailed", "timeZoneFailed")["u1/small"].failed_extras == {"localeFailed", "timeZoneFailed"}
+    changed = StatusDetail(code=MACHINE_CHANGED, message="other size")
+    assert not _warned(status_detail=changed)["u1/small"].failed_extras
+    assert not _warned(status=Status.IN_GRACE_PERIOD)["u1/small"].failed_extras
+
+
+@pytest.mark.parametrize("asked", [Actions(retry={"u1/small": 1}), Actions(update_kernel={"u1/small": 1})])
+def test_what_was_asked_for_on_a_machine_is_not_done_to_one_that_a_refresh_finds_lost(asked: Actions) -> None:
+    recorded = _warned("packagesFailed")
+    [desired] = _plan(recorded, [_entitlement()], today=make.today(actions=asked)).desired
+    assert next_step(recorded["u1/small"], desired) in (Step.SET_UP, Step.UPDATE_KERNEL)
+    lost = {"status": Status.FAILED, "status_detail": StatusDetail(code=MACHINE_LOST, message="gone")}
+    assert next_step(recorded["u1/small"].model_copy(update=lost), desired) is Step.NONE
+
+
+def test_another_builds_kernel_is_given_once_and_only_of_the_same_image() -> None:
+    recorded, asked = _recorded(Status.PROVISIONED), Actions(update_kernel={"u1/small": 2})
+    newer = make.today(settings=make.settings(image_digest="cd" * 32), actions=asked)
+    plan = _plan(recorded, [_entitlement()], today=newer)
+    [desired] = plan.desired
+    assert next_step(recorded["u1/small"], desired) is Step.UPDATE_KERNEL
+    assert (desired.kernel_generation, desired.kernel_digest) == (2, "cd" * 32)
+    assert desired.settings == recorded["u1/small"].settings, "its disk is what it was"
+    assert "at its next start; nothing is lost" in plan.notices[0].message
+    moved = {"u1/small": recorded["u1/small"].model_copy(update={"kernel_generation": 2})}
+    again = _plan(moved, [_entitlement()], today=newer)
+    assert (next_step(moved["u1/small"], again.desired[0]), again.notices) == (Step.NONE, ())
+    for change, why in (
+        ({"image_id": "debian-13"}, "made of the image micro, and the policy has debian-13"),
+        ({"image_type": "custom"}, "made of the image micro"),
+    ):
+        other = _plan(recorded, [_entitlement()], today=make.today(settings=make.settings(**change), actions=asked))
+        assert next_step(recorded["u1/small"], other.desired[0]) is Step.NONE
+        assert other.notices[0].warning
+        assert why in other.notices[0].message
+
+
+def test_a_reprovision_has_the_kernel_of_its_own_image_and_spends_what_was_asked_for() -> None:
+    recorded = _recorded(Status.PROVISIONED, kernel_generation=1, kernel_digest="cd" * 32)
+    asked = Actions(reprovision={"u1/small": 2}, update_kernel={"u1/small": 3})
+    [desired] = _plan(recorded, [_entitlement()], today=make.today(actions=asked)).desired
+    assert next_step(recorded["u1/small"], desired) is Step.REPROVISION
+    assert (desired.kernel_generation, desired.kernel_digest) == (3, "")
 
 
 @pytest.mark.parametrize("status", [Status.PROVISIONED, Status.PROVISIONED_WITH_WARNINGS, Status.IN_GRACE_PERIOD])

@@ -15,7 +15,7 @@ from cloudpc.directory.local import LocalDirectory
 from cloudpc.problems import InvalidConfigurationError
 from cloudpc.text import harmless
 
-_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJalice alice@laptop"
+_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILr1oZs1LkO8Ry5N2yp7aYz0kEJzq8nZhb3bJm1yQy7M alice@laptop"
 SHARED = "stacks/directory.yaml"
 
 
@@ -57,7 +57,7 @@ def test_everything_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
         },
     )
     for expected in (
-        "users[0].sshPublicKeys[0]: must be one line of an OpenSSH public key",
+        "users[0].sshPublicKeys[0]: has no type before the key: must be one line of an OpenSSH public key",
         "users[0].sshPublicKeys[1]: must be one line of an OpenSSH public key",
         "users[2].userPrincipalName: must match the pattern",
         "users[2].acountEnabled: is not a known field; did you mean 'accountEnabled'?",

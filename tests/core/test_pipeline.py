@@ -40,7 +40,7 @@ def test_all_goes_well(host: ScriptedHost) -> None:
     assert outcome.status is Status.PROVISIONED
     assert outcome.attempts == 1
     assert outcome.host == "local"
-    assert outcome.host_key == "ssh-ed25519 AAAAfake"
+    assert outcome.host_key == "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILr1oZs1LkO8Ry5N2yp7aYz0kEJzq8nZhb3bJm1yQy7M"
     assert outcome.credentials is not None
     assert outcome.credentials.user == "u-alice"
     assert outcome.error is None
@@ -595,7 +595,7 @@ def test_user_input_reaches_the_guest_as_arguments_only(tmp_path: Path) -> None:
     for argv, _ in seen:
         assert argv[:3] == ("setsid", "/bin/sh", "-c")
         assert not [word for word in ("Berlin", "git", "de_DE", "hostname") if word in argv[3]]
-    assert [argv[5:] for argv, _ in seen] == [("Europe/Berlin",), ("git", "vim"), ("de_DE",), ()]
+    assert [argv[5:] for argv, _ in seen] == [("Europe/Berlin",), ("45", "git", "vim"), ("de_DE",), ()]
     assert [stdin for _, stdin in seen] == [b"", b"", b"", script]
 
 
@@ -628,16 +628,36 @@ def test_what_the_rim_refuses_fails_in_its_stage(host: ScriptedHost, what: str, 
     assert host.things() == []
 
 
-def test_a_guest_without_host_key_is_not_handed_out(tmp_path: Path) -> None:
+@pytest.mark.parametrize("key", [None, b"", b"ssh-ed25519 AAAAfake fake", b"\xff\xfe", b"ssh-rsa AAAA"])
+def test_a_guest_without_host_key_is_not_handed_out(tmp_path: Path, key: bytes | None) -> None:
     class Keyless(ScriptedHost):
-        def read_file(self, machine_id: Any, path: str) -> bytes:
-            raise FileNotFoundError(path)
+        def read_file(self, machine_id: Any, path: str, **_: Any) -> bytes:
+            if key is None:
+                raise FileNotFoundError(path)
+            return key
 
     host = Keyless(tmp_path)
     outcome = Run(host).provision()
     assert outcome.error is not None
     assert outcome.error.code is ErrorCode.CREDENTIALS_FAILED
     assert host.things() == []
+
+
+def test_the_network_may_be_as_late_as_the_first_boot_and_what_needs_it_waits(tmp_path: Path) -> None:
+    seen: list[tuple[str, float]] = []
+
+    class Late(ScriptedHost):
+        def endpoint(self, machine_id: Any, *, timeout: float, cancel: Any) -> Any:
+            seen.append(("endpoint", timeout))
+            return super().endpoint(machine_id, timeout=timeout, cancel=cancel)
+
+        def run(self, machine_id: Any, argv: Any, **more: Any) -> Any:
+            seen.append(("run", more["timeout"]))
+            return super().run(machine_id, argv, **more)
+
+    assert Run(Late(tmp_path)).provision(desired(first_boot_in_seconds=600)).status is Status.PROVISIONED
+    assert [call for call, _ in seen] == ["endpoint", "run", "endpoint"]
+    assert 500 < seen[0][1] <= 600
 
 
 def test_the_machine_is_what_the_service_plan_says(host: ScriptedHost) -> None:

@@ -43,7 +43,7 @@ class Stack:
     policy_id: str
     file: ProvisioningPolicy
     actions: dict[str, dict[str, Any]] = field(
-        default_factory=lambda: {"reprovision": {}, "retry": {}, "end_grace": {}}
+        default_factory=lambda: {"reprovision": {}, "retry": {}, "end_grace": {}, "update_kernel": {}}
     )
     template: str = "CPC-%USERNAME:5%-%RAND:5%"
     locale: str = "en-US"
@@ -127,12 +127,13 @@ class World:
         recorded = recorded.model_copy(update={"power_state": power})
         if recorded.is_lost and is_there:
             assert recorded.before_loss is not None
+            was = recorded.before_loss
             return recorded.model_copy(
-                update={"status": recorded.before_loss.status, "status_detail": None, "before_loss": None}
+                update={"status": was.status, "status_detail": was.status_detail, "before_loss": None}
             )
         if recorded.status in WITH_MACHINE and not is_there:
             detail = StatusDetail(code=MACHINE_LOST, message="gone")
-            before = Before(status=recorded.status)
+            before = Before(status=recorded.status, status_detail=recorded.status_detail)
             return recorded.model_copy(update={"status": Status.FAILED, "status_detail": detail, "before_loss": before})
         return recorded
 
@@ -220,10 +221,15 @@ class World:
             if status in USABLE:
                 self.off.discard(key)
                 self.machines[key] = Machine(stack.policy_id, desired.generation)
-            self._record(stack, desired, status)
+            self._record(stack, desired, status, status_detail=_warning(status))
             return
         assert before is not None
         match step:
+            case Step.SET_UP | Step.UPDATE_KERNEL:
+                assert before.status in USABLE
+                is_there = self.machines.get(key) == Machine(stack.policy_id, before.generation)
+                self.off.discard(key)
+                self._on_the_machine(stack, step, before, desired, outcome() if is_there else Status.FAILED)
             case Step.BEGIN_GRACE:
                 was = before.status_if_there
                 assert was in USABLE
@@ -236,7 +242,7 @@ class World:
             case Step.START:
                 assert key in self.off or key not in self.machines
                 self.off.discard(key)
-                more = {"status_before_grace": before.status_before_grace}
+                more = {"status_before_grace": before.status_before_grace, "status_detail": before.status_detail}
                 self._record(stack, desired, before.status, **more)
             case Step.END:
                 if before.status_if_there in WITH_MACHINE:  # data of a lost one may be there
@@ -249,12 +255,34 @@ class World:
                     self.undefined.pop(key, None)
                 self._record(stack, desired, Status.DEPROVISIONING, leftovers=left)
 
+    def _on_the_machine(
+        self, stack: Stack, step: Step, before: RecordedCloudPC, desired: DesiredCloudPC, outcome: Status
+    ) -> None:
+        """cloudpc.iac.outputs: only what was done is recorded; what could not be done is asked for again."""
+        kept = set(RecordedCloudPC.model_fields) - set(DesiredCloudPC.model_fields)
+        status, detail = before.status, before.status_detail
+        if outcome in (Status.FAILED, Status.PENDING_PROVISION):
+            done = {}
+        elif step is Step.SET_UP:
+            assert desired.retry > before.retry
+            assert before.failed_extras
+            done = {"retry": desired.retry, "settings": desired.settings}
+            status, detail = outcome, _warning(outcome)
+        else:
+            assert desired.kernel_generation > before.kernel_generation
+            done = {"kernel_generation": desired.kernel_generation, "kernel_digest": desired.kernel_digest}
+        more = {name: getattr(before, name) for name in kept - {"status", "status_detail", "host", "power_state"}}
+        same = DesiredCloudPC.model_validate(before.model_dump(include=set(DesiredCloudPC.model_fields)))
+        self._record(stack, same.model_copy(update=done), status, status_detail=detail, **more)
+
     def _change(
         self, stack: Stack, before: RecordedCloudPC, desired: DesiredCloudPC, status: Status, **more: Any
     ) -> None:
         """cloudpc.iac.steps._changed: what is lost stays so."""
+        more["status_detail"] = before.status_detail
         if before.is_lost:
-            more |= {"status_detail": before.status_detail, "before_loss": Before(status=status)}
+            was = before.before_loss.status_detail if before.before_loss else None
+            more["before_loss"] = Before(status=status, status_detail=was)
         self._record(stack, desired, before.status if before.is_lost else status, **more)
 
     def _remove(self, stack: Stack, key: str) -> None:
@@ -269,6 +297,13 @@ class World:
 
     def pass_time(self, hours: float) -> None:
         self.now += timedelta(hours=hours)
+
+
+def _warning(status: Status) -> StatusDetail | None:
+    failed = {"failed": "localeFailed"}
+    if status is not Status.PROVISIONED_WITH_WARNINGS:
+        return None
+    return StatusDetail(code="localeFailed", message="no such locale", additional_information=failed)
 
 
 def inputs(desired: DesiredCloudPC) -> dict[str, Any]:

@@ -52,7 +52,7 @@ def test_a_guest_joins_and_its_end_shuts_it_out(samba: Samba, hq: Hq, desk: Desk
     assert status == 0, output
     assert join.stdin.decode() not in output
 
-    keys = desk.host.read_file(machine, "/etc/krb5.keytab")
+    keys = desk.host.read_file(machine, "/etc/krb5.keytab", cancel=Cancellation())
     assert f"{PC}$".encode() in keys
     assert run("stat", "-c", "%a %U", "/etc/krb5.keytab") == (0, "600 root\n")
     account = samba.find(PC)

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,6 +15,7 @@ import typer
 import yaml
 
 from cloudpc.cli import forever
+from cloudpc.images import builder, gallery
 from tests.support.project import UP, Project, Ran, user
 from tests.support.waiting import wait_until
 
@@ -206,6 +208,86 @@ def test_retry_is_for_failed_ones(project: Project) -> None:
     assert set(project.statuses().values()) == {"provisioned"}
     assert _actions(project) == {"retry": {_key("u001"): 2}}
     assert project.calls().count("start u000") == 1
+
+
+def test_what_failed_of_a_set_up_is_tried_again_on_the_machine_as_it_is(project: Project) -> None:
+    project.policy(packages=["gti"], timeZone="Europe/Berlin")
+    project.host(exit_code=100, output="E: Unable to locate package gti")
+    project.up()
+    before = project.state()["u000"]
+    assert before["statusDetail"]["additionalInformation"]["failed"] == "timeZoneFailed packagesFailed"
+    project.host(exit_code=100, output="E: still no way to the mirror")
+    project.policy(packages=["git"])
+    still = project.cloudpc("retry", "u000")
+    assert (still.code, "still fails: packages git" in still.output) == (0, True), still
+    assert project.statuses() == {"u000": "provisionedWithWarnings", "u001": "provisionedWithWarnings"}
+    assert project.cloudpc("up", "demo").code == 0
+    project.host()
+    asked = project.calls().count("run u000")
+    again = project.cloudpc("retry", "u000")
+    assert (again.code, "what failed of its set-up is tried again on its machine" in again.output) == (0, True), again
+    after = project.state()["u000"]
+    assert after["status"] == "provisioned"
+    assert "statusDetail" not in after
+    assert after["settings"]["packages"] == ["git"]
+    assert (after["deviceName"], after["hostKey"]) == (before["deviceName"], before["hostKey"])
+    assert project.calls().count("run u000") == asked + 1, "UTC, as the policy says today, is nothing to do"
+    assert [call for call in project.calls() if call in ("start u000", "delete u000")] == ["start u000"]
+    assert project.cloudpc("retry", "u000").code == 2
+
+
+def test_a_machine_in_trouble_keeps_what_it_has_and_its_set_up_is_tried_by_the_next_run(project: Project) -> None:
+    project.policy(packages=["git"])
+    project.host(exit_code=100)
+    project.up()
+    project.host(faults=[{"call": "run", "user": "u000", "fault": "error"}])
+    ran = project.cloudpc("retry", "u000")
+    assert (ran.code, "not done for u000@contoso.example" in ran.output) == (1, True), ran
+    assert project.statuses()["u000"] == "provisionedWithWarnings"
+    project.host()
+    project.up()
+    assert project.statuses() == {"u000": "provisioned", "u001": "provisionedWithWarnings"}
+
+
+def test_a_machine_goes_on_with_another_builds_kernel(project: Project, built: Callable[[str], None]) -> None:
+    built("first")
+    project.policy(imageType="gallery", imageId="micro")
+    project.up()
+    before = project.state()["u000"]
+    assert "it has the kernel of the present build of micro" in project.cloudpc("update-kernel", "u000").output
+    built("second")
+    project.host(faults=[{"call": "update_kernel", "user": "u000", "fault": "error", "times": 1}])
+    ran = project.cloudpc("update-kernel", "u000")
+    assert (ran.code, "keeps its kernel, tried again by the next run" in ran.output) == (1, True), ran
+    project.up()
+    after = project.state()["u000"]
+    assert after["kernelGeneration"] == 1
+    assert after["kernelDigest"] not in ("", before["settings"]["imageDigest"])
+    for name in ("settings", "deviceName", "status"):
+        assert after[name] == before[name]
+    assert len(list((project.root / "host").glob("*.kernel"))) == 1, "only where somebody asked for it"
+    refused = project.cloudpc("update-kernel", "u000")
+    assert (refused.code, "it has the kernel of the present build" in refused.output) == (2, True), refused
+    project.policy()
+    other = project.cloudpc("update-kernel", "u000")
+    assert (other.code, "it was made of the image micro" in other.output) == (2, True), other
+
+
+@pytest.fixture
+def built(project: Project, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Puts a build of `micro` that nobody can boot into the project's cache."""
+    monkeypatch.setenv("CLOUDPC_CACHE", project.env["CLOUDPC_CACHE"])
+
+    def build(content: str) -> None:
+        recipe, images = gallery.get_recipe(project.root / "vm-images", "micro"), builder.images_folder()
+        with images.locked("micro", print), images.working_folder("micro") as work:
+            made = work / "made"
+            made.mkdir()
+            for name in (builder.DISK, builder.KERNEL, builder.INITRD):
+                (made / name).write_bytes(b"QFI\xfb" + bytes(28) + f"{content} {name}".encode())
+            images.put(f"micro-{builder.key(recipe)[:32]}", made)
+
+    return build
 
 
 def test_what_can_be_neither_reprovisioned_nor_tried_again(project: Project) -> None:

@@ -142,6 +142,11 @@ class FakeHost:
         self._fault("power_on", self._user(machine_id))
         self._change(machine_id, lambda m: replace(m, power=PowerState.RUNNING))
 
+    def update_kernel(self, machine_id: UUID, image: Image, cancel: Cancellation) -> str:
+        self._fault("update_kernel", self._user(machine_id), cancel)
+        (self._folder / f"{self._need(machine_id).name}.kernel").write_text(image.digest)
+        return "has another kernel at its next start"
+
     def wait_ready(self, machine_id: UUID, timeout: float, cancel: Cancellation) -> None:
         self._fault("wait_ready", self._user(machine_id), cancel, timeout)
 
@@ -152,14 +157,14 @@ class FakeHost:
         settings = self._settings()
         return Completed(settings.get("exit_code", 0), settings.get("output", "said by the fake guest"))
 
-    def read_file(self, machine_id: UUID, path: str) -> bytes:
-        return b"ssh-ed25519 AAAAfake fake\n"
+    def read_file(self, machine_id: UUID, path: str, *, cancel: Cancellation) -> bytes:
+        return b"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILr1oZs1LkO8Ry5N2yp7aYz0kEJzq8nZhb3bJm1yQy7M fake\n"
 
     def set_password(self, machine_id: UUID, user: str, password: str) -> None:
         self._fault("set_password", self._user(machine_id))
         (self._folder / f"{machine_id}.password").write_text(f"{user}:{password}")
 
-    def endpoint(self, machine_id: UUID) -> Endpoint:
+    def endpoint(self, machine_id: UUID, *, timeout: float, cancel: Cancellation) -> Endpoint:
         return Endpoint("127.0.0.1", 20_000 + machine_id.int % 10_000)
 
     def finish(self, machine_id: UUID, phase: Phase) -> None:

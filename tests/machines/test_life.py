@@ -35,18 +35,18 @@ def test_a_whole_life(desk: Desk, daemon: Daemon) -> None:
     assert host.run(spec.id, ["sh", "-c", "cat; exit 3"], stdin=b"hello", timeout=10, cancel=cancel).exit_code == 3
     assert host.run(spec.id, ["cat"], stdin="grüß".encode(), timeout=10, cancel=cancel).output == "grüß"
     assert host.run(spec.id, ["no-such-program"], timeout=10, cancel=cancel).exit_code == 127
-    assert host.read_file(spec.id, "/etc/ssh/ssh_host_ed25519_key.pub").startswith(b"ssh-ed25519 ")
+    assert host.read_file(spec.id, "/etc/ssh/ssh_host_ed25519_key.pub", cancel=cancel).startswith(b"ssh-ed25519 ")
     with pytest.raises(FileNotFoundError):
-        host.read_file(spec.id, "/no/such/file")
+        host.read_file(spec.id, "/no/such/file", cancel=cancel)
     host.set_password(spec.id, "alice", "correct horse")
     with pytest.raises(ProvisioningError) as refused:
         host.set_password(spec.id, "nobody-of-this-name", "correct horse")
     assert refused.value.code is ErrorCode.CREDENTIALS_FAILED
     assert "correct horse" not in str(refused.value)
-    shadow = host.read_file(spec.id, "/etc/shadow").decode()
+    shadow = host.read_file(spec.id, "/etc/shadow", cancel=cancel).decode()
     assert any(line.startswith("alice:$") for line in shadow.splitlines())
 
-    endpoint = host.endpoint(spec.id)
+    endpoint = host.endpoint(spec.id, timeout=60, cancel=Cancellation())
     assert endpoint.host == "127.0.0.1"
     assert endpoint.via == ""
     assert greeting(endpoint) == b"SSH-"
@@ -69,10 +69,10 @@ def test_a_whole_life(desk: Desk, daemon: Daemon) -> None:
     assert domain.autostart()
     domain.destroy()
     with pytest.raises(ProvisioningError) as died:
-        host.read_file(spec.id, "/etc/passwd")
+        host.read_file(spec.id, "/etc/passwd", cancel=Cancellation())
     assert died.value.code is ErrorCode.GUEST_DIED
     domain.create()
-    assert host.endpoint(spec.id) == endpoint
+    assert host.endpoint(spec.id, timeout=60, cancel=Cancellation()) == endpoint
     assert greeting(endpoint) == b"SSH-"
     connection.close()
 
@@ -85,7 +85,7 @@ def test_a_whole_life(desk: Desk, daemon: Daemon) -> None:
 
 def test_a_short_life_on_this_machine_s_own_libvirtd(own_system: Desk) -> None:
     spec = own_system.boot()
-    assert greeting(own_system.host.endpoint(spec.id)) == b"SSH-"
+    assert greeting(own_system.host.endpoint(spec.id, timeout=60, cancel=Cancellation())) == b"SSH-"
     own_system.host.finish(spec.id, Phase.HANDED_OVER)
 
 
@@ -188,7 +188,7 @@ def test_a_port_that_is_taken_is_passed_over(desk: Desk) -> None:
         taken.bind(("127.0.0.1", first))
         taken.listen()
         desk.host.start(spec, desk.image)
-    assert desk.host.endpoint(spec.id).port == second
+    assert desk.host.endpoint(spec.id, timeout=60, cancel=Cancellation()).port == second
 
 
 def test_a_folder_that_qemu_may_not_enter_is_named(desk: Desk, tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def test_the_guest_is_asked_for_its_address(desk: Desk, network: libvirt.virNetw
     spec = desk.boot(network=Network(kind, network.name()))  # type: ignore[arg-type]
     add = ["ip", "addr", "add", f"{GUEST}/24", "dev", "eth0"]
     assert desk.host.run(spec.id, add, timeout=10, cancel=Cancellation()).exit_code == 0
-    endpoint = desk.host.endpoint(spec.id)
+    endpoint = desk.host.endpoint(spec.id, timeout=60, cancel=Cancellation())
     assert (endpoint.host, endpoint.port, endpoint.via) == (GUEST, 22, "")
     assert greeting(endpoint) == b"SSH-"
 
@@ -89,7 +89,7 @@ def over_ssh(daemon: Daemon, micro: Image, cache: Path, tmp_path: Path) -> Itera
 
 def test_a_host_by_ssh(over_ssh: Desk) -> None:
     spec = over_ssh.boot()
-    endpoint = over_ssh.host.endpoint(spec.id)
+    endpoint = over_ssh.host.endpoint(spec.id, timeout=60, cancel=Cancellation())
     assert (endpoint.host, endpoint.via) == ("127.0.0.1", "admin@kvm1:2222")
     assert over_ssh.host.run(spec.id, ["hostname"], timeout=10, cancel=Cancellation()).output.strip() == "u-1"
 

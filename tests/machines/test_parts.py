@@ -17,6 +17,7 @@ from cloudpc.host_address import Address
 from cloudpc.machines.interface import Seed
 from cloudpc.machines.libvirt import networks, probe
 from cloudpc.machines.libvirt.console import tail_of
+from cloudpc.machines.libvirt.definitions import Definition
 from cloudpc.machines.libvirt.guest import errors_in
 from cloudpc.machines.libvirt.locks import HostLocks
 from cloudpc.machines.libvirt.seed import seed_iso
@@ -143,3 +144,29 @@ def test_the_rom_is_its_source_s() -> None:
     from cloudpc.machines.libvirt.probe import build
 
     assert build.assemble() == probe.rom(), "run python -m cloudpc.machines.libvirt.probe.build"
+
+
+def test_a_guest_whose_address_comes_late_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = 0.0
+
+    class Clock(Cancellation):
+        def wait(self, pause: float) -> None:
+            nonlocal seconds
+            self.check()
+            seconds += pause
+
+    class Agent:
+        def addresses(self, _mac: str) -> list[str]:
+            return ["fe80::1", "10.0.0.7"] if seconds > 120 else ["fe80::1", "169.254.3.4"]
+
+    monkeypatch.setattr(networks.time, "monotonic", lambda: seconds)
+    machine = Definition(UUID(int=1), "m", 1, 1, None, None, ("network", "hq"))
+    assert networks.wait_for_address(machine, Agent(), 900, Clock()) == "10.0.0.7"  # type: ignore[arg-type]
+    seconds = 0.0
+    with pytest.raises(ProvisioningError, match="no address in the network hq") as caught:
+        networks.wait_for_address(machine, Agent(), 60, Clock())  # type: ignore[arg-type]
+    assert "timeouts.firstBootInSeconds" in caught.value.hint
+    stopped = Clock()
+    stopped.cancel()
+    with pytest.raises(Cancelled):
+        networks.wait_for_address(machine, Agent(), 900, stopped)  # type: ignore[arg-type]

@@ -159,9 +159,9 @@ def test_capacity_counts_what_is_there(driver: Any, host: LibvirtHost) -> None:
         lambda host: host.power_on(ID),
         lambda host: host.wait_ready(ID, 1, Cancellation()),
         lambda host: host.run(ID, ["true"], timeout=1, cancel=Cancellation()),
-        lambda host: host.read_file(ID, "/etc/os-release"),
+        lambda host: host.read_file(ID, "/etc/os-release", cancel=Cancellation()),
         lambda host: host.set_password(ID, "alice", "secret"),
-        lambda host: host.endpoint(ID),
+        lambda host: host.endpoint(ID, timeout=1, cancel=Cancellation()),
         lambda host: host.finish(ID, Phase.READY),
     ],
 )

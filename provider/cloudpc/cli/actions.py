@@ -1,4 +1,4 @@
-"""`cloudpc reprovision`, `cloudpc retry` and `cloudpc end-grace`."""
+"""`cloudpc reprovision`, `cloudpc retry`, `cloudpc update-kernel` and `cloudpc end-grace`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from cloudpc import lifecycle
 from cloudpc.cli import dead_runs, generations, outdated
 from cloudpc.cli.context import Project, of_user
 from cloudpc.cli.generations import Kind
@@ -86,7 +87,10 @@ def retry(
     write_only: WriteOnly = False,
     clear_lock: dead_runs.ClearLock = False,
 ) -> None:
-    """Give failed Cloud PCs three fresh attempts."""
+    """Give failed Cloud PCs three fresh attempts, and try again what failed of the set-up of working ones.
+
+    With today's policy. Nothing on a machine that works is lost.
+    """
     project = Project()
     if not (users or policy):
         raise CommandError("which ones? Name users, or give --policy", Exit.INVALID)
@@ -95,14 +99,47 @@ def retry(
     entitled = _entitled(project, found.policies)
 
     def refused(cloud_pc: CloudPCRecord) -> str:
-        if cloud_pc.status != Status.FAILED:
-            return _is(cloud_pc, "only a failed one can be tried again")
+        if cloud_pc.status != Status.FAILED and not cloud_pc.recorded.failed_extras:
+            return _is(cloud_pc, "only a failed one, or one of whose set-up something failed, can be tried again")
         if cloud_pc.recorded.is_lost:
             return "its machine is lost: `cloudpc reprovision` makes a new one"
         return "" if (cloud_pc.policy, cloud_pc.key) in entitled else _NOT_ENTITLED
 
     if chosen := found.without(refused):
         _write_and_run(project, Kind.RETRY, chosen, write_only=write_only)
+
+
+def update_kernel(
+    users: Users = None,
+    policy: Policy = None,
+    service_plan: Plan = None,
+    write_only: WriteOnly = False,
+    clear_lock: dead_runs.ClearLock = False,
+) -> None:
+    """Give Cloud PCs the kernel of their image's present build, from their next start on.
+
+    For those made of a recipe in vm-images/, after `cloudpc image build`. Nothing on them is lost.
+    """
+    project = Project()
+    if not (users or policy):
+        raise CommandError("which ones? Name users, or give --policy", Exit.INVALID)
+    found = _Choice.of(project, users, policy, service_plan)
+    found.check(project, clear_lock=clear_lock)
+    today = {name: outdated.settings_of_today(project, name) for name in found.policies}
+
+    def refused(cloud_pc: CloudPCRecord) -> str:
+        settings, made = today[cloud_pc.policy], cloud_pc.recorded
+        if made.status not in USABLE:
+            return _is(cloud_pc, "only one that works can be given another kernel")
+        if settings is None:
+            return "what its policy says today is not known"
+        if why := lifecycle.no_kernel_for(made.settings, settings):
+            return why
+        has_it = settings.image_digest == (made.kernel_digest or made.settings.image_digest)
+        return f"it has the kernel of the present build of {settings.image_id}" if has_it else ""
+
+    if chosen := found.without(refused):
+        _write_and_run(project, Kind.UPDATE_KERNEL, chosen, write_only=write_only)
 
 
 def end_grace(
@@ -267,5 +304,5 @@ def _is_done(kind: Kind, cloud_pc: CloudPCRecord, wanted: int | str | None) -> b
             return cloud_pc.generation == wanted
         case Kind.END_GRACE:
             return cloud_pc.grace_period_end_date_time is None
-        case Kind.RETRY:
-            return True  # each is tried: nothing holds it up
+        case Kind.RETRY | Kind.UPDATE_KERNEL:
+            return generations.recorded(kind, cloud_pc) == wanted

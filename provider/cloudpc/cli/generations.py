@@ -16,15 +16,21 @@ class Kind(StrEnum):
     REPROVISION = "reprovision"
     RETRY = "retry"
     END_GRACE = "endGrace"
+    UPDATE_KERNEL = "updateKernel"
+
+
+def recorded(kind: Kind, cloud_pc: CloudPCRecord) -> int:
+    """The generation that state has; none counts what has an end of its own."""
+    pc = cloud_pc.recorded
+    of_kind = {Kind.RETRY: pc.retry, Kind.UPDATE_KERNEL: pc.kernel_generation}
+    return of_kind.get(kind, max(pc.generation, pc.waived_generation))
 
 
 def following(project: Project, kind: Kind, cloud_pc: CloudPCRecord) -> int:
     """The generation that asks for it once more: above the file's and state's."""
     actions = project.values(cloud_pc.policy).get("cloudpc:actions") or {}
     written = (actions.get(kind.value) or {}).get(cloud_pc.key, 0)
-    waived = int(cloud_pc.outputs.get("waivedGeneration", 0))
-    recorded = cloud_pc.retry if kind is Kind.RETRY else max(cloud_pc.generation, waived)
-    return max(int(written), recorded) + 1
+    return max(int(written), recorded(kind, cloud_pc)) + 1
 
 
 def write(project: Project, policy: str, kind: Kind, generations: Mapping[str, int | str | None]) -> None:

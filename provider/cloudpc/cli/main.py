@@ -52,6 +52,7 @@ def _mount() -> None:
     app.command("history")(history.history)
     app.command("reprovision")(actions.reprovision)
     app.command("retry")(actions.retry)
+    app.command("update-kernel")(actions.update_kernel)
     app.command("end-grace")(actions.end_grace)
     app.add_typer(policies.app, name="policy")
     app.add_typer(connections.app, name="connection")

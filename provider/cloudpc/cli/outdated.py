@@ -30,7 +30,7 @@ def differences(project: Project, cloud_pcs: Iterable[CloudPCRecord]) -> Differe
     for cloud_pc in cloud_pcs:
         policy = cloud_pc.policy
         if policy not in today:
-            today[policy] = _settings(project, policy)
+            today[policy] = settings_of_today(project, policy)
             if today[policy] is None:
                 result.unknown.append(policy)
         settings = today[policy]
@@ -42,7 +42,8 @@ def differences(project: Project, cloud_pcs: Iterable[CloudPCRecord]) -> Differe
     return result
 
 
-def _settings(project: Project, policy: str) -> PolicySettings | None:
+def settings_of_today(project: Project, policy: str) -> PolicySettings | None:
+    """What a policy's file says now; None, and told, if it can't be read."""
     try:
         return configuration.read(policy, project.values(policy), project.directories).settings
     except InvalidConfigurationError as error:

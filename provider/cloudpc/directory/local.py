@@ -16,13 +16,7 @@ from cloudpc.directory.configuration import Id, ServicePlanConfig
 from cloudpc.directory.interface import Group, ServicePlan, Snapshot, User
 from cloudpc.policy import Part
 from cloudpc.problems import InvalidConfigurationError, Problem, closest, from_validation
-
-
-def _public_key(value: str) -> str:
-    kind, _, rest = value.strip().partition(" ")
-    if not value.strip().isprintable() or not rest or not kind.startswith(("ssh-", "ecdsa-", "sk-")):
-        raise ValueError("must be one line of an OpenSSH public key, for example 'ssh-ed25519 AAAA… alice'")
-    return value.strip()
+from cloudpc.ssh_keys import public_key
 
 
 class _User(Part):
@@ -31,7 +25,7 @@ class _User(Part):
     display_name: str = ""
     account_enabled: bool = True
     service_plans: list[str] = []
-    ssh_public_keys: list[Annotated[str, AfterValidator(_public_key)]] = []
+    ssh_public_keys: list[Annotated[str, AfterValidator(public_key)]] = []
 
 
 class _Group(Part):

@@ -12,6 +12,7 @@ from typing import Any
 from cloudpc.cloud_pc import WAITING, DesiredCloudPC, Status
 from cloudpc.provisioning.credentials import Credentials
 from cloudpc.provisioning.pipeline import Outcome
+from cloudpc.provisioning.set_up import Warned
 from cloudpc.text import told
 
 SECRET = ["credentials"]
@@ -80,6 +81,21 @@ def changed(olds: dict[str, Any], desired: DesiredCloudPC, status: Status, why: 
     outs |= {name: value for name, value in pinned(desired).items() if name in asked}
     outs |= more
     return with_event({name: value for name, value in outs.items() if value is not None}, status, why)
+
+
+def set_up_again(olds: dict[str, Any], desired: DesiredCloudPC, warnings: Sequence[Warned]) -> dict[str, Any]:
+    """What came of trying again what had failed of the set-up: the settings it has now, and what still fails."""
+    outs = {name: value for name, value in olds.items() if name not in ("settings", "statusDetail")}
+    outs |= {name: value for name, value in pinned(desired).items() if name in ("settings", "retry")}
+    if (detail := _warnings_told(warnings)) is None:
+        return with_event(outs, Status.PROVISIONED, "retry, its set-up is complete")
+    return with_event({**outs, "statusDetail": detail}, Status.PROVISIONED_WITH_WARNINGS, f"retry, {detail['code']}")
+
+
+def kernel_moved(olds: dict[str, Any], desired: DesiredCloudPC, why: str) -> dict[str, Any]:
+    """With another build's kernel, from its next start on."""
+    moved = {name: value for name, value in pinned(desired).items() if name in ("kernelGeneration", "kernelDigest")}
+    return with_event({**olds, **moved}, Status(olds["status"]), why)
 
 
 def ended(olds: dict[str, Any], desired: DesiredCloudPC, leftovers: Sequence[str]) -> dict[str, Any]:
@@ -152,11 +168,14 @@ def _status_detail(outcome: Outcome) -> dict[str, Any] | None:
             "message": error.message,
             "additionalInformation": {name: value for name, value in more.items() if value},
         }
-    if outcome.status is Status.PROVISIONED_WITH_WARNINGS:
-        first = outcome.warnings[0]
-        return {
-            "code": first.code.value,
-            "message": "; ".join(f"{w.message} [{w.code}]" for w in outcome.warnings),
-            "additionalInformation": {"stage": "set-up"},
-        }
-    return None
+    return _warnings_told(outcome.warnings)
+
+
+def _warnings_told(warnings: Sequence[Warned]) -> dict[str, Any] | None:
+    if not warnings:
+        return None
+    return {
+        "code": warnings[0].code.value,
+        "message": "; ".join(f"{w.message} [{w.code}]" for w in warnings),
+        "additionalInformation": {"stage": "set-up", "failed": " ".join(w.code for w in warnings)},
+    }

@@ -170,7 +170,7 @@ def _plan(
         inputs.policy.cloud_pc_naming_template,
         inputs.settings,
         inputs.policy.grace_period_in_hours,
-        lifecycle.Actions(actions.reprovision, actions.retry, actions.end_grace),
+        lifecycle.Actions(actions.reprovision, actions.retry, actions.end_grace, actions.update_kernel),
     )
     return lifecycle.plan(
         inputs.policy,

@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from cloudpc import lifecycle
-from cloudpc.cloud_pc import MACHINE_LOST, USABLE, DesiredCloudPC, RecordedCloudPC, Status
+from cloudpc.cloud_pc import MACHINE_CHANGED, MACHINE_LOST, USABLE, DesiredCloudPC, RecordedCloudPC, Status
 from cloudpc.directory.interface import GUID
 from cloudpc.iac import host, outputs
 from cloudpc.iac.progress import EngineReporter
@@ -18,11 +18,10 @@ from cloudpc.iac.runtime import Runtime
 from cloudpc.lifecycle import Step
 from cloudpc.machines.interface import Host, PowerState
 from cloudpc.provisioning import pipeline
+from cloudpc.provisioning.afterwards import Afterwards
 from cloudpc.provisioning.errors import ErrorCode, ProvisioningError, TagUnreadable, unexpected_told
 from cloudpc.provisioning.tags import machine_id
 
-MACHINE_CHANGED = "machineChanged"
-"""`statusDetail.code` of one whose machine is not the size of its service plan any more."""
 _LOSS, _CHANGE = "beforeLoss", "beforeChange"
 """The outputs that keep what it was; see RecordedCloudPC."""
 
@@ -37,6 +36,10 @@ def update(runtime: Runtime, olds: dict[str, Any], desired: DesiredCloudPC) -> d
             return provision(runtime, desired, recorded)
         case Step.REPROVISION:
             return _reprovision(runtime, olds, recorded, desired)
+        case Step.SET_UP:
+            return _set_up_again(runtime, olds, recorded, desired)
+        case Step.UPDATE_KERNEL:
+            return _update_kernel(runtime, olds, recorded, desired)
         case Step.START:
             return _start(runtime, olds, recorded)
         case Step.BEGIN_GRACE:
@@ -189,6 +192,46 @@ def _changed(
         return outputs.changed(olds, desired, status, why, statusBeforeGrace=before)
     was = {**olds[_LOSS], "status": status.value}
     return outputs.changed(olds, desired, recorded.status, why, statusBeforeGrace=before, **{_LOSS: was})
+
+
+def _set_up_again(
+    runtime: Runtime, olds: dict[str, Any], recorded: RecordedCloudPC, desired: DesiredCloudPC
+) -> dict[str, Any]:
+    reporter = _reporter(recorded)
+    try:
+        warned = _on_its_machine(runtime, recorded, desired, reporter).try_extras(recorded.failed_extras)
+    except ProvisioningError as error:
+        reporter.milestone(f"its set-up was not tried again: {error.message} [{error.code}]", warning=True)
+        return olds
+    outs = outputs.set_up_again(outputs.powered(olds, on=True), desired, warned)
+    detail = outs.get("statusDetail")
+    said = f"still fails: {detail['message']}" if detail else "its set-up is complete"
+    reporter.milestone(said, warning=bool(detail))
+    return outs
+
+
+def _update_kernel(
+    runtime: Runtime, olds: dict[str, Any], recorded: RecordedCloudPC, desired: DesiredCloudPC
+) -> dict[str, Any]:
+    reporter = _reporter(recorded)
+    build = desired.settings.model_copy(update={"image_digest": desired.kernel_digest})
+    wanted = desired.model_copy(update={"settings": build})
+    try:
+        came = _on_its_machine(runtime, recorded, wanted, reporter).move_kernel()
+    except ProvisioningError as error:
+        said = f"keeps its kernel, tried again by the next run: {error.message} [{error.code}]"
+        reporter.milestone(said, warning=True)
+        return olds
+    reporter.milestone(came)
+    return outputs.kernel_moved(outputs.powered(olds, on=True), desired, came)
+
+
+def _on_its_machine(
+    runtime: Runtime, recorded: RecordedCloudPC, desired: DesiredCloudPC, reporter: EngineReporter
+) -> Afterwards:
+    """Raises ProvisioningError: its host is not in cloudpc:hosts."""
+    where, resources = runtime.host(recorded.host), runtime.resources(desired.settings)
+    return Afterwards(desired, where, resources, reporter, host.cancellation)
 
 
 def _start(runtime: Runtime, olds: dict[str, Any], recorded: RecordedCloudPC) -> dict[str, Any]:

@@ -25,6 +25,10 @@ Note = Callable[[str], None]
 """Tells the user what a long call is doing, for example `uploading debian-12 40 %`."""
 
 
+FILE_LIMIT, FILE_TIMEOUT = 64 * 1024, 90.0
+"""Bytes of a guest's file, and seconds, that reading it may take at most: a guest may be anybody's."""
+
+
 class Accelerator(StrEnum):
     """How guests run: KVM only if a probe guest really ran under it."""
 
@@ -177,6 +181,23 @@ class Host(Protocol):
     def power_on(self, machine_id: UUID) -> None:
         """Start a machine again that was stopped after its first boot; nothing where it runs."""
 
+    def update_kernel(self, machine_id: UUID, image: Image, cancel: Cancellation) -> str:
+        """Give a machine that runs the kernel of this image, with its modules, from its next start on.
+
+        Idempotent. Nothing of the guest's data changes, and until its next start nothing of what it runs.
+
+        Args:
+            machine_id: whose.
+            image: another build of the machine's own image; `ensure_image` was called for it.
+            cancel: ends it.
+
+        Returns:
+            What came of it, in words.
+
+        Raises:
+            ProvisioningError: SET_UP_FAILED, the guest could not take it; others as `run`.
+        """
+
     def wait_ready(self, machine_id: UUID, timeout: float, cancel: Cancellation) -> None:
         """Wait until the guest agent answers *and* first-boot set-up is done, at most `timeout` seconds from now.
 
@@ -194,14 +215,23 @@ class Host(Protocol):
             ProvisioningError: GUEST_DIED, GUEST_AGENT_LOST, HOST_UNREACHABLE.
         """
 
-    def read_file(self, machine_id: UUID, path: str) -> bytes:
-        """Read a small file of the guest. Raises FileNotFoundError if it has none of that name."""
+    def read_file(self, machine_id: UUID, path: str, *, cancel: Cancellation) -> bytes:
+        """Read a small file of the guest; waits for a guest that is busy or starting.
+
+        Raises:
+            FileNotFoundError: it has none of that name.
+            ProvisioningError: it is larger than FILE_LIMIT, or takes longer than FILE_TIMEOUT.
+        """
 
     def set_password(self, machine_id: UUID, user: str, password: str) -> None:
         """Set a password through the agent, so that it is in no seed, log or command line."""
 
-    def endpoint(self, machine_id: UUID) -> Endpoint:
-        """Where its ssh is reached now."""
+    def endpoint(self, machine_id: UUID, *, timeout: float, cancel: Cancellation) -> Endpoint:
+        """Where its ssh is reached now; waits at most `timeout` seconds until the guest has an address.
+
+        Raises:
+            ProvisioningError: SET_UP_FAILED, it has none by then.
+        """
 
     def finish(self, machine_id: UUID, phase: Phase) -> None:
         """Remove the seed if it is still there, and write the phase into the tag. Idempotent."""

@@ -9,12 +9,14 @@ import contextlib
 import logging
 import re
 import secrets
+import time
 from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 import tenacity
 
+from cloudpc import ssh_keys
 from cloudpc.cloud_pc import DesiredCloudPC, NetworkChoice, Status
 from cloudpc.devices.interface import ComputerAccount, RegisteredDevice, TemporaryAccessPass
 from cloudpc.images.image import Image
@@ -73,8 +75,8 @@ class Resources:
     registration: Registration = field(default_factory=Registration)
 
 
-_HOST_KEY = re.compile(r"ssh-ed25519 [A-Za-z0-9+/]+={0,2}(?=\s|$)")
-"""What it is without its comment."""
+_AT_LEAST = 20.0
+"""Seconds for the network of a guest that was ready at the last moment."""
 _WITHOUT_DISK = (Stage.PLACING, Stage.IMAGE, Stage.DISK)
 
 
@@ -317,7 +319,10 @@ class _Provisioning:
             self._enter(Stage.STARTING, f"on {host.name}")
             host.start(self._spec, image)
             self._enter(Stage.FIRST_BOOT, f"on {host.name}")
+            ready_by = time.monotonic() + desired.settings.first_boot_in_seconds
             host.wait_ready(self._id, desired.settings.first_boot_in_seconds, self._cancel)
+        self._enter(Stage.FIRST_BOOT, "waiting for its network")  # what follows may need it
+        host.endpoint(self._id, timeout=max(_AT_LEAST, ready_by - time.monotonic()), cancel=self._cancel)
         self._join(host)
         self._set_up(host)
         self._register(host)
@@ -474,7 +479,7 @@ class _Provisioning:
     def _operating_system(self, host: Host) -> str:
         """The guest's operating system, as its own file says."""
         try:
-            content = host.read_file(self._id, "/etc/os-release").decode("utf-8", "replace")
+            content = host.read_file(self._id, "/etc/os-release", cancel=self._cancel).decode("utf-8", "replace")
         except FileNotFoundError:
             return ""
         found = re.search(r'^PRETTY_NAME="?([^"\n]{1,64})', content, re.MULTILINE)
@@ -491,13 +496,7 @@ class _Provisioning:
     def _set_up(self, host: Host) -> None:
         self._enter(Stage.SET_UP)
         settings = self._desired.settings
-        wanted = set_up.extras(
-            locale=settings.locale,
-            time_zone=settings.time_zone,
-            packages=settings.packages,
-            script=self._resources.script(),
-        )
-        for extra in wanted:
+        for extra in set_up.of(settings, self._resources.script()):
             self._enter(Stage.SET_UP, extra.title)
             if warned := set_up.apply(extra, self._in_guest(host), settings.set_up_in_seconds):
                 self._attempt.warnings.append(warned)
@@ -527,13 +526,15 @@ class _Provisioning:
         credentials = Credentials(self._desired.account.name, generate_password())
         host.set_password(self._id, credentials.user, credentials.password)
         try:
-            content = host.read_file(self._id, HOST_KEY).decode("ascii", "replace")
+            content = host.read_file(self._id, HOST_KEY, cancel=self._cancel).decode("ascii", "replace")
         except FileNotFoundError:
             content = ""
-        if not (host_key := _HOST_KEY.match(content)):
-            message = f"the guest has no SSH host key at {HOST_KEY}"
+        host_key = " ".join(content.split()[:2])  # without the comment
+        if not ssh_keys.is_ed25519(host_key):
+            message = f"the guest has no SSH host key (ed25519) at {HOST_KEY}"
             raise ProvisioningError(ErrorCode.CREDENTIALS_FAILED, message)
-        endpoint = host.endpoint(self._id)
+        seconds = self._desired.settings.first_boot_in_seconds
+        endpoint = host.endpoint(self._id, timeout=seconds, cancel=self._cancel)
         credentials = replace(credentials, access_pass=self._access_pass())
         warnings = tuple(self._attempt.warnings)
         # Adopting one with warnings would lose them: should state not come to know it, it is made again.
@@ -544,7 +545,7 @@ class _Provisioning:
             self._number,
             host=host.name,
             endpoint=endpoint,
-            host_key=host_key[0],
+            host_key=host_key,
             credentials=credentials,
             warnings=warnings,
             desired=self._desired,
@@ -557,9 +558,9 @@ class _Provisioning:
 def _taken_back(made: DesiredCloudPC, asked: DesiredCloudPC) -> DesiredCloudPC:
     """As it was made; what was asked for before state was lost is over, or the next run would make it anew."""
     over = max(asked.generation, asked.waived_generation)
-    return made.model_copy(
-        update={"retry": asked.retry, "waived_generation": over if over > made.generation else made.waived_generation}
-    )
+    waived = over if over > made.generation else made.waived_generation
+    spent = {"retry": asked.retry, "kernel_generation": asked.kernel_generation}
+    return made.model_copy(update={**spent, "waived_generation": waived})
 
 
 def _comparable(tag: Tag) -> Tag:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from cloudpc.cloud_pc import PolicySettings
 from cloudpc.machines.interface import Completed
 from cloudpc.provisioning.errors import ErrorCode
 from cloudpc.text import plain, told
@@ -58,11 +59,35 @@ if ! locale -a 2>/dev/null | grep -qix "$1.utf-\\{0,1\\}8"; then
 fi
 printf 'LANG=%s\\n' "$name" > /etc/default/locale
 """
+# The guest's own timers use apt, too, often just after a boot. dpkg's lock apt waits for itself; for those of its lists
+# and archives it doesn't. An installation that a time-out ended is carried on.
 _PACKAGES = """
-export DEBIAN_FRONTEND=noninteractive
+export DEBIAN_FRONTEND=noninteractive LC_ALL=C
 command -v apt-get >/dev/null || { echo "the image has no apt-get" >&2; exit 1; }
-apt-get -q update && apt-get -q install --yes --no-install-recommends -- "$@"
+now() { cut -d. -f1 /proc/uptime; }
+until=$(($(now) + $1)); shift
+said=$(mktemp) && trap 'rm -f "$said"' EXIT || exit 1
+apt() {
+  while :; do
+    left=$((until - $(now)))
+    apt-get -q -o DPkg::Lock::Timeout="$((left > 0 ? left : 1))" "$@" > "$said" 2>&1 && return
+    code=$?
+    cat "$said"
+    if grep -q '^E: dpkg was interrupted' "$said"; then
+      dpkg --configure -a || return
+    elif ! grep -q '^E: \\(Could not get lock\\|Unable to lock\\|Unable to acquire\\)' "$said"; then
+      return $code
+    elif [ "$(now)" -ge "$until" ]; then
+      echo "another program in the guest kept apt's lock for too long"
+      return $code
+    fi
+    sleep 2
+  done
+}
+apt update && apt install --yes --no-install-recommends -- "$@"
 """
+_SPARE = 15
+"""Seconds before the time-out at which waiting for apt's lock ends, so that it is told what was waited for."""
 _SCRIPT = """
 file=$(mktemp) && trap 'rm -f "$file"' EXIT && cat > "$file" && chmod 700 "$file" && "$file"
 """
@@ -78,14 +103,15 @@ exit $code
 """
 
 
-def extras(*, locale: str, time_zone: str, packages: Sequence[str], script: bytes | None) -> list[Extra]:
+def of(settings: PolicySettings, script: bytes | None) -> list[Extra]:
     """What a policy asks for beyond the image. `en-US` and `UTC`, the defaults, are what images come with."""
     wanted: list[Extra] = []
+    locale, time_zone, packages = settings.locale, settings.time_zone, settings.packages
     if time_zone != "UTC":
         wanted.append(Extra(f"time zone {time_zone}", ErrorCode.TIME_ZONE_FAILED, _sh(_TIME_ZONE, time_zone)))
     if packages:
-        title = f"packages {', '.join(packages)}"
-        wanted.append(Extra(title, ErrorCode.PACKAGES_FAILED, _sh(_PACKAGES, *packages)))
+        title, waits = f"packages {', '.join(packages)}", str(max(1, int(settings.set_up_in_seconds) - _SPARE))
+        wanted.append(Extra(title, ErrorCode.PACKAGES_FAILED, _sh(_PACKAGES, waits, *packages)))
     if locale != "en-US":
         wanted.append(Extra(f"locale {locale}", ErrorCode.LOCALE_FAILED, _sh(_LOCALE, locale.replace("-", "_"))))
     if script is not None:

@@ -12,7 +12,9 @@ from typing import Any, TypeVar
 import libvirt
 import libvirt_qemu
 
-from cloudpc.machines.interface import Completed
+from cloudpc.machines.interface import FILE_LIMIT, FILE_TIMEOUT, Completed
+from cloudpc.machines.libvirt import answers
+from cloudpc.machines.libvirt.answers import AgentRefused
 from cloudpc.machines.libvirt.definitions import is_running
 from cloudpc.machines.libvirt.errors import has_code, is_connection_error
 from cloudpc.provisioning.cancellation import Cancellation
@@ -31,14 +33,13 @@ _EXIT_NOT_FOUND = 127
 _PATIENCE = 90.0
 """Seconds in which a busy guest's agent may come back; under TCG on a loaded host it is silent for half a minute."""
 _ASK_AGAIN_EVERY = 0.5
+_OUTPUT_KEPT = 256 * 1024
+"""Bytes of what a program said, from its end; the agent itself carries 16 MB."""
+_EXIT_CODES, _SIGNALS = range(-(2**31), 2**32), range(256)  # Windows has codes of 32 bits
 
 
 class AgentUnavailable(Exception):  # noqa: N818 - a state, more often than an error
     """The agent does not answer: not started yet, busy, or the guest is gone."""
-
-
-class AgentRefused(Exception):  # noqa: N818
-    """The agent answered with an error; its text is the message."""
 
 
 class Agent:
@@ -76,15 +77,16 @@ class Agent:
         if stdin:
             arguments["input-data"] = base64.b64encode(stdin).decode()
         try:
-            pid = self._command("guest-exec", arguments, patience=0)["pid"]  # twice would run it twice
+            answer = self._command("guest-exec", arguments, patience=0)  # twice would run it twice
         except AgentRefused as refused:
             if "failed to execute child" in str(refused).lower():
                 return Completed(_EXIT_NOT_FOUND, str(refused))
             raise
+        pid = answers.number(answer, "pid")
         pause = _FIRST_PAUSE
         finished = False
         try:
-            while not (status := self._status(pid, argv[0], deadline))["exited"]:
+            while not answers.flag(status := self._status(pid, argv[0], deadline), "exited"):
                 if time.monotonic() > deadline:
                     raise TimeoutError(f"took longer than {timeout:.0f} s")
                 self._cancel.wait(pause)
@@ -93,14 +95,20 @@ class Agent:
         finally:
             if not finished:
                 self._kill(pid)
-        output = b"".join(base64.b64decode(status.get(part, "")) for part in ("out-data", "err-data"))
-        code = status["exitcode"] if "exitcode" in status else 128 + int(status.get("signal", 0))
-        return Completed(int(code), output.decode(errors="replace"))
+        output = b"".join(answers.data(status, part) for part in ("out-data", "err-data"))
+        return Completed(_exit_code(status), output[-_OUTPUT_KEPT:].decode(errors="replace"))
 
-    def read_file(self, path: str) -> bytes:
-        """Read a whole file. Raises FileNotFoundError."""
+    def read_file(self, path: str, *, limit: int = FILE_LIMIT, timeout: float = FILE_TIMEOUT) -> bytes:
+        """Read a whole file of at most `limit` bytes, within `timeout` seconds in all.
+
+        Raises:
+            FileNotFoundError: there is none.
+            AgentRefused: it is larger, or what is read makes no sense.
+            TimeoutError: it took longer.
+        """
+        deadline = time.monotonic() + timeout
         # From the beginning each time: after a read whose answer was lost the agent would go on behind it.
-        return self._patiently(lambda: self._read_file(path), self._patience)
+        return self._patiently(lambda: self._read_file(path, limit, deadline), min(self._patience, timeout))
 
     def set_password(self, user: str, password: str) -> None:
         """Set an account's password."""
@@ -109,14 +117,7 @@ class Agent:
 
     def addresses(self, mac: str) -> list[str]:
         """The addresses that the guest's card of this MAC has, IPv4 first."""
-        cards = self._command("guest-network-get-interfaces")
-        found = [
-            (address["ip-address-type"], address["ip-address"])
-            for card in cards
-            if card.get("hardware-address", "").lower() == mac
-            for address in card.get("ip-addresses", ())
-        ]
-        return [address for _family, address in sorted(found)]
+        return answers.addresses(self._command("guest-network-get-interfaces"), mac)
 
     def _status(self, pid: int, program: str, deadline: float) -> Any:
         patience = min(self._patience, max(0.0, deadline - time.monotonic()))
@@ -127,9 +128,9 @@ class Agent:
                 raise TimeoutError(f"{program} ended, but the guest agent's answer of how was lost") from refused
             raise
 
-    def _read_file(self, path: str) -> bytes:
+    def _read_file(self, path: str, limit: int, deadline: float) -> bytes:
         try:
-            handle = self._ask("guest-file-open", {"path": path, "mode": "r"})
+            handle = answers.whole(self._ask("guest-file-open", {"path": path, "mode": "r"}), "handle")
         except AgentRefused as refused:
             if "no such file" in str(refused).lower():
                 raise FileNotFoundError(path) from refused
@@ -138,9 +139,15 @@ class Agent:
         try:
             while True:
                 part = self._ask("guest-file-read", {"handle": handle, "count": _CHUNK})
-                content += base64.b64decode(part["buf-b64"])
-                if part["eof"] or not part["count"]:
+                more = answers.data(part, "buf-b64")
+                content += more
+                if len(content) > limit:  # /dev/zero has no end
+                    raise AgentRefused(f"{path} has more than {limit} bytes")
+                if answers.flag(part, "eof") or not more:
                     return content
+                self._cancel.check()
+                if time.monotonic() > deadline:
+                    raise TimeoutError(f"reading {path} took too long")
         finally:
             with suppress(AgentUnavailable, AgentRefused):
                 self._ask("guest-file-close", {"handle": handle})
@@ -181,4 +188,11 @@ class Agent:
             if refusal:
                 raise AgentRefused(refusal) from error
             raise
-        return json.loads(answer)["return"]
+        return answers.returned(answer)
+
+
+def _exit_code(status: Any) -> int:
+    """How a program ended, as a shell says it."""
+    if "exitcode" in status:
+        return answers.number(status, "exitcode", _EXIT_CODES)
+    return 128 + (answers.number(status, "signal", _SIGNALS) if "signal" in status else 0)

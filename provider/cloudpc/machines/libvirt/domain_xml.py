@@ -153,17 +153,42 @@ def _boot(domain: Element, spec: DomainSpec) -> None:
         # Cloud images need not be signed by Microsoft to be trusted: their checksum is in the policy.
         SubElement(SubElement(os, "firmware"), "feature", enabled="no", name="secure-boot")
     if isinstance(boot, KernelBoot):
-        SubElement(os, "kernel").text = boot.kernel
-        if boot.initrd is not None:
-            SubElement(os, "initrd").text = boot.initrd
-        command_line = boot.command_line
-        if spec.accelerator is Accelerator.TCG and "mitigations=" not in command_line:
-            # Under emulation they protect nothing and cost seconds of every boot. First: `--` may end the kernel's own.
-            command_line = f"mitigations=off {command_line}".strip()
-        if command_line:
-            SubElement(os, "cmdline").text = command_line
+        _kernel(os, boot, emulated=spec.accelerator is Accelerator.TCG)
     else:
         SubElement(os, "boot", dev="hd")
+
+
+def _kernel(os: Element, boot: KernelBoot, *, emulated: bool) -> None:
+    SubElement(os, "kernel").text = boot.kernel
+    if boot.initrd is not None:
+        SubElement(os, "initrd").text = boot.initrd
+    command_line = boot.command_line
+    if emulated and "mitigations=" not in command_line:
+        # Under emulation they protect nothing and cost seconds of every boot. First: `--` may end the kernel's own.
+        command_line = f"mitigations=off {command_line}".strip()
+    if command_line:
+        SubElement(os, "cmdline").text = command_line
+
+
+def with_kernel(xml: str, boot: KernelBoot) -> str:
+    """A domain's XML, as libvirt gives it, with another kernel; all else stays as it is."""
+    domain = ElementTree.fromstring(xml)  # noqa: S314 - from the hypervisor that we trust with everything
+    os = domain.find("os")
+    assert os is not None  # noqa: S101 - each domain has it
+    for name in ("kernel", "initrd", "cmdline"):
+        for element in os.findall(name):
+            os.remove(element)
+    _kernel(os, boot, emulated=domain.get("type") == "qemu")
+    return ElementTree.tostring(domain, encoding="unicode")
+
+
+def extra_disk_xml(path: str, target: str, alias: str, serial: str) -> str:
+    """A qcow2 that is shown to a running guest for a while, read-only."""
+    disk = _disk(Element("devices"), target, path, "qcow2")
+    SubElement(disk, "serial").text = serial
+    SubElement(disk, "readonly")
+    SubElement(disk, "alias", name=alias)
+    return ElementTree.tostring(disk, encoding="unicode")
 
 
 def _devices(domain: Element, spec: DomainSpec) -> None:

@@ -12,14 +12,15 @@ from uuid import UUID
 
 import libvirt
 
-from cloudpc.machines.libvirt.agent import Agent, AgentRefused, AgentUnavailable
+from cloudpc.machines.libvirt.agent import Agent, AgentUnavailable
+from cloudpc.machines.libvirt.answers import AgentRefused
 from cloudpc.machines.libvirt.connection import Connection
 from cloudpc.machines.libvirt.console import Console
 from cloudpc.machines.libvirt.definitions import agent_is_connected, find_domain, is_running
 from cloudpc.machines.libvirt.errors import classified, classify, is_connection_error
 from cloudpc.machines.libvirt.events import Happening
 from cloudpc.provisioning.cancellation import Cancellation
-from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
+from cloudpc.provisioning.errors import ErrorCode, ProvisioningError, unexpected_told
 
 RESULT_FILE = "/run/cloud-init/result.json"
 """cloud-init writes it last, when every stage is over."""
@@ -30,6 +31,8 @@ _LISTEN_FOR = 5.0
 """Seconds after which the agent is asked, and the domain looked at, though no event has said anything."""
 _ANSWER_WITHIN = 2
 _LAST_WORDS = 0.5
+_RESULT_LIMIT, _RESULT_TIMEOUT = 256 * 1024, 30.0
+_ERRORS_SHOWN, _ERROR_LENGTH = 10, 400
 _NEVER_ALLOWED = ("has been disabled", "has not been found", "not been enabled")
 """How an agent refuses commands that its image forbids or that it lacks: waiting changes nothing."""
 
@@ -153,12 +156,22 @@ class _Questions:
             # An event can get lost where libvirtd is hard pressed; measured once in some hundred boots at full load.
             self.connected.wait(_LISTEN_FOR)
             if not self._stopped.is_set():
-                self.answer = self._question()
+                self.answer = self._answered()
                 self._stopped.wait(_ASK_EVERY)
+
+    def _answered(self) -> Answer:
+        """This thread has to live for as long as somebody waits for what it hears."""
+        try:
+            with unexpected_told(f"asking the guest agent for {RESULT_FILE}"):
+                return self._question()
+        except ProvisioningError as error:
+            return Answer("", lost=error)
 
     def _question(self) -> Answer:
         try:
-            result = self._agent.read_file(RESULT_FILE)
+            result = self._agent.read_file(RESULT_FILE, limit=_RESULT_LIMIT, timeout=_RESULT_TIMEOUT)
+        except TimeoutError as error:
+            return Answer(f"the guest agent is too slow ({error})")
         except AgentUnavailable:
             return Answer("the guest agent was there, but does not answer")
         except FileNotFoundError:
@@ -195,6 +208,8 @@ def errors_in(result: bytes) -> list[str] | None:
     """What cloud-init's result file says went wrong; None while the file is still being written."""
     try:
         report = json.loads(result)["v1"]["errors"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
-    return [str(error) for error in report]
+    if not isinstance(report, list):
+        return [f"{RESULT_FILE} is not what cloud-init writes: its v1.errors is no list"]
+    return [str(error)[:_ERROR_LENGTH] for error in report[:_ERRORS_SHOWN]]

@@ -33,9 +33,10 @@ from cloudpc.machines.interface import (
     PowerState,
     Seed,
 )
-from cloudpc.machines.libvirt import disks, doctor, networks, removal
+from cloudpc.machines.libvirt import disks, doctor, kernels, networks, removal
 from cloudpc.machines.libvirt.acceleration import Acceleration
-from cloudpc.machines.libvirt.agent import Agent, AgentRefused, AgentUnavailable
+from cloudpc.machines.libvirt.agent import Agent, AgentUnavailable
+from cloudpc.machines.libvirt.answers import AgentRefused
 from cloudpc.machines.libvirt.capacity import capacity, committed, overcommitted, shortage
 from cloudpc.machines.libvirt.connection import Connection
 from cloudpc.machines.libvirt.console import Console
@@ -153,6 +154,13 @@ class LibvirtHost(Host):
                 if not is_running(domain):  # or else somebody else has started it in this moment
                     raise
 
+    def update_kernel(self, machine_id: UUID, image: Image, cancel: Cancellation) -> str:
+        base = self._images.locate(image)
+        connection = self._connection.get()
+        with self._agent(machine_id, "change the kernel", cancel=cancel) as (agent, _definition):
+            domain, _ = self._domain(machine_id)
+            return kernels.update(connection, domain, agent, image, base)
+
     def wait_ready(self, machine_id: UUID, timeout: float, cancel: Cancellation) -> None:
         console = self._consoles.get(machine_id) or self._open_console(machine_id)
         self._keep_console(machine_id, console)
@@ -164,18 +172,24 @@ class LibvirtHost(Host):
         with self._agent(machine_id, f"run {argv[0]}", cancel=cancel) as (agent, _definition):
             return agent.run(argv, stdin=stdin, timeout=timeout)
 
-    def read_file(self, machine_id: UUID, path: str) -> bytes:
-        with self._agent(machine_id, f"read {path}") as (agent, _definition):
-            return agent.read_file(path)
+    def read_file(self, machine_id: UUID, path: str, *, cancel: Cancellation) -> bytes:
+        with self._agent(machine_id, f"read {path}", cancel=cancel) as (agent, _definition):
+            try:
+                return agent.read_file(path)
+            except TimeoutError as error:
+                raise AgentRefused(str(error)) from error
 
     def set_password(self, machine_id: UUID, user: str, password: str) -> None:
         doing = f"set the password of {user}"
         with self._agent(machine_id, doing, ErrorCode.CREDENTIALS_FAILED) as (agent, _definition):
             agent.set_password(user, password)
 
-    def endpoint(self, machine_id: UUID) -> Endpoint:
-        with self._agent(machine_id, "find the address") as (agent, definition):
-            return networks.endpoint(self._config, self._connection.get(), definition, agent)
+    def endpoint(self, machine_id: UUID, *, timeout: float, cancel: Cancellation) -> Endpoint:
+        with self._agent(machine_id, "find the address", cancel=cancel) as (agent, definition):
+            if definition.forwarded_port is not None:
+                return networks.forwarded(self._config, definition.forwarded_port)
+            address = networks.wait_for_address(definition, agent, timeout, cancel)
+            return networks.attached_endpoint(self._config, self._connection.get(), definition, address)
 
     def finish(self, machine_id: UUID, phase: Phase) -> None:
         domain, definition = self._domain(machine_id)

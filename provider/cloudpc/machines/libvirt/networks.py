@@ -19,6 +19,7 @@ from cloudpc.machines.libvirt.agent import Agent
 from cloudpc.machines.libvirt.definitions import Definition
 from cloudpc.machines.libvirt.domain_xml import AttachedNetwork, mac_address
 from cloudpc.machines.libvirt.errors import classified, unless_gone
+from cloudpc.provisioning.cancellation import Cancellation
 from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
 from cloudpc.provisioning.tags import digest
 
@@ -29,7 +30,7 @@ SSH_PORT = 22
 _LOCAL_INTERFACES = Path("/sys/class/net")
 _IFF_UP = 1
 """The kernel's flag of an interface that was brought up."""
-_ADDRESS_TIMEOUT, _ADDRESS_PAUSE = 20.0, 0.3
+_ADDRESS_PAUSE = 0.3
 
 
 def attachment(config: HostConfig, network: Network) -> AttachedNetwork | None:
@@ -119,27 +120,36 @@ def candidate_ports(machine_id: UUID, taken: set[int]) -> list[int]:
     return [port for port in (*PORTS[start:], *PORTS[:start]) if port not in taken]
 
 
-def endpoint(config: HostConfig, connection: Any, definition: Definition, agent: Agent) -> Endpoint:
-    """Where the machine's ssh is reached now.
+def forwarded(config: HostConfig, port: int) -> Endpoint:
+    """Where the ssh of a machine on user-mode networking is reached."""
+    return Endpoint("127.0.0.1", port, config.way.destination if config.way else "")
+
+
+def wait_for_address(definition: Definition, agent: Agent, timeout: float, cancel: Cancellation) -> str:
+    """The guest's address in its network, as soon as it has one: a DHCP server may take its time.
 
     Raises:
-        ProvisioningError: SET_UP_FAILED, if the guest has got no address in its network.
+        ProvisioningError: SET_UP_FAILED, if it has got none after `timeout` seconds.
     """
-    via = config.way.destination if config.way else ""
-    if definition.forwarded_port is not None:
-        return Endpoint("127.0.0.1", definition.forwarded_port, via)
     kind, source = definition.network or ("network", "")
-    mac = mac_address(definition.id)
-    deadline = time.monotonic() + _ADDRESS_TIMEOUT
-    while not (usable := [text for text in agent.addresses(mac) if is_usable(text)]):
+    deadline = time.monotonic() + timeout
+    while not (usable := [text for text in agent.addresses(mac_address(definition.id)) if is_usable(text)]):
         if time.monotonic() > deadline:
             raise ProvisioningError(
                 ErrorCode.SET_UP_FAILED,
-                f"The guest has no address in the {kind} {source}.",
-                hint="Check that a DHCP server answers there.",
+                f"The guest has no address in the {kind} {source}, {timeout:.0f} s after it was ready for one.",
+                hint="Check that a DHCP server answers there. If it is merely slow: timeouts.firstBootInSeconds in the "
+                "policy.",
             )
-        time.sleep(_ADDRESS_PAUSE)
-    return Endpoint(usable[0], SSH_PORT, via if _is_behind_host(connection, kind, source) else "")
+        cancel.wait(_ADDRESS_PAUSE)
+    return usable[0]
+
+
+def attached_endpoint(config: HostConfig, connection: Any, definition: Definition, guest: str) -> Endpoint:
+    """Where the ssh of a machine with an address of its own is reached."""
+    kind, source = definition.network or ("network", "")
+    through_host = config.way is not None and _is_behind_host(connection, kind, source)
+    return Endpoint(guest, SSH_PORT, config.way.destination if config.way and through_host else "")
 
 
 def is_usable(address: str) -> bool:

@@ -1,0 +1,94 @@
+"""Gives a machine that boots a kernel of the host another build's, for its next start.
+
+A kernel needs its modules, which lie on the guest's own disk. They come from the other build's disk, which the guest
+sees for a moment, read-only: no network and no package mirror is needed, and they are the very ones of that kernel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+from xml.etree import ElementTree
+
+import libvirt
+
+from cloudpc.images.image import Image
+from cloudpc.machines.interface import Completed
+from cloudpc.machines.libvirt.agent import Agent
+from cloudpc.machines.libvirt.domain_xml import KernelBoot, extra_disk_xml, with_kernel
+from cloudpc.machines.libvirt.errors import classified
+from cloudpc.machines.libvirt.images import BaseImage
+from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
+
+_ALIAS, _SERIAL, _TARGET = "ua-kernel", "cloudpc-kernel", "vdy"
+_SECONDS = 300.0
+# Looked for by its serial number, because its name depends on what else there is. Whole or not at all: what is copied
+# gets its name last.
+_TAKE_MODULES = """
+for tries in $(seq 50); do
+  for each in /sys/block/*; do
+    [ "$(cat "$each/serial" 2>/dev/null)" = "$1" ] && device=/dev/${each##*/} && break 2
+  done
+  sleep 0.2
+done
+[ -b "${device-}" ] || { echo "the disk with the modules did not appear" >&2; exit 1; }
+from=$(mktemp -d) && mount -t ext4 -o ro,noload,nodev,nosuid "$device" "$from" || exit 1
+code=0
+for modules in "$from"/lib/modules/*; do
+  version=${modules##*/}
+  [ -d "/lib/modules/$version" ] && continue
+  rm -rf "/lib/modules/.$version" && cp -a "$modules" "/lib/modules/.$version" &&
+    mv "/lib/modules/.$version" "/lib/modules/$version" || { rm -rf "/lib/modules/.$version"; code=1; }
+done
+sync
+umount "$from" && rmdir "$from"
+exit $code
+"""
+
+
+def update(connection: Any, domain: Any, agent: Agent, image: Image, base: BaseImage) -> str:
+    """See `Host.update_kernel`; the image's files are at `base`."""
+    xml = domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE)
+    before = ElementTree.fromstring(xml).findtext("./os/kernel")  # noqa: S314 - from the hypervisor
+    if before is None or base.kernel is None:
+        message = f"{domain.name()} boots a kernel of its own disk; update it there."
+        raise ProvisioningError(ErrorCode.SET_UP_FAILED, message, retriable=False)
+    if before == base.kernel:
+        return f"has the kernel of this build of {image.image_id} already"
+    with _attached(domain, base.disk):
+        _take_modules(agent)
+    with classified(f"define {domain.name()}"):
+        boot = KernelBoot(base.kernel, base.initrd, image.command_line)
+        connection.defineXMLFlags(with_kernel(xml, boot), libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
+    return f"has the kernel of the present build of {image.image_id} from its next start on: shut it down for that"
+
+
+@contextmanager
+def _attached(domain: Any, disk: str) -> Iterator[None]:
+    """While this lasts the guest sees the disk; should it not let go of it, it does at its next start."""
+    live = libvirt.VIR_DOMAIN_AFFECT_LIVE
+    with classified(f"show the disk with the modules to {domain.name()}"):
+        _detach(domain)  # what an interrupted run left
+        domain.attachDeviceFlags(extra_disk_xml(disk, _TARGET, _ALIAS, _SERIAL), live)
+    try:
+        yield
+    finally:
+        _detach(domain)
+
+
+def _detach(domain: Any) -> None:
+    if _ALIAS in domain.XMLDesc(0):
+        with suppress(libvirt.libvirtError):
+            domain.detachDeviceAlias(_ALIAS, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+
+
+def _take_modules(agent: Agent) -> None:
+    try:
+        done = agent.run(["/bin/sh", "-c", _TAKE_MODULES, "take-modules", _SERIAL], stdin=b"", timeout=_SECONDS)
+    except TimeoutError as error:
+        done = Completed(1, str(error))
+    if done.exit_code != 0:
+        said = " / ".join(done.output.strip().splitlines()[-3:])[-400:] or "no output"
+        message = f"The guest could not take the modules of another kernel: {said}."
+        raise ProvisioningError(ErrorCode.SET_UP_FAILED, message)

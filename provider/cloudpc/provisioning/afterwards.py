@@ -1,0 +1,85 @@
+"""What is done on the machine of a Cloud PC that stays as it is: what failed of its set-up, another build's kernel."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Collection, Sequence
+
+from cloudpc.cloud_pc import DesiredCloudPC
+from cloudpc.machines.interface import Completed, Host
+from cloudpc.provisioning import set_up
+from cloudpc.provisioning.cancellation import Cancellation
+from cloudpc.provisioning.errors import ErrorCode, unexpected_told
+from cloudpc.provisioning.pipeline import Resources
+from cloudpc.provisioning.report import Reporter
+from cloudpc.provisioning.stages import Stage
+from cloudpc.provisioning.tags import machine_id
+
+_IS_THERE = "/etc/hostname"
+"""Of every Linux; reading it waits for a guest that was just started."""
+
+
+class Afterwards:
+    """Works on one machine.
+
+    Args:
+        desired: what it is asked to be.
+        host: where it is.
+        resources: for its settings.
+        report: is told of each step.
+        cancel: ends it; what is half done is done again by the next run.
+    """
+
+    def __init__(
+        self, desired: DesiredCloudPC, host: Host, resources: Resources, report: Reporter, cancel: Cancellation
+    ) -> None:
+        self._settings = desired.settings
+        self._id = machine_id(desired.installation, desired.user_id, desired.service_plan.id)
+        self._host = host
+        self._resources = resources
+        self._report = report
+        self._cancel = cancel
+
+    def try_extras(self, failed: Collection[ErrorCode]) -> list[set_up.Warned]:
+        """Run these extras again; returns what fails this time, too.
+
+        Raises:
+            ProvisioningError: the machine or its host is in trouble, so that nothing is known.
+            Cancelled: by whoever runs it.
+        """
+        with unexpected_told(f"setting up {self._id}"):
+            extras = [extra for extra in set_up.of(self._settings, self._resources.script()) if extra.code in failed]
+            self._start()
+            warned = [self._apply(extra) for extra in extras]
+        return [warning for warning in warned if warning is not None]
+
+    def move_kernel(self) -> str:
+        """Give it the kernel of its settings' image for its next start; returns what came of it, in words.
+
+        Raises:
+            ProvisioningError: it is as it was.
+            Cancelled: by whoever runs it; it is as it was.
+        """
+        with unexpected_told(f"giving another kernel to {self._id}"):
+            image = self._resources.image(self._step)
+            self._host.ensure_image(image, self._step, self._cancel)
+            self._start()
+            self._step(f"kernel of {image.image_id} on {self._host.name}")
+            return self._host.update_kernel(self._id, image, self._cancel)
+
+    def _start(self) -> None:
+        self._cancel.check()
+        self._host.power_on(self._id)
+        with contextlib.suppress(FileNotFoundError):
+            self._host.read_file(self._id, _IS_THERE, cancel=self._cancel)
+
+    def _apply(self, extra: set_up.Extra) -> set_up.Warned | None:
+        self._cancel.check()
+        self._step(extra.title)
+        return set_up.apply(extra, self._run, self._settings.set_up_in_seconds)
+
+    def _run(self, argv: Sequence[str], stdin: bytes, timeout: float) -> Completed:
+        return self._host.run(self._id, argv, stdin=stdin, timeout=timeout, cancel=self._cancel)
+
+    def _step(self, text: str) -> None:
+        self._report.step(f"{Stage.SET_UP}: {text}")
