@@ -95,12 +95,13 @@ def test_what_was_handed_over_and_state_does_not_know_stays(
     assert organisation.calls == []
 
 
-def test_a_whole_policy_that_is_to_go_takes_that_along(
+def test_a_whole_policy_that_is_to_go_leaves_that_untouched(
     host: ScriptedHost, organisation: Organisation, made: Outcome
 ) -> None:
     removal = _removal(host, organisation, Consent(delete=desired().policy_id))
     assert removal.remove(IDENTITY, _recorded(Status.FAILED, status_detail=_detail("machineNotInState"))) == []
-    assert host.machines() == []
+    assert _all_there(host, organisation)
+    assert organisation.calls == []
 
 
 def test_one_that_was_lost_and_is_there_again_goes(removal: Removal, host: ScriptedHost, made: Outcome) -> None:

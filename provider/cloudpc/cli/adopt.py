@@ -11,7 +11,6 @@ import typer
 from cloudpc import configuration
 from cloudpc.cli import dead_runs, generations
 from cloudpc.cli.context import Project
-from cloudpc.cli.down import unknown_machines
 from cloudpc.cli.generations import Kind
 from cloudpc.cli.hindrances import without_hindered
 from cloudpc.cli.output import CommandError, Yes, confirm, err, out, table
@@ -19,14 +18,13 @@ from cloudpc.cli.up import How, bring_up_and_tell
 from cloudpc.cloud_pc import DesiredCloudPC, RecordedCloudPC, Status
 from cloudpc.iac.consent import Consent
 from cloudpc.iac.fleet import CloudPCRecord, StackRecord
+from cloudpc.iac.known_machines import Found, KnownMachines, unknown
 from cloudpc.provisioning.pipeline import tag_of
 from cloudpc.provisioning.tags import Phase, Tag
 
 if TYPE_CHECKING:
     from cloudpc.iac.runtime import Runtime
-    from cloudpc.machines.interface import Host, Machine
-
-_Found = list[tuple["Host", "Machine"]]
+    from cloudpc.machines.interface import Host
 
 
 def adopt(
@@ -48,7 +46,8 @@ def adopt(
         err.print(why, markup=False)
     records = {record.policy: record for record in project.records()}
     _write_tags(project, [records[name] for name in names if name in records], yes=yes)
-    lost = {name: found for name in names if (found := _lost(project, name, records.get(name)))}
+    known = KnownMachines.to(list(records.values()))
+    lost = {name: found for name in names if (found := _lost(project, name, records.get(name), known))}
     if not lost:
         err.print("state knows every machine that was handed over; there is nothing to adopt")
         return
@@ -100,13 +99,13 @@ def _tag(recorded: RecordedCloudPC) -> Tag:
     return replace(tag_of(made), phase=Phase.HANDED_OVER, joined_through=joined)
 
 
-def _entitled(project: Project, lost: dict[str, _Found]) -> dict[str, _Found]:
+def _entitled(project: Project, lost: dict[str, Found]) -> dict[str, Found]:
     """Those whose user may have one; the others are told.
 
     Raises:
         CommandError: none is left.
     """
-    rest: dict[str, _Found] = {}
+    rest: dict[str, Found] = {}
     for policy, found in lost.items():
         entitled = project.entitled(policy)
         for host, machine in found:
@@ -120,12 +119,9 @@ def _entitled(project: Project, lost: dict[str, _Found]) -> dict[str, _Found]:
     return rest
 
 
-def _lost(project: Project, policy: str, record: StackRecord | None) -> _Found:
-    """Handed over, and not among the Cloud PCs that have a machine by state."""
-    runtime = _runtime(project, policy)
-    known = record or StackRecord(policy, None, (), interrupted=False, configuration={}, ended=())
-    with_machine = tuple(c for c in known.cloud_pcs if c.recorded.has_machine)
-    found = unknown_machines(runtime, project.installation(policy, record), replace(known, cloud_pcs=with_machine))
+def _lost(project: Project, policy: str, record: StackRecord | None, known: KnownMachines) -> Found:
+    """Handed over, and not among the Cloud PCs that have a machine by any stack's state."""
+    found = unknown(_runtime(project, policy).hosts, project.installation(policy, record), known, policy)
     return [(host, machine) for host, machine in found if machine.tag.phase is Phase.HANDED_OVER]
 
 
@@ -135,11 +131,11 @@ def _runtime(project: Project, policy: str) -> Runtime:
     return Runtime(configuration.parse_surroundings(project.values(policy)), project.stacks_folder)
 
 
-def _keys(found: _Found) -> list[str]:
+def _keys(found: Found) -> list[str]:
     return [machine.tag.key for _, machine in found]
 
 
-def _make_way(project: Project, policy: str, found: _Found, record: StackRecord | None) -> None:
+def _make_way(project: Project, policy: str, found: Found, record: StackRecord | None) -> None:
     """What runs in between have recorded of them: only a retry looks at a failed one again, nothing at an ended one."""
     keys = set(_keys(found))
     theirs = [c for c in (record.cloud_pcs if record else ()) if c.key in keys]
@@ -151,7 +147,7 @@ def _make_way(project: Project, policy: str, found: _Found, record: StackRecord 
         generations.write(project, policy, Kind.RETRY, asked)
 
 
-def _tell(lost: dict[str, _Found]) -> None:
+def _tell(lost: dict[str, Found]) -> None:
     shown = table("MACHINE", "HOST", "DEVICE", "USER'S ID", "POLICY")
     rows: Sequence[tuple[str, ...]] = [
         (machine.name, host.name, machine.tag.device_name, machine.tag.user_id, policy)

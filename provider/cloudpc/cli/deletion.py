@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from cloudpc.cli.context import Project
-from cloudpc.cli.down import unknown_machines
 from cloudpc.cli.output import err, out
 from cloudpc.iac.fleet import StackRecord
+from cloudpc.iac.known_machines import KnownMachines, named, unknown
 from cloudpc.provisioning.errors import ProvisioningError
 
 
@@ -62,8 +60,9 @@ def _kept_because(project: Project, record: StackRecord) -> str:
     installation = project.installation(record.policy, record)
     try:
         runtime = Runtime(surroundings, project.stacks_folder)
-        found = unknown_machines(runtime, installation, replace(record, cloud_pcs=()))
+        found = unknown(runtime.hosts, installation, KnownMachines(), record.policy)
     except ProvisioningError as error:
         return f"its hosts can't be looked at: {error.message}"
-    names = ", ".join(f"{machine.name} on {host.name}" for host, machine in found)
-    return f"there are machines of it that its state does not know: {names}; see `cloudpc doctor`" if found else ""
+    return (
+        f"there are machines of it that its state does not know: {named(found)}; see `cloudpc doctor`" if found else ""
+    )

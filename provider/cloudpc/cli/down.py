@@ -17,12 +17,11 @@ from cloudpc.cli.context import Project
 from cloudpc.cli.output import CommandError, Exit, Yes, confirm, err, out
 from cloudpc.iac import encryption_salt, fleet
 from cloudpc.iac.consent import Consent
+from cloudpc.iac.known_machines import Found, KnownMachines, named, unknown
 from cloudpc.provisioning.remnants import left_over
-from cloudpc.provisioning.tags import machine_id
 
 if TYPE_CHECKING:
     from cloudpc.iac.runtime import Runtime
-    from cloudpc.machines.interface import Host, Machine
 
 
 ForgetHost = Annotated[
@@ -65,43 +64,76 @@ def down(
     if record is None:
         refuse_to_forget(project, runtime, installation, policy)
         err.print(f"{policy} has no stack: there is nothing to remove")
-        _forget(project, policy)
+        _forget(project, policy, whole=True)
         return
     _refuse_without_hosts(record, runtime, forgotten)
-    unknown = unknown_machines(runtime, installation, record)
-    if record.cloud_pcs:
-        out.print(f"These Cloud PCs of the policy {policy} will be deleted, with all data on them:")
-        print_rows([c.as_json() for c in record.cloud_pcs])
-        for cloud_pc in record.cloud_pcs:
-            if cloud_pc.recorded.has_machine and cloud_pc.recorded.host in forgotten:
-                whose = f"{cloud_pc.user_principal_name} ({cloud_pc.service_plan})"
-                out.print(f"The machine of {whose} is left behind, should {cloud_pc.recorded.host} ever come back.")
-    for host, machine in unknown:
-        out.print(f"The machine {machine.name} on {host.name}, which state does not know, will be deleted.")
+    known = KnownMachines.to([record])
+    unfinished, staying = _unknown(runtime, installation, known, policy)
+    _tell_what_goes(record, unfinished, staying, forgotten)
     confirm(f"Delete all of this, and the stack of the policy {policy}?", yes=yes)
     with _no_new_file(project, policy):
         _destroy(project, policy, forget_registrations=forget_registrations, forgotten=forgotten)
-    for host, machine in unknown_machines(runtime, installation, replace(record, cloud_pcs=())):
+    unfinished, staying = _unknown(runtime, installation, replace(known, given=frozenset()), policy)
+    for host, machine in unfinished:
         if left := runtime.removal.delete_unknown(host, machine, forget=forget_registrations):
             raise CommandError(f"{machine.name} on {host.name} stays for now: {'; '.join(left)}; {_FORGET}")
         out.print(f"removed {machine.name} on {host.name}")
     _stop_at_unreadable(project, runtime, installation, policy)
     project.engine.read(["stack", "rm", policy, "--yes", "--preserve-config"])
-    if installation and not project.engine.stacks():
-        for host in runtime.hosts:
-            for volume in host.discard(left_over(host.remnants(installation), (), record.machines, datetime.now(UTC))):
-                out.print(f"removed {volume} on {host.name}, which had no machine any more")
-    _forget(project, policy)
+    volumes = [] if project.engine.stacks() else _volumes(runtime, installation, record)
+    _forget(project, policy, whole=not (staying or volumes))
+    if staying or volumes:
+        raise CommandError(f"{policy} is gone; {_why_left(staying, volumes)}")
     out.print(f"{policy} is gone")
+
+
+def _unknown(runtime: Runtime, installation: str | None, known: KnownMachines, policy: str) -> tuple[Found, Found]:
+    """The policy's machines that its state lacks: those it had begun, and those that are none of its concern."""
+    found = unknown(runtime.hosts, installation, known, policy)
+    unfinished = [(host, machine) for host, machine in found if known.is_to_finish(machine)]
+    return unfinished, [each for each in found if each not in unfinished]
+
+
+def _tell_what_goes(record: fleet.StackRecord, unfinished: Found, staying: Found, forgotten: Sequence[str]) -> None:
+    left = {machine.tag.key for _, machine in staying}
+    if going := [c for c in record.cloud_pcs if c.recorded.has_machine or c.key not in left]:
+        out.print(f"These Cloud PCs of the policy {record.policy} will be deleted, with all data on them:")
+        print_rows([c.as_json() for c in going])
+    for cloud_pc in going:
+        if cloud_pc.recorded.has_machine and cloud_pc.recorded.host in forgotten:
+            whose = f"{cloud_pc.user_principal_name} ({cloud_pc.service_plan})"
+            out.print(f"The machine of {whose} is left behind, should {cloud_pc.recorded.host} ever come back.")
+    for host, machine in unfinished:
+        out.print(f"The machine {machine.name} on {host.name}, which a run had begun, will be deleted.")
+    for host, machine in staying:
+        out.print(f"The machine {machine.name} on {host.name}, which the policy's state does not know, stays.")
+
+
+def _volumes(runtime: Runtime, installation: str | None, record: fleet.StackRecord) -> list[str]:
+    """Disks that no machine has; with the last stack goes what could say whose they are."""
+    now = datetime.now(UTC)
+    return [
+        f"{volume.name} on {host.name}"
+        for host in (runtime.hosts if installation else ())
+        for volume in left_over(host.remnants(installation or ""), (), record.machines, now)
+    ]
+
+
+def _why_left(staying: Found, volumes: Sequence[str]) -> str:
+    machines = (
+        f"these machines of it stay, which its state did not know: {named(staying)}. If another backend's state knows "
+        "them, leave them to that; `cloudpc adopt` takes lost ones back, `cloudpc adopt --remove` deletes them"
+    )
+    disks = f"these volumes stay, which no machine has: {', '.join(volumes)}; `cloudpc doctor --remove-leftovers`"
+    return "; ".join(([machines] if staying else []) + ([disks] if volumes else []))
 
 
 def refuse_to_forget(project: Project, runtime: Runtime, installation: str | None, policy: str) -> None:
     """Without its id nobody could say any more whose a machine is: while there are machines, it is kept."""
     _stop_at_unreadable(project, runtime, installation, policy)
-    for host in runtime.hosts if installation else ():
-        assert installation  # noqa: S101 - else there is no host to look at
-        if found := [m for m in host.owned(installation) if m.tag.policy_id == policy]:
-            names = ", ".join(machine.name for machine in found)
+    for host in runtime.hosts:
+        if found := unknown([host], installation, KnownMachines(), policy):
+            names = ", ".join(machine.name for _, machine in found)
             raise CommandError(
                 f"{policy} has no stack in this backend, but machines on {host.name}: {names}. If its state is in "
                 "another backend, set PULUMI_BACKEND_URL; if it is lost, `cloudpc adopt` takes them back, and "
@@ -113,8 +145,7 @@ def _stop_at_unreadable(project: Project, runtime: Runtime, installation: str | 
     """Nothing says whose these are, and no other policy's state: they may be this one's. Told, and never deleted."""
     if installation is None:
         return
-    others = (c for record in project.records() if record.policy != policy for c in record.cloud_pcs)
-    known = {machine_id(installation, c.user_id, c.service_plan) for c in others if c.recorded.has_machine}
+    known = KnownMachines.to([record for record in project.records() if record.policy != policy]).given
     found = [
         f"{name} on {h.name}" for h in runtime.hosts for i, name in h.unreadable(installation).items() if i not in known
     ]
@@ -136,21 +167,6 @@ def _refuse_without_hosts(record: fleet.StackRecord, runtime: Runtime, forgotten
             f"bring the host back there, or if it is gone for good: {flags}",
             Exit.INVALID,
         )
-
-
-def unknown_machines(
-    runtime: Runtime, installation: str | None, record: fleet.StackRecord
-) -> list[tuple[Host, Machine]]:
-    """The policy's machines that its state does not know."""
-    if installation is None:
-        return []
-    known = {machine_id(installation, c.outputs["userId"], c.outputs["servicePlan"]["id"]) for c in record.cloud_pcs}
-    return [
-        (host, machine)
-        for host in runtime.hosts
-        for machine in host.owned(installation, besides=known)
-        if machine.tag.policy_id == record.policy
-    ]
 
 
 def _destroy(project: Project, policy: str, *, forget_registrations: bool, forgotten: Sequence[str]) -> None:
@@ -175,10 +191,10 @@ def _no_new_file(project: Project, policy: str) -> Iterator[None]:
             file.unlink()
 
 
-def _forget(project: Project, policy: str) -> None:
-    """Leave the checkout as it was before the first run."""
+def _forget(project: Project, policy: str, *, whole: bool) -> None:
+    """Leave the checkout as it was before the first run; if not `whole`, with the installation's id."""
     file = project.file(policy)
     if file.is_file():
         encryption_salt.forget(file)
-    if project.has_own_backend and not project.backend_has_stacks:
+    if whole and project.has_own_backend and not project.backend_has_stacks:
         shutil.rmtree(project.root / ".cloudpc", ignore_errors=True)

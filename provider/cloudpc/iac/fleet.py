@@ -154,6 +154,8 @@ class StackRecord:
     """State remembers operations that a dead run had begun."""
     configuration: dict[str, Any]
     """The values of the last run, from its provider's entry."""
+    begun: frozenset[UUID] = frozenset()
+    """Machines that operations of a dead run, or of one at work now, are about."""
     assigned: Mapping[str, datetime] = field(default_factory=dict)
     """Its groups' ids, with the time each assignment was first seen."""
 
@@ -200,12 +202,20 @@ def _record(stack: str, deployment: dict[str, Any]) -> StackRecord:
         ended=tuple(_ended(stack, entry) for p in policies for entry in p["outputs"].get("ended") or []),
         interrupted=bool(deployment.get("pending_operations")),
         configuration=_last_configuration(resources),
+        begun=frozenset(_begun(deployment.get("pending_operations") or [])),
         assigned={
             group["groupId"]: datetime.fromisoformat(group["firstSeen"])
             for p in policies
             for group in p["outputs"].get("assignments") or []
         },
     )
+
+
+def _begun(operations: list[dict[str, Any]]) -> Iterator[UUID]:
+    """Of which machines; state has them before the provider is asked."""
+    for resource in (operation["resource"] for operation in operations):
+        if resource["type"] == CLOUD_PC and (asked := resource.get("inputs")):
+            yield machine_id(asked["installation"], asked["userId"], asked["servicePlan"]["id"])
 
 
 def _ended(stack: str, entry: dict[str, Any]) -> EndedRecord:

@@ -17,7 +17,7 @@ from cloudpc.cloud_pc import USABLE, DesiredCloudPC, RecordedCloudPC, Status
 from cloudpc.configuration import StackInputs
 from cloudpc.directory.interface import DirectoryError, Snapshot
 from cloudpc.directory.opening import Directories, Known
-from cloudpc.iac import audit, encryption_salt, passphrase, state
+from cloudpc.iac import audit, encryption_salt, first_run, passphrase, state
 from cloudpc.iac.consent import ACCEPT_LOSS, Consent
 from cloudpc.iac.engine import Engine, EngineError
 from cloudpc.iac.engine_log import displayed
@@ -58,6 +58,7 @@ def run(stacks: Path) -> None:
             recorded.provisioning_policy.get("installation"),
             stacks.parent / ".cloudpc",
         )
+        _check_hosts(inputs, installation, recorded, stacks)
     except (InvalidConfigurationError, DirectoryError, EngineError, state.StateError, ValueError) as error:
         raise pulumi.RunError(displayed(str(error))) from None
     now = datetime.now(UTC).replace(microsecond=0)
@@ -107,6 +108,14 @@ def _values() -> dict[str, Any]:
 
     values: Mapping[str, str] = CONFIG.get()
     return {key: engine_value(value) for key, value in values.items() if key.startswith(configuration.NAMESPACE)}
+
+
+def _check_hosts(inputs: StackInputs, installation: str, recorded: StackState, stacks: Path) -> None:
+    """Raises StrangersError, EngineError: see `first_run`. Who adopts has been told of the machines, and means it."""
+    is_first = not (recorded.provisioning_policy or recorded.cloud_pcs)
+    if is_first and inputs.configuration.installation and not Consent.of_this_run().adopt:
+        hosts = Runtime(inputs.configuration.surroundings, stacks).hosts
+        first_run.check(hosts, inputs.policy_id, installation, Engine(stacks.parent, inside_a_run=True))
 
 
 def _siblings(own: str, stacks: Path) -> list[PolicyFacts]:

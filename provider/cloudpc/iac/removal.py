@@ -14,6 +14,7 @@ from uuid import UUID
 
 from cloudpc.cloud_pc import WAITING, RecordedCloudPC, Status
 from cloudpc.iac.consent import Consent
+from cloudpc.iac.known_machines import Found, named
 from cloudpc.iac.organisation import Organisation
 from cloudpc.machines.interface import Host, Machine
 from cloudpc.provisioning.errors import TagUnreadable
@@ -22,6 +23,7 @@ from cloudpc.provisioning.tags import Phase, Tag
 
 log = logging.getLogger(__name__)
 
+_MAY_HAVE_KEPT = (Status.FAILED, Status.DEPROVISIONING)
 _OF_A_DOMAIN = "its computer account"
 
 
@@ -47,12 +49,8 @@ class Removal:
             return [error.message]  # somebody may work on it: what directories know of it stays as well
         own = [(host, machine) for host, machine in machines if machine.tag.policy_id == recorded.policy_id]
         handed_over = any(machine.tag.phase is Phase.HANDED_OVER for _, machine in own)
-        if handed_over and not recorded.has_machine and self._consent.delete != recorded.policy_id:
-            names = ", ".join(f"{machine.name} on {host.name}" for host, machine in own)
-            return [
-                f"{names} was handed over to its user before, and state does not know it: "
-                "`cloudpc adopt` takes it back, `cloudpc adopt --remove` deletes it"
-            ]
+        if handed_over and not recorded.has_machine:
+            return self._left_untouched(own, recorded)
         if left and below is not None:
             return left
         released = False
@@ -64,13 +62,25 @@ class Removal:
         for host, machine in own:
             if below is None or machine.tag.generation < below:
                 left += self._delete(host, machine, None if released else recorded)
-        if recorded.status in (Status.FAILED, Status.DEPROVISIONING):
+        undefined = recorded.has_machine and not machines  # by somebody's hand, which leaves its disk
+        if undefined or (recorded.status in _MAY_HAVE_KEPT and not recorded.is_not_in_state):
             for host in self._hosts:
                 discard = partial(_discard, host, recorded.installation, identity)
                 why = trying(f"what is kept of it on {host.name}", str(identity), discard)
                 if recorded.has_machine and recorded.host == host.name and not left:
                     left += why  # its disk, perhaps; what is kept for diagnosis goes when its time is over
         return left
+
+    def _left_untouched(self, own: Found, recorded: RecordedCloudPC) -> list[str]:
+        """Whoever may delete a whole policy may delete what its state knows: a machine that it lacks keeps no entry."""
+        told = (
+            f"{named(own)} was handed over to its user before, and state does not know it: "
+            "`cloudpc adopt` takes it back, `cloudpc adopt --remove` deletes it"
+        )
+        if self._consent.delete != recorded.policy_id:
+            return [told]
+        log.warning("left untouched: %s", told)
+        return []
 
     def delete_unknown(self, host: Host, machine: Machine, *, forget: bool = False) -> list[str]:
         """Delete a machine that state does not know, and before that what directories know of it.
@@ -87,9 +97,9 @@ class Removal:
         host.delete(machine.id)
         return []
 
-    def _look(self, identity: UUID, recorded: RecordedCloudPC) -> tuple[list[tuple[Host, Machine]], list[str]]:
+    def _look(self, identity: UUID, recorded: RecordedCloudPC) -> tuple[Found, list[str]]:
         """The machines of this identity, and why it can't be said that there are no others. Raises TagUnreadable."""
-        found: list[tuple[Host, Machine]] = []
+        found: Found = []
         unreadable: list[TagUnreadable] = []
         left: list[str] = []
         for host in self._hosts:
@@ -151,7 +161,7 @@ def _remains(recorded: RecordedCloudPC) -> bool:
     return detail is not None and "remains" in detail.additional_information
 
 
-def _add(found: list[tuple[Host, Machine]], unreadable: list[TagUnreadable], host: Host, identity: UUID) -> None:
+def _add(found: Found, unreadable: list[TagUnreadable], host: Host, identity: UUID) -> None:
     try:
         if (machine := host.describe(identity)) is not None:
             found.append((host, machine))
