@@ -1,6 +1,11 @@
 # Shared by the scripts of this folder; sourced with $root set to the checkout.
 # shellcheck shell=sh
 
+# A service may have been given no HOME.
+if [ -z "${HOME:-}" ]; then
+    HOME=$(getent passwd "$(id -u)" | cut -d : -f 6)
+    export HOME
+fi
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/cloudpc
 
 # For people. Steps that run side by side keep their output in a log; what is said this way still reaches the terminal.

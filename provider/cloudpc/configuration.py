@@ -94,7 +94,7 @@ class SafetyConfig(Part):
 class AuditConfig(Part):
     """A file to which each change of a Cloud PC is appended as a line of JSON."""
 
-    path: str = Field(min_length=1, description="Relative to the folder of the stack's file, or absolute.")
+    path: str = Field(min_length=1, description="Relative to the folder of the stack's file, and in the project.")
 
 
 @dataclass(frozen=True)
@@ -369,8 +369,7 @@ def read(
     settings = _settings(parts.policy, parts, references) if parts.policy else None
     if parts.policy and parts.directory:
         references.check_groups(parts.policy, parts.directory, snapshot, parts.malformed_fields)
-    if parts.audit:
-        references.check_audit(parts.audit.path)
+    references.check_audit(parts.audit.path if parts.audit else None)
     parts.problems.extend(references.problems)
     configuration = parts.whole()
     assert snapshot is not None  # noqa: S101 - what is None has been reported

@@ -7,8 +7,7 @@ import re
 from collections.abc import Iterator
 from urllib.parse import unquote
 
-import platformdirs
-
+from cloudpc import folders
 from cloudpc.ssh_hop import SshHop
 
 _URI = re.compile(
@@ -99,7 +98,7 @@ class Address:
     def _options_of_the_library(self) -> Iterator[tuple[str, str]]:
         """Libssh knows hosts from another file than ssh does, and takes parameters that libvirt gives no ssh."""
         given = self._parameters
-        libvirts = str(platformdirs.user_config_path("libvirt") / "known_hosts")
+        libvirts = str(folders.config("libvirt") / "known_hosts")
         known = [_without_tokens(given.get("known_hosts") or libvirts)]
         known += [] if given.get("known_hosts") else ["~/.ssh/known_hosts"]
         match given.get("known_hosts_verify", "").lower():

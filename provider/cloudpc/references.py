@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import TypeVar
 
+from cloudpc import audit_file, regular_file
 from cloudpc.cloud_pc import NetworkChoice, Script
 from cloudpc.connections import files
 from cloudpc.directory.configuration import DirectoryConfig, LocalDirectoryConfig
@@ -123,19 +124,17 @@ class References:
                 # a policy is proposed by whoever may open a pull request; the machine that runs it has other files
                 self._add("postProvisioningScript", f"must be a file in {self._folder.name}/ or below it", path)
                 return None
-            content = file.read_bytes()
-        except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+            content = regular_file.read(file)
+        except (OSError, ValueError, RuntimeError) as error:  # a name that no file can have; links in a circle
             reason = error.strerror if isinstance(error, OSError) else error
             self._add("postProvisioningScript", f"can't be read: {reason}", path)
             return None
         return Script(path=path, sha256=hashlib.sha256(content).hexdigest())
 
-    def check_audit(self, path: str) -> None:
+    def check_audit(self, path: str | None) -> None:
         """The audit file is made by the first run. Who only validates may not be allowed to write it."""
-        file = self._folder / path
-        if file.is_dir() or not file.parent.is_dir():
-            message = "must be a file in a folder that is there"
-            self.problems.append(Problem(self._file, "cloudpc:audit.path", message, path))
+        if wrong := audit_file.problem(path, self._folder, self._file):
+            self.problems.append(wrong)
 
     def _group_problems(
         self, policy: ProvisioningPolicy, snapshot: Snapshot, directory: str

@@ -6,6 +6,7 @@ import errno
 import os
 import stat
 from pathlib import Path
+from typing import BinaryIO
 
 LARGEST = 100 * 1024 * 1024
 """Bytes; a directory of half a million users has fewer."""
@@ -17,19 +18,39 @@ def read(path: Path, largest: int = LARGEST) -> bytes:
     Raises:
         OSError: it can't be read, is no regular file, or has more bytes than that; `strerror` says it.
     """
-    try:
-        # nothing is waited for: a pipe without a writer is opened at once, too, and then refused
-        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
-            check(file.fileno(), path)
-            content = file.read(largest + 1)
-    except ValueError:  # a NUL in it
-        raise OSError(errno.EINVAL, "no file can have such a name", str(path)) from None
+    with opened(path) as file:
+        content = file.read(largest + 1)
     if len(content) > largest:
         raise OSError(errno.EFBIG, f"has more than {largest // 1024**2} MB", str(path))
     return content
 
 
-def check(descriptor: int, path: Path) -> None:
-    """Raises OSError if what is open is no regular file."""
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+def opened(path: Path, flags: int = os.O_RDONLY) -> BinaryIO:
+    """The open file.
+
+    Args:
+        path: its name; the last part of it is no symbolic link where it is to be written.
+        flags: for os.open.
+
+    Raises:
+        OSError: it can't be opened, or is no regular file.
+    """
+    follow = os.O_NOFOLLOW if flags & os.O_WRONLY else 0
+    try:
+        if path.exists():
+            _check(path.stat(), path)  # first: opening a device may do something to it
+        # nothing is waited for: a pipe that took its place, with nobody at its other end, is opened or refused at once
+        descriptor = os.open(path, flags | follow | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+    except ValueError:  # a NUL in it
+        raise OSError(errno.EINVAL, "no file can have such a name", str(path)) from None
+    try:
+        _check(os.fstat(descriptor), path)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return os.fdopen(descriptor, "ab" if flags & os.O_APPEND else "rb")
+
+
+def _check(found: os.stat_result, path: Path) -> None:
+    if not stat.S_ISREG(found.st_mode):
         raise OSError(errno.EINVAL, "is no regular file", str(path))

@@ -426,14 +426,20 @@ def test_the_audit_file_has_a_line_for_each_change_whoever_made_it(project: Proj
     assert lines() == sorted([*before, *ends])
 
 
-def test_an_audit_file_that_fills_the_disk_stops_nobody(project: Project) -> None:
+def test_an_audit_file_that_would_block_or_is_somebody_else_s_is_refused(project: Project) -> None:
+    os.mkfifo(project.root / "stacks" / "pipe")
     file = project.root / "stacks" / "Pulumi.demo.yaml"
     content = yaml.safe_load(file.read_text())
-    content["config"]["cloudpc:audit"] = {"path": "/dev/full"}
-    file.write_text(yaml.safe_dump(content))
-    ran = project.up()
-    assert set(project.statuses().values()) == {"provisioned"}
-    assert "cloudpc:audit: /dev/full can't be written: No space left on device; missing there: {" in ran.output
+    for path, why in (("pipe", "is no regular file"), ("/etc/passwd", "must be a file of this project")):
+        content["config"]["cloudpc:audit"] = {"path": path}
+        file.write_text(yaml.safe_dump(content))
+        for ran in (project.cloudpc("up"), project.pulumi(*UP, "demo")):
+            assert ran.code != 0
+            assert "cloudpc:audit.path: " in ran.output
+            assert why in ran.output
+    everybody = project.root.parent / "everybody.jsonl"
+    project.up(CLOUDPC_AUDIT=str(everybody))
+    assert len(everybody.read_text().splitlines()) == 2
 
 
 # ---- policy delete

@@ -12,6 +12,7 @@ import typer
 
 from cloudpc.cli.output import CommandError, Exit, err
 from cloudpc.directory.interface import DirectoryError
+from cloudpc.folders import NoHomeError
 from cloudpc.iac.engine import EngineError, Terminated
 from cloudpc.masking import masked
 from cloudpc.problems import InvalidConfigurationError
@@ -73,7 +74,7 @@ def main() -> None:
         app()
     except CommandError as error:
         _fail(str(error), error.code)
-    except (InvalidConfigurationError, NoProjectError) as error:
+    except (InvalidConfigurationError, NoProjectError, NoHomeError) as error:
         _fail(str(error), Exit.INVALID)
     except ProvisioningError as error:
         _fail(f"{error.message} [{error.code}]" + (f"\n{error.hint}" if error.hint else ""), Exit.ERROR)

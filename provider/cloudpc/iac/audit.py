@@ -4,12 +4,29 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from cloudpc import audit_file, regular_file
 from cloudpc.cloud_pc import RecordedCloudPC
 from cloudpc.text import to_json
+
+
+def target(path: str | None, stacks: Path, tell: Callable[[str], None]) -> Path | None:
+    """The file to append to, if any. One that can't be it any more stops nobody.
+
+    Args:
+        path: what the policy names, if anything.
+        stacks: the folder that it is relative to.
+        tell: is given what is wrong.
+    """
+    try:
+        return audit_file.find(path, stacks)
+    except ValueError as error:
+        tell(f"cloudpc:audit: {error}; nothing is written")
+        return None
 
 
 def append(file: Path | None, before: dict[str, Any], after: dict[str, Any], tell: Callable[[str], None]) -> None:
@@ -68,8 +85,8 @@ def _write(file: Path, lines: Sequence[dict[str, Any]], tell: Callable[[str], No
     text = "".join(to_json(line) + "\n" for line in lines)
     try:
         # one write of a file opened for appending: lines of several runs don't mix
-        with file.open("a", encoding="utf-8") as out:
-            out.write(text)
+        with regular_file.opened(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT) as out:
+            out.write(text.encode(errors="backslashreplace"))
     except OSError as error:
         tell(f"cloudpc:audit: {file} can't be written: {error.strerror}; missing there: {text.strip()}")
 
@@ -77,11 +94,9 @@ def _write(file: Path, lines: Sequence[dict[str, Any]], tell: Callable[[str], No
 def _known(file: Path) -> set[tuple[object, ...]]:
     """What the file has; an unreadable one has nothing, and lines that somebody else has written mean nothing."""
     found: set[tuple[object, ...]] = set()
-    if not file.is_file():  # a pipe to a collector, perhaps
-        return found
-    with contextlib.suppress(OSError), file.open(encoding="utf-8", errors="replace") as lines:
+    with contextlib.suppress(OSError), regular_file.opened(file) as lines:
         for text in lines:
-            with contextlib.suppress(ValueError, AttributeError):
+            with contextlib.suppress(ValueError, AttributeError, TypeError, RecursionError):
                 found.add(_identity(json.loads(text)))
     return found
 

@@ -50,8 +50,12 @@ def folder(backend_url: str) -> Path | None:
     if not backend_url.startswith("file://"):
         return None
     written = backend_url.removeprefix("file://").partition("?")[0]
-    path = Path(unquote(written)).expanduser()
-    return path if path.is_dir() else Path(written).expanduser()
+    path = _expanded(unquote(written))
+    return path if path.is_dir() else _expanded(written)
+
+
+def _expanded(written: str) -> Path:
+    return Path(os.path.expanduser(written))  # noqa: PTH111 - Path's own raises where there is no home
 
 
 def stacks(backend_url: str, project: str) -> list[str] | None:

@@ -215,11 +215,11 @@ def _log_to_file() -> None:
     global _log_path
     import logging.handlers
 
-    import platformdirs
+    from cloudpc import folders
 
     handlers: list[logging.Handler] = []
-    with contextlib.suppress(OSError):
-        path = platformdirs.user_log_path("cloudpc", appauthor=False) / "provider.log"
+    with contextlib.suppress(OSError, folders.NoHomeError):
+        path = folders.log() / "provider.log"
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.touch(mode=0o600)
         handlers.append(logging.handlers.RotatingFileHandler(path, maxBytes=1_000_000, backupCount=1, delay=True))

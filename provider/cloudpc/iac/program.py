@@ -73,8 +73,10 @@ def run(stacks: Path) -> None:
         (_warn if notice.warning else _info)(notice.message)
     _tell_failed(recorded.cloud_pcs, plan, inputs.snapshot)
     leave_out_stack_traces()
-    if inputs.configuration.audit and not pulumi.runtime.is_dry_run():
-        audit.catch_up(stacks / inputs.configuration.audit.path, recorded.cloud_pcs.values(), _warn)
+    audited = inputs.configuration.audit
+    file = audit.target(audited.path if audited else None, stacks, _warn)
+    if file and not pulumi.runtime.is_dry_run():
+        audit.catch_up(file, recorded.cloud_pcs.values(), _warn)
     ProvisioningPolicy(
         policy_id,
         _policy_props(inputs, installation, own, recorded, plan),

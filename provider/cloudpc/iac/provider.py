@@ -146,7 +146,7 @@ class _Process:
 
     def audit_file(self) -> Path | None:
         settings = self._values.get("cloudpc:audit")
-        return project_root() / "stacks" / settings["path"] if settings else None
+        return audit.target(settings["path"] if settings else None, project_root() / "stacks", _tell)
 
     def runtime(self) -> Runtime:
         from cloudpc import configuration

@@ -13,6 +13,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from uuid import UUID
 
+from cloudpc import regular_file
 from cloudpc.cloud_pc import PolicySettings
 from cloudpc.configuration import DRIVERS, Surroundings
 from cloudpc.connections.healthy import Connections
@@ -94,7 +95,7 @@ class Runtime:
         if script is None:
             return None
         try:
-            content = (self._stacks / script.path).read_bytes()
+            content = regular_file.read(self._stacks / script.path)
         except OSError as error:
             message = f"the post-provisioning script {script.path} can't be read: {error.strerror}"
             raise ProvisioningError(ErrorCode.SET_UP_FAILED, message, retriable=False) from None

@@ -13,8 +13,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-import platformdirs
-
+from cloudpc import folders
 from cloudpc.images import commands
 from cloudpc.images.commands import Note
 from cloudpc.images.image import ImageFile
@@ -26,8 +25,8 @@ _WORK_PREFIX = ".work-"
 
 def cache_root() -> Path:
     """The folder of all caches: $CLOUDPC_CACHE, or the user's cache folder."""
-    override = os.environ.get("CLOUDPC_CACHE")
-    return Path(override).expanduser().absolute() if override else platformdirs.user_cache_path("cloudpc")
+    override = os.environ.get(folders.CACHE)
+    return Path(os.path.expanduser(override)).absolute() if override else folders.cache()  # noqa: PTH111 - never raises
 
 
 def hash_file(path: Path) -> str:

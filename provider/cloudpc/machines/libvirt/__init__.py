@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import platformdirs
-
+from cloudpc import folders
 from cloudpc.hosts import HostConfig
 from cloudpc.machines.libvirt.host import LibvirtHost
 
@@ -17,4 +16,4 @@ def connect(config: HostConfig, *, cache: Path | None = None) -> LibvirtHost:
         config: one entry of cloudpc:hosts.
         cache: folder for locks and the result of the acceleration probe; the same for all processes of a user.
     """
-    return LibvirtHost(config, cache or platformdirs.user_cache_path("cloudpc"))
+    return LibvirtHost(config, cache or folders.cache())

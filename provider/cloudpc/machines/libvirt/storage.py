@@ -12,8 +12,8 @@ from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
 import libvirt
-import platformdirs
 
+from cloudpc import folders
 from cloudpc.host_address import Address
 from cloudpc.hosts import HostConfig
 from cloudpc.machines.libvirt.connection import Connection
@@ -159,7 +159,7 @@ def default_path(address: Address, pool: str) -> str:
     if not address.is_session:
         return f"{SYSTEM_IMAGES}/{pool}"
     if address.is_local:
-        return str(platformdirs.user_data_path("cloudpc") / "pools" / pool)
+        return str(folders.data() / "pools" / pool)
     raise ProvisioningError(
         ErrorCode.DISK_FAILED,
         f"The storage pool {pool} is not on {address.uri} yet, and nothing says where it may be made.",
