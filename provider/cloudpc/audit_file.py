@@ -49,10 +49,9 @@ def problem(path: str | None, stacks: Path, shown_as: str) -> Problem | None:
     try:
         find(path, stacks)
     except ValueError as error:
-        named = os.environ.get(VARIABLE)
-        return (
-            Problem("environment", VARIABLE, str(error), named) if named else Problem(shown_as, FIELD, str(error), path)
-        )
+        if named := os.environ.get(VARIABLE):
+            return Problem("environment", VARIABLE, str(error), named)
+        return Problem(shown_as, FIELD, str(error), path)
     return None
 
 
