@@ -194,6 +194,18 @@ def test_a_disk_that_another_machine_uses_too_stays(desk: Desk, daemon: Daemon, 
     assert remains(daemon, spec.name) == []
 
 
+def test_one_that_was_undefined_while_it_ran(desk: Desk, daemon: Daemon, connection: Any) -> None:
+    """It runs on without a definition, and is gone with all that says what its disks are once it is stopped."""
+    spec = desk.claim()
+    desk.host.start(spec, desk.image)
+    domain = connection.lookupByUUID(spec.id.bytes)
+    _snapshot(domain, "/var/lib/libvirt/boot/by-hand")
+    domain.undefine()
+    desk.host.delete(spec.id)
+    assert not (daemon.root / "var/lib/libvirt/boot/by-hand").exists()
+    assert remains(daemon, spec.name) == []
+
+
 def test_a_device_of_the_host_is_not_removed_but_told(desk: Desk, connection: Any) -> None:
     spec = desk.claim()
     desk.host.start(spec, desk.image)

@@ -28,25 +28,37 @@ _MANY = 64
 """No chain of overlays is longer; one that is goes round in a circle."""
 
 
-def remove(domain: Any, usual: str | None) -> None:
-    """Remove the disks that a stopped domain writes to alone, with the overlays that they are made of.
+def changed_by_hand(domain: Any, usual: str | None) -> list[str]:
+    """Paths of the disks that a domain writes to alone, with the overlays that they are made of.
 
     Args:
-        domain: whose.
-        usual: where its disk was made: one that is still there needs no look at what others use.
+        domain: whose; asked before it is stopped, since one that was undefined meanwhile is gone then.
+        usual: where its disk was made: one that is still there is left out, and needs no look at what others use.
 
     Raises:
-        ProvisioningError: DISK_FAILED; one is a device of the host, or can't be removed.
+        ProvisioningError: DISK_FAILED; one is a device of the host, so that nobody here may remove it.
     """
     connection, identity = domain.connect(), UUID(bytes=domain.UUID())
-    with classified(f"remove the disks of {domain.name()}", ErrorCode.DISK_FAILED):
+    with classified(f"look for the disks of {domain.name()}", ErrorCode.DISK_FAILED):
         own = {path for xml in _definitions(domain) for path in parse(xml).disks} - {usual}
         used = used_by(other for other in connection.listAllDomains(0) if other.UUID() != domain.UUID()) if own else ()
-        for path in sorted(own.difference(used)):
+        alone = sorted(own.difference(used))
+        for path in alone:
             _refuse_device(path, domain.name())
-            for layer in _layers(connection, path, identity):
-                if layer not in used:
-                    _remove(connection, layer)
+        layers = [layer for path in alone for layer in _layers(connection, path, identity)]
+        return [layer for layer in layers if layer not in used]
+
+
+def remove(connection: Any, paths: Iterable[str]) -> None:
+    """Remove volumes, wherever on the host they lie; those that are gone are none of our concern.
+
+    Raises:
+        ProvisioningError: DISK_FAILED.
+    """
+    for path in paths:
+        with classified(f"remove {path}", ErrorCode.DISK_FAILED), _volume_at(connection, path) as volume:
+            if volume is not None:
+                unless_gone(partial(volume.delete, 0))
 
 
 def used_by(domains: Iterable[Any]) -> set[str]:
@@ -93,12 +105,6 @@ def _layers(connection: Any, path: str, identity: UUID) -> list[str]:
 def _backing(connection: Any, path: str) -> str | None:
     with _volume_at(connection, path) as volume:
         return None if volume is None else ElementTree.fromstring(volume.XMLDesc(0)).findtext("backingStore/path")  # noqa: S314
-
-
-def _remove(connection: Any, path: str) -> None:
-    with _volume_at(connection, path) as volume:
-        if volume is not None:
-            unless_gone(partial(volume.delete, 0))
 
 
 @contextmanager

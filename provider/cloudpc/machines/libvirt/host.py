@@ -265,8 +265,11 @@ class LibvirtHost(Host):
             domain = find_domain(self._connection.get(), machine_id)
             machine = None if domain is None else self._machine(domain)
         if machine is not None:
-            removal.stop(domain)
-            disks.remove(domain, self._volumes.disk(machine.name))
+            try:
+                changed = disks.changed_by_hand(domain, self._volumes.disk(machine.name))
+            finally:
+                removal.stop(domain)  # its end is its end, whatever can't be removed yet
+            disks.remove(self._connection.get(), changed)
         self._volumes.delete_all(machine_id)
         # Last, because it carries the tag: whatever is interrupted before is still known to be ours.
         if domain is not None:
