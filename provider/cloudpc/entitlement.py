@@ -103,6 +103,16 @@ def assigned_groups(policy: ProvisioningPolicy, snapshot: Snapshot) -> list[Grou
     return [matches[0] for matches in found if len(matches) == 1]
 
 
+def names_written(policy: ProvisioningPolicy, snapshot: Snapshot) -> dict[str, str]:
+    """Names by which the policy has its groups, by their ids; of those that it has by id, what they are called now."""
+    written = {}
+    for reference in (assignment.target.group_id for assignment in policy.assignments):
+        for group in snapshot.find_groups(reference):
+            by_id = reference.lower() == group.id.lower()
+            written[group.id] = group.display_name if by_id else reference
+    return written
+
+
 def _members(policy: ProvisioningPolicy, snapshot: Snapshot) -> list[User]:
     ids = {member for group in assigned_groups(policy, snapshot) for member in group.members}
     return sorted((snapshot.users[i] for i in ids if i in snapshot.users), key=lambda user: user.id)

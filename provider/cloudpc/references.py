@@ -143,7 +143,9 @@ class References:
             group = assignment.target.group_id
             found = snapshot.find_groups(group)
             field = f"cloudpc:policy.assignments[{i}].target.groupId"
-            if not found:
+            if others := snapshot.of_another_now(group):
+                yield i, Problem(self._file, field, _now_another(group, others, snapshot), group)
+            elif not found:
                 names = [*snapshot.groups, *(g.display_name for g in snapshot.groups.values())]
                 known = ", ".join(sorted(snapshot.groups)[:10]) or "none"
                 # of a tenant only the groups are known that were asked for
@@ -193,3 +195,15 @@ class References:
         except InvalidConfigurationError as error:
             self.problems.extend(error.problems)
             return None
+
+
+def _now_another(name: str, others: list[str], snapshot: Snapshot) -> str:
+    first, now = snapshot.meant[name], " and ".join(others)
+    change = f"{now} to change (who was in the former alone then loses the assignment)"
+    if first not in snapshot.groups:
+        return f"was the name of the group {first}, which is gone, and is that of {now}: write the id {change}"
+    called = snapshot.groups[first].display_name
+    return (
+        f"was the name of the group {first}, which is called {called!r} now, and is that of {now}: write the id "
+        f"{first} to stay with that group, or {change}"
+    )

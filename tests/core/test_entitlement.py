@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cloudpc.directory.interface import Group, Snapshot
-from cloudpc.entitlement import Loss, Reason, assigned_groups, entitled, loss, not_provisioned
+from cloudpc.directory.opening import names_of
+from cloudpc.entitlement import Loss, Reason, assigned_groups, entitled, loss, names_written, not_provisioned
 from cloudpc.policy import ProvisioningPolicy
 
 from . import make
@@ -198,3 +199,27 @@ def test_why_one_is_not_owed_any_more(
     policy: ProvisioningPolicy, snapshot: Snapshot, former: dict[str, str] | None, expected: Loss
 ) -> None:
     assert loss(policy, snapshot, "u1", "small", former) == expected
+
+
+def test_a_name_means_the_group_that_the_policy_has_had_under_it() -> None:
+    first, second = Group("g1", "Old sales", frozenset({"u-alice"})), Group("g2", "Sales", frozenset({"u-bob"}))
+    renamed = Snapshot({}, {"g1": first}, meant={"Sales": "g1"})
+    assert assigned_groups(make.policy("Sales"), renamed) == [first]
+    assert names_written(make.policy("Sales"), renamed) == {"g1": "Sales"}
+    assert renamed.of_another_now("Sales") == []
+
+    taken = Snapshot({}, {"g1": first, "g2": second}, meant={"Sales": "g1"})
+    assert assigned_groups(make.policy("Sales"), taken) == [], "neither the one nor the other without a person's word"
+    assert taken.of_another_now("Sales") == ["g2"]
+    for id_, group in (("g1", first), ("g2", second), ("G1", None)):
+        assert assigned_groups(make.policy(id_), taken) == ([group] if group else [])
+    assert names_written(make.policy("g1", "g2"), taken) == {"g1": "Old sales", "g2": "Sales"}
+
+    gone = Snapshot({}, {"g2": second}, meant={"Sales": "g1"})
+    assert (assigned_groups(make.policy("Sales"), gone), gone.of_another_now("Sales")) == ([], ["g2"])
+    by_id = Snapshot({}, {"Sales": Group("Sales", "x"), "g1": first}, meant={"Sales": "g1"})
+    assert by_id.of_another_now("Sales") == ["Sales"], "a new group with that id is another one, too"
+
+
+def test_names_that_two_groups_had_or_that_are_ids_say_nothing() -> None:
+    assert names_of({"g1": "Sales", "g2": "Twin", "g3": "Twin", "Lab": "x", "g4": "Lab"}) == {"Sales": "g1", "x": "Lab"}

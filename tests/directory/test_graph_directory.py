@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from cloudpc.directory.configuration import GraphDirectoryConfig
 from cloudpc.directory.graph import GraphDirectory
@@ -275,3 +276,50 @@ def test_a_configured_plan_that_nobody_sells_is_told(tenant: Tenant, reached: Re
     config = GraphDirectoryConfig.model_validate({"kind": "graph", "servicePlans": [entry]})
     [warning] = GraphDirectory(config, reached(tenant)).snapshot([]).warnings
     assert warning == f"no subscription of the tenant has the service plan {entry['id']} of cloudpc:directory"
+
+
+def test_a_tenant_that_insists_on_advanced_queries_for_casts(tenant: Tenant, directory: GraphDirectory) -> None:
+    tenant.insists_on_advanced_casts = True
+    tenant.add_group("Big", [tenant.add_user(User(f"u-{i}", f"u{i}@contoso.example", f"U {i}")) for i in range(1200)])
+    snapshot = directory.snapshot([ENGINEERING, "Big"])
+    assert snapshot.find_groups(ENGINEERING)[0].members
+    assert len(snapshot.find_groups("Big")[0].members) == 1200, "of all pages"
+
+
+def test_a_cloud_pc_s_plan_of_no_known_size_is_told_with_where_to_add_it(
+    tenant: Tenant, directory: GraphDirectory, reached: Reached
+) -> None:
+    plan = "CPC_E_16C_64GB_1TB"
+    tenant.add_sku(plan, [plan, "EXCHANGE"])
+    assert directory.snapshot([ENGINEERING]).warnings == (), "nobody has it"
+    tenant.give_licence("u-alice", plan)
+    tenant.give_licence("u-bob", plan)
+    snapshot = directory.snapshot([ENGINEERING])
+    [warning] = snapshot.warnings
+    id_ = guid("servicePlan", plan)
+    entry = f"id: {id_}, displayName: {plan}, vCpuCount: 16, ramInGB: 64, storageInGB: 1024"
+    assert warning == (
+        f"users have the licence {plan}, whose service plan {plan} ({id_}) is a Cloud PC's by its "
+        f"name, but its size is not known here, so it gives none: add {{{entry}}} to servicePlans of cloudpc:directory"
+    )
+    assert guid("servicePlan", plan) not in user("u-alice", snapshot).service_plans
+
+    values = {"kind": "graph", "servicePlans": [yaml.safe_load("{" + entry + "}")]}
+    known = GraphDirectory(GraphDirectoryConfig.model_validate(values), reached(tenant)).snapshot([ENGINEERING])
+    assert guid("servicePlan", plan) in user("u-alice", known).service_plans
+    assert known.warnings == ()
+
+
+def test_a_plan_without_a_size_that_is_disabled_or_not_sold_any_more_is_not_told(
+    tenant: Tenant, directory: GraphDirectory
+) -> None:
+    tenant.add_sku("BUNDLE", ["CPC_SS_9"])
+    tenant.give_licence("u-alice", "BUNDLE", disabled_plans=["CPC_SS_9"])
+    assert directory.snapshot([ENGINEERING]).warnings == ()
+    tenant.give_licence("u-alice", "BUNDLE")
+    [warning] = directory.snapshot([ENGINEERING]).warnings
+    assert "vCpuCount: …, ramInGB: …, storageInGB: …" in warning
+    tenant.skus[guid("sku", "BUNDLE")]["capabilityStatus"] = "Suspended"
+    assert directory.snapshot([ENGINEERING]).warnings == (
+        "the subscription BUNDLE is Suspended: its licences give no Cloud PC",
+    )

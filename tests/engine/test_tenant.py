@@ -257,3 +257,37 @@ def test_a_tenant_that_can_not_be_read_holds_up_only_its_own_policies(project: P
     output, _ = running.communicate(timeout=60)
     assert running.returncode == 0, output
     assert "Z left out: beside, demo: the directory can't be read" in output
+
+
+def test_a_group_s_name_that_becomes_another_s_moves_nobody(project: Project, tenant: Tenant) -> None:
+    project.up()
+    everybody, sales = guid("group", "everybody"), guid("group", "sales")
+    tenant.rename_group("everybody", "All of us")
+    assert "unchanged" in project.up().output, "the group that the policy has had under the name"
+    assert project.cloudpc("policy", "validate").code == 0
+    assert project.cloudpc("list", "--outdated").code == 0
+
+    tenant.rename_group("sales", "Everybody")
+    before = project.state()
+    for refused in (project.up(code=1).output, project.cloudpc("up").output):
+        assert (
+            f"was the name of the group {everybody}, which is called 'All of us' now, and is that of {sales}" in refused
+        )
+        assert f"write the id {everybody} to stay with that group, or {sales} to change" in refused
+    assert project.state() == before
+
+    _in(tenant, project, group=everybody)
+    assert "unchanged" in project.up().output
+    _in(tenant, project, group=sales)
+    assert "the policy is no longer assigned to All of us" in project.up().output
+    assert set(project.statuses().values()) == {"inGracePeriod"}
+
+
+def test_a_group_made_again_under_its_name_is_another_one(project: Project, tenant: Tenant) -> None:
+    project.up()
+    tenant.delete_group("everybody")
+    made = tenant.add_group("Everybody", ["alice"])
+    refused = project.up(code=1).output
+    assert f"was the name of the group {guid('group', 'everybody')}, which is gone, and is that of {made}" in refused
+    assert f"write the id {made} to change" in refused
+    assert set(project.statuses().values()) == {"provisioned"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.tenant import tokens
-from tests.tenant.errors import not_found
+from tests.tenant.errors import not_found, unsupported
 from tests.tenant.odata import Json, ResourceType
 from tests.tenant.routing import Answer, Call, Routes, parameter
 
@@ -69,10 +69,16 @@ def members(call: Call) -> Answer:
     return call.page(lambda: _members(call, id_, transitive), find, OBJECT, shown)
 
 
+def _check_cast(call: Call) -> None:
+    if call.store.insists_on_advanced_casts and not (call.query.eventual and call.query.counts):
+        raise unsupported("The request uses a cast, which needs $count=true and the header ConsistencyLevel: eventual.")
+
+
 @ROUTES.add("GET", "/groups/{id}/members/graph.user", tokens.MEMBERS)
 @ROUTES.add("GET", "/groups/{id}/transitiveMembers/graph.user", tokens.MEMBERS)
 def member_users(call: Call) -> Answer:
     id_ = _group(call)["id"]
+    _check_cast(call)
     transitive = "/transitiveMembers/" in call.path
 
     def find(member: str) -> Json | None:
@@ -90,6 +96,7 @@ def member_users(call: Call) -> Answer:
 @ROUTES.add("GET", "/groups/{id}/members/graph.group", tokens.MEMBERS)
 def member_groups(call: Call) -> Answer:
     id_ = _group(call)["id"]
+    _check_cast(call)
 
     def find(member: str) -> Json | None:
         found = call.store.groups.get(member)

@@ -43,6 +43,8 @@ class Store:
         """Temporary Access Passes, one per user."""
         self.passes_allowed = True
         """What the tenant's policy says of Temporary Access Passes."""
+        self.insists_on_advanced_casts = False
+        """Whether lists that are cast to a type are refused without `ConsistencyLevel: eventual` and $count."""
         self.policies: dict[str, Json] = {}
         self.connections: dict[str, Json] = {}
         self.changed: Callable[[], None] = lambda: None

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from cloudpc import configuration, entitlement, project_file, yaml_file
 from cloudpc.cli.output import CommandError, Exit
 from cloudpc.directory.catalogue import short_name
-from cloudpc.directory.opening import Directories
+from cloudpc.directory.opening import Directories, Known, names_of
 from cloudpc.hosts import HostConfig
 from cloudpc.iac import encryption_salt, file_backend, fleet, passphrase
 from cloudpc.iac.engine import Engine, EngineError
@@ -138,7 +138,7 @@ class Project:
         Raises:
             InvalidConfigurationError, DirectoryError: that can't be known.
         """
-        inputs = configuration.read(policy_id, self.values(policy_id), self.directories)
+        inputs = self.inputs(policy_id)
         return {owed.key for owed in entitlement.entitled(inputs.policy, inputs.snapshot)}
 
     def problems(self, policy_id: str) -> list[Problem]:
@@ -149,7 +149,7 @@ class Project:
             )
             return [Problem(self.shown(policy_id), "file", message, policy_id)]
         try:
-            configuration.read(policy_id, self.values(policy_id), self.directories)
+            self.inputs(policy_id)
         except InvalidConfigurationError as error:
             return list(error.problems)
         return []
@@ -158,6 +158,31 @@ class Project:
         """What is wrong with the passphrase that a run would seal passwords with."""
         wrong = passphrase.problem(self.file(policy_id), self.engine)
         return [wrong] if wrong else []
+
+    def inputs(self, policy_id: str) -> configuration.StackInputs:
+        """A policy with all that it names, as a run reads it.
+
+        Raises:
+            InvalidConfigurationError: with all problems of all files.
+            DirectoryError: the directory can't be read.
+        """
+        values = self.values(policy_id)
+        try:
+            return configuration.read(policy_id, values, self.directories)
+        except InvalidConfigurationError as error:
+            # a group that is called otherwise now is known to state alone, which costs an engine's start to read
+            about_groups = any("cloudpc:policy.assignments" in problem.field for problem in error.problems)
+            known = self._known(policy_id) if about_groups else Known()
+            if not known.names:
+                raise
+        return configuration.read(policy_id, values, self.directories, known)
+
+    def _known(self, policy_id: str) -> Known:
+        """The groups that the policy has had; none where state can't be read, which others tell."""
+        with contextlib.suppress(EngineError, CommandError):
+            for record in self.records(policy_id):
+                return Known(frozenset(record.group_names), names=names_of(record.group_names))
+        return Known()
 
     def locks(self, policy_id: str) -> list[file_backend.Lock]:
         """Who works on a policy's stack, as far as its backend shows it."""

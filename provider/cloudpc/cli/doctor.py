@@ -113,7 +113,7 @@ def _policy(
     try:
         values = project.values(name)
         surroundings[name] = (configuration.parse_surroundings(values), configuration.uses_tenant(values))
-        configuration.read(name, values, project.directories)
+        project.inputs(name)
         marked = "; marked as deleted, goes with its last Cloud PC" if project.is_marked_as_deleted(name) else ""
         yield Check(f"policy {name}", "ok", f"valid{marked}")
     except InvalidConfigurationError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from cloudpc import configuration, lifecycle
+from cloudpc import lifecycle
 from cloudpc.cli.context import Project
 from cloudpc.cli.output import err
 from cloudpc.cloud_pc import WITH_MACHINE, PolicySettings
@@ -45,7 +45,7 @@ def differences(project: Project, cloud_pcs: Iterable[CloudPCRecord]) -> Differe
 def settings_of_today(project: Project, policy: str) -> PolicySettings | None:
     """What a policy's file says now; None, and told, if it can't be read."""
     try:
-        return configuration.read(policy, project.values(policy), project.directories).settings
+        return project.inputs(policy).settings
     except InvalidConfigurationError as error:
         err.print(f"left out: {policy}, whose configuration is wrong: {error.problems[0]}", markup=False)
     except DirectoryError as error:

@@ -47,7 +47,7 @@ def validate(
         if found:
             problems += [p for p in found if p not in problems]
         elif not as_json:
-            inputs = configuration.read(name, project.values(name), project.directories)
+            inputs = project.inputs(name)
             count = len(entitled(inputs.policy, inputs.snapshot))
             out.print(f"{name}: valid; {count} Cloud PC{'' if count == 1 else 's'} owed")
     if as_json:

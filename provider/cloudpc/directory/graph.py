@@ -6,9 +6,10 @@ An error anywhere means that who is entitled is *unknown*: never is a list answe
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Collection, Coroutine, Iterable
 from dataclasses import replace
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from cloudpc.directory import catalogue
 from cloudpc.directory.configuration import GraphDirectoryConfig
@@ -18,6 +19,9 @@ from cloudpc.graph.client import AT_ONCE, Graph, Session
 from cloudpc.graph.configuration import GraphConfig
 from cloudpc.graph.errors import GraphError
 from cloudpc.graph.permissions import Call
+
+if TYPE_CHECKING:
+    from kiota_abstractions.base_request_configuration import RequestConfiguration
 
 Json = dict[str, Any]
 _T = TypeVar("_T")
@@ -29,6 +33,9 @@ PAGE: Final = 999
 _USER: Final = ["id", "userPrincipalName", "displayName", "accountEnabled", "assignedLicenses"]
 _IN_USE: Final = ("Enabled", "Warning")
 """capabilityStatus of a subscription whose licences count; `Warning` is its own time of grace."""
+_CLOUD_PC: Final = "CPC_"
+"""How the names of all service plans begin that are a Cloud PC's."""
+_SIZE: Final = re.compile(r"_(\d+)v?C(?:PU)?_(\d+)(?:GB|RAM)_(\d+)(GB|TB)", re.IGNORECASE)
 _HIDDEN: Final = "hiddenmembership"
 """visibility, in small letters, of a group whose members are shown only to some: the others get fewer, and no error."""
 
@@ -68,6 +75,8 @@ class _Reading:
         self._own = {plan.id.lower(): replace(plan, id=plan.id.lower()) for plan in entries}
         self._plans: dict[str, ServicePlan] = catalogue.service_plans() | self._own
         self._plans_of_sku: dict[str, tuple[str, ...]] = {}
+        self._without_size: dict[str, dict[str, str]] = {}
+        """Plans of Cloud PCs whose size nobody knows: for each SKU what is to be said, by the plan's id."""
         self._licensed: dict[tuple[Any, ...], tuple[str, ...]] = {}
         self._users: dict[str, User] = {}
         self._groups: dict[str, Group] = {}
@@ -127,13 +136,12 @@ class _Reading:
         self._groups[id_] = Group(id_, name, members or frozenset())
 
     async def _members(self, session: Session, group_id: str) -> frozenset[str]:
-        from kiota_abstractions.base_request_configuration import RequestConfiguration
         from msgraph.generated.groups.item.members.graph_user.graph_user_request_builder import GraphUserRequestBuilder
 
-        query = GraphUserRequestBuilder.GraphUserRequestBuilderGetQueryParameters(select=_USER, top=PAGE)
+        query = GraphUserRequestBuilder.GraphUserRequestBuilderGetQueryParameters(select=_USER, top=PAGE, count=True)
         builder = session.client.groups.by_group_id(group_id).members.graph_user
         members: set[str] = set()
-        async for page in session.pages(Call.LIST_MEMBERS, builder, RequestConfiguration(query_parameters=query)):
+        async for page in session.pages(Call.LIST_MEMBERS, builder, _advanced(query)):
             for user in page:
                 id_ = _id(user)
                 # one text for all groups a user is in
@@ -141,14 +149,15 @@ class _Reading:
         return frozenset(members)
 
     async def _nested(self, session: Session, group_id: str, name: str) -> None:
-        from kiota_abstractions.base_request_configuration import RequestConfiguration
         from msgraph.generated.groups.item.members.graph_group.graph_group_request_builder import (
             GraphGroupRequestBuilder,
         )
 
-        query = GraphGroupRequestBuilder.GraphGroupRequestBuilderGetQueryParameters(select=["id", "displayName"])
+        query = GraphGroupRequestBuilder.GraphGroupRequestBuilderGetQueryParameters(
+            select=["id", "displayName"], count=True
+        )
         builder = session.client.groups.by_group_id(group_id).members.graph_group
-        async for page in session.pages(Call.LIST_MEMBERS, builder, RequestConfiguration(query_parameters=query)):
+        async for page in session.pages(Call.LIST_MEMBERS, builder, _advanced(query)):
             for group in page:
                 inner = group.get("displayName") or _id(group)
                 self._warnings.append(
@@ -211,9 +220,15 @@ class _Reading:
             self._warnings.append(f"no subscription of the tenant has the service plan {plan} of cloudpc:directory")
 
     def _sku(self, sku: Json) -> None:
-        ids = (plan["servicePlanId"].lower() for plan in _required(sku, "servicePlans", list))
-        plans = tuple(id_ for id_ in ids if id_ in self._plans)
-        if not plans:
+        listed = _required(sku, "servicePlans", list)
+        plans = tuple(id_ for plan in listed if (id_ := plan["servicePlanId"].lower()) in self._plans)
+        unknown = {
+            plan["servicePlanId"].lower(): _without_size(plan, sku)
+            for plan in listed
+            if str(plan.get("servicePlanName")).upper().startswith(_CLOUD_PC)
+            and plan["servicePlanId"].lower() not in self._plans
+        }
+        if not plans and not unknown:
             return
         status = _required(sku, "capabilityStatus", str)
         if status not in _IN_USE:
@@ -221,10 +236,21 @@ class _Reading:
                 f"the subscription {sku.get('skuPartNumber')} is {status}: its licences give no Cloud PC"
             )
             return
-        self._plans_of_sku[_required(sku, "skuId", str).lower()] = plans
+        id_ = _required(sku, "skuId", str).lower()
+        self._without_size[id_] = unknown
+        if plans:
+            self._plans_of_sku[id_] = plans
+
+    def _tell_without_size(self, assigned: list[Json]) -> None:
+        for licence in assigned:
+            disabled = [plan.lower() for plan in licence.get("disabledPlans") or ()]
+            for plan, words in self._without_size.get(licence["skuId"].lower(), {}).items():
+                if plan not in disabled and words not in self._warnings:
+                    self._warnings.append(words)
 
     def _service_plans(self, assigned: list[Json]) -> tuple[str, ...]:
         """Plans of the user's licences, without the disabled ones. The same tuple for all with the same licences."""
+        self._tell_without_size(assigned)
         licences = tuple(
             (sku_id, frozenset(plan.lower() for plan in licence.get("disabledPlans") or ()))
             for licence in assigned
@@ -237,6 +263,31 @@ class _Reading:
                 )
             )
         return self._licensed[licences]
+
+
+def _without_size(plan: Json, sku: Json) -> str:
+    """What to do about a service plan that is a Cloud PC's by its name, and whose size is not known."""
+    id_, name = plan["servicePlanId"].lower(), plan["servicePlanName"]
+    size = _SIZE.search(f"{name} {sku.get('skuPartNumber')}")
+    entry = f"id: {id_}, displayName: {name}"
+    if size is not None:
+        storage = int(size[3]) * (1024 if size[4].upper() == "TB" else 1)
+        entry += f", vCpuCount: {size[1]}, ramInGB: {size[2]}, storageInGB: {storage}"
+    else:
+        entry += ", vCpuCount: …, ramInGB: …, storageInGB: …"
+    return (
+        f"users have the licence {sku.get('skuPartNumber')}, whose service plan {name} ({id_}) is a Cloud PC's by its "
+        f"name, but its size is not known here, so it gives none: add {{{entry}}} to servicePlans of cloudpc:directory"
+    )
+
+
+def _advanced(query: Any) -> RequestConfiguration[Any]:
+    """With what Graph wants of lists that are cast to one type: this header beside $count."""
+    from kiota_abstractions.base_request_configuration import RequestConfiguration
+
+    configuration: RequestConfiguration[Any] = RequestConfiguration(query_parameters=query)
+    configuration.headers.add("ConsistencyLevel", "eventual")
+    return configuration
 
 
 def _id(item: Json) -> str:

@@ -70,18 +70,23 @@ class Snapshot:
     """What an admin should know of the directory, though it stops nobody: sentences."""
     hidden_groups: Mapping[str, str] = field(default_factory=dict)
     """displayNames of groups, by id, that are there, and whose members nobody can be sure to have read whole."""
+    meant: Mapping[str, str] = field(default_factory=dict)
+    """Ids by the names under which the policy at hand has groups: a name that is another's later is not followed."""
 
     def find_groups(self, reference: str) -> list[Group]:
         """Groups of this id, else of this displayName: exactly one is a match, anything else an error.
 
+        A name that the policy has had a group under before means that one, also where it is called otherwise now; none
+        is found where the name is another's.
+
         Raises:
             DirectoryError: its membership is hidden.
         """
-        names = {id_: group.display_name for id_, group in self.groups.items()} | dict(self.hidden_groups)
-        same = [reference] if reference in names else []
-        if not same and GUID.fullmatch(reference):  # the same in capitals, as no other id is
-            same = [id_ for id_ in names if id_.lower() == reference.lower()]
-        same = same or [id_ for id_, name in names.items() if harmless(name) == harmless(reference)]
+        same, first = self._named(reference), self.meant.get(reference)
+        if not same and first is not None and (first in self.groups or first in self.hidden_groups):
+            same = [first]
+        if first is not None and first not in same:
+            same = []
         for hidden in same:
             if hidden in self.hidden_groups:
                 raise DirectoryError(
@@ -89,6 +94,18 @@ class Snapshot:
                     "HiddenMembership): nobody can tell whether all are seen. Assign the policy to another group"
                 )
         return [self.groups[id_] for id_ in same]
+
+    def of_another_now(self, reference: str) -> list[str]:
+        """Ids of the groups that a name is of now, where none of them is the one that the policy has had under it."""
+        now, first = self._named(reference), self.meant.get(reference)
+        return sorted(now) if first is not None and first not in now else []
+
+    def _named(self, reference: str) -> list[str]:
+        names = {id_: group.display_name for id_, group in self.groups.items()} | dict(self.hidden_groups)
+        same = [reference] if reference in names else []
+        if not same and GUID.fullmatch(reference):  # the same in capitals, as no other id is
+            same = [id_ for id_ in names if id_.lower() == reference.lower()]
+        return same or [id_ for id_, name in names.items() if harmless(name) == harmless(reference)]
 
 
 def _make_harmless(entry: object, *names: str) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -34,6 +35,14 @@ class Known:
 
     groups: frozenset[str] = frozenset()
     users: frozenset[str] = frozenset()
+    names: Mapping[str, str] = field(default_factory=dict)
+    """Ids of the policy's own groups by the names that it has them under; see Snapshot.meant."""
+
+
+def names_of(assigned: Mapping[str, str]) -> dict[str, str]:
+    """Ids by names, of groups' names by their ids: a name that two have, or that is an id, says nothing."""
+    count = Counter(assigned.values())
+    return {name: id_ for id_, name in assigned.items() if count[name] == 1 and name not in assigned}
 
 
 @dataclass(frozen=True)
@@ -108,6 +117,8 @@ class Directories:
             DirectoryError: it can't be read, or could not before: whoever else uses it need not wait for that again.
         """
         snapshot = self._snapshot(config, graph, groups, known)
+        if known.names:  # of one policy, and the others have the same answer
+            snapshot = replace(snapshot, meant=known.names)
         for reference in (*groups, *known.groups):
             snapshot.find_groups(reference)  # raises where its members are hidden
         return snapshot

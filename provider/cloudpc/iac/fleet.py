@@ -158,6 +158,8 @@ class StackRecord:
     """Machines that operations of a dead run, or of one at work now, are about."""
     assigned: Mapping[str, datetime] = field(default_factory=dict)
     """Its groups' ids, with the time each assignment was first seen."""
+    group_names: Mapping[str, str] = field(default_factory=dict)
+    """Names that it has its groups under, by their ids."""
 
     @property
     def machines(self) -> frozenset[UUID]:
@@ -195,6 +197,7 @@ def _record(stack: str, deployment: dict[str, Any]) -> StackRecord:
     )
     # both have it: a destroy that failed halfway may have left only one kind
     ids = [p["outputs"].get("installation") for p in policies] + [c.outputs["installation"] for c in cloud_pcs]
+    groups = [group for p in policies for group in p["outputs"].get("assignments") or []]
     return StackRecord(
         stack,
         installation=next(filter(None, ids), None),
@@ -203,11 +206,8 @@ def _record(stack: str, deployment: dict[str, Any]) -> StackRecord:
         interrupted=bool(deployment.get("pending_operations")),
         configuration=_last_configuration(resources),
         begun=frozenset(_begun(deployment.get("pending_operations") or [])),
-        assigned={
-            group["groupId"]: datetime.fromisoformat(group["firstSeen"])
-            for p in policies
-            for group in p["outputs"].get("assignments") or []
-        },
+        assigned={group["groupId"]: datetime.fromisoformat(group["firstSeen"]) for group in groups},
+        group_names={group["groupId"]: group["displayName"] for group in groups},
     )
 
 

@@ -16,7 +16,7 @@ from cloudpc import configuration, entitlement, lifecycle
 from cloudpc.cloud_pc import USABLE, DesiredCloudPC, RecordedCloudPC, Status
 from cloudpc.configuration import StackInputs
 from cloudpc.directory.interface import DirectoryError, Snapshot
-from cloudpc.directory.opening import Directories, Known
+from cloudpc.directory.opening import Directories, Known, names_of
 from cloudpc.iac import audit, encryption_salt, first_run, passphrase, state
 from cloudpc.iac.consent import ACCEPT_LOSS, Consent
 from cloudpc.iac.engine import Engine, EngineError
@@ -149,7 +149,12 @@ def _known(recorded: StackState, siblings: list[PolicyFacts]) -> Known:
     """What the directory must be asked about whatever the policy's file says now."""
     groups = {*_first_seen(recorded), *(group for sibling in siblings for group in sibling.assigned)}
     groups.update(*(recorded.provisioning_policy.get("takenAway") or {}).values())
-    return Known(frozenset(groups), frozenset(pc.user_id for pc in recorded.cloud_pcs.values()))
+    users = frozenset(pc.user_id for pc in recorded.cloud_pcs.values())
+    return Known(frozenset(groups), users, names_of(_names_before(recorded)))
+
+
+def _names_before(recorded: StackState) -> dict[str, str]:
+    return {group["groupId"]: group["displayName"] for group in recorded.provisioning_policy.get("assignments") or []}
 
 
 def _first_seen(recorded: StackState) -> dict[str, datetime]:
@@ -190,9 +195,7 @@ def _plan(
         siblings,
         today,
         now,
-        formerly_assigned={
-            group["groupId"]: group["displayName"] for group in recorded.provisioning_policy.get("assignments") or []
-        },
+        formerly_assigned=_names_before(recorded),
         taken_away=recorded.provisioning_policy.get("takenAway"),
     )
 
@@ -216,13 +219,13 @@ def _stop_mass_loss(plan: lifecycle.Reconciliation, inputs: StackInputs, own: Po
 def _policy_props(
     inputs: StackInputs, installation: str, own: PolicyFacts, recorded: StackState, plan: lifecycle.Reconciliation
 ) -> dict[str, Any]:
-    groups = inputs.snapshot.groups
+    names = entitlement.names_written(inputs.policy, inputs.snapshot)
     return {
         "displayName": inputs.policy.display_name,
         "description": inputs.policy.description,
         "installation": installation,
         "assignments": [
-            {"groupId": group_id, "displayName": groups[group_id].display_name, "firstSeen": seen.isoformat()}
+            {"groupId": group_id, "displayName": names[group_id], "firstSeen": seen.isoformat()}
             for group_id, seen in sorted(own.assigned.items())
         ],
         "ended": _with_newly_ended(recorded)[-_ENDED_KEPT:],
