@@ -1,0 +1,227 @@
+"""One run's plan, from facts and directory to Cloud PCs: what each part of it is given by the others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from cloudpc import lifecycle
+from cloudpc.cloud_pc import RecordedCloudPC, Status, StatusDetail
+from cloudpc.directory.interface import Group, Snapshot, User
+from cloudpc.entitlement import Entitlement
+from cloudpc.lifecycle import Actions, Reconciliation, reconcile
+from cloudpc.ownership import PolicyFacts
+from cloudpc.provisioning.errors import ErrorCode
+
+from . import make
+
+KEY = "u1/small"
+HERS = Group("g", "G", frozenset({"u1"}))
+EARLIER = make.NOW - timedelta(days=1)
+
+
+def snapshot(*groups: Group, user: User | None = None) -> Snapshot:
+    users = {"u1": user or make.user("u1", "small")}
+    return Snapshot(users, {group.id: group for group in groups}, {"small": make.plan()})
+
+
+def recorded(status: Status, **changes: Any) -> RecordedCloudPC:
+    [desired] = reconcile({}, [Entitlement(make.user("u1"), make.plan())], {}, make.today(), make.NOW).desired
+    detail = StatusDetail(code="bootTimeout", message="not ready") if status is Status.FAILED else None
+    return RecordedCloudPC(**{**desired.model_dump(), "status": status, "status_detail": detail, **changes})
+
+
+def plan(
+    directory: Snapshot,
+    mine: RecordedCloudPC | None = None,
+    *siblings: PolicyFacts,
+    assigned: Sequence[str] = ("g",),
+    ended: Mapping[str, int] | None = None,
+    actions: Actions | None = None,
+    **more: Any,
+) -> Reconciliation:
+    own = PolicyFacts("lab", dict.fromkeys(assigned, make.NOW), {KEY: mine} if mine else {}, ended or {})
+    today = make.today(actions=actions or Actions(), grace_period_in_hours=24)
+    return lifecycle.plan(make.policy(*assigned), directory, own, siblings, today, make.NOW, **more)
+
+
+def other(status: Status, **changes: Any) -> PolicyFacts:
+    return PolicyFacts("other", {}, {KEY: recorded(status, policy_id="other", **changes)})
+
+
+def only(result: Reconciliation) -> str:
+    [notice] = result.notices
+    return notice.message
+
+
+# ---- who makes it
+
+
+def test_a_new_one_is_made_where_nobody_else_has_one() -> None:
+    [desired] = plan(snapshot(HERS)).desired
+    assert (desired.key, desired.generation) == (KEY, 1)
+
+
+@pytest.mark.parametrize(
+    "sibling",
+    [
+        other(Status.PROVISIONED),  # it serves the user
+        other(Status.DEPROVISIONING, leftovers=("its machine on far",)),  # and what it leaves keeps the place
+        other(Status.IN_GRACE_PERIOD),
+    ],
+)
+def test_none_is_made_where_another_policy_has_one(sibling: PolicyFacts) -> None:
+    assert plan(snapshot(HERS), None, sibling).desired == ()
+
+
+def test_one_that_another_has_removed_whole_is_in_nobodys_way() -> None:
+    assert len(plan(snapshot(HERS), None, other(Status.DEPROVISIONING)).desired) == 1
+
+
+def test_one_that_only_waits_gives_way_to_what_another_leaves_behind() -> None:
+    left = other(Status.DEPROVISIONING, leftovers=("its machine on far",))
+    [desired] = plan(snapshot(HERS), recorded(Status.PENDING_PROVISION), left).desired
+    assert desired.desired_status is Status.DEPROVISIONING
+
+
+def test_a_generation_that_has_ended_comes_once() -> None:
+    [desired] = plan(snapshot(HERS), ended={KEY: 4}).desired
+    assert desired.generation == 5
+    [desired] = plan(snapshot(HERS), None, PolicyFacts("other", {}, {}, {KEY: 6})).desired
+    assert desired.generation == 7
+
+
+def test_actions_on_what_has_ended_are_no_slip() -> None:
+    asked = Actions({KEY: 2})
+    assert plan(snapshot(Group("g", "G")), ended={KEY: 4}, actions=asked).notices == ()
+    assert "this policy has no such Cloud PC" in only(plan(snapshot(Group("g", "G")), actions=asked))
+
+
+# ---- why it leaves
+
+
+def test_who_left_the_group_is_told_with_its_name_and_counts_for_a_mass_loss() -> None:
+    result = plan(snapshot(Group("g", "G")), recorded(Status.PROVISIONED), formerly_assigned={"g": "G"})
+    assert only(result).endswith("(left group G)")
+    assert result.lost_by_directory == (KEY,)
+    assert result.taken_away == {}
+
+
+def test_who_has_no_licence_any_more_is_told_which() -> None:
+    result = plan(snapshot(HERS, user=make.user("u1", "large")), recorded(Status.PROVISIONED))
+    assert only(result).endswith("(no licence for small any more)")
+
+
+def test_whose_group_is_assigned_no_more_is_the_policys_doing_also_in_the_run_after() -> None:
+    old = Group("old", "Old", frozenset({"u1"}))
+    first = plan(snapshot(old, Group("g", "G")), recorded(Status.PROVISIONED), formerly_assigned={"old": "Old"})
+    assert only(first).endswith("(the policy is no longer assigned to Old)")
+    assert (first.lost_by_directory, first.taken_away) == ((), {KEY: ("old",)})
+    # that run was killed when it had recorded its assignments, and nothing else
+    mine, both = recorded(Status.PROVISIONED), snapshot(old, Group("g", "G"))
+    again = plan(both, mine, formerly_assigned={"g": "G"}, taken_away={KEY: ["old"]})
+    assert only(again).endswith("(the policy is no longer assigned to Old)")
+    assert (again.lost_by_directory, again.taken_away) == ((), {KEY: ("old",)})
+    others = plan(both, mine, taken_away={"u2/small": ["old"]})
+    assert others.lost_by_directory == (KEY,)
+
+
+def test_a_group_that_is_gone_has_the_name_it_had() -> None:
+    gone = plan(snapshot(Group("g", "G")), recorded(Status.PROVISIONED), formerly_assigned={"old": "Old"})
+    assert only(gone).endswith("(left group G, or was in Old, which the directory no longer has)")
+    unnamed = plan(snapshot(Group("g", "G")), recorded(Status.PROVISIONED), taken_away={KEY: ["old"]})
+    assert only(unnamed).endswith("(left group G, or was in another group, which the directory no longer has)")
+
+
+def test_of_what_is_gone_nothing_is_remembered() -> None:
+    old = Group("old", "Old", frozenset({"u1"}))
+    mine = recorded(Status.DEPROVISIONING)
+    assert plan(snapshot(old), mine, assigned=(), formerly_assigned={"old": "Old"}).taken_away == {}
+    left = recorded(Status.DEPROVISIONING, leftovers=("its disk",))
+    assert plan(snapshot(old), left, assigned=(), formerly_assigned={"old": "Old"}).taken_away == {KEY: ("old",)}
+
+
+def test_who_has_left_the_directory_keeps_the_name_of_before() -> None:
+    mine = recorded(Status.PROVISIONED)
+    result = plan(Snapshot({}, {"g": Group("g", "G")}, {"small": make.plan()}), mine)
+    assert only(result) == (
+        "u1@contoso.example (Small): grace until 2026-11-25 09:00 UTC (the user is no longer in the directory)"
+    )
+
+
+# ---- the words and the why of each end
+
+
+def grace(**changes: Any) -> RecordedCloudPC:
+    end = make.NOW + timedelta(hours=1)
+    values = {"status_before_grace": Status.PROVISIONED, "grace_period_end_date_time": end, "why": "left group G"}
+    return recorded(Status.IN_GRACE_PERIOD, **{**values, **changes})
+
+
+@pytest.mark.parametrize(
+    ("end", "asked", "why"),
+    [
+        (timedelta(hours=1), timedelta(hours=1), "ended by the admin; left group G"),
+        (timedelta(0), timedelta(0), "grace was over on 2026-11-24 09:00 UTC; left group G"),
+        (timedelta(hours=-1), timedelta(hours=-1), "grace was over on 2026-11-24 08:00 UTC; left group G"),
+        (timedelta(0), None, "grace was over on 2026-11-24 09:00 UTC; left group G"),
+        (timedelta(hours=-1), timedelta(hours=1), "grace was over on 2026-11-24 08:00 UTC; left group G"),
+    ],
+)
+def test_why_a_grace_period_ends(end: timedelta, asked: timedelta | None, why: str) -> None:
+    actions = Actions(end_grace={} if asked is None else {KEY: make.NOW + asked})
+    result = plan(snapshot(Group("g", "G")), grace(grace_period_end_date_time=make.NOW + end), actions=actions)
+    [desired] = result.desired
+    assert (desired.desired_status, desired.why) == (Status.DEPROVISIONING, why)
+    assert only(result).endswith(f"ends now ({why}): all data on it is deleted")
+
+
+@pytest.mark.parametrize(("asked", "told"), [(timedelta(minutes=1), 1), (timedelta(0), 0), (timedelta(hours=-1), 0)])
+def test_an_end_of_grace_that_is_past_is_of_an_earlier_one(asked: timedelta, told: int) -> None:
+    actions = Actions(end_grace={KEY: make.NOW + asked})
+    assert len(plan(snapshot(Group("g", "G")), grace(), actions=actions).notices) == told
+    assert plan(snapshot(Group("g", "G")), grace(generation=2), actions=actions).notices == ()
+
+
+def test_what_never_came_to_be_ends_with_its_reason() -> None:
+    [desired] = plan(snapshot(Group("g", "G")), recorded(Status.FAILED)).desired
+    assert (desired.desired_status, desired.why) == (Status.DEPROVISIONING, "left group G")
+
+
+# ---- what is asked for
+
+
+def test_a_reprovision_that_changes_no_setting_says_so_by_saying_none() -> None:
+    result = plan(snapshot(HERS), recorded(Status.PROVISIONED), actions=Actions({KEY: 2}))
+    assert only(result) == "u1@contoso.example (Small): reprovision: all data on it is lost"
+
+
+def test_a_generation_that_is_over_is_a_warning() -> None:
+    for over in ({"generation": 3}, {"waived_generation": 3}):
+        result = plan(snapshot(HERS), recorded(Status.PROVISIONED, **over), actions=Actions({KEY: 2}))
+        [notice] = result.notices
+        assert notice.warning
+        assert "state is at 3" in notice.message
+
+
+def test_one_whose_machine_state_does_not_know_is_not_made_anew_and_says_why_once() -> None:
+    detail = StatusDetail(code=ErrorCode.MACHINE_NOT_IN_STATE, message="it is there")
+    mine = recorded(Status.FAILED, status_detail=detail)
+    assert plan(snapshot(HERS), mine).notices == ()
+    assert plan(snapshot(HERS), mine, actions=Actions({KEY: 1})).notices == ()
+    result = plan(snapshot(HERS), mine, actions=Actions({KEY: 2}))
+    [notice], [desired] = result.notices, result.desired
+    assert (notice.key, notice.warning) == (KEY, True)
+    assert "not reprovisioned: state does not know its user's machine; `cloudpc adopt` takes it back" in notice.message
+    assert (desired.generation, desired.waived_generation) == (1, 2)
+
+
+def test_settings_that_are_no_words_are_named_alone() -> None:
+    before = make.settings(packages=("git",))
+    assert lifecycle.outdated(before, make.settings(packages=("git", "vim"), time_zone="Europe/Berlin")) == [
+        "time zone UTC -> Europe/Berlin",
+        "other packages",
+    ]
