@@ -41,6 +41,10 @@ test: setup ## The whole test suite (PYTEST_ARGS for more arguments)
 world: setup ## A million steps of random histories against the lifecycle's rules; half an hour
 	@HYPOTHESIS_PROFILE=thorough CLOUDPC_WORLD_STEPS=1000000 .venv/bin/pytest --timeout=0 tests/core/test_world.py
 
+.PHONY: mutants
+mutants: setup ## Small changes of the modules that decide: does a test notice each? About an hour
+	@nice -n 15 .venv/bin/python tools/mutants $(MUTANTS)
+
 .PHONY: bench
 bench: setup ## The benchmarks of docs/benchmarks.md; about two hours
 	@for question in provisioning noop memory state stages reconcile policies grace directory registration; do \

@@ -29,6 +29,8 @@ class Organisation:
         self.hooks: dict[str, Callable[[], None]] = {}
         self.passes: list[str] = []
         self.besides: list[Set[str]] = []
+        self.removed: list[RegisteredDevice | None] = []
+        """What was remembered of each device that was to go."""
 
     def _call(self, name: str) -> None:
         self.calls.append(name)
@@ -50,6 +52,7 @@ class Organisation:
         return RegisteredDevice(registration="record", display_name=name, id="object", device_id=id_)
 
     def remove(self, display_name: str, device_id: UUID, recorded: RegisteredDevice | None) -> None:
+        self.removed.append(recorded)
         self._call("remove")
         self.devices.pop(device_id, None)
 

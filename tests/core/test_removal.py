@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -10,7 +12,7 @@ from cloudpc.cloud_pc import MACHINE_LOST, NetworkChoice, RecordedCloudPC, Statu
 from cloudpc.devices.interface import ComputerAccount
 from cloudpc.iac.consent import Consent
 from cloudpc.iac.removal import Removal
-from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
+from cloudpc.provisioning.errors import ErrorCode, ProvisioningError, TagUnreadable
 from cloudpc.provisioning.outcome import Outcome
 from cloudpc.provisioning.registration import Registration
 
@@ -26,8 +28,10 @@ class _Directories:
 
     def __init__(self, organisation: Organisation) -> None:
         self._organisation = organisation
+        self.asked: list[str | None] = []
 
     def registration(self, recorded: str | None = None) -> Registration:
+        self.asked.append(recorded)
         return Registration(devices=self._organisation, domain=self._domain)
 
     def _domain(self, connection: str) -> Organisation:
@@ -42,7 +46,11 @@ def removal(host: ScriptedHost, organisation: Organisation) -> Removal:
 
 
 def _removal(host: ScriptedHost, organisation: Organisation, consent: Consent = Consent()) -> Removal:  # noqa: B008
-    return Removal([host], _Directories(organisation), consent)  # type: ignore[arg-type]
+    return _removal_of([host], organisation, consent)
+
+
+def _removal_of(hosts: list[ScriptedHost], organisation: Organisation, consent: Consent) -> Removal:
+    return Removal(hosts, _Directories(organisation), consent)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -212,3 +220,121 @@ def test_what_state_does_not_know_stays_while_its_registrations_can_not_be_taken
     assert host.machines() == [machine]
     assert removal.delete_unknown(host, machine, forget=True) == []
     assert host.machines() == []
+
+
+def test_what_is_remembered_of_a_device_goes_with_the_question(
+    host: ScriptedHost, organisation: Organisation, made: Outcome
+) -> None:
+    directories = _Directories(organisation)
+    removal = Removal([host], directories, Consent())  # type: ignore[arg-type]
+    assert removal.remove(IDENTITY, _recorded(Status.PROVISIONED, made)) == []
+    assert organisation.removed == [made.device]
+    assert directories.asked == ["record"], "the way it was registered, whatever is configured now"
+
+
+def test_one_whose_host_is_not_configured_any_more_is_not_forgotten(
+    host: ScriptedHost, organisation: Organisation, made: Outcome
+) -> None:
+    host.delete(IDENTITY)
+    recorded = _recorded(Status.PROVISIONED, made, host="kvm-old")
+    [left] = _removal(host, organisation).remove(IDENTITY, recorded)
+    assert left == (
+        "its machine is on the host kvm-old, which is not in cloudpc:hosts; bring it back there, or "
+        "if it is gone for good: `cloudpc up lab --forget-host kvm-old`"
+    )
+    assert _removal(host, organisation, Consent(forget_hosts=("kvm-old",))).remove(IDENTITY, recorded) == []
+
+
+@pytest.mark.parametrize(
+    ("recorded", "is_its"), [({}, True), ({"generation": 2}, False), ({"policy_id": "other"}, False)]
+)
+def test_one_whose_host_has_another_name_is_found_by_its_tag(
+    host: ScriptedHost, organisation: Organisation, made: Outcome, recorded: dict[str, Any], is_its: bool
+) -> None:
+    left = _removal(host, organisation).remove(
+        IDENTITY, _recorded(Status.PROVISIONED, made, host="kvm-old", **recorded)
+    )
+    assert bool(left) is not is_its
+    assert (host.machines() == []) is (recorded.get("policy_id") is None)
+
+
+def test_a_host_that_is_away_is_named_and_no_other_is_meant(
+    host: ScriptedHost, organisation: Organisation, made: Outcome, tmp_path: Path
+) -> None:
+    far = ScriptedHost(tmp_path, "far")
+    far.away = True
+    removal = _removal_of([host, far], organisation, Consent())
+    assert removal.remove(IDENTITY, _recorded(Status.PROVISIONED, made)) == [], "it was never there"
+    host.away = True
+    [left] = removal.remove(IDENTITY, _recorded(Status.PROVISIONED, made))
+    assert left == "its machine on local: local does not answer"
+    assert (
+        _removal(host, organisation, Consent(forget_hosts=("local",))).remove(
+            IDENTITY, _recorded(Status.PROVISIONED, made)
+        )
+        == []
+    )
+
+
+def test_a_machine_that_can_not_be_deleted_is_named(
+    host: ScriptedHost, organisation: Organisation, made: Outcome
+) -> None:
+    host.configure(faults=[{"call": "delete", "fault": "error"}])
+    [left] = _removal(host, organisation).remove(IDENTITY, _recorded(Status.PROVISIONED, made))
+    assert left == "its machine on local: injected fault in delete"
+    host.configure(faults=[{"call": "delete", "fault": "crash"}])
+    [left] = _removal(host, organisation).remove(IDENTITY, _recorded(Status.PROVISIONED, made))
+    assert left == "its machine on local: unexpected RuntimeError: a bug in delete"
+
+
+def test_one_whose_tag_can_not_be_read_stays_with_all_that_is_known_of_it(
+    removal: Removal, host: ScriptedHost, organisation: Organisation, made: Outcome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreadable(_identity: UUID) -> None:
+        raise TagUnreadable("cloudpc-x", "local")
+
+    monkeypatch.setattr(host, "describe", unreadable)
+    [left] = removal.remove(IDENTITY, _recorded(Status.PROVISIONED, made))
+    assert left.startswith("cloudpc-x on local carries no tag that can be read")
+    assert organisation.calls == []
+    assert _all_there(host, organisation)
+
+
+def test_what_is_kept_of_one_that_ends_counts_where_it_was(
+    removal: Removal, host: ScriptedHost, made: Outcome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its disk may be among it; what a failed one has kept for diagnosis goes when its time is over."""
+
+    def busy(*_: object) -> None:
+        raise ProvisioningError(ErrorCode.STORAGE_FULL, "busy")
+
+    monkeypatch.setattr(host, "remnants", busy)
+    ends = _recorded(Status.DEPROVISIONING, made, leftovers=("its disk",))
+    assert removal.remove(IDENTITY, ends) == ["what is kept of it on local: busy"]
+    assert removal.remove(IDENTITY, _recorded(Status.FAILED, status_detail=_detail("imageInvalid"))) == []
+    [left] = removal.remove(IDENTITY, _recorded(Status.DEPROVISIONING, made, leftovers=("its disk",), host="far"))
+    assert "its machine is on the host far" in left
+    host.away = True
+    [left] = removal.remove(IDENTITY, ends)
+    assert left == "its machine on local: local does not answer", "that is the news, and enough"
+
+
+def test_what_is_forgotten_on_demand_is_logged(
+    host: ScriptedHost, organisation: Organisation, made: Outcome, caplog: pytest.LogCaptureFixture
+) -> None:
+    organisation.errors["remove"] = [ProvisioningError(ErrorCode.DEVICE_REGISTRATION_FAILED, "Graph is away")]
+    forgetting = _removal(host, organisation, Consent(forget_registrations="lab"))
+    assert forgetting.remove(IDENTITY, _recorded(Status.PROVISIONED, made)) == []
+    assert "forgotten on demand: its device: Graph is away" in caplog.text
+
+
+@pytest.mark.parametrize(("consent", "stays"), [(Consent(), True), (Consent(forget_registrations="lab"), False)])
+def test_a_waiting_ones_machine_stays_while_its_registrations_can_not_be_taken_back(
+    host: ScriptedHost, organisation: Organisation, consent: Consent, stays: bool
+) -> None:
+    run = Run(host)
+    run.registration = organisation.registration()
+    run.provision(desired(networks=(_HQ,)))
+    organisation.errors["remove"] = [ProvisioningError(ErrorCode.DEVICE_REGISTRATION_FAILED, "Graph is away")]
+    left = _removal(host, organisation, consent).remove(IDENTITY, _recorded(Status.PENDING_PROVISION))
+    assert left == (["its device: Graph is away"] if stays else [])
