@@ -155,7 +155,7 @@ def test_a_page_instead_of_the_image_is_told(disk: Path, server: str) -> None:
     assert "S3cretPw" not in error.message + error.hint
 
 
-@pytest.mark.parametrize("damage", ["cut", "corrupt", "xz", "pipe", "folder"])
+@pytest.mark.parametrize("damage", ["cut", "corrupt", "xz"])
 def test_what_can_be_seen_is_found_before_any_run(damage: str, disk: Path) -> None:
     words, command = "", "opy or download it again"
     match damage:
@@ -170,11 +170,7 @@ def test_what_can_be_seen_is_found_before_any_run(damage: str, disk: Path) -> No
         case "xz":
             disk.write_bytes(lzma.compress(disk.read_bytes()))
             words, command = "is compressed with xz", "xz -dc disk.qcow2 > NEW.qcow2"
-        case _:
-            disk.unlink()
-            os.mkfifo(disk) if damage == "pipe" else disk.mkdir()
-            words, command = "is no file", ""
-    image = CustomImage(path=disk.name, sha256=sha256(disk) if disk.is_file() else "0" * 64)
+    image = CustomImage(path=disk.name, sha256=sha256(disk))
     [told] = custom.problems(image, disk.parent)
     assert words in told
     assert command in told
@@ -182,6 +178,15 @@ def test_what_can_be_seen_is_found_before_any_run(damage: str, disk: Path) -> No
     assert (error.code, error.retriable) == (ErrorCode.IMAGE_INVALID, False)
     assert words in error.message
     assert command in error.hint
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_what_is_no_file_is_not_waited_for(make: Callable[[Path], None], disk: Path) -> None:
+    disk.unlink()
+    make(disk)
+    image = CustomImage(path=disk.name, sha256="0" * 64)
+    assert "can't be read" in custom.problems(image, disk.parent)[0]
+    assert refused(image, disk.parent).code is ErrorCode.IMAGE_NOT_FOUND
 
 
 def test_a_name_is_quoted_in_the_command_that_is_told(disk: Path) -> None:

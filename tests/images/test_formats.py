@@ -16,6 +16,11 @@ import pytest
 from cloudpc.images import formats
 
 
+def of_file(path: Path) -> formats.Format:
+    with path.open("rb") as file:
+        return formats.of_file(file)
+
+
 def _tar() -> bytes:
     made = io.BytesIO()
     with tarfile.open(fileobj=made, mode="w") as archive:
@@ -78,7 +83,7 @@ def _raw(at: int, sign: bytes) -> bytes:
 def test_a_file_is_known_by_what_it_holds(content: bytes, name: str, command: str, tmp_path: Path) -> None:
     path = tmp_path / "own.qcow2"
     path.write_bytes(content)
-    found = formats.of_file(path)
+    found = of_file(path)
     assert name in found.name
     assert any(word in found.remedy for word in command.split("|"))
 
@@ -101,12 +106,12 @@ def test_a_disk_of_another_hypervisor_is_known(driver: str, options: list[str], 
     raw, made = tmp_path / "raw", tmp_path / "made"
     raw.write_bytes(_raw(510, b"\x55\xaa") * 16)
     subprocess.run(["qemu-img", "convert", "-f", "raw", "-O", driver, *options, str(raw), str(made)], check=True)
-    found = formats.of_file(made)
+    found = of_file(made)
     assert name in found.name
     if driver != "raw":  # the command that is told does it
         command = found.remedy.partition(": ")[2].replace("FILE", str(made)).replace("NEW.qcow2", f"{made}.qcow2")
         subprocess.run(command.split(), check=True)
-        assert formats.of_file(made.with_suffix(".qcow2")).name == "a qcow2 disk"
+        assert of_file(made.with_suffix(".qcow2")).name == "a qcow2 disk"
 
 
 @pytest.mark.parametrize(
@@ -128,7 +133,7 @@ def test_a_name_may_say_nothing(name: str) -> None:
 def test_the_command_that_is_told_unpacks(pack: Callable[[bytes], bytes], tmp_path: Path) -> None:
     path = tmp_path / "own.qcow2"  # whatever its name ends with
     path.write_bytes(pack(b"QFI\xfb"))
-    command = formats.of_file(path).remedy.partition(": ")[2].partition(";")[0]
+    command = of_file(path).remedy.partition(": ")[2].partition(";")[0]
     script = command.replace("FILE", str(path)).replace("NEW.qcow2", str(tmp_path / "new"))
     subprocess.run(["sh", "-euc", script], check=True)
     assert (tmp_path / "new").read_bytes() == b"QFI\xfb"

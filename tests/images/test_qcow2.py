@@ -158,9 +158,13 @@ def test_other_files_are_named(tmp_path: Path) -> None:
     path = tmp_path / "own.qcow2"
     path.write_bytes(lzma.compress(b"x"))
     assert str(_refused(path)) == "is compressed with xz, not in qcow2 format"
+    subprocess.run(["qemu-img", "create", "-q", "-f", "vpc", "-o", "subformat=fixed", str(path), "1M"], check=True)
+    assert "-f vpc" in _refused(path).hint  # what tells it is at the end
+    path.write_bytes(b"")
+    assert str(_refused(path)) == "is empty, not in qcow2 format"
     os.mkfifo(tmp_path / "pipe")
-    assert str(_refused(tmp_path / "pipe")) == "is no file"
-    assert str(_refused(tmp_path)) == "is no file"
+    with pytest.raises(OSError, match="no regular file"):
+        qcow2.check(tmp_path / "pipe")
 
 
 @settings(max_examples=200, deadline=None)

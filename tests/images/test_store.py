@@ -86,7 +86,7 @@ def test_what_a_disk_does_by_itself_is_found_on_request(images: Store) -> None:
     fill(images, "one", disk=b"abc")
     path = images.folder / "one" / "disk"
     damage(path)
-    (images.folder / "one" / "verified.json").write_text(json.dumps({"disk": store._stamp(path)}))
+    (images.folder / "one" / "verified.json").write_text(json.dumps({"disk": store.stamp(path)}))
     assert images.get("one") is not None
     assert images.get("one", verify=True) is None
 

@@ -79,7 +79,7 @@ def problems(image: CustomImage, base_folder: Path) -> list[str]:
         return []
     path = base_folder / image.path
     try:
-        qcow2.check(path)
+        _look_at(path, *store.stamp(path))
     except UnusableError as error:
         return [f"{path} {error}" + (f". {_remedy(error.hint, path.name)}" if error.hint else "")]
     except (OSError, ValueError) as error:  # ValueError: a name that no file can have
@@ -111,13 +111,13 @@ def resolve(name: str, image: CustomImage, base_folder: Path, note: Note) -> Ima
 
 def _local(name: str, image: CustomImage, path: Path, note: Note) -> ImageFile:
     with _told(name, path, path.name):
-        qcow2.check(path)
+        _look_at(path, *store.stamp(path))
         size = path.stat().st_size
         if not store.hash_is_known(path):
             note(f"checking {path.name}")
         found = store.known_hash(path)
         _check_hash(image.sha256, found)
-        _check_with_qemu(path, (size, path.stat().st_mtime_ns, path.stat().st_ino))
+        _check_with_qemu(path, *store.stamp(path))
         return ImageFile(path.resolve(), found, size)
 
 
@@ -136,7 +136,7 @@ def _in_cache(image: CustomImage, images: store.Store) -> ImageFile | None:
     if disk is None or disk.sha256 != image.sha256:
         return None
     try:
-        qcow2.check(disk.path)
+        _look_at(disk.path, *store.stamp(disk.path))
     except (UnusableError, OSError):
         return None  # an older version has taken it, or something has happened to it: what is downloaded now tells
     return disk
@@ -175,9 +175,9 @@ def _checked_download(name: str, image: CustomImage, made: Path, note: Note) -> 
     disk, url = made / _DISK, image.url or ""
     found = _download(name, image, disk, note)
     with _told(name, disk, masked_value(url), _name(url)):
-        qcow2.check(disk)
+        _look_at(disk, *store.stamp(disk))
         _check_hash(image.sha256, found)
-        _check_with_qemu(disk, (disk.stat().st_size, disk.stat().st_mtime_ns, disk.stat().st_ino))
+        _check_with_qemu(disk, *store.stamp(disk))
     return made
 
 
@@ -257,8 +257,14 @@ def _check_hash(wanted: str, found: str) -> None:
 
 
 @functools.cache
-def _check_with_qemu(path: Path, _stamp: tuple[int, ...]) -> None:
-    """QEMU's own opinion, once for each file and not for each Cloud PC. Comes last: it has seen many a crafted file.
+def _look_at(path: Path, *_stamp: int) -> None:
+    """Our own opinion, once for each file and not for each Cloud PC. Raises UnusableError, OSError."""
+    qcow2.check(path)
+
+
+@functools.cache
+def _check_with_qemu(path: Path, *_stamp: int) -> None:
+    """QEMU's own opinion. Comes last: it has seen many a crafted file.
 
     Raises:
         UnusableError: it is damaged.

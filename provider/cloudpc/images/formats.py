@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import BinaryIO
 
 QCOW2_MAGIC = b"QFI\xfb"
 HEAD = 36 * 1024
@@ -88,13 +88,13 @@ _FORMATS = (
 )
 
 
-def of_file(path: Path) -> Format:
+def of_file(file: BinaryIO) -> Format:
     """What the file is. Raises OSError."""
-    with path.open("rb") as file:
-        head = file.read(HEAD)
-        size = file.seek(0, 2)
-        file.seek(max(0, size - _TAIL))
-        tail = file.read(_TAIL)
+    file.seek(0)
+    head = file.read(HEAD)
+    size = file.seek(0, 2)
+    file.seek(max(0, size - _TAIL))
+    tail = file.read(_TAIL)
     # A VHD of a fixed size is the raw disk with a footer.
     return _VHD if tail.startswith(b"conectix") else of_bytes(head)
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from cloudpc import regular_file
 from cloudpc.images import formats
 
 _STANDALONE: Final = "Make it stand alone: qemu-img convert -f qcow2 -O qcow2 FILE NEW.qcow2"
@@ -81,8 +82,7 @@ def read_header(file: BinaryIO) -> Header:
     file.seek(0)
     head = file.read(_HEADER_V2.size)
     if not head.startswith(formats.QCOW2_MAGIC):
-        file.seek(0)
-        found = formats.of_bytes(file.read(formats.HEAD))
+        found = formats.of_file(file)
         raise UnusableError(f"is {found.name}, not in qcow2 format", found.remedy)
     if len(head) >= 8 and (version := int.from_bytes(head[4:8], "big")) not in (2, 3):
         if version == 1:
@@ -117,9 +117,7 @@ def check(path: Path) -> None:
         UnusableError: it is something else, damaged, cut off, encrypted or needs another file.
         OSError: it can't be read.
     """
-    if path.exists() and not path.is_file():
-        raise UnusableError("is no file")  # reading a pipe might wait for ever
-    with path.open("rb") as file:
+    with regular_file.opened(path) as file:
         header = read_header(file)
         _refuse_features(header, file)
         _Tables(file, header).check()

@@ -44,17 +44,17 @@ def known_hash(path: Path) -> str:
     """SHA-256 of a file outside the cache, remembered until its size or time changes. Raises OSError."""
     if known := _known(path):
         return known
-    stamp, found = _stamp(path), hash_file(path)
+    at, found = stamp(path), hash_file(path)
     record = _record(path)
     with contextlib.suppress(OSError):
         record.parent.mkdir(parents=True, exist_ok=True)
-        _write_json(record, {"path": str(path.resolve()), "stamp": stamp, "sha256": found})
+        _write_json(record, {"path": str(path.resolve()), "stamp": at, "sha256": found})
     return found
 
 
 def _known(path: Path) -> str | None:
     record = _read_json(_record(path))
-    return str(record["sha256"]) if isinstance(record, dict) and record.get("stamp") == _stamp(path) else None
+    return str(record["sha256"]) if isinstance(record, dict) and record.get("stamp") == stamp(path) else None
 
 
 def _record(path: Path) -> Path:
@@ -84,7 +84,7 @@ class Store:
                 name: ImageFile(entry / name, str(item["sha256"]), int(item["size"]))
                 for name, item in manifest["files"].items()
             }
-            stamps = {name: _stamp(file.path) for name, file in files.items()}
+            stamps = {name: stamp(file.path) for name, file in files.items()}
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
         if not verify and stamps == _read_json(entry / _VERIFIED):
@@ -133,7 +133,7 @@ class Store:
         for path in sorted(made.iterdir()):
             path.chmod(0o444)
             files[path.name] = {"sha256": hash_file(path), "size": path.stat().st_size}
-        stamps = {name: _stamp(made / name) for name in files}
+        stamps = {name: stamp(made / name) for name in files}
         _write_json(made / _MANIFEST, {"files": files})
         _write_json(made / _VERIFIED, stamps)
         made.chmod(0o755)
@@ -143,7 +143,7 @@ class Store:
         return {name: ImageFile(entry / name, str(item["sha256"]), int(item["size"])) for name, item in files.items()}
 
 
-def _stamp(path: Path) -> list[int]:
+def stamp(path: Path) -> list[int]:
     """What tells that a file was not written since."""
     status = path.stat()
     return [status.st_size, status.st_mtime_ns, status.st_ctime_ns]  # a copy may have any size and time of change
