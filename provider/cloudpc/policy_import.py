@@ -1,7 +1,7 @@
 """A provisioning policy of Microsoft Graph becomes one of ours: what maps, what is lost, what somebody must decide.
 
 Pure: JSON in, values and a file's text out. Source: Microsoft Graph `cloudPcProvisioningPolicy` with
-`$expand=assignments`, v1.0 and beta.
+`$expand=assignments`, v1.0 and beta, as Graph answers it or as PowerShell and Azure CLI export it.
 """
 
 from __future__ import annotations
@@ -9,15 +9,15 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from textwrap import indent
-from typing import Any
+from typing import Any, TypeGuard
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.alias_generators import to_camel
 
-from cloudpc import yaml_file
+from cloudpc import exported, yaml_file
 from cloudpc.policy import DomainJoinConfiguration, ProvisioningPolicy, WindowsSetting
 from cloudpc.problems import InvalidConfigurationError, Problem, from_validation
 from cloudpc.text import harmless
@@ -78,7 +78,7 @@ class _Graph(BaseModel):
     def others(self, *known: str) -> Iterator[tuple[str, Any]]:
         """What has a value and is not read here."""
         for name, value in (self.model_extra or {}).items():
-            if value not in (None, "", [], {}) and "@odata." not in name and name not in known:
+            if value not in (None, "", [], {}) and "@odata." not in name.lower() and name not in known:
                 yield name, value
 
 
@@ -122,7 +122,7 @@ class _Policy(_Graph):
     windows_settings: _Windows | None = None
     local_admin_enabled: bool | None = None
     grace_period_in_hours: int | None = None
-    assignments: list[_Assignment] | None = Field(default=None)
+    assignments: list[_Assignment | None] | None = Field(default=None)
 
 
 _READ_ONLY = (
@@ -151,8 +151,26 @@ _WHY_LOST = {
 }
 
 
+_MODELS: tuple[type[_Graph], ...] = (_Policy, _Assignment, _Target, _Windows, _Join)
+_NAMES = {
+    name.lower(): name
+    for name in (
+        *(field.alias for model in _MODELS for field in model.model_fields.values() if field.alias),
+        *_READ_ONLY, *_NOTHING_LOST, *_WHY_LOST, "managedType", "profile", "autopatchGroupId",
+    )
+}  # fmt: skip
+"""Graph's names, by themselves in small letters."""
+_LISTS = ("domainJoinConfigurations", "assignments", "scopeIds")
+_TEXTS = ("id", "displayName", "description", "imageId", "imageDisplayName")
+_SPELLINGS = {
+    text.lower(): text for text in ("azureADJoin", "hybridAzureADJoin", "gallery", "custom", "dedicated", "automatic")
+}
+"""Values that decide something, by themselves in small letters."""
+_MENDINGS = 100
+
+
 def policies_in(content: object, file: str) -> list[object]:
-    """What Graph answered: one policy, or a collection's `value`.
+    """What Graph answered, or a tool exported: one policy, a list of them, or a collection's `value`.
 
     Args:
         content: the file's, parsed.
@@ -161,15 +179,24 @@ def policies_in(content: object, file: str) -> list[object]:
     Raises:
         InvalidConfigurationError: it is neither.
     """
-    if isinstance(content, dict) and isinstance(found := content.get("value"), list):
-        if content.get("@odata.nextLink"):
-            message = "is one page of several: read them all, or use --all"
-            raise InvalidConfigurationError([Problem(file, "@odata.nextLink", message)])
+    if isinstance(content, dict) and exported.value_of(content, "@odata.nextLink"):
+        message = "is one page of several: read them all, or use --all"
+        raise InvalidConfigurationError([Problem(file, "@odata.nextLink", message)])
+    if isinstance(content, list):
+        return [policy for each in content for policy in (policies_in(each, file) if _is_collection(each) else [each])]
+    found = exported.value_of(content, "value") if _is_collection(content) else content
+    if isinstance(found, list):
         return found
-    if isinstance(content, dict) and "displayName" in content:
-        return [content]
-    message = 'must be a provisioning policy as Graph answers it, or {"value": [...]} with several'
+    if isinstance(found, dict) and exported.value_of(found, "displayName") is not None:
+        return [found]
+    message = 'must be a provisioning policy as Graph answers it, a list of them, or {"value": [...]}'
     raise InvalidConfigurationError([Problem(file, "file", message)])
+
+
+def _is_collection(content: object) -> TypeGuard[dict[str, Any]]:
+    return isinstance(content, dict) and (
+        exported.value_of(content, "displayName") is None and exported.value_of(content, "value") is not None
+    )
 
 
 def stack_name(display_name: str, taken: Collection[str] = ()) -> str:
@@ -194,20 +221,82 @@ def convert(values: object, file: str, image: str | None = None) -> Imported:
     Raises:
         InvalidConfigurationError: it can't be one of ours; with all reasons.
     """
-    try:
-        graph = _Policy.model_validate(values)
-    except ValidationError as error:
-        raise InvalidConfigurationError(from_validation(file, "", _Policy, error)) from None
-    return _Conversion(graph, file, image).run()
+    graph, unread = _read(values, file)
+    return _Conversion(graph, file, image, unread).run()
+
+
+def _read(values: object, file: str) -> tuple[_Policy, list[Remark]]:
+    """The policy without what can't be read, and what that is: a value never costs the policy.
+
+    Raises:
+        InvalidConfigurationError: it is no policy at all.
+    """
+    mended = _in_graphs_shape(values)
+    unread: list[Remark] = []
+    for _ in range(_MENDINGS):
+        try:
+            return _Policy.model_validate(mended), unread
+        except ValidationError as error:
+            problems = from_validation(file, "", _Policy, error)
+            places = [details["loc"] for details in error.errors(include_url=False)]
+            if () in places or not isinstance(mended, dict):
+                raise InvalidConfigurationError(problems) from None
+            for problem, place in zip(problems, places, strict=True):
+                unread.append(_unread(problem.field, _taken_out(mended, place), problem.message))
+    raise InvalidConfigurationError([Problem(file, "file", "has too much that can't be read")])
+
+
+def _in_graphs_shape(values: object) -> object:
+    found = exported.in_graphs_spelling(values, _NAMES)
+    if not isinstance(found, dict):
+        return found
+    for name in _LISTS:
+        if isinstance(found.get(name), dict | str) and not exported.is_cut_off(found[name]):
+            found[name] = [found[name]]
+    for name in _TEXTS:
+        if isinstance(found.get(name), int | float):
+            found[name] = str(found[name])
+    found["localAdminEnabled"] = _as_boolean(found.get("localAdminEnabled"))
+    if "enableSingleSignOn" in found:
+        found["enableSingleSignOn"] = _as_boolean(found["enableSingleSignOn"])
+    found["gracePeriodInHours"] = _as_number(found.get("gracePeriodInHours"))
+    return found
+
+
+def _as_boolean(value: Any) -> Any:
+    return {"true": True, "false": False}.get(value.strip().lower(), value) if isinstance(value, str) else value
+
+
+def _as_number(value: Any) -> Any:
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return int(value) if isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}", value.strip(), re.ASCII) else value
+
+
+def _taken_out(values: dict[str, Any], place: tuple[str | int, ...]) -> Any:
+    """Take what is at this place out; returns it."""
+    here: Any = values
+    for step in place[:-1]:
+        here = here[step]
+    found = here[place[-1]]
+    here[place[-1]] = None
+    return found
+
+
+def _unread(field: str, value: Any, message: str) -> Remark:
+    if exported.is_cut_off(value):
+        return Remark(field, value, "is cut off, and left out: export it with ConvertTo-Json -Depth 10")
+    return Remark(field, value, f"can't be read, and is left out: it {message}")
 
 
 class _Conversion:
-    def __init__(self, graph: _Policy, file: str, image: str | None) -> None:
+    def __init__(self, graph: _Policy, file: str, image: str | None, unread: Sequence[Remark] = ()) -> None:
         self._graph = graph
         self._file = file
         self._image = image
         self._policy: dict[str, Any] = {}
-        self._remarks: list[Remark] = []
+        self._remarks: list[Remark] = list(unread)
+        self._unread = {remark.field for remark in unread}
         self._problems: list[Problem] = []
 
     def run(self) -> Imported:
@@ -215,7 +304,7 @@ class _Conversion:
         self._display_name()
         if graph.description:
             self._policy["description"] = graph.description
-        if graph.provisioning_type not in (None, "dedicated"):
+        if _spelled(graph.provisioning_type) not in (None, "dedicated"):
             message = "can't be carried over: here a Cloud PC belongs to one user (dedicated)"
             self._refuse("provisioningType", message, graph.provisioning_type)
         self._joins()
@@ -266,13 +355,17 @@ class _Conversion:
             shown = f"{name}[{index}]" if name == "domainJoinConfigurations" else name
             if entry is not None and (join := self._join(shown, entry)) is not None and join not in joins:
                 joins.append(join)
+        if not joins and any(field.startswith("domainJoinConfiguration") for field in self._unread):
+            joins = [{"domainJoinType": "azureADJoin", "regionName": "automatic"}]
+            why = "the host's own network takes the place of what can't be read"
+            self._decide("domainJoinConfigurations", None, why)
         if joins:
             self._policy["domainJoinConfigurations"] = joins
         else:
             self._refuse("domainJoinConfigurations", "has no entry that can be carried over", None)
 
     def _join(self, field: str, entry: _Join) -> dict[str, Any] | None:
-        kind = entry.domain_join_type or entry.type
+        kind = _spelled(entry.domain_join_type or entry.type)
         for name, value in entry.others():
             self._lost(f"{field}.{name}", value, "is not known here")
         if kind not in ("azureADJoin", "hybridAzureADJoin"):
@@ -295,7 +388,7 @@ class _Conversion:
             self._lost(field, kind, "is left out: without a connection there is no domain to join")
             return None
         for name, value in (("regionName", entry.region_name), ("regionGroup", entry.region_group)):
-            if value not in (None, "", "automatic", "default"):
+            if value and value.lower() not in ("automatic", "default"):
                 why = "regions are Microsoft's; regionName: automatic is the host's own network"
                 self._lost(f"{field}.{name}", value, why)
         return {"domainJoinType": kind, "regionName": "automatic"}
@@ -308,14 +401,15 @@ class _Conversion:
             if shown:
                 self._lost("imageId", shown, f"{self._image} takes its place")
             return
-        if graph.image_type not in (None, "gallery", "custom"):
+        kind = _spelled(graph.image_type)
+        if kind not in (None, "gallery", "custom"):
             self._lost("imageType", graph.image_type, "is not known here; gallery takes its place")
-        self._policy["imageType"] = "custom" if graph.image_type == "custom" else "gallery"
+        self._policy["imageType"] = "custom" if kind == "custom" else "gallery"
         if not graph.image_id:
             self._refuse("imageId", "is required; --image names one of ours", None)
             return
         self._policy["imageId"] = graph.image_id
-        where = "an entry of cloudpc:images" if graph.image_type == "custom" else "a recipe in vm-images/"
+        where = "an entry of cloudpc:images" if kind == "custom" else "a recipe in vm-images/"
         self._decide("imageId", shown, f"name an image of ours, {where}: Microsoft's are not here")
 
     def _locale(self) -> None:
@@ -337,11 +431,14 @@ class _Conversion:
     def _assignments(self) -> None:
         assignments = self._graph.assignments
         if assignments is None:
-            why = "Graph tells them only with ?$expand=assignments: write assignments here"
-            self._decide("assignments", None, why)
+            if "assignments" not in self._unread:
+                why = "Graph tells them only with ?$expand=assignments: write assignments here"
+                self._decide("assignments", None, why)
             return
         groups: dict[str, None] = {}
         for index, assignment in enumerate(assignments):
+            if assignment is None:
+                continue  # which is said already
             field, target = f"assignments[{index}].target", assignment.target
             group = target.group_id if target else None
             for name, value in target.others() if target else ():
@@ -351,7 +448,7 @@ class _Conversion:
                 self._lost(f"{field}.servicePlanId", target.service_plan_id, why)
             if group:
                 groups[group] = None
-            else:
+            elif self._unread.isdisjoint((field, f"{field}.groupId")):
                 self._lost(f"{field}.groupId", group, "is left out: it names no group")
         self._policy["assignments"] = [{"target": {"groupId": group}} for group in groups]
 
@@ -378,11 +475,15 @@ class _Conversion:
         self._problems.append(Problem(self._file, field, message, found))
 
 
+def _spelled(text: str | None) -> str | None:
+    return None if text is None else _SPELLINGS.get(text.lower(), text)
+
+
 def _asks_nothing(name: str, value: Any) -> bool:
     if isinstance(value, dict):
         # of its kind (managedType, autopatchGroupId), not of what goes with it
         nothing = _NOTHING_LOST.get(name, {})
-        said = {key: part for key, part in value.items() if part not in (None, "") and "@odata." not in key}
+        said = {key: part for key, part in value.items() if part not in (None, "") and "@odata." not in key.lower()}
         return not said or said == {key: part for key, part in nothing.items() if part is not None}
     return bool(value == _NOTHING_LOST.get(name)) and type(value) is type(_NOTHING_LOST.get(name))
 

@@ -13,9 +13,10 @@ from hypothesis import Phase, find, given, settings
 from hypothesis import strategies as st
 
 from cloudpc import configuration, yaml_file
+from cloudpc.cli.policy_import import _parsed
 from cloudpc.policy import ProvisioningPolicy
 from cloudpc.policy_import import Imported, Remark, convert, policies_in, stack_name, to_yaml
-from cloudpc.problems import InvalidConfigurationError
+from cloudpc.problems import InvalidConfigurationError, Problem
 
 _CONTRACTS = Path(__file__).parents[1] / "contracts"
 _VERSIONS = {"v1.0": "graph-v1.0.json", "beta": "provisioning-policy-beta.json"}
@@ -204,6 +205,105 @@ def test_what_somebody_typed_in_the_tenant_ends_no_comment() -> None:
     assert str(Remark("a", "b\x1b[31m", "c\nd")) == 'a ("b\\u001b[31m"): c\\nd'
 
 
+# ---- as tools export it
+
+
+def _pascal(value: Any) -> Any:
+    """As PowerShell's ConvertTo-Json writes what Graph's module has read."""
+    if isinstance(value, list):
+        return [_pascal(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        name if name.startswith("@") else name[0].upper() + name[1:]: _pascal(each) for name, each in value.items()
+    } | {"AdditionalProperties": {}}
+
+
+def test_names_without_regard_to_case() -> None:
+    assert convert(_pascal(graphs()), "x") == convert(graphs(), "x")
+    assert convert({name.upper(): value for name, value in graphs().items()}, "x") == convert(graphs(), "x")
+    assert policies_in({"Value": [_pascal(graphs())]}, "x") == [_pascal(graphs())]
+
+
+def test_lists_and_properties_where_powershell_has_them() -> None:
+    target = {"AdditionalProperties": {"@odata.type": "#x", "groupId": "64ff06de"}, "Id": None}
+    written = _pascal(graphs()) | {
+        "Assignments": {"Id": "x", "Target": target, "AdditionalProperties": {}},
+        "DomainJoinConfigurations": {"value": _pascal(graphs())["DomainJoinConfigurations"], "Count": 1},
+        "ScopeIds": "0",
+    }
+    imported = convert(written, "x")
+    assert imported.policy == convert(graphs(), "x").policy
+    assert _lost(imported) == {}
+
+
+def test_values_as_text_and_in_another_case() -> None:
+    joins = [{"domainJoinType": "AzureADJoin", "regionName": "Automatic"}]
+    imported = convert(
+        graphs(
+            localAdminEnabled="True", gracePeriodInHours="4", enableSingleSignOn="False", imageType="Gallery",
+            provisioningType="Dedicated", domainJoinConfigurations=joins,
+        ), "x",
+    )  # fmt: skip
+    assert imported == convert(graphs(), "x")
+    assert convert(graphs(gracePeriodInHours=4.0, displayName=2026), "x").display_name == "2026"
+
+
+@pytest.mark.parametrize(
+    ("changes", "field", "why"),
+    [
+        ({"description": ["x"]}, "description", "can't be read, and is left out: it must be text"),
+        ({"localAdminEnabled": "maybe"}, "localAdminEnabled", "must be true or false"),
+        ({"gracePeriodInHours": "a week"}, "gracePeriodInHours", "must be a whole number"),
+        ({"gracePeriodInHours": "9" * 5000}, "gracePeriodInHours", "must be a whole number"),
+        ({"windowsSetting": "@{Locale=de-DE}"}, "windowsSetting", "is cut off, and left out: export it with ConvertTo"),
+        ({"windowsSetting": {"locale": 5}}, "windowsSetting.locale", "must be text"),
+        ({"provisioningType": 0}, "provisioningType", "must be text"),
+        ({"assignments": "Microsoft.Graph.PowerShell.Models.X"}, "assignments", "is cut off"),
+        ({"assignments": [5, _assignment("g")]}, "assignments[0]", "can't be read"),
+        ({"assignments": [{"target": {"groupId": 5}}, _assignment("g")]}, "assignments[0].target.groupId", "must be"),
+        ({"assignments": 5}, "assignments", "must be a list"),
+        ({"domainJoinConfigurations": ["x", {"domainJoinType": "azureADJoin"}]}, "domainJoinConfigurations[0]", "read"),
+        ({"domainJoinConfigurations": "System.Object[]"}, "domainJoinConfigurations", "is cut off"),
+        ({"id": {}}, "id", "must be text"),
+    ],
+)  # fmt: skip
+def test_a_value_that_can_not_be_read_costs_a_remark_and_never_the_policy(
+    changes: dict[str, Any], field: str, why: str, tmp_path: Path
+) -> None:
+    imported = convert(graphs(**changes), "x")
+    assert why in _lost(imported)[field]
+    content = _read_back(imported, tmp_path)
+    assert configuration.parse(content["config"], "x").policy.display_name == "Engineering"
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.just("@{a=b}"),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
+        st.sampled_from(["Target", "groupId", "value", "Count", "Locale", "AdditionalProperties", "domainJoinType"]),
+        inner, max_size=3,
+    ),
+    max_leaves=8,
+)  # fmt: skip
+
+
+@given(st.dictionaries(st.sampled_from(sorted(graphs())), _JSON, max_size=4))
+def test_whatever_stands_in_a_field_the_policy_is_imported_or_a_reason_given(changes: dict[str, Any]) -> None:
+    needed = {"displayName", "imageId", "domainJoinConfigurations", "provisioningType"}
+    imported, refused = _imported(graphs(**changes))
+    assert {problem.field for problem in refused} <= needed & changes.keys()
+    if imported is not None:
+        ProvisioningPolicy.model_validate(imported.policy)
+        assert all("\n" not in str(remark) for remark in imported.remarks)
+
+
+def _imported(values: dict[str, Any]) -> tuple[Imported | None, tuple[Problem, ...]]:
+    try:
+        return convert(values, "x"), ()
+    except InvalidConfigurationError as error:
+        return None, tuple(error.problems)
+
+
 # ---- what is refused
 
 
@@ -216,9 +316,9 @@ def test_what_cannot_be_one_of_ours_is_refused_with_all_reasons() -> None:
         "displayName", "provisioningType", "domainJoinConfigurations", "imageId",
     ]  # fmt: skip
     assert all(text.startswith("policies.json: ") for text in told)
-    assert _reasons(displayName=5, assignments={}) == [
-        "policies.json: displayName: must be text; put it in quotes (found 5)",
-        "policies.json: assignments: must be a list (found {})",
+    assert _reasons(displayName=["x"], imageId={}) == [
+        "policies.json: displayName: is required",
+        "policies.json: imageId: is required; --image names one of ours",
     ]
     for wrong in (None, 5, [], "x"):
         with pytest.raises(InvalidConfigurationError, match="must be a mapping"):
@@ -230,7 +330,13 @@ def test_one_policy_or_several_are_found_in_what_graph_answers() -> None:
     assert policies_in({"@odata.context": "…", "value": [graphs(), graphs()]}, "x") == [graphs()] * 2
     with pytest.raises(InvalidConfigurationError, match="one page of several"):
         policies_in({"value": [], "@odata.nextLink": "https://…"}, "x")
-    for wrong in ({}, [graphs()], "x", None, {"value": {}}):
+    for several in ([graphs(), graphs()], {"Value": [graphs(), graphs()]}, [{"value": [graphs()]}, graphs()]):
+        assert policies_in(several, "x") == [graphs()] * 2
+    assert policies_in({"value": graphs()}, "x") == [graphs()]
+    assert policies_in([], "x") == policies_in({"value": []}, "x") == []
+    with pytest.raises(InvalidConfigurationError, match="one page of several"):
+        policies_in({"value": [], "@odata.nextlink": "https://…"}, "x")
+    for wrong in ({}, "x", None, 5, {"value": {}}, {"value": 5}, {"Name": "x"}):
         with pytest.raises(InvalidConfigurationError, match="must be a provisioning policy as Graph answers it"):
             policies_in(wrong, "x")
 
@@ -372,3 +478,18 @@ def test_what_is_dumped_is_read_as_it_was_meant(value: Any) -> None:
     text = yaml_file.dump({"value": value})
     assert yaml.load(text, Loader=yaml_file._Loader) == {"value": value}
     assert yaml.safe_load(text) == {"value": value}
+
+
+# ---- files
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_every_encoding_that_tools_write(encoding: str) -> None:
+    content = json.dumps([_pascal(graphs(displayName="Büro"))], ensure_ascii=False).encode(encoding)
+    [policy] = policies_in(_parsed(content), "x")
+    assert convert(policy, "x").display_name == "Büro"
+
+
+def test_what_is_no_unicode_is_said() -> None:
+    with pytest.raises(ValueError, match=r"in no encoding of Unicode \(.*\): save it as UTF-8"):
+        _parsed('{"displayName": "Büro"}'.encode("cp1252"))

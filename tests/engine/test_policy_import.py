@@ -61,6 +61,22 @@ def test_an_imported_policy_is_run_once_its_image_is_one_of_ours(project: Projec
     assert set(project.statuses("engineering-workstations").values()) == {"provisioned"}
 
 
+def test_what_powershell_has_exported(project: Project) -> None:
+    policy = {name[0].upper() + name[1:]: value for name, value in _assigned(id="1").items()}
+    cut_off = {**policy, "DisplayName": "Cut off", "WindowsSetting": "@{Locale=de-DE}"}
+    file = project.root / "policies.json"
+    file.write_bytes(json.dumps([policy, cut_off]).encode("utf-16"))
+    ran = project.cloudpc("policy", "import", str(file))
+    assert ran.code == 0, ran
+    assert "stacks/Pulumi.cut-off.yaml is written: Cut off" in ran.output
+    assert "not carried over: windowsSetting" in ran.output
+    assert "is cut off, and left out: export it with ConvertTo-Json -Depth 10" in ran.output
+    for stack in ("engineering-workstations", "cut-off"):
+        assert _stack(project, stack)["config"]["cloudpc:policy"]["assignments"] == [
+            {"target": {"groupId": "everybody"}}
+        ]
+
+
 def test_what_is_there_is_replaced_only_by_force_and_only_its_policy(project: Project) -> None:
     path = project.root / "stacks" / "Pulumi.demo.yaml"
     path.write_text(path.read_text().replace("config:", "config:\n  cloudpc:installation: 0123456789abcdef"))

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from cloudpc import yaml_file
 from cloudpc.cli.context import Project
 from cloudpc.cli.output import CommandError, Exit, err, out
+from cloudpc.exported import value_of
 from cloudpc.graph.configuration import GraphConfig
 from cloudpc.graph.errors import GraphError
 from cloudpc.policy import ProvisioningPolicy
@@ -29,7 +30,9 @@ _SHARED = ("cloudpc:directory", "cloudpc:graph", "cloudpc:hosts", "cloudpc:image
 def import_(
     files: Annotated[
         list[Path] | None,
-        typer.Argument(help="JSON as Graph answers …/provisioningPolicies?$expand=assignments, or one of them by id."),
+        typer.Argument(
+            help="JSON as Graph answers …/provisioningPolicies?$expand=assignments, or as tools export that."
+        ),
     ] = None,
     name: Annotated[str | None, typer.Option("--name", help="The stack's name; default: like its displayName.")] = None,
     image: Annotated[
@@ -74,7 +77,7 @@ class _Import:
         """Add the policies of a file."""
         shown = str(file)
         try:
-            policies = policies_in(json.loads(file.read_bytes()), shown)
+            policies = policies_in(_parsed(file.read_bytes()), shown)
         except OSError as error:
             self.problems.append(Problem(shown, "file", f"can't be read: {error.strerror}"))
         except json.JSONDecodeError as error:
@@ -140,8 +143,9 @@ class _Import:
                 out.print(f"  not carried over: {remark}", markup=False)
         for problem in self._left(imported, shown, others):
             out.print(f"  left to do: {problem.field}: {problem.message}", markup=False)
-        if "assignments" not in imported.policy:
-            out.print("  left to do: assignments: Graph tells them only with ?$expand=assignments", markup=False)
+        for remark in imported.remarks:
+            if remark.decide and remark.field in ("assignments", "domainJoinConfigurations"):
+                out.print(f"  left to do: {remark.field}: {remark.why}", markup=False)
 
     def _left(self, imported: Imported, shown: str, others: Mapping[str, Any]) -> list[Problem]:
         """What the policy names that is not here; groups are validate's to look for: a tenant may have to be asked."""
@@ -196,7 +200,20 @@ def _of_tenant(project: Project) -> list[object]:
         graph.close()
 
 
+def _parsed(content: bytes) -> object:
+    """JSON as tools write it: UTF-8 or UTF-16, with a byte order mark or without.
+
+    Raises:
+        ValueError: it is none; in words.
+    """
+    try:
+        return json.loads(content)
+    except UnicodeDecodeError as error:
+        message = f"it is in no encoding of Unicode ({error.reason}): save it as UTF-8"
+        raise ValueError(message) from None
+
+
 def _shown(source: str, values: object) -> str:
     """Which policy of a file a problem is about."""
-    name = values.get("displayName") if isinstance(values, dict) else None
+    name = value_of(values, "displayName") if isinstance(values, dict) else None
     return f"{source} ({name})" if isinstance(name, str) and name else source
