@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import dataclass
 from urllib.parse import unquote
 
@@ -57,14 +58,21 @@ class SshHop:
         here = f"{at}:{self.port}" if self.port else at
         return f"{self.through},{here}" if self.through else here
 
+    @property
+    def shown(self) -> str:
+        """The command that signs in there, for people to try."""
+        return shlex.join([self.program, *self._arguments(), self.host])
+
     def forwarding(self, host: str, port: int) -> list[str]:
         """The command that connects its standard input and output with a port that the last destination reaches."""
-        argv = [self.program, *(f"-o{setting}" for setting in _WAY_ONLY)]
-        argv += [f"-o{name}={value}" for name, value in self.options]
+        settings = [f"-o{setting}" for setting in _WAY_ONLY]
+        return [self.program, *settings, *self._arguments(), "-W", f"[{host}]:{port}", "--", self.host]
+
+    def _arguments(self) -> list[str]:
+        argv = [f"-o{name}={value}" for name, value in self.options]
         argv += ["-J", self.through] if self.through else []
         argv += ["-l", self.user] if self.user else []
-        argv += ["-p", str(self.port)] if self.port else []
-        return [*argv, "-W", f"[{host}]:{port}", "--", self.host]
+        return [*argv, "-p", str(self.port)] if self.port else argv
 
 
 def _taken_apart(destination: str) -> tuple[str, str, int | None]:

@@ -281,7 +281,7 @@ def test_no_ssh(station: Station, monkeypatch: pytest.MonkeyPatch) -> None:
         ssh.run(target(station), ["true"])
 
 
-@pytest.mark.parametrize("key", ["", "ssh-ed25519 AAAA", "ssh-rsa AAAA", "\ufffd", "a\n* ssh-ed25519 AAAA"])
+@pytest.mark.parametrize("key", ["", "ssh-ed25519 ", "ssh-rsa AAAA", "\ufffd", "a\n* ssh-ed25519 AAAA"])
 def test_a_host_key_that_is_none(key: str, station: Station) -> None:
     with pytest.raises(CommandError, match="no ssh host key"):
         ssh.run(target(station, host_key=key), ["true"])

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from cloudpc.cloud_pc import NetworkChoice, Script, Status
-from cloudpc.machines.interface import Capacity, MachineSpec
-from cloudpc.provisioning import pipeline
+from cloudpc.machines.interface import Capacity, Completed, MachineSpec
+from cloudpc.provisioning import pipeline, set_up
 from cloudpc.provisioning.credentials import generate_password
 from cloudpc.provisioning.errors import Cancelled, ErrorCode, ProvisioningError
 from cloudpc.provisioning.stages import Stage
@@ -681,3 +683,34 @@ def test_progress_says_which_attempt_it_is(host: ScriptedHost) -> None:
     again: Callable[[str], bool] = lambda line: line.endswith("(attempt 2 of 3)")  # noqa: E731
     assert [line for line in run.lines.steps if again(line)]
     assert run.lines.milestones == ["attempt 1 of 3 failed in starting: injected fault in start; next in 2 s"]
+
+
+def test_a_custom_image_is_told_to_remember_its_first_boot(host: ScriptedHost, tmp_path: Path) -> None:
+    """Before anything else of the set-up; a guest that can't be told is handed over all the same."""
+    host.configure(faults=[{"call": "run", "fault": "timeout", "times": 1}])
+    outcome = Run(host).provision(desired(image_type="custom", packages=()))
+    assert (outcome.status, outcome.attempts) == (Status.PROVISIONED, 1)
+    assert host.calls.count("run") == 1
+
+
+def test_cloud_init_remembers_its_first_boot(tmp_path: Path) -> None:
+    ran: list[Sequence[str]] = []
+
+    def run(argv: Sequence[str], stdin: bytes, timeout: float) -> Completed:
+        ran.append(argv)
+        done = subprocess.run([*argv[:-1], str(tmp_path)], input=stdin, timeout=timeout, check=False)
+        return Completed(done.returncode, "")
+
+    set_up.keep_first_boot(run)
+    assert list(tmp_path.iterdir()) == [], "it has no cloud-init"
+    instance = tmp_path / "var/lib/cloud/instances/i-1"
+    (tmp_path / "etc/cloud").mkdir(parents=True)
+    set_up.keep_first_boot(run)
+    assert not (tmp_path / "var").exists()
+    instance.mkdir(parents=True)
+    (tmp_path / "var/lib/cloud/instance").symlink_to(instance)
+    set_up.keep_first_boot(run)
+    assert (instance / "manual-clean").exists(), "where ds-identify looks, which decides whether cloud-init runs at all"
+    written = yaml.safe_load((tmp_path / "etc/cloud/cloud.cfg.d/99_cloudpc.cfg").read_text())
+    assert written == {"manual_cache_clean": True, "ssh_deletekeys": False}
+    assert {argv[-1] for argv in ran} == {""}, "in a guest it is the root folder"

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated, Any
 
 import typer
 
-from cloudpc.cli import ssh
+from cloudpc.cli import ssh, unanswered
 from cloudpc.cli.cloud_pcs import Json
 from cloudpc.cli.context import Project
-from cloudpc.cli.output import CommandError, Exit, out, print_json, table
+from cloudpc.cli.output import CommandError, Exit, err, out, print_json, table
 from cloudpc.cloud_pc import Status
 from cloudpc.hosts import HostConfig
 from cloudpc.iac.fleet import CloudPCRecord
+from cloudpc.provisioning.tags import machine_id
 from cloudpc.ssh_hop import SshHop
 
 User = Annotated[str, typer.Argument(help="userPrincipalName, its part before the @, or the user's id.")]
@@ -76,7 +79,26 @@ def connect(
     """
     project = Project()
     cloud_pc = _usable(project.with_secrets(user, service_plan, policy))
-    raise typer.Exit(ssh.run(_target(project, cloud_pc), command or []).code)
+    target, words = _target(project, cloud_pc), command or []
+    ended = ssh.run(target, words)
+    if ended.code == ssh.FAILED and not ended.was_asked:
+        ended = _asked_why(project, cloud_pc, target, words) or ended
+    raise typer.Exit(ended.code)
+
+
+def _asked_why(
+    project: Project, cloud_pc: CloudPCRecord, target: ssh.Target, command: Sequence[str]
+) -> ssh.Ended | None:
+    """Tell why ssh did not come as far as the password; once more with the guest's present key, if that is another."""
+    config = project.host(cloud_pc)
+    if config is None:
+        err.print(f"cloudpc: {cloud_pc.policy} names no host {cloud_pc.outputs['host']} that could say why")
+        return None
+    err.print(f"cloudpc: ssh did not get in; {config.name} is asked why")
+    identity = machine_id(cloud_pc.outputs["installation"], cloud_pc.user_id, cloud_pc.service_plan)
+    seen = unanswered.look(config, identity, target.host_key, cloud_pc.policy)
+    err.print(f"cloudpc: {seen.why}")
+    return ssh.run(replace(target, host_key=seen.host_key), command) if seen.host_key else None
 
 
 def _target(project: Project, cloud_pc: CloudPCRecord) -> ssh.Target:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import os
-import re
 import shlex
 import shutil
 import subprocess
@@ -18,6 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cloudpc import ssh_keys
 from cloudpc.cli.output import CommandError
 from cloudpc.ssh_hop import SshHop
 
@@ -27,7 +27,6 @@ FAILED = 255
 """ssh's own exit code, where it is not the command's."""
 
 _ASKPASS = Path(__file__).with_name("askpass")
-_ED25519 = re.compile(r"ssh-ed25519 [A-Za-z0-9+/]{68}")
 _OWN_WAY_SECONDS = 10
 # Nothing is forwarded into a guest, and nothing is run here because of it. The password comes first: a server counts
 # each key that it is offered as an attempt. Keys come last, for users who have changed their password.
@@ -215,12 +214,12 @@ def _hand_over(pipe: Path, password: str) -> threading.Event:
     return asked
 
 
-def _checked(host_key: str) -> str:
-    if not _ED25519.fullmatch(host_key):
+def _checked(key: str) -> str:
+    if not ssh_keys.is_ed25519(key) or key.count(" ") != 1 or not key.isprintable():
         raise CommandError(
             "state holds no ssh host key of this Cloud PC, so that it can't be told from another machine"
         )
-    return host_key
+    return key
 
 
 def _program() -> str:

@@ -16,7 +16,6 @@ from datetime import UTC, datetime, timedelta
 
 import tenacity
 
-from cloudpc import ssh_keys
 from cloudpc.cloud_pc import DesiredCloudPC, NetworkChoice, Status
 from cloudpc.devices.interface import ComputerAccount, RegisteredDevice, TemporaryAccessPass
 from cloudpc.images.image import Image
@@ -30,7 +29,7 @@ from cloudpc.machines.interface import (
     Network,
     Note,
 )
-from cloudpc.provisioning import first_boot, placement, set_up
+from cloudpc.provisioning import first_boot, host_key, placement, set_up
 from cloudpc.provisioning.cancellation import Cancellation
 from cloudpc.provisioning.credentials import Credentials, generate_password
 from cloudpc.provisioning.enrolment import Enrolment
@@ -42,12 +41,11 @@ from cloudpc.provisioning.stages import Stage
 from cloudpc.provisioning.tags import Phase, Tag, digest, machine_id, machine_name
 from cloudpc.text import told
 
-__all__ = ["ATTEMPTS", "HOST_KEY", "Outcome", "Resources", "provision"]
+__all__ = ["ATTEMPTS", "Outcome", "Resources", "provision"]
 
 log = logging.getLogger(__name__)
 
 ATTEMPTS = 3
-HOST_KEY = "/etc/ssh/ssh_host_ed25519_key.pub"
 KEPT_FOR = timedelta(hours=3)
 """How long the last attempt's disk and console are kept: as long as Windows 365 takes to clean up (design rule 9)."""
 
@@ -496,6 +494,8 @@ class _Provisioning:
     def _set_up(self, host: Host) -> None:
         self._enter(Stage.SET_UP)
         settings = self._desired.settings
+        if settings.image_type == "custom":  # recipes see to it themselves
+            set_up.keep_first_boot(self._in_guest(host))
         for extra in set_up.of(settings, self._resources.script()):
             self._enter(Stage.SET_UP, extra.title)
             if warned := set_up.apply(extra, self._in_guest(host), settings.set_up_in_seconds):
@@ -525,13 +525,9 @@ class _Provisioning:
         self._enter(Stage.CREDENTIALS)
         credentials = Credentials(self._desired.account.name, generate_password())
         host.set_password(self._id, credentials.user, credentials.password)
-        try:
-            content = host.read_file(self._id, HOST_KEY, cancel=self._cancel).decode("ascii", "replace")
-        except FileNotFoundError:
-            content = ""
-        host_key = " ".join(content.split()[:2])  # without the comment
-        if not ssh_keys.is_ed25519(host_key):
-            message = f"the guest has no SSH host key (ed25519) at {HOST_KEY}"
+        pinned = host_key.read(host, self._id, self._cancel)
+        if pinned is None:
+            message = f"the guest has no SSH host key (ed25519) at {host_key.HOST_KEY}"
             raise ProvisioningError(ErrorCode.CREDENTIALS_FAILED, message)
         seconds = self._desired.settings.first_boot_in_seconds
         endpoint = host.endpoint(self._id, timeout=seconds, cancel=self._cancel)
@@ -545,7 +541,7 @@ class _Provisioning:
             self._number,
             host=host.name,
             endpoint=endpoint,
-            host_key=host_key,
+            host_key=pinned,
             credentials=credentials,
             warnings=warnings,
             desired=self._desired,

@@ -6,6 +6,7 @@ Arguments reach the guest as arguments and scripts as standard input, so nothing
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,9 @@ from cloudpc.text import plain, told
 
 Run = Callable[[Sequence[str], bytes, float], Completed]
 """Runs a command in the guest: arguments, standard input, seconds it may take."""
+
+
+_KEEP_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,15 @@ _SPARE = 15
 _SCRIPT = """
 file=$(mktemp) && trap 'rm -f "$file"' EXIT && cat > "$file" && chmod 700 "$file" && "$file"
 """
+# The seed is taken away. A cloud-init that then finds no data source may take the next start for another machine's
+# first one, with new host keys and another name, unless it is told to believe what it has, for which its ds-identify
+# looks at the marker.
+_KEEP_FIRST_BOOT = """
+[ -d "$1/etc/cloud" ] || exit 0
+mkdir -p "$1/etc/cloud/cloud.cfg.d" || exit 1
+printf 'manual_cache_clean: true\\nssh_deletekeys: false\\n' > "$1/etc/cloud/cloud.cfg.d/99_cloudpc.cfg" || exit 1
+[ ! -d "$1/var/lib/cloud/instance" ] || : > "$1/var/lib/cloud/instance/manual-clean"
+"""
 # Output goes through a file: there is more of it than the agent carries, and a daemon that a script starts would keep
 # a pipe open, for whose end the agent waits. A session of its own, so that a time-out ends all of it.
 _TAIL = """
@@ -118,6 +131,16 @@ def of(settings: PolicySettings, script: bytes | None) -> list[Extra]:
         title = "post-provisioning script"
         wanted.append(Extra(title, ErrorCode.POST_PROVISIONING_SCRIPT_FAILED, _sh(_SCRIPT), script))
     return wanted
+
+
+def keep_first_boot(run: Run) -> None:
+    """Have cloud-init remember this first boot for good; nothing where there is none, or none that can be told.
+
+    Raises:
+        ProvisioningError: the machine itself is in trouble.
+    """
+    with contextlib.suppress(TimeoutError):  # it is a precaution: nobody is kept from working by it
+        run(("/bin/sh", "-c", _KEEP_FIRST_BOOT, "set-up", ""), b"", _KEEP_SECONDS)
 
 
 def apply(extra: Extra, run: Run, timeout: float) -> Warned | None:

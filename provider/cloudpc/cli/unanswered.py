@@ -1,0 +1,82 @@
+"""Why a Cloud PC did not let ssh in, as its host knows it: asked only then."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from dataclasses import dataclass
+from uuid import UUID
+
+from cloudpc.hosts import HostConfig
+from cloudpc.iac.runtime import connect
+from cloudpc.machines.interface import Host, PowerState
+from cloudpc.provisioning import host_key
+from cloudpc.provisioning.cancellation import Cancellation
+from cloudpc.provisioning.errors import ProvisioningError
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What its host knows.
+
+    Args:
+        why: in words, with what to do.
+        host_key: the guest's own by now, if it is not the pinned one.
+    """
+
+    why: str
+    host_key: str = ""
+
+
+def look(config: HostConfig, machine_id: UUID, pinned: str, policy: str) -> Seen:
+    """Ask its host. Never raises for what keeps it from answering."""
+    try:
+        host = connect(config)
+        try:
+            return _seen(config, host, machine_id, pinned, policy)
+        finally:
+            host.close()
+    except ProvisioningError as error:
+        return Seen(f"its host can't say why: {error.message} [{error.code}]")
+
+
+def _seen(config: HostConfig, host: Host, machine_id: UUID, pinned: str, policy: str) -> Seen:
+    machine = host.describe(machine_id)
+    if machine is None:
+        return Seen(f"{host.name} has no such machine any more; `cloudpc up {policy}` says what became of it")
+    if machine.power is not PowerState.RUNNING:
+        return Seen(f"its machine on {host.name} is {machine.power}; `cloudpc up {policy}` starts it")
+    try:
+        found = host_key.read(host, machine_id, Cancellation())
+    except ProvisioningError as error:
+        return Seen(
+            f"its machine runs on {host.name}, but its guest agent does not answer either: it may be starting, or "
+            f"hang; look at `virsh console {machine.name}` there ({error.message})"
+        )
+    if found and found != pinned:
+        return Seen(
+            f"its ssh host key is not the one it was set up with, {fingerprint(pinned)}; {host.name} has read the "
+            f"present one in the guest, {fingerprint(found)}, which is taken. So it happens where an image's "
+            "cloud-init takes a later start for another machine's first one, or where its user made a new key",
+            found,
+        )
+    return Seen(f"its machine runs on {host.name} with the key that it was set up with{_way(config)}")
+
+
+def _way(config: HostConfig) -> str:
+    if config.way is None:
+        return ", so ssh in the guest has ended, or something lies between here and there"
+    command = config.way.shown
+    return (
+        f": see that the way there works, `{command}`; where another one is right, say so in sshDestination of "
+        f"{config.name} (empty: its loopback is this machine's)"
+    )
+
+
+def fingerprint(key: str) -> str:
+    """As `ssh-keygen -l` shows it."""
+    try:
+        digest = hashlib.sha256(base64.b64decode(key.partition(" ")[2], validate=True)).digest()
+    except ValueError:
+        return "(none)"
+    return "SHA256:" + base64.b64encode(digest).decode().rstrip("=")
