@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 import yaml
@@ -41,7 +42,7 @@ def _configure(project: Project, name: str, on: Project | None = None, **more: A
     file = project.policy(name, **more.pop("policy", {}))
     content = yaml.safe_load(file.read_text())
     content["config"] |= {"cloudpc:installation": _ID, **more}
-    content["config"]["cloudpc:hosts"] = [{"name": "host", "uri": f"fake://{(on or project).root}/host"}]
+    content["config"]["cloudpc:hosts"] = [{"name": "host", "uri": f"fake://{quote(str((on or project).root))}/host"}]
     file.write_text(yaml.safe_dump(content))
 
 
@@ -190,13 +191,10 @@ def test_lost_state_is_adopted_or_removed_on_purpose(first: Project) -> None:
 
 def _has_run_before(copy: Project) -> None:
     """Before anybody looked at first runs, or while the first one's host was away: it lacks its machines since."""
-    content = yaml.safe_load((copy.root / "stacks" / "Pulumi.demo.yaml").read_text())
-    path, folder = content["config"]["cloudpc:hosts"][0]["uri"].removeprefix("fake://"), copy.root / "other"
-    folder.mkdir()
     file = copy.root / "stacks" / "Pulumi.demo.yaml"
     text = file.read_text()
     copy.directory([])
-    file.write_text(text.replace(path, str(folder)))
+    file.write_text(text.replace("a%20project", "elsewhere"))
     copy.up()
     file.write_text(text)
     copy.directory(2)
