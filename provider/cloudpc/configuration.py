@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import entry_points
+from itertools import combinations
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, Field, TypeAdapter, ValidationError
@@ -323,6 +324,10 @@ def _hosts(value: Any, file: str, problems: list[Problem]) -> tuple[HostConfig, 
         seen = [getattr(h, attribute) for h in hosts]
         if twice := sorted({v for v in seen if seen.count(v) > 1}):
             problems.append(Problem(file, "cloudpc:hosts", f"two hosts have the same {attribute}", twice[0]))
+    for earlier, later in combinations(hosts, 2):
+        if earlier.place == later.place and earlier.uri != later.uri:
+            message = f"{earlier.name} and {later.name} are one hypervisor, by two spellings of its URI: leave one out"
+            problems.append(Problem(file, "cloudpc:hosts", message, later.uri))
     schemes = sorted(entry.name for entry in entry_points(group=DRIVERS))
     for i, host in enumerate(hosts):
         if host.scheme not in schemes:

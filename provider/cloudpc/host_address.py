@@ -17,6 +17,7 @@ _URI = re.compile(
 )
 _TRANSPORTS = ("unix", "ssh", "ext", "tls", "tcp", "libssh2", "libssh")
 _SSH = ("ssh", "libssh", "libssh2")
+_PORTS = {"tls": 16514, "tcp": 16509, **dict.fromkeys(_SSH, 22)}
 _METHODS = {
     "agent": "publickey",
     "privkey": "publickey",
@@ -44,7 +45,8 @@ class Address:
         self.host = named or ("" if self.transport in ("unix", "ext") else "localhost")
         self.port = int(parts["port"] or 0) or None
         self.user = unquote(parts["user"] or "")
-        self.is_session = (parts["path"] or "").rstrip("/").endswith("/session")
+        self.path = (parts["path"] or "").rstrip("/")
+        self.is_session = self.path.endswith("/session")
         self._parameters = dict(_parameters(parts["query"] or ""))
         self._fragment = parts["fragment"] or ""
         self._check()
@@ -53,6 +55,20 @@ class Address:
     def is_local(self) -> bool:
         """Whether it is this machine's: a transport to `localhost` may lead into a container, or through a tunnel."""
         return self.transport == "unix"
+
+    @property
+    def place(self) -> tuple[object, ...]:
+        """Whose libvirt it leads to, as far as its spelling says: the same for two spellings of one."""
+        if self.transport == "ext":
+            return (self.uri,)
+        socket = self._parameters.get("socket", "")
+        if self.is_local:
+            # there is no session of root's: it is served by the system's daemon
+            path = "/system" if self.is_session and os.geteuid() == 0 else self.path
+            return ("", None, path, "", socket)
+        port = None if self.port == _PORTS[self.transport] else self.port
+        user = self.user if self.is_session else ""  # of the system there is one, whoever asks
+        return (self.host.lower().rstrip("."), port, self.path, user, socket)
 
     @property
     def for_opening(self) -> str:

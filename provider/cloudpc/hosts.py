@@ -91,6 +91,11 @@ class HostConfig(BaseModel):
         return self
 
     @property
+    def place(self) -> tuple[object, ...]:
+        """Which hypervisor it is, as far as the spelling of its URI says."""
+        return (self.scheme, *Address(self.uri).place)
+
+    @property
     def scheme(self) -> str:
         """What names the driver: `qemu` of qemu+ssh://…"""
         return self.uri.partition("://")[0].partition("+")[0]

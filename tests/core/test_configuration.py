@@ -234,6 +234,36 @@ def test_custom_images(project: Project) -> None:
 
 
 @pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("qemu:///system", "qemu+unix:///system", True),
+        ("qemu:///system", "qemu:///system/", True),
+        ("qemu:///system", "qemu:///session", "as root"),
+        ("qemu:///system", "qemu+unix:///system?socket=/run/other", False),
+        ("qemu+ssh://kvm1/system", "qemu+ssh://root@KVM1:22/system", True),
+        ("qemu+ssh://kvm1/system", "qemu+tls://kvm1./system", True),
+        ("qemu+ssh://kvm1/system", "qemu://kvm1:16514/system?no_verify=1", True),
+        ("qemu+ssh://kvm1/system", "qemu+ssh://kvm1:2222/system", False),
+        ("qemu+ssh://kvm1/system", "qemu+ssh://kvm2/system", False),
+        ("qemu+ssh://[fd00::5]/system", "qemu+ssh://[FD00::5]/system", True),
+        ("qemu+ssh://a@kvm1/session", "qemu+ssh://b@kvm1/session", False),
+        ("qemu+ssh://a@kvm1/session", "qemu+ssh://a@kvm1/system", False),
+    ],
+)
+@pytest.mark.parametrize("root", [True, False])
+def test_two_spellings_of_one_hypervisor(
+    project: Project, monkeypatch: pytest.MonkeyPatch, one: str, other: str, same: bool | str, root: bool
+) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 0 if root else 1000)
+    values = {**_values(), "cloudpc:hosts": [{"name": "a", "uri": one}, {"name": "b", "uri": other}]}
+    if same is True or (same == "as root" and root):
+        [told] = project.told(values)
+        assert "cloudpc:hosts: a and b are one hypervisor, by two spellings of its URI: leave one out" in told
+    else:
+        project.read(values)
+
+
+@pytest.mark.parametrize(
     ("hosts", "said"),
     [
         ([], "needs at least one host"),

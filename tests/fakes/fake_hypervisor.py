@@ -37,6 +37,7 @@ from cloudpc.machines.interface import (
     Claimed,
     Completed,
     Endpoint,
+    Hypervisor,
     Machine,
     MachineSpec,
     Network,
@@ -77,6 +78,10 @@ class FakeHost:
         self._met: Counter[str] = Counter()
 
     # ---- what the interface asks for
+
+    def hypervisor(self) -> Hypervisor:
+        self._answer()
+        return Hypervisor(str(self._folder.resolve()), frozenset())
 
     def accelerator(self) -> Accelerator:
         return Accelerator.TCG

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated
@@ -17,15 +18,17 @@ from cloudpc.cli.context import Project
 from cloudpc.cli.output import CommandError, Exit, confirm, out, print_json, styled, table
 from cloudpc.directory.interface import DirectoryError
 from cloudpc.hosts import HostConfig
+from cloudpc.iac import twins
 from cloudpc.iac.engine import EngineError
 from cloudpc.iac.fleet import CloudPCRecord, StackRecord
+from cloudpc.iac.known_machines import KnownMachines
 from cloudpc.iac.runtime import connect
 from cloudpc.installation import recorded_id
 from cloudpc.machines.interface import Check, Host
 from cloudpc.problems import InvalidConfigurationError
 from cloudpc.provisioning.errors import ProvisioningError
 from cloudpc.provisioning.remnants import Remnant, left_over, uncertain
-from cloudpc.provisioning.tags import Phase, machine_id
+from cloudpc.provisioning.tags import Phase
 
 _COLOURS = {"ok": "green", "warning": "yellow", "failed": "red"}
 
@@ -86,20 +89,12 @@ def _findings(project: Project, *, remove: bool) -> Iterator[Check]:
             seen.doubts.append(f"the hosts of the policy {name} are not known")
     ids = {project.installation(name, None) for name in surroundings} | {r.installation for r in records}
     installations = sorted(filter(None, ids | {recorded_id(project.root / ".cloudpc")})) if readable else []
-    hosts = {host.uri: host for configured, _ in surroundings.values() for host in configured.hosts}
-    names = {host.name for host in hosts.values()}
     busy = {record.policy for record in records if project.locks(record.policy)}
     recorded = frozenset[UUID]().union(*(record.machines for record in records))
-    for config in hosts.values():
-        known = {
-            machine_id(c.outputs["installation"], c.user_id, c.service_plan)
-            for record in records
-            for c in record.cloud_pcs
-            if c.recorded.has_machine
-            # one that was renamed in cloudpc:hosts may be any of those that are there
-            and (c.recorded.host == config.name or c.recorded.host not in names)
-        }
+    known = set(KnownMachines.to(records).given)  # wherever state says: a host may have another name, or two
+    for config in _each_once(surroundings):
         yield from _host(config, installations, known, recorded, busy, seen, remove=remove)
+    yield from _twins(surroundings)
     everything = doctor_organisation.Known(
         installations, doctor_organisation.owners(records) | seen.owners, seen, remove=remove
     )
@@ -150,6 +145,18 @@ def _stacks(project: Project, records: Sequence[StackRecord], seen: doctor_organ
                 f"pulumi state delete --force --stack {c.policy} '{c.urn}'" for c in several
             )
             yield Check(who, "warning", f"{policies} both have it in state", hint)
+
+
+def _each_once(surroundings: Mapping[str, tuple[configuration.Surroundings, bool]]) -> list[HostConfig]:
+    """The hosts of all policies; one with two pools twice, since each has volumes of its own."""
+    return list({(h.uri, h.pool): h for configured, _ in surroundings.values() for h in configured.hosts}.values())
+
+
+def _twins(surroundings: Mapping[str, tuple[configuration.Surroundings, bool]]) -> Iterator[Check]:
+    for policy, (configured, _) in surroundings.items():
+        with suppress(ProvisioningError):  # told where the host is looked at
+            if found := twins.twins([connect(config) for config in configured.hosts]):
+                yield Check(f"policy {policy}", "failed", twins.refusal(found))
 
 
 def _host(

@@ -17,7 +17,7 @@ from cloudpc.cloud_pc import USABLE, DesiredCloudPC, RecordedCloudPC, Status
 from cloudpc.configuration import StackInputs
 from cloudpc.directory.interface import DirectoryError, Snapshot
 from cloudpc.directory.opening import Directories, Known, names_of
-from cloudpc.iac import audit, encryption_salt, first_run, passphrase, state
+from cloudpc.iac import audit, encryption_salt, first_run, passphrase, state, twins
 from cloudpc.iac.consent import ACCEPT_LOSS, Consent
 from cloudpc.iac.engine import Engine, EngineError
 from cloudpc.iac.engine_log import displayed
@@ -113,10 +113,14 @@ def _values() -> dict[str, Any]:
 
 
 def _check_hosts(inputs: StackInputs, installation: str, recorded: StackState, stacks: Path) -> None:
-    """Raises StrangersError, EngineError: see `first_run`. Who adopts has been told of the machines, and means it."""
+    """Raises TwinsError, StrangersError, EngineError: see `twins` and `first_run`.
+
+    Who adopts has been told of the machines, and means it.
+    """
+    hosts = Runtime(inputs.configuration.surroundings, stacks).hosts
+    twins.check(hosts)
     is_first = not (recorded.provisioning_policy or recorded.cloud_pcs)
     if is_first and inputs.configuration.installation and not Consent.of_this_run().adopt:
-        hosts = Runtime(inputs.configuration.surroundings, stacks).hosts
         first_run.check(hosts, inputs.policy_id, installation, Engine(stacks.parent, inside_a_run=True))
 
 

@@ -123,6 +123,20 @@ class Completed:
     output: str
 
 
+@dataclass(frozen=True)
+class Hypervisor:
+    """What tells one hypervisor from others, by whatever name and way it is reached."""
+
+    id: str
+    """Its machine's and its own. Vendors give the same to many machines: it proves no more than a difference."""
+    holds: frozenset[str]
+    """Ids of what was made in it, which no other has."""
+
+    def is_one_with(self, other: Hypervisor) -> bool:
+        """Whether both are the same; where nothing was made yet, the id has to do."""
+        return self.id == other.id and (bool(self.holds & other.holds) or not (self.holds or other.holds))
+
+
 class Claimed(Exception):  # noqa: N818 - an answer, not an error
     """The host already has a machine of this identity."""
 
@@ -151,6 +165,9 @@ class Host(Protocol):
     @property
     def name(self) -> str:
         """As in cloudpc:hosts."""
+
+    def hypervisor(self) -> Hypervisor:
+        """Which one it is. Raises ProvisioningError: HOST_UNREACHABLE."""
 
     def accelerator(self) -> Accelerator:
         """How guests run here; probed once per boot of the host by running one."""

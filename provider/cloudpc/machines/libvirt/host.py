@@ -26,6 +26,7 @@ from cloudpc.machines.interface import (
     Completed,
     Endpoint,
     Host,
+    Hypervisor,
     Machine,
     MachineSpec,
     Network,
@@ -33,7 +34,7 @@ from cloudpc.machines.interface import (
     PowerState,
     Seed,
 )
-from cloudpc.machines.libvirt import disks, doctor, kernels, networks, removal
+from cloudpc.machines.libvirt import disks, doctor, identity, kernels, networks, removal
 from cloudpc.machines.libvirt.acceleration import Acceleration
 from cloudpc.machines.libvirt.agent import Agent, AgentUnavailable
 from cloudpc.machines.libvirt.answers import AgentRefused
@@ -86,6 +87,9 @@ class LibvirtHost(Host):
     @property
     def name(self) -> str:
         return self._config.name
+
+    def hypervisor(self) -> Hypervisor:
+        return identity.hypervisor(self._connection.get())
 
     def accelerator(self) -> Accelerator:
         return self._acceleration.verdict().accelerator

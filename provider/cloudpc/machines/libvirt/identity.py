@@ -1,0 +1,28 @@
+"""Which libvirt a connection leads to: an alias, an address and another transport may all reach the same."""
+
+from __future__ import annotations
+
+from typing import Any
+from xml.etree import ElementTree
+
+from cloudpc.machines.interface import Hypervisor
+from cloudpc.machines.libvirt.errors import classified
+
+
+def hypervisor(connection: Any) -> Hypervisor:
+    """By the host's UUID, whether it is the system's daemon or a user's, and the pools and networks in it.
+
+    A machine's UUID would not do: ours are the same wherever they are.
+
+    Raises:
+        ProvisioningError: it does not say.
+    """
+    with classified("ask which hypervisor it is"):
+        host = ElementTree.fromstring(connection.getCapabilities()).find("host")  # noqa: S314 - from libvirt
+        made = [*connection.listAllStoragePools(0), *connection.listAllNetworks(0)]
+        ids = frozenset(each.UUIDString() for each in made)
+        kind = connection.getType()
+    uuid = "" if host is None else host.findtext("uuid", "")
+    # only the system's daemon gives its guests to another user
+    whose = "system" if host is not None and "dac" in [m.text for m in host.iterfind("secmodel/model")] else "session"
+    return Hypervisor(f"{kind} {uuid} {whose}", ids)
