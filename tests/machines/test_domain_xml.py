@@ -76,6 +76,11 @@ def test_every_variant_is_valid(schema, boot, network, accelerator, seed) -> Non
     schema["domain"].assertValid(etree.fromstring(xml))
 
 
+def test_one_with_a_socket_of_its_own_is_valid(schema) -> None:
+    xml = domain_xml(spec(agent_socket="/home/a & b/.config/libvirt/qemu/channel/target/0123456789ab"))
+    schema["domain"].assertValid(etree.fromstring(xml))
+
+
 @pytest.mark.parametrize("kind", ["kvm", "qemu"])
 def test_the_others_are_valid(schema, kind) -> None:
     schema["domain"].assertValid(etree.fromstring(probe_xml("cloudpc-probe-x", "/pool/x.rom", kind)))

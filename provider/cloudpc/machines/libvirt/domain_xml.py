@@ -65,6 +65,8 @@ class DomainSpec:
     disk: str
     seed: str | None
     network: UserNetwork | AttachedNetwork
+    agent_socket: str | None = None
+    """Where the host reaches the guest agent; None: where libvirt puts it."""
 
 
 def claim_xml(machine_id: UUID, name: str, title: str, label: Label, vcpus: int, memory_mib: int) -> str:
@@ -211,6 +213,8 @@ def _devices(domain: Element, spec: DomainSpec) -> None:
     console = SubElement(devices, "console", type="pty")
     SubElement(console, "target", type="serial", port="0")
     agent = SubElement(devices, "channel", type="unix")
+    if spec.agent_socket is not None:
+        SubElement(agent, "source", mode="bind", path=spec.agent_socket)
     SubElement(agent, "target", type="virtio", name=AGENT_CHANNEL)
     random = SubElement(devices, "rng", model="virtio")
     SubElement(random, "backend", model="random").text = "/dev/urandom"

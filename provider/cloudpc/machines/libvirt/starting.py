@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 import libvirt
 
+from cloudpc import folders
+from cloudpc.host_address import Address
 from cloudpc.hosts import HostConfig
 from cloudpc.images.image import Image
 from cloudpc.machines.interface import Accelerator, MachineSpec
@@ -63,6 +66,7 @@ class Starter:
                     disk=disk,
                     seed=seed,
                     network=network,
+                    agent_socket=_agent_socket(Address(self._config.uri), spec.id),
                 )
             )
 
@@ -100,6 +104,18 @@ class Starter:
         domain = connection.defineXMLFlags(xml, libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
         domain.setAutostart(1)
         return domain
+
+
+def _agent_socket(address: Address, identity: UUID) -> str | None:
+    """Where the guest agent's socket goes; None: where libvirt puts it.
+
+    For a user's own session that is below the home, under the names of the domain and of the channel: longer than a
+    socket's path may be (107 bytes) where the home has more than 16 letters. Under a number of its own, 57 will do.
+    """
+    if not (address.is_session and address.is_local):
+        return None
+    folder = folders.config("libvirt") / "qemu" / "channel" / "target"
+    return str(folder / identity.hex[:12]) if folder.is_dir() else None
 
 
 def _run(connection: Any, domain: Any) -> Console:
