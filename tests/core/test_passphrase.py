@@ -42,7 +42,7 @@ def test_an_empty_file(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     file = engine.root / "passphrase"
     monkeypatch.setenv(FILE, str(file))
     file.write_text("\n \n")
-    assert _problem(engine).startswith(f"environment: {FILE}: names an empty file")
+    assert _problem(engine).startswith(f"environment: {FILE}: names a file that is empty")
     file.write_text("a good one\n")
     assert not _problem(engine)
 
@@ -55,6 +55,20 @@ def test_what_pulumi_itself_asks_for_or_reads_once_is_left_to_it(
     for name in ("pipe", "none"):
         monkeypatch.setenv(FILE, str(engine.root / name))
         assert not _problem(engine)
+
+
+@pytest.mark.parametrize(
+    ("salt", "empty"),
+    [
+        ("v1:jT0GvDNNv4E=:v1:FLh8zbtH66er3eN7:RL3svr5RyrX121JmmVkm6qSvaUk+Fg==", True),
+        ("v1:Y790kv+B35M=:v1:6xAAI9XO+zFvRpeS:TRHoJ1EmfntEmOdiw80djzldPlZzXg==", False),
+        ("v1:no:v1:salt", False),
+        ("v1:a:v1:b:c", False),
+    ],
+)
+def test_one_that_was_typed_in_is_told_by_the_salt(engine: Engine, salt: str, empty: bool) -> None:
+    told = _problem(engine, f"encryptionsalt: {salt}")
+    assert ("encryptionsalt: is of an empty passphrase" in told) is empty
 
 
 def test_other_ways_to_seal_need_no_passphrase(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -73,9 +73,7 @@ class Person:
 def person() -> Iterator[Person]:
     """Not below pytest's own folder: that is closed to others."""
     account = pwd.getpwnam("nobody") if os.geteuid() == 0 else pwd.getpwuid(os.geteuid())
-    home = Path(
-        tempfile.mkdtemp(prefix="pc-", dir="/tmp")
-    )  # the paths of libvirt's sockets, below it, may have 107 characters
+    home = Path(tempfile.mkdtemp(prefix="firstname.lastname-", dir="/tmp"))  # sockets are below it: paths have a limit
     made = Person(account, home)
     try:
         _furnish(made)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import functools
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from cloudpc import regular_file, yaml_file
 from cloudpc.iac.engine import Engine
@@ -11,12 +15,15 @@ from cloudpc.problems import InvalidConfigurationError, Problem
 
 _VARIABLE = "PULUMI_CONFIG_PASSPHRASE"
 _FILE = "PULUMI_CONFIG_PASSPHRASE_FILE"
+_SALT = "encryptionsalt"
 _BY_PASSPHRASE = ("passphrase", "default", "")
 _OF_SERVICE = ("https://", "http://")
 _WHAT_TO_DO = (
     "so the passwords of Cloud PCs would be sealed with nothing: set it to a passphrase. A stack that was made under "
     "an empty one gets another by `pulumi stack change-secrets-provider passphrase`"
 )
+_ITERATIONS = 1_000_000
+"""Of pkg/secrets/passphrase/manager.go, as what is sealed for a test in each salt."""
 
 
 def problem(stack_file: Path, engine: Engine) -> Problem | None:
@@ -29,28 +36,54 @@ def problem(stack_file: Path, engine: Engine) -> Problem | None:
     Raises:
         EngineError, InvalidConfigurationError: it is not clear which backend.
     """
-    wrong = _wrong(engine.environment())
-    return wrong if wrong and _seals_with_passphrase(stack_file, engine) else None
+    environment = engine.environment()
+    if passphrase := _passphrase(environment):
+        return None
+    values = _values(stack_file)
+    if not _seals_with_passphrase(values, engine):
+        return None
+    if passphrase is None:
+        shown = f"{stack_file.parent.name}/{stack_file.name}"
+        empty = _was_made_with_nothing(str(values.get(_SALT)))
+        return Problem(shown, _SALT, f"is of an empty passphrase, {_WHAT_TO_DO}") if empty else None
+    name, what = (_VARIABLE, "is") if _VARIABLE in environment else (_FILE, "names a file that is")
+    return Problem("environment", name, f"{what} empty, {_WHAT_TO_DO}")
 
 
-def _wrong(environment: Mapping[str, str]) -> Problem | None:
-    if (passphrase := environment.get(_VARIABLE)) is not None:  # goes before the file, even if it is empty
-        return None if passphrase.strip() else Problem("environment", _VARIABLE, f"is empty, {_WHAT_TO_DO}")
-    if not (file := environment.get(_FILE)):
-        return None  # pulumi asks for it, or says that it is missing
+def _passphrase(environment: Mapping[str, str]) -> str | None:
+    """As pulumi will read it; None if only pulumi can, because it asks for it, or from a pipe, which is read once."""
+    if (given := environment.get(_VARIABLE)) is not None:  # goes before the file, even if it is empty
+        return given.strip()
     try:
-        content = regular_file.read(Path(file))
-    except OSError:
-        return None  # a pipe can be read once, by pulumi; what can't be read at all, it says itself
-    return None if content.strip() else Problem("environment", _FILE, f"names an empty file, {_WHAT_TO_DO}", file)
+        return regular_file.read(Path(environment[_FILE])).decode(errors="replace").strip()
+    except (KeyError, OSError):
+        return None
 
 
-def _seals_with_passphrase(stack_file: Path, engine: Engine) -> bool:
+def _values(stack_file: Path) -> dict[str, Any]:
     try:
         content = yaml_file.read(stack_file, stack_file.name)
     except InvalidConfigurationError:
-        content = None  # none yet, or told elsewhere
-    values = content if isinstance(content, dict) else {}
+        return {}  # none yet, or told elsewhere
+    return content if isinstance(content, dict) else {}
+
+
+def _seals_with_passphrase(values: Mapping[str, Any], engine: Engine) -> bool:
     if (provider := values.get("secretsprovider")) is not None:
         return provider in _BY_PASSPHRASE
-    return "encryptionsalt" in values or not engine.backend.url.startswith(_OF_SERVICE)
+    return _SALT in values or not engine.backend.url.startswith(_OF_SERVICE)
+
+
+@functools.cache
+def _was_made_with_nothing(salt: str) -> bool:
+    """Whether the empty passphrase opens what Pulumi has sealed in the salt to try passphrases on."""
+    from cryptography.exceptions import InvalidTag
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+    try:
+        _, scatter, _, nonce, sealed = salt.split(":")
+        key = hashlib.pbkdf2_hmac("sha256", b"", base64.b64decode(scatter), _ITERATIONS, 32)
+        AESGCM(key).decrypt(base64.b64decode(nonce), base64.b64decode(sealed), None)
+    except (ValueError, InvalidTag):
+        return False
+    return True
