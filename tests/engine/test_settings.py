@@ -105,4 +105,6 @@ def test_nothing_is_sealed_under_an_empty_passphrase(project: Project, how: str)
         assert "Traceback" not in ran.output
     assert project.cloudpc("up", "lab", **env).code == 2
     assert project.cloudpc("policy", "validate", "lab", **env).code == 0, "which seals nothing"
+    findings = json.loads(project.cloudpc("doctor", "--json", **env).output)
+    assert "would be sealed with nothing" in {f["what"]: f["detail"] for f in findings}["policy lab"]
     assert project.calls() == []

@@ -61,7 +61,7 @@ def _findings(project: Project, *, remove: bool) -> Iterator[Check]:
     records: list[StackRecord] = []
     readable = False
     try:
-        yield Check("backend", "ok", str(project.engine.backend))
+        yield _backend(project)
     except InvalidConfigurationError as error:
         yield from (Check("backend", "failed", str(problem)) for problem in error.problems)
         return
@@ -101,6 +101,13 @@ def _findings(project: Project, *, remove: bool) -> Iterator[Check]:
     yield from doctor_organisation.findings(project, surroundings, records, everything)
 
 
+def _backend(project: Project) -> Check:
+    backend, hint = project.engine.backend, "set PULUMI_BACKEND_URL; or `make setup`, for one of this project's own"
+    if backend.url or project.engine.environment().get("PULUMI_ACCESS_TOKEN"):
+        return Check("backend", "ok", str(backend))
+    return Check("backend", "failed", str(backend), hint)
+
+
 def _policy(
     project: Project, name: str, surroundings: dict[str, tuple[configuration.Surroundings, bool]]
 ) -> Iterator[Check]:
@@ -109,8 +116,11 @@ def _policy(
         values = project.values(name)
         surroundings[name] = (configuration.parse_surroundings(values), configuration.uses_tenant(values))
         project.inputs(name)
+        wrong = project.sealing_problems(name)
+        yield from (Check(f"policy {name}", "failed", str(problem)) for problem in wrong)
         marked = "; marked as deleted, goes with its last Cloud PC" if project.is_marked_as_deleted(name) else ""
-        yield Check(f"policy {name}", "ok", f"valid{marked}")
+        if not wrong:
+            yield Check(f"policy {name}", "ok", f"valid{marked}")
     except InvalidConfigurationError as error:
         for problem in error.problems:
             yield Check(f"policy {name}", "failed", str(problem))
