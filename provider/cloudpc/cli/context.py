@@ -179,7 +179,7 @@ class Project:
 
     def _known(self, policy_id: str) -> Known:
         """The groups that the policy has had; none where state can't be read, which others tell."""
-        with contextlib.suppress(EngineError, CommandError):
+        with contextlib.suppress(EngineError, CommandError, InvalidConfigurationError):
             for record in self.records(policy_id):
                 return Known(frozenset(record.group_names), names=names_of(record.group_names))
         return Known()
