@@ -11,6 +11,7 @@ import pytest
 
 from cloudpc.cloud_pc import DesiredCloudPC, NetworkChoice, Status
 from cloudpc.devices.interface import (
+    DEVICE_ID_FILE,
     ComputerAccount,
     NameTakenError,
     RegisteredDevice,
@@ -98,6 +99,38 @@ def test_what_was_there_before_the_guest_is_not_the_guests(
     assert run.provision().attempts == 2
     [of_the_first] = organisation.devices
     assert organisation.besides == [frozenset(), frozenset({str(of_the_first)})]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"11111111-2222-3333-4444-555555555555\n", UUID("11111111-2222-3333-4444-555555555555")),
+        (b"ssh-ed25519 AAAA", None),
+        (b"\xff\xfe1\x00", None),
+        (None, None),
+    ],
+)
+def test_the_guest_is_asked_which_device_it_is(
+    run: Run,
+    host: ScriptedHost,
+    organisation: Organisation,
+    monkeypatch: pytest.MonkeyPatch,
+    content: bytes | None,
+    said: UUID | None,
+) -> None:
+    original = host.read_file
+
+    def read_file(id_: UUID, path: str, **more: Any) -> bytes:
+        if path != DEVICE_ID_FILE:
+            return original(id_, path, **more)
+        if content is None:
+            raise FileNotFoundError(path)
+        return content
+
+    monkeypatch.setattr(host, "read_file", read_file)
+    run.provision()
+    [device] = organisation.devices.values()
+    assert device.joined_as() == said
 
 
 @pytest.mark.parametrize(("call", "stage"), [("prepare_join", Stage.DOMAIN_JOIN), ("register", Stage.REGISTRATION)])

@@ -7,7 +7,9 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -225,6 +227,40 @@ def test_several_of_one_name_are_an_error_with_their_ids(tenant: Tenant, registr
         registry.adopted()
     assert f"Entra has 2 devices named CPC-ALICE-7KQ2P: {ids[0]}, {ids[1]}" in caught.value.message
     assert not caught.value.retriable
+
+
+def _saying(device_id: str) -> NewDevice:
+    return replace(new(), joined_as=lambda: UUID(device_id))
+
+
+def test_of_several_of_one_name_the_guest_s_own_word_decides(tenant: Tenant, registry: Registry) -> None:
+    first, second = (tenant.guest_joined("CPC-ALICE-7KQ2P") for _ in range(2))
+    found = registry.adopt.register(_saying(second["deviceId"].upper()), 30, Cancellation())
+    assert found.id == second["id"]
+    assert not any(entry.startswith("[CloudPC]:") for entry in first["physicalIds"])
+
+
+def test_a_device_that_the_guest_does_not_call_its_own_is_waited_past(tenant: Tenant, registry: Registry) -> None:
+    other = tenant.guest_joined("CPC-ALICE-7KQ2P")
+    before = dict(other)
+    said = "11111111-2222-3333-4444-555555555555"
+    with pytest.raises(ProvisioningError) as caught:
+        registry.adopt.register(_saying(said), 0.2, Cancellation())
+    assert caught.value.code is ErrorCode.DEVICE_NOT_FOUND
+    assert f"the guest says it has joined as {said}" in caught.value.message
+    assert f"are others: {other['deviceId']}" in caught.value.message
+    assert other == before
+
+
+def test_a_guest_s_word_reaches_no_device_of_another_name(tenant: Tenant, registry: Registry) -> None:
+    laptop = tenant.guest_joined("CEO-LAPTOP")
+    known = tenant.guest_joined("CPC-ALICE-7KQ2P")
+    for device in (laptop, known):
+        besides = frozenset({known["id"]})
+        with pytest.raises(ProvisioningError) as caught:
+            registry.adopt.register(_saying(device["deviceId"]), 0.1, Cancellation(), besides)
+        assert caught.value.code is ErrorCode.DEVICE_NOT_FOUND
+    assert tenant.count("PATCH", "/devices/*") == 0
 
 
 def test_somebody_elses_device_of_that_name_is_not_taken(tenant: Tenant, registry: Registry) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from cloudpc.cli.context import Project
 from cloudpc.configuration import Surroundings
 from cloudpc.connections import files
-from cloudpc.devices.interface import OwnedDevice
+from cloudpc.devices.interface import DEVICE_ID_FILE, OwnedDevice
 from cloudpc.iac.fleet import StackRecord
 from cloudpc.iac.organisation import Mode, Organisation
 from cloudpc.machines.interface import Check, Machine
@@ -134,6 +134,13 @@ def _tenant(
         yield Check(f"{what}: permissions", "failed", f"{permission.purpose} is not allowed", hint)
     if missing == []:
         yield Check(f"{what}: permissions", "ok", "all that is needed")
+    if "adopt" in modes:
+        yield Check(
+            f"{what}: adopting devices",
+            "ok",
+            "of the devices of a Cloud PC's name that appear after its start, the one with the deviceId that the guest "
+            f"has written to {DEVICE_ID_FILE}; where it writes none, the name alone decides",
+        )
     if modes:
         yield from _left(what, organisation, next(iter(sorted(modes))), known)
 

@@ -195,11 +195,14 @@ class EntraDevices:
             cancel.check()
             joined = self._run(lambda session: _by_name(session, new.display_name), deadline)
             appeared = [d for d in joined if _id(d).lower() not in besides]
+            if (said := new.joined_as()) is not None:
+                appeared, of_others = _split(appeared, said)
+            else:
+                of_others = []
             # one that is somebody's already is not the guest's that has just joined
             mine = [d for d in appeared if _owner(d) == new.owner] or [d for d in appeared if not _owner(d)]
             if len(mine) > 1:
-                ids = ", ".join(sorted(d.get("deviceId") or "" for d in mine))
-                message = f"Entra has {len(mine)} devices named {new.display_name}: {ids}"
+                message = f"Entra has {len(mine)} devices named {new.display_name}: {_device_ids(mine)}"
                 hint = "Delete those that are not this Cloud PC's, then run `cloudpc retry`."
                 raise ProvisioningError(ErrorCode.DEVICE_REGISTRATION_FAILED, message, retriable=False, hint=hint)
             if mine:
@@ -208,6 +211,11 @@ class EntraDevices:
                 message = (
                     f"no device {new.display_name} appeared in Entra within {timeout:.0f} s: the guest did not join"
                 )
+                if of_others:
+                    message = (
+                        f"the guest says it has joined as {said}, and the devices {new.display_name} that appeared in "
+                        f"Entra within {timeout:.0f} s are others: {_device_ids(of_others)}"
+                    )
                 raise ProvisioningError(ErrorCode.DEVICE_NOT_FOUND, message)
             cancel.wait(min(self._poll, left))
         device = mine[0]
@@ -446,6 +454,16 @@ def _id(item: Json) -> str:
     if not isinstance(id_, str) or not id_:
         raise GraphError("Graph gave an object without an id", "emptyAnswer")
     return id_
+
+
+def _split(devices: Sequence[Json], device_id: UUID) -> tuple[list[Json], list[Json]]:
+    """Those with this deviceId, and the others."""
+    of_it = [d for d in devices if (d.get("deviceId") or "").lower() == str(device_id)]
+    return of_it, [d for d in devices if d not in of_it]
+
+
+def _device_ids(devices: Sequence[Json]) -> str:
+    return ", ".join(sorted(d.get("deviceId") or "" for d in devices))
 
 
 def _physical_ids(present: Sequence[str], new: NewDevice) -> list[str]:

@@ -6,7 +6,7 @@ whatever is interrupted can be asked for again, because every identity is derive
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence, Set
+from collections.abc import Callable, Collection, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 from uuid import UUID
@@ -16,6 +16,14 @@ from pydantic.alias_generators import to_camel
 
 from cloudpc.provisioning.cancellation import Cancellation
 from cloudpc.provisioning.errors import ProvisioningError
+
+DEVICE_ID_FILE = "/var/lib/cloudpc/entra-device-id"
+"""Where what joins a guest to Entra may write the deviceId it has got: the guest's own word on which device it is."""
+
+
+def nothing_said() -> UUID | None:
+    """Of a guest that does not say which device it is."""
+    return None
 
 
 class _Recorded(BaseModel):
@@ -34,6 +42,8 @@ class NewDevice:
         user_id: of the directory.
         owner: `<installation>/<user id>/<service plan id>/<generation>`: whose it is, for doctor and clean-up.
         group_tag: the provisioning policy's displayName now; what enrollmentProfileName is to Windows 365.
+        joined_as: asks the guest which deviceId it has joined as; None while it does not say. It can only choose among
+            devices of its name that have appeared since its start.
     """
 
     device_id: UUID
@@ -43,6 +53,7 @@ class NewDevice:
     group_tag: str
     operating_system: str = "Linux"
     operating_system_version: str = ""
+    joined_as: Callable[[], UUID | None] = field(default=nothing_said, compare=False, repr=False)
 
 
 class RegisteredDevice(_Recorded):

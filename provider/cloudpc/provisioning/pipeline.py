@@ -13,11 +13,12 @@ import time
 from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 import tenacity
 
 from cloudpc.cloud_pc import DesiredCloudPC, NetworkChoice, Status
-from cloudpc.devices.interface import ComputerAccount, RegisteredDevice, TemporaryAccessPass
+from cloudpc.devices.interface import DEVICE_ID_FILE, ComputerAccount, RegisteredDevice, TemporaryAccessPass
 from cloudpc.images.image import Image
 from cloudpc.machines.interface import (
     Amount,
@@ -472,7 +473,15 @@ class _Provisioning:
         self._enter(Stage.REGISTRATION)
         policy_name = self._desired.settings.provisioning_policy_name
         device = self._identity.new_device(policy_name, self._operating_system(host))
+        device = replace(device, joined_as=lambda: self._joined_as(host))
         self._attempt.device = self._enrolment.register(device, self._attempt.others, self._cancel, is_new=is_new)
+
+    def _joined_as(self, host: Host) -> UUID | None:
+        """The deviceId that the guest says it has joined Entra as, if it says one."""
+        try:
+            return UUID(host.read_file(self._id, DEVICE_ID_FILE, cancel=self._cancel).decode("ascii").strip())
+        except (FileNotFoundError, ValueError):
+            return None
 
     def _operating_system(self, host: Host) -> str:
         """The guest's operating system, as its own file says."""
