@@ -172,8 +172,10 @@ class RecordedCloudPC(DesiredCloudPC):
     """While its machine is lost: what it is again if the machine comes back."""
     before_change: Before | None = None
     """While its machine is not the size of its service plan: what it is again once it is."""
-    power_state: Literal["running", "poweredOff"] = "running"
-    """As the last refresh saw it; Graph's values."""
+    power_state: Literal["running", "poweredOff", "paused"] = "running"
+    """As the last run or refresh saw it; Graph's values, and `paused`."""
+    paused_because: str = ""
+    """Why it is paused, in words."""
     leftovers: tuple[str, ...] = ()
     """What could not be removed yet when it ended; tried again at each run."""
     device: RegisteredDevice | None = None
@@ -190,6 +192,11 @@ class RecordedCloudPC(DesiredCloudPC):
     def status_if_there(self) -> Status:
         """Its status; of one whose machine is lost, what it is again if the machine comes back."""
         return self.before_loss.status if self.is_lost and self.before_loss else self.status
+
+    @property
+    def stands_still(self) -> bool:
+        """Whether its machine is there and does not work, so that it has to be started or resumed."""
+        return self.status in WITH_MACHINE and self.power_state != "running"
 
     @property
     def is_leaving(self) -> bool:

@@ -56,7 +56,7 @@ def next_step(recorded: RecordedCloudPC, desired: DesiredCloudPC) -> Step:
     if desired.desired_status is Status.IN_GRACE_PERIOD:
         if recorded.status_if_there in USABLE:
             return Step.BEGIN_GRACE
-        return Step.START if _is_off(recorded) else Step.NONE
+        return Step.START if recorded.stands_still else Step.NONE
     if recorded.status is Status.IN_GRACE_PERIOD:
         return Step.RESTORE  # and nothing else, whatever was asked for meanwhile: somebody's data is on it
     if desired.generation > recorded.generation:
@@ -75,11 +75,7 @@ def _step_on_the_machine(recorded: RecordedCloudPC, desired: DesiredCloudPC) -> 
         return Step.SET_UP
     if recorded.status in USABLE and desired.kernel_generation > recorded.kernel_generation:
         return Step.UPDATE_KERNEL
-    return Step.START if _is_off(recorded) else Step.NONE
-
-
-def _is_off(recorded: RecordedCloudPC) -> bool:
-    return recorded.status in WITH_MACHINE and recorded.power_state == "poweredOff"
+    return Step.START if recorded.stands_still else Step.NONE
 
 
 @dataclass(frozen=True)
@@ -287,7 +283,7 @@ class _Run:
             return self._returning(recorded)
         if changes := self._set_up_again(recorded, retry) or self._kernel(recorded):
             return _as_it_is(recorded).model_copy(update=changes)
-        self._tell_if_off(recorded)
+        self._tell_if_it_stands_still(recorded)
         return _as_it_is(recorded)
 
     def _set_up_again(self, recorded: RecordedCloudPC, retry: int) -> dict[str, object]:
@@ -349,7 +345,7 @@ class _Run:
                 if asked is not None and asked > self._now and recorded.generation == 1:  # else of one before
                     meant = f"endGrace {_shown(asked)} in cloudpc:actions is ignored: its grace period"
                     self._tell(recorded, f"{meant} ends on {end:%Y-%m-%dT%H:%M:%SZ}", warning=True)
-                self._tell_if_off(recorded)
+                self._tell_if_it_stands_still(recorded)
                 return _as_it_is(recorded)
             why = "ended by the admin" if cut_short and self._now < end else f"grace was over on {_shown(end)}"
             self._tell(recorded, f"ends now ({why}; {recorded.why}): all data on it is deleted")
@@ -434,9 +430,10 @@ class _Run:
                 hint = "it is <user id>/<service plan id>, as `cloudpc list --json` has them"
                 self._notices.append(Notice(key, f"{message}; {hint}", warning=True))
 
-    def _tell_if_off(self, recorded: RecordedCloudPC) -> None:
-        if _is_off(recorded):
-            self._tell(recorded, "is off, and is started")
+    def _tell_if_it_stands_still(self, recorded: RecordedCloudPC) -> None:
+        if recorded.stands_still:
+            is_paused = f"is paused ({recorded.paused_because}), and is resumed"
+            self._tell(recorded, is_paused if recorded.power_state == "paused" else "is off, and is started")
 
     def _tell(self, recorded: RecordedCloudPC, what: str, *, warning: bool = False) -> None:
         who = f"{recorded.user_principal_name} ({recorded.service_plan.display_name})"

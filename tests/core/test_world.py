@@ -109,6 +109,20 @@ class Histories(RuleBasedStateMachine):
         actions["update_kernel"] |= {key: pc.kernel_generation + 1 for key, pc in cloud_pcs}
         self.world.run(policy, lambda: data.draw(_OUTCOMES))
 
+    @rule(policy=policies, data=st.data(), what=st.sampled_from(["reprovision", "retry"]))
+    def ask_and_run(self, policy: str, data: st.DataObject, what: str) -> None:
+        """As the commands do."""
+        self.ask(policy, data, what)
+        self.world.run(policy, lambda: data.draw(_OUTCOMES))
+
+    @rule(user=users)
+    def leave_and_return(self, user: str) -> None:
+        """Each noticed by a run of every policy."""
+        groups, self.world.members = self.world.members, {g: m - {user} for g, m in self.world.members.items()}
+        self.up_of_all()
+        self.world.members = groups
+        self.up_of_all()
+
     @rule(policy=policies, data=st.data(), hours=st.sampled_from([0, 0, 0, 1]))
     def end_grace(self, policy: str, data: st.DataObject, hours: float) -> None:
         """As the command writes it, or with a time that is not the end of this grace period."""
@@ -136,15 +150,18 @@ class Histories(RuleBasedStateMachine):
 
     # ---- runs
 
-    @rule(policy=policies, data=st.data())
-    def up(self, policy: str, data: st.DataObject) -> None:
+    @rule(policy=policies, data=st.data(), silent=st.sampled_from([False, False, True]))
+    def up(self, policy: str, data: st.DataObject, silent: bool) -> None:
+        self.world.silent = silent
         self.world.run(policy, lambda: data.draw(_OUTCOMES))
+        self.world.silent = False
 
     @rule(policy=policies, data=st.data())
     def up_with_refresh(self, policy: str, data: st.DataObject) -> None:
-        self.world.refreshing = True
+        """Planned of what state said before."""
+        self.world.refreshing = self.world.silent = True
         self.world.run(policy, lambda: data.draw(_OUTCOMES))
-        self.world.refreshing = False
+        self.world.refreshing = self.world.silent = False
 
     @rule()
     def up_of_all(self) -> None:
@@ -230,16 +247,15 @@ class Histories(RuleBasedStateMachine):
     def nothing_is_told_where_nothing_happens(self) -> None:
         for policy, stack in self.world.stacks.items():
             plan, _ = self.world.plan(policy)
-            doing = {
-                d.key for d in plan.desired
-                if d.key not in stack.cloud_pcs or next_step(stack.cloud_pcs[d.key], d) is not Step.NONE
-            }  # fmt: skip
+            with self.world.looking(policy):
+                seen = dict(stack.cloud_pcs)
+            doing = {d.key for d in plan.desired if d.key not in seen or next_step(seen[d.key], d) is not Step.NONE}
             of_cloud_pcs = [n for n in plan.notices if "has no such Cloud PC" not in n.message]
             told = {notice.key for notice in of_cloud_pcs if "is ignored" not in notice.message}
             for notice in of_cloud_pcs:
                 user = self.world.users.get(notice.key.partition("/")[0])
                 assert user is None or notice.message.startswith(f"{user.user_principal_name} ("), "the present name"
-            told -= {k for k, pc in stack.cloud_pcs.items() if pc.status is Status.FAILED}
+            told -= {k for k, pc in seen.items() if pc.status is Status.FAILED}
             assert told <= doing
 
     def teardown(self) -> None:

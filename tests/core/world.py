@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -79,6 +80,8 @@ class World:
         """Machines that somebody has taken from the hypervisor, and may give back."""
         self.refreshing = False
         """Whether runs look at each machine before they do something about it (`up --refresh`)."""
+        self.silent = False
+        """Whether the host does not answer when a run looks at all its machines (`cloudpc.iac.look`)."""
         self.off: set[str] = set()
         """Keys of machines that somebody has turned off."""
         self.ends_allowed: dict[str, datetime] = {}
@@ -120,8 +123,18 @@ class World:
         for key, recorded in stack.cloud_pcs.items():
             stack.cloud_pcs[key] = self._seen(policy_id, recorded)
 
+    @contextmanager
+    def looking(self, policy_id: str) -> Iterator[None]:
+        """State as a run plans with it: as its look at the machines has found them; that is not recorded yet."""
+        stack = self.stacks[policy_id]
+        recorded = dict(stack.cloud_pcs)
+        if not self.silent:
+            self.refresh(policy_id)
+        yield
+        stack.cloud_pcs = recorded
+
     def _seen(self, policy_id: str, recorded: RecordedCloudPC) -> RecordedCloudPC:
-        """What a refresh makes of it: cloudpc.iac.steps.read, which works on Pulumi's dictionaries."""
+        """What a refresh makes of it: cloudpc.iac.steps.as_seen, which works on Pulumi's dictionaries."""
         is_there = self.machines.get(recorded.key) == Machine(policy_id, recorded.generation)
         power = "poweredOff" if is_there and recorded.key in self.off else "running"
         recorded = recorded.model_copy(update={"power_state": power})
@@ -139,6 +152,10 @@ class World:
 
     def plan(self, policy_id: str) -> tuple[Reconciliation, dict[str, datetime]]:
         """What a run of this policy decides now, and its assignments with the time they were first seen."""
+        with self.looking(policy_id):
+            return self._plan(policy_id)
+
+    def _plan(self, policy_id: str) -> tuple[Reconciliation, dict[str, datetime]]:
         stack, snapshot = self.stacks[policy_id], self.snapshot
         groups = [a.target.group_id for a in stack.file.assignments]
         assigned = {g: stack.assigned.get(g, self.now) for g in groups}
@@ -179,7 +196,7 @@ class World:
         for desired in plan.desired:
             through_inputs = DesiredCloudPC.model_validate(make.through_pulumi(inputs(desired)))
             before = stack.cloud_pcs.get(desired.key)
-            if before is not None and self.refreshing:  # the plan was made of what state said before
+            if before is not None and (self.refreshing or not self.silent):
                 before = stack.cloud_pcs[desired.key] = self._seen(policy_id, before)
             step = Step.PROVISION if before is None else next_step(before, through_inputs)
             if step is not Step.NONE:

@@ -618,7 +618,7 @@ def test_a_retry_that_was_killed_is_finished_by_the_next_run(project: Project) -
 
 
 def test_a_killed_reprovision_that_nobody_wants_any_more_leaves_no_half_made_machine(project: Project) -> None:
-    """Its data is gone, which a refresh tells; the half of its successor is nobody's, and must not be handed over."""
+    """Its data is gone, which is told; the half of its successor is nobody's, and must not be handed over."""
     project.up()
     _act(project, reprovision={f"u000/{SMALL}": 2})
     project.host(faults=[{"call": "wait_ready", "user": "u000", "fault": "kill-engine", "times": 1}])
@@ -626,9 +626,8 @@ def test_a_killed_reprovision_that_nobody_wants_any_more_leaves_no_half_made_mac
     _no_provider(project, kill=True)
     assert project.machines()["u000"]["tag"]["phase"] == "provisioning"
     _act(project)
-    assert project.cloudpc("up", "demo", "--clear-lock").code == 0
+    assert project.cloudpc("up", "demo", "--clear-lock").code == 3
     assert set(project.machines()) == {"u001"}
-    assert project.pulumi("refresh", "--yes", "--stack", "demo").code == 0
     assert project.state()["u000"]["statusDetail"]["code"] == "machineLost"
     _act(project, reprovision={f"u000/{SMALL}": 2})
     project.up()
@@ -643,12 +642,14 @@ def test_who_returns_to_a_machine_that_a_killed_reprovision_has_taken_is_told_at
     assert project.pulumi(*UP, "demo").code != 0
     _no_provider(project, kill=True)
     project.directory(1)
+    project.host(faults=[{"call": "overview", "fault": "error"}])
     assert project.cloudpc("up", "demo", "--clear-lock").code == 0
     assert project.statuses()["u001"] == "inGracePeriod"
     project.directory(2)
     project.up()
     state = project.state()["u001"]
     assert (state["status"], state["statusDetail"]["code"]) == ("failed", "machineLost")
+    project.host()
     assert project.cloudpc("reprovision", "u001", "--yes").code == 0
     assert project.statuses()["u001"] == "provisioned"
     assert set(project.machines()) == {"u000", "u001"}

@@ -145,7 +145,7 @@ class FakeHost:
 
     def power_on(self, machine_id: UUID) -> None:
         self._fault("power_on", self._user(machine_id))
-        self._change(machine_id, lambda m: replace(m, power=PowerState.RUNNING))
+        self._change(machine_id, lambda m: replace(m, power=PowerState.RUNNING, paused_because=""))
 
     def update_kernel(self, machine_id: UUID, image: Image, cancel: Cancellation) -> str:
         self._fault("update_kernel", self._user(machine_id), cancel)
@@ -187,8 +187,20 @@ class FakeHost:
         if value["tag"] is None:  # somebody has taken it away
             raise TagUnreadable(value["name"], self.name)
         machine = _load(value)
-        has_disk = machine.power is PowerState.RUNNING or (self._folder / f"{machine.name}.qcow2").exists()
+        has_disk = machine.power is not PowerState.STOPPED or (self._folder / f"{machine.name}.qcow2").exists()
         return replace(machine, has_disk=has_disk)
+
+    def overview(self, machine_ids: Collection[UUID]) -> dict[UUID, Machine | TagUnreadable]:
+        self._answer()
+        self._trouble("overview", "", None, 60)  # which changes nothing, so that it is not logged
+        found: dict[UUID, Machine | TagUnreadable] = {}
+        for machine_id in machine_ids:
+            try:
+                if machine := self.describe(machine_id):
+                    found[machine_id] = machine
+            except TagUnreadable as error:
+                found[machine_id] = error
+        return found
 
     def owned(self, installation: str, besides: Container[UUID] = ()) -> list[Machine]:
         self._answer()
@@ -264,17 +276,20 @@ class FakeHost:
             raise ProvisioningError(ErrorCode.HOST_UNREACHABLE, f"{self.name} does not answer")
 
     def _fault(self, call: str, user: str, cancel: Cancellation | None = None, timeout: float = 60) -> None:
-        settings = self._settings()
         self._log("begin", call, user)
         try:
-            self._delay(call, settings.get("seconds", {}).get(call, 0), cancel, timeout)
-            if wanted := settings.get("meet", {}).get(call):
-                self._meet(call, wanted)
-            for index, fault in enumerate(settings.get("faults", [])):
-                if fault["call"] == call and fault.get("user", user) == user and self._take(index, user, fault):
-                    self._strike(call, fault, cancel or Cancellation(), timeout)
+            self._trouble(call, user, cancel, timeout)
         finally:
             self._log("end", call, user)
+
+    def _trouble(self, call: str, user: str, cancel: Cancellation | None, timeout: float) -> None:
+        settings = self._settings()
+        self._delay(call, settings.get("seconds", {}).get(call, 0), cancel, timeout)
+        if wanted := settings.get("meet", {}).get(call):
+            self._meet(call, wanted)
+        for index, fault in enumerate(settings.get("faults", [])):
+            if fault["call"] == call and fault.get("user", user) == user and self._take(index, user, fault):
+                self._strike(call, fault, cancel or Cancellation(), timeout)
 
     def _log(self, event: str, call: str, user: str) -> None:
         with (self._folder / "calls.log").open("a") as log:
@@ -402,7 +417,8 @@ def _kept_until(name: str) -> datetime | None:
 
 def _load(value: dict[str, Any]) -> Machine:
     tag = Tag(**{**value["tag"], "phase": Phase(value["tag"]["phase"])})
-    return Machine(UUID(value["id"]), value["name"], tag, PowerState(value["power"]), Amount(**value["size"]))
+    size, why = Amount(**value["size"]), value.get("paused_because", "")
+    return Machine(UUID(value["id"]), value["name"], tag, PowerState(value["power"]), size, paused_because=why)
 
 
 def _lacking(capacity: Capacity, size: Amount) -> list[str]:

@@ -194,8 +194,10 @@ def test_disks_are_what_a_domain_alone_writes_to() -> None:
     <disk type='file' device='disk'><source file='/pool/shared.raw'/><shareable/></disk>
     <disk type='file' device='cdrom'><source file='/iso/debian.iso'/></disk>
     <disk type='file' device='cdrom'/><disk type='network' device='disk'><source protocol='rbd' name='p/v'/></disk>
+    <disk type='volume' device='disk'><source pool='pool' volume='theirs.raw'/></disk>
     </devices></domain>"""
     assert definitions.parse(xml).disks == ("/pool/other.snap", "/dev/vg/lv")
+    assert definitions.parse(xml).pool_volumes == (("pool", "theirs.raw"),)
 
 
 @given(st.uuids())

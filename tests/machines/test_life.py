@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from pathlib import Path
+from uuid import UUID
 
 import libvirt
 import pytest
@@ -81,6 +82,28 @@ def test_a_whole_life(desk: Desk, daemon: Daemon) -> None:
     assert host.describe(spec.id) is None
     assert list(pool.glob(f"{spec.name}*")) == []
     assert host.capacity().committed.memory_mib == 0
+
+
+def test_a_machine_that_stands_still_says_why_and_goes_on(desk: Desk, daemon: Daemon) -> None:
+    host, spec = desk.host, desk.boot()
+    connection = libvirt.open(daemon.tcp_uri)
+    domain = connection.lookupByUUID(spec.id.bytes)
+    for stop, power, why in (
+        (domain.suspend, PowerState.PAUSED, "somebody has paused it"),
+        (domain.destroy, PowerState.STOPPED, ""),
+    ):
+        stop()
+        described = host.describe(spec.id)
+        assert described is not None
+        assert (described.power, described.paused_because, described.has_disk) == (power, why, True)
+        assert host.overview({spec.id, UUID(int=1)}) == {spec.id: described}
+        host.power_on(spec.id)
+        host.power_on(spec.id)
+        described = host.describe(spec.id)
+        assert described is not None
+        assert (described.power, described.paused_because) == (PowerState.RUNNING, "")
+    assert host.overview({spec.id}) == {spec.id: described}
+    connection.close()
 
 
 def test_a_short_life_on_this_machine_s_own_libvirtd(own_system: Desk) -> None:

@@ -14,11 +14,11 @@ from cloudpc.hosts import HostConfig
 from cloudpc.machines.interface import Amount, MachineSpec, Network, PowerState
 from cloudpc.machines.libvirt import networks, removal
 from cloudpc.machines.libvirt.agent import Agent, AgentUnavailable
-from cloudpc.machines.libvirt.definitions import power_of
 from cloudpc.machines.libvirt.domain_xml import AttachedNetwork
 from cloudpc.machines.libvirt.host import LibvirtHost
 from cloudpc.machines.libvirt.metadata import Label, to_element
-from cloudpc.machines.libvirt.volumes import _allocated
+from cloudpc.machines.libvirt.power import power
+from cloudpc.machines.libvirt.volumes import _size
 from cloudpc.provisioning.cancellation import Cancellation
 from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
 from cloudpc.provisioning.tags import Phase, Tag, machine_id, machine_name
@@ -248,7 +248,7 @@ def test_a_machine_that_stops_while_its_phase_is_written(driver: Any, tmp_path: 
 def test_a_volume_that_vanishes_takes_no_room(driver: Any, tmp_path: Path) -> None:
     volume = driver.storagePoolLookupByName(POOL).storageVolLookupByName(f"{SPEC.name}.qcow2")
     volume.delete(0)
-    assert _allocated(volume) == 0
+    assert _size(volume) is None
 
 
 def test_a_network_that_vanishes_is_told_as_one_that_is_not_there(driver: Any) -> None:
@@ -272,4 +272,4 @@ def test_a_bridge_of_this_machine_that_vanishes_is_down(driver: Any, monkeypatch
 
 
 def test_what_vanished_does_not_run(driver: Any) -> None:
-    assert power_of(_gone(driver.lookupByUUID(ID.bytes))) is PowerState.STOPPED
+    assert power(_gone(driver.lookupByUUID(ID.bytes))) == (PowerState.STOPPED, "")

@@ -165,6 +165,7 @@ def _row(user: Any, plan: Any, policy: str | None, code: str, message: str) -> d
         "host": None,
         "connection": None,
         "powerState": None,
+        "pausedBecause": None,
         "lastModifiedDateTime": None,
         "gracePeriodEndDateTime": None,
         "why": None,
@@ -191,6 +192,8 @@ def print_rows(rows: list[dict[str, Any]], console: Terminal = out) -> None:
             told.append(row["why"])
         if row["powerState"] == "poweredOff":
             told.append("off; the next run starts it")
+        if row["powerState"] == "paused":
+            told.append(f"paused: {row['pausedBecause']}; the next run resumes it")
         if row["leftovers"]:
             told.append(f"not removed whole, tried again by each run: {'; '.join(row['leftovers'])}")
         if detail := row["statusDetail"]:

@@ -24,7 +24,7 @@ from cloudpc.iac.fleet import CloudPCRecord, StackRecord
 from cloudpc.iac.known_machines import KnownMachines
 from cloudpc.iac.runtime import connect
 from cloudpc.installation import recorded_id
-from cloudpc.machines.interface import Check, Host
+from cloudpc.machines.interface import Check, Host, Machine, PowerState
 from cloudpc.problems import InvalidConfigurationError
 from cloudpc.provisioning.errors import ProvisioningError
 from cloudpc.provisioning.remnants import Remnant, left_over, uncertain
@@ -191,6 +191,14 @@ def _host(
         yield Check(what, "failed", error.message, error.hint)
 
 
+def _standing_still(what: str, machines: Sequence[Machine]) -> Iterator[Check]:
+    """Their users can't work, and state may not know yet."""
+    for machine in (m for m in machines if m.power is not PowerState.RUNNING):
+        how = f"paused: {machine.paused_because}" if machine.power is PowerState.PAUSED else "off"
+        detail = f"{machine.name} ({machine.tag.device_name}, policy {machine.tag.policy_id}) is {how}"
+        yield Check(f"{what}: machines", "warning", detail, "the next run of its policy has it go on, if it can")
+
+
 def _left_over(
     what: str,
     host: Host,
@@ -213,6 +221,7 @@ def _left_over(
             yield Check(f"{what}: left over", "ok", f"removed {', '.join(removed)}")
         machines = [m for m in machines if m not in unfinished]
     seen.add(machines, [m for m in all_ if m.id in known])
+    yield from _standing_still(what, [m for m in all_ if m.id in known])
     unreadable = host.unreadable(installation, known)
     for identity, name in unreadable.items():
         seen.doubts.append(f"{name} carries no tag that can be read")

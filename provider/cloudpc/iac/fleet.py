@@ -111,6 +111,7 @@ class CloudPCRecord:
             "host": self.outputs.get("host") or None,
             "connection": self.outputs.get("connection"),
             "powerState": self.recorded.power_state if self.recorded.status in WITH_MACHINE else None,
+            "pausedBecause": self.recorded.paused_because or None,
             "lastModifiedDateTime": self.outputs.get("lastModifiedDateTime"),
             "gracePeriodEndDateTime": self.grace_period_end_date_time,
             "why": self.recorded.why or None,

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from cloudpc.cloud_pc import WAITING, DesiredCloudPC, Status
+from cloudpc.machines.interface import PowerState
 from cloudpc.provisioning.credentials import Credentials
 from cloudpc.provisioning.pipeline import Outcome
 from cloudpc.provisioning.set_up import Warned
@@ -17,12 +18,14 @@ from cloudpc.text import told
 
 SECRET = ["credentials"]
 """Outputs that are Pulumi secrets."""
+SEEN = "seen"
+"""An input, there only where a run has found the machine otherwise than state has it: what it has found, in a word."""
 EVENTS_KEPT = 8
 """State is rewritten at each step of a run, so it keeps only the last; `cloudpc:audit` keeps all."""
 _EVENT_LENGTH = 179
 """With the time before it, 200 characters."""
 _OF_THE_MACHINE = (
-    "connection", "hostKey", "credentials", "powerState", "onPremisesConnectionName", "statusDetail",
+    "connection", "hostKey", "credentials", "powerState", "pausedBecause", "onPremisesConnectionName", "statusDetail",
     "beforeLoss", "beforeChange",
 )  # fmt: skip
 _REGISTERED = ("device", "computer")
@@ -137,10 +140,16 @@ def readable_in_grace(olds: dict[str, Any], before: str) -> dict[str, Any]:
     return with_event({**outs, "statusBeforeGrace": was}, Status(olds["status"]), "its machine's tag can be read again")
 
 
-def powered(olds: dict[str, Any], *, on: bool) -> dict[str, Any]:
-    """Whether its machine runs; that it does is not worth saying."""
-    outs = {name: value for name, value in olds.items() if name != "powerState"}
-    return outs if on else {**outs, "powerState": "poweredOff"}
+def powered(olds: dict[str, Any], power: PowerState, paused_because: str = "") -> dict[str, Any]:
+    """Whether its machine works, and why not if it is paused; that it does is not worth saying."""
+    outs = {name: value for name, value in olds.items() if name not in ("powerState", "pausedBecause")}
+    match power:
+        case PowerState.RUNNING:
+            return outs
+        case PowerState.STOPPED:
+            return {**outs, "powerState": "poweredOff"}
+        case PowerState.PAUSED:
+            return {**outs, "powerState": "paused", "pausedBecause": paused_because}
 
 
 def with_event(outs: dict[str, Any], status: Status, why: str) -> dict[str, Any]:

@@ -17,10 +17,11 @@ from cloudpc.cloud_pc import USABLE, DesiredCloudPC, RecordedCloudPC, Status
 from cloudpc.configuration import StackInputs
 from cloudpc.directory.interface import DirectoryError, Snapshot
 from cloudpc.directory.opening import Directories, Known, names_of
-from cloudpc.iac import audit, encryption_salt, first_run, passphrase, state, twins
+from cloudpc.iac import audit, encryption_salt, first_run, passphrase, state, steps, twins
 from cloudpc.iac.consent import ACCEPT_LOSS, Consent
 from cloudpc.iac.engine import Engine, EngineError
 from cloudpc.iac.engine_log import displayed
+from cloudpc.iac.look import Look
 from cloudpc.iac.resources import CloudPC, ProvisioningPolicy, leave_out_debug_lines, leave_out_stack_traces
 from cloudpc.iac.runtime import Runtime
 from cloudpc.iac.state import StackState
@@ -50,9 +51,12 @@ def run(stacks: Path) -> None:
     try:
         _check_passphrase(policy_id, stacks)
         recorded = state.read(policy_id) or StackState()
+        values = _values()
+        runtime = _runtime(values, stacks)
+        look = Look(runtime.hosts if runtime else (), recorded.cloud_pcs)
         siblings = _siblings(policy_id, stacks)
         known = _known(recorded, siblings)
-        inputs = configuration.read(policy_id, _values(), Directories.shared(stacks), known)
+        inputs = configuration.read(policy_id, values, Directories.shared(stacks), known)
         installation = installation_id(
             inputs.configuration.installation,
             recorded.provisioning_policy.get("installation"),
@@ -62,7 +66,10 @@ def run(stacks: Path) -> None:
     except (InvalidConfigurationError, DirectoryError, EngineError, state.StateError, ValueError) as error:
         raise pulumi.RunError(displayed(str(error))) from None
     now = datetime.now(UTC).replace(microsecond=0)
-    own = PolicyFacts(policy_id, _assigned(inputs, recorded, now), recorded.cloud_pcs, _last_of_ended(recorded))
+    changed = look.changed(recorded.outputs, _warn)
+    _tell_changed(changed, recorded.cloud_pcs, inputs.snapshot)
+    cloud_pcs = {**recorded.cloud_pcs, **changed}
+    own = PolicyFacts(policy_id, _assigned(inputs, recorded, now), cloud_pcs, _last_of_ended(recorded))
     plan = _plan(inputs, installation, own, siblings, recorded, now)
     _stop_mass_loss(plan, inputs, own)
     for warning in inputs.snapshot.warnings:
@@ -82,9 +89,9 @@ def run(stacks: Path) -> None:
         _policy_props(inputs, installation, own, recorded, plan),
         has_cloud_pcs=any(d.desired_status is not Status.DEPROVISIONING for d in plan.desired),
     )
-    made = [(desired, CloudPC(desired)) for desired in plan.desired]
-    if not pulumi.runtime.is_dry_run():
-        _finish(made, recorded.cloud_pcs, inputs, installation, stacks)
+    made = [(desired, CloudPC(desired, _word(changed.get(desired.key)))) for desired in plan.desired]
+    if runtime and not pulumi.runtime.is_dry_run():
+        _finish(made, cloud_pcs, inputs, installation, runtime, look)
     statuses = pulumi.Output.all(*(cloud_pc.status for _, cloud_pc in made))
     pulumi.export("cloudPcs", statuses.apply(lambda all_: dict(sorted(Counter(all_).items()))))
 
@@ -122,6 +129,14 @@ def _check_hosts(inputs: StackInputs, installation: str, recorded: StackState, s
     is_first = not (recorded.provisioning_policy or recorded.cloud_pcs)
     if is_first and inputs.configuration.installation and not Consent.of_this_run().adopt:
         first_run.check(hosts, inputs.policy_id, installation, Engine(stacks.parent, inside_a_run=True))
+
+
+def _runtime(values: dict[str, Any], stacks: Path) -> Runtime | None:
+    """What this run works with; None where the configuration is wrong, which is told whole in a moment."""
+    try:
+        return Runtime(configuration.parse_surroundings(values), stacks)
+    except InvalidConfigurationError:
+        return None
 
 
 def _siblings(own: str, stacks: Path) -> list[PolicyFacts]:
@@ -270,6 +285,25 @@ def _present_name(pc: RecordedCloudPC, snapshot: Snapshot) -> str:
     return user.user_principal_name if user else pc.user_principal_name
 
 
+def _word(changed: RecordedCloudPC | None) -> str:
+    """What the look has found, for the resource's inputs; nothing where it has found nothing new."""
+    if changed is None:
+        return ""
+    return changed.status_detail.code if changed.status_detail else changed.power_state
+
+
+def _tell_changed(
+    changed: Mapping[str, RecordedCloudPC], recorded: Mapping[str, RecordedCloudPC], snapshot: Snapshot
+) -> None:
+    """For a preview: in a run, the provider tells what it has found. Of what stands still, the plan speaks."""
+    if not pulumi.runtime.is_dry_run():
+        return
+    for key, pc in changed.items():
+        if pc.events != recorded[key].events:
+            who = f"{_present_name(pc, snapshot)} ({pc.service_plan.display_name})"
+            (_warn if pc.status_detail else _info)(f"{who}: {steps.told_seen(pc)}")
+
+
 def _tell_failed(recorded: Mapping[str, RecordedCloudPC], plan: lifecycle.Reconciliation, snapshot: Snapshot) -> None:
     if pulumi.runtime.is_dry_run():
         return
@@ -285,13 +319,13 @@ def _finish(
     recorded: Mapping[str, RecordedCloudPC],
     inputs: StackInputs,
     installation: str,
-    stacks: Path,
+    runtime: Runtime,
+    look: Look,
 ) -> None:
     """Mark new machines as their users' once state has them, and finish what dead runs of this policy left.
 
     The engine answers a registration only after state has recorded it, so what is marked is recorded (design rule 12).
     """
-    runtime = Runtime(inputs.configuration.surroundings, stacks)
 
     def hand_over(values: list[Any]) -> Any:
         status, machine, host = values
@@ -311,7 +345,7 @@ def _finish(
 
     def tidy() -> None:
         known = {machine_id(installation, pc.user_id, pc.service_plan.id) for pc in recorded.values()}
-        for name in runtime.tidy(installation, inputs.policy_id, living, wanted, known):
+        for name in runtime.tidy(installation, inputs.policy_id, living, wanted, known, look.handed_over):
             _info(f"removed {name}, which an interrupted run had begun or a failed one had left for diagnosis")
 
     def start_tidying(_: list[Any]) -> Any:

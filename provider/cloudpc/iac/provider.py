@@ -50,7 +50,8 @@ class CloudPCProvider(ResourceProvider):
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
         """Whether the lifecycle wants anything done. Compares outputs, so that a policy edit changes nothing."""
         recorded, desired = RecordedCloudPC.model_validate(_olds), DesiredCloudPC.model_validate(_news)
-        return DiffResult(changes=lifecycle.next_step(recorded, desired) is not Step.NONE)
+        to_do = lifecycle.next_step(recorded, desired) is not Step.NONE
+        return DiffResult(changes=to_do or outputs.SEEN in _news)
 
     def create(self, props: dict[str, Any]) -> CreateResult:
         """Provision. Raises only on Cancel: failing is an outcome."""
@@ -65,7 +66,7 @@ class CloudPCProvider(ResourceProvider):
         """Take the lifecycle's step. Returns the complete outputs: Pulumi keeps no others (pulumi/pulumi#7809)."""
         desired = DesiredCloudPC.model_validate(_news)
         _check_passphrase(desired.policy_id)
-        outs = steps.update(_process.runtime(), _olds, desired)
+        outs = steps.update(_process.runtime(), _olds, desired, look=outputs.SEEN in _news)
         audit.append(_process.audit_file(), _olds, outs, _tell)
         return UpdateResult(outs)
 

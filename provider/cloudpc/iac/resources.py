@@ -49,8 +49,8 @@ class CloudPC(Resource, module="cloudpc", name="CloudPC"):
     status: pulumi.Output[str]
     host: pulumi.Output[str]
 
-    def __init__(self, desired: DesiredCloudPC) -> None:
-        props = outputs.pinned(desired)
+    def __init__(self, desired: DesiredCloudPC, seen: str = "") -> None:
+        props = outputs.pinned(desired) | ({outputs.SEEN: seen} if seen else {})
         protect = desired.desired_status is not Status.DEPROVISIONING
         options = pulumi.ResourceOptions(protect=protect, additional_secret_outputs=outputs.SECRET)
         super().__init__(CloudPCProvider(), desired.key, {**props, "status": None, "host": None}, options)

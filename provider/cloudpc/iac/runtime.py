@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Container, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
@@ -142,6 +142,7 @@ class Runtime:
         recorded: Mapping[UUID, tuple[str, int]],
         wanted: Collection[UUID],
         known: Collection[UUID],
+        handed_over: Callable[[str], Container[UUID]] = lambda _host: (),
     ) -> list[str]:
         """Finish what dead runs of this policy left between a machine and its record; the stack's lock is held.
 
@@ -155,6 +156,7 @@ class Runtime:
             recorded: Cloud PCs of state that have a machine, with their host's name and their generation.
             wanted: what this run is making: its provider sees to it.
             known: all that state has anything of.
+            handed_over: of a host, machines that are known to be: they need no look.
 
         Returns:
             The names of removed machines and volumes.
@@ -165,7 +167,7 @@ class Runtime:
             removed: list[str] = []
             # a host that is away, or has trouble of its own, has its turn in a later run
             with contextlib.suppress(ProvisioningError), unexpected_told(f"tidying {host.name}"):
-                for machine in host.owned(installation):
+                for machine in host.owned(installation, handed_over(host.name)):
                     if (
                         machine.tag.policy_id != policy_id
                         or machine.tag.phase is Phase.HANDED_OVER

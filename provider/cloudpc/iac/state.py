@@ -27,6 +27,8 @@ class StackState:
     """A stack's resources as recorded; empty before its first run."""
 
     cloud_pcs: Mapping[str, RecordedCloudPC] = field(default_factory=dict)
+    outputs: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+    """The same as Pulumi has them."""
     provisioning_policy: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -52,6 +54,7 @@ def read(stack: str) -> StackState | None:
         raise StateError(f"the state of the stack {name} can't be read: {error}") from error
     resources: Mapping[str, Any] = (answer.value or {}).get("outputs") or {}
     cloud_pcs: dict[str, RecordedCloudPC] = {}
+    as_they_are: dict[str, dict[str, Any]] = {}
     policy: Mapping[str, Any] = {}
     for urn, resource in resources.items():
         outputs = resource["outputs"]
@@ -63,5 +66,5 @@ def read(stack: str) -> StackState | None:
             except ValidationError as error:
                 fields = ", ".join(".".join(map(str, e["loc"])) for e in error.errors(include_url=False))
                 raise StateError(f"state holds {urn} in a form that this version can't read: {fields}") from None
-            cloud_pcs[recorded.key] = recorded
-    return StackState(cloud_pcs, policy)
+            cloud_pcs[recorded.key], as_they_are[recorded.key] = recorded, outputs
+    return StackState(cloud_pcs, as_they_are, policy)

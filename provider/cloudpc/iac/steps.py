@@ -26,9 +26,19 @@ _LOSS, _CHANGE = "beforeLoss", "beforeChange"
 """The outputs that keep what it was; see RecordedCloudPC."""
 
 
-def update(runtime: Runtime, olds: dict[str, Any], desired: DesiredCloudPC) -> dict[str, Any]:
-    """Take the step that leads from what is recorded to what is desired."""
+def update(runtime: Runtime, olds: dict[str, Any], desired: DesiredCloudPC, *, look: bool = False) -> dict[str, Any]:
+    """Take the step that leads from what is recorded to what is desired.
+
+    Args:
+        runtime: what it works with.
+        olds: what is recorded.
+        desired: what the run was planned to make of it.
+        look: whether the run has seen that the machine is not what is recorded, and planned for what it is.
+    """
     recorded = RecordedCloudPC.model_validate(olds)
+    if look and lifecycle.next_step(recorded, desired) is not Step.REPROVISION:  # which a killed one looks like, too
+        olds = _looked(runtime, olds)
+        recorded = RecordedCloudPC.model_validate(olds)
     match lifecycle.next_step(recorded, desired):
         case Step.NONE:
             return olds
@@ -55,7 +65,7 @@ def provision(runtime: Runtime, desired: DesiredCloudPC, recorded: RecordedCloud
     """Make the Cloud PC; failing is an outcome."""
     reporter, begin = _reporter(desired), time.monotonic()
     if recorded is not None and recorded.status is Status.FAILED:
-        runtime.discard_kept(recorded.installation, _identity(recorded))
+        runtime.discard_kept(recorded.installation, identity(recorded))
     outcome = pipeline.provision(desired, runtime.resources(desired.settings), reporter, host.cancellation)
     reporter.ended(outcome, time.monotonic() - begin)
     return outputs.from_outcome(desired, outcome, recorded.events if recorded else (), _asked(desired, recorded))
@@ -69,35 +79,56 @@ def _asked(desired: DesiredCloudPC, recorded: RecordedCloudPC | None) -> str:
 
 def read(runtime: Runtime, props: dict[str, Any]) -> dict[str, Any]:
     """What a refresh sees of the machine; a host that does not answer says nothing about it."""
-    recorded = RecordedCloudPC.model_validate(props)
-    if recorded.status is Status.DEPROVISIONING or not recorded.has_machine:
-        return props
-    try:
-        seen = _as_seen(runtime, props, recorded)
-    except ProvisioningError as error:
-        runtime.tell_once(f"nothing is known of the machines on {recorded.host}: {error.message} [{error.code}]")
-        return props
-    if seen != props:
-        _tell_seen(props, RecordedCloudPC.model_validate(seen))
+    seen = _looked(runtime, props)
+    after = RecordedCloudPC.model_validate(seen)
+    if seen != props and after.stands_still:
+        _reporter(after).milestone(f"is {told_still(after)}")
     return seen
 
 
-def _tell_seen(props: dict[str, Any], seen: RecordedCloudPC) -> None:
-    reporter = _reporter(seen)
-    if list(seen.events) != props.get("events"):
-        *_, why = seen.events[-1].split(" ", 2)
-        detail = seen.status_detail
-        reporter.milestone(f"{seen.status}: {detail.message} [{detail.code}]" if detail else why, warning=bool(detail))
-    if seen.power_state == "poweredOff":
-        reporter.milestone("is off; the next run starts it")
+def is_looked_at(recorded: RecordedCloudPC) -> bool:
+    """Whether it is to have a machine that is worth a look."""
+    return recorded.has_machine and recorded.status is not Status.DEPROVISIONING
 
 
-def _as_seen(runtime: Runtime, props: dict[str, Any], recorded: RecordedCloudPC) -> dict[str, Any]:
-    """Raises ProvisioningError: its host does not say."""
-    with unexpected_told(f"looking at {_identity(recorded)}"):
-        where = runtime.host(recorded.host)
+def _looked(runtime: Runtime, props: dict[str, Any]) -> dict[str, Any]:
+    recorded = RecordedCloudPC.model_validate(props)
+    if not is_looked_at(recorded):
+        return props
+    try:
+        seen = as_seen(runtime.host(recorded.host), props, recorded)
+    except ProvisioningError as error:
+        runtime.tell_once(f"nothing is known of the machines on {recorded.host}: {error.message} [{error.code}]")
+        return props
+    if seen.get("events") != props.get("events"):
+        after = RecordedCloudPC.model_validate(seen)
+        _reporter(after).milestone(told_seen(after), warning=after.status_detail is not None)
+    return seen
+
+
+def told_seen(seen: RecordedCloudPC) -> str:
+    """What a look at its machine has changed, in words."""
+    if detail := seen.status_detail:
+        return f"{seen.status}: {detail.message} [{detail.code}]"
+    return seen.events[-1].split(" ", 2)[-1]
+
+
+def told_still(pc: RecordedCloudPC) -> str:
+    """How one that stands still does so, and what becomes of it; to be shown."""
+    if pc.power_state == "paused":
+        return f"paused: {pc.paused_because}; the next run resumes it"
+    return "off; the next run starts it"
+
+
+def as_seen(where: Host, props: dict[str, Any], recorded: RecordedCloudPC) -> dict[str, Any]:
+    """What is recorded of one with a machine, as its host has it now.
+
+    Raises:
+        ProvisioningError: the host does not say.
+    """
+    with unexpected_told(f"looking at {identity(recorded)}"):
         try:
-            machine = where.describe(_identity(recorded))
+            machine = where.describe(identity(recorded))
         except TagUnreadable as error:
             return _unreadable(props, recorded, error)
         left = "" if machine or recorded.is_lost else _what_is_left(where, recorded)
@@ -114,7 +145,7 @@ def _as_seen(runtime: Runtime, props: dict[str, Any], recorded: RecordedCloudPC)
         recorded = RecordedCloudPC.model_validate(props)
     if recorded.status is Status.IN_GRACE_PERIOD and recorded.has_code(ErrorCode.TAG_UNREADABLE):
         props = outputs.readable_in_grace(props, _CHANGE)
-    seen = outputs.powered(props, on=machine.power is PowerState.RUNNING)
+    seen = outputs.powered(props, machine.power, machine.paused_because)
     if recorded.status not in USABLE:
         return seen
     plan, size = recorded.service_plan, machine.size
@@ -142,8 +173,8 @@ def _unreadable(props: dict[str, Any], recorded: RecordedCloudPC, error: TagUnre
 
 def _what_is_left(where: Host, recorded: RecordedCloudPC) -> str:
     """Somebody may have undefined it, and can define it again."""
-    identity = _identity(recorded)
-    disks = [remnant.name for remnant in where.remnants(recorded.installation) if remnant.is_of([identity])]
+    machine = identity(recorded)
+    disks = [remnant.name for remnant in where.remnants(recorded.installation) if remnant.is_of([machine])]
     if not disks:
         return ""
     return (
@@ -165,7 +196,7 @@ def _reprovision(
             return olds
     reporter.step("removing the machine of before")
     # one of the new generation is what an interrupted run of this made: the pipeline adopts or removes it
-    if left := runtime.removal.remove(_identity(recorded), recorded, below=desired.generation):
+    if left := runtime.removal.remove(identity(recorded), recorded, below=desired.generation):
         reporter.milestone(f"not reprovisioned, tried again by the next run: {'; '.join(left)}", warning=True)
         return olds
     return provision(runtime, desired, recorded)
@@ -203,7 +234,7 @@ def _set_up_again(
     except ProvisioningError as error:
         reporter.milestone(f"its set-up was not tried again: {error.message} [{error.code}]", warning=True)
         return olds
-    outs = outputs.set_up_again(outputs.powered(olds, on=True), desired, warned)
+    outs = outputs.set_up_again(outputs.powered(olds, PowerState.RUNNING), desired, warned)
     detail = outs.get("statusDetail")
     said = f"still fails: {detail['message']}" if detail else "its set-up is complete"
     reporter.milestone(said, warning=bool(detail))
@@ -223,7 +254,7 @@ def _update_kernel(
         reporter.milestone(said, warning=True)
         return olds
     reporter.milestone(came)
-    return outputs.kernel_moved(outputs.powered(olds, on=True), desired, came)
+    return outputs.kernel_moved(outputs.powered(olds, PowerState.RUNNING), desired, came)
 
 
 def _on_its_machine(
@@ -235,21 +266,27 @@ def _on_its_machine(
 
 
 def _start(runtime: Runtime, olds: dict[str, Any], recorded: RecordedCloudPC) -> dict[str, Any]:
-    reporter = _reporter(recorded)
-    reporter.step(f"starting on {recorded.host}")
+    reporter, (was, doing, done) = _reporter(recorded), _words(recorded)
+    reporter.step(f"{doing} on {recorded.host}")
     try:
-        runtime.start(_identity(recorded), recorded.host)
+        runtime.start(identity(recorded), recorded.host)
     except ProvisioningError as error:
-        reporter.milestone(f"it is off and could not be started: {error.message} [{error.code}]", warning=True)
+        reporter.milestone(f"it is {was} and could not be {done}: {error.message} [{error.code}]", warning=True)
         return olds
-    reporter.milestone(f"was off, started on {recorded.host}")
-    return outputs.with_event(outputs.powered(olds, on=True), recorded.status, "was off, started")
+    reporter.milestone(f"was {was}, {done} on {recorded.host}")
+    return outputs.with_event(outputs.powered(olds, PowerState.RUNNING), recorded.status, f"was {was}, {done}")
+
+
+def _words(recorded: RecordedCloudPC) -> tuple[str, str, str]:
+    if recorded.power_state == "paused":
+        return f"paused ({recorded.paused_because})", "resuming", "resumed"
+    return "off", "starting", "started"
 
 
 def _end(runtime: Runtime, olds: dict[str, Any], recorded: RecordedCloudPC, desired: DesiredCloudPC) -> dict[str, Any]:
     reporter = _reporter(recorded)
     reporter.step("removing")
-    left = runtime.removal.remove(_identity(recorded), recorded)
+    left = runtime.removal.remove(identity(recorded), recorded)
     if left:
         reporter.milestone(f"not removed whole, tried again by each run: {'; '.join(left)}", warning=True)
     else:
@@ -257,7 +294,8 @@ def _end(runtime: Runtime, olds: dict[str, Any], recorded: RecordedCloudPC, desi
     return outputs.ended(olds, desired, left)
 
 
-def _identity(recorded: RecordedCloudPC) -> UUID:
+def identity(recorded: RecordedCloudPC) -> UUID:
+    """Its machine's."""
     return machine_id(recorded.installation, recorded.user_id, recorded.service_plan.id)
 
 

@@ -6,7 +6,7 @@ or `Cancelled`. A host is used from many threads at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Container, Sequence
+from collections.abc import Callable, Collection, Container, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,6 +17,7 @@ from uuid import UUID
 from cloudpc.connections.health import HealthCheck
 from cloudpc.images.image import Image
 from cloudpc.provisioning.cancellation import Cancellation
+from cloudpc.provisioning.errors import TagUnreadable
 from cloudpc.provisioning.remnants import Remnant
 from cloudpc.provisioning.tags import Phase, Tag
 from cloudpc.text import told
@@ -37,10 +38,12 @@ class Accelerator(StrEnum):
 
 
 class PowerState(StrEnum):
-    """Whether the machine runs."""
+    """Whether the machine works."""
 
     RUNNING = "running"
     STOPPED = "stopped"
+    PAUSED = "paused"
+    """It holds its memory, but its processors stand still, and not for a moment only."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +116,8 @@ class Machine:
     size: Amount
     has_disk: bool = True
     """Looked at only where it is stopped: one that runs has its disk open."""
+    paused_because: str = ""
+    """Why it is paused, in words."""
 
 
 @dataclass(frozen=True)
@@ -196,7 +201,11 @@ class Host(Protocol):
         """Start the machine; returns when its processors run."""
 
     def power_on(self, machine_id: UUID) -> None:
-        """Start a machine again that was stopped after its first boot; nothing where it runs."""
+        """Start a machine again that was stopped after its first boot, or resume a paused one; nothing where it runs.
+
+        Raises:
+            ProvisioningError: START_FAILED; STORAGE_FULL: a full disk has paused it, and there is still no room.
+        """
 
     def update_kernel(self, machine_id: UUID, image: Image, cancel: Cancellation) -> str:
         """Give a machine that runs the kernel of this image, with its modules, from its next start on.
@@ -259,6 +268,9 @@ class Host(Protocol):
         Raises:
             TagUnreadable: it is there, but nothing says whose it is. So does every call that would change it.
         """
+
+    def overview(self, machine_ids: Collection[UUID]) -> Mapping[UUID, Machine | TagUnreadable]:
+        """What `describe` says of each of these that is there, in as few calls as can be: every run asks."""
 
     def owned(self, installation: str, besides: Container[UUID] = ()) -> list[Machine]:
         """All machines with this installation's tag, except those named: what is known needs no look."""

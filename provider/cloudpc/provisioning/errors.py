@@ -31,6 +31,7 @@ class ErrorCode(StrEnum):
     # placing, refresh: a machine with the Cloud PC's identity is there, and nothing readable says whose it is
     TAG_UNREADABLE = "tagUnreadable"
     NETWORK_NOT_FOUND = "networkNotFound"
+    POOL_UNUSABLE = "poolUnusable"
     # image
     IMAGE_NOT_FOUND = "imageNotFound"
     IMAGE_INVALID = "imageInvalid"

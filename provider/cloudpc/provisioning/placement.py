@@ -18,6 +18,7 @@ PENDING = (
     ErrorCode.CONNECTION_NOT_HEALTHY,
     ErrorCode.HOST_UNREACHABLE,
     ErrorCode.NETWORK_NOT_FOUND,
+    ErrorCode.POOL_UNUSABLE,
 )
 """Where placing ends with these, nothing was wrong with the Cloud PC: it waits. The one that says most comes first."""
 _REMEMBERED = 60.0

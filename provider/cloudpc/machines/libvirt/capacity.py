@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from cloudpc.hosts import HostConfig
 from cloudpc.machines.interface import Amount, Capacity
 from cloudpc.machines.libvirt.definitions import Definition
+from cloudpc.machines.libvirt.room import Room
 
 MEMORY_OVERHEAD_MIB = 128
 """What QEMU itself takes per machine: translated code, device models, thread stacks."""
@@ -17,7 +18,7 @@ def capacity(
     *,
     cores: int,
     memory_mib: int,
-    disk_gib: float,
+    room: Room,
     definitions: Iterable[Definition],
 ) -> Capacity:
     """What may be committed and what is.
@@ -26,25 +27,25 @@ def capacity(
         config: the host's overcommit and reserve.
         cores: the host's.
         memory_mib: the host's.
-        disk_gib: what the pool's file system has for Cloud PCs: what is free, and what their overlays take already.
-        definitions: everything defined on the host; foreign domains count for cores and memory.
+        room: what there is of the pool.
+        definitions: everything defined on the host, whoever defined it; only disks in this pool count for it.
     """
     total = Amount(
         vcpus=int(cores * config.vcpu_overcommit),
         memory_mib=max(0, memory_mib - int(config.memory_reserved_in_gb * 1024)),
-        disk_gib=int(disk_gib * config.disk_overcommit),
+        disk_gib=int(room.gib * config.disk_overcommit),
     )
     known = list(definitions)
-    return Capacity(total, committed(known), frozenset(definition.id for definition in known))
+    return Capacity(total, committed(known, room), frozenset(definition.id for definition in known))
 
 
-def committed(definitions: Iterable[Definition]) -> Amount:
+def committed(definitions: Iterable[Definition], room: Room) -> Amount:
     """What these take, foreign ones as far as libvirt knows it."""
     known = list(definitions)
     return Amount(
         vcpus=sum(definition.vcpus for definition in known),
         memory_mib=sum(definition.memory_mib + MEMORY_OVERHEAD_MIB for definition in known),
-        disk_gib=sum(definition.label.disk_gib for definition in known if definition.label is not None),
+        disk_gib=room.committed_gib(known),
     )
 
 

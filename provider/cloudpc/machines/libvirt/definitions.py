@@ -43,8 +43,10 @@ class Definition:
     """Kind and source of its first card, where libvirt knows it."""
     disks: tuple[str, ...] = ()
     """Paths, on the host, of the disks it writes to alone, whatever they are called."""
+    pool_volumes: tuple[tuple[str, str], ...] = ()
+    """The same of those that it has as volumes: pool and name. Nothing of ours has."""
 
-    def machine(self, label: Label, power: PowerState) -> Machine:
+    def machine(self, label: Label, power: PowerState, paused_because: str = "") -> Machine:
         """As the interface describes it."""
         return Machine(
             id=self.id,
@@ -52,6 +54,7 @@ class Definition:
             tag=label.tag,
             power=power,
             size=Amount(vcpus=self.vcpus, memory_mib=self.memory_mib, disk_gib=label.disk_gib),
+            paused_because=paused_because,
         )
 
 
@@ -77,17 +80,20 @@ def parse(xml: str) -> Definition:
         label=from_domain(domain),
         forwarded_port=port,
         network=network,
-        disks=tuple(_own_disks(domain)),
+        disks=tuple(path for source in _own_disks(domain) for path in (source.get("file"), source.get("dev")) if path),
+        pool_volumes=tuple(
+            (source.get("pool", ""), source.get("volume", "")) for source in _own_disks(domain) if source.get("volume")
+        ),
     )
 
 
-def _own_disks(domain: ElementTree.Element) -> Iterator[str]:
-    """Not its seed, nor what it only reads or shares with others."""
+def _own_disks(domain: ElementTree.Element) -> Iterator[ElementTree.Element]:
+    """Sources of its disks; not its seed, nor what it only reads or shares with others."""
     for disk in domain.iterfind("./devices/disk"):
         source = disk.find("source")
         is_shared = disk.find("readonly") is not None or disk.find("shareable") is not None
         if disk.get("device", "disk") == "disk" and source is not None and not is_shared:
-            yield from filter(None, (source.get("file"), source.get("dev")))
+            yield source
 
 
 def has_seed(xml: str) -> bool:
@@ -129,8 +135,3 @@ def find_domain(connection: Any, machine_id: UUID) -> Any | None:
 def is_running(domain: Any) -> bool:
     """Whether the domain runs, a paused one included; one that has gone does not."""
     return bool(unless_gone(domain.isActive))
-
-
-def power_of(domain: Any) -> PowerState:
-    """Whether the domain runs; a paused one does, it holds its memory."""
-    return PowerState.RUNNING if is_running(domain) else PowerState.STOPPED

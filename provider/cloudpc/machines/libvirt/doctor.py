@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from xml.etree import ElementTree
+from dataclasses import astuple
+from posixpath import normpath
 
 import libvirt
 
@@ -13,6 +14,7 @@ from cloudpc.machines.libvirt import probe
 from cloudpc.machines.libvirt.acceleration import Acceleration
 from cloudpc.machines.libvirt.connection import Connection
 from cloudpc.machines.libvirt.errors import classified, has_code
+from cloudpc.machines.libvirt.pools import folder_of
 from cloudpc.machines.libvirt.storage import GIB, Pool
 from cloudpc.provisioning.errors import ProvisioningError
 
@@ -82,11 +84,15 @@ def _accelerator(acceleration: Acceleration) -> Check:
 
 def _pool(pool: Pool) -> Check:
     storage = pool.open()  # made if it is not there, so that what stands in the way of that is said here
-    path = ElementTree.fromstring(storage.XMLDesc(0)).findtext("./target/path", "")  # noqa: S314 - from libvirt
     _state, capacity, _allocation, available = storage.info()
-    detail = f"{storage.name()} in {path}, {available / GIB:.0f} of {capacity / GIB:.0f} GB free"
+    folder, asked = folder_of(storage), pool.asked_path
+    detail = f"{storage.name()} in {folder}, {available / GIB:.0f} of {capacity / GIB:.0f} GB free"
     if available < GIB:
         return Check("storage pool", "failed", detail, "Free space in that file system.")
+    if asked and normpath(asked) != normpath(folder):
+        detail = f"{detail}; poolPath says {asked}, which counts only for a pool that has to be made"
+        hint = f"Set poolPath to {folder}, or pool to a name that is not taken."
+        return Check("storage pool", "warning", detail, hint)
     return Check("storage pool", "ok", detail)
 
 
@@ -104,7 +110,8 @@ def _capacity(host: Host) -> Check:
         f"{committed.vcpus} of {total.vcpus} vCPUs, {committed.memory_mib} of {total.memory_mib} MiB memory and "
         f"{committed.disk_gib} of {total.disk_gib} GB disk committed"
     )
-    full = committed.vcpus >= total.vcpus or committed.memory_mib >= total.memory_mib
+    pairs = zip(astuple(committed), astuple(total), strict=True)
+    full = any(taken >= there for taken, there in pairs)
     return Check("capacity", "warning" if full else "ok", detail, "No further Cloud PC fits." if full else "")
 
 

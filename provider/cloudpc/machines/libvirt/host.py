@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Container, Iterable, Iterator, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
@@ -34,7 +34,7 @@ from cloudpc.machines.interface import (
     PowerState,
     Seed,
 )
-from cloudpc.machines.libvirt import disks, doctor, identity, kernels, networks, removal
+from cloudpc.machines.libvirt import disks, doctor, identity, kernels, networks, power, removal
 from cloudpc.machines.libvirt.acceleration import Acceleration
 from cloudpc.machines.libvirt.agent import Agent, AgentUnavailable
 from cloudpc.machines.libvirt.answers import AgentRefused
@@ -48,7 +48,6 @@ from cloudpc.machines.libvirt.definitions import (
     find_domain,
     has_seed,
     is_running,
-    power_of,
 )
 from cloudpc.machines.libvirt.domain_xml import SEED_ALIAS, claim_xml
 from cloudpc.machines.libvirt.errors import classified, has_code
@@ -56,6 +55,7 @@ from cloudpc.machines.libvirt.guest import FirstBoot
 from cloudpc.machines.libvirt.images import ImageStore
 from cloudpc.machines.libvirt.locks import HostLocks
 from cloudpc.machines.libvirt.metadata import NAMESPACE, PREFIX, Label, to_xml
+from cloudpc.machines.libvirt.room import Room
 from cloudpc.machines.libvirt.starting import Starter
 from cloudpc.machines.libvirt.storage import Pool
 from cloudpc.machines.libvirt.volumes import MachineVolumes
@@ -95,36 +95,33 @@ class LibvirtHost(Host):
         return self._acceleration.verdict().accelerator
 
     def capacity(self) -> Capacity:
+        return self._capacity()[0]
+
+    def _capacity(self) -> tuple[Capacity, Room]:
         connection = self._connection.get()
         with classified("read what is defined on the host"):
             definitions = all_definitions(connection)
             cores = int(connection.getInfo()[2])
             # getInfo leaves out memory that was plugged in later; this is what the host's kernel has.
             memory_kib = int(connection.getMemoryStats(libvirt.VIR_NODE_MEMORY_STATS_ALL_CELLS, 0)["total"])
-        ours = {definition.name for definition in definitions if definition.label is not None}
-        return capacity(
-            self._config,
-            cores=cores,
-            memory_mib=memory_kib // 1024,
-            disk_gib=self._volumes.disk_gib(ours),
-            definitions=definitions,
-        )
+        room = self._volumes.room(definitions)
+        found = capacity(self._config, cores=cores, memory_mib=memory_kib // 1024, room=room, definitions=definitions)
+        return found, room
 
     def claim(self, spec: MachineSpec, tag: Tag) -> None:
         connection = self._connection.get()
         networks.check(connection, self._config, networks.attachment(self._config, spec.network))
         with self._locks.hold("host", timeout=_LOCK_TIMEOUT):
             self._refuse_existing(connection, spec)
-            found = self.capacity()
+            found, room = self._capacity()
             self._refuse(shortage(found, spec.size))
-            xml = claim_xml(
-                spec.id, spec.name, spec.title, Label(tag, spec.size.disk_gib), spec.size.vcpus, spec.size.memory_mib
-            )
+            label = Label(tag, spec.size.disk_gib, room.pool)
+            xml = claim_xml(spec.id, spec.name, spec.title, label, spec.size.vcpus, spec.size.memory_mib)
             with classified(f"define {spec.name}"):
                 domain = connection.defineXMLFlags(xml, libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
             # The lock holds between this user's processes; others on other machines may have claimed meanwhile.
             with classified("read what is defined on the host"):
-                now = Capacity(found.total, committed(all_definitions(connection)))
+                now = Capacity(found.total, committed(all_definitions(connection), room))
             if overcommitted(now):
                 removal.undefine(domain)
                 self._refuse("another client claimed the last place at the same moment")
@@ -151,12 +148,7 @@ class LibvirtHost(Host):
         domain, definition = self._domain(machine_id)
         self._label(definition)
         with classified(f"start {definition.name}", ErrorCode.START_FAILED):
-            try:
-                if not is_running(domain):
-                    domain.create()
-            except libvirt.libvirtError:
-                if not is_running(domain):  # or else somebody else has started it in this moment
-                    raise
+            power.turn_on(domain)
 
     def update_kernel(self, machine_id: UUID, image: Image, cancel: Cancellation) -> str:
         base = self._images.locate(image)
@@ -217,9 +209,27 @@ class LibvirtHost(Host):
             seen = None if domain is None else _look(domain)
         if seen is None:
             return None
-        definition, power = seen
-        machine = definition.machine(self._label(definition), power)
-        return machine if power is PowerState.RUNNING else replace(machine, has_disk=self._has_disk(definition))
+        definition, now = seen
+        return self._with_disk(definition, definition.machine(self._label(definition), *now))
+
+    def overview(self, machine_ids: Collection[UUID]) -> Mapping[UUID, Machine | TagUnreadable]:
+        with classified("look at the machines"):
+            all_ = self._connection.get().getAllDomainStats(libvirt.VIR_DOMAIN_STATS_STATE)
+            wanted = [(domain, stats) for domain, stats in all_ if UUID(bytes=domain.UUID()) in machine_ids]
+            seen = [(definition_of(domain), power.of_state(domain, *_state(stats))) for domain, stats in wanted]
+        return {d.id: self._seen(d, now) for d, now in seen if d is not None}
+
+    def _seen(self, definition: Definition, now: tuple[PowerState, str]) -> Machine | TagUnreadable:
+        try:
+            machine = definition.machine(self._label(definition), *now)
+        except TagUnreadable as error:
+            return error
+        return self._with_disk(definition, machine)
+
+    def _with_disk(self, definition: Definition, machine: Machine) -> Machine:
+        if machine.power is not PowerState.STOPPED:
+            return machine
+        return replace(machine, has_disk=self._has_disk(definition))
 
     def _has_disk(self, definition: Definition) -> bool:
         with classified(f"look for the disk of {definition.name}", ErrorCode.DISK_FAILED):
@@ -231,7 +241,7 @@ class LibvirtHost(Host):
         with classified("list the machines"):
             domains = self._connection.get().listAllDomains(0)
             seen = filter(None, (_look(domain) for domain in domains if UUID(bytes=domain.UUID()) not in besides))
-            machines = [d.machine(d.label, power) for d, power in seen if d.label is not None]
+            machines = [d.machine(d.label, *now) for d, now in seen if d.label is not None]
         return [machine for machine in machines if machine.tag.installation == installation]
 
     def unreadable(self, installation: str, known: Collection[UUID] = ()) -> dict[UUID, str]:
@@ -312,8 +322,8 @@ class LibvirtHost(Host):
             definition = None if domain is None else definition_of(domain)
             if definition is None:
                 return
-            power = power_of(domain)
-        raise Claimed(definition.machine(self._label(definition), power))
+            now = power.power(domain)
+        raise Claimed(definition.machine(self._label(definition), *now))
 
     def _refuse(self, missing: str) -> None:
         if missing:
@@ -327,8 +337,8 @@ class LibvirtHost(Host):
         """A domain as the interface describes it; None if it went away just now. Raises TagUnreadable."""
         if (seen := _look(domain)) is None:
             return None
-        definition, power = seen
-        return definition.machine(self._label(definition), power)
+        definition, now = seen
+        return definition.machine(self._label(definition), *now)
 
     def _label(self, definition: Definition) -> Label:
         if definition.label is None:
@@ -392,10 +402,14 @@ class LibvirtHost(Host):
             return None
 
 
-def _look(domain: Any) -> tuple[Definition, PowerState] | None:
-    """What a domain is and whether it runs; None if it went away just now."""
+def _look(domain: Any) -> tuple[Definition, tuple[PowerState, str]] | None:
+    """What a domain is and whether it works; None if it went away just now."""
     definition = definition_of(domain)
-    return None if definition is None else (definition, power_of(domain))
+    return None if definition is None else (definition, power.power(domain))
+
+
+def _state(stats: dict[str, Any]) -> tuple[int, int]:
+    return int(stats["state.state"]), int(stats["state.reason"])
 
 
 def _is_named_as_of(domain: Any, installation: str) -> bool:

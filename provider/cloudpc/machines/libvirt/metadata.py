@@ -24,6 +24,8 @@ class Label:
 
     tag: Tag
     disk_gib: int
+    pool: str = ""
+    """The pool that its disk is promised in; empty where nothing says."""
 
     def with_phase(self, phase: Phase) -> Label:
         """The same label in another phase."""

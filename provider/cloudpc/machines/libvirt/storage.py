@@ -16,6 +16,7 @@ import libvirt
 from cloudpc import folders
 from cloudpc.host_address import Address
 from cloudpc.hosts import HostConfig
+from cloudpc.machines.libvirt import pools
 from cloudpc.machines.libvirt.connection import Connection
 from cloudpc.machines.libvirt.errors import classified, has_code, unless_gone
 from cloudpc.machines.libvirt.locks import HostLocks
@@ -42,41 +43,69 @@ class Pool:
         self._connection = connection
         self._locks = locks
         self._refreshed = float("-inf")
+        self._is_checked = False
 
     def open(self) -> Any:
-        """The active `virStoragePool`; defined, built and started if need be."""
+        """The active `virStoragePool`; defined, built and started if need be.
+
+        Raises:
+            ProvisioningError: POOL_UNUSABLE: it is no folder, or none can be made where it is to be.
+        """
         connection = self._connection.get()
         name = self._config.pool
         with classified(f"open the storage pool {name}", ErrorCode.DISK_FAILED):
             pool = _lookup(connection, name)
+            if pool is not None:
+                self._check_folder(pool)
             if pool is not None and unless_gone(pool.isActive):
                 return pool
             with self._locks.hold("pool", timeout=_LOCK_TIMEOUT):
                 try:
                     return self._make(connection, name)
-                except libvirt.libvirtError:
+                except libvirt.libvirtError as error:
                     # The lock holds between this user's processes: a client elsewhere may have made it just now.
                     pool = _lookup(connection, name)
                     if pool is None or not pool.isActive():
-                        raise
+                        raise pools.not_made(self._config, error) from error
                     return pool
 
     def _make(self, connection: Any, name: str) -> Any:
         """Define the pool if it isn't, and start it. Only one that is ours to make is built: that may format disks."""
-        pool, flags = _lookup(connection, name), 0
+        pool = _lookup(connection, name)
         if pool is None:
-            pool = connection.storagePoolDefineXML(pool_xml(name, self._path()), 0)
-            pool.setAutostart(1)
-            flags = libvirt.VIR_STORAGE_POOL_CREATE_WITH_BUILD
+            return self._make_new(connection, name)
         if not pool.isActive():
-            pool.create(flags)
+            pool.create(0)
         return pool
+
+    def _make_new(self, connection: Any, name: str) -> Any:
+        path = self._path()
+        pools.check_free(connection, self._config, path)
+        pool = connection.storagePoolDefineXML(pool_xml(name, path), 0)
+        try:
+            pool.create(libvirt.VIR_STORAGE_POOL_CREATE_WITH_BUILD)
+        except libvirt.libvirtError:
+            pool.undefine()  # or else the next run would take it for one that somebody else has made
+            raise
+        pool.setAutostart(1)
+        return pool
+
+    def _check_folder(self, pool: Any) -> None:
+        if not self._is_checked:
+            pools.check_folder(pool, self._config)
+            self._is_checked = True
 
     def existing(self) -> Any | None:
         """The active pool, or None where no Cloud PC was ever made. One that was stopped is started: it has disks."""
         connection = self._connection.get()
         with classified(f"look for the storage pool {self._config.pool}", ErrorCode.DISK_FAILED):
-            return None if _lookup(connection, self._config.pool) is None else self.open()
+            pool = _lookup(connection, self._config.pool)
+            return self.open() if pool is not None and pools.is_folder(pool) else None
+
+    @property
+    def asked_path(self) -> str:
+        """Where cloudpc:hosts says that it is made, if it does."""
+        return self._config.pool_path or ""
 
     def names(self, pool: Any) -> list[str]:
         """Names of the volumes in the pool, as of one moment.
@@ -161,7 +190,7 @@ def default_path(address: Address, pool: str) -> str:
     if address.is_local:
         return str(folders.data() / "pools" / pool)
     raise ProvisioningError(
-        ErrorCode.DISK_FAILED,
+        ErrorCode.POOL_UNUSABLE,
         f"The storage pool {pool} is not on {address.uri} yet, and nothing says where it may be made.",
         retriable=False,
         hint="Set poolPath of the host to a folder there, or use the host's qemu:///system.",

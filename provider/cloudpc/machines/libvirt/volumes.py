@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 from cloudpc.images.image import Image
 from cloudpc.machines.interface import MachineSpec, Seed
+from cloudpc.machines.libvirt.definitions import Definition
 from cloudpc.machines.libvirt.errors import classified, unless_gone
 from cloudpc.machines.libvirt.images import ImageStore
+from cloudpc.machines.libvirt.pools import folder_of
+from cloudpc.machines.libvirt.room import Room, Size
 from cloudpc.machines.libvirt.seed import seed_iso
 from cloudpc.machines.libvirt.storage import GIB, Pool, overlay_volume_xml, raw_volume_xml
 from cloudpc.provisioning.errors import ErrorCode
@@ -105,15 +109,16 @@ class MachineVolumes:
             with classified("remove volumes left over", ErrorCode.DISK_FAILED):
                 self._pool.delete(pool, names)
 
-    def disk_gib(self, machine_names: set[str]) -> float:
-        """Disk there is for machines: what is free in the pool, and what these machines' overlays take already."""
+    def room(self, definitions: Collection[Definition]) -> Room:
+        """What the pool has of these domains' disks, and what is free in it."""
         pool = self._pool.open()
         with classified("read the pool's size", ErrorCode.DISK_FAILED):
             self._pool.refresh(pool)
             _state, _capacity, _allocation, available = pool.info()
-            disks = {name + _DISK for name in machine_names}
-            taken = sum(_allocated(volume) for volume in pool.listAllVolumes() if volume.name() in disks)
-            return (int(available) + taken) / GIB
+            found = Room(pool.name(), folder_of(pool), int(available))
+            names = {name for definition in definitions for name in found.of(definition)}
+            sizes = {volume.name(): _size(volume) for volume in pool.listAllVolumes() if volume.name() in names}
+            return replace(found, sizes={name: size for name, size in sizes.items() if size is not None})
 
 
 def _kept_until(volume: str) -> datetime | None:
@@ -121,6 +126,6 @@ def _kept_until(volume: str) -> datetime | None:
     return None if found is None else datetime.fromtimestamp(int(found[1]), UTC)
 
 
-def _allocated(volume: Any) -> int:
+def _size(volume: Any) -> Size | None:
     info = unless_gone(volume.info)
-    return 0 if info is None else int(info[2])
+    return None if info is None else Size(most=max(int(info[1]), int(info[2])), taken=int(info[2]))

@@ -1,0 +1,67 @@
+"""Which storage pools Cloud PCs can be in: folders, each of one pool alone."""
+
+from __future__ import annotations
+
+from posixpath import normpath
+from typing import Any
+from xml.etree import ElementTree
+
+import libvirt
+
+from cloudpc.hosts import HostConfig
+from cloudpc.machines.libvirt.errors import classify, is_connection_error, unless_gone
+from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
+
+_FOLDERS = ("dir", "fs", "netfs")
+"""Types of pools whose volumes are files, as overlays and their bases have to be."""
+
+
+def folder_of(pool: Any) -> str:
+    """The folder, on the host, that a pool is; empty where it is none."""
+    described = _described(pool)
+    return described.findtext("./target/path", "") if described.get("type") in _FOLDERS else ""
+
+
+def is_folder(pool: Any) -> bool:
+    """Whether its volumes are files."""
+    return _described(pool).get("type") in _FOLDERS
+
+
+def check_folder(pool: Any, config: HostConfig) -> None:
+    """Raises ProvisioningError: POOL_UNUSABLE, its volumes are no files."""
+    kind = _described(pool).get("type", "")
+    if kind not in _FOLDERS:
+        raise _unusable(
+            f"The storage pool {config.pool} of the host {config.name} is of type {kind}; Cloud PCs' disks are files.",
+            f"Set pool of the host to one of type {', '.join(_FOLDERS)}, or to a name that is not taken: it is made "
+            "then, in poolPath.",
+        )
+
+
+def check_free(connection: Any, config: HostConfig, path: str) -> None:
+    """Raises ProvisioningError: POOL_UNUSABLE, the folder for a new pool is another one's already."""
+    for pool in connection.listAllStoragePools():
+        folder = unless_gone(lambda pool=pool: folder_of(pool))  # type: ignore[misc]
+        if folder and normpath(folder) == normpath(path):
+            raise _unusable(
+                f"The storage pool {config.pool} is to be made in {path} on the host {config.name}, and that is the "
+                f"folder of its pool {pool.name()}.",
+                f"Set pool of the host to {pool.name()} to use that one, or poolPath to another folder.",
+            )
+
+
+def not_made(config: HostConfig, error: libvirt.libvirtError) -> ProvisioningError:
+    """What there is to say where the pool can't be made or started: nothing is wrong with any Cloud PC."""
+    if is_connection_error(error):
+        return classify(error, f"open the storage pool {config.pool}")
+    found = classify(error, f"make or start the storage pool {config.pool} on the host {config.name}")
+    hint = "Set poolPath of the host to a folder that can be made there, or mend the pool (`virsh pool-start`)."
+    return _unusable(found.message, found.hint or hint)
+
+
+def _described(pool: Any) -> ElementTree.Element:
+    return ElementTree.fromstring(pool.XMLDesc(0))  # noqa: S314 - from the hypervisor that we trust with everything
+
+
+def _unusable(message: str, hint: str) -> ProvisioningError:
+    return ProvisioningError(ErrorCode.POOL_UNUSABLE, message, retriable=False, hint=hint)

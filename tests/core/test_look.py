@@ -1,0 +1,156 @@
+"""What a run sees of its machines before it plans: the same as a refresh, of all that answer in time."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cloudpc.cloud_pc import RecordedCloudPC, Status
+from cloudpc.iac import look, outputs, steps
+from cloudpc.iac.look import Look
+from cloudpc.machines.interface import PowerState
+
+from .fake_rim import IDENTITY, Run, ScriptedHost, desired, hand_over
+
+FULL = "the host's storage is full, so that its disk can't grow"
+
+
+@pytest.fixture
+def props(host: ScriptedHost) -> dict[str, Any]:
+    """What state has of a Cloud PC that its user works on."""
+    made = outputs.from_outcome(desired(), Run(host).provision())
+    hand_over(host)
+    return made
+
+
+def _recorded(props: dict[str, Any]) -> dict[str, RecordedCloudPC]:
+    pc = RecordedCloudPC.model_validate(props)
+    return {pc.key: pc}
+
+
+def _changed(props: dict[str, Any], *hosts: ScriptedHost) -> tuple[list[RecordedCloudPC], list[str]]:
+    """What a run finds changed, and what it tells."""
+    told: list[str] = []
+    recorded = _recorded(props)
+    changed = Look(hosts, recorded).changed(dict.fromkeys(recorded, props), told.append)
+    return list(changed.values()), told
+
+
+def _stop(host: ScriptedHost) -> None:
+    host._change(IDENTITY, lambda m: replace(m, power=PowerState.STOPPED))
+
+
+def _pause(host: ScriptedHost) -> None:
+    host._change(IDENTITY, lambda m: replace(m, power=PowerState.PAUSED, paused_because=FULL))
+
+
+def _undefine(host: ScriptedHost) -> None:
+    host._path(IDENTITY).unlink()
+
+
+def _take_disk(host: ScriptedHost) -> None:
+    _stop(host)
+    for disk in host.folder.glob("*.qcow2"):
+        disk.unlink()
+
+
+def _resize(host: ScriptedHost) -> None:
+    host._change(IDENTITY, lambda m: replace(m, size=replace(m.size, vcpus=7)))
+
+
+def _take_tag(host: ScriptedHost) -> None:
+    path = host._path(IDENTITY)
+    path.write_text(json.dumps({**json.loads(path.read_text()), "tag": None}))
+
+
+def _make_another(host: ScriptedHost) -> None:
+    host._change(IDENTITY, lambda m: replace(m, tag=replace(m.tag, generation=7)))
+
+
+@pytest.mark.parametrize(
+    ("happens", "power", "code"),
+    [
+        (_stop, "poweredOff", None),
+        (_pause, "paused", None),
+        (_undefine, "running", "machineLost"),
+        (_take_disk, "running", "machineLost"),
+        (_make_another, "running", "machineLost"),
+        (_resize, "running", "machineChanged"),
+        (_take_tag, "running", "tagUnreadable"),
+    ],
+)
+def test_a_run_sees_what_a_refresh_would(
+    host: ScriptedHost, props: dict[str, Any], happens: Callable[[ScriptedHost], None], power: str, code: str | None
+) -> None:
+    assert _changed(props, host) == ([], [])
+    happens(host)
+    [pc], told = _changed(props, host)
+    assert told == []
+    assert (pc.power_state, pc.status_detail.code if pc.status_detail else None) == (power, code)
+    [recorded] = _recorded(props).values()
+    refreshed = RecordedCloudPC.model_validate(steps.as_seen(host, props, recorded))
+    assert pc.model_copy(update={"events": ()}) == refreshed.model_copy(update={"events": ()})
+
+
+def test_one_that_is_known_to_stand_still_is_no_news(host: ScriptedHost, props: dict[str, Any]) -> None:
+    _pause(host)
+    [recorded] = _recorded(props).values()
+    assert _changed(steps.as_seen(host, props, recorded), host) == ([], [])
+
+
+def test_a_disk_that_an_undefined_machine_has_left_is_named(host: ScriptedHost, props: dict[str, Any]) -> None:
+    _undefine(host)
+    [pc], _ = _changed(props, host)
+    assert pc.status_detail is not None
+    assert "its disk is there" in pc.status_detail.message
+
+
+@pytest.mark.parametrize("fault", [{"call": "overview", "fault": "crash"}, {"call": "overview", "fault": "error"}])
+def test_a_host_with_trouble_says_nothing(host: ScriptedHost, props: dict[str, Any], fault: dict[str, Any]) -> None:
+    _undefine(host)
+    host.configure(faults=[fault])
+    changed, [told] = _changed(props, host)
+    assert changed == []
+    assert told.startswith("nothing is known of the machines on local: ")
+
+
+def test_a_host_that_is_silent_holds_up_nobody(
+    host: ScriptedHost, tmp_path: Path, props: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it says later is not for this run, and the other's answer counts."""
+    monkeypatch.setattr(look, "WITHIN", 0.2)
+    other, end = ScriptedHost(tmp_path, "other"), threading.Event()
+    monkeypatch.setattr(other, "overview", lambda _ids: end.wait(60) and {})
+    there = {**props, "userId": "u-bob", "host": "other"}
+    recorded = _recorded(props) | _recorded(there)
+    _stop(host)
+    told: list[str] = []
+    seen = Look([other, host], recorded)
+    changed = seen.changed(dict(zip(recorded, (props, there), strict=True)), told.append)
+    end.set()
+    assert [pc.user_id for pc in changed.values()] == ["u-alice"]
+    assert [text.partition(" within ")[0] for text in told] == ["nothing is known of the machines on other: no answer"]
+    assert seen.handed_over("other") == frozenset()
+    assert seen.handed_over("local") == {IDENTITY}
+
+
+def test_hosts_without_machines_of_this_policy_are_not_asked(host: ScriptedHost, tmp_path: Path) -> None:
+    other = ScriptedHost(tmp_path, "other")
+    other.away = True
+    made = outputs.from_outcome(desired(), Run(host).provision())
+    assert _changed(made, host, other) == ([], [])
+    assert _changed({**made, "status": "deprovisioning", "host": "other"}, host, other) == ([], [])
+
+
+def test_one_whose_tag_can_t_be_read_while_it_counts_as_lost_is_told(host: ScriptedHost, props: dict[str, Any]) -> None:
+    _take_tag(host)
+    lost = outputs.wrong(props, Status.FAILED, "machineLost", "gone", "beforeLoss")
+    changed, [told] = _changed(lost, host)
+    assert changed == []
+    assert "[tagUnreadable]" in told
