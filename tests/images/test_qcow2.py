@@ -120,17 +120,15 @@ def test_headers_that_no_qcow2_has(offset: int, content: bytes, words: str, tmp_
     assert words in str(_refused(path))
 
 
-def test_what_needs_another_file_or_a_secret_is_refused(tmp_path: Path) -> None:
+def test_what_needs_another_file_is_refused(tmp_path: Path) -> None:
     base, path = _made(tmp_path, _disk()), tmp_path / "other.qcow2"
     create = ["qemu-img", "create", "-q", "-f", "qcow2"]
     for options, words in (
         (["-b", str(base), "-F", "qcow2"], f"is an overlay of {base}"),
         (["-o", f"data_file={tmp_path}/outside.raw"], "keeps its data in another file"),
-        (["-o", "encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10"], "is encrypted"),
     ):
-        secret = ["--object", "secret,id=s,data=x"] if "encrypted" in words else []
         size = [] if "-b" in options else ["1M"]
-        subprocess.run([*create, *secret, *options, str(path), *size], check=True)
+        subprocess.run([*create, *options, str(path), *size], check=True)
         assert words in str(_refused(path))
 
 
