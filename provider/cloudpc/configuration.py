@@ -32,7 +32,7 @@ from cloudpc.images import custom
 from cloudpc.policy import Part, ProvisioningPolicy
 from cloudpc.problems import InvalidConfigurationError, Problem, closest, from_validation
 from cloudpc.references import References
-from cloudpc.values import told
+from cloudpc.values import Values, told
 
 NAMESPACE = "cloudpc:"
 DRIVERS = "cloudpc.machines"
@@ -203,6 +203,7 @@ class _Parts:
         self.directory = _directory(values, file, self.problems)
         self.surroundings, self.malformed_images = _surroundings(values, file, self.problems)
         self._check_tenant(file)
+        self._check_passwords(file)
         self.actions = _optional(ActionsConfig, values, "actions", file, self.problems) or ActionsConfig()
         self.safety = _optional(SafetyConfig, values, "safety", file, self.problems) or SafetyConfig()
         self.audit = _optional(AuditConfig, values, "audit", file, self.problems)
@@ -218,6 +219,19 @@ class _Parts:
         if self.installation is not None and not _is_installation(self.installation):
             message = "must be text of 8 to 64 characters a-z and 0-9"
             self.problems.append(Problem(file, "cloudpc:installation", message, self.installation))
+
+    def _check_passwords(self, file: str) -> None:
+        """Pulumi keeps a stack's plain values in its state."""
+        if not (isinstance(self._values, Values) and self._values.is_plain("cloudpc:images")):
+            return
+        for name, image in self.surroundings.images.items():
+            if image.signs_in:
+                field = f"cloudpc:images.{name}.url"
+                message = (
+                    "has user and password, which Pulumi would keep in its state as they are: seal the whole URL with "
+                    f"`pulumi config set --stack STACK --secret --path {field} URL`"
+                )
+                self.problems.append(Problem(file, field, message))
 
     def _check_tenant(self, file: str) -> None:
         """What is made in a tenant is made for its users, known by its ids."""

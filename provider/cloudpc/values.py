@@ -33,6 +33,10 @@ class Values(dict[str, Any]):
             return replace(problem, file=project_file.FILE)
         return replace(problem, found=None) if key in self._sealed else problem
 
+    def is_plain(self, key: str) -> bool:
+        """Whether there is such a value, and anybody can read it: in its file, and in the state that Pulumi keeps."""
+        return key in self and key not in self._sealed
+
 
 def engine_value(text: str) -> Any:
     """A value as the engine hands it over: text, or JSON where it has a structure."""

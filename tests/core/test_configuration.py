@@ -19,6 +19,7 @@ from cloudpc.directory.opening import Directories
 from cloudpc.images import gallery
 from cloudpc.problems import InvalidConfigurationError
 from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
+from cloudpc.values import Values
 
 from . import make
 from .fake_rim import image
@@ -390,3 +391,15 @@ def test_groups_of_several_policies_are_known_without_their_directory(project: P
     assert configuration.group_references({"cloudpc:policy": {"assignments": [{"target": {"groupId": "x"}}, 5]}}) == [
         "x", "?1",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("user", ["ci:S3cretPw@", "S3cretPw@", ":S3cretPw@"])
+def test_user_info_of_a_url_must_be_sealed(user: str, project: Project) -> None:
+    image = {"url": f"https://{user}images.example/own.qcow2", "sha256": "ab" * 32}
+    images, rest = {"cloudpc:images": {"own": image}}, _values(imageType="custom", imageId="own")
+    [told] = project.told(Values({**rest, **images}, {}, {}))
+    assert told.startswith(f"{_FILE}: cloudpc:images.own.url: has user and password")
+    assert "S3cretPw" not in told
+    [told] = project.told(Values(rest, images, {}))
+    assert told.startswith("Pulumi.yaml: cloudpc:images.own.url: has user and password")
+    assert project.read(Values(rest, {}, images)).settings.image_digest == "ab" * 32

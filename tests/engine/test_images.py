@@ -62,7 +62,12 @@ def _kept(project: Project) -> str:
 def test_a_password_in_an_images_url_signs_in_and_is_told_nowhere(
     project: Project, site: str, tiny_image: Path
 ) -> None:
-    _change(project, images={"tiny": {"sha256": hashlib.sha256(tiny_image.read_bytes()).hexdigest()}})
+    sha = hashlib.sha256(tiny_image.read_bytes()).hexdigest()
+    _change(project, images={"tiny": {"url": f"{site}/tiny.qcow2", "sha256": sha}})
+    for ran in (project.cloudpc("up", "demo"), project.pulumi("preview", "--stack", "demo")):
+        assert "stacks/Pulumi.demo.yaml: cloudpc:images.tiny.url: has user and password" in ran.output
+        assert "S3cretPw" not in ran.output
+    _change(project, images={"tiny": {"sha256": sha}})
     _seal(project, f"{site}/gone.qcow2?sig=S3cretPw")
     ran = project.cloudpc("up", "demo")
     assert "can't be downloaded from http://…@127.0.0.1" in ran.output

@@ -30,7 +30,7 @@ from cloudpc.lifecycle import Step
 from cloudpc.ownership import PolicyFacts
 from cloudpc.problems import InvalidConfigurationError
 from cloudpc.provisioning.tags import machine_id
-from cloudpc.values import engine_value
+from cloudpc.values import Values, engine_value
 
 _ENDED_KEPT = 200
 _FEW = 2
@@ -111,12 +111,13 @@ def _check_passphrase(policy_id: str, stacks: Path) -> None:
         raise InvalidConfigurationError([wrong])
 
 
-def _values() -> dict[str, Any]:
+def _values() -> Values:
     """This project's configuration values; structured ones arrive as JSON."""
-    from pulumi.runtime.config import CONFIG
+    from pulumi.runtime.config import CONFIG, is_config_secret
 
-    values: Mapping[str, str] = CONFIG.get()
-    return {key: engine_value(value) for key, value in values.items() if key.startswith(configuration.NAMESPACE)}
+    given: Mapping[str, str] = CONFIG.get()
+    values = {key: engine_value(value) for key, value in given.items() if key.startswith(configuration.NAMESPACE)}
+    return Values(values, {}, {key: value for key, value in values.items() if is_config_secret(key)})
 
 
 def _check_hosts(inputs: StackInputs, installation: str, recorded: StackState, stacks: Path) -> None:

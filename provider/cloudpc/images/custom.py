@@ -72,6 +72,11 @@ class CustomImage(BaseModel):
             raise ValueError("needs exactly one of path and url")
         return self
 
+    @property
+    def signs_in(self) -> bool:
+        """Whether its URL has a user or a password."""
+        return self.url is not None and bool(address(self.url).userinfo)
+
 
 def problems(image: CustomImage, base_folder: Path) -> list[str]:
     """What is wrong with an image as far as can be said at once: nothing is downloaded or hashed."""
