@@ -123,6 +123,15 @@ def test_create_then_nothing_to_do(start: Start, engine: FakeEngine, host_folder
     assert outs["credentials"]["password"] not in str(shown)
 
 
+def test_no_password_is_made_that_would_be_sealed_with_nothing(start: Start, host_folder: Path, image: Path) -> None:
+    calls = Engine(_start(start, PULUMI_CONFIG_PASSPHRASE=""), host_folder, image)
+    for call in (calls.create, lambda: calls.update({**outputs.pinned(calls.desired), "status": "pendingProvision"})):
+        with pytest.raises(grpc.RpcError) as refusal:
+            call()
+        assert "PULUMI_CONFIG_PASSPHRASE: is empty" in refusal.value.details()
+    assert _machines(host_folder) == 0
+
+
 def test_what_waits_is_updated_and_what_failed_is_not(start: Start, host_folder: Path, image: Path) -> None:
     settings = host_folder / "host.json"
     settings.write_text(json.dumps({"memory_mib": 1}))
