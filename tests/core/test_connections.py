@@ -166,9 +166,21 @@ def test_a_secret_is_read_where_it_is_kept(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(LookupError, match="CORP_PASSWORD is not set"):
         reference.read()
     kept.write_bytes(b"\xff")
-    for file in (str(kept), "/none", "/a\0b"):
+    os.mkfifo(tmp_path / "pipe")
+    for file in (str(kept), "/none", "/a\0b", "/dev/zero", str(tmp_path / "pipe")):
         with pytest.raises(LookupError, match="can't be read"):
             SecretReference(file=file).read()
+
+
+def test_a_certificate_is_an_ordinary_file_beside_it(tmp_path: Path) -> None:
+    folder = tmp_path / "connections"
+    folder.mkdir()
+    os.mkfifo(folder / "pipe")
+    (folder / "circle").symlink_to("circle")
+    for name, why in (("pipe", "is no regular file"), ("circle", "can't be read"), ("a\0b", "can't be read")):
+        _write(folder, "hq", {**_DOMAIN, "caCertificate": name})
+        with pytest.raises(InvalidConfigurationError, match=f"caCertificate: .*{why}"):
+            files.read(folder, "hq")
 
 
 # ---- the checks

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, ModelWrapValidatorHandler, ValidationError, model_validator
 from pydantic_core import InitErrorDetails
 
-from cloudpc import yaml_file
+from cloudpc import regular_file, yaml_file
 from cloudpc.connections import distinguished_name
 from cloudpc.machines.interface import Network
 from cloudpc.policy import Part
@@ -105,7 +105,7 @@ class SecretReference(_Whole):
             raise LookupError(f"the environment variable {self.environment} is not set")
         assert self.file is not None  # noqa: S101 - see contradictions
         try:
-            return Path(self.file).read_text(encoding="utf-8").rstrip("\r\n")
+            return regular_file.read(Path(self.file), _LONGEST_SECRET).decode().rstrip("\r\n")
         except (OSError, ValueError) as error:  # ValueError: not text, or a name that no file can have
             reason = error.strerror if isinstance(error, OSError) else "not text"
             raise LookupError(f"{self.file} can't be read: {reason}") from None
@@ -133,6 +133,8 @@ class DomainController(Part):
     )
 
 
+_LONGEST_SECRET = 65_536
+"""Bytes."""
 _NETWORKS = ("libvirtNetwork", "bridge", "hostedNetwork")
 _DOMAIN = (
     "adDomainUsername", "adDomainPassword", "organizationalUnit", "domainControllers", "caCertificate",
@@ -265,7 +267,7 @@ def _not_beside(folder: Path, path: str) -> str:
         if not file.is_relative_to(folder.resolve()):
             # whoever proposes a change by a pull request must not have other files of the machine that runs it read
             return f"must be a file in {folder.name}/ or below it"
-        with file.open("rb"):
+        with regular_file.opened(file):
             return ""
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError) as error:  # a name that no file can have; links in a circle
         return f"can't be read: {error.strerror if isinstance(error, OSError) else error}"

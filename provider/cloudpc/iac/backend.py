@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+from cloudpc import regular_file
 from cloudpc.iac import file_backend
 from cloudpc.masking import masked
 from cloudpc.problems import InvalidConfigurationError, Problem
@@ -71,8 +72,8 @@ def _login(environment: Mapping[str, str]) -> str:
     home = environment.get("PULUMI_HOME") or f"{environment.get('HOME', '')}/.pulumi"
     file = Path(environment.get("PULUMI_CREDENTIALS_PATH") or home) / "credentials.json"
     try:
-        content = json.loads(file.read_bytes())
-    except (OSError, ValueError):
+        content = json.loads(regular_file.read(file))
+    except (OSError, ValueError, RecursionError):
         return ""
     current = content.get("current") if isinstance(content, dict) else None
     return current if isinstance(current, str) else ""
