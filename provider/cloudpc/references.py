@@ -19,6 +19,7 @@ from cloudpc.images.recipe import RECIPE_FILE
 from cloudpc.policy import ProvisioningPolicy
 from cloudpc.problems import InvalidConfigurationError, Problem, closest
 from cloudpc.provisioning.errors import ProvisioningError
+from cloudpc.text import command_line
 
 CONNECTIONS = "connections"
 """The folder of network connections, beside the stacks' files."""
@@ -182,7 +183,8 @@ class References:
             self._add("imageId", error.message, image_id)
             return None
         if built is None:
-            self._add("imageId", f"is not built on this machine yet: run `cloudpc image build {image_id}`", image_id)
+            build = command_line("cloudpc", "image", "build", image_id)
+            self._add("imageId", f"is not built on this machine yet: run `{build}`", image_id)
             return None
         return built.digest
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from typing import Any
 
 from cloudpc.masking import masked
@@ -24,6 +25,11 @@ _SEQUENCES = re.compile(
     "|\x1b[ -/]*[0-OQ-WYZ\\\\`-~]"
     "|[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f]"  # the bell, backspaces
 )
+
+
+def command_line(*words: str) -> str:
+    """A command for people to copy: whatever letters its words have, a shell takes them as they are."""
+    return shlex.join(words)
 
 
 def harmless(text: str, keep: str = "") -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated, Any
@@ -18,6 +17,7 @@ from cloudpc.hosts import HostConfig
 from cloudpc.iac.fleet import CloudPCRecord
 from cloudpc.provisioning.tags import machine_id
 from cloudpc.ssh_hop import SshHop
+from cloudpc.text import command_line
 
 User = Annotated[str, typer.Argument(help="userPrincipalName, its part before the @, or the user's id.")]
 Policy = Annotated[str | None, typer.Option("--policy", help="Which one, where several policies serve the user.")]
@@ -54,7 +54,7 @@ def credentials(user: User, service_plan: Plan = None, policy: Policy = None, as
         if value:
             shown.add_row(name, value)
     out.print(shown)
-    out.print(f"Connect with: {shlex.join(['cloudpc', 'connect', cloud_pc.user_principal_name])}", markup=False)
+    out.print(f"Connect with: {command_line('cloudpc', 'connect', cloud_pc.user_principal_name)}", markup=False)
 
 
 def _pass(given: dict[str, Any] | None) -> str | None:

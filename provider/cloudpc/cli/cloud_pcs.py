@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
 from datetime import datetime
 from typing import Annotated, Any
@@ -21,6 +20,7 @@ from cloudpc.ownership import PolicyFacts
 from cloudpc.policy import ProvisioningPolicy
 from cloudpc.problems import InvalidConfigurationError
 from cloudpc.provisioning.errors import ErrorCode
+from cloudpc.text import command_line
 
 _READABLE = 30
 """Characters that the last column needs at least, to be read beside the others."""
@@ -184,8 +184,8 @@ def print_rows(rows: list[dict[str, Any]], console: Terminal = out) -> None:
         told = []
         # a lost machine's connection is remembered, in case it comes back
         if row["connection"] and row["status"] != Status.FAILED:
-            which = f" --service-plan {shlex.quote(plan or '')}" if several[row["userPrincipalName"]] > 1 else ""
-            told.append(f"cloudpc connect {row['userPrincipalName']}{which}")
+            which = ["--service-plan", plan or ""] if several[row["userPrincipalName"]] > 1 else []
+            told.append(command_line("cloudpc", "connect", row["userPrincipalName"], *which))
         if end := row["gracePeriodEndDateTime"]:
             told.append(f"grace until {datetime.fromisoformat(end):%Y-%m-%d %H:%M} UTC ({row['why']})")
         elif row["why"]:

@@ -29,6 +29,7 @@ from cloudpc.problems import InvalidConfigurationError
 from cloudpc.provisioning.errors import ProvisioningError
 from cloudpc.provisioning.remnants import Remnant, left_over, uncertain
 from cloudpc.provisioning.tags import Phase
+from cloudpc.text import command_line
 
 _COLOURS = {"ok": "green", "warning": "yellow", "failed": "red"}
 
@@ -152,7 +153,7 @@ def _stacks(project: Project, records: Sequence[StackRecord], seen: doctor_organ
             policies = " and ".join(c.policy for c in several)
             who = f"Cloud PC of {several[0].user_principal_name} ({several[0].service_plan})"
             hint = "its machine is of the policy in its tag; take it out of the other's state: " + " or ".join(
-                f"pulumi state delete --force --stack {c.policy} '{c.urn}'" for c in several
+                command_line("pulumi", "state", "delete", "--force", "--stack", c.policy, c.urn) for c in several
             )
             yield Check(who, "warning", f"{policies} both have it in state", hint)
 

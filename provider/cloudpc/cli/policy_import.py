@@ -22,6 +22,7 @@ from cloudpc.policy import ProvisioningPolicy
 from cloudpc.policy_import import POLICY, Imported, convert, policies_in, stack_name, to_yaml
 from cloudpc.problems import InvalidConfigurationError, Problem, from_validation
 from cloudpc.references import References
+from cloudpc.text import command_line
 
 _SHARED = ("cloudpc:directory", "cloudpc:graph", "cloudpc:hosts", "cloudpc:images", "cloudpc:installation")
 """What a new policy has like all others of the project, where those agree."""
@@ -109,7 +110,7 @@ class _Import:
     def tell(self) -> Exit:
         """What could not be imported; and the exit code."""
         if self.written:
-            out.print(f"then: cloudpc policy validate {' '.join(self.written)}", markup=False)
+            out.print(f"then: {command_line('cloudpc', 'policy', 'validate', *self.written)}", markup=False)
         elif not self.problems:
             err.print("there is no policy to import")
         if not self.problems:

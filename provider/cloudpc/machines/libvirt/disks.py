@@ -22,6 +22,7 @@ from cloudpc.machines.libvirt.images import is_base
 from cloudpc.machines.libvirt.storage import pool_xml
 from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
 from cloudpc.provisioning.tags import named_after
+from cloudpc.text import command_line
 
 _DEVICES = "/dev/"
 _MANY = 64
@@ -86,7 +87,7 @@ def _refuse_device(path: str, name: str) -> None:
             ErrorCode.DISK_FAILED,
             f"{name} has the disk {path}, a device of the host that somebody attached to it: nothing is removed there.",
             retriable=False,
-            hint=f"`virsh detach-disk {name} {path} --config` takes it from the machine.",
+            hint=f"`{command_line('virsh', 'detach-disk', name, path, '--config')}` takes it from the machine.",
         )
 
 

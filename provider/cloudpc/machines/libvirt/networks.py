@@ -22,6 +22,7 @@ from cloudpc.machines.libvirt.errors import classified, unless_gone
 from cloudpc.provisioning.cancellation import Cancellation
 from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
 from cloudpc.provisioning.tags import digest
+from cloudpc.text import command_line
 
 PORTS = range(20000, 30000)
 """Ports of the host's loopback that guests' ssh is forwarded from: below the ones given to outgoing connections."""
@@ -57,7 +58,8 @@ def check(connection: Any, config: HostConfig, attached: AttachedNetwork | None)
         if not active:
             raise _not_found(
                 f"The host's libvirt network {attached.source} is not active.",
-                f"Start it: `virsh net-start {attached.source}; virsh net-autostart {attached.source}`.",
+                f"Start it: `{command_line('virsh', 'net-start', attached.source)}; "
+                f"{command_line('virsh', 'net-autostart', attached.source)}`.",
             )
 
 
@@ -70,7 +72,8 @@ def health(connection: Any, config: HostConfig, attached: AttachedNetwork | None
     if attached.kind == "bridge":
         if config.has_this_network and not _is_up(attached.source):
             raise _not_found(
-                f"The host's bridge {attached.source} is down.", f"Bring it up: `ip link set dev {attached.source} up`."
+                f"The host's bridge {attached.source} is down.",
+                f"Bring it up: `{command_line('ip', 'link', 'set', 'dev', attached.source, 'up')}`.",
             )
         return [HealthCheck(what, "passed", additional_detail="there" + (" and up" if config.has_this_network else ""))]
     with classified(f"read the leases of the network {attached.source}"):
@@ -96,7 +99,7 @@ def free_addresses(name: str, xml: str, leased: Iterable[str]) -> list[HealthChe
     what, detail = "free addresses", f"{total - taken} of {total} addresses of the DHCP range are free"
     if taken < total:
         return [HealthCheck(what, "passed", additional_detail=detail)]
-    action = f"Make the DHCP range larger (`virsh net-edit {name}`), or wait until leases are over."
+    action = f"Make the DHCP range larger (`{command_line('virsh', 'net-edit', name)}`), or wait until leases are over."
     return [HealthCheck(what, "failed", "resourceAvailabilityCheckNoSubnetIP", action, detail)]
 
 
