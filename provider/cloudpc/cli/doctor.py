@@ -18,7 +18,7 @@ from cloudpc.cli.context import Project
 from cloudpc.cli.output import CommandError, Exit, confirm, out, print_json, styled, table
 from cloudpc.directory.interface import DirectoryError
 from cloudpc.hosts import HostConfig
-from cloudpc.iac import twins
+from cloudpc.iac import renamed, twins
 from cloudpc.iac.engine import EngineError
 from cloudpc.iac.fleet import CloudPCRecord, StackRecord
 from cloudpc.iac.known_machines import KnownMachines
@@ -136,6 +136,10 @@ def _stacks(project: Project, records: Sequence[StackRecord], seen: doctor_organ
         hint = f"bring the file back, or remove everything with `cloudpc down {policy}`"
         yield Check(f"policy {policy}", "warning", "its stack has no file in stacks/", hint)
         seen.doubts.append(f"the hosts of the policy {policy} are not known")
+    for record in records:
+        made_by = [str(c.outputs["policyId"]) for c in record.cloud_pcs]
+        if why := renamed.refusal(record.policy, record.policies, made_by):
+            yield Check(f"policy {record.policy}", "failed", why)
     for policy in (record.policy for record in records):
         if held := project.locks(policy):
             dead = all(lock.dead for lock in held)

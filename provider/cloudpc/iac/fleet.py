@@ -157,6 +157,8 @@ class StackRecord:
     """The values of the last run, from its provider's entry."""
     begun: frozenset[UUID] = frozenset()
     """Machines that operations of a dead run, or of one at work now, are about."""
+    policies: Mapping[str, str] = field(default_factory=dict)
+    """Ids of all policies that its state holds, with their URNs: one, unless the stack has been renamed."""
     assigned: Mapping[str, datetime] = field(default_factory=dict)
     """Its groups' ids, with the time each assignment was first seen."""
     group_names: Mapping[str, str] = field(default_factory=dict)
@@ -206,6 +208,7 @@ def _record(stack: str, deployment: dict[str, Any]) -> StackRecord:
         ended=tuple(_ended(stack, entry) for p in policies for entry in p["outputs"].get("ended") or []),
         interrupted=bool(deployment.get("pending_operations")),
         configuration=_last_configuration(resources),
+        policies={p["outputs"]["policyId"]: p["urn"] for p in policies},
         begun=frozenset(_begun(deployment.get("pending_operations") or [])),
         assigned={group["groupId"]: datetime.fromisoformat(group["firstSeen"]) for group in groups},
         group_names={group["groupId"]: group["displayName"] for group in groups},

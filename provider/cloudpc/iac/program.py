@@ -17,7 +17,7 @@ from cloudpc.cloud_pc import USABLE, DesiredCloudPC, RecordedCloudPC, Status
 from cloudpc.configuration import StackInputs
 from cloudpc.directory.interface import DirectoryError, Snapshot
 from cloudpc.directory.opening import Directories, Known, names_of
-from cloudpc.iac import audit, encryption_salt, first_run, passphrase, state, steps, twins
+from cloudpc.iac import audit, encryption_salt, first_run, passphrase, renamed, state, steps, twins
 from cloudpc.iac.consent import ACCEPT_LOSS, Consent
 from cloudpc.iac.engine import Engine, EngineError
 from cloudpc.iac.engine_log import displayed
@@ -51,6 +51,7 @@ def run(stacks: Path) -> None:
     try:
         _check_passphrase(policy_id, stacks)
         recorded = state.read(policy_id) or StackState()
+        _check_name(policy_id, recorded)
         values = _values()
         runtime = _runtime(values, stacks)
         look = Look(runtime.hosts if runtime else (), recorded.cloud_pcs)
@@ -118,6 +119,12 @@ def _values() -> Values:
     given: Mapping[str, str] = CONFIG.get()
     values = {key: engine_value(value) for key, value in given.items() if key.startswith(configuration.NAMESPACE)}
     return Values(values, {}, {key: value for key, value in values.items() if is_config_secret(key)})
+
+
+def _check_name(stack: str, recorded: StackState) -> None:
+    """Raises StateError: the stack has been renamed."""
+    if why := renamed.refusal(stack, recorded.policies, [pc.policy_id for pc in recorded.cloud_pcs.values()]):
+        raise state.StateError(why)
 
 
 def _check_hosts(inputs: StackInputs, installation: str, recorded: StackState, stacks: Path) -> None:

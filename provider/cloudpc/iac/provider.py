@@ -114,7 +114,9 @@ class ProvisioningPolicyProvider(ResourceProvider):
 
 
 def _check_delete_allowed(policy_id: str, why: str) -> None:
-    if Consent.of_this_run().delete != policy_id:
+    call = host.current_call()
+    stack = call.urn.split(":")[2] if call else policy_id  # which may have been renamed since the policy was made
+    if Consent.of_this_run().delete not in (policy_id, stack):
         raise host.Refusal(
             f"not deleted: {why}. Take the group's assignment out of the policy instead; "
             f"to remove a whole policy with everything on it, run `cloudpc down {policy_id}`"

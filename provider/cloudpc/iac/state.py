@@ -30,6 +30,8 @@ class StackState:
     outputs: Mapping[str, dict[str, Any]] = field(default_factory=dict)
     """The same as Pulumi has them."""
     provisioning_policy: Mapping[str, Any] = field(default_factory=dict)
+    policies: Mapping[str, str] = field(default_factory=dict)
+    """Ids of all policies that it holds, with their URNs: one, unless the stack has been renamed."""
 
 
 def read(stack: str) -> StackState | None:
@@ -56,10 +58,12 @@ def read(stack: str) -> StackState | None:
     cloud_pcs: dict[str, RecordedCloudPC] = {}
     as_they_are: dict[str, dict[str, Any]] = {}
     policy: Mapping[str, Any] = {}
+    policies: dict[str, str] = {}
     for urn, resource in resources.items():
         outputs = resource["outputs"]
         if resource["type"] == PROVISIONING_POLICY:
-            policy = outputs
+            policies[outputs["policyId"]] = urn
+            policy = outputs if outputs["policyId"] == stack else policy or outputs
         elif resource["type"] == CLOUD_PC:
             try:
                 recorded = RecordedCloudPC.model_validate(outputs)
@@ -67,4 +71,4 @@ def read(stack: str) -> StackState | None:
                 fields = ", ".join(".".join(map(str, e["loc"])) for e in error.errors(include_url=False))
                 raise StateError(f"state holds {urn} in a form that this version can't read: {fields}") from None
             cloud_pcs[recorded.key], as_they_are[recorded.key] = recorded, outputs
-    return StackState(cloud_pcs, as_they_are, policy)
+    return StackState(cloud_pcs, as_they_are, policy, policies)
