@@ -19,6 +19,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, Field, TypeAdapter, ValidationError
 
+from cloudpc import restricted
 from cloudpc.cloud_pc import PolicySettings
 from cloudpc.connections.files import OnPremisesConnection
 from cloudpc.devices.configuration import CredentialsConfig, DevicesConfig
@@ -409,7 +410,8 @@ def _snapshot(parts: _Parts, references: References, known: Known | None) -> Sna
 
 def _settings(policy: ProvisioningPolicy, parts: _Parts, references: References) -> PolicySettings | None:
     networks = [references.network(i, policy) for i in range(len(policy.domain_join_configurations))]
-    script = references.script(policy)
+    script, around = references.script(policy), parts.surroundings
+    parts.problems.extend(restricted.problems(references.file, policy, networks, around.hosts, around.devices))
     if {"imageId", "imageType"} & parts.malformed_fields:
         return None
     digest = references.image_digest(policy, parts.surroundings.images, parts.malformed_images)

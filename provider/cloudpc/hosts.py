@@ -63,7 +63,8 @@ class HostConfig(BaseModel):
         default="user",
         alias="hostedNetwork",
         description="What `regionName: automatic` means here: `user` (user-mode networking, ssh forwarded on the "
-        "host's loopback) or the name of a libvirt network such as `default`.",
+        "host's loopback), `restricted` (the same, but guests reach nothing) or the name of a libvirt network such as "
+        "`default`.",
     )
     vcpu_overcommit: float = Field(
         default=4.0, alias="vCpuOvercommit", ge=1, le=64, description="Virtual cores that may share one core."
@@ -94,6 +95,11 @@ class HostConfig(BaseModel):
     def place(self) -> tuple[object, ...]:
         """Which hypervisor it is, as far as the spelling of its URI says."""
         return (self.scheme, *Address(self.uri).place)
+
+    @property
+    def is_restricted(self) -> bool:
+        """Whether guests of its hosted network are reached by ssh and reach nothing themselves."""
+        return self.hosted_network == "restricted"
 
     @property
     def scheme(self) -> str:

@@ -6,13 +6,12 @@ Microsoft Graph `cloudPcProvisioningPolicy`, Windows 365 "Create provisioning po
 
 from __future__ import annotations
 
-import zoneinfo
-from functools import cache
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
 
+from cloudpc import places
 from cloudpc.naming import DEFAULT_TEMPLATE, check_template
 
 
@@ -43,17 +42,6 @@ def _template(value: str) -> str:
     return value
 
 
-@cache
-def _time_zones() -> frozenset[str]:
-    return frozenset(zoneinfo.available_timezones())  # opens some 600 files
-
-
-def _time_zone(value: str) -> str:
-    if value not in _time_zones():
-        raise ValueError("must be a time zone of the IANA database, for example Europe/Berlin or UTC")
-    return value
-
-
 class DomainJoinConfiguration(Part):
     """How and where a Cloud PC is joined: on the hosted network, or through a named connection."""
 
@@ -79,7 +67,11 @@ class DomainJoinConfiguration(Part):
 class WindowsSetting(Part):
     """Language and region of the guest; the name is Graph's, it holds for Linux guests too."""
 
-    locale: str = Field(default="en-US", pattern=r"^[a-z]{2,3}-[A-Z]{2}$", description="For example en-US or de-DE.")
+    locale: Annotated[str, AfterValidator(places.locale_name)] = Field(
+        default="en-US",
+        description="For example en-US or de-DE.",
+        json_schema_extra={"pattern": "^[a-z]{2,3}-[A-Z]{2}$"},
+    )
 
 
 class Timeouts(Part):
@@ -125,7 +117,7 @@ class ProvisioningPolicy(Part):
     image_id: str = Field(min_length=1, description="Recipe or custom image.")
     cloud_pc_naming_template: Annotated[str, AfterValidator(_template)] = DEFAULT_TEMPLATE
     windows_setting: WindowsSetting = WindowsSetting()
-    time_zone: Annotated[str, AfterValidator(_time_zone)] = Field(default="UTC", description="Ours, not Graph's.")
+    time_zone: Annotated[str, AfterValidator(places.time_zone)] = Field(default="UTC", description="Ours, not Graph's.")
     local_admin_enabled: bool = Field(default=False, description="Whether the user may become root with sudo.")
     grace_period_in_hours: int = Field(
         default=168, ge=0, le=8760, description="Read-only in Graph (7 days); ours can be set."

@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import TypeVar
 
-from cloudpc import audit_file, regular_file
+from cloudpc import audit_file, regular_file, script_file
 from cloudpc.cloud_pc import NetworkChoice, Script
 from cloudpc.connections import files
 from cloudpc.directory.configuration import DirectoryConfig, LocalDirectoryConfig
@@ -35,7 +35,7 @@ class References:
     """
 
     def __init__(self, file: str, directories: Directories) -> None:
-        self._file = file
+        self.file = file
         self._directories = directories
         self._folder = directories.folder
         self.problems: list[Problem] = []
@@ -125,16 +125,20 @@ class References:
                 # a policy is proposed by whoever may open a pull request; the machine that runs it has other files
                 self._add("postProvisioningScript", f"must be a file in {self._folder.name}/ or below it", path)
                 return None
-            content = regular_file.read(file)
+            content = regular_file.read(file, script_file.LARGEST)
         except (OSError, ValueError, RuntimeError) as error:  # a name that no file can have; links in a circle
             reason = error.strerror if isinstance(error, OSError) else error
             self._add("postProvisioningScript", f"can't be read: {reason}", path)
             return None
+        # what a custom image has, and what packages bring, nobody knows here
+        known = None if policy.packages or policy.image_type == "custom" else script_file.INTERPRETERS
+        for message in script_file.problems(content, known):
+            self._add("postProvisioningScript", message, path)
         return Script(path=path, sha256=hashlib.sha256(content).hexdigest())
 
     def check_audit(self, path: str | None) -> None:
         """The audit file is made by the first run. Who only validates may not be allowed to write it."""
-        if wrong := audit_file.problem(path, self._folder, self._file):
+        if wrong := audit_file.problem(path, self._folder, self.file):
             self.problems.append(wrong)
 
     def _group_problems(
@@ -145,18 +149,18 @@ class References:
             found = snapshot.find_groups(group)
             field = f"cloudpc:policy.assignments[{i}].target.groupId"
             if others := snapshot.of_another_now(group):
-                yield i, Problem(self._file, field, _now_another(group, others, snapshot), group)
+                yield i, Problem(self.file, field, _now_another(group, others, snapshot), group)
             elif not found:
                 names = [*snapshot.groups, *(g.display_name for g in snapshot.groups.values())]
                 known = ", ".join(sorted(snapshot.groups)[:10]) or "none"
                 # of a tenant only the groups are known that were asked for
                 there = f"; groups there: {known}" if directory != "the tenant" else ""
                 message = f"is no group of {directory}{closest(group, names) if there else ''}{there}"
-                yield i, Problem(self._file, field, message, group)
+                yield i, Problem(self.file, field, message, group)
             elif len(found) > 1:
                 ids = ", ".join(sorted(g.id for g in found))
                 message = f"is the displayName of {len(found)} groups; write the id of one: {ids}"
-                yield i, Problem(self._file, field, message, group)
+                yield i, Problem(self.file, field, message, group)
 
     def _custom_digest(self, image_id: str, images: Mapping[str, custom.CustomImage]) -> str | None:
         image = images.get(image_id)
@@ -167,7 +171,7 @@ class References:
             )
             return None
         wrong = custom.problems(image, self._folder)
-        self.problems.extend(Problem(self._file, f"cloudpc:images.{image_id}", message) for message in wrong)
+        self.problems.extend(Problem(self.file, f"cloudpc:images.{image_id}", message) for message in wrong)
         return None if wrong else image.sha256
 
     def _gallery_digest(self, image_id: str) -> str | None:
@@ -189,7 +193,7 @@ class References:
         return built.digest
 
     def _add(self, field: str, message: str, found: object) -> None:
-        self.problems.append(Problem(self._file, f"cloudpc:policy.{field}", message, found))
+        self.problems.append(Problem(self.file, f"cloudpc:policy.{field}", message, found))
 
     def _collect(self, read: Callable[[], _T]) -> _T | None:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
@@ -137,6 +138,54 @@ def test_a_script_comes_from_the_stacks_folder(project: Project, path: str) -> N
     project.write("directory.yaml", {"groups": [{"id": "eng", "displayName": "E"}]})
     told = project.told(_values("eng", postProvisioningScript=path))
     assert [t for t in told if "postProvisioningScript: must be a file in stacks/ or below it" in t], told
+
+
+@pytest.mark.parametrize(
+    ("content", "more", "said"),
+    [
+        ("#!/bin/sh\r\n", {}, "CRLF"),
+        ("#!/bin/zsh\n", {}, "asks for /bin/zsh, which its image does not have"),
+        ("#!/bin/zsh\n", {"packages": ["zsh"]}, None),
+        ("echo\n", {"packages": ["zsh"]}, "has no interpreter"),
+        ("#!/bin/sh\n" + "#" * 2**20, {}, "has more than 1 MB"),
+        (None, {}, "is no regular file"),
+    ],
+)
+def test_a_script_is_looked_into(project: Project, content: str | None, more: dict[str, Any], said: str | None) -> None:
+    if content is None:
+        os.mkfifo(project.stacks / "setup.sh")
+    else:
+        (project.stacks / "setup.sh").write_bytes(content.encode())
+    values = _values("eng", postProvisioningScript="setup.sh", **more)
+    if said is None:
+        assert project.read(values).settings.script is not None
+        return
+    [told] = project.told(values)
+    assert told.startswith(f"{_FILE}: cloudpc:policy.postProvisioningScript: ")
+    assert said in told
+
+
+def test_what_needs_a_network_is_refused_where_guests_reach_nothing(project: Project) -> None:
+    hosts = [{"name": "kvm1", "uri": "qemu:///system", "hostedNetwork": "restricted"}]
+    values = {**_values("eng", packages=["git"]), "cloudpc:hosts": hosts}
+    [told] = project.told(values)
+    assert told.startswith(f"{_FILE}: cloudpc:policy.packages: can't be installed: ")
+    assert "the hosted network of kvm1, where guests reach nothing" in told
+    domain = {
+        "adDomainName": "corp.contoso.example",
+        "adDomainUsername": "join@corp.contoso.example",
+        "adDomainPassword": {"environment": "CORP_PASSWORD"},
+        "organizationalUnit": "OU=Cloud PCs,DC=corp,DC=contoso,DC=example",
+        "domainControllers": [{"name": "dc1.corp.contoso.example", "address": "127.0.0.1"}],
+    }
+    project.write("connections/spare.yaml", {"hostedNetwork": True, **domain})
+    join = {"domainJoinType": "hybridAzureADJoin", "onPremisesConnectionId": "spare"}
+    [told] = project.told({**_values("eng", domainJoinConfigurations=[join]), "cloudpc:hosts": hosts})
+    assert told.startswith(f"{_FILE}: cloudpc:policy.domainJoinConfigurations[0]: can't join a domain: ")
+    project.write("connections/hq.yaml", {"libvirtNetwork": "hq"})
+    own = _values("eng", packages=["git"], domainJoinConfigurations=[_joined("hq")])
+    assert project.read({**own, "cloudpc:hosts": hosts}).settings.packages == ("git",)
+    assert project.read({**_values("eng"), "cloudpc:hosts": hosts}).settings.packages == ()
 
 
 def test_groups_are_looked_up_where_the_policy_has_other_problems(project: Project) -> None:

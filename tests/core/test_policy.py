@@ -73,7 +73,7 @@ RULES: list[tuple[dict[str, Any], str, str]] = [
     ({"imageType": "galery"}, "imageType", "must be 'gallery' or 'custom'"),
     ({"imageId": ""}, "imageId", "must have at least 1 character"),
     ({"cloudPcNamingTemplate": "CPC-%RAND:4%"}, "cloudPcNamingTemplate", "at least 5 random characters"),
-    ({"windowsSetting": {"locale": "english"}}, "windowsSetting.locale", "pattern"),
+    ({"windowsSetting": {"locale": "english"}}, "windowsSetting.locale", "a language and a region"),
     ({"windowsSetting": {"language": "en-US"}}, "windowsSetting.language", "allowed here: locale"),
     ({"timeZone": "Mars/Olympus"}, "timeZone", "IANA"),
     ({"localAdminEnabled": "yes"}, "localAdminEnabled", "must be true or false"),

@@ -38,7 +38,12 @@ BOOTS = [
     "bios",
     "uefi",
 ]
-NETWORKS = [UserNetwork(20022), AttachedNetwork("network", "default"), AttachedNetwork("bridge", "br0")]
+NETWORKS = [
+    UserNetwork(20022),
+    UserNetwork(20022, restricted=True),
+    AttachedNetwork("network", "default"),
+    AttachedNetwork("bridge", "br0"),
+]
 
 
 @pytest.fixture(scope="module")

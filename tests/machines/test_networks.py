@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import secrets
+import socketserver
 import stat
 import subprocess
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -92,6 +95,30 @@ def test_a_host_by_ssh(over_ssh: Desk) -> None:
     endpoint = over_ssh.host.endpoint(spec.id, timeout=60, cancel=Cancellation())
     assert (endpoint.host, endpoint.via) == ("127.0.0.1", "admin@kvm1:2222")
     assert over_ssh.host.run(spec.id, ["hostname"], timeout=10, cancel=Cancellation()).output.strip() == "u-1"
+
+
+def test_on_a_restricted_network_guests_are_reached_and_reach_nothing(
+    daemon: Daemon, micro: Image, cache: Path, tmp_path: Path
+) -> None:
+    knock = "nc -w 3 10.0.2.2 {port} </dev/null 2>/dev/null && echo reached"
+    for hosted, reached in (("user", "hello reached"), ("restricted", "")):
+        config = HostConfig(name="lab", uri=daemon.tcp_uri, hostedNetwork=hosted)
+        with (
+            socketserver.TCPServer(("127.0.0.1", 0), _Hello) as server,
+            contextmanager(open_desk)(config.uri, micro, cache, config.pool, config) as desk,
+        ):
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            spec = desk.boot()
+            assert greeting(desk.host.endpoint(spec.id, timeout=60, cancel=Cancellation())) == b"SSH-"
+            command = ["sh", "-c", knock.format(port=server.server_address[1])]
+            said = desk.host.run(spec.id, command, timeout=60, cancel=Cancellation())
+            assert " ".join(said.output.split()) == reached
+            server.shutdown()
+
+
+class _Hello(socketserver.BaseRequestHandler):
+    def handle(self) -> None:
+        self.request.sendall(b"hello\n")
 
 
 # ---- what a connection's health check finds

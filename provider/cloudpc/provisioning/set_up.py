@@ -76,12 +76,13 @@ apt() {
     left=$((until - $(now)))
     apt-get -q -o DPkg::Lock::Timeout="$((left > 0 ? left : 1))" "$@" > "$said" 2>&1 && return
     code=$?
-    cat "$said"
     if grep -q '^E: dpkg was interrupted' "$said"; then
       dpkg --configure -a || return
     elif ! grep -q '^E: \\(Could not get lock\\|Unable to lock\\|Unable to acquire\\)' "$said"; then
+      cat "$said"
       return $code
     elif [ "$(now)" -ge "$until" ]; then
+      cat "$said"
       echo "another program in the guest kept apt's lock for too long"
       return $code
     fi

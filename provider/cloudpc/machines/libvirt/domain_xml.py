@@ -31,6 +31,8 @@ class UserNetwork:
     """User-mode networking, with the guest's ssh forwarded from this port of the host's loopback."""
 
     port: int
+    restricted: bool = False
+    """Whether that is all: nothing that the guest sends goes anywhere."""
 
 
 @dataclass(frozen=True)
@@ -237,5 +239,6 @@ def _user_network(domain: Element, network: UserNetwork, mac: str) -> None:
     command_line = SubElement(domain, f"{{{_QEMU_NAMESPACE}}}commandline")
     forward = f"hostfwd=tcp:127.0.0.1:{network.port}-:22"
     card = f"virtio-net-pci,netdev=cloudpc0,mac={mac},romfile=,bus=pcie.0,addr={_USER_NETWORK_SLOT}"
-    for argument in ("-netdev", f"user,id=cloudpc0,{forward}", "-device", card):
+    restricted = "restrict=on," if network.restricted else ""
+    for argument in ("-netdev", f"user,id=cloudpc0,{restricted}{forward}", "-device", card):
         SubElement(command_line, f"{{{_QEMU_NAMESPACE}}}arg", value=argument)

@@ -37,7 +37,8 @@ _ADDRESS_PAUSE = 0.3
 def attachment(config: HostConfig, network: Network) -> AttachedNetwork | None:
     """What the machine's card is plugged in; None means user-mode networking."""
     if network.kind == "hosted":
-        return None if config.hosted_network == "user" else AttachedNetwork("network", config.hosted_network)
+        user_mode = config.hosted_network == "user" or config.is_restricted
+        return None if user_mode else AttachedNetwork("network", config.hosted_network)
     return AttachedNetwork(network.kind, network.source)
 
 

@@ -79,7 +79,9 @@ class Starter:
                 # Under the lock, so that no two machines started at once choose the same port.
                 with self._locks.hold("host", timeout=LOCK_TIMEOUT):
                     port = self._free_port(connection, spec, refused)
-                    domain = self._define(connection, definition(UserNetwork(port)))
+                    domain = self._define(
+                        connection, definition(UserNetwork(port, restricted=self._config.is_restricted))
+                    )
                 try:
                     return _run(connection, domain)
                 except libvirt.libvirtError as error:
