@@ -29,7 +29,7 @@ class FakeHost:
         self.closed = False
 
     def describe(self, _: UUID) -> object:
-        return self._power and SimpleNamespace(name="cloudpc-1", power=self._power)
+        return self._power and SimpleNamespace(name="cloudpc-1", power=self._power, paused_because="its disk is full")
 
     def read_file(self, _: UUID, path: str, *, cancel: Cancellation) -> bytes:
         assert path == "/etc/ssh/ssh_host_ed25519_key.pub"
@@ -56,6 +56,7 @@ LOST = ProvisioningError(ErrorCode.GUEST_AGENT_LOST, "No answer.")
     [
         (FakeHost(None), "no such machine", ""),
         (FakeHost(PowerState.STOPPED), "is stopped; `cloudpc up demo` starts it", ""),
+        (FakeHost(PowerState.PAUSED), "is paused: its disk is full; `cloudpc up demo` resumes it", ""),
         (FakeHost(PowerState.RUNNING, LOST), "agent does not answer either", ""),
         (FakeHost(PowerState.RUNNING, f"{OLD} a\n".encode()), "-oIdentityFile=\"/a key\"' -l root -p 2222 kvm1`", ""),
         (FakeHost(PowerState.RUNNING, FileNotFoundError()), "sshDestination of kvm1", ""),

@@ -44,6 +44,8 @@ def _seen(config: HostConfig, host: Host, machine_id: UUID, pinned: str, policy:
     machine = host.describe(machine_id)
     if machine is None:
         return Seen(f"{host.name} has no such machine any more; `cloudpc up {policy}` says what became of it")
+    if machine.power is PowerState.PAUSED:
+        return Seen(f"its machine on {host.name} is paused: {machine.paused_because}; `cloudpc up {policy}` resumes it")
     if machine.power is not PowerState.RUNNING:
         return Seen(f"its machine on {host.name} is {machine.power}; `cloudpc up {policy}` starts it")
     try:

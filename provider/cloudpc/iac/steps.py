@@ -17,7 +17,7 @@ from cloudpc.iac.progress import EngineReporter
 from cloudpc.iac.runtime import Runtime
 from cloudpc.lifecycle import Step
 from cloudpc.machines.interface import Host, PowerState
-from cloudpc.provisioning import pipeline
+from cloudpc.provisioning import patience, pipeline
 from cloudpc.provisioning.afterwards import Afterwards
 from cloudpc.provisioning.errors import ErrorCode, ProvisioningError, TagUnreadable, unexpected_told
 from cloudpc.provisioning.tags import machine_id
@@ -35,6 +35,11 @@ def update(runtime: Runtime, olds: dict[str, Any], desired: DesiredCloudPC, *, l
         desired: what the run was planned to make of it.
         look: whether the run has seen that the machine is not what is recorded, and planned for what it is.
     """
+    with patience.telling(_reporter(desired).step):
+        return _step(runtime, olds, desired, look=look)
+
+
+def _step(runtime: Runtime, olds: dict[str, Any], desired: DesiredCloudPC, *, look: bool) -> dict[str, Any]:
     recorded = RecordedCloudPC.model_validate(olds)
     if look and lifecycle.next_step(recorded, desired) is not Step.REPROVISION:  # which a killed one looks like, too
         olds = _looked(runtime, olds)

@@ -30,7 +30,7 @@ from cloudpc.machines.interface import (
     Network,
     Note,
 )
-from cloudpc.provisioning import first_boot, host_key, placement, set_up
+from cloudpc.provisioning import first_boot, host_key, patience, placement, set_up
 from cloudpc.provisioning.cancellation import Cancellation
 from cloudpc.provisioning.credentials import Credentials, generate_password
 from cloudpc.provisioning.enrolment import Enrolment
@@ -174,7 +174,8 @@ class _Provisioning:
             reraise=True,
         )
         try:
-            outcome = retrying(self._one_attempt)
+            with patience.telling(self._tell_of_waiting):
+                outcome = retrying(self._one_attempt)
             self._enrolment.take_back_others(self._identity, self._attempt.connection)
             return replace(outcome, remains=self._what_remains())
         except _Placed as placed:
@@ -283,6 +284,9 @@ class _Provisioning:
         self._attempt.stage = stage
         again = f" (attempt {self._number} of {ATTEMPTS})" if self._number > 1 else ""
         self._report.step(f"{stage}{': ' + detail if detail else ''}{again}")
+
+    def _tell_of_waiting(self, text: str) -> None:
+        self._report.step(f"{self._attempt.stage}: {text}")
 
     def _note(self, text: str) -> None:
         self._enter(self._attempt.stage, text)

@@ -7,10 +7,12 @@ import time
 from collections.abc import Container, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import copy_context
 from dataclasses import dataclass
 from uuid import UUID
 
 from cloudpc.machines.interface import Amount, Capacity, Host
+from cloudpc.provisioning import patience
 from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
 
 PENDING = (
@@ -63,7 +65,7 @@ def by_headroom(
         hosts: all there are.
         machine_id: what is placed.
         size: how large it is.
-        avoided: names of hosts that come last, whatever room they have.
+        avoided: names of hosts that come last, whatever room they have; so do those that keep being slow.
     """
     if len(hosts) == 1:
         yield list(hosts), []
@@ -79,10 +81,13 @@ def by_headroom(
 
     began = time.monotonic()
     with ThreadPoolExecutor(len(hosts)) as pool:
-        answers = [(host, known) for host, known in zip(hosts, pool.map(ask, hosts), strict=True) if known is not None]
+        asked = [pool.submit(copy_context().run, ask, host) for host in hosts]
+        known = ((host, each.result()) for host, each in zip(hosts, asked, strict=True))
+        answers = [(host, capacity) for host, capacity in known if capacity is not None]
     with _choosing:
         rooms = {host.name: headroom(_with_choices(known, host.name, began), size) for host, known in answers}
-        ordered = sorted((host for host, _ in answers), key=lambda host: (host.name in avoided, -rooms[host.name]))
+        last = {host.name for host, _ in answers if host.name in avoided or patience.is_slow(host.name)}
+        ordered = sorted((host for host, _ in answers), key=lambda host: (host.name in last, -rooms[host.name]))
         choice = _Choice(machine_id, ordered[0].name if ordered else "", size)
         _choices.append(choice)
     try:

@@ -14,6 +14,7 @@ import libvirt
 from cloudpc.host_address import Address
 from cloudpc.machines.libvirt import events
 from cloudpc.machines.libvirt.errors import classified, unreachable
+from cloudpc.provisioning import patience
 from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
 
 OPEN_TIMEOUT = 20.0
@@ -50,7 +51,8 @@ class Connection:
             if self._failure is not None and time.monotonic() - self._failure[0] < REMEMBER_FAILURE:
                 raise self._failure[1]
             try:
-                self._open = self._connect()
+                with patience.calling("connect"):
+                    self._open = self._connect()
             except ProvisioningError as error:
                 self._failure = (time.monotonic(), error)
                 raise

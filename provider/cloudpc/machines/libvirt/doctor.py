@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import stat
 import time
 from collections.abc import Callable
-from dataclasses import astuple
+from dataclasses import astuple, replace
+from pathlib import Path
 from posixpath import normpath
 
 import libvirt
@@ -16,6 +18,7 @@ from cloudpc.machines.libvirt.connection import Connection
 from cloudpc.machines.libvirt.errors import classified, has_code
 from cloudpc.machines.libvirt.pools import folder_of
 from cloudpc.machines.libvirt.storage import GIB, Pool
+from cloudpc.provisioning import patience
 from cloudpc.provisioning.errors import ProvisioningError
 
 _SLOW_CAPABILITIES = 1.0
@@ -39,11 +42,17 @@ def checks(host: Host, connection: Connection, pool: Pool, acceleration: Acceler
 
 
 def _guarded(what: str, look: Callable[[], Check]) -> Check:
+    began = time.monotonic()
     try:
         with classified(f"check {what}"):
-            return look()
+            check = look()
     except ProvisioningError as error:
-        return Check(what, "failed", error.message, error.hint)
+        check = Check(what, "failed", error.message, error.hint)
+    took = time.monotonic() - began
+    if took < patience.USUAL:
+        return check
+    slow = f"{check.detail}; this took {took:.0f} s, which is over its usual time"
+    return replace(check, state="warning" if check.state == "ok" else check.state, detail=slow)
 
 
 def _libvirt(connection: Connection) -> Check:
@@ -63,10 +72,21 @@ def _qemu(connection: Connection) -> Check:
     return Check(
         "QEMU",
         "warning",
-        f"{detail}; libvirt examines it anew at every call, which takes {took:.1f} seconds each time",
-        "Known cause: /dev/kvm that QEMU's user may not open. As udev does it: "
+        f"{detail}; libvirt examines it anew at every call, which takes {took:.1f} seconds each time{_kvm(connection)}",
+        "Known cause: /dev/kvm that QEMU's user may not open, or may open though it does not work. As udev does it: "
         "`chgrp kvm /dev/kvm; chmod 0660 /dev/kvm` on the host.",
     )
+
+
+def _kvm(connection: Connection, device: Path = Path("/dev/kvm")) -> str:
+    """Whose /dev/kvm is, where it can be seen from here."""
+    if not connection.address.is_local:
+        return ""
+    try:
+        is_now = device.stat()
+        return f"; {device} is of group {device.group()}, mode {stat.S_IMODE(is_now.st_mode):04o}"
+    except (OSError, KeyError):
+        return f"; {device} is not there, or of no known group"
 
 
 def _accelerator(acceleration: Acceleration) -> Check:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TypeVar
 
 import libvirt
 
+from cloudpc.provisioning import patience
 from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
 
 _T = TypeVar("_T")
@@ -64,10 +65,19 @@ def unless_gone(look: Callable[[], _T]) -> _T | None:
 
 
 @contextmanager
-def classified(doing: str, code: ErrorCode = ErrorCode.HYPERVISOR_ERROR) -> Iterator[None]:
-    """Raise what libvirt raises inside as ProvisioningError; `doing` completes "Could not …"."""
+def classified(
+    doing: str, code: ErrorCode = ErrorCode.HYPERVISOR_ERROR, *, takes_its_time: bool = False
+) -> Iterator[None]:
+    """Raise what libvirt raises inside as ProvisioningError, and tell while it takes unusually long.
+
+    Args:
+        doing: completes "Could not …".
+        code: where the error says nothing special.
+        takes_its_time: what is done inside is long in itself, and tells of itself.
+    """
     try:
-        yield
+        with nullcontext() if takes_its_time else patience.calling(doing):
+            yield
     except libvirt.libvirtError as error:
         raise classify(error, doing, code) from error
 

@@ -59,6 +59,7 @@ from cloudpc.machines.libvirt.room import Room
 from cloudpc.machines.libvirt.starting import Starter
 from cloudpc.machines.libvirt.storage import Pool
 from cloudpc.machines.libvirt.volumes import MachineVolumes
+from cloudpc.provisioning import patience
 from cloudpc.provisioning.cancellation import Cancellation
 from cloudpc.provisioning.errors import ErrorCode, ProvisioningError, TagUnreadable
 from cloudpc.provisioning.remnants import Remnant
@@ -67,6 +68,7 @@ from cloudpc.provisioning.tags import Phase, Tag, named_after
 _LOCK_TIMEOUT = 900.0  # who holds it works; a dead holder's is freed by the kernel
 
 
+@patience.of_its_host
 class LibvirtHost(Host):
     """Implements `cloudpc.machines.interface.Host`; says there what each call means."""
 
@@ -364,7 +366,7 @@ class LibvirtHost(Host):
         """The machine's agent; what it raises becomes an error of `doing`, with the code `refused` if it said no."""
         domain, definition = self._domain(machine_id, through=self._agents)
         doing = f"{doing} in {definition.name}"
-        with classified(doing, ErrorCode.GUEST_AGENT_LOST):
+        with classified(doing, ErrorCode.GUEST_AGENT_LOST, takes_its_time=True):
             try:
                 yield Agent(domain, cancel=cancel), definition
             except AgentUnavailable as error:

@@ -61,7 +61,7 @@ class ImageStore:
         purpose = f"image-{image.digest[:16]}"
         with (
             self._locks.hold(purpose, timeout=_UPLOAD_LOCK_TIMEOUT, cancel=cancel),
-            classified(f"upload the image {image.image_id}", ErrorCode.IMAGE_UPLOAD_FAILED),
+            classified(f"upload the image {image.image_id}", ErrorCode.IMAGE_UPLOAD_FAILED, takes_its_time=True),
         ):
             if self._stem(pool, image) is None:
                 self._upload(pool, image, note, cancel)

@@ -1,0 +1,132 @@
+"""Calls of a host that take over their usual time: told while they last, and remembered of the host.
+
+A driver says what it calls (`calling`) and on which host (`on`); whoever works for a user says to whom it is told
+(`telling`). A thread of its own looks at what lasts, so that a call which hangs in a library is told as well.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import inspect
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+USUAL = 5.0
+"""Seconds that no call takes on a host that is well."""
+_LOOK_EVERY = 1.0
+_KEEPS_BEING = 2
+"""So many slow calls lately: then a host is."""
+_REMEMBERED = 600.0
+"""Seconds."""
+_T = TypeVar("_T", bound=type)
+
+_listener: ContextVar[Callable[[str], None] | None] = ContextVar("cloudpc_patience_listener", default=None)
+_host: ContextVar[str] = ContextVar("cloudpc_patience_host", default="")
+
+
+@contextlib.contextmanager
+def telling(listener: Callable[[str], None]) -> Iterator[None]:
+    """What takes long inside is told to this listener, in this thread and those that copy its context."""
+    token = _listener.set(listener)
+    try:
+        yield
+    finally:
+        _listener.reset(token)
+
+
+def of_its_host(driver: _T) -> _T:
+    """A driver's class, each of whose methods works on the host that it is named after."""
+    for name, method in vars(driver).items():
+        if inspect.isfunction(method) and not name.startswith("_"):
+            setattr(driver, name, _on_its_host(method))
+    return driver
+
+
+def _on_its_host(method: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(method)
+    def on_its_host(self: Any, *arguments: Any, **named: Any) -> Any:
+        token = _host.set(self.name)
+        try:
+            return method(self, *arguments, **named)
+        finally:
+            _host.reset(token)
+
+    return on_its_host
+
+
+@contextlib.contextmanager
+def calling(what: str) -> Iterator[None]:
+    """A call of the host's, in words that complete "could not …"."""
+    call = _Call(what, _host.get(), _listener.get())
+    _watch.begin(call)
+    try:
+        yield
+    finally:
+        _watch.end(call)
+
+
+def is_slow(host: str) -> bool:
+    """Whether this host keeps being slow, as far as this process knows."""
+    return _watch.is_slow(host)
+
+
+@dataclass(eq=False)
+class _Call:
+    what: str
+    host: str
+    listener: Callable[[str], None] | None
+    began: float = field(default_factory=time.monotonic)
+    next_told: float = 0.0
+
+    def tell(self, now: float) -> None:
+        """Each time that it has lasted twice as long."""
+        lasts = now - self.began
+        if lasts < max(self.next_told, USUAL) or self.listener is None:
+            return
+        self.next_told = 2 * lasts
+        with contextlib.suppress(Exception):  # who listens must not end the watch for everybody
+            self.listener(f"waiting for {self.host or 'a host'} for {lasts:.0f} s: {self.what}")
+
+
+class _Watch:
+    def __init__(self) -> None:
+        self._calls: set[_Call] = set()
+        self._slow: dict[str, list[float]] = defaultdict(list)
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def begin(self, call: _Call) -> None:
+        with self._lock:
+            self._calls.add(call)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._look, name="patience", daemon=True)
+                self._thread.start()
+
+    def end(self, call: _Call) -> None:
+        now = time.monotonic()
+        with self._lock:
+            self._calls.discard(call)
+            if now - call.began >= USUAL:
+                self._slow[call.host].append(now)
+
+    def is_slow(self, host: str) -> bool:
+        with self._lock:
+            lately = [ended for ended in self._slow.get(host, ()) if time.monotonic() - ended < _REMEMBERED]
+            return len(lately) >= _KEEPS_BEING
+
+    def _look(self) -> None:
+        while True:
+            time.sleep(_LOOK_EVERY)
+            with self._lock:
+                calls = list(self._calls)
+            for call in calls:
+                call.tell(time.monotonic())
+
+
+_watch = _Watch()

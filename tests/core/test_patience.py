@@ -1,0 +1,123 @@
+"""Calls that take over their usual time: told while they last, with what and how long, and remembered of their host."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from cloudpc.machines.interface import Amount
+from cloudpc.provisioning import patience, placement
+
+from .fake_rim import IDENTITY, Run, ScriptedHost
+
+SIZE = Amount(1, 512, 8)
+
+
+@patience.of_its_host
+class _Driver:
+    """A host whose call lasts until it is told, as far as anybody waits for it."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.end = threading.Event()
+
+    def ask(self) -> None:
+        with patience.calling("read the host's capabilities"):
+            assert self.end.wait(60)
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience, "_LOOK_EVERY", 0.01)
+    monkeypatch.setattr(patience, "_watch", patience._Watch())
+
+
+@contextmanager
+def _usual(seconds: float, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with monkeypatch.context() as changed:
+        changed.setattr(patience, "USUAL", seconds)
+        yield
+
+
+def test_what_lasts_is_told_while_it_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
+    host, told = _Driver("kvm1"), []
+
+    def listen(text: str) -> None:
+        told.append(text)
+        host.end.set()  # so it was told before its end
+
+    with _usual(0.05, monkeypatch), patience.telling(listen):
+        host.ask()
+    assert told[0] == "waiting for kvm1 for 0 s: read the host's capabilities"
+
+
+def test_who_listens_badly_stops_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = _Driver("kvm1"), _Driver("kvm2")
+
+    def fail(_text: str) -> None:
+        first.end.set()
+        raise RuntimeError("no terminal")
+
+    with _usual(0.05, monkeypatch):
+        with patience.telling(fail):
+            first.ask()
+        with patience.telling(lambda _text: second.end.set()):
+            second.ask()
+
+
+def test_a_host_is_slow_if_it_keeps_being_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = _Driver("kvm1")
+    host.end.set()
+    host.ask()
+    assert not patience.is_slow("kvm1")
+    with _usual(0.0, monkeypatch):
+        host.ask()
+        assert not patience.is_slow("kvm1"), "once is no habit"
+        host.ask()
+    assert patience.is_slow("kvm1")
+    assert not patience.is_slow("kvm2")
+    monkeypatch.setattr(patience, "_REMEMBERED", 0.0)
+    assert not patience.is_slow("kvm1"), "it may be well again"
+
+
+def test_slow_hosts_come_last_but_they_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    roomy = ScriptedHost(tmp_path, "roomy", memory_mib=100_000)
+    small = ScriptedHost(tmp_path, "small", memory_mib=2_000)
+
+    def order() -> list[str]:
+        with placement.by_headroom([roomy, small], IDENTITY, SIZE) as (hosts, _errors):
+            return [host.name for host in hosts]
+
+    assert order() == ["roomy", "small"]
+    slow = _Driver("roomy")
+    slow.end.set()
+    with _usual(0.0, monkeypatch):
+        slow.ask()
+        slow.ask()
+    assert order() == ["small", "roomy"]
+
+
+def test_placing_tells_what_it_waits_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where several hosts are asked at once, each in a thread of its own."""
+    hosts = [ScriptedHost(tmp_path, "one"), ScriptedHost(tmp_path, "two")]
+    run, slow = Run(*hosts), _Driver("two")
+    answer = hosts[1].capacity
+
+    def capacity() -> object:
+        slow.ask()
+        return answer()
+
+    def step(text: str) -> None:
+        run.lines.steps.append(text)
+        if "waiting for" in text:
+            slow.end.set()
+
+    monkeypatch.setattr(hosts[1], "capacity", capacity)
+    monkeypatch.setattr(run.lines, "step", step)
+    with _usual(0.05, monkeypatch):
+        run.provision()
+    assert "placing: waiting for two for 0 s: read the host's capabilities" in run.lines.steps

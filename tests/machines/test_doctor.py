@@ -1,0 +1,36 @@
+"""What doctor knows of a host that is slow."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from cloudpc.machines.interface import Check
+from cloudpc.machines.libvirt import doctor
+from cloudpc.provisioning import patience
+
+
+def _at(*, local: bool) -> Any:
+    return SimpleNamespace(address=SimpleNamespace(is_local=local))
+
+
+def test_whose_the_device_is_is_said_where_it_can_be_seen(tmp_path: Path) -> None:
+    device = tmp_path / "kvm"
+    assert "is not there" in doctor._kvm(_at(local=True), device)
+    device.touch()
+    device.chmod(0o640)
+    assert f"of group {device.group()}, mode 0640" in doctor._kvm(_at(local=True), device)
+    assert doctor._kvm(_at(local=False), device) == ""
+
+
+@pytest.mark.parametrize(("state", "told"), [("ok", "warning"), ("warning", "warning"), ("failed", "failed")])
+def test_a_check_that_took_long_says_so(state: Any, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    check = Check("capacity", state, "as it is")
+    assert doctor._guarded("capacity", lambda: check) == check
+    monkeypatch.setattr(patience, "USUAL", 0.0)
+    slow = doctor._guarded("capacity", lambda: check)
+    assert slow.state == told
+    assert "over its usual time" in slow.detail
