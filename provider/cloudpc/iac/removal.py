@@ -64,7 +64,7 @@ class Removal:
                 left += self._delete(host, machine, None if released else recorded)
         undefined = recorded.has_machine and not machines  # by somebody's hand, which leaves its disk
         if undefined or (recorded.status in _MAY_HAVE_KEPT and not recorded.is_not_in_state):
-            for host in self._hosts:
+            for host in (host for host in self._hosts if host.name not in self._consent.forget_hosts):
                 discard = partial(_discard, host, recorded.installation, identity)
                 why = trying(f"what is kept of it on {host.name}", str(identity), discard)
                 if recorded.has_machine and recorded.host == host.name and not left:
