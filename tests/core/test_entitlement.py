@@ -128,16 +128,25 @@ def test_reasons() -> None:
             make.user("licensed", "small"),
             make.user("member"),
             make.user("disabled", "small", account_enabled=False),
+            make.user("unlicensed", account_enabled=False),
+            make.user("outside", "small", account_enabled=False),
             make.user("stranger"),
+            make.user("stranger-disabled", account_enabled=False),
         )
     }
-    members = frozenset({"member", "disabled"})
+    members = frozenset({"member", "disabled", "unlicensed"})
     snapshot = Snapshot(users, {"g": Group("g", "G", members)}, {"small": make.plan()})
-    told = {n.user.id: (n.code, n.policy_id) for n in not_provisioned({"lab": make.policy("g")}, snapshot)}
+    told = {n.user.id: (n.code, n.policy_id, n.message) for n in not_provisioned({"lab": make.policy("g")}, snapshot)}
     assert told == {
-        "licensed": (Reason.LICENCE_WITHOUT_POLICY, None),
-        "member": (Reason.POLICY_WITHOUT_LICENCE, "lab"),
-        "disabled": (Reason.ACCOUNT_DISABLED, "lab"),
+        "licensed": (
+            Reason.LICENCE_WITHOUT_POLICY,
+            None,
+            "licensed, but in no group that a provisioning policy is assigned to",
+        ),
+        "member": (Reason.POLICY_WITHOUT_LICENCE, "lab", "in a group of lab, but without a licence for a Cloud PC"),
+        "disabled": (Reason.ACCOUNT_DISABLED, "lab", "the user's account is disabled"),
+        "unlicensed": (Reason.ACCOUNT_DISABLED, "lab", "the user's account is disabled"),
+        "outside": (Reason.ACCOUNT_DISABLED, None, "the user's account is disabled"),
     }
 
 

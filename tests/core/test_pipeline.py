@@ -6,22 +6,38 @@ import logging
 import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 import yaml
 
-from cloudpc.cloud_pc import NetworkChoice, Script, Status
+from cloudpc.cloud_pc import USABLE, NetworkChoice, Script, Status
+from cloudpc.images.image import Image
 from cloudpc.machines.interface import Capacity, Completed, MachineSpec
 from cloudpc.provisioning import pipeline, set_up
 from cloudpc.provisioning.credentials import generate_password
 from cloudpc.provisioning.errors import Cancelled, ErrorCode, ProvisioningError
+from cloudpc.provisioning.pipeline import Resources
 from cloudpc.provisioning.stages import Stage
 from cloudpc.provisioning.tags import Phase
 
 from . import make
-from .fake_rim import CALLS, IDENTITY, PatientCancellation, Run, ScriptedHost, desired, hand_over, image, machines
+from .fake_organisation import Organisation
+from .fake_rim import (
+    CALLS,
+    IDENTITY,
+    Lines,
+    PatientCancellation,
+    Run,
+    ScriptedHost,
+    desired,
+    hand_over,
+    image,
+    machines,
+)
 
 STAGES = {
     "claim": (Stage.PLACING, ErrorCode.HYPERVISOR_ERROR),
@@ -714,3 +730,75 @@ def test_cloud_init_remembers_its_first_boot(tmp_path: Path) -> None:
     written = yaml.safe_load((tmp_path / "etc/cloud/cloud.cfg.d/99_cloudpc.cfg").read_text())
     assert written == {"manual_cache_clean": True, "ssh_deletekeys": False}
     assert {argv[-1] for argv in ran} == {""}, "in a guest it is the root folder"
+
+
+def test_what_would_fail_anywhere_is_seen_before_anything_is_removed(
+    host: ScriptedHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def resources(made: Image, script: Callable[[], bytes | None] = lambda: None) -> Resources:
+        def find(note: Callable[[str], None]) -> Image:
+            note("checking it")
+            return made
+
+        return Resources([host], find, script)
+
+    lines, size = Lines(), [8.0]  # the plan's own
+    monkeypatch.setattr(Image, "_disk_size_gib", lambda _self: size[0])
+    pipeline.check_before(desired(), resources(image(minimum_memory_mib=512)), lines)
+    assert lines.steps == ["image: checking it"]
+    with pytest.raises(ProvisioningError, match="513 MiB of memory"):
+        pipeline.check_before(desired(), resources(image(minimum_memory_mib=513)), lines)
+    size[0] = 8.1
+    with pytest.raises(ProvisioningError, match=r"has a disk of 8\.1 GB"):
+        pipeline.check_before(desired(), resources(image()), lines)
+    size[0] = 1
+
+    def gone() -> bytes:
+        raise OSError("gone")
+
+    with pytest.raises(ProvisioningError, match="unexpected OSError: gone"):
+        pipeline.check_before(desired(), resources(image(), gone), lines)
+    assert host.calls == []
+
+
+@pytest.mark.parametrize(
+    ("content", "name"),
+    [
+        (b'NAME=x\nPRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\n', "Debian GNU/Linux 12 (bookworm)"),
+        (b"PRETTY_NAME=Small\n", "Small"),
+        (b'PRETTY_NAME="\x1b[31mRed\xff\x1b[0m"\n', "Red\ufffd"),
+        (b"PRETTY_NAME=" + b"x" * 100, "x" * 64),
+        (b"NAME=x\n", ""),
+        (None, ""),
+    ],
+)
+def test_a_device_is_registered_with_what_its_guest_is(
+    host: ScriptedHost, organisation: Organisation, monkeypatch: pytest.MonkeyPatch, content: bytes | None, name: str
+) -> None:
+    asked: list[UUID] = []
+    key = host.read_file
+
+    def read(identity: UUID, path: str, **more: Any) -> bytes:
+        if path != "/etc/os-release":
+            return bytes(key(identity, path, **more))
+        asked.append(identity)
+        if content is None:
+            raise FileNotFoundError(path)
+        return content
+
+    monkeypatch.setattr(host, "read_file", read)
+    run = Run(host)
+    run.registration = organisation.registration()
+    assert run.provision().status in USABLE
+    [device] = organisation.devices.values()
+    assert (device.operating_system_version, asked) == (name, [IDENTITY])
+
+
+def test_what_is_kept_says_where_and_until_when(host: ScriptedHost) -> None:
+    host.configure(faults=[{"call": "start", "fault": "error"}])
+    before = datetime.now(UTC)
+    outcome = Run(host).provision()
+    [log] = host.kept()
+    until = datetime.fromtimestamp(int(log.stem.rpartition("-")[2]), UTC)
+    assert before - timedelta(seconds=1) <= until - pipeline.KEPT_FOR <= datetime.now(UTC)
+    assert outcome.kept.endswith(f"{log.name} on local, until {until:%Y-%m-%d %H:%M} UTC")
