@@ -28,6 +28,9 @@ pytestmark = [pytest.mark.engine, pytest.mark.machine]
 _GIVE_UP = bytes.fromhex("fa 31c0 8ed8 baf803 be167c ac 84c0 7403 ee ebf8 f4 ebfd")
 _LAST_WORDS = "There is no system on this disk."
 
+_WHOSE = "[0-9a-f]" * 16
+"""What a machine's name has of its installation; a base image's has something else there."""
+
 UP = ("up", "--yes", "--skip-preview", "--stack")
 
 
@@ -201,7 +204,7 @@ def _image_that_gives_up(folder: Path) -> Path:
 
 
 def _made(host: Daemon, folder: str, suffix: str) -> list[Path]:
-    return list((host.root / folder).glob(f"cloudpc-????????-*{suffix}"))
+    return list((host.root / folder).glob(f"cloudpc-{_WHOSE}-*{suffix}"))
 
 
 def _forwarded(host: Daemon) -> list[int]:
