@@ -225,3 +225,52 @@ def test_settings_that_are_no_words_are_named_alone() -> None:
         "time zone UTC -> Europe/Berlin",
         "other packages",
     ]
+
+
+# ---- what is told, and what goes on from one to the next
+
+
+def test_a_new_one_is_told_with_its_image_and_is_of_the_generation_asked_for() -> None:
+    result = plan(snapshot(HERS), actions=Actions({KEY: 3}))
+    [notice] = result.notices
+    assert notice == lifecycle.Notice(KEY, "u1@contoso.example (Small): is to get a new Cloud PC (image micro)")
+    assert result.desired[0].generation == 3
+
+
+def test_an_unknown_key_is_told_as_itself_with_where_to_look() -> None:
+    [notice] = plan(snapshot(Group("g", "G")), actions=Actions({"u1/smal": 2})).notices
+    assert (notice.key, notice.warning) == ("u1/smal", True)
+    assert notice.message.endswith("; it is <user id>/<service plan id>, as `cloudpc list --json` has them")
+
+
+def test_each_state_of_things_is_told_in_words() -> None:
+    waits = recorded(Status.PENDING_PROVISION, status_detail=StatusDetail(code="noCapacity", message="No room."))
+    assert only(plan(snapshot(HERS), waits)).endswith(": pendingProvision: No room; tried again")
+    left = recorded(Status.DEPROVISIONING, leftovers=("its disk",))
+    told = only(plan(snapshot(Group("g", "G")), left))
+    assert told.endswith("could not be removed whole yet, tried again: its disk")
+    again = plan(snapshot(HERS), recorded(Status.FAILED), actions=Actions(retry={KEY: 1}))
+    assert only(again).endswith("failed; tried again, three attempts")
+    off = plan(snapshot(HERS), recorded(Status.PROVISIONED, power_state="poweredOff"))
+    assert only(off).endswith(": is off, and is started")
+    assert not off.notices[0].warning
+
+
+def test_what_was_asked_for_of_one_that_waits_stays_asked_for() -> None:
+    mine = recorded(Status.PENDING_PROVISION, retry=2, waived_generation=3)
+    [desired] = plan(snapshot(HERS), mine).desired
+    assert (desired.retry, desired.waived_generation) == (2, 3)
+    [desired] = plan(snapshot(HERS), recorded(Status.PENDING_PROVISION, waived_generation=1)).desired
+    assert desired.waived_generation == 0, "what is reached is nothing to remember"
+    [desired] = plan(snapshot(HERS), recorded(Status.PROVISIONED, retry=2), actions=Actions({KEY: 2})).desired
+    assert (desired.generation, desired.retry) == (2, 2)
+
+
+def test_a_users_keys_reach_the_guest() -> None:
+    [desired] = plan(snapshot(HERS, user=make.user("u1", "small", ssh_public_keys=("ssh-ed25519 AAAA u1",)))).desired
+    assert desired.account.ssh_public_keys == ("ssh-ed25519 AAAA u1",)
+
+
+def test_one_that_is_owed_is_meant_to_be_there_whatever_was_planned_before() -> None:
+    [desired] = plan(snapshot(HERS), recorded(Status.PROVISIONED, desired_status=Status.DEPROVISIONING)).desired
+    assert desired.desired_status is Status.PROVISIONED

@@ -338,3 +338,28 @@ def test_a_waiting_ones_machine_stays_while_its_registrations_can_not_be_taken_b
     organisation.errors["remove"] = [ProvisioningError(ErrorCode.DEVICE_REGISTRATION_FAILED, "Graph is away")]
     left = _removal(host, organisation, consent).remove(IDENTITY, _recorded(Status.PENDING_PROVISION))
     assert left == (["its device: Graph is away"] if stays else [])
+
+
+def _undefined(host: ScriptedHost) -> list[str]:
+    """Somebody has undefined the machine by hand, which leaves its disk."""
+    (host.folder / "machines" / f"{IDENTITY}.json").unlink()
+    return host.things()
+
+
+def test_the_disk_of_one_that_was_undefined_by_hand_goes_with_it(
+    removal: Removal, host: ScriptedHost, made: Outcome
+) -> None:
+    assert _undefined(host)
+    assert removal.remove(IDENTITY, _recorded(Status.PROVISIONED, made)) == []
+    assert not [thing for thing in host.things() if thing.endswith((".qcow2", ".seed"))]
+
+
+@pytest.mark.parametrize(
+    ("status", "detail"), [(Status.NOT_PROVISIONED, "otherPolicyFirst"), (Status.FAILED, "machineNotInState")]
+)
+def test_a_disk_that_state_knows_nothing_of_stays(
+    removal: Removal, host: ScriptedHost, made: Outcome, status: Status, detail: str
+) -> None:
+    things = _undefined(host)
+    assert removal.remove(IDENTITY, _recorded(status, status_detail=_detail(detail))) == []
+    assert host.things() == things
