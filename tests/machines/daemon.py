@@ -22,7 +22,8 @@ import libvirt
 
 from cloudpc.machines.libvirt.networks import PORTS
 
-_HIDDEN = ("/run/libvirt", "/var/lib/libvirt", "/var/log/libvirt", "/var/cache/libvirt", "/etc/libvirt")
+_HIDDEN = ("/run/libvirt", "/run/lock", "/var/lib/libvirt", "/var/log/libvirt", "/var/cache/libvirt", "/etc/libvirt")
+"""The second one because libvirt locks consoles there by process number, which means another process outside."""
 
 _CONFIGURATION = """
 listen_tls = 0

@@ -49,6 +49,8 @@ def test_it_is_started_when_it_answers_not_when_somebody_listens(tmp_path: Path)
                 daemon.start(within=1)
         daemon.start()
         assert libvirt.open(daemon.tcp_uri).listAllDomains(0) == []
+        for folder in ("run/libvirt", "run/lock"):  # where one that was killed would leave what stops another
+            assert (daemon.root / folder).stat().st_dev != (Path("/") / folder).stat().st_dev
     finally:
         daemon.stop()
 
