@@ -33,6 +33,7 @@ from cloudpc.images import custom
 from cloudpc.policy import Part, ProvisioningPolicy
 from cloudpc.problems import InvalidConfigurationError, Problem, closest, from_validation
 from cloudpc.references import References
+from cloudpc.text import command_line
 from cloudpc.values import Values, told
 
 NAMESPACE = "cloudpc:"
@@ -228,9 +229,10 @@ class _Parts:
         for name, image in self.surroundings.images.items():
             if image.signs_in:
                 field = f"cloudpc:images.{name}.url"
+                seal = command_line("pulumi", "config", "set", "--stack", "STACK", "--secret", "--path", field, "URL")
                 message = (
                     "has user and password, which Pulumi would keep in its state as they are: seal the whole URL with "
-                    f"`pulumi config set --stack STACK --secret --path {field} URL`"
+                    f"`{seal}`"
                 )
                 self.problems.append(Problem(file, field, message))
 
