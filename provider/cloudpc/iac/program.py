@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from cloudpc.iac.runtime import Runtime
 from cloudpc.iac.state import StackState
 from cloudpc.installation import installation_id
 from cloudpc.lifecycle import Step
+from cloudpc.machines.interface import Host
 from cloudpc.ownership import PolicyFacts
 from cloudpc.problems import InvalidConfigurationError
 from cloudpc.provisioning.tags import machine_id
@@ -63,7 +64,7 @@ def run(stacks: Path) -> None:
             recorded.provisioning_policy.get("installation"),
             stacks.parent / ".cloudpc",
         )
-        _check_hosts(inputs, installation, recorded, stacks)
+        _check_hosts(runtime.hosts if runtime else (), inputs, installation, recorded, stacks.parent)
     except (InvalidConfigurationError, DirectoryError, EngineError, state.StateError, ValueError) as error:
         raise pulumi.RunError(displayed(str(error))) from None
     now = datetime.now(UTC).replace(microsecond=0)
@@ -127,16 +128,17 @@ def _check_name(stack: str, recorded: StackState) -> None:
         raise state.StateError(why)
 
 
-def _check_hosts(inputs: StackInputs, installation: str, recorded: StackState, stacks: Path) -> None:
+def _check_hosts(
+    hosts: Sequence[Host], inputs: StackInputs, installation: str, recorded: StackState, root: Path
+) -> None:
     """Raises TwinsError, StrangersError, EngineError: see `twins` and `first_run`.
 
     Who adopts has been told of the machines, and means it.
     """
-    hosts = Runtime(inputs.configuration.surroundings, stacks).hosts
     twins.check(hosts)
     is_first = not (recorded.provisioning_policy or recorded.cloud_pcs)
     if is_first and inputs.configuration.installation and not Consent.of_this_run().adopt:
-        first_run.check(hosts, inputs.policy_id, installation, Engine(stacks.parent, inside_a_run=True))
+        first_run.check(hosts, inputs.policy_id, installation, Engine(root, inside_a_run=True))
 
 
 def _runtime(values: dict[str, Any], stacks: Path) -> Runtime | None:
