@@ -108,3 +108,12 @@ def test_every_test_that_documentation_names_exists() -> None:
             assert file.is_file(), name
             if function:
                 assert re.search(rf"^ *def {function}\(", file.read_text(encoding="utf-8"), re.MULTILINE), name
+
+
+def test_no_merge_is_left_half_done() -> None:
+    """In a text that no program reads, nothing else would notice."""
+    texts = [
+        *ROOT.glob("*.md"),
+        *(path for folder in ("docs", "vm-images", "tests") for path in (ROOT / folder).rglob("*.md")),
+    ]
+    assert not [path for path in texts if re.search("^(<{7}|>{7}) ", path.read_text("utf-8"), re.MULTILINE)]
