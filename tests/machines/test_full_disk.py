@@ -1,0 +1,65 @@
+"""A machine that the host's full storage has stopped: told with the reason, and going on once there is room."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cloudpc.hosts import HostConfig
+from cloudpc.images.image import Image
+from cloudpc.machines.interface import PowerState
+from cloudpc.machines.libvirt.power import NO_ROOM
+from cloudpc.provisioning.cancellation import Cancellation
+from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
+from tests.support.waiting import wait_until
+
+from .daemon import Daemon
+from .desk import Desk, open_desk
+
+pytestmark = pytest.mark.machine
+
+FOLDER, FILLER = "/var/lib/libvirt/small", "/var/lib/libvirt/small/filler"
+_FILL = f"head -c $(($(stat -f -c '%a*%S' {FOLDER}) - 4194304)) /dev/zero > {FILLER}"
+_WRITE = "dd if=/dev/urandom of=/root/data bs=1M count=24; sync"
+
+
+def _there(daemon: Daemon, *command: str) -> None:
+    """Run it where the daemon sees its files."""
+    subprocess.run(["nsenter", "--mount", "--pid", f"--target={daemon.namespace_pid}", *command], check=True)
+
+
+@pytest.fixture
+def small(daemon: Daemon, micro: Image, cache: Path) -> Iterator[Desk]:
+    """A pool in a file system of its own, with room for one machine and little more."""
+    config = HostConfig.model_validate(
+        {"name": "lab", "uri": daemon.tcp_uri, "pool": "small", "poolPath": FOLDER, "diskOvercommit": 100}
+    )
+    _there(daemon, "mkdir", "-p", FOLDER)
+    _there(daemon, "mount", "-t", "tmpfs", "-o", "size=192m,mode=0755", "tmpfs", FOLDER)
+    yield from open_desk(daemon.tcp_uri, micro, cache, "small", config)
+    _there(daemon, "umount", "-l", FOLDER)
+
+
+def test_a_full_disk_pauses_a_machine_and_room_lets_it_go_on(small: Desk, daemon: Daemon) -> None:
+    host, spec, cancel = small.host, small.boot(), Cancellation()
+    _there(daemon, "sh", "-c", _FILL)
+    with contextlib.suppress(ProvisioningError, TimeoutError):  # as far as it comes
+        host.run(spec.id, ["sh", "-c", _WRITE], timeout=5, cancel=cancel)
+
+    def paused() -> bool:
+        machine = host.describe(spec.id)
+        return machine is not None and (machine.power, machine.paused_because) == (PowerState.PAUSED, NO_ROOM)
+
+    wait_until(paused, 60, "it never came to write more than there is room for")
+    with pytest.raises(ProvisioningError) as refused:
+        host.power_on(spec.id)
+    assert refused.value.code is ErrorCode.STORAGE_FULL
+    assert paused()
+    _there(daemon, "rm", FILLER)
+    host.power_on(spec.id)
+    written = host.run(spec.id, ["sh", "-c", "sync; wc -c < /root/data"], timeout=60, cancel=cancel)
+    assert written.exit_code == 0
