@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from cloudpc.text import command_line
+
 
 def refusal(stack: str, policies: Mapping[str, str], made_by: Sequence[str]) -> str:
     """Why a stack can't be run under its name, and what to do; empty if it can.
@@ -25,7 +27,7 @@ def refusal(stack: str, policies: Mapping[str, str], made_by: Sequence[str]) -> 
             f"`pulumi stack rename {former} --stack {stack}`; what people see is displayName, which may change"
         )
     entries = " and ".join(
-        f"`pulumi state delete --force --yes --stack {stack} '{urn}'`"
+        f"`{command_line('pulumi', 'state', 'delete', '--force', '--yes', '--stack', stack, urn)}`"
         for name, urn in policies.items()
         if name != stack
     )
