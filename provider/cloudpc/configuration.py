@@ -446,16 +446,16 @@ class PolicyAndDirectory:
 
 
 def read_policy_and_directory(
-    policy_id: str, values: Mapping[str, Any], directories: Directories
+    policy_id: str, values: Mapping[str, Any], directories: Directories, known: Known | None = None
 ) -> PolicyAndDirectory:
-    """What is needed to say who is entitled, where the image may not even be there.
+    """What is needed to say who is entitled, where the image may not even be there. Arguments as `read` has them.
 
     Raises:
         InvalidConfigurationError: with all problems of the values and of the directory.
         DirectoryError: the directory can't be read.
     """
     parts, references = _opened(policy_id, values, directories)
-    snapshot = _snapshot(parts, references, None)
+    snapshot = _snapshot(parts, references, known)
     parts.problems.extend(references.problems)
     configuration = parts.whole()
     assert snapshot is not None  # noqa: S101 - what is None has been reported

@@ -224,6 +224,12 @@ def test_a_name_means_the_group_that_the_policy_has_had_under_it() -> None:
         assert assigned_groups(make.policy(id_), taken) == ([group] if group else [])
     assert names_written(make.policy("g1", "g2"), taken) == {"g1": "Old sales", "g2": "Sales"}
 
+    again = Group("g1", "Sales", frozenset({"u-alice"}))
+    for twin in (Snapshot({}, {"g1": again, "g2": second}), Snapshot({}, {"g1": again}, hidden_groups={"g2": "Sales"})):
+        known = replace(twin, meant={"Sales": "g1"})
+        assert assigned_groups(make.policy("Sales"), known) == [again], "whoever may make groups stops no policy"
+        assert known.of_another_now("Sales") == []
+
     gone = Snapshot({}, {"g2": second}, meant={"Sales": "g1"})
     assert (assigned_groups(make.policy("Sales"), gone), gone.of_another_now("Sales")) == ([], ["g2"])
     by_id = Snapshot({}, {"Sales": Group("Sales", "x"), "g1": first}, meant={"Sales": "g1"})

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from cloudpc.directory.interface import User
 from tests.support.project import PLAN, UP, Project, user
 from tests.support.waiting import wait_until
 from tests.tenant.faults import Fault
@@ -275,12 +276,38 @@ def test_a_group_s_name_that_becomes_another_s_moves_nobody(project: Project, te
         )
         assert f"write the id {everybody} to stay with that group, or {sales} to change" in refused
     assert project.state() == before
+    told = project.cloudpc("policy", "validate")
+    assert (told.code, f"is that of {sales}" in told.output) == (2, True), told
 
     _in(tenant, project, group=everybody)
     assert "unchanged" in project.up().output
     _in(tenant, project, group=sales)
     assert "the policy is no longer assigned to All of us" in project.up().output
     assert set(project.statuses().values()) == {"inGracePeriod"}
+
+
+def test_who_makes_a_group_of_the_same_name_changes_and_stops_nothing(project: Project, tenant: Tenant) -> None:
+    project.up()
+    tenant.add_group("Everybody", ["alice"])
+    for ran in (project.up(), project.cloudpc("policy", "validate")):
+        assert ran.code == 0, ran
+    assert set(project.statuses().values()) == {"provisioned"}
+
+
+def test_a_name_that_is_another_s_by_now_costs_nobody_a_cloud_pc(project: Project, tenant: Tenant) -> None:
+    project.up()
+    file, name = project.root / "stacks" / "Pulumi.demo.yaml", "alice@contoso.example"
+    before = file.read_text()
+    tenant.rename_user("alice", principal_name="smith@contoso.example")
+    tenant.add_user(User("new", name, "Alice the second"))
+    for written in (name, "ALICE"):
+        refused = project.cloudpc("reprovision", written, "--yes")
+        assert refused.code == 2, refused
+        assert f"was {name} at the last run, who is called smith@contoso.example now" in refused.output
+        assert f"or write the user's id, {guid('user', 'alice')}" in refused.output
+    assert file.read_text() == before
+    ran = project.cloudpc("reprovision", guid("user", "alice"), "--yes", "--write-only")
+    assert ran.code == 0, ran
 
 
 def test_a_group_made_again_under_its_name_is_another_one(project: Project, tenant: Tenant) -> None:

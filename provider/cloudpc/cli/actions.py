@@ -10,12 +10,13 @@ import typer
 
 from cloudpc import lifecycle
 from cloudpc.cli import dead_runs, generations, outdated
-from cloudpc.cli.context import Project, of_user
+from cloudpc.cli.context import Project, is_called, of_user
 from cloudpc.cli.generations import Kind
 from cloudpc.cli.hindrances import check
 from cloudpc.cli.output import CommandError, Exit, Yes, coloured, confirm, err, table
 from cloudpc.cli.up import How, bring_up_and_tell
 from cloudpc.cloud_pc import USABLE, WAITING, Status
+from cloudpc.directory import interface as directory
 from cloudpc.iac.fleet import CloudPCRecord
 
 Users = Annotated[list[str] | None, typer.Argument(help="userPrincipalNames, their parts before the @, or users' ids.")]
@@ -216,12 +217,18 @@ class _Choice:
         self.others, self.users = [c for c in self.cloud_pcs if wanted(c)], {}
 
     def check(self, project: Project, *, clear_lock: bool) -> None:
-        """Before anything is written: nothing stands in the way of a run.
+        """Before anything is written: nothing stands in the way of a run, and everybody is who was named.
 
         Raises:
-            InvalidConfigurationError, CommandError: something does.
+            InvalidConfigurationError, DirectoryError, CommandError: something does, or somebody is not.
         """
         check(project, self.policies, clear_lock=clear_lock)
+        named = [(name, cloud_pc) for name, theirs in self.users.items() for cloud_pc in theirs]
+        for policy in sorted({cloud_pc.policy for _, cloud_pc in named}):
+            of_policy = [(name, cloud_pc) for name, cloud_pc in named if cloud_pc.policy == policy]
+            today = project.users(policy, {cloud_pc.user_id for _, cloud_pc in of_policy})
+            for name, cloud_pc in of_policy:
+                _check_name(name, cloud_pc, today.get(cloud_pc.user_id))
 
     def without(self, refused: Callable[[CloudPCRecord], str]) -> list[CloudPCRecord]:
         """Those that nothing speaks against; what is left out is told.
@@ -245,6 +252,17 @@ class _Choice:
         if not chosen:
             err.print("there is none to do that with; nothing was done")
         return chosen
+
+
+def _check_name(name: str, cloud_pc: CloudPCRecord, user: directory.User | None) -> None:
+    """State has names of the last run, and by now one may be somebody else's, whose Cloud PC is meant."""
+    if user is not None and not is_called(name, user.user_principal_name, user.id):
+        message = (
+            f"{name} was {cloud_pc.user_principal_name} at the last run, who is called {user.user_principal_name} now; "
+            f"{name} may be somebody else. Nothing was done: run `cloudpc up {cloud_pc.policy}` first, or write the "
+            f"user's id, {user.id}"
+        )
+        raise CommandError(message, Exit.INVALID)
 
 
 def _is(cloud_pc: CloudPCRecord, rule: str) -> str:

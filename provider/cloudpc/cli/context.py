@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from cloudpc import configuration, entitlement, project_file, yaml_file
 from cloudpc.cli.output import CommandError, Exit
 from cloudpc.directory.catalogue import short_name
+from cloudpc.directory.interface import User
 from cloudpc.directory.opening import Directories, Known, names_of
 from cloudpc.hosts import HostConfig
 from cloudpc.iac import encryption_salt, file_backend, fleet, passphrase
@@ -141,15 +142,25 @@ class Project:
         inputs = self.inputs(policy_id)
         return {owed.key for owed in entitlement.entitled(inputs.policy, inputs.snapshot)}
 
-    def problems(self, policy_id: str) -> list[Problem]:
-        """What is wrong with a policy and what it names; nothing if it can be run."""
+    def users(self, policy_id: str, ids: Collection[str]) -> Mapping[str, User]:
+        """Those of these users whom the policy's directory has today, by id.
+
+        Raises:
+            InvalidConfigurationError, DirectoryError: that can't be known.
+        """
+        known = Known(users=frozenset(ids))
+        values = self.values(policy_id)
+        return configuration.read_policy_and_directory(policy_id, values, self.directories, known).snapshot.users
+
+    def problems(self, policy_id: str, *, by_state: bool = False) -> list[Problem]:
+        """What is wrong with a policy and what it names; nothing if it can be run. Arguments as in `inputs`."""
         if not re.fullmatch(r"[A-Za-z0-9_.-]{1,100}", policy_id):
             message = (
                 "its name names the stack, which may only contain letters, digits, hyphens, underscores and periods"
             )
             return [Problem(self.shown(policy_id), "file", message, policy_id)]
         try:
-            self.inputs(policy_id)
+            self.inputs(policy_id, by_state=by_state)
         except InvalidConfigurationError as error:
             return list(error.problems)
         return []
@@ -159,23 +170,31 @@ class Project:
         wrong = passphrase.problem(self.file(policy_id), self.engine)
         return [wrong] if wrong else []
 
-    def inputs(self, policy_id: str) -> configuration.StackInputs:
+    def inputs(self, policy_id: str, *, by_state: bool = False) -> configuration.StackInputs:
         """A policy with all that it names, as a run reads it.
+
+        Args:
+            policy_id: the policy.
+            by_state: whether state is asked, too, if groups have become others': a run sees that by itself.
 
         Raises:
             InvalidConfigurationError: with all problems of all files.
             DirectoryError: the directory can't be read.
         """
         values = self.values(policy_id)
+        found: configuration.StackInputs | InvalidConfigurationError
         try:
-            return configuration.read(policy_id, values, self.directories)
+            found = configuration.read(policy_id, values, self.directories)
         except InvalidConfigurationError as error:
-            # a group that is called otherwise now is known to state alone, which costs an engine's start to read
-            about_groups = any("cloudpc:policy.assignments" in problem.field for problem in error.problems)
-            known = self._known(policy_id) if about_groups else Known()
-            if not known.names:
-                raise
-        return configuration.read(policy_id, values, self.directories, known)
+            found = error
+        # which group a name has meant is known to state alone, which costs an engine's start to read
+        if _about_groups(found) if isinstance(found, Exception) else by_state and _names_groups(found):
+            known = self._known(policy_id)
+            if known.names:
+                return configuration.read(policy_id, values, self.directories, known)
+        if isinstance(found, Exception):
+            raise found
+        return found
 
     def _known(self, policy_id: str) -> Known:
         """The groups that the policy has had; none where state can't be read, which others tell."""
@@ -254,6 +273,22 @@ class Project:
             raise CommandError(message, Exit.INVALID)
         [stack] = fleet.read(self.engine, [found[0].policy], show_secrets=True)
         return next(c for c in stack.cloud_pcs if c.key == found[0].key)
+
+
+def _about_groups(error: InvalidConfigurationError) -> bool:
+    return any("cloudpc:policy.assignments" in problem.field for problem in error.problems)
+
+
+def _names_groups(inputs: configuration.StackInputs) -> bool:
+    """Whether a group is named otherwise than by its id."""
+    groups = {id_.lower() for id_ in inputs.snapshot.groups}
+    return any(assignment.target.group_id.lower() not in groups for assignment in inputs.policy.assignments)
+
+
+def is_called(name: str, user_principal_name: str, user_id: str) -> bool:
+    """Whether a name on the command line is that of this user: userPrincipalName, its part before the @, or id."""
+    principal = user_principal_name.lower()
+    return name.lower() in (principal, principal.partition("@")[0], user_id.lower())
 
 
 def of_user(user: str, everyone: Iterable[_Owned]) -> list[_Owned]:

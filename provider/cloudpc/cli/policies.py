@@ -40,7 +40,7 @@ def validate(
     names = policies or project.policy_ids()
     for name in names:
         try:
-            found = project.problems(name)
+            found = project.problems(name, by_state=True)
         except DirectoryError as error:
             unread.append(f"{name}: {error}")
             continue

@@ -76,17 +76,16 @@ class Snapshot:
     def find_groups(self, reference: str) -> list[Group]:
         """Groups of this id, else of this displayName: exactly one is a match, anything else an error.
 
-        A name that the policy has had a group under before means that one, also where it is called otherwise now; none
-        is found where the name is another's.
+        A name that the policy has had a group under before means that one, also where it is called otherwise now, or
+        where another has taken the same name; none is found where the name is another's alone.
 
         Raises:
             DirectoryError: its membership is hidden.
         """
         same, first = self._named(reference), self.meant.get(reference)
-        if not same and first is not None and (first in self.groups or first in self.hidden_groups):
-            same = [first]
-        if first is not None and first not in same:
-            same = []
+        if first is not None:
+            is_there = first in self.groups or first in self.hidden_groups
+            same = [first] if is_there and (first in same or not same) else []
         for hidden in same:
             if hidden in self.hidden_groups:
                 raise DirectoryError(
