@@ -38,6 +38,7 @@ def test_one_form_of_each_name(written: str, meant: str) -> None:
     "wrong",
     [
         "", "Cloud PCs", "corp.example/Cloud PCs", "OU=,DC=corp", "=x,DC=corp", "OU=a+CN=b,DC=corp", 'OU="a,DC=corp',
+        "OU=a,,DC=corp", "OU=a,DC=corp,", ",OU=a", "OU=a\nDC=corp", r"OU=CORP\zone,DC=corp", "OU=a,DC=corp\\",
         "OU=a;DC=corp", "<GUID=7b95f0d5-a3ed-486c-919c-077b8c9731f2>", r"OU=B\C3ro,DC=corp", r"OU=a\00b,DC=corp",
     ],
 )  # fmt: skip
@@ -66,3 +67,5 @@ def test_any_text_is_a_name_or_a_value_error(text: str) -> None:
 def test_the_domain_it_lies_in() -> None:
     assert distinguished_name.domain("OU=Cloud PCs, dc=Corp , DC=example") == "corp.example"
     assert distinguished_name.domain("OU=Cloud PCs") == ""
+    assert distinguished_name.domain("OU=Cloud PCs,DC=corp,DC=example,OU=x") == "", "it lies in no domain then"
+    assert distinguished_name.domain("OU=Cloud PCs,DC=corp.example") != "corp.example", "each label is a part"

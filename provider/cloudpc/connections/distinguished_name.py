@@ -7,10 +7,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import takewhile
 
 _SPECIAL = re.compile(r'[,+"\\<>;=]')
 _QUOTED = re.compile(r'\\.|"((?:\\.|[^"\\])*)"', re.DOTALL)
+_BLANKS = " \t\n\r"
+_TYPE = rf"[{_BLANKS}]*([A-Za-z][A-Za-z0-9-]*)[{_BLANKS}]*="
+_PART = re.compile(
+    # a plus is one of the value, unless a second type comes after it
+    rf"{_TYPE}((?:[^\\,+\"<>;]|\+(?!{_TYPE.replace('(', '(?:')})|\\[0-9A-Fa-f]{{2}}|\\[ #=,+\"\\<>;])*)"
+)
+_NAME = re.compile(f"{_PART.pattern}(?:,{_PART.pattern})*")
 _ESCAPED = re.compile(r"((?:\\[0-9A-Fa-f]{2})+)|\\(.)", re.DOTALL)
+_CONTROL = re.compile(r"[\x00-\x1f]")
 _UNSEEN = re.compile(r"[\x01-\x1f]|[^\S ]")
 _MUST = "must be a distinguished name such as OU=Cloud PCs,DC=corp,DC=contoso,DC=com, with \\ before special characters"
 
@@ -46,24 +55,17 @@ def parts(name: str) -> list[Rdn]:
     Raises:
         ValueError: it is none.
     """
-    from ldap3.core.exceptions import LDAPInvalidDnError
-    from ldap3.utils.dn import parse_dn
-
     plain = _QUOTED.sub(_unquoted, name)
-    if re.search(r'["<>;]', re.sub(r"\\.", "", plain, flags=re.DOTALL)):
-        raise ValueError(_MUST)
-    try:
-        found = parse_dn(plain, escape=True, strip=True)
-    except (LDAPInvalidDnError, IndexError):
-        raise ValueError(_MUST) from None
-    if any(separator == "+" for _, _, separator in found):
-        raise ValueError(f"{_MUST}; a part has one name: write \\+ where a name holds a plus")
-    return [(kind.upper(), _value(value)) for kind, value, _ in found]
+    if not _NAME.fullmatch(plain):
+        hint = "; a part has one name: write \\+ where a name holds a plus" if "+" in plain else ""
+        raise ValueError(_MUST + hint)
+    return [(kind.upper(), _value(value.strip(_BLANKS))) for kind, value in _PART.findall(plain)]
 
 
 def domain(name: str) -> str:
     """The DNS name of the domain that a name lies in; empty if it names none. Raises ValueError as above."""
-    return ".".join(value for kind, value in parts(name) if kind == "DC").lower()
+    labels = [value.replace(".", r"\.") for _, value in takewhile(lambda part: part[0] == "DC", reversed(parts(name)))]
+    return ".".join(reversed(labels)).lower()
 
 
 def same(one: str, other: str) -> bool:
@@ -82,6 +84,8 @@ def _value(text: str) -> str:
     def plain(found: re.Match[str]) -> str:
         return bytes.fromhex(found[1].replace("\\", "")).decode() if found[1] else found[2]
 
+    if _CONTROL.search(text):  # a line that lacks its comma
+        raise ValueError(_MUST)
     try:
         value = _ESCAPED.sub(plain, text)
     except UnicodeDecodeError:
