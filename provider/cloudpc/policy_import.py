@@ -160,6 +160,8 @@ _NAMES = {
     )
 }  # fmt: skip
 """Graph's names, by themselves in small letters."""
+_TO_DECIDE = "to-be-decided"
+"""In the place of what a policy must have, and can't be read."""
 _LISTS = ("domainJoinConfigurations", "assignments", "scopeIds")
 _TEXTS = ("id", "displayName", "description", "imageId", "imageDisplayName")
 _SPELLINGS = {
@@ -330,10 +332,13 @@ class _Conversion:
         found = self._graph.display_name
         printable = "".join(c if c.isprintable() else " " for c in found or "")
         name = " ".join(re.sub(r'[<>&|"^]', " ", printable).split())[:120].rstrip()
-        if not name:
+        if not name and "displayName" in self._unread:
+            name = _TO_DECIDE
+            self._decide("displayName", None, "give it a name in the place of what can't be read")
+        elif not name:
             self._refuse("displayName", "is required", found)
             return
-        if name != found:
+        elif name != found:
             why = f'is written as {name!r}: one line of at most 120 characters, without < > & | " ^'
             self._lost("displayName", found, why)
         self._policy["displayName"] = name
@@ -405,6 +410,10 @@ class _Conversion:
         if kind not in (None, "gallery", "custom"):
             self._lost("imageType", graph.image_type, "is not known here; gallery takes its place")
         self._policy["imageType"] = "custom" if kind == "custom" else "gallery"
+        if not graph.image_id and "imageId" in self._unread:
+            self._policy["imageId"] = _TO_DECIDE
+            self._decide("imageId", None, "name an image of ours in the place of what can't be read")
+            return
         if not graph.image_id:
             self._refuse("imageId", "is required; --image names one of ours", None)
             return

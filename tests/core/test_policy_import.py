@@ -249,6 +249,14 @@ def test_values_as_text_and_in_another_case() -> None:
     assert convert(graphs(gracePeriodInHours=4.0, displayName=2026), "x").display_name == "2026"
 
 
+def test_what_a_policy_must_have_and_can_not_be_read_is_to_be_decided(tmp_path: Path) -> None:
+    imported = convert(graphs(displayName=["Engineering"], imageId={"id": 1}), "x")
+    policy = _read_back(imported, tmp_path)["config"]["cloudpc:policy"]
+    assert (policy["displayName"], policy["imageId"]) == ("to-be-decided", "to-be-decided")
+    assert {"displayName", "imageId"} <= {remark.field for remark in imported.remarks if remark.decide}
+    assert convert(graphs(imageId=["x"]), "x", "micro").policy["imageId"] == "micro"
+
+
 @pytest.mark.parametrize(
     ("changes", "field", "why"),
     [
@@ -316,7 +324,7 @@ def test_what_cannot_be_one_of_ours_is_refused_with_all_reasons() -> None:
         "displayName", "provisioningType", "domainJoinConfigurations", "imageId",
     ]  # fmt: skip
     assert all(text.startswith("policies.json: ") for text in told)
-    assert _reasons(displayName=["x"], imageId={}) == [
+    assert _reasons(displayName=None, imageId="") == [
         "policies.json: displayName: is required",
         "policies.json: imageId: is required; --image names one of ours",
     ]
