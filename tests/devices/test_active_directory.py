@@ -134,7 +134,9 @@ def test_a_mark_proves_nothing_without_the_maker(samba: Samba, hq: Hq, descripti
         assert owned.kind.startswith("computer account of another maker (S-1-5-21-")
         assert samba.find(PC) == before
 
-        former = hq.domain(adDomainUsername=ADMINISTRATOR, computerAccountOwners=[mallory])
+        elsewhere = hq.domain(computerAccountOwners=["mallory@elsewhere.example"])
+        assert "it was made by" in _refused(elsewhere).message, "who is only called alike has made nothing of ours"
+        former = hq.domain(adDomainUsername=ADMINISTRATOR, computerAccountOwners=[mallory.upper()])
         assert former.owned("0123456789abcdef", besides=[OWNER]) == []
         former.disable(PC, None, OWNER)
         assert _control(samba) == 4098

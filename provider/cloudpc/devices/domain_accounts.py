@@ -158,8 +158,10 @@ class DomainAccounts:
 
         if account.startswith("S-1-"):
             return [account]
-        name, principal = (escape_filter_chars(text) for text in (account.partition("@")[0], account))
-        query = f"(|(userPrincipalName={principal})(sAMAccountName={name}))"
+        name, _, suffix = account.rpartition("@")
+        query = f"(userPrincipalName={escape_filter_chars(account)})"
+        if suffix.lower() == self._name:  # every account has this name, too, whatever its principal name is
+            query = f"(|{query}(sAMAccountName={escape_filter_chars(name)}))"
         self._connection.search(self._base, query, attributes=["objectSid"])
         self._demand(self._base)
         return [security_identifiers.text(value) for value in self._values("objectSid")]
