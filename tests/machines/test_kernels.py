@@ -11,7 +11,8 @@ import libvirt
 import pytest
 
 from cloudpc.images.image import Image, ImageFile
-from cloudpc.machines.libvirt.domain_xml import KernelBoot, with_kernel
+from cloudpc.machines.libvirt import kernels
+from cloudpc.machines.libvirt.domain_xml import KernelBoot, extra_disk_xml, with_kernel
 from cloudpc.provisioning.cancellation import Cancellation
 from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
 from cloudpc.provisioning.tags import Phase
@@ -19,6 +20,7 @@ from cloudpc.provisioning.tags import Phase
 from .daemon import Daemon
 from .desk import Desk
 
+BOOT = "/proc/sys/kernel/random/boot_id"
 DEFINED = """
 <domain type='{kind}' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>
   <name>m</name><metadata><own:thing xmlns:own='urn:own'>kept</own:thing></metadata>
@@ -62,15 +64,23 @@ def test_a_machine_takes_another_builds_kernel_and_modules_and_loses_nothing(
         assert done.exit_code == 0, done.output
         return done.output.strip()
 
-    sh("echo precious > /root/data; cd /lib/modules && mv $(uname -r) gone")  # as if its kernel were of another version
+    sh("echo precious > /root/data; cd /lib/modules && mv $(uname -r) gone; sync")  # as if of another version
+    boot = host.read_file(spec.id, BOOT, cancel=cancel)
     host.ensure_image(newer, print, cancel)
+
+    connection = libvirt.open(daemon.tcp_uri)
+    domain = connection.lookupByUUID(spec.id.bytes)
+    left = extra_disk_xml(host._images.locate(newer).disk, kernels._TARGET, kernels._ALIAS, "left")
+    domain.attachDeviceFlags(left, libvirt.VIR_DOMAIN_AFFECT_LIVE)  # by a run that was killed in the middle
+    domain.reset(0)
+    assert host.read_file(spec.id, "/root/data", cancel=cancel) == b"precious\n", "it boots its own disk"
+    assert host.read_file(spec.id, BOOT, cancel=cancel) != boot
+
     assert "from its next start on" in host.update_kernel(spec.id, newer, cancel)
     assert "already" in host.update_kernel(spec.id, newer, cancel)
     assert sh("cd /lib/modules && diff -r gone $(uname -r) && ls -A | wc -l") == "2"
     assert sh("mount | grep -c /tmp/ || true") == "0"
 
-    connection = libvirt.open(daemon.tcp_uri)
-    domain = connection.lookupByUUID(spec.id.bytes)
     assert "cd" * 8 not in domain.XMLDesc(0), "what runs goes on as it is"
     domain.destroy()
     assert domain.XMLDesc(0).count("cd" * 8) == 2, "kernel and initrd, but not the disk"

@@ -6,6 +6,7 @@ sees for a moment, read-only: no network and no package mirror is needed, and th
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -23,6 +24,9 @@ from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
 
 _ALIAS, _SERIAL, _TARGET = "ua-kernel", "cloudpc-kernel", "vdy"
 _SECONDS = 300.0
+_LETS_GO_WITHIN, _LOOK_EVERY = 10.0, 0.1
+# Mounts of its own, and a session of its own: whatever ends it ends all of it, and leaves nothing mounted.
+_APART = ("setsid", "unshare", "--mount", "/bin/sh", "-c")
 # Looked for by its serial number, because its name depends on what else there is. Whole or not at all: what is copied
 # gets its name last.
 _TAKE_MODULES = """
@@ -49,8 +53,7 @@ exit $code
 
 def update(connection: Any, domain: Any, agent: Agent, image: Image, base: BaseImage) -> str:
     """See `Host.update_kernel`; the image's files are at `base`."""
-    xml = domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE)
-    before = ElementTree.fromstring(xml).findtext("./os/kernel")  # noqa: S314 - from the hypervisor
+    before = ElementTree.fromstring(_definition(domain)).findtext("./os/kernel")  # noqa: S314 - from the hypervisor
     if before is None or base.kernel is None:
         message = f"{domain.name()} boots a kernel of its own disk; update it there."
         raise ProvisioningError(ErrorCode.SET_UP_FAILED, message, retriable=False)
@@ -60,8 +63,14 @@ def update(connection: Any, domain: Any, agent: Agent, image: Image, base: BaseI
         _take_modules(agent)
     with classified(f"define {domain.name()}"):
         boot = KernelBoot(base.kernel, base.initrd, image.command_line)
-        connection.defineXMLFlags(with_kernel(xml, boot), libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
+        # as it is by now: somebody may have changed it meanwhile
+        connection.defineXMLFlags(with_kernel(_definition(domain), boot), libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
     return f"has the kernel of the present build of {image.image_id} from its next start on: shut it down for that"
+
+
+def _definition(domain: Any) -> str:
+    """As it will start next time."""
+    return str(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE))
 
 
 @contextmanager
@@ -69,7 +78,7 @@ def _attached(domain: Any, disk: str) -> Iterator[None]:
     """While this lasts the guest sees the disk; should it not let go of it, it does at its next start."""
     live = libvirt.VIR_DOMAIN_AFFECT_LIVE
     with classified(f"show the disk with the modules to {domain.name()}"):
-        _detach(domain)  # what an interrupted run left
+        _detach(domain, wait=_LETS_GO_WITHIN)  # what an interrupted run left
         domain.attachDeviceFlags(extra_disk_xml(disk, _TARGET, _ALIAS, _SERIAL), live)
     try:
         yield
@@ -77,15 +86,18 @@ def _attached(domain: Any, disk: str) -> Iterator[None]:
         _detach(domain)
 
 
-def _detach(domain: Any) -> None:
+def _detach(domain: Any, wait: float = 0) -> None:
     if _ALIAS in domain.XMLDesc(0):
         with suppress(libvirt.libvirtError):
             domain.detachDeviceAlias(_ALIAS, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+    until = time.monotonic() + wait
+    while time.monotonic() < until and _ALIAS in domain.XMLDesc(0):
+        time.sleep(_LOOK_EVERY)
 
 
 def _take_modules(agent: Agent) -> None:
     try:
-        done = agent.run(["/bin/sh", "-c", _TAKE_MODULES, "take-modules", _SERIAL], stdin=b"", timeout=_SECONDS)
+        done = agent.run([*_APART, _TAKE_MODULES, "take-modules", _SERIAL], stdin=b"", timeout=_SECONDS)
     except TimeoutError as error:
         done = Completed(1, str(error))
     if done.exit_code != 0:
