@@ -63,6 +63,29 @@ def test_what_was_complete_is_taken_over_and_not_rebuilt(project: Project) -> No
     assert project.calls().count("start u000") == project.calls().count("start u001") == 1
 
 
+@pytest.mark.parametrize("fault", ["kill", "kill-engine", "hang"])
+def test_a_set_up_that_is_tried_again_and_stopped_in_the_middle(project: Project, fault: str) -> None:
+    """Its user goes on working, state says what it said, and the next run does what was asked for."""
+    project.policy(packages=["git"])
+    project.host(exit_code=100)
+    project.up()
+    before, machines = project.state()["u001"], project.machines()
+    project.host(faults=[{"call": "run", "fault": fault, "times": 1, "user": "u001"}])
+    tried = project.calls().count("run u001")
+    run = project.start_cloudpc("retry", "u001")
+    wait_until(lambda: project.calls().count("run u001") > tried, 60, "its set-up was not tried again")
+    if fault == "hang":
+        os.killpg(run.pid, signal.SIGINT)
+    output, _ = run.communicate(timeout=60)
+    assert run.returncode != 0, output
+    assert "Traceback" not in output
+    _wait_for_no_provider(project)
+    assert (project.state()["u001"], project.machines()) == (before, machines)
+    assert project.cloudpc("up", "demo", "--clear-lock").code == 0
+    assert project.statuses() == {"u000": "provisionedWithWarnings", "u001": "provisioned"}
+    assert project.machines() == machines
+
+
 def test_a_hand_over_that_was_missed_is_made_up_for(project: Project) -> None:
     """State has the machine, the machine does not know: were its entry lost now, it would be taken for unfinished."""
     project.host(faults=[{"call": "finish handedOver", "user": "u000", "fault": "kill-engine", "times": 1}])

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Collection, Sequence
 
 from cloudpc.cloud_pc import DesiredCloudPC
-from cloudpc.machines.interface import Completed, Host
+from cloudpc.machines.interface import Completed, Host, PowerState
 from cloudpc.provisioning import set_up
 from cloudpc.provisioning.cancellation import Cancellation
 from cloudpc.provisioning.errors import ErrorCode, unexpected_told
@@ -16,7 +16,7 @@ from cloudpc.provisioning.stages import Stage
 from cloudpc.provisioning.tags import machine_id
 
 _IS_THERE = "/etc/hostname"
-"""Of every Linux; reading it waits for a guest that was just started."""
+"""Of every Linux; reading it waits for a guest that is busy."""
 
 
 class Afterwards:
@@ -48,8 +48,9 @@ class Afterwards:
             Cancelled: by whoever runs it.
         """
         with unexpected_told(f"setting up {self._id}"):
-            extras = [extra for extra in set_up.of(self._settings, self._resources.script()) if extra.code in failed]
+            extras = self._extras(failed)
             self._start()
+            self._host.endpoint(self._id, timeout=self._settings.first_boot_in_seconds, cancel=self._cancel)
             warned = [self._apply(extra) for extra in extras]
         return [warning for warning in warned if warning is not None]
 
@@ -67,9 +68,18 @@ class Afterwards:
             self._step(f"kernel of {image.image_id} on {self._host.name}")
             return self._host.update_kernel(self._id, image, self._cancel)
 
+    def _extras(self, failed: Collection[ErrorCode]) -> list[set_up.Extra]:
+        """The script is read only if it failed itself: what it was when it succeeded may be no longer there."""
+        script = self._resources.script() if ErrorCode.POST_PROVISIONING_SCRIPT_FAILED in failed else None
+        return [extra for extra in set_up.of(self._settings, script) if extra.code in failed]
+
     def _start(self) -> None:
         self._cancel.check()
+        machine = self._host.describe(self._id)
         self._host.power_on(self._id)
+        if machine is not None and machine.power is PowerState.STOPPED:  # agents answer before much else is there
+            self._step(f"was off, starting on {self._host.name}")
+            self._host.wait_ready(self._id, self._settings.first_boot_in_seconds, self._cancel)
         with contextlib.suppress(FileNotFoundError):
             self._host.read_file(self._id, _IS_THERE, cancel=self._cancel)
 

@@ -1,0 +1,50 @@
+"""What is done on a machine that stays, against a fake host."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from cloudpc.cloud_pc import Script
+from cloudpc.machines.interface import PowerState
+from cloudpc.provisioning.afterwards import Afterwards
+from cloudpc.provisioning.cancellation import Cancellation
+from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
+from cloudpc.provisioning.pipeline import Resources
+
+from .fake_rim import IDENTITY, Lines, Run, ScriptedHost, desired, image
+
+
+def changed_since() -> bytes:
+    raise ProvisioningError(ErrorCode.SET_UP_FAILED, "the script is another one by now")
+
+
+def afterwards(host: ScriptedHost) -> Afterwards:
+    wanted = desired(script=Script(path="set-up.sh", sha256="ab" * 32))
+    Run(host).provision()
+    host.calls.clear()
+    resources = Resources([host], image=lambda _note: image(), script=changed_since)
+    return Afterwards(wanted, host, resources, Lines(), Cancellation())
+
+
+def stop(host: ScriptedHost) -> None:
+    host._change(IDENTITY, lambda machine: replace(machine, power=PowerState.STOPPED))
+
+
+def test_a_script_that_has_not_failed_is_not_looked_for(host: ScriptedHost) -> None:
+    tried = afterwards(host)
+    assert tried.try_extras({ErrorCode.PACKAGES_FAILED}) == []
+    assert host.calls == ["power_on", "run"]
+    with pytest.raises(ProvisioningError, match="another one by now"):
+        tried.try_extras({ErrorCode.PACKAGES_FAILED, ErrorCode.POST_PROVISIONING_SCRIPT_FAILED})
+
+
+def test_one_that_was_off_is_tried_once_it_is_ready(host: ScriptedHost) -> None:
+    tried = afterwards(host)
+    stop(host)
+    tried.try_extras({ErrorCode.PACKAGES_FAILED})
+    assert host.calls == ["power_on", "wait_ready", "run"]
+    stop(host)
+    tried.move_kernel()
+    assert host.calls[3:] == ["ensure_image", "power_on", "wait_ready", "update_kernel"]
