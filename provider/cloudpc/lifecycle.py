@@ -471,8 +471,14 @@ def no_kernel_for(made_with: PolicySettings, today: PolicySettings) -> str:
     return ""
 
 
-def outdated(made_with: PolicySettings, today: PolicySettings) -> list[str]:
-    """What today's policy says otherwise than what a Cloud PC was made with: `image debian-12 -> debian-13`."""
+def outdated(made_with: PolicySettings, today: PolicySettings, kernel_digest: str = "") -> list[str]:
+    """What today's policy says otherwise than what a Cloud PC was made with: `image debian-12 -> debian-13`.
+
+    Args:
+        made_with: what it was made with.
+        today: what the policy says.
+        kernel_digest: the build whose kernel it was given since.
+    """
     names = {
         "networks": "networks",
         "locale": "locale",
@@ -488,7 +494,8 @@ def outdated(made_with: PolicySettings, today: PolicySettings) -> list[str]:
         shown = [f"{kind} {name}" if same_name else name for kind, name in images]
         found.append(f"image {shown[0]} -> {shown[1]}")
     elif made_with.image_digest != today.image_digest:
-        found.append(f"a newer build of image {today.image_id}")
+        kernel = ", whose kernel it was given" if kernel_digest == today.image_digest else ""
+        found.append(f"a newer build of image {today.image_id}{kernel}")
     for name, word in names.items():
         before, after = getattr(made_with, name), getattr(today, name)
         if before != after:

@@ -317,6 +317,8 @@ def test_what_todays_policy_says_otherwise() -> None:
     rebuilt = make.settings(image_digest="cd" * 32)
     assert outdated(before, before) == []
     assert outdated(before, rebuilt) == ["a newer build of image micro"]
+    given = "a newer build of image micro, whose kernel it was given"
+    assert outdated(before, rebuilt, rebuilt.image_digest) == [given]
     both = rebuilt.model_copy(update={"locale": "de-DE"})
     assert outdated(before, both) == ["a newer build of image micro", "locale en-US -> de-DE"]
     other = rebuilt.model_copy(update={"image_id": "debian-12"})

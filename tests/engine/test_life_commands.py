@@ -266,6 +266,9 @@ def test_a_machine_goes_on_with_another_builds_kernel(project: Project, built: C
     for name in ("settings", "deviceName", "status"):
         assert after[name] == before[name]
     assert len(list((project.root / "host").glob("*.kernel"))) == 1, "only where somebody asked for it"
+    rows = json.loads(project.cloudpc("list", "--outdated", "--json").output)
+    newer = "a newer build of image micro"
+    assert [row["outdated"] for row in rows] == [[f"{newer}, whose kernel it was given"], [newer]]
     refused = project.cloudpc("update-kernel", "u000")
     assert (refused.code, "it has the kernel of the present build" in refused.output) == (2, True), refused
     project.policy()

@@ -36,7 +36,7 @@ def differences(project: Project, cloud_pcs: Iterable[CloudPCRecord]) -> Differe
         settings = today[policy]
         # whoever else is made again is made with today's settings anyway
         if settings is not None and cloud_pc.status in WITH_MACHINE:
-            differing = lifecycle.outdated(cloud_pc.settings, settings)
+            differing = lifecycle.outdated(cloud_pc.settings, settings, cloud_pc.recorded.kernel_digest)
             if differing:
                 result.found[policy, cloud_pc.key] = differing
     return result
