@@ -31,11 +31,12 @@ def problems(content: bytes, known: Collection[str] | None) -> Iterator[str]:
     elif mark := next((mark for mark in _MARKS if content.startswith(mark)), None):
         what = "UTF-8" if mark == codecs.BOM_UTF8 else "UTF-16 or UTF-32"
         yield f"begins with a byte order mark, which hides its first line: save it as UTF-8 without one (it is {what})"
-    elif b"\0" in content:
+    elif b"\0" in content.partition(b"\n")[0]:
         yield "is no text: a program can be started by a script, but not be one"
     else:
-        yield from _in_its_lines(content)
-        yield from _in_its_first_line(content.splitlines()[0], content, known)
+        text = content.partition(b"\0")[0]  # an archive may follow, for the script to unpack
+        yield from _in_its_lines(text)
+        yield from _in_its_first_line(text.splitlines()[0], text, known)
 
 
 def _in_its_lines(content: bytes) -> Iterator[str]:

@@ -23,12 +23,12 @@ class WrongKeyError(NotRepeatedError):
 
 
 def public_key(line: str) -> str:
-    """The line, without blanks around it, if it is a public key as `authorized_keys` has it, without options.
+    """The line, without needless blanks, if it is a public key as `authorized_keys` has it, without options.
 
     Raises:
         WrongKeyError: it isn't.
     """
-    text = line.strip()
+    text = " ".join(line.split(None, 2)).strip()  # sshd passes over further blanks and tabs in front of the key
     _check_form(text)
     words = text.split(" ")
     kind, encoded = words[0], words[1] if len(words) > 1 else ""

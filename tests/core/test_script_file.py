@@ -20,6 +20,7 @@ GOOD = b"#!/bin/sh\necho hello\n"
         b"#!/usr/bin/env -S LC_ALL=C python3 -u\n",
         b"#!/usr/bin/python3\nprint('\xc3\xbc')\n",
         b"#!/bin/sh\nprintf 'a\rb'\n",
+        b'#!/bin/sh\ntail -n +3 "$0" | tar xz; exit\n\x1f\x8b\x08\0\0\r\n\r\n\0',
     ],
 )
 def test_good_ones(content: bytes) -> None:
@@ -34,7 +35,7 @@ def test_good_ones(content: bytes) -> None:
         (b"\xef\xbb\xbf" + GOOD, ["byte order mark"]),
         (GOOD.decode().encode("utf-16"), ["byte order mark"]),
         (b"\x7fELF\0\0", ["is no text"]),
-        (b"#!/bin/sh\n\0", ["is no text"]),
+        ("#!/bin/sh\n".encode("utf-16-le"), ["is no text"]),
         (GOOD.replace(b"\n", b"\r\n"), ["CRLF"]),
         (b"#!/bin/sh\necho a\r\necho b\n", ["in 1 of its lines, first in line 2"]),
         (GOOD.replace(b"\n", b"\r"), ["old Macs"]),
