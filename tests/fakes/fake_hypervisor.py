@@ -105,6 +105,9 @@ class FakeHost:
         with self._lock():
             if machine := self.describe(spec.id):
                 raise Claimed(machine)
+            if (self._folder / f"{spec.name}.qcow2").exists() and not [*self._folder.glob(f"{spec.name}-failed-*")]:
+                message = f"{self.name} has the disk {spec.name}.qcow2, whose machine is not defined any more"
+                raise ProvisioningError(ErrorCode.MACHINE_NOT_IN_STATE, message, retriable=False)
             if lacking := _lacking(self.capacity(), spec.size):
                 raise ProvisioningError(ErrorCode.NO_CAPACITY, f"{self.name} lacks {', '.join(lacking)}")
             known = self._settings().get("networks", [])
@@ -209,7 +212,7 @@ class FakeHost:
     def unreadable(self, installation: str, known: Collection[UUID] = ()) -> dict[UUID, str]:
         self._answer()
         names = {UUID(value["id"]): value["name"] for value in self._values() if value["tag"] is None}
-        return {i: name for i, name in names.items() if _is_of(name, installation) or i in known}
+        return {i: name for i, name in names.items() if _may_be_of(name, installation) or i in known}
 
     def retag(self, machine_id: UUID, tag: Tag, disk_gib: int) -> None:
         [value] = [v for v in self._values() if v["id"] == str(machine_id) and v["tag"] is None]
@@ -405,9 +408,9 @@ class FakeHost:
         temporary.replace(path)
 
 
-def _is_of(name: str, installation: str) -> bool:
+def _may_be_of(name: str, installation: str) -> bool:
     at = named_after(name)
-    return at is not None and at.is_of(installation)
+    return at is not None and at.may_be_of(installation)
 
 
 def _kept_until(name: str) -> datetime | None:

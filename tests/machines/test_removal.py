@@ -12,9 +12,9 @@ from uuid import UUID
 import libvirt
 import pytest
 
-from cloudpc.machines.libvirt.storage import raw_volume_xml
+from cloudpc.machines.libvirt.storage import overlay_volume_xml, raw_volume_xml
 from cloudpc.provisioning.cancellation import Cancellation
-from cloudpc.provisioning.errors import ProvisioningError
+from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
 from cloudpc.provisioning.remnants import expired, left_over, uncertain
 
 from .daemon import Daemon
@@ -236,3 +236,64 @@ def test_names_of_before_are_ours_only_if_their_machine_is_recorded(desk: Desk, 
         assert uncertain([remnant], [spec.id]) == []
     finally:
         assert desk.host.discard([remnant]) == [old]
+
+
+def _copied(connection: Any, name: str, source: str) -> Any:
+    """A machine that somebody has made by hand, with this disk."""
+    return connection.defineXML(
+        f"<domain type='qemu'><name>{name}</name><memory unit='MiB'>64</memory><os><type>hvm</type></os>"
+        f"<devices><disk device='disk' {source}<target dev='vda'/></disk></devices></domain>"
+    )
+
+
+@pytest.mark.parametrize("kind", ["file", "volume"])
+def test_the_disk_of_a_copy_made_by_hand_stays(desk: Desk, daemon: Daemon, connection: Any, kind: str) -> None:
+    """virt-clone names it after the machine it was copied from."""
+    spec, pool = desk.claim(), connection.storagePoolLookupByName(desk.config.pool)
+    name = f"{spec.name}-clone.qcow2"
+    path = pool.createXML(raw_volume_xml(name, 1024, "0600"), 0).path()
+    sources = {
+        "file": f"type='file'><source file='{path}'/>",
+        "volume": f"type='volume'><source pool='{pool.name()}' volume='{name}'/>",
+    }
+    copy = _copied(connection, f"{spec.name}-clone", sources[kind])
+    try:
+        desk.host.delete(spec.id)
+        assert remains(daemon, f"{spec.name}.qcow2") == []
+        [disk] = remains(daemon, name)
+        assert desk.host.discard(desk.host.remnants(desk.installation)) == []
+        assert disk.exists()
+    finally:
+        copy.undefine()
+    assert desk.host.discard(desk.host.remnants(desk.installation)) == [name]
+
+
+def test_what_an_overlay_lies_on_is_not_discarded(desk: Desk, daemon: Daemon, connection: Any) -> None:
+    """Somebody saves what is on the disk of a machine that was undefined."""
+    spec, pool = desk.claim(), connection.storagePoolLookupByName(desk.config.pool)
+    connection.lookupByUUID(spec.id.bytes).undefine()
+    disk = pool.storageVolLookupByName(f"{spec.name}.qcow2").path()
+    overlay = pool.createXML(overlay_volume_xml("saving.qcow2", 1 << 30, disk), 0)
+    assert desk.host.discard(desk.host.remnants(desk.installation)) == [f"{spec.name}-seed.iso"]
+    assert remains(daemon, f"{spec.name}.qcow2")
+    overlay.delete()
+    assert desk.host.discard(desk.host.remnants(desk.installation)) == [f"{spec.name}.qcow2"]
+
+
+def test_a_disk_without_its_machine_is_not_overwritten(desk: Desk, daemon: Daemon, connection: Any) -> None:
+    """The host's definitions are lost, or somebody undefined it: what is kept for diagnosis alone is nobody's."""
+    spec = desk.claim()
+    connection.lookupByUUID(spec.id.bytes).undefine()
+    [disk] = remains(daemon, f"{spec.name}.qcow2")
+    before = disk.stat().st_ino
+    with pytest.raises(ProvisioningError, match=f"{spec.name}.qcow2") as refused:
+        desk.host.claim(spec, desk.tag())
+    assert refused.value.code is ErrorCode.MACHINE_NOT_IN_STATE
+    assert not refused.value.retriable
+    assert disk.stat().st_ino == before
+    assert desk.host.describe(spec.id) is None
+    desk.host.discard(desk.host.remnants(desk.installation))
+    desk.claim()
+    desk.host.keep_for_diagnosis(spec.id, datetime.now(UTC))
+    desk.claim()
+    desk.host.delete(spec.id)

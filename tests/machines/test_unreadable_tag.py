@@ -66,6 +66,18 @@ def test_nothing_of_it_is_touched_until_its_tag_is_written_again(desk: Desk, con
     assert described.has_disk
 
 
+def test_one_with_a_name_of_before_is_told_too(desk: Desk, connection: Any) -> None:
+    """The name says no more than how the installation's id begins; it is told, since nothing is done to it."""
+    name = f"cloudpc-{desk.installation[:8]}-0123456789ab"
+    xml = f"<domain type='qemu'><name>{name}</name><memory>65536</memory><os><type>hvm</type></os></domain>"
+    domain = connection.defineXML(xml)
+    try:
+        assert list(desk.host.unreadable(desk.installation).values()) == [name]
+        assert desk.host.unreadable("another1") == {}
+    finally:
+        domain.undefine()
+
+
 def test_one_that_still_runs_with_its_tag_has_it(desk: Desk, connection: Any) -> None:
     """As after `virsh metadata … --remove --config` alone."""
     spec = desk.claim()

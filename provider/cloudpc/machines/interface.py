@@ -276,7 +276,7 @@ class Host(Protocol):
         """All machines with this installation's tag, except those named: what is known needs no look."""
 
     def unreadable(self, installation: str, known: Collection[UUID] = ()) -> dict[UUID, str]:
-        """Machines with this installation's name, or one of these identities, and no tag that can be read: names."""
+        """Names of machines without a readable tag that may be this installation's, by name, or have these ids."""
 
     def retag(self, machine_id: UUID, tag: Tag, disk_gib: int) -> None:
         """Write the tag of a machine that state knows, where none can be read; nothing where one can.

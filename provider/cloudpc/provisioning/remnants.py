@@ -25,6 +25,12 @@ class Remnant:
         return any(identity.hex.startswith(self.machine) for identity in machines)
 
 
+def kept(remnants: Collection[Remnant]) -> list[Remnant]:
+    """Those that are kept for diagnosis, whether or not their time is over."""
+    machines = {remnant.machine for remnant in remnants if remnant.keep_until is not None}
+    return [remnant for remnant in remnants if remnant.machine in machines]
+
+
 def left_over(
     remnants: Collection[Remnant], meant: Collection[UUID], recorded: Collection[UUID], now: datetime
 ) -> list[Remnant]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import posixpath
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
@@ -63,16 +63,44 @@ def remove(connection: Any, paths: Iterable[str]) -> None:
 
 
 def used_by(domains: Iterable[Any]) -> set[str]:
-    """All files and devices of the host that domains name."""
-    definitions = (ElementTree.fromstring(xml) for domain in domains for xml in _definitions(domain))  # noqa: S314
-    sources = (source for definition in definitions for source in definition.iter("source"))
-    return {path for source in sources for path in (source.get("file"), source.get("dev")) if path}
+    """All files and devices of the host that domains name, also as volumes of a pool."""
+    sources = (
+        (domain.connect(), source)
+        for domain in domains
+        for xml in _definitions(domain)
+        for source in ElementTree.fromstring(xml).iter("source")  # noqa: S314
+    )
+    return {path for connection, source in sources for path in _paths(connection, source) if path}
+
+
+def needed(backing: Mapping[str, str], unwanted: Collection[str], used: Collection[str]) -> set[str]:
+    """Paths that are used, or that lie below a volume which is used or stays.
+
+    Args:
+        backing: what each volume of a pool lies on; empty where that is nothing.
+        unwanted: what nobody but these may need.
+        used: what domains name.
+    """
+    found: set[str] = set()
+    left = [*used, *(backing.keys() - set(unwanted))]
+    while left:
+        if (path := left.pop()) and path not in found:
+            found.add(path)
+            left.append(backing.get(path, ""))
+    return found
 
 
 def is_there(connection: Any, path: str) -> bool:
     """Whether there is a volume at this path of the host."""
     with _volume_at(connection, path) as volume:
         return volume is not None
+
+
+def _paths(connection: Any, source: ElementTree.Element) -> Iterator[str | None]:
+    yield source.get("file")
+    yield source.get("dev")
+    if (pool := source.get("pool")) and (volume := source.get("volume")):
+        yield unless_gone(lambda: connection.storagePoolLookupByName(pool).storageVolLookupByName(volume).path())
 
 
 def _definitions(domain: Any) -> list[str]:

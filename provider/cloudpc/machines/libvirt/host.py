@@ -9,6 +9,7 @@ from collections.abc import Collection, Container, Iterable, Iterator, Mapping, 
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -249,7 +250,7 @@ class LibvirtHost(Host):
     def unreadable(self, installation: str, known: Collection[UUID] = ()) -> dict[UUID, str]:
         with classified("list the machines"):
             domains = self._connection.get().listAllDomains(0)
-            ours = [d for d in domains if _is_named_as_of(d, installation) or UUID(bytes=d.UUID()) in known]
+            ours = [d for d in domains if _may_be_of(d, installation) or UUID(bytes=d.UUID()) in known]
             seen = filter(None, map(_look, ours))
             return {definition.id: definition.name for definition, _ in seen if definition.label is None}
 
@@ -264,8 +265,10 @@ class LibvirtHost(Host):
         with self._locks.hold("host", timeout=_LOCK_TIMEOUT):  # nobody claims its machine anew meanwhile
             with classified("list the machines"):
                 used = disks.used_by(self._connection.get().listAllDomains(0))
-            paths = {each.name: self._volumes.path(each.name) for each in self._without_machine(remnants)}
-            names = sorted(name for name, path in paths.items() if path is not None and path not in used)
+            looked = {each.name: self._volumes.path(each.name) for each in self._without_machine(remnants)}
+            paths = {name: path for name, path in looked.items() if path is not None}
+            needed = disks.needed(self._volumes.backing(), paths.values(), used)
+            names = sorted(name for name, path in paths.items() if path not in needed)
             self._volumes.delete(names)
         return names
 
@@ -286,10 +289,14 @@ class LibvirtHost(Host):
             finally:
                 removal.stop(domain)  # its end is its end, whatever can't be removed yet
             disks.remove(self._connection.get(), changed)
-        self._volumes.delete_all(machine_id)
+        self._volumes.delete_all(machine_id, partial(self._used_by_others, machine_id))
         # Last, because it carries the tag: whatever is interrupted before is still known to be ours.
         if domain is not None:
             removal.undefine(domain)
+
+    def _used_by_others(self, machine_id: UUID) -> set[str]:
+        domains = self._connection.get().listAllDomains(0)
+        return disks.used_by(domain for domain in domains if domain.UUID() != machine_id.bytes)
 
     def keep_for_diagnosis(self, machine_id: UUID, until: datetime) -> str:
         with classified("look for the machine"):
@@ -322,10 +329,23 @@ class LibvirtHost(Host):
         with classified("look for the machine"):
             domain = find_domain(connection, spec.id)
             definition = None if domain is None else definition_of(domain)
-            if definition is None:
-                return
-            now = power.power(domain)
+            now = None if definition is None else power.power(domain)
+        if definition is None or now is None:
+            self._refuse_to_overwrite(spec)
+            return
         raise Claimed(definition.machine(self._label(definition), *now))
+
+    def _refuse_to_overwrite(self, spec: MachineSpec) -> None:
+        """A disk goes before its domain, so one without was undefined by hand, or the host has lost its definitions."""
+        if disk := self._volumes.left_of(spec.name):
+            raise ProvisioningError(
+                ErrorCode.MACHINE_NOT_IN_STATE,
+                f"{self.name} has the disk {disk} of this user's machine, which is not defined any more; "
+                "it is left untouched",
+                retriable=False,
+                hint="Define the machine again, and `cloudpc adopt` takes it back; if nobody needs the disk, `cloudpc "
+                "doctor --remove-leftovers` removes it. Then `cloudpc retry`.",
+            )
 
     def _refuse(self, missing: str) -> None:
         if missing:
@@ -414,9 +434,10 @@ def _state(stats: dict[str, Any]) -> tuple[int, int]:
     return int(stats["state.state"]), int(stats["state.reason"])
 
 
-def _is_named_as_of(domain: Any, installation: str) -> bool:
+def _may_be_of(domain: Any, installation: str) -> bool:
+    """By its name; those of before may be another's, and are told nevertheless: nothing is done to them."""
     name = named_after(domain.name())
-    return name is not None and name.is_of(installation)
+    return name is not None and name.may_be_of(installation)
 
 
 def _write_label(domain: Any, label: Label) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Container, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
+from xml.etree import ElementTree
 
 from cloudpc.images.image import Image
 from cloudpc.machines.interface import MachineSpec, Seed
@@ -25,6 +27,8 @@ from cloudpc.provisioning.tags import named_after
 _DISK, _SEED = ".qcow2", "-seed.iso"
 _KEPT = re.compile(r"-failed-(\d+)\.log$")
 """The console's log of a failed machine: until when, in seconds since 1970, it and the disk are kept."""
+_MADE = re.compile(rf"-[0-9a-f]{{12}}({re.escape(_DISK)}|{re.escape(_SEED)}|-failed-\d+\.log)$")
+"""How names end of what is made here; what else is named after a machine is somebody's, by hand."""
 _SILENCE = b"The console said nothing.\n"
 
 
@@ -68,14 +72,41 @@ class MachineVolumes:
             with classified(f"remove the seed of {machine_name}", ErrorCode.DISK_FAILED):
                 self._pool.delete(pool, [machine_name + _SEED])
 
-    def delete_all(self, machine_id: UUID) -> None:
-        """Remove everything named after this machine."""
+    def delete_all(self, machine_id: UUID, used: Callable[[], Container[str]]) -> None:
+        """Remove everything named after this machine.
+
+        Args:
+            machine_id: whose.
+            used: paths that other domains name: what was not made here may be theirs, as a copy's disk is.
+        """
         pool = self._pool.existing()
         if pool is None:
             return
         with classified("remove the machine's volumes", ErrorCode.DISK_FAILED):
             named = ((name, named_after(name)) for name in self._pool.names(pool))
-            self._pool.delete(pool, [name for name, at in named if at and machine_id.hex.startswith(at.machine)])
+            names = [name for name, at in named if at and machine_id.hex.startswith(at.machine)]
+            by_hand = {name: self.path(name) for name in names if not _MADE.search(name)}
+            others = used() if by_hand else ()
+            self._pool.delete(pool, [name for name in names if by_hand.get(name) not in others])
+
+    def left_of(self, machine_name: str) -> str:
+        """The name of the disk of a machine that is not there, unless it is only kept for diagnosis; or nothing."""
+        disk, pool = machine_name + _DISK, self._pool.existing()
+        if pool is None or self.path(disk) is None:
+            return ""
+        with classified("list the volumes", ErrorCode.DISK_FAILED):
+            kept = any(name.startswith(machine_name) and _KEPT.search(name) for name in self._pool.names(pool))
+        return "" if kept else disk
+
+    def backing(self) -> dict[str, str]:
+        """Paths of the pool's volumes, with what each lies on; nothing where there is no pool."""
+        pool = self._pool.existing()
+        if pool is None:
+            return {}
+        with classified("list the volumes", ErrorCode.DISK_FAILED):
+            self._pool.refresh(pool)
+            found = {volume.path(): unless_gone(partial(volume.XMLDesc, 0)) for volume in pool.listAllVolumes()}
+        return {path: _backing(xml) for path, xml in found.items() if xml is not None}
 
     def keep(self, machine_name: str, until: datetime, console: bytes) -> str:
         """Leave the disk, and the console's log beside it, for diagnosis; the seed goes. Says what is kept."""
@@ -119,6 +150,10 @@ class MachineVolumes:
             names = {name for definition in definitions for name in found.of(definition)}
             sizes = {volume.name(): _size(volume) for volume in pool.listAllVolumes() if volume.name() in names}
             return replace(found, sizes={name: size for name, size in sizes.items() if size is not None})
+
+
+def _backing(volume: str) -> str:
+    return ElementTree.fromstring(volume).findtext("backingStore/path", "")  # noqa: S314 - from the hypervisor
 
 
 def _kept_until(volume: str) -> datetime | None:
