@@ -189,6 +189,32 @@ def test_lost_state_is_adopted_or_removed_on_purpose(first: Project) -> None:
     assert first.cloudpc("up", "demo").code == 0
 
 
+def test_machines_of_a_policy_that_is_not_here_any_more_can_be_removed(first: Project) -> None:
+    """Another policy's first run stops before them; which policy they were of, their tags say."""
+    assert first.pulumi("stack", "rm", "demo", "--force", "--yes").code == 0
+    (first.root / "stacks" / "Pulumi.demo.yaml").unlink(missing_ok=True)
+    _configure(first, "lab", policy={"assignments": []})
+    assert _STOPPED in first.cloudpc("up", "lab").output
+    ran = first.cloudpc("adopt", "--yes")
+    assert ran.code == 1, ran
+    assert _flat(ran.output).count("whose policy demo is not here: bring its file back, or --remove deletes it") == 2
+    assert set(first.machines()) == {"u000", "u001"}
+    assert first.cloudpc("adopt", "--remove", "--yes").code == 0
+    assert first.machines() == {}
+    assert first.cloudpc("up", "lab").code == 0
+
+
+def test_what_a_first_run_had_begun_whose_state_is_lost_is_adopted(project: Project) -> None:
+    _kill_first_run(project)
+    assert project.pulumi("cancel", "--yes", "--stack", "demo").code == 0
+    assert project.pulumi("stack", "rm", "demo", "--force", "--yes", "--preserve-config").code == 0
+    assert _STOPPED in project.cloudpc("up", "demo").output
+    ran = project.cloudpc("adopt", "--yes")
+    assert ran.code == 0, ran
+    assert set(project.statuses().values()) == {"provisioned"}
+    assert project.leaks() == []
+
+
 def _has_run_before(copy: Project) -> None:
     """Before anybody looked at first runs, or while the first one's host was away: it lacks its machines since."""
     file = copy.root / "stacks" / "Pulumi.demo.yaml"

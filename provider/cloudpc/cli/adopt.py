@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
+from uuid import UUID
 
 import typer
 
@@ -48,14 +49,16 @@ def adopt(
     _write_tags(project, [records[name] for name in names if name in records], yes=yes)
     known = KnownMachines.to(list(records.values()))
     lost = {name: found for name in names if (found := _lost(project, name, records.get(name), known))}
-    if not lost:
+    nobodys = {} if policies else _without_policy(project, names, records, known)
+    everything = {name: [*lost.get(name, []), *nobodys.get(name, [])] for name in {**lost, **nobodys}}
+    if not everything:
         err.print("state knows every machine that was handed over; there is nothing to adopt")
         return
-    _tell(lost)
-    count = sum(map(len, lost.values()))
+    _tell(everything)
     if remove:
+        count = sum(map(len, everything.values()))
         confirm(f"Delete {count} machine{'' if count == 1 else 's'} with all data?", yes=yes)
-        for name, found in lost.items():
+        for name, found in everything.items():
             runtime = _runtime(project, name)
             for host, machine in found:
                 if left := runtime.removal.delete_unknown(host, machine):
@@ -63,6 +66,12 @@ def adopt(
                 else:
                     out.print(f"removed {machine.name} on {host.name}")
         return
+    for machine in (machine for found in nobodys.values() for _, machine in found):
+        policy = machine.tag.policy_id
+        why = (
+            f"left out: {machine.name}, whose policy {policy} is not here: bring its file back, or --remove deletes it"
+        )
+        err.print(why, markup=False)
     lost = _entitled(project, lost)
     count = sum(map(len, lost.values()))
     confirm(f"Take {'it' if count == 1 else 'them'} back into state, with new passwords?", yes=yes)
@@ -120,9 +129,28 @@ def _entitled(project: Project, lost: dict[str, Found]) -> dict[str, Found]:
 
 
 def _lost(project: Project, policy: str, record: StackRecord | None, known: KnownMachines) -> Found:
-    """Handed over, and not among the Cloud PCs that have a machine by any stack's state."""
+    """Handed over, and not among the Cloud PCs that have a machine by any stack's state.
+
+    Of a policy that has not run, half-made ones as well: its first run stops before them, and so finishes none.
+    """
     found = unknown(_runtime(project, policy).hosts, project.installation(policy, record), known, policy)
-    return [(host, machine) for host, machine in found if machine.tag.phase is Phase.HANDED_OVER]
+    whole = policy in known.policies
+    return [each for each in found if each[1].tag.phase is Phase.HANDED_OVER or not whole]
+
+
+def _without_policy(
+    project: Project, names: Sequence[str], records: Mapping[str, StackRecord], known: KnownMachines
+) -> dict[str, Found]:
+    """Those whose policy has neither file nor stack any more, by the name of one whose hosts have them."""
+    here, seen = {*project.policy_ids(), *records}, set[UUID]()
+    result: dict[str, Found] = {}
+    for name in names:
+        installation = project.installation(name, records.get(name))
+        for host, machine in unknown(_runtime(project, name).hosts, installation, known):
+            if machine.tag.policy_id not in here and machine.id not in seen:
+                seen.add(machine.id)
+                result.setdefault(name, []).append((host, machine))
+    return result
 
 
 def _runtime(project: Project, policy: str) -> Runtime:
@@ -150,8 +178,8 @@ def _make_way(project: Project, policy: str, found: Found, record: StackRecord |
 def _tell(lost: dict[str, Found]) -> None:
     shown = table("MACHINE", "HOST", "DEVICE", "USER'S ID", "POLICY")
     rows: Sequence[tuple[str, ...]] = [
-        (machine.name, host.name, machine.tag.device_name, machine.tag.user_id, policy)
-        for policy, found in lost.items()
+        (machine.name, host.name, machine.tag.device_name, machine.tag.user_id, machine.tag.policy_id)
+        for found in lost.values()
         for host, machine in found
     ]
     for row in rows:
