@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
@@ -9,7 +10,13 @@ import pytest
 
 from cloudpc.configuration import parse_surroundings
 from cloudpc.iac.runtime import Runtime
+from cloudpc.machines.interface import Amount, MachineSpec, Network
 from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
+from cloudpc.provisioning.pipeline import tag_of
+from cloudpc.provisioning.tags import Phase
+
+from . import make
+from .fake_rim import IDENTITY, ScriptedHost, desired
 
 
 def test_nothing_is_started_on_a_host_that_is_not_configured(tmp_path: Path) -> None:
@@ -18,3 +25,23 @@ def test_nothing_is_started_on_a_host_that_is_not_configured(tmp_path: Path) -> 
     with pytest.raises(ProvisioningError, match="kvm2 is not in cloudpc:hosts") as raised:
         runtime.start(uuid4(), "kvm2")
     assert raised.value.code is ErrorCode.HOST_UNREACHABLE
+
+
+@pytest.mark.parametrize(
+    ("kvm1", "kvm2", "left"),
+    [
+        ("a", "b", {"a"}),  # on b is what an attempt left, on a what state means
+        ("empty", "a", {"a", "b"}),  # names were exchanged, or given to another machine: nobody can say
+        ("a", "alias", {"a", "b"}),  # one hypervisor under two names
+    ],
+)
+def test_what_state_may_mean_is_not_tidied_away(tmp_path: Path, kvm1: str, kvm2: str, left: set[str]) -> None:
+    folders = {name: ScriptedHost(tmp_path, name) for name in ("a", "b")}
+    (tmp_path / "alias").symlink_to("a")
+    tag = replace(tag_of(desired()), phase=Phase.READY)
+    for host in folders.values():
+        host.claim(MachineSpec(IDENTITY, "its", "its", Amount(1, 512, 8), Network()), tag)
+    hosts = [{"name": n, "uri": f"fake://{tmp_path}/{at}"} for n, at in (("kvm1", kvm1), ("kvm2", kvm2))]
+    runtime = Runtime(parse_surroundings({"cloudpc:hosts": hosts}), tmp_path)
+    runtime.tidy(make.INSTALLATION, "lab", {IDENTITY: ("kvm1", 1)}, [], [IDENTITY])
+    assert {name for name, host in folders.items() if host.machines()} == left

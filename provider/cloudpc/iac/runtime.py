@@ -18,15 +18,16 @@ from cloudpc.cloud_pc import PolicySettings
 from cloudpc.configuration import DRIVERS, Surroundings
 from cloudpc.connections.healthy import Connections
 from cloudpc.hosts import HostConfig
+from cloudpc.iac import twins
 from cloudpc.iac.consent import Consent
 from cloudpc.iac.organisation import Organisation
 from cloudpc.iac.removal import Removal
 from cloudpc.images import custom, gallery
 from cloudpc.images.image import Image
-from cloudpc.machines.interface import Host, Note
+from cloudpc.machines.interface import Host, Machine, Note
 from cloudpc.provisioning.errors import ErrorCode, ProvisioningError, unexpected_told
 from cloudpc.provisioning.pipeline import Resources
-from cloudpc.provisioning.remnants import expired
+from cloudpc.provisioning.remnants import expired, kept
 from cloudpc.provisioning.tags import Phase
 from cloudpc.references import CONNECTIONS
 
@@ -121,7 +122,7 @@ class Runtime:
         """Remove what is kept of a failed Cloud PC; on a host that is away it goes when it has expired."""
         for host in self.hosts:
             try:
-                host.discard([r for r in host.remnants(installation) if r.is_of([identity])])
+                host.discard([r for r in kept(host.remnants(installation)) if r.is_of([identity])])
             except Exception:  # whatever is wrong with a driver: making it anew comes first
                 log.exception("could not remove what is kept of %s on %s", identity, host.name)
 
@@ -182,6 +183,8 @@ class Runtime:
                         host.finish(machine.id, Phase.HANDED_OVER)
                     else:
                         if generation == machine.tag.generation:
+                            if not self._has_another(place or "", host, machine):
+                                continue
                             host.delete(machine.id)  # state has another of the same generation, which goes on
                         elif left := self.removal.delete_unknown(host, machine):
                             log.warning("%s stays for now: %s", machine.name, "; ".join(left))
@@ -192,3 +195,15 @@ class Runtime:
 
         with ThreadPoolExecutor(max(1, len(self.hosts))) as pool:  # one that does not answer holds up no other
             return [name for removed in pool.map(one, self.hosts) for name in removed]
+
+    def _has_another(self, place: str, host: Host, machine: Machine) -> bool:
+        """Whether the host that state names has one like it, so that this is not the very one that state means.
+
+        Hosts' names may have been exchanged, and two of them be one hypervisor that did not say so when it was asked.
+
+        Raises:
+            ProvisioningError: that host does not say.
+        """
+        named = self.host(place)
+        its = named.describe(machine.id)
+        return its is not None and its.tag.generation == machine.tag.generation and not twins.twins([named, host])
