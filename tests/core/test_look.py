@@ -15,6 +15,7 @@ from cloudpc.cloud_pc import RecordedCloudPC, Status
 from cloudpc.iac import look, outputs, steps
 from cloudpc.iac.look import Look
 from cloudpc.machines.interface import PowerState
+from cloudpc.provisioning.tags import Phase
 
 from .fake_rim import IDENTITY, Run, ScriptedHost, desired, hand_over
 
@@ -70,6 +71,11 @@ def _take_tag(host: ScriptedHost) -> None:
 
 
 def _make_another(host: ScriptedHost) -> None:
+    host._change(IDENTITY, lambda m: replace(m, tag=replace(m.tag, generation=7, phase=Phase.PROVISIONING)))
+
+
+def _restore_older_state(host: ScriptedHost) -> None:
+    """From before its user was given the machine that is there."""
     host._change(IDENTITY, lambda m: replace(m, tag=replace(m.tag, generation=7)))
 
 
@@ -81,6 +87,7 @@ def _make_another(host: ScriptedHost) -> None:
         (_undefine, "running", "machineLost"),
         (_take_disk, "running", "machineLost"),
         (_make_another, "running", "machineLost"),
+        (_restore_older_state, "running", "machineNotInState"),
         (_resize, "running", "machineChanged"),
         (_take_tag, "running", "tagUnreadable"),
     ],
@@ -154,3 +161,55 @@ def test_one_whose_tag_can_t_be_read_while_it_counts_as_lost_is_told(host: Scrip
     changed, [told] = _changed(lost, host)
     assert changed == []
     assert "[tagUnreadable]" in told
+
+
+@pytest.mark.parametrize("has_namesake", [True, False])
+def test_one_that_another_host_has_is_followed(
+    host: ScriptedHost, tmp_path: Path, props: dict[str, Any], has_namesake: bool
+) -> None:
+    """It was migrated by hand; or hosts were renamed, or the name of its own given to another."""
+    _pause(host)
+    host.folder.rename(tmp_path / "other")
+    hosts = [ScriptedHost(tmp_path, name) for name in (["local"] if has_namesake else []) + ["other"]]
+    [pc], told = _changed(props, *hosts)
+    assert told == []
+    assert (pc.host, pc.status, pc.power_state) == ("other", Status.PROVISIONED, "paused")
+    assert pc.events[-1].endswith("its machine is on other now")
+    lost = outputs.wrong(props, Status.FAILED, "machineLost", "gone", "beforeLoss")
+    [pc], _ = _changed(lost, *hosts)
+    assert (pc.host, pc.status) == ("other", Status.PROVISIONED)
+
+
+@pytest.mark.parametrize(
+    "change", [{"phase": Phase.PROVISIONING}, {"phase": Phase.READY}, {"generation": 2}, {"policy_id": "theirs"}]
+)
+def test_what_else_another_host_may_have_is_not_followed(
+    host: ScriptedHost, tmp_path: Path, props: dict[str, Any], change: dict[str, Any]
+) -> None:
+    """What a failed attempt or an interrupted reprovision has left there, or another policy's."""
+    host._change(IDENTITY, lambda m: replace(m, tag=replace(m.tag, **change)))
+    host.folder.rename(tmp_path / "other")
+    [pc], _ = _changed(props, ScriptedHost(tmp_path, "local"), ScriptedHost(tmp_path, "other"))
+    assert (pc.host, pc.is_lost) == ("local", True)
+
+
+def test_another_host_is_asked_once_for_all_that_are_missing(
+    host: ScriptedHost, tmp_path: Path, props: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(look, "WITHIN", 0.2)
+    other, end = ScriptedHost(tmp_path, "other"), threading.Event()
+    asked: list[str] = []
+
+    def overview(_ids: object) -> dict[Any, Any]:
+        asked.append("other")
+        end.wait(60)
+        return {}
+
+    monkeypatch.setattr(other, "overview", overview)
+    second = {**props, "userId": "u-bob"}
+    recorded = _recorded(props) | _recorded(second)
+    _undefine(host)
+    changed = Look([host, other], recorded).changed(dict(zip(recorded, (props, second), strict=True)), print)
+    end.set()
+    assert [pc.is_lost for pc in changed.values()] == [True, True]
+    assert asked == ["other"]

@@ -111,3 +111,32 @@ def test_a_host_that_is_away_says_nothing_and_stops_nobody(project: Project) -> 
     state = project.state()
     assert {outputs["status"] for outputs in state.values()} == {"provisioned"}
     assert state[away] == before[away]
+
+
+def test_a_machine_that_was_migrated_is_followed(project: Project) -> None:
+    """So is one whose host has another name by now: it is not called gone, and starts where it is."""
+    project.directory([user("moved"), user("stays")])
+    project.up()
+    before = project.machines()["moved"]
+    _by_hand(project, "moved", power="stopped")
+    project.policy(hosts=["host", "other"])
+    (project.root / "other" / "machines").mkdir(parents=True)
+    file, name = _file(project, "moved"), before["name"]
+    file.rename(project.root / "other" / "machines" / file.name)
+    (project.root / "host" / f"{name}.qcow2").rename(project.root / "other" / f"{name}.qcow2")
+    assert "its machine is on other now" in _preview(project)
+    project.up()
+    assert {who: (o["host"], o["status"]) for who, o in project.state().items()} == {
+        "moved": ("other", "provisioned"), "stays": ("host", "provisioned"),
+    }  # fmt: skip
+    assert project.machines("other")["moved"] == before
+    assert "unchanged" in project.up().output
+
+    hosts = yaml.safe_load(project.policy(hosts=["other", "host"]).read_text())
+    renamed = project.root / "stacks" / "Pulumi.demo.yaml"
+    hosts["config"]["cloudpc:hosts"][0]["name"], hosts["config"]["cloudpc:hosts"][1]["name"] = "host", "third"
+    salt = yaml.safe_load(renamed.read_text()).get("encryptionsalt")
+    renamed.write_text(yaml.safe_dump({**hosts, "encryptionsalt": salt}))
+    project.up()
+    assert {who: o["host"] for who, o in project.state().items()} == {"moved": "host", "stays": "third"}
+    assert {o["status"] for o in project.state().values()} == {"provisioned"}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, cast
 from uuid import UUID
 
@@ -53,6 +53,8 @@ class Look:
     """Begins at once, and is waited for when it is asked what has changed."""
 
     def __init__(self, hosts: Sequence[Host], recorded: Mapping[str, RecordedCloudPC]) -> None:
+        self._hosts, self._names = hosts, {host.name for host in hosts}
+        self._all: list[_Answer] | None = None
         self._until = time.monotonic() + WITHIN
         self._recorded = {key: pc for key, pc in recorded.items() if steps.is_looked_at(pc)}
         asked = {host.name: (host, [steps.identity(pc) for pc in self._on(host.name)]) for host in hosts}
@@ -80,17 +82,28 @@ class Look:
     def _on(self, host: str) -> list[RecordedCloudPC]:
         return [pc for pc in self._recorded.values() if pc.host == host]
 
+    def _others(self, recorded: RecordedCloudPC) -> Iterator[Host]:
+        """The other hosts, as far as they answer in time; asked only where a machine is missing, and once for all."""
+        if self._all is None and self._names - {recorded.host}:
+            ids = [steps.identity(pc) for pc in self._recorded.values()]
+            until, self._all = time.monotonic() + WITHIN, [_Answer(host, ids) for host in self._hosts]
+            for answer in self._all:
+                answer.wait(until)
+        yield from (cast("Host", answer.overview) for answer in self._all or () if answer.overview)
+
     def _overview(self, host: str) -> Overview | None:
         answer = self._answers.get(host)
         return answer.overview if answer else None
 
     def _one(self, recorded: RecordedCloudPC, props: dict[str, Any], tell: Callable[[str], None]) -> dict[str, Any]:
-        overview = self._overview(recorded.host)
-        if overview is None:
+        overview, is_named = self._overview(recorded.host), recorded.host in self._names
+        if overview is None and is_named:
             return props
         try:
-            return steps.as_seen(cast("Host", overview), props, recorded)
+            return steps.as_seen(cast("Host | None", overview), props, recorded, self._others(recorded))
         except ProvisioningError as error:
+            if not is_named:
+                return props  # told where something is to be done to it
             tell(f"{recorded.user_principal_name}: {error.message} [{error.code}]")
             return props
 

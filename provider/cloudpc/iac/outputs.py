@@ -140,6 +140,11 @@ def readable_in_grace(olds: dict[str, Any], before: str) -> dict[str, Any]:
     return with_event({**outs, "statusBeforeGrace": was}, Status(olds["status"]), "its machine's tag can be read again")
 
 
+def moved(olds: dict[str, Any], host: str) -> dict[str, Any]:
+    """With its machine on another host, or on the same by another name."""
+    return with_event({**olds, "host": host}, Status(olds["status"]), f"its machine is on {host} now")
+
+
 def powered(olds: dict[str, Any], power: PowerState, paused_because: str = "") -> dict[str, Any]:
     """Whether its machine works, and why not if it is paused; that it does is not worth saying."""
     outs = {name: value for name, value in olds.items() if name not in ("powerState", "pausedBecause")}

@@ -6,21 +6,31 @@ Only Cancel raises: trouble is an outcome, or leaves things as they are until th
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
 from cloudpc import lifecycle
-from cloudpc.cloud_pc import MACHINE_CHANGED, MACHINE_LOST, USABLE, DesiredCloudPC, RecordedCloudPC, Status
+from cloudpc.cloud_pc import (
+    MACHINE_CHANGED,
+    MACHINE_LOST,
+    MACHINE_NOT_IN_STATE,
+    USABLE,
+    DesiredCloudPC,
+    RecordedCloudPC,
+    Status,
+)
 from cloudpc.directory.interface import GUID
 from cloudpc.iac import host, outputs
 from cloudpc.iac.progress import EngineReporter
 from cloudpc.iac.runtime import Runtime
 from cloudpc.lifecycle import Step
-from cloudpc.machines.interface import Host, PowerState
+from cloudpc.machines.interface import Host, Machine, PowerState
 from cloudpc.provisioning import patience, pipeline
 from cloudpc.provisioning.afterwards import Afterwards
 from cloudpc.provisioning.errors import ErrorCode, ProvisioningError, TagUnreadable, unexpected_told
-from cloudpc.provisioning.tags import machine_id
+from cloudpc.provisioning.tags import Phase, machine_id
 
 _LOSS, _CHANGE = "beforeLoss", "beforeChange"
 """The outputs that keep what it was; see RecordedCloudPC."""
@@ -101,7 +111,8 @@ def _looked(runtime: Runtime, props: dict[str, Any]) -> dict[str, Any]:
     if not is_looked_at(recorded):
         return props
     try:
-        seen = as_seen(runtime.host(recorded.host), props, recorded)
+        named = next((host for host in runtime.hosts if host.name == recorded.host), None)
+        seen = as_seen(named, props, recorded, runtime.hosts)
     except ProvisioningError as error:
         runtime.tell_once(f"nothing is known of the machines on {recorded.host}: {error.message} [{error.code}]")
         return props
@@ -125,19 +136,39 @@ def told_still(pc: RecordedCloudPC) -> str:
     return "off; the next run starts it"
 
 
-def as_seen(where: Host, props: dict[str, Any], recorded: RecordedCloudPC) -> dict[str, Any]:
+def as_seen(
+    where: Host | None, props: dict[str, Any], recorded: RecordedCloudPC, hosts: Iterable[Host] = ()
+) -> dict[str, Any]:
     """What is recorded of one with a machine, as its host has it now.
+
+    Args:
+        where: the host of the name that state has; None if cloudpc:hosts has no such name any more.
+        props: what is recorded, as Pulumi has it.
+        recorded: the same.
+        hosts: the policy's; one that is missed is looked for on them.
 
     Raises:
         ProvisioningError: the host does not say.
     """
+    if where is None:
+        if followed := _followed(props, recorded, hosts):
+            return followed
+        raise ProvisioningError(ErrorCode.HOST_UNREACHABLE, f"the host {recorded.host} is not in cloudpc:hosts")
     with unexpected_told(f"looking at {identity(recorded)}"):
         try:
             machine = where.describe(identity(recorded))
         except TagUnreadable as error:
             return _unreadable(props, recorded, error)
         left = "" if machine or recorded.is_lost else _what_is_left(where, recorded)
+    if machine is not None and _is_newer(machine, recorded):
+        message = (
+            f"its machine on {where.name} is of generation {machine.tag.generation}, and this state, an older copy, "
+            f"of {recorded.generation}; it is left untouched: `cloudpc adopt` takes it back"
+        )
+        return outputs.wrong(props, Status.FAILED, MACHINE_NOT_IN_STATE, message, _LOSS)
     is_there = machine is not None and machine.tag.generation == recorded.generation
+    if not is_there and (followed := _followed(props, recorded, hosts)):
+        return followed
     if machine is None or not is_there or not machine.has_disk:
         if recorded.is_lost:
             return props
@@ -164,6 +195,29 @@ def as_seen(where: Host, props: dict[str, Any], recorded: RecordedCloudPC) -> di
     if recorded.has_code(ErrorCode.TAG_UNREADABLE):
         return outputs.well_again(seen, _CHANGE, "its machine's tag can be read again")
     return seen
+
+
+def _is_newer(machine: Machine, recorded: RecordedCloudPC) -> bool:
+    """Whether its user was given it after what this state remembers."""
+    return machine.tag.generation > recorded.generation and machine.tag.phase is Phase.HANDED_OVER
+
+
+def _followed(props: dict[str, Any], recorded: RecordedCloudPC, hosts: Iterable[Host]) -> dict[str, Any] | None:
+    """As another host has it, if one does."""
+    if (place := _elsewhere(recorded, hosts)) is None:
+        return None
+    return as_seen(place, outputs.moved(props, place.name), recorded.model_copy(update={"host": place.name}))
+
+
+def _elsewhere(recorded: RecordedCloudPC, hosts: Iterable[Host]) -> Host | None:
+    """Another host that has it: it was migrated, or hosts are called otherwise in cloudpc:hosts than before."""
+    its_own = (recorded.policy_id, recorded.generation, Phase.HANDED_OVER)
+    for other in (each for each in hosts if each.name != recorded.host):
+        with suppress(ProvisioningError), unexpected_told(f"looking for {identity(recorded)} on {other.name}"):
+            machine = other.describe(identity(recorded))
+            if machine and (machine.tag.policy_id, machine.tag.generation, machine.tag.phase) == its_own:
+                return other
+    return None
 
 
 def _unreadable(props: dict[str, Any], recorded: RecordedCloudPC, error: TagUnreadable) -> dict[str, Any]:
