@@ -83,7 +83,7 @@ def test_doctor_names_a_cloud_pc_that_two_states_hold(project: Project) -> None:
     assert set(twice) == {f"Cloud PC of {name}@contoso.example ({PLAN['id']})" for name in ("u000", "u001")}
     told = twice[f"Cloud PC of u000@contoso.example ({PLAN['id']})"]
     assert told["detail"] == "copy and demo both have it in state"
-    urn = told["hint"].rpartition("'")[0].rpartition("'")[2]
+    urn = told["hint"].split()[-1].strip("'")
     assert urn.startswith("urn:pulumi:demo::")
     for name in ("u000", "u001"):
         wrong = urn.replace("urn:pulumi:demo::", "urn:pulumi:copy::").replace("u000", name)
