@@ -63,14 +63,15 @@ def test_an_imported_policy_is_run_once_its_image_is_one_of_ours(project: Projec
 
 def test_what_powershell_has_exported(project: Project) -> None:
     policy = {name[0].upper() + name[1:]: value for name, value in _assigned(id="1").items()}
-    cut_off = {**policy, "DisplayName": "Cut off", "WindowsSetting": "@{Locale=de-DE}"}
+    cut_off = {**policy, "DisplayName": "Cut off", "WindowsSetting": "@{Locale=de-DE}", "GracePeriodInHours": -7}
     file = project.root / "policies.json"
-    file.write_bytes(json.dumps([policy, cut_off]).encode("utf-16"))
+    file.write_bytes(json.dumps([policy, cut_off]).replace("-7", "9" * 6000).encode("utf-16"))
     ran = project.cloudpc("policy", "import", str(file))
     assert ran.code == 0, ran
     assert "stacks/Pulumi.cut-off.yaml is written: Cut off" in ran.output
     assert "not carried over: windowsSetting" in ran.output
     assert "is cut off, and left out: export it with ConvertTo-Json -Depth 10" in ran.output
+    assert "can't be read, and is left out: it must be a whole number" in ran.output, "more digits than Python reads"
     for stack in ("engineering-workstations", "cut-off"):
         assert _stack(project, stack)["config"]["cloudpc:policy"]["assignments"] == [
             {"target": {"groupId": "everybody"}}
@@ -112,7 +113,7 @@ def test_each_policy_stands_for_itself(project: Project) -> None:
     [
         ("{", "line 1, column 2: is not valid JSON"),
         ("\udcff", "is not valid JSON"),
-        ("[" * 100_000, "is not valid JSON"),
+        ("[" * 100_000, "is not valid JSON: it is nested too deeply"),
         ("{}", "must be a provisioning policy as Graph answers it"),
         ('{"value": []}', "there is no policy to import"),
     ],

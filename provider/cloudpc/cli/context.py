@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from cloudpc import configuration, entitlement, project_file, yaml_file
 from cloudpc.cli.output import CommandError, Exit
 from cloudpc.directory.catalogue import short_name
-from cloudpc.directory.interface import User
+from cloudpc.directory.interface import GUID, User
 from cloudpc.directory.opening import Directories, Known, names_of
 from cloudpc.hosts import HostConfig
 from cloudpc.iac import encryption_salt, file_backend, fleet, passphrase
@@ -281,8 +281,8 @@ def _about_groups(error: InvalidConfigurationError) -> bool:
 
 def _names_groups(inputs: configuration.StackInputs) -> bool:
     """Whether a group is named otherwise than by its id."""
-    groups = {id_.lower() for id_ in inputs.snapshot.groups}
-    return any(assignment.target.group_id.lower() not in groups for assignment in inputs.policy.assignments)
+    references = [assignment.target.group_id for assignment in inputs.policy.assignments]
+    return any(named not in inputs.snapshot.groups and not GUID.fullmatch(named) for named in references)
 
 
 def is_called(name: str, user_principal_name: str, user_id: str) -> bool:

@@ -24,6 +24,7 @@ from cloudpc.problems import InvalidConfigurationError, Problem, from_validation
 from cloudpc.references import References
 from cloudpc.text import command_line
 
+_DIGITS = 100
 _SHARED = ("cloudpc:directory", "cloudpc:graph", "cloudpc:hosts", "cloudpc:images", "cloudpc:installation")
 """What a new policy has like all others of the project, where those agree."""
 
@@ -84,7 +85,7 @@ class _Import:
         except json.JSONDecodeError as error:
             where = f"line {error.lineno}, column {error.colno}"
             self.problems.append(Problem(shown, where, f"is not valid JSON: {error.msg}"))
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             self.problems.append(Problem(shown, "file", f"is not valid JSON: {error}"))
         except InvalidConfigurationError as error:
             self.problems += error.problems
@@ -208,10 +209,17 @@ def _parsed(content: bytes) -> object:
         ValueError: it is none; in words.
     """
     try:
-        return json.loads(content)
+        return json.loads(content, parse_int=_number)
     except UnicodeDecodeError as error:
         message = f"it is in no encoding of Unicode ({error.reason}): save it as UTF-8"
         raise ValueError(message) from None
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def _number(digits: str) -> int | str:
+    """One of more digits than any number in a policy has is a value that can't be read, and costs no policy."""
+    return int(digits) if len(digits) <= _DIGITS else digits
 
 
 def _shown(source: str, values: object) -> str:
