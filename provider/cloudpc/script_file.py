@@ -13,6 +13,13 @@ LARGEST = 1024 * 1024
 """Bytes: it goes to the guest through its agent."""
 INTERPRETERS = ("sh", "bash", "dash", "perl", "python3", "awk", "mawk", "sed")
 """What there is in every Debian without further packages."""
+_OF_PACKAGES = (
+    "busybox", "csh", "expect", "fish", "gawk", "guile", "jq", "ksh", "lua", "make", "mksh", "node", "nodejs", "php",
+    "pwsh", "rbash", "Rscript", "ruby", "rc", "tclsh", "tcsh", "zsh",
+)  # fmt: skip
+"""What recipes of one's own may have besides."""
+_WITH_VERSION = re.compile(r"(python3|perl5|ruby[23]|lua5)\.[\d.]+")
+_FOLDERS = ("/bin", "/usr/bin", "/sbin", "/usr/sbin")
 _LONGEST_FIRST_LINE = 255
 """Characters; Linux cuts off what is longer."""
 _MARKS = (codecs.BOM_UTF8, codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
@@ -64,11 +71,13 @@ def _in_its_first_line(first: bytes, content: bytes, known: Collection[str] | No
         return
     path = PurePosixPath(words[0])
     name = _started_by_env(words[1:]) if path.name == "env" else path.name
-    if known is None or (name in known and str(path.parent) in ("/bin", "/usr/bin")):
-        return
+    meant = closest(name, known or ())
+    is_one = name in (*(known or ()), *_OF_PACKAGES) or bool(_WITH_VERSION.fullmatch(name))
+    if known is None or (is_one and str(path.parent) in _FOLDERS) or not (is_one or meant or not name):
+        return  # a name that is like none may be of the image's own
     has = f"{', '.join(known)} in /bin and /usr/bin; another one comes with its package (`packages`)"
     shown = words[0] if path.name == name else f"{words[0]} {name}".rstrip()
-    yield f"asks for {shown}, which its image does not have{closest(name, known)}; it has {has}"
+    yield f"asks for {shown}, which its image does not have{meant}; it has {has}"
 
 
 def _started_by_env(words: list[str]) -> str:

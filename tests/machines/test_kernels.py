@@ -73,6 +73,7 @@ def test_a_machine_takes_another_builds_kernel_and_modules_and_loses_nothing(
     left = extra_disk_xml(host._images.locate(newer).disk, kernels._TARGET, kernels._ALIAS, "left")
     domain.attachDeviceFlags(left, libvirt.VIR_DOMAIN_AFFECT_LIVE)  # by a run that was killed in the middle
     domain.reset(0)
+    host.wait_ready(spec.id, 180, cancel)
     assert host.read_file(spec.id, "/root/data", cancel=cancel) == b"precious\n", "it boots its own disk"
     assert host.read_file(spec.id, BOOT, cancel=cancel) != boot
 
@@ -85,6 +86,7 @@ def test_a_machine_takes_another_builds_kernel_and_modules_and_loses_nothing(
     domain.destroy()
     assert domain.XMLDesc(0).count("cd" * 8) == 2, "kernel and initrd, but not the disk"
     host.power_on(spec.id)
+    host.wait_ready(spec.id, 180, cancel)
     assert host.read_file(spec.id, "/root/data", cancel=cancel) == b"precious\n"
     described = host.describe(spec.id)
     assert described is not None
