@@ -297,3 +297,17 @@ def test_a_disk_without_its_machine_is_not_overwritten(desk: Desk, daemon: Daemo
     desk.host.keep_for_diagnosis(spec.id, datetime.now(UTC))
     desk.claim()
     desk.host.delete(spec.id)
+
+
+def test_a_disk_that_was_put_back_by_hand_is_seen_before_it_is_overwritten(desk: Desk, daemon: Daemon) -> None:
+    """libvirt does not know of files that others write until it looks again."""
+    spec = desk.claim()
+    [disk] = remains(daemon, f"{spec.name}.qcow2")
+    desk.host.delete(spec.id)
+    disk.write_bytes(b"from a backup")
+    fresh = desk.another()
+    with pytest.raises(ProvisioningError, match=f"{spec.name}.qcow2"):
+        fresh.claim(spec, desk.tag())
+    assert disk.read_bytes() == b"from a backup"
+    assert fresh.discard(fresh.remnants(desk.installation)) == [disk.name]
+    fresh.close()

@@ -117,6 +117,7 @@ class LibvirtHost(Host):
         with self._locks.hold("host", timeout=_LOCK_TIMEOUT):
             self._refuse_existing(connection, spec)
             found, room = self._capacity()
+            self._refuse_to_overwrite(spec)  # the pool has been looked at afresh
             self._refuse(shortage(found, spec.size))
             label = Label(tag, spec.size.disk_gib, room.pool)
             xml = claim_xml(spec.id, spec.name, spec.title, label, spec.size.vcpus, spec.size.memory_mib)
@@ -329,10 +330,9 @@ class LibvirtHost(Host):
         with classified("look for the machine"):
             domain = find_domain(connection, spec.id)
             definition = None if domain is None else definition_of(domain)
-            now = None if definition is None else power.power(domain)
-        if definition is None or now is None:
-            self._refuse_to_overwrite(spec)
-            return
+            if definition is None:
+                return
+            now = power.power(domain)
         raise Claimed(definition.machine(self._label(definition), *now))
 
     def _refuse_to_overwrite(self, spec: MachineSpec) -> None:
