@@ -201,7 +201,7 @@ class _Parts:
         """Fields of the policy, and entries of its lists, that something else stands in for."""
         self.policy = _part(ProvisioningPolicy, values, "policy", file, self.problems)
         if self.policy is None:
-            self.policy, self.malformed_fields = _valid_fields(values.get("cloudpc:policy"))
+            self.policy, self.malformed_fields = _valid_fields(values)
         self.directory = _directory(values, file, self.problems)
         self.surroundings, self.malformed_images = _surroundings(values, file, self.problems)
         self._check_tenant(file)
@@ -269,10 +269,15 @@ def _part(
         problems.append(Problem(file, key, "is required"))
         return None
     try:
-        return model.model_validate(values[key])
+        return model.model_validate(values[key], strict=_strictness(values, key))
     except ValidationError as error:
         problems.extend(from_validation(file, key, model, error))
         return None
+
+
+def _strictness(values: Mapping[str, Any], key: str) -> bool | None:
+    """For pydantic: None for the model's own; numbers and truth values that are secrets come as text."""
+    return False if isinstance(values, Values) and values.is_sealed(key) else None
 
 
 def _directory(values: Mapping[str, Any], file: str, problems: list[Problem]) -> DirectoryConfig | None:
@@ -294,17 +299,18 @@ def _optional(
     return None if values.get(NAMESPACE + name) is None else _part(model, values, name, file, problems)
 
 
-def _valid_fields(values: object) -> tuple[ProvisioningPolicy | None, set[str]]:
+def _valid_fields(values: Mapping[str, Any]) -> tuple[ProvisioningPolicy | None, set[str]]:
     """A wrong policy with what is wrong in it left out or stood in for, so that what the rest names is looked up too.
 
     Also the names of the fields, or list entries such as `assignments[1]`, that something else stands in for.
     """
-    if not isinstance(values, dict):
+    policy, strict = values.get("cloudpc:policy"), _strictness(values, "cloudpc:policy")
+    if not isinstance(policy, dict):
         return None, set()
-    mended, stood_in = copy.deepcopy(values), set(_STAND_INS) - values.keys()
+    mended, stood_in = copy.deepcopy(policy), set(_STAND_INS) - policy.keys()
     for _ in range(_MENDINGS):  # what is left of a part may be wrong in its turn
         try:
-            return ProvisioningPolicy.model_validate(mended), stood_in
+            return ProvisioningPolicy.model_validate(mended, strict=strict), stood_in
         except ValidationError as error:
             for details in error.errors():
                 if details["loc"]:
@@ -470,7 +476,7 @@ def uses_tenant(values: Mapping[str, Any]) -> bool:
 
 def group_references(values: Mapping[str, Any]) -> list[str]:
     """The groups that a policy names, as far as its values can be read: all policies' are asked for at once."""
-    policy, _ = _valid_fields(values.get("cloudpc:policy"))
+    policy, _ = _valid_fields(values)
     return [assignment.target.group_id for assignment in policy.assignments] if policy else []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -22,7 +23,7 @@ class Values(dict[str, Any]):
 
     def __init__(self, own: Mapping[Any, Any], inherited: Mapping[str, Any], opened: Mapping[str, Any]) -> None:
         own = {project_file.full_key(key): value for key, value in own.items()}
-        super().__init__({**inherited, **own, **opened})
+        super().__init__({key: engine_value(value) for key, value in {**inherited, **own, **opened}.items()})
         self._inherited = inherited.keys() - own.keys()
         self._sealed = opened.keys()
 
@@ -37,10 +38,17 @@ class Values(dict[str, Any]):
         """Whether there is such a value, and anybody can read it: in its file, and in the state that Pulumi keeps."""
         return key in self and key not in self._sealed
 
+    def is_sealed(self, key: str) -> bool:
+        """Whether the value or a part of it is a secret: Pulumi seals text alone, so its numbers come as text."""
+        return key in self._sealed
 
-def engine_value(text: str) -> Any:
-    """A value as the engine hands it over: text, or JSON where it has a structure."""
-    return json.loads(text) if text[:1] in ("{", "[") else text
+
+def engine_value(value: Any) -> Any:
+    """A value as the engine hands it over: one with a structure as JSON, which people may write in the file, too."""
+    if isinstance(value, str) and value[:1] in ("{", "["):
+        with contextlib.suppress(ValueError, RecursionError):  # then it is text
+            return json.loads(value)
+    return value
 
 
 def told(values: Mapping[str, Any], problems: Iterable[Problem]) -> list[Problem]:

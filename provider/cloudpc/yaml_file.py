@@ -138,24 +138,33 @@ class _Loader(yaml.CSafeLoader):  # libyaml: ten times as fast, which a director
             seen.add(key.value)
 
 
-def _whole_number(loader: _Loader, node: yaml.ScalarNode) -> int:
+def _whole_number(_: _Loader, node: yaml.ScalarNode) -> int:
     if len(node.value) > _DIGITS:  # Python refuses to write such a number, or to read it
         raise _refused(f"a number of {len(node.value)} digits; put it in quotes if it is text", node.start_mark)
-    number: int = loader.construct_yaml_int(node)
-    return number
+    return int(re.sub("^([-+]?)0(?=[0-7])", r"\g<1>0o", node.value.replace("_", "")), 0)
+
+
+def _number(loader: _Loader, node: yaml.ScalarNode) -> float:
+    found: float = loader.construct_yaml_float(node)
+    return int(found) if found.is_integer() else found  # as the engine writes it in JSON
 
 
 _Loader.add_constructor("tag:yaml.org,2002:int", _whole_number)
+_Loader.add_constructor("tag:yaml.org,2002:float", _number)
 
-# What plain words mean: YAML 1.2's core schema, as the engine reads the same files. PyYAML's own is 1.1's, to which
-# `yes` and `off` are truth values, 12:30 is a number and 2026-11-30 a date.
+# What plain words mean: as the engine reads the same files, which is YAML 1.2's core schema with more ways to write
+# numbers. PyYAML's own is 1.1's, to which `yes` and `off` are truth values, 12:30 is a number and 2026-11-30 a date.
 _MEANINGS = {
     "merge": (r"<<", "<"),
     "null": (r"~|null|Null|NULL|", "~nN\0"),
     "bool": (r"true|True|TRUE|false|False|FALSE", "tTfF"),
-    "int": (r"[-+]?(0|[1-9][0-9]*)|0x[0-9a-fA-F]+|0o[0-7]+", "-+0123456789"),
+    "int": (
+        r"[-+]?(0[0-7_]*|[1-9][0-9_]*|0[xX]_*[0-9a-fA-F][0-9a-fA-F_]*|0[oO]_*[0-7][0-7_]*|0[bB]_*[01][01_]*)",
+        "-+0123456789",
+    ),
     "float": (
-        r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
+        r"[-+]?(\.[0-9][0-9_]*|[0-9][0-9_]*(\.[0-9_]*)?)([eE][-+]?[0-9][0-9_]*)?"
+        r"|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
         "-+0123456789.",
     ),
 }

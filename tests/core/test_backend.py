@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cloudpc.iac import backend
+from cloudpc.iac import backend, passphrase
 from cloudpc.iac.engine import Engine
 from cloudpc.problems import InvalidConfigurationError
 
@@ -81,6 +81,17 @@ def test_no_run_begins_where_they_differ(root: Path, monkeypatch: pytest.MonkeyP
     _project(root, "backend: {url: s3://bucket}")
     with pytest.raises(InvalidConfigurationError):
         Engine(root).run(["version"])
+
+
+def test_who_has_a_token_and_nothing_else_is_with_pulumi_cloud_which_seals_secrets_itself(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PULUMI_ACCESS_TOKEN", "pul-x")
+    monkeypatch.setenv("PULUMI_CONFIG_PASSPHRASE", "")
+    assert _told(root) == "https://api.pulumi.com (PULUMI_ACCESS_TOKEN)"
+    assert passphrase.problem(root / "Pulumi.demo.yaml", Engine(root)) is None
+    _login(root, "s3://logged-in")
+    assert _told(root) == "s3://logged-in (pulumi login)"
 
 
 @pytest.mark.parametrize("content", ["not json", "[]", '{"current": 5}'])

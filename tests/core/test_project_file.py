@@ -59,6 +59,18 @@ def test_a_project_file_that_is_none(tmp_path: Path, content: str) -> None:
         project_file.read(tmp_path)
 
 
+def test_text_that_is_json_is_what_it_says_as_to_the_engine() -> None:
+    own = {"cloudpc:directory": '{"kind": "local"}', "cloudpc:installation": "[broken", "cloudpc:hosts": "[" * 9999}
+    values = Values(own, {"cloudpc:graph": '{"auth": "cli"}'}, {"cloudpc:images": "{}"})
+    assert values == {
+        "cloudpc:directory": {"kind": "local"},
+        "cloudpc:installation": "[broken",
+        "cloudpc:hosts": "[" * 9999,
+        "cloudpc:graph": {"auth": "cli"},
+        "cloudpc:images": {},
+    }
+
+
 def test_a_problem_is_told_where_it_can_be_mended_and_without_secrets() -> None:
     values = Values({"policy": {"a": 1}}, {"cloudpc:graph": {}, "cloudpc:policy": {"b": 2}}, {"cloudpc:hosts": ["pw"]})
     assert values == {"cloudpc:policy": {"a": 1}, "cloudpc:graph": {}, "cloudpc:hosts": ["pw"]}

@@ -119,8 +119,20 @@ def test_a_number_and_its_text_are_two_keys(tmp_path: Path) -> None:
     assert _read(tmp_path, "1: a\n'1': b\n") == {1: "a", "1": "b"}
 
 
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("010", 8), ("-0777", -511), ("0o10", 8), ("0O17", 15), ("0b1000", 8), ("0XFF", 255), ("+0x1f", 31),
+        ("1_000", 1000), ("1__0", 10), ("0_8", 8), ("08", 8), ("24.0", 24), ("1e3", 1000), ("1_0.5", 10.5), ("00", 0), ("-0", 0),
+    ],
+)  # fmt: skip
+def test_numbers_are_those_that_the_engine_makes_of_them(tmp_path: Path, text: str, number: float) -> None:
+    found = _read(tmp_path, f"a: {text}")["a"]
+    assert (found, type(found)) == (number, type(number))
+
+
 def test_plain_words_mean_what_they_mean_to_the_engine(tmp_path: Path) -> None:
-    texts = ("yes", "no", "on", "off", "y", "12:30", "1:20.5", "2024-01-31", "2024-99-99", "0x_", "1_000", "=", "<<a")
+    texts = ("yes", "no", "on", "off", "y", "12:30", "1:20.5", "2024-01-31", "2024-99-99", "0x_", "_1", "=", "<<a")
     for text in texts:
         assert _read(tmp_path, f"a: {text}") == {"a": text}
     others = {
@@ -132,7 +144,7 @@ def test_plain_words_mean_what_they_mean_to_the_engine(tmp_path: Path) -> None:
         "0x1f": 31,
         "0o17": 15,
         "2.50": 2.5,
-        "1e3": 1000.0,
+        "1e3": 1000,
     }
     for text, meaning in others.items():
         value = _read(tmp_path, f"a: {text}")

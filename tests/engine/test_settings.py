@@ -40,6 +40,11 @@ def test_values_for_all_stacks_and_encrypted_ones_are_read_as_the_engine_reads_t
     assert project.pulumi("config", "set", "--stack", "demo", "--secret", "cloudpc:directory", sealed).code == 0
     name = ("--path", "--secret", "cloudpc:policy.displayName", "Sealed")
     assert project.pulumi("config", "set", "--stack", "demo", *name).code == 0
+    for field, value in (("policy.gracePeriodInHours", "24"), ("policy.localAdminEnabled", "true")):  # sealed as text
+        key = ("--path", "--secret", f"cloudpc:{field}", value)
+        assert project.pulumi("config", "set", "--stack", "demo", *key).code == 0
+    safety = json.dumps({"massLossInPercent": 80})  # as `pulumi config set` without --path keeps it: text
+    assert project.pulumi("config", "set", "--stack", "demo", "cloudpc:safety", safety).code == 0
 
     validated = project.cloudpc("policy", "validate")
     assert validated.code == 0, validated

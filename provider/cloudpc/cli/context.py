@@ -22,7 +22,7 @@ from cloudpc.installation import recorded_id
 from cloudpc.problems import InvalidConfigurationError, Problem, closest
 from cloudpc.project import project_root
 from cloudpc.project_file import PROJECT
-from cloudpc.values import Values, engine_value
+from cloudpc.values import Values
 
 _Owned = TypeVar("_Owned", fleet.CloudPCRecord, fleet.CloudPCRecord | fleet.EndedRecord)
 
@@ -117,7 +117,7 @@ class Project:
         except EngineError as error:
             why = f"is encrypted, and Pulumi can't open it here: {' '.join(str(error).split())}"
             raise InvalidConfigurationError([Problem(self.shown(policy_id), key, why) for key in keys]) from None
-        return {key: engine_value(clear[key]["value"]) for key in keys}
+        return {key: clear[key]["value"] for key in keys}
 
     def host(self, cloud_pc: fleet.CloudPCRecord) -> HostConfig | None:
         """A Cloud PC's host as its policy's file has it today; None if that can't be read or names it no more."""

@@ -106,7 +106,7 @@ def _findings(project: Project, *, remove: bool) -> Iterator[Check]:
 
 def _backend(project: Project) -> Check:
     backend, hint = project.engine.backend, "set PULUMI_BACKEND_URL; or `make setup`, for one of this project's own"
-    if backend.url or project.engine.environment().get("PULUMI_ACCESS_TOKEN"):
+    if backend.url:
         return Check("backend", "ok", str(backend))
     return Check("backend", "failed", str(backend), hint)
 

@@ -1,8 +1,8 @@
 """Which backend has the state: one answer, the same as pulumi's own.
 
-Pulumi takes PULUMI_BACKEND_URL unless it is empty, else what Pulumi.yaml names, else where somebody has logged in. We
-add `.cloudpc/env`, for commands in a shell that has not sourced it. Places that name different ones would make two
-states, depending on the shell; so that is an error.
+Pulumi takes PULUMI_BACKEND_URL unless it is empty, else what Pulumi.yaml names, else where somebody has logged in, else
+its Cloud for who has a token. We add `.cloudpc/env`, for commands in a shell that has not sourced it. Places that name
+different ones would make two states, depending on the shell; so that is an error.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from cloudpc.problems import InvalidConfigurationError, Problem
 from cloudpc.project_file import FILE
 
 VARIABLE = "PULUMI_BACKEND_URL"
+_SIGNED_IN_BY = "PULUMI_ACCESS_TOKEN"
+_CLOUD = "https://api.pulumi.com"
 
 
 @dataclass(frozen=True)
@@ -57,8 +59,11 @@ def find(root: Path, environment: Mapping[str, str], by_project: str, named_by: 
         raise InvalidConfigurationError([Problem(FILE, "backend.url", message, by_project)])
     if url or by_project:
         return Backend(_whole(url or by_project, root), named_by if url else FILE)
-    login = _login(environment)
-    return Backend(_whole(login, root) if login else "", "pulumi login" if login else "no `pulumi login` either")
+    if login := _login(environment):
+        return Backend(_whole(login, root), "pulumi login")
+    if environment.get(_SIGNED_IN_BY):
+        return Backend(environment.get("PULUMI_API") or _CLOUD, _SIGNED_IN_BY)
+    return Backend("", "no `pulumi login` either")
 
 
 def _whole(url: str, root: Path) -> str:

@@ -31,7 +31,7 @@ from cloudpc.machines.interface import Host
 from cloudpc.ownership import PolicyFacts
 from cloudpc.problems import InvalidConfigurationError
 from cloudpc.provisioning.tags import machine_id
-from cloudpc.values import Values, engine_value
+from cloudpc.values import Values
 
 _ENDED_KEPT = 200
 _FEW = 2
@@ -118,7 +118,7 @@ def _values() -> Values:
     from pulumi.runtime.config import CONFIG, is_config_secret
 
     given: Mapping[str, str] = CONFIG.get()
-    values = {key: engine_value(value) for key, value in given.items() if key.startswith(configuration.NAMESPACE)}
+    values = {key: value for key, value in given.items() if key.startswith(configuration.NAMESPACE)}
     return Values(values, {}, {key: value for key, value in values.items() if is_config_secret(key)})
 
 

@@ -31,7 +31,7 @@ from cloudpc.iac.runtime import Runtime
 from cloudpc.lifecycle import Step
 from cloudpc.project import project_root
 from cloudpc.provisioning.tags import machine_id
-from cloudpc.values import engine_value
+from cloudpc.values import Values
 
 
 class CloudPCProvider(ResourceProvider):
@@ -135,17 +135,17 @@ class _Process:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._values: dict[str, Any] = {}
+        self._values = Values({}, {}, {})
         self._runtime: Runtime | None = None
 
     def configure(self, req: ConfigureRequest) -> None:
         from cloudpc import configuration
 
         with self._lock:
-            for name in configuration.KEYS:
-                value = req.config.get(f"cloudpc:{name}")
-                if value is not None:
-                    self._values[f"cloudpc:{name}"] = engine_value(value) if isinstance(value, str) else value
+            keys = [f"{configuration.NAMESPACE}{name}" for name in configuration.KEYS]
+            given = {key: value for key in keys if (value := req.config.get(key)) is not None}
+            # any may be a secret, which is not said here; the program has seen to what is none
+            self._values = Values({}, {}, {**self._values, **given})
 
     def audit_file(self) -> Path | None:
         settings = self._values.get("cloudpc:audit")

@@ -61,8 +61,8 @@ def address(url: str) -> httpx.URL:
         found = httpx.URL(_LONE_PERCENT.sub("%25", url))
     except (httpx.InvalidURL, ValueError):
         raise ValueError(
-            "is no URL that can be asked for: it is http(s)://[USER:PASSWORD@]HOST[:PORT]/PATH; in user and password "
-            "write / ? # @ : % as %2F %3F %23 %40 %3A %25"
+            "is no URL that can be asked for, as https://images.example/golden.qcow2 is; in user and password write "
+            "/ ? # @ : % as %2F %3F %23 %40 %3A %25"
         ) from None
     if found.scheme not in ("http", "https") or not found.host:
         raise ValueError("must be an http or https URL, with a host")
