@@ -28,6 +28,12 @@ def test_stacks_are_those_that_have_a_checkpoint(tmp_path: Path, written: str) -
     assert file_backend.stacks("s3://bucket", PROJECT) is None
 
 
+def test_a_folder_that_is_not_there_has_not_no_stacks(tmp_path: Path) -> None:
+    """As of a share that is not mounted: to whom it looked empty, all machines would be in no state."""
+    assert file_backend.stacks(f"file://{tmp_path}/away", PROJECT) is None
+    assert file_backend.stacks(f"file://{tmp_path}/%00", PROJECT) is None
+
+
 def test_a_relative_folder_is_the_projects_wherever_a_command_or_a_run_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 import yaml
@@ -113,3 +115,22 @@ def test_nothing_is_sealed_under_an_empty_passphrase(project: Project, how: str)
     findings = json.loads(project.cloudpc("doctor", "--json", **env).output)
     assert "would be sealed with nothing" in {f["what"]: f["detail"] for f in findings}["policy lab"]
     assert project.calls() == []
+
+
+def test_a_backend_that_is_not_there_is_told_and_never_taken_for_an_empty_one(project: Project) -> None:
+    for folder in ("away", "a%FF"):
+        env = {"PULUMI_BACKEND_URL": f"file://{project.root}/{folder}"}
+        for command in (["list"], ["doctor", "--remove-leftovers", "--yes"], ["adopt", "--remove", "--yes"]):
+            ran = project.cloudpc(*command, **env)
+            assert ran.code == 1, ran
+            assert "folder is not there" in ran.output
+    assert project.calls() == []
+
+
+@pytest.mark.parametrize("stream", ["0<&-", "1>&-", "2>&-"])
+def test_closed_streams_are_none_of_our_business(project: Project, stream: str) -> None:
+    line = f'"$0" -m cloudpc.cli.main list {stream}'
+    ran = subprocess.run(
+        ["/bin/sh", "-c", line, sys.executable], cwd=project.root, env=project.env, capture_output=True
+    )
+    assert (ran.returncode, b"Traceback" in ran.stderr) == (0, False)

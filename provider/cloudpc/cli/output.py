@@ -6,6 +6,7 @@ the terminal. What has a style is made by `styled`; nothing else of the commands
 
 from __future__ import annotations
 
+import os
 import sys
 from enum import IntEnum
 from typing import Annotated, Any
@@ -41,6 +42,9 @@ class Terminal(Console):
         )  # fmt: skip
 
 
+for _name in ("stdin", "stdout", "stderr"):
+    if getattr(sys, _name) is None:  # who started us has closed it; nobody asks there or reads
+        setattr(sys, _name, open(os.devnull, "r" if _name == "stdin" else "w", encoding="utf-8"))  # noqa: PTH123, SIM115
 # a file or a pipe has no width: a table in it must not be folded
 out = Terminal(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 1000)
 err = Terminal(stderr=True, highlight=False, soft_wrap=True, width=None if sys.stderr.isatty() else 1000)

@@ -8,6 +8,7 @@ different ones would make two states, depending on the shell; so that is an erro
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,7 +70,7 @@ def find(root: Path, environment: Mapping[str, str], by_project: str, named_by: 
 def _whole(url: str, root: Path) -> str:
     """With the whole path of a folder."""
     folder = file_backend.folder(url)
-    return url.rstrip("/") if folder is None else f"file://{quote(str((root / folder).resolve()))}"
+    return url.rstrip("/") if folder is None else f"file://{quote(os.fsencode((root / folder).resolve()))}"
 
 
 def _login(environment: Mapping[str, str]) -> str:

@@ -125,14 +125,15 @@ class Engine:
         """
         process = subprocess.Popen(
             self._command([*arguments, "--non-interactive"]),
-            cwd=self.root, env=self.environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            cwd=self.root, env=self.environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            text=True, errors="replace",
         )  # fmt: skip
         output, errors = _to_its_end(process, process.communicate)
         if process.returncode != 0:
             words = [line for line in errors.splitlines() if line.strip()]
             if words and words[-1].endswith(("EOF", "unexpected end of JSON input")):
                 words.append(_CUT_OFF)
-            elif words and "unable to open bucket" in words[-1]:
+            elif words and "unable to open bucket file:" in words[-1]:
                 words.append("The backend's folder is not there; `make setup` makes this project's own anew.")
             raise EngineError("\n".join(words[-6:]) or f"`pulumi {' '.join(arguments)}` failed")
         return output
@@ -162,7 +163,7 @@ class Engine:
 
     def _command(self, arguments: Sequence[str]) -> list[str]:
         _ = self.backend  # no run where it is not clear which
-        program = shutil.which("pulumi", path=self.environment()["PATH"])
+        program = shutil.which("pulumi", path=self.environment().get("PATH"))
         if program is None:
             raise EngineError("there is no `pulumi` on the PATH: run `make setup`, or install it from pulumi.com")
         return [program, *arguments]

@@ -59,12 +59,12 @@ def _expanded(written: str) -> Path:
 
 
 def stacks(backend_url: str, project: str) -> list[str] | None:
-    """Names of a project's stacks; None for backends other than files, which say it themselves.
+    """Names of a project's stacks; None where pulumi has to say it: for other backends, and a folder that is not there.
 
     Pulumi's own list opens each state for what it shows beside the names: a third of a second, in each run.
     """
     backend = folder(backend_url)
-    if backend is None:
+    if backend is None or not os.path.isdir(backend):  # noqa: PTH112 - Path's own raises for names that can't be
         return None
     files = (backend / ".pulumi" / "stacks" / project).glob("*.json*")
     return sorted({name for f in files if (name := _stack_of(f)) is not None})
