@@ -7,14 +7,17 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from cloudpc.cloud_pc import RecordedCloudPC, Status
-from cloudpc.iac import look, outputs, steps
+from cloudpc.iac import asked, outputs, steps
 from cloudpc.iac.look import Look
+from cloudpc.iac.runtime import Runtime
 from cloudpc.machines.interface import PowerState
+from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
 from cloudpc.provisioning.tags import Phase
 
 from .fake_rim import IDENTITY, Run, ScriptedHost, desired, hand_over
@@ -118,6 +121,28 @@ def test_a_disk_that_an_undefined_machine_has_left_is_named(host: ScriptedHost, 
     assert "its disk is there" in pc.status_detail.message
 
 
+def test_what_is_left_is_asked_once_and_its_trouble_hides_nothing_else(
+    host: ScriptedHost, props: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = {**props, "userId": "u-bob"}
+    recorded = _recorded(props) | _recorded({**props, "userId": "u-carol"}) | _recorded(there)
+    asked: list[str] = []
+
+    def remnants(installation: str) -> list[Any]:
+        asked.append(installation)
+        raise ProvisioningError(ErrorCode.DISK_FAILED, "no pool")
+
+    monkeypatch.setattr(host, "remnants", remnants)
+    _stop(host)
+    told: list[str] = []
+    changed = Look([host], recorded).changed(
+        dict.fromkeys(recorded, props) | {next(iter(recorded)): props}, told.append
+    )
+    assert len(asked) == 1
+    assert [pc.power_state for pc in changed.values()] == ["poweredOff"]
+    assert [text.endswith(": no pool [diskFailed]") for text in told] == [True, True]
+
+
 @pytest.mark.parametrize("fault", [{"call": "overview", "fault": "crash"}, {"call": "overview", "fault": "error"}])
 def test_a_host_with_trouble_says_nothing(host: ScriptedHost, props: dict[str, Any], fault: dict[str, Any]) -> None:
     _undefine(host)
@@ -131,7 +156,7 @@ def test_a_host_that_is_silent_holds_up_nobody(
     host: ScriptedHost, tmp_path: Path, props: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What it says later is not for this run, and the other's answer counts."""
-    monkeypatch.setattr(look, "WITHIN", 0.2)
+    monkeypatch.setattr(asked, "WITHIN", 0.2)
     other, end = ScriptedHost(tmp_path, "other"), threading.Event()
     monkeypatch.setattr(other, "overview", lambda _ids: end.wait(60) and {})
     there = {**props, "userId": "u-bob", "host": "other"}
@@ -196,12 +221,12 @@ def test_what_else_another_host_may_have_is_not_followed(
 def test_another_host_is_asked_once_for_all_that_are_missing(
     host: ScriptedHost, tmp_path: Path, props: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(look, "WITHIN", 0.2)
+    monkeypatch.setattr(asked, "WITHIN", 0.2)
     other, end = ScriptedHost(tmp_path, "other"), threading.Event()
-    asked: list[str] = []
+    listed: list[str] = []
 
     def overview(_ids: object) -> dict[Any, Any]:
-        asked.append("other")
+        listed.append("other")
         end.wait(60)
         return {}
 
@@ -212,4 +237,15 @@ def test_another_host_is_asked_once_for_all_that_are_missing(
     changed = Look([host, other], recorded).changed(dict(zip(recorded, (props, second), strict=True)), print)
     end.set()
     assert [pc.is_lost for pc in changed.values()] == [True, True]
-    assert asked == ["other"]
+    assert listed == ["other"]
+
+
+def test_a_silent_host_is_not_tidied(host: ScriptedHost, tmp_path: Path, props: dict[str, Any]) -> None:
+    """Its end would be waited for, and which hypervisor it is, is not known."""
+    hosts = [host, ScriptedHost(tmp_path, "other")]
+    listed: list[str] = []
+    for each in hosts:
+        each.owned = lambda *_, name=each.name: listed.append(name) or []
+    world: Any = SimpleNamespace(hosts=hosts, removal=None)
+    assert Runtime.tidy(world, "inst", "demo", {}, (), (), silent={"other"}) == []
+    assert listed == ["local"]

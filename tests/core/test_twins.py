@@ -45,13 +45,15 @@ _AWAY = ProvisioningError(ErrorCode.HOST_UNREACHABLE, "no answer")
 def test_what_it_is_told_by(one: Hypervisor, other: Hypervisor, same: bool) -> None:
     assert one.is_one_with(other) is other.is_one_with(one) is same
     hosts: Any = [_Host("a", one), _Host("away", _AWAY), _Host("b", other)]
-    assert [(x.name, y.name) for x, y in twins.twins(hosts)] == ([("a", "b")] if same else [])
+    found = twins.ask(hosts)
+    assert twins.twins(found.answers) == ([("a", "b")] if same else [])
+    assert found.silent == {"away": "no answer [hostUnreachable]"}
     if same:
         with pytest.raises(twins.TwinsError, match="a and b are one hypervisor"):
-            twins.check(hosts)
+            twins.check(found)
 
 
 def test_nobody_asks_a_single_host() -> None:
     host: Any = _Host("a", _is("1"))
-    twins.check([host])
+    twins.check(twins.ask([host]))
     assert host.asked == 0

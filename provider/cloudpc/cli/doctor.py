@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated
 from uuid import UUID
 
@@ -19,12 +19,13 @@ from cloudpc.cli.output import CommandError, Exit, confirm, err, out, print_json
 from cloudpc.directory.interface import DirectoryError
 from cloudpc.hosts import HostConfig
 from cloudpc.iac import renamed, twins
+from cloudpc.iac.asked import Asked
 from cloudpc.iac.engine import EngineError
 from cloudpc.iac.fleet import CloudPCRecord, StackRecord
 from cloudpc.iac.known_machines import KnownMachines
 from cloudpc.iac.runtime import connect
 from cloudpc.installation import recorded_id
-from cloudpc.machines.interface import Check, Host, Machine, PowerState
+from cloudpc.machines.interface import Check, Host, Hypervisor, Machine, PowerState
 from cloudpc.problems import InvalidConfigurationError
 from cloudpc.provisioning import patience
 from cloudpc.provisioning.errors import ProvisioningError
@@ -170,10 +171,17 @@ def _each_once(surroundings: Mapping[str, tuple[configuration.Surroundings, bool
 
 
 def _twins(surroundings: Mapping[str, tuple[configuration.Surroundings, bool]]) -> Iterator[Check]:
-    for policy, (configured, _) in surroundings.items():
-        with suppress(ProvisioningError):  # told where the host is looked at
-            if found := twins.twins([connect(config) for config in configured.hosts]):
-                yield Check(f"policy {policy}", "failed", twins.refusal(found))
+    by_policy = {policy: configured.hosts for policy, (configured, _) in surroundings.items()}
+    uris = {config.uri: config for hosts in by_policy.values() if len(hosts) > 1 for config in hosts}
+    asked = Asked("asking which hypervisor is", {uri: partial(_hypervisor, config) for uri, config in uris.items()})
+    for policy, hosts in by_policy.items():
+        known = {config.name: asked.answers[config.uri] for config in hosts if config.uri in asked.answers}
+        if found := twins.twins(known):
+            yield Check(f"policy {policy}", "failed", twins.refusal(found))
+
+
+def _hypervisor(config: HostConfig) -> Hypervisor:
+    return connect(config).hypervisor()
 
 
 def _host(

@@ -7,16 +7,15 @@ project's, and state knows none of it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from functools import partial
 
 import tenacity
 
 from cloudpc.iac import fleet
+from cloudpc.iac.asked import Asked
 from cloudpc.iac.engine import Engine, EngineError
 from cloudpc.iac.known_machines import Found, KnownMachines, named, unknown
 from cloudpc.machines.interface import Host
-from cloudpc.provisioning.errors import ProvisioningError, unexpected_told
 
 _READABLE_WITHIN = 10.0
 _NAMED = 5
@@ -39,8 +38,9 @@ def check(hosts: Sequence[Host], policy_id: str, installation: str, engine: Engi
         StrangersError: it is not.
         EngineError: a stack's state can't be read.
     """
-    with ThreadPoolExecutor(max(1, len(hosts))) as pool:
-        found = [each for of_host in pool.map(lambda host: _machines(host, installation), hosts) for each in of_host]
+    questions = {host.name: partial(unknown, [host], installation, KnownMachines()) for host in hosts}
+    answers = Asked("listing the machines on", questions).answers
+    found = [each for of_host in answers.values() for each in of_host]
     if not found:
         return
     # read after the hosts: what another stack's run makes meanwhile is in its state before it is on a host
@@ -48,12 +48,6 @@ def check(hosts: Sequence[Host], policy_id: str, installation: str, engine: Engi
     recorded = known.given | known.begun
     if strangers := [each for each in found if not (each[1].id in recorded or known.is_to_finish(each[1]))]:
         raise StrangersError(_refusal(strangers, policy_id, installation))
-
-
-def _machines(host: Host, installation: str) -> Found:
-    with suppress(ProvisioningError), unexpected_told(f"listing the machines on {host.name}"):
-        return unknown([host], installation, KnownMachines())
-    return []
 
 
 @tenacity.retry(

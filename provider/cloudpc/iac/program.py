@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -55,7 +55,8 @@ def run(stacks: Path) -> None:
         _check_name(policy_id, recorded)
         values = _values()
         runtime = _runtime(values, stacks)
-        look = Look(runtime.hosts if runtime else (), recorded.cloud_pcs)
+        hosts = runtime.hosts if runtime else ()
+        look, which = Look(hosts, recorded.cloud_pcs), twins.ask(hosts)
         siblings = _siblings(policy_id, stacks)
         known = _known(recorded, siblings)
         inputs = configuration.read(policy_id, values, Directories.shared(stacks), known)
@@ -64,7 +65,10 @@ def run(stacks: Path) -> None:
             recorded.provisioning_policy.get("installation"),
             stacks.parent / ".cloudpc",
         )
-        _check_hosts(runtime.hosts if runtime else (), inputs, installation, recorded, stacks.parent)
+        twins.check(which)
+        _check_first_run(
+            [h for h in hosts if h.name not in which.silent], inputs, installation, recorded, stacks.parent
+        )
     except (InvalidConfigurationError, DirectoryError, EngineError, state.StateError, ValueError) as error:
         raise pulumi.RunError(displayed(str(error))) from None
     now = datetime.now(UTC).replace(microsecond=0)
@@ -93,7 +97,7 @@ def run(stacks: Path) -> None:
     )
     made = [(desired, CloudPC(desired, _word(changed.get(desired.key)))) for desired in plan.desired]
     if runtime and not pulumi.runtime.is_dry_run():
-        _finish(made, cloud_pcs, inputs, installation, runtime, look)
+        _finish(made, cloud_pcs, inputs, installation, runtime, look, {*which.silent, *look.silent})
     statuses = pulumi.Output.all(*(cloud_pc.status for _, cloud_pc in made))
     pulumi.export("cloudPcs", statuses.apply(lambda all_: dict(sorted(Counter(all_).items()))))
 
@@ -128,14 +132,10 @@ def _check_name(stack: str, recorded: StackState) -> None:
         raise state.StateError(why)
 
 
-def _check_hosts(
+def _check_first_run(
     hosts: Sequence[Host], inputs: StackInputs, installation: str, recorded: StackState, root: Path
 ) -> None:
-    """Raises TwinsError, StrangersError, EngineError: see `twins` and `first_run`.
-
-    Who adopts has been told of the machines, and means it.
-    """
-    twins.check(hosts)
+    """Raises StrangersError, EngineError: see `first_run`. Who adopts has been told of the machines, and means it."""
     is_first = not (recorded.provisioning_policy or recorded.cloud_pcs)
     if is_first and inputs.configuration.installation and not Consent.of_this_run().adopt:
         first_run.check(hosts, inputs.policy_id, installation, Engine(root, inside_a_run=True))
@@ -331,6 +331,7 @@ def _finish(
     installation: str,
     runtime: Runtime,
     look: Look,
+    silent: Collection[str],
 ) -> None:
     """Mark new machines as their users' once state has them, and finish what dead runs of this policy left.
 
@@ -355,7 +356,7 @@ def _finish(
 
     def tidy() -> None:
         known = {machine_id(installation, pc.user_id, pc.service_plan.id) for pc in recorded.values()}
-        for name in runtime.tidy(installation, inputs.policy_id, living, wanted, known, look.handed_over):
+        for name in runtime.tidy(installation, inputs.policy_id, living, wanted, known, look.handed_over, silent):
             _info(f"removed {name}, which an interrupted run had begun or a failed one had left for diagnosis")
 
     def start_tidying(_: list[Any]) -> Any:

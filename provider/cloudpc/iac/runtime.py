@@ -144,6 +144,7 @@ class Runtime:
         wanted: Collection[UUID],
         known: Collection[UUID],
         handed_over: Callable[[str], Container[UUID]] = lambda _host: (),
+        silent: Container[str] = (),
     ) -> list[str]:
         """Finish what dead runs of this policy left between a machine and its record; the stack's lock is held.
 
@@ -158,6 +159,7 @@ class Runtime:
             wanted: what this run is making: its provider sees to it.
             known: all that state has anything of.
             handed_over: of a host, machines that are known to be: they need no look.
+            silent: hosts that are not asked: nobody waits for them, nor knows which hypervisor they are.
 
         Returns:
             The names of removed machines and volumes.
@@ -193,8 +195,9 @@ class Runtime:
                 removed += host.discard(expired(host.remnants(installation), wanted, known, datetime.now(UTC)))
             return removed
 
-        with ThreadPoolExecutor(max(1, len(self.hosts))) as pool:  # one that does not answer holds up no other
-            return [name for removed in pool.map(one, self.hosts) for name in removed]
+        asked = [host for host in self.hosts if host.name not in silent]
+        with ThreadPoolExecutor(max(1, len(asked))) as pool:  # one that does not answer holds up no other
+            return [name for removed in pool.map(one, asked) for name in removed]
 
     def _has_another(self, place: str, host: Host, machine: Machine) -> bool:
         """Whether the host that state names has one like it, so that this is not the very one that state means.
@@ -206,4 +209,7 @@ class Runtime:
         """
         named = self.host(place)
         its = named.describe(machine.id)
-        return its is not None and its.tag.generation == machine.tag.generation and not twins.twins([named, host])
+        if its is None or its.tag.generation != machine.tag.generation:
+            return False
+        which = twins.ask([named, host])
+        return not which.silent and not twins.twins(which.answers)

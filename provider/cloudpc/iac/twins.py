@@ -2,48 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 
+from cloudpc.iac.asked import Asked
 from cloudpc.machines.interface import Host, Hypervisor
-from cloudpc.provisioning.errors import ProvisioningError, unexpected_told
+
+Pairs = list[tuple[str, str]]
+"""Of hosts' names."""
 
 
 class TwinsError(ValueError):
     """Hosts of one policy are one hypervisor; in words."""
 
 
-def check(hosts: Sequence[Host]) -> None:
+def ask(hosts: Sequence[Host]) -> Asked[Hypervisor]:
+    """Which hypervisor each is; asks nobody where there is no pair."""
+    questions = {host.name: host.hypervisor for host in hosts} if len(hosts) > 1 else {}
+    return Asked("asking which hypervisor is", questions)
+
+
+def check(asked: Asked[Hypervisor]) -> None:
     """See that each host is a hypervisor of its own, as far as they answer.
 
     Raises:
         TwinsError: two are one.
     """
-    if found := twins(hosts):
+    if found := twins(asked.answers):
         raise TwinsError(refusal(found))
 
 
-def twins(hosts: Sequence[Host]) -> list[tuple[Host, Host]]:
-    """Pairs that are one hypervisor; asks nobody where there is no pair."""
-    if len(hosts) < 2:
-        return []
-    with ThreadPoolExecutor(len(hosts)) as pool:
-        asked = [(host, is_) for host, is_ in zip(hosts, pool.map(which, hosts), strict=True) if is_ is not None]
-    return [(one, other) for (one, a), (other, b) in combinations(asked, 2) if a.is_one_with(b)]
+def twins(known: Mapping[str, Hypervisor]) -> Pairs:
+    """Pairs that are one hypervisor."""
+    return [(one, other) for (one, a), (other, b) in combinations(known.items(), 2) if a.is_one_with(b)]
 
 
-def which(host: Host) -> Hypervisor | None:
-    """The hypervisor that a host is; None while it does not answer."""
-    with suppress(ProvisioningError), unexpected_told(f"asking which hypervisor {host.name} is"):
-        return host.hypervisor()
-    return None
-
-
-def refusal(found: Sequence[tuple[Host, Host]]) -> str:
+def refusal(found: Pairs) -> str:
     """What is wrong, and what to do."""
-    pairs = "; ".join(f"{one.name} and {other.name} are one hypervisor" for one, other in found)
+    pairs = "; ".join(f"{one} and {other} are one hypervisor" for one, other in found)
     return (
         f"cloudpc:hosts: {pairs}. Nothing was touched. Leave one of them out: that on which `cloudpc list` shows no "
         "Cloud PC. If they are two that only look like one, give each a host_uuid of its own in "
