@@ -248,7 +248,7 @@ def _copied(connection: Any, name: str, source: str) -> Any:
 
 @pytest.mark.parametrize("kind", ["file", "volume"])
 def test_the_disk_of_a_copy_made_by_hand_stays(desk: Desk, daemon: Daemon, connection: Any, kind: str) -> None:
-    """virt-clone names it after the machine it was copied from."""
+    """virt-clone names it after the machine it was copied from; doctor does not take it for a leftover."""
     spec, pool = desk.claim(), connection.storagePoolLookupByName(desk.config.pool)
     name = f"{spec.name}-clone.qcow2"
     path = pool.createXML(raw_volume_xml(name, 1024, "0600"), 0).path()
@@ -311,3 +311,15 @@ def test_a_disk_that_was_put_back_by_hand_is_seen_before_it_is_overwritten(desk:
     assert disk.read_bytes() == b"from a backup"
     assert fresh.discard(fresh.remnants(desk.installation)) == [disk.name]
     fresh.close()
+
+
+def test_a_copy_of_its_disk_stays_and_is_named(desk: Desk, daemon: Daemon, connection: Any) -> None:
+    """As somebody makes one before a reprovision."""
+    spec, pool = desk.claim(), connection.storagePoolLookupByName(desk.config.pool)
+    copies = [f"{spec.name}-before.qcow2", f"{spec.name}.backup.qcow2", f"{spec.name}.qcow2.bak"]
+    for name in copies:
+        pool.createXML(raw_volume_xml(name, 1024, "0600"), 0)
+    desk.host.delete(spec.id)
+    left = desk.host.remnants(desk.installation)
+    assert sorted(remnant.name for remnant in left) == copies
+    assert desk.host.discard(left) == copies

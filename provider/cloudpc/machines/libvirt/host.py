@@ -9,7 +9,6 @@ from collections.abc import Collection, Container, Iterable, Iterator, Mapping, 
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -290,14 +289,10 @@ class LibvirtHost(Host):
             finally:
                 removal.stop(domain)  # its end is its end, whatever can't be removed yet
             disks.remove(self._connection.get(), changed)
-        self._volumes.delete_all(machine_id, partial(self._used_by_others, machine_id))
+        self._volumes.delete_all(machine_id)
         # Last, because it carries the tag: whatever is interrupted before is still known to be ours.
         if domain is not None:
             removal.undefine(domain)
-
-    def _used_by_others(self, machine_id: UUID) -> set[str]:
-        domains = self._connection.get().listAllDomains(0)
-        return disks.used_by(domain for domain in domains if domain.UUID() != machine_id.bytes)
 
     def keep_for_diagnosis(self, machine_id: UUID, until: datetime) -> str:
         with classified("look for the machine"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Container, Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -72,22 +72,15 @@ class MachineVolumes:
             with classified(f"remove the seed of {machine_name}", ErrorCode.DISK_FAILED):
                 self._pool.delete(pool, [machine_name + _SEED])
 
-    def delete_all(self, machine_id: UUID, used: Callable[[], Container[str]]) -> None:
-        """Remove everything named after this machine.
-
-        Args:
-            machine_id: whose.
-            used: paths that other domains name: what was not made here may be theirs, as a copy's disk is.
-        """
+    def delete_all(self, machine_id: UUID) -> None:
+        """Remove all that was made for this machine; copies that somebody has made beside it stay."""
         pool = self._pool.existing()
         if pool is None:
             return
         with classified("remove the machine's volumes", ErrorCode.DISK_FAILED):
             named = ((name, named_after(name)) for name in self._pool.names(pool))
-            names = [name for name, at in named if at and machine_id.hex.startswith(at.machine)]
-            by_hand = {name: self.path(name) for name in names if not _MADE.search(name)}
-            others = used() if by_hand else ()
-            self._pool.delete(pool, [name for name in names if by_hand.get(name) not in others])
+            its = (name for name, at in named if at and machine_id.hex.startswith(at.machine))
+            self._pool.delete(pool, list(filter(_MADE.search, its)))
 
     def left_of(self, machine_name: str) -> str:
         """The name of the disk of a machine that is not there, unless it is only kept for diagnosis; or nothing."""
