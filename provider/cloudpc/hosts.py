@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from posixpath import normpath
 from typing import Annotated, Self
 from urllib.parse import unquote
 
@@ -10,6 +11,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from cloudpc.host_address import Address
 from cloudpc.ssh_hop import SshHop
+
+_LONGEST = 200
+"""Of a pool's name; libvirt makes a file's of it."""
 
 
 def _uri(value: str) -> str:
@@ -38,6 +42,22 @@ def _destination(value: str) -> str:
     return value
 
 
+def _pool(value: str) -> str:
+    if not 0 < len(value) <= _LONGEST or value.startswith(".") or "/" in value or not value.isprintable():
+        raise ValueError(
+            f"names the pool, and its folder where that has to be made: up to {_LONGEST} letters, no /, no . at first"
+        )
+    return value
+
+
+def _folder(value: str) -> str:
+    """Spelled as libvirt spells it: `//` at the beginning is a folder of its own for it."""
+    folder = normpath(re.sub("^/+", "/", value))
+    if not folder.startswith("/") or folder == "/" or not folder.isprintable():
+        raise ValueError("must be a folder on the host by its whole path, such as /srv/cloudpc")
+    return folder
+
+
 class HostConfig(BaseModel):
     """One hypervisor host."""
 
@@ -52,11 +72,12 @@ class HostConfig(BaseModel):
         ),
         AfterValidator(_uri),
     ]
-    pool: str = Field(default="cloudpc", description="Storage pool for images and disks; made if it is not there.")
-    pool_path: str | None = Field(
+    pool: Annotated[str, AfterValidator(_pool)] = Field(
+        default="cloudpc", description="Storage pool for images and disks; made if it is not there."
+    )
+    pool_path: Annotated[str, AfterValidator(_folder)] | None = Field(
         default=None,
         alias="poolPath",
-        pattern=r"^/.+",
         description="Folder on the host for a pool that has to be made; absolute.",
     )
     hosted_network: str = Field(

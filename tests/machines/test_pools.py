@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 
 import libvirt
 import pytest
+from pydantic import ValidationError
 
 from cloudpc.hosts import HostConfig
 from cloudpc.machines.interface import Amount, Check
 from cloudpc.machines.libvirt import connect, pools
+from cloudpc.machines.libvirt.connection import Connection
 from cloudpc.machines.libvirt.host import LibvirtHost
+from cloudpc.machines.libvirt.locks import HostLocks
+from cloudpc.machines.libvirt.storage import Pool
 from cloudpc.provisioning import placement
 from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
 
@@ -92,9 +98,13 @@ def _pool_check(host: LibvirtHost) -> Check:
             _FOLDER, {"pool": "mine", "poolPath": "/var/lib/libvirt//isos/"},
             "that is the folder of its pool isos", "Set pool of the host to isos",
         ),
-        ("", {"pool": "mine", "poolPath": "/etc/hostname/pool"}, "/etc/hostname", "Set poolPath"),
+        (
+            _FOLDER, {"pool": "mine", "poolPath": "//var/lib/libvirt/x/../isos"},
+            "that is the folder of its pool isos", "Set pool of the host to isos",
+        ),
+        ("", {"pool": "mine", "poolPath": "/etc/hostname/pool"}, "/etc/hostname", "set poolPath"),
     ],
-    ids=["logical", "another's folder", "no folder"],
+    ids=["logical", "another's folder", "another's folder, spelled otherwise", "no folder"],
 )  # fmt: skip
 def test_one_that_can_not_be_used_is_told_before_anything_is_made_and_waited_for(
     desk: Desk,
@@ -144,3 +154,66 @@ def test_a_path_that_does_not_count_is_told(desk: Desk, opened: Callable[..., Li
     told = _pool_check(opened(poolPath="/srv/elsewhere"))
     assert told.state == "warning"
     assert "poolPath says /srv/elsewhere" in told.detail
+
+
+def test_a_folder_that_is_there_keeps_its_mode_and_a_new_one_lets_others_through(
+    desk: Desk, connection: libvirt.virConnect, opened: Callable[..., LibvirtHost]
+) -> None:
+    """It may be anybody's: /var/tmp that is nobody else's to write in would end other programs."""
+    path = "/var/lib/libvirt/shared"
+    opened(pool="sooner", poolPath=path).capacity()
+    assert _mode(connection, "sooner") == "0711"
+    connection.storagePoolLookupByName("sooner").destroy()
+    connection.storagePoolLookupByName("sooner").undefine()
+    _make(connection, path, "0777")
+    opened(pool="later", poolPath=path).capacity()
+    assert _mode(connection, "later") == "0777"
+
+
+def _make(connection: libvirt.virConnect, path: str, mode: str) -> None:
+    xml = f"<pool type='dir'><name>m</name><target><path>{path}</path><permissions><mode>{mode}</mode></permissions>"
+    pool = connection.storagePoolDefineXML(f"{xml}</target></pool>", 0)
+    pool.create(libvirt.VIR_STORAGE_POOL_CREATE_WITH_BUILD)
+    pool.destroy()
+    pool.undefine()
+
+
+def _mode(connection: libvirt.virConnect, pool: str) -> str:
+    found = connection.storagePoolLookupByName(pool)
+    found.refresh(0)
+    return str(re.search("<mode>([0-7]+)</mode>", found.XMLDesc(0))[1])  # type: ignore[index]
+
+
+def test_one_whose_folder_is_gone_is_told(
+    desk: Desk, connection: libvirt.virConnect, opened: Callable[..., LibvirtHost]
+) -> None:
+    connection.storagePoolDefineXML(_FOLDER, 0)
+    host = opened(pool="isos")
+    with pytest.raises(ProvisioningError, match="/var/lib/libvirt/isos is not there on the host") as refused:
+        host.claim(desk.spec(), desk.tag())
+    assert refused.value.code is ErrorCode.POOL_UNUSABLE
+    assert "something not mounted" in refused.value.hint
+    with pytest.raises(ProvisioningError):  # disks may be there, or not: nobody knows
+        host.remnants(desk.installation)
+
+
+def test_a_pool_that_loses_its_folder_is_waited_for_from_the_first_attempt_on(desk: Desk) -> None:
+    def refuse(_flags: int) -> None:
+        raise libvirt.libvirtError("cannot open directory '/srv/pool': No such file or directory")
+
+    pool = Pool(desk.config, Connection(desk.config.address), HostLocks(desk.cache / "locks", desk.config.uri))
+    with pytest.raises(ProvisioningError) as refused:
+        pool.refresh(SimpleNamespace(refresh=refuse))
+    assert refused.value.code is ErrorCode.POOL_UNUSABLE
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../../etc", "a/b", "a\nb", "x" * 300])
+def test_a_pool_has_a_name_that_can_name_a_folder(name: str) -> None:
+    with pytest.raises(ValidationError):
+        HostConfig.model_validate({"name": "kvm1", "uri": "qemu:///system", "pool": name})
+
+
+@pytest.mark.parametrize("path", ["/", "//", "/.", "/a\nb", "a", ""])
+def test_a_pool_is_not_made_in_any_place(path: str) -> None:
+    with pytest.raises(ValidationError):
+        HostConfig.model_validate({"name": "kvm1", "uri": "qemu:///system", "poolPath": path})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from posixpath import normpath
+from posixpath import normpath, realpath
 from typing import Any
 from xml.etree import ElementTree
 
@@ -40,9 +40,10 @@ def check_folder(pool: Any, config: HostConfig) -> None:
 
 def check_free(connection: Any, config: HostConfig, path: str) -> None:
     """Raises ProvisioningError: POOL_UNUSABLE, the folder for a new pool is another one's already."""
+    resolved = realpath if config.address.is_local else normpath
     for pool in connection.listAllStoragePools():
         folder = unless_gone(lambda pool=pool: folder_of(pool))  # type: ignore[misc]
-        if folder and normpath(folder) == normpath(path):
+        if folder and resolved(folder) == resolved(path):
             raise _unusable(
                 f"The storage pool {config.pool} is to be made in {path} on the host {config.name}, and that is the "
                 f"folder of its pool {pool.name()}.",
@@ -50,13 +51,16 @@ def check_free(connection: Any, config: HostConfig, path: str) -> None:
             )
 
 
-def not_made(config: HostConfig, error: libvirt.libvirtError) -> ProvisioningError:
-    """What there is to say where the pool can't be made or started: nothing is wrong with any Cloud PC."""
+def not_usable(config: HostConfig, error: libvirt.libvirtError) -> ProvisioningError:
+    """What there is to say where the pool can't be made, started or read: nothing is wrong with any Cloud PC."""
     if is_connection_error(error):
         return classify(error, f"open the storage pool {config.pool}")
-    found = classify(error, f"make or start the storage pool {config.pool} on the host {config.name}")
-    hint = "Set poolPath of the host to a folder that can be made there, or mend the pool (`virsh pool-start`)."
-    return _unusable(found.message, found.hint or hint)
+    found = classify(error, f"use the storage pool {config.pool} of the host {config.name}")
+    hint = (
+        "See that its folder is there (is something not mounted?) and start the pool (`virsh pool-start`); of one that "
+        "has to be made, set poolPath of the host to a folder that can be."
+    )
+    return _unusable(found.message, hint if found.retriable else found.hint)
 
 
 def _described(pool: Any) -> ElementTree.Element:

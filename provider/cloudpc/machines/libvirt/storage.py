@@ -66,7 +66,7 @@ class Pool:
                     # The lock holds between this user's processes: a client elsewhere may have made it just now.
                     pool = _lookup(connection, name)
                     if pool is None or not pool.isActive():
-                        raise pools.not_made(self._config, error) from error
+                        raise pools.not_usable(self._config, error) from error
                     return pool
 
     def _make(self, connection: Any, name: str) -> Any:
@@ -123,7 +123,7 @@ class Pool:
             pool.refresh(0)
         except libvirt.libvirtError as error:
             if _JOBS_RUNNING not in str(error.get_error_message()):
-                raise
+                raise pools.not_usable(self._config, error) from error
             # refused while another volume is being made; the figures are then as fresh as that one
 
     def create(self, pool: Any, xml: str, name: str) -> Any:
@@ -198,12 +198,14 @@ def default_path(address: Address, pool: str) -> str:
 
 
 def pool_xml(name: str, path: str) -> str:
-    """A pool that is a folder. Others may pass through it, which QEMU's own user must, but not list it."""
+    """A pool that is a folder. A new one is made so that others may pass through it, which QEMU's own user must.
+
+    Its mode is not said: libvirt makes new ones 0711, and would give a mode that is said to one that is there, too.
+    """
     pool = Element("pool", type="dir")
     SubElement(pool, "name").text = name
     target = SubElement(pool, "target")
     SubElement(target, "path").text = path
-    SubElement(SubElement(target, "permissions"), "mode").text = "0711"
     return ElementTree.tostring(pool, encoding="unicode")
 
 
