@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from cloudpc.cli import main
 from cloudpc.machines.interface import Amount
 from cloudpc.provisioning import patience, placement
 
@@ -28,6 +30,10 @@ class _Driver:
     def ask(self) -> None:
         with patience.calling("read the host's capabilities"):
             assert self.end.wait(60)
+
+    def meet(self, both: threading.Barrier) -> None:
+        with patience.calling("meet"):
+            both.wait()
 
 
 @pytest.fixture(autouse=True)
@@ -82,6 +88,33 @@ def test_a_host_is_slow_if_it_keeps_being_slow(monkeypatch: pytest.MonkeyPatch) 
     assert not patience.is_slow("kvm2")
     monkeypatch.setattr(patience, "_REMEMBERED", 0.0)
     assert not patience.is_slow("kvm1"), "it may be well again"
+
+
+def test_many_calls_of_one_moment_are_one_slow_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    host, both = _Driver("kvm1"), threading.Barrier(2, timeout=60)
+    with _usual(0.0, monkeypatch), ThreadPoolExecutor(2) as pool:
+        list(pool.map(host.meet, [both, both]))
+        assert not patience.is_slow("kvm1")
+        list(pool.map(host.meet, [both, both]))
+    assert patience.is_slow("kvm1")
+
+
+def test_every_command_tells_what_it_waits_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    host = _Driver("kvm1")
+
+    def tell(*text: str, **_how: bool) -> None:
+        print(*text)
+        host.end.set()
+
+    monkeypatch.setattr(main, "app", host.ask)
+    monkeypatch.setattr(main, "_mount", lambda: None)
+    monkeypatch.setattr(main.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(main.err, "print", tell)
+    with _usual(0.05, monkeypatch):
+        main.main()
+    assert capsys.readouterr().out.startswith("waiting for kvm1 for 0 s: read the host's capabilities")
 
 
 def test_slow_hosts_come_last_but_they_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from cloudpc import configuration
 from cloudpc.cli import doctor_organisation
 from cloudpc.cli.cloud_pcs import Json
 from cloudpc.cli.context import Project
-from cloudpc.cli.output import CommandError, Exit, confirm, err, out, print_json, styled, table
+from cloudpc.cli.output import CommandError, Exit, confirm, out, print_json, styled, table
 from cloudpc.directory.interface import DirectoryError
 from cloudpc.hosts import HostConfig
 from cloudpc.iac import renamed, twins
@@ -27,7 +27,6 @@ from cloudpc.iac.runtime import connect
 from cloudpc.installation import recorded_id
 from cloudpc.machines.interface import Check, Host, Hypervisor, Machine, PowerState
 from cloudpc.problems import InvalidConfigurationError
-from cloudpc.provisioning import patience
 from cloudpc.provisioning.errors import ProvisioningError
 from cloudpc.provisioning.remnants import Remnant, left_over, uncertain
 from cloudpc.provisioning.tags import Phase
@@ -46,8 +45,7 @@ def doctor(
     """Check engine, state, policies, hosts and what is left over. Exits with 1 if something doesn't work."""
     if remove:
         confirm("Remove what is unfinished? No run may be working on it anywhere.", yes=yes)
-    with patience.telling(lambda text: err.print(text, markup=False)):
-        findings = list(_findings(Project(), remove=remove))
+    findings = list(_findings(Project(), remove=remove))
     if as_json:
         print_json([asdict(f) for f in findings])
     else:

@@ -17,6 +17,7 @@ from cloudpc.iac.engine import EngineError, Terminated
 from cloudpc.masking import masked
 from cloudpc.problems import InvalidConfigurationError
 from cloudpc.project import NoProjectError
+from cloudpc.provisioning import patience
 from cloudpc.provisioning.errors import ProvisioningError
 
 app = typer.Typer(
@@ -71,7 +72,8 @@ def main() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")  # as stderr is: a letter the terminal lacks ends no run
     _mount()
     try:
-        app()
+        with patience.telling(lambda text: err.print(text, markup=False)):
+            app()
     except CommandError as error:
         _fail(str(error), error.code)
     except (InvalidConfigurationError, NoProjectError, NoHomeError) as error:

@@ -112,8 +112,9 @@ class _Watch:
         now = time.monotonic()
         with self._lock:
             self._calls.discard(call)
-            if now - call.began >= USUAL:
-                self._slow[call.host].append(now)
+            slow = self._slow[call.host]
+            if now - call.began >= USUAL and (not slow or call.began >= slow[-1]):  # others of that moment say no more
+                slow.append(now)
 
     def is_slow(self, host: str) -> bool:
         with self._lock:

@@ -42,7 +42,7 @@ class Connection:
         Raises:
             ProvisioningError: HOST_UNREACHABLE.
         """
-        with self._lock:
+        with patience.calling("connect"), self._lock:  # who waits for another's attempt is told as well
             if self._open is not None:
                 if self._is_alive():
                     return self._open
@@ -51,8 +51,7 @@ class Connection:
             if self._failure is not None and time.monotonic() - self._failure[0] < REMEMBER_FAILURE:
                 raise self._failure[1]
             try:
-                with patience.calling("connect"):
-                    self._open = self._connect()
+                self._open = self._connect()
             except ProvisioningError as error:
                 self._failure = (time.monotonic(), error)
                 raise
