@@ -144,8 +144,8 @@ def test_a_script_comes_from_the_stacks_folder(project: Project, path: str) -> N
     ("content", "more", "said"),
     [
         ("#!/bin/sh\r\n", {}, "CRLF"),
-        ("#!/bin/zsh\n", {}, "asks for /bin/zsh, which its image does not have"),
-        ("#!/bin/zsh\n", {"packages": ["zsh"]}, None),
+        ("#!/bin/bahs\n", {}, "asks for /bin/bahs, which its image does not have"),
+        ("#!/bin/bahs\n", {"packages": ["bahs"]}, None),
         ("echo\n", {"packages": ["zsh"]}, "has no interpreter"),
         ("#!/bin/sh\n" + "#" * 2**20, {}, "has more than 1 MB"),
         (None, {}, "is no regular file"),
