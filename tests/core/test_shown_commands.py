@@ -28,8 +28,8 @@ def test_a_command_for_people_to_copy_is_what_a_shell_takes(name: str) -> None:
 def test_no_command_is_shown_with_a_name_from_outside_as_it_is() -> None:
     """Names of policies, stacks and hosts are letters, digits, hyphens, periods and underscores."""
     plain = {
-        "policy", "stack", "former", "policy_id", "own.policy_id", "cloud_pc.policy", "recorded.policy_id", "recorded.host", "count",
-        "name", "_DEFAULT_NETWORK", "machine.name", "ACCEPT_LOSS", "' '.join(arguments)",
+        "policy", "stack", "former", "policy_id", "own.policy_id", "cloud_pc.policy", "recorded.policy_id",
+        "recorded.host", "count", "name", "_DEFAULT_NETWORK", "machine.name", "ACCEPT_LOSS", "' '.join(arguments)",
     }  # fmt: skip
     for file in (Path(cloudpc.__file__).parent).rglob("*.py"):
         for shown in _SHOWN.findall(file.read_text(encoding="utf-8")):
