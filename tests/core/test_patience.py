@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from cloudpc.cli import main
+from cloudpc.iac.runtime import Runtime
 from cloudpc.machines.interface import Amount
 from cloudpc.provisioning import patience, placement
 
@@ -88,6 +90,35 @@ def test_a_host_is_slow_if_it_keeps_being_slow(monkeypatch: pytest.MonkeyPatch) 
     assert not patience.is_slow("kvm2")
     monkeypatch.setattr(patience, "_REMEMBERED", 0.0)
     assert not patience.is_slow("kvm1"), "it may be well again"
+
+
+def test_it_is_remembered_from_run_to_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    host = _Driver("kvm1")
+    host.end.set()
+    for _run in range(2):
+        monkeypatch.setattr(patience, "_watch", patience._Watch())
+        patience.remember("kvm1", tmp_path / "slow" / "kvm1")
+        assert not patience.is_slow("kvm1")
+        with _usual(0.0, monkeypatch):
+            host.ask()
+    assert patience.is_slow("kvm1")
+    (tmp_path / "slow" / "kvm1").write_text("no number")
+    assert not patience.is_slow("kvm1")
+    patience.remember("kvm1", tmp_path / "slow" / "kvm1" / "below a file")
+    with _usual(0.0, monkeypatch):
+        host.ask()
+    assert patience.is_slow("kvm1"), "where nothing can be kept, this process knows"
+
+
+def test_one_that_keeps_being_slow_is_told_once_and_stays_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    world = SimpleNamespace(hosts=[_Driver("kvm1"), _Driver("kvm2")], tell_once=told.append)
+    world.hosts[0].end.set()
+    with _usual(0.0, monkeypatch):
+        world.hosts[0].ask()
+        world.hosts[0].ask()
+    Runtime.tell_slow(world)  # type: ignore[arg-type]
+    assert told == ["kvm1 keeps being slow to answer: `cloudpc doctor` says what is known of it"]
 
 
 def test_many_calls_of_one_moment_are_one_slow_moment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,6 +25,7 @@ from cloudpc.iac.removal import Removal
 from cloudpc.images import custom, gallery
 from cloudpc.images.image import Image
 from cloudpc.machines.interface import Host, Machine, Note
+from cloudpc.provisioning import patience
 from cloudpc.provisioning.errors import ErrorCode, ProvisioningError, unexpected_told
 from cloudpc.provisioning.pipeline import Resources
 from cloudpc.provisioning.remnants import expired, kept
@@ -110,6 +111,12 @@ class Runtime:
         if text not in self._told:
             self._told.add(text)
             self._tell(text)
+
+    def tell_slow(self) -> None:
+        """A line that stays, unlike what is told while a call lasts, of each host that keeps being slow."""
+        for host in self.hosts:
+            if patience.is_slow(host.name):
+                self.tell_once(f"{host.name} keeps being slow to answer: `cloudpc doctor` says what is known of it")
 
     def host(self, name: str) -> Host:
         """The host of this name. Raises ProvisioningError: it is not in cloudpc:hosts."""

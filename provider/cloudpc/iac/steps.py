@@ -46,7 +46,9 @@ def update(runtime: Runtime, olds: dict[str, Any], desired: DesiredCloudPC, *, l
         look: whether the run has seen that the machine is not what is recorded, and planned for what it is.
     """
     with patience.telling(_reporter(desired).step):
-        return _step(runtime, olds, desired, look=look)
+        outs = _step(runtime, olds, desired, look=look)
+    runtime.tell_slow()
+    return outs
 
 
 def _step(runtime: Runtime, olds: dict[str, Any], desired: DesiredCloudPC, *, look: bool) -> dict[str, Any]:
@@ -83,6 +85,7 @@ def provision(runtime: Runtime, desired: DesiredCloudPC, recorded: RecordedCloud
         runtime.discard_kept(recorded.installation, identity(recorded))
     outcome = pipeline.provision(desired, runtime.resources(desired.settings), reporter, host.cancellation)
     reporter.ended(outcome, time.monotonic() - begin)
+    runtime.tell_slow()
     return outputs.from_outcome(desired, outcome, recorded.events if recorded else (), _asked(desired, recorded))
 
 

@@ -15,6 +15,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
 
 USUAL = 5.0
@@ -22,7 +23,7 @@ USUAL = 5.0
 _LOOK_EVERY = 1.0
 _KEEPS_BEING = 2
 """So many slow calls lately: then a host is."""
-_REMEMBERED = 600.0
+_REMEMBERED = 3600.0
 """Seconds."""
 _T = TypeVar("_T", bound=type)
 
@@ -72,8 +73,13 @@ def calling(what: str) -> Iterator[None]:
 
 
 def is_slow(host: str) -> bool:
-    """Whether this host keeps being slow, as far as this process knows."""
+    """Whether this host keeps being slow, as far as this process knows, and earlier ones of this user."""
     return _watch.is_slow(host)
+
+
+def remember(host: str, file: Path) -> None:
+    """Keep in this file, for later runs, when this host was slow."""
+    _watch.memory[host] = file
 
 
 @dataclass(eq=False)
@@ -98,6 +104,8 @@ class _Watch:
     def __init__(self) -> None:
         self._calls: set[_Call] = set()
         self._slow: dict[str, list[float]] = defaultdict(list)
+        """When slow calls have ended, in seconds since 1970."""
+        self.memory: dict[str, Path] = {}
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
@@ -109,17 +117,31 @@ class _Watch:
                 self._thread.start()
 
     def end(self, call: _Call) -> None:
-        now = time.monotonic()
+        lasted, now = time.monotonic() - call.began, time.time()
         with self._lock:
             self._calls.discard(call)
             slow = self._slow[call.host]
-            if now - call.began >= USUAL and (not slow or call.began >= slow[-1]):  # others of that moment say no more
+            if lasted >= USUAL and (not slow or now - lasted >= slow[-1]):  # others of that moment say no more
                 slow.append(now)
+                self._remember(call.host)
 
     def is_slow(self, host: str) -> bool:
         with self._lock:
-            lately = [ended for ended in self._slow.get(host, ()) if time.monotonic() - ended < _REMEMBERED]
-            return len(lately) >= _KEEPS_BEING
+            known = {*self._slow[host], *self._remembered(host)}
+            return sum(time.time() - ended < _REMEMBERED for ended in known) >= _KEEPS_BEING
+
+    def _remember(self, host: str) -> None:
+        if file := self.memory.get(host):
+            lately = sorted({*self._slow[host], *self._remembered(host)})[-_KEEPS_BEING:]
+            with contextlib.suppress(OSError):  # without it, this process alone knows
+                file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                file.write_text(" ".join(map(repr, lately)))
+
+    def _remembered(self, host: str) -> list[float]:
+        if file := self.memory.get(host):
+            with contextlib.suppress(OSError, ValueError):
+                return [float(ended) for ended in file.read_text().split()]
+        return []
 
     def _look(self) -> None:
         while True:

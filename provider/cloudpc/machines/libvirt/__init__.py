@@ -7,6 +7,8 @@ from pathlib import Path
 from cloudpc import folders
 from cloudpc.hosts import HostConfig
 from cloudpc.machines.libvirt.host import LibvirtHost
+from cloudpc.provisioning import patience
+from cloudpc.provisioning.tags import digest
 
 
 def connect(config: HostConfig, *, cache: Path | None = None) -> LibvirtHost:
@@ -14,6 +16,9 @@ def connect(config: HostConfig, *, cache: Path | None = None) -> LibvirtHost:
 
     Args:
         config: one entry of cloudpc:hosts.
-        cache: folder for locks and the result of the acceleration probe; the same for all processes of a user.
+        cache: folder for locks, the result of the acceleration probe and which hosts were slow; the same for all
+            processes of a user.
     """
-    return LibvirtHost(config, cache or folders.cache())
+    cache = cache or folders.cache()
+    patience.remember(config.name, cache / "slow" / digest(config.uri).hex()[:32])
+    return LibvirtHost(config, cache)
