@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from cloudpc.images import builder, gallery, store
+from cloudpc.provisioning.tags import machine_id, machine_name
 from tests.support.project import REPO, Project, user
 
 pytestmark = pytest.mark.engine
@@ -113,10 +114,12 @@ def test_doctor_finds_what_no_state_knows(project: Project) -> None:
     project.pulumi("state", "unprotect", "--all", "--yes", "--stack", "demo")
     urn = "urn:pulumi:demo::cloudpc::pulumi-python:dynamic/cloudpc:CloudPC::u001/LAB_1C_0.5GB_8GB"
     assert project.pulumi("state", "delete", urn, "--yes", "--stack", "demo").code == 0
-    (project.root / "host" / "cloudpc-orphan.qcow2").touch()
+    installation = project.state()["u000"]["installation"]
+    orphan = machine_name(installation, machine_id(installation, "gone", "plan")) + ".qcow2"
+    (project.root / "host" / orphan).touch()
     found = [f for f in json.loads(project.cloudpc("doctor", "--json").output) if f["state"] == "warning"]
     assert any("is in no state" in f["detail"] for f in found)
-    assert any("cloudpc-orphan.qcow2" in f["detail"] for f in found)
+    assert any(orphan in f["detail"] for f in found)
     ran = project.up()  # `up` never touches a machine that was handed over
     assert project.state()["u001"]["statusDetail"]["code"] == "machineNotInState", ran
     assert set(project.machines()) == {"u000", "u001"}
