@@ -44,3 +44,12 @@ def test_a_relative_folder_is_the_projects_wherever_a_command_or_a_run_is(
     monkeypatch.chdir(tmp_path / "stacks")
     for inside in (False, True):
         assert Engine(tmp_path, inside_a_run=inside).stacks() == ["a.b", "lab", "packed"]
+
+
+def test_a_folder_that_is_not_there_yet_is_the_one_that_its_url_means(tmp_path: Path) -> None:
+    for there in (False, True):
+        assert file_backend.folder(f"file://{tmp_path}/a%20b") == tmp_path / "a b"
+        if not there:
+            (tmp_path / "a b").mkdir()
+    (tmp_path / "c%20d").mkdir()
+    assert file_backend.folder(f"file://{tmp_path}/c%20d") == tmp_path / "c%20d"

@@ -186,6 +186,7 @@ def test_narrow_terminals_lose_no_column(project: Project) -> None:
 
 
 def test_after_the_last_stack_is_gone_nothing_is_listed_and_nothing_fails(project: Project) -> None:
-    away = f"file://{project.root}/gone"
+    away = f"file://{project.root}/.cloudpc/state"
+    assert not (project.root / ".cloudpc").exists()
     assert json.loads(project.cloudpc("list", "--json", PULUMI_BACKEND_URL=away).output) == []
     assert project.cloudpc("down", "demo", "--yes", PULUMI_BACKEND_URL=away).code == 0

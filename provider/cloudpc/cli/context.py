@@ -212,12 +212,6 @@ class Project:
         return file_backend.cut_off(self.engine.backend_url, PROJECT, policy_id)
 
     @property
-    def has_own_backend(self) -> bool:
-        """Whether state is in the project's own folder, and not where the user has put it."""
-        folder = file_backend.folder(self.engine.backend_url)
-        return folder is not None and folder.resolve() == (self.root / ".cloudpc" / "state").resolve()
-
-    @property
     def backend_has_stacks(self) -> bool:
         """Whether a stack of any project is in the backend: others may share it, by the shell that sourced our env."""
         return bool(json.loads(self.engine.read(["stack", "ls", "--all", "--json"])))

@@ -196,5 +196,5 @@ def _forget(project: Project, policy: str, *, whole: bool) -> None:
     file = project.file(policy)
     if file.is_file():
         encryption_salt.forget(file)
-    if whole and project.has_own_backend and not project.backend_has_stacks:
+    if whole and project.engine.has_own_backend and not project.backend_has_stacks:
         shutil.rmtree(project.root / ".cloudpc", ignore_errors=True)

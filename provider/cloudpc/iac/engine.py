@@ -20,6 +20,8 @@ from cloudpc.project_file import PROJECT
 
 OPERATIONS_AT_ONCE = 32
 """What our commands let the engine have in flight; boots are bounded by each host (design section 6)."""
+OWN_FOLDER = ".cloudpc"
+"""Of a project, with its own state in it; goes with the last stack."""
 _CUT_OFF = "A run was killed while it wrote its state: `cloudpc up --clear-lock` mends that."
 
 
@@ -68,7 +70,7 @@ class Engine:
     @cached_property
     def _own_environment(self) -> dict[str, str]:
         """This process's environment with `.cloudpc/env` sourced; the shell knows best how."""
-        file = self.root / ".cloudpc" / "env"
+        file = self.root / OWN_FOLDER / "env"
         if not file.is_file():
             return dict(os.environ)
         script = '. "$1" && exec env -0'
@@ -138,12 +140,20 @@ class Engine:
             raise EngineError("\n".join(words[-6:]) or f"`pulumi {' '.join(arguments)}` failed")
         return output
 
+    @property
+    def has_own_backend(self) -> bool:
+        """Whether state is in the project's own folder, and not where the user has put it."""
+        folder = file_backend.folder(self.backend_url)
+        return folder is not None and folder.resolve() == (self.root / OWN_FOLDER / "state").resolve()
+
     def stacks(self) -> list[str]:
         """Names of the project's stacks that exist in the backend.
 
         Raises:
             EngineError: the backend can't be read.
         """
+        if self.has_own_backend and not (self.root / OWN_FOLDER).exists():
+            return []  # as `cloudpc down` leaves it, with the last stack
         names = file_backend.stacks(self.backend_url, PROJECT)
         if names is not None:
             return names

@@ -50,8 +50,9 @@ def folder(backend_url: str) -> Path | None:
     if not backend_url.startswith("file://"):
         return None
     written = backend_url.removeprefix("file://").partition("?")[0]
-    path = _expanded(unquote(written))
-    return path if path.is_dir() else _expanded(written)
+    path, as_written = _expanded(unquote(written)), _expanded(written)
+    is_meant_as_written = os.path.isdir(as_written) and not os.path.isdir(path)  # noqa: PTH112 - as in `stacks`
+    return as_written if is_meant_as_written else path
 
 
 def _expanded(written: str) -> Path:
