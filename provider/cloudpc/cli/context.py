@@ -17,7 +17,7 @@ from cloudpc.directory.interface import GUID, User
 from cloudpc.directory.opening import Directories, Known, names_of
 from cloudpc.hosts import HostConfig
 from cloudpc.iac import encryption_salt, file_backend, fleet, passphrase
-from cloudpc.iac.engine import Engine, EngineError
+from cloudpc.iac.engine import OWN_FOLDER, Engine, EngineError
 from cloudpc.installation import recorded_id
 from cloudpc.problems import InvalidConfigurationError, Problem, closest
 from cloudpc.project import project_root
@@ -214,7 +214,8 @@ class Project:
     @property
     def backend_has_stacks(self) -> bool:
         """Whether a stack of any project is in the backend: others may share it, by the shell that sourced our env."""
-        return bool(json.loads(self.engine.read(["stack", "ls", "--all", "--json"])))
+        is_there = (self.root / OWN_FOLDER).exists() or not self.engine.has_own_backend
+        return is_there and bool(json.loads(self.engine.read(["stack", "ls", "--all", "--json"])))
 
     def records(self, policy: str | None = None) -> list[fleet.StackRecord]:
         """The state of all stacks of the project, or of one; a policy that has never run has none.
