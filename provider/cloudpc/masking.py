@@ -11,7 +11,7 @@ import re
 from typing import Any
 
 _WORD = re.compile(r"\S+")
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):$")
+_SCHEME_BACKWARDS = re.compile(r":([A-Za-z0-9+.-]+)")
 _SCHEME_FIRST = re.compile(r"\s*[A-Za-z][A-Za-z0-9+.-]*://")
 _PLAIN_NAME = re.compile(r"[\w.-]+")
 _QUERY = re.compile(r"[?#]")
@@ -42,9 +42,14 @@ def _url(text: str) -> str:
     if not slashes:
         return text
     user, at, place = rest.rpartition("@")
-    scheme = _SCHEME.search(before)
-    shown = _user(user, scheme[1] if scheme else "") if at else ""
+    shown = _user(user, _scheme(before)) if at else ""
     return f"{before}//{shown}{at}{_without_query(place)}"
+
+
+def _scheme(before: str) -> str:
+    """The scheme that a text ends in. From its end: a search would begin anew at each of a guest's letters."""
+    found = _SCHEME_BACKWARDS.match(before[::-1])
+    return found[1][::-1].lstrip("0123456789+.-") if found else ""
 
 
 def _whole(text: str) -> str:

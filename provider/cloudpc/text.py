@@ -21,7 +21,8 @@ _LINES = "\n\t"
 _COLOURS = re.compile("(\x1b\\[[0-9;:]*m)")
 _SEQUENCES = re.compile(
     "(?:\x1b\\[|\x9b)[0-?]*[ -/]*[@-~]"  # colours, the cursor
-    "|(?:\x1b[PX\\]^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\\\|\x9c)"  # titles, links, clipboard
+    # titles, links, the clipboard; up to the next one at most, or a guest could keep us reading for minutes
+    "|(?:\x1b[PX\\]^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x90\x98\x9c-\x9f]*(?:\x07|\x1b\\\\|\x9c)"
     "|\x1b[ -/]*[0-OQ-WYZ\\\\`-~]"
     "|[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f]"  # the bell, backspaces
 )

@@ -86,6 +86,12 @@ def test_programs_colours_and_commands_are_no_content() -> None:
     assert told(said) == "E: Unable to x / lock / next"
 
 
+def test_a_sequence_ends_where_the_next_begins_so_that_no_guest_s_console_is_read_for_minutes() -> None:
+    assert plain("\x9da\x9d0;t\x07b") == "\\x9dab"
+    assert plain("\x90" * 32_768) == "\\x90" * 32_768
+    assert told("a" * 65_536 + "//b@c") == "a" * 65_536 + "//b@c"
+
+
 @given(
     st.recursive(
         st.text() | st.sampled_from(STEERS) | st.none() | st.integers(),
