@@ -14,6 +14,8 @@ from tests.support.project import REPO, Project, user
 
 pytestmark = pytest.mark.engine
 
+_OLD = "u000@contoso.example"
+
 
 def test_a_letter_that_the_terminal_lacks_ends_no_command(project: Project) -> None:
     project.directory([user("u000", userPrincipalName="j\u00fcrgen@contoso.example")], {"everybody": ["u000"]})
@@ -104,6 +106,16 @@ def test_show_and_credentials_need_a_user_who_has_one(project: Project) -> None:
     unknown = project.cloudpc("show", "nobody")
     assert unknown.code == 2
     assert "no Cloud PC of 'nobody'" in unknown.output
+
+
+def test_a_password_is_not_shown_under_a_name_that_is_another_s_by_now(project: Project) -> None:
+    project.directory([user("u000")])
+    project.up()
+    project.directory([user("u000", userPrincipalName="wed@contoso.example"), user("new", userPrincipalName=_OLD)])
+    for command in ("credentials", "connect"):
+        ran = project.cloudpc(command, _OLD)
+        assert (ran.code, "who is called wed@contoso.example now" in ran.output) == (2, True), ran
+    assert project.cloudpc("credentials", "u000").code == 0, "its id means who it always meant"
 
 
 def test_doctor_finds_what_no_state_knows(project: Project) -> None:

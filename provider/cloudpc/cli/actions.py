@@ -10,13 +10,12 @@ import typer
 
 from cloudpc import lifecycle
 from cloudpc.cli import dead_runs, generations, outdated
-from cloudpc.cli.context import Project, is_called, of_user
+from cloudpc.cli.context import Project, check_name, of_user
 from cloudpc.cli.generations import Kind
 from cloudpc.cli.hindrances import check
 from cloudpc.cli.output import CommandError, Exit, Yes, coloured, confirm, err, table
 from cloudpc.cli.up import How, bring_up_and_tell
 from cloudpc.cloud_pc import USABLE, WAITING, Status
-from cloudpc.directory import interface as directory
 from cloudpc.iac.fleet import CloudPCRecord
 
 Users = Annotated[list[str] | None, typer.Argument(help="userPrincipalNames, their parts before the @, or users' ids.")]
@@ -228,7 +227,7 @@ class _Choice:
             of_policy = [(name, cloud_pc) for name, cloud_pc in named if cloud_pc.policy == policy]
             today = project.users(policy, {cloud_pc.user_id for _, cloud_pc in of_policy})
             for name, cloud_pc in of_policy:
-                _check_name(name, cloud_pc, today.get(cloud_pc.user_id))
+                check_name(name, cloud_pc, today.get(cloud_pc.user_id))
 
     def without(self, refused: Callable[[CloudPCRecord], str]) -> list[CloudPCRecord]:
         """Those that nothing speaks against; what is left out is told.
@@ -252,17 +251,6 @@ class _Choice:
         if not chosen:
             err.print("there is none to do that with; nothing was done")
         return chosen
-
-
-def _check_name(name: str, cloud_pc: CloudPCRecord, user: directory.User | None) -> None:
-    """State has names of the last run, and by now one may be somebody else's, whose Cloud PC is meant."""
-    if user is not None and not is_called(name, user.user_principal_name, user.id):
-        message = (
-            f"{name} was {cloud_pc.user_principal_name} at the last run, who is called {user.user_principal_name} now; "
-            f"{name} may be somebody else. Nothing was done: run `cloudpc up {cloud_pc.policy}` first, or write the "
-            f"user's id, {user.id}"
-        )
-        raise CommandError(message, Exit.INVALID)
 
 
 def _is(cloud_pc: CloudPCRecord, rule: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from cloudpc import configuration, entitlement, project_file, yaml_file
 from cloudpc.cli.output import CommandError, Exit
 from cloudpc.directory.catalogue import short_name
-from cloudpc.directory.interface import GUID, User
+from cloudpc.directory.interface import GUID, DirectoryError, User
 from cloudpc.directory.opening import Directories, Known, names_of
 from cloudpc.hosts import HostConfig
 from cloudpc.iac import encryption_salt, file_backend, fleet, passphrase
@@ -266,8 +266,16 @@ class Project:
         if len(found) > 1:
             message = f"which Cloud PC of {user}? Name one with --service-plan or --policy: {choices}"
             raise CommandError(message, Exit.INVALID)
+        self._check_name(user, found[0])
         [stack] = fleet.read(self.engine, [found[0].policy], show_secrets=True)
         return next(c for c in stack.cloud_pcs if c.key == found[0].key)
+
+    def _check_name(self, name: str, cloud_pc: fleet.CloudPCRecord) -> None:
+        """Where the directory is a file; whoever hands out passwords need not have a sign-in to a tenant."""
+        with contextlib.suppress(InvalidConfigurationError, DirectoryError):
+            if not configuration.uses_tenant(self.values(cloud_pc.policy)):
+                users = self.users(cloud_pc.policy, [cloud_pc.user_id])
+                check_name(name, cloud_pc, users.get(cloud_pc.user_id))
 
 
 def _about_groups(error: InvalidConfigurationError) -> bool:
@@ -278,6 +286,21 @@ def _names_groups(inputs: configuration.StackInputs) -> bool:
     """Whether a group is named otherwise than by its id."""
     references = [assignment.target.group_id for assignment in inputs.policy.assignments]
     return any(named not in inputs.snapshot.groups and not GUID.fullmatch(named) for named in references)
+
+
+def check_name(name: str, cloud_pc: fleet.CloudPCRecord, user: User | None) -> None:
+    """State has names of the last run, and by now one may be somebody else's, whose Cloud PC is meant.
+
+    Raises:
+        CommandError: it may be.
+    """
+    if user is not None and not is_called(name, user.user_principal_name, user.id):
+        message = (
+            f"{name} was {cloud_pc.user_principal_name} at the last run, who is called {user.user_principal_name} now; "
+            f"{name} may be somebody else. Nothing was done: run `cloudpc up {cloud_pc.policy}` first, or write the "
+            f"user's id, {user.id}"
+        )
+        raise CommandError(message, Exit.INVALID)
 
 
 def is_called(name: str, user_principal_name: str, user_id: str) -> bool:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
@@ -65,6 +66,7 @@ from cloudpc.provisioning.errors import ErrorCode, ProvisioningError, TagUnreada
 from cloudpc.provisioning.remnants import Remnant
 from cloudpc.provisioning.tags import Phase, Tag, named_after
 
+_LOOKS_AT_ONCE = 4  # libvirtd works on five calls of a client at once
 _LOCK_TIMEOUT = 900.0  # who holds it works; a dead holder's is freed by the kernel
 
 
@@ -219,7 +221,8 @@ class LibvirtHost(Host):
         with classified("look at the machines"):
             all_ = self._connection.get().getAllDomainStats(libvirt.VIR_DOMAIN_STATS_STATE)
             wanted = [(domain, stats) for domain, stats in all_ if UUID(bytes=domain.UUID()) in machine_ids]
-            seen = [(definition_of(domain), power.of_state(domain, *_state(stats))) for domain, stats in wanted]
+            with ThreadPoolExecutor(_LOOKS_AT_ONCE) as looks:  # each takes a far host its time
+                seen = list(looks.map(_now, wanted))
         return {d.id: self._seen(d, now) for d, now in seen if d is not None}
 
     def _seen(self, definition: Definition, now: tuple[PowerState, str]) -> Machine | TagUnreadable:
@@ -417,6 +420,11 @@ class LibvirtHost(Host):
             return Console(self._connection.get(), domain)
         except libvirt.libvirtError:
             return None
+
+
+def _now(found: tuple[Any, dict[str, Any]]) -> tuple[Definition | None, tuple[PowerState, str]]:
+    domain, stats = found
+    return definition_of(domain), power.of_state(domain, *_state(stats))
 
 
 def _look(domain: Any) -> tuple[Definition, tuple[PowerState, str]] | None:
