@@ -128,6 +128,39 @@ def test_another_policys_is_left_alone(
     assert organisation.calls == []
 
 
+def test_what_a_failed_one_had_registered_goes_beside_another_policys_machine(
+    removal: Removal, host: ScriptedHost, organisation: Organisation, made: Outcome
+) -> None:
+    remains = _detail("deviceRegistrationFailed", remains="its device: refused")
+    of_before = {"policy_id": "other", "device_name": "CPC-second", "generation": 2, "device": made.device}
+    assert removal.remove(IDENTITY, _recorded(Status.FAILED, status_detail=remains, **of_before))
+    assert organisation.removed == [made.device]
+    assert _all_there(host, organisation)
+
+
+def test_an_unknown_ones_registrations_go_beside_another_policys_machine(
+    host: ScriptedHost, organisation: Organisation, tmp_path: Path
+) -> None:
+    """Two runs at once, of which one was killed: state says nothing of a registration, the tag does."""
+    far = ScriptedHost(tmp_path, "far")
+    Run(far).provision(desired(policy_id="other"))
+    [theirs] = far.machines()
+    ours = Run(host)
+    ours.registration = organisation.registration()
+    ours.provision(desired(networks=(_HQ,)))
+    removal = _removal_of([host, far], organisation, Consent())
+    assert removal.remove(IDENTITY, _recorded(Status.PENDING_PROVISION)) == []
+    assert _nothing_left(host, organisation)
+    assert far.machines() == [theirs]
+
+
+def test_no_domain_is_asked_for_one_that_has_joined_none(
+    removal: Removal, host: ScriptedHost, organisation: Organisation, made: Outcome
+) -> None:
+    assert removal.remove(IDENTITY, _recorded(Status.PROVISIONED, made, computer=None)) == []
+    assert organisation.calls == ["remove"]
+
+
 def test_a_waiting_ones_machine_takes_its_registrations_along(
     removal: Removal, host: ScriptedHost, organisation: Organisation
 ) -> None:
@@ -243,6 +276,14 @@ def test_one_whose_host_is_not_configured_any_more_is_not_forgotten(
         "if it is gone for good: `cloudpc up lab --forget-host kvm-old`"
     )
     assert _removal(host, organisation, Consent(forget_hosts=("kvm-old",))).remove(IDENTITY, recorded) == []
+
+
+@pytest.mark.parametrize("remains", [{}, {"remains": "on kvm-old: busy"}])
+def test_a_failed_one_is_kept_for_a_host_that_is_gone_only_while_something_is_there(
+    removal: Removal, remains: dict[str, str]
+) -> None:
+    failed = _recorded(Status.FAILED, host="kvm-old", status_detail=_detail("startFailed", **remains))
+    assert any("kvm-old" in left for left in removal.remove(IDENTITY, failed)) is bool(remains)
 
 
 @pytest.mark.parametrize(
