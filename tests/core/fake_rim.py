@@ -113,12 +113,15 @@ class Lines:
     def __init__(self) -> None:
         self.steps: list[str] = []
         self.milestones: list[str] = []
+        self.warnings: list[str] = []
 
     def step(self, text: str) -> None:
         self.steps.append(text)
 
     def milestone(self, text: str, *, warning: bool = False) -> None:
         self.milestones.append(text)
+        if warning:
+            self.warnings.append(text)
 
 
 def image(**changes: Any) -> Image:

@@ -386,9 +386,10 @@ def _warned(*failed: str, **changes: Any) -> dict[str, RecordedCloudPC]:
 def test_what_failed_of_a_set_up_is_tried_again_as_todays_policy_has_it_and_nothing_else_changes() -> None:
     recorded = _warned("packagesFailed")
     settings = make.settings(packages=("git",), locale="de-DE", image_digest="cd" * 32, set_up_in_seconds=90)
-    [desired] = _plan(
-        recorded, [_entitlement()], today=make.today(settings=settings, actions=Actions(retry={"u1/small": 1}))
-    ).desired
+    today = make.today(settings=settings, actions=Actions(retry={"u1/small": 1}))
+    plan = _plan(recorded, [_entitlement()], today=today)
+    [desired], [notice] = plan.desired, plan.notices
+    assert notice.message.endswith("what failed of its set-up is tried again on its machine; nothing is lost")
     assert next_step(recorded["u1/small"], desired) is Step.SET_UP
     before = recorded["u1/small"].settings
     assert desired.settings == before.model_copy(update={"packages": ("git",), "set_up_in_seconds": 90})
@@ -449,7 +450,21 @@ def test_what_is_merely_off_is_started(status: Status) -> None:
     recorded = _in_grace() if status is Status.IN_GRACE_PERIOD else _recorded(status)
     off = {key: pc.model_copy(update={"power_state": "poweredOff"}) for key, pc in recorded.items()}
     owed = [] if status is Status.IN_GRACE_PERIOD else [_entitlement()]
-    assert next_step(off["u1/small"], _plan(off, owed).desired[0]) is Step.START
+    plan = _plan(off, owed)
+    assert next_step(off["u1/small"], plan.desired[0]) is Step.START
+    assert plan.notices[0].message.endswith(": is off, and is started")
+    full = {"power_state": "paused", "paused_because": "the host's disk was full"}
+    paused = _plan({key: pc.model_copy(update=full) for key, pc in recorded.items()}, owed)
+    assert paused.notices[0].message.endswith(": is paused (the host's disk was full), and is resumed")
+
+
+def test_one_that_is_lost_in_its_grace_is_its_users_again_who_returns() -> None:
+    [kept] = _in_grace().values()
+    gone = {"status_detail": StatusDetail(code=MACHINE_LOST, message="gone"), "before_loss": Before(status=kept.status)}
+    lost = kept.model_copy(update={"status": Status.FAILED, **gone})
+    plan = _plan({lost.key: lost}, [_entitlement()])
+    assert next_step(lost, plan.desired[0]) is Step.RESTORE
+    assert "entitled again" in plan.notices[0].message
 
 
 @given(st.builds(dict, status=st.sampled_from(Status), desired=st.sampled_from(Status), generation=st.integers(1, 3)))

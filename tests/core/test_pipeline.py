@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import subprocess
 from collections.abc import Callable, Sequence
@@ -81,6 +82,7 @@ def test_an_error_that_stays_fails_after_three_attempts(host: ScriptedHost, call
     assert outcome.status is Status.FAILED
     assert (outcome.stage, outcome.error and outcome.error.code) == (stage, code)
     assert outcome.attempts == 3
+    assert outcome.host == ("" if stage is Stage.PLACING else "local")
     assert host.calls.count(call) == 3
     assert host.things() == []
     assert outcome.credentials is None
@@ -244,6 +246,19 @@ def test_what_remains_on_a_host_that_went_away_is_named_while_another_serves(tmp
     assert machines([first, second]) == {"first": [Phase.PROVISIONING], "second": [Phase.READY]}
 
 
+def test_what_remains_is_named_while_it_waits_for_a_place(tmp_path: Path) -> None:
+    first, full = ScriptedHost(tmp_path, "first"), ScriptedHost(tmp_path, "full", cores=0)
+
+    def vanish() -> None:
+        first.away = True
+        first._answer()
+
+    first.hooks["wait_ready"] = vanish
+    outcome = Run(first, full).provision()
+    assert (outcome.status, outcome.stage, outcome.attempts) == (Status.PENDING_PROVISION, Stage.PLACING, 2)
+    assert outcome.remains == "on first: first does not answer"
+
+
 # ---- secrets
 
 
@@ -321,6 +336,15 @@ def test_a_complete_machine_made_otherwise_is_made_anew(host: ScriptedHost, chan
     host.calls.clear()
     outcome = Run(host).provision(desired(**changed))
     assert outcome.status is Status.PROVISIONED
+    assert {"delete", "claim"} <= set(host.calls)
+
+
+def test_a_complete_machine_for_another_account_is_made_anew(host: ScriptedHost) -> None:
+    Run(host).provision()
+    wanted = desired()
+    account = wanted.account.model_copy(update={"ssh_public_keys": ("ssh-ed25519 AAAA",)})
+    host.calls.clear()
+    assert Run(host).provision(wanted.model_copy(update={"account": account})).status is Status.PROVISIONED
     assert {"delete", "claim"} <= set(host.calls)
 
 
@@ -686,6 +710,11 @@ def test_the_machine_is_what_the_service_plan_says(host: ScriptedHost) -> None:
     assert spec.name.startswith("cloudpc-")
     [machine] = host.machines()
     wanted = desired()
+    assert spec.title == f"{wanted.device_name} (u-alice@contoso.example)"
+    assert len(machine.tag.settings_hash) == 16
+    made_with = json.loads(machine.tag.made_with)
+    assert made_with["userPrincipalName"] == "u-alice@contoso.example"
+    assert "desiredStatus" not in made_with, "what is as always takes no place in the tag"
     assert replace(machine.tag, attempt="", settings_hash="") == replace(
         machine.tag, installation=make.INSTALLATION, policy_id="lab", user_id="u-alice", service_plan_id="small",
         generation=1, device_name=wanted.device_name, phase=Phase.READY, attempt="", settings_hash="",
@@ -699,6 +728,7 @@ def test_progress_says_which_attempt_it_is(host: ScriptedHost) -> None:
     again: Callable[[str], bool] = lambda line: line.endswith("(attempt 2 of 3)")  # noqa: E731
     assert [line for line in run.lines.steps if again(line)]
     assert run.lines.milestones == ["attempt 1 of 3 failed in starting: injected fault in start; next in 2 s"]
+    assert run.lines.warnings == run.lines.milestones
 
 
 def test_a_custom_image_is_told_to_remember_its_first_boot(host: ScriptedHost, tmp_path: Path) -> None:
