@@ -437,12 +437,13 @@ def test_another_builds_kernel_is_given_once_and_only_of_the_same_image() -> Non
         assert why in other.notices[0].message
 
 
-def test_a_reprovision_has_the_kernel_of_its_own_image_and_spends_what_was_asked_for() -> None:
-    recorded = _recorded(Status.PROVISIONED, kernel_generation=1, kernel_digest="cd" * 32)
+@pytest.mark.parametrize(("before", "after"), [(1, 3), (4, 4)])
+def test_a_reprovision_has_the_kernel_of_its_own_image_and_spends_what_was_asked_for(before: int, after: int) -> None:
+    recorded = _recorded(Status.PROVISIONED, kernel_generation=before, kernel_digest="cd" * 32)
     asked = Actions(reprovision={"u1/small": 2}, update_kernel={"u1/small": 3})
     [desired] = _plan(recorded, [_entitlement()], today=make.today(actions=asked)).desired
     assert next_step(recorded["u1/small"], desired) is Step.REPROVISION
-    assert (desired.kernel_generation, desired.kernel_digest) == (3, "")
+    assert (desired.kernel_generation, desired.kernel_digest) == (after, "")
 
 
 @pytest.mark.parametrize("status", [Status.PROVISIONED, Status.PROVISIONED_WITH_WARNINGS, Status.IN_GRACE_PERIOD])
