@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import subprocess
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,7 +16,7 @@ from uuid import UUID
 import pytest
 import yaml
 
-from cloudpc.cloud_pc import USABLE, NetworkChoice, Script, Status
+from cloudpc.cloud_pc import USABLE, DesiredCloudPC, NetworkChoice, Script, Status
 from cloudpc.images.image import Image
 from cloudpc.machines.interface import Capacity, Completed, MachineSpec
 from cloudpc.provisioning import pipeline, set_up
@@ -330,6 +331,14 @@ def test_one_with_warnings_is_made_anew_because_nobody_remembers_them(tmp_path: 
     assert host.calls.count("claim") == 2
 
 
+def test_a_complete_machine_of_a_user_who_was_renamed_is_adopted(host: ScriptedHost) -> None:
+    Run(host).provision()
+    host.calls.clear()
+    renamed = desired().model_copy(update={"user_principal_name": "eve@contoso.example"})
+    assert Run(host).provision(renamed).status is Status.PROVISIONED
+    assert "claim" not in host.calls
+
+
 @pytest.mark.parametrize("changed", [{"locale": "de-DE"}, {"image_digest": "cd" * 32}, {"packages": ("vim",)}])
 def test_a_complete_machine_made_otherwise_is_made_anew(host: ScriptedHost, changed: dict[str, Any]) -> None:
     Run(host).provision()
@@ -377,6 +386,7 @@ def test_a_machine_that_was_handed_over_is_never_touched(host: ScriptedHost) -> 
     assert outcome.status is Status.FAILED
     assert outcome.error is not None
     assert outcome.error.code is ErrorCode.MACHINE_NOT_IN_STATE
+    assert "cloudpc adopt" in outcome.error.hint
     assert outcome.attempts == 1
     assert (host.machines(), host.things()) == before
 
@@ -393,6 +403,30 @@ def test_a_machine_that_was_handed_over_is_taken_back_if_somebody_says_so(host: 
     assert taken.credentials != first.credentials
     assert taken.desired is not None
     assert taken.desired.settings.locale == "de-DE", "it is what it was made as, not what today's policy says"
+    assert run.lines.milestones[0].endswith("was handed over before state was lost: taken back, not rebuilt")
+
+
+@pytest.mark.parametrize(
+    ("made", "asked", "waived"),
+    [
+        ({}, {}, 0),
+        ({}, {"waived_generation": 3}, 3),
+        ({}, {"generation": 2}, 2),
+        ({"generation": 4, "waived_generation": 6}, {"generation": 3}, 6),
+    ],
+)
+def test_what_was_asked_for_before_state_was_lost_is_over(
+    host: ScriptedHost, made: dict[str, int], asked: dict[str, int], waived: int
+) -> None:
+    Run(host).provision(desired().model_copy(update=made))
+    hand_over(host)
+    run = Run(host)
+    run.adoptable = ("u-alice/small",)
+    spent = {"retry": 2, "kernel_generation": 3}
+    taken = run.provision(desired().model_copy(update={**asked, **spent})).desired
+    assert taken is not None
+    assert (taken.generation, taken.waived_generation) == (made.get("generation", 1), waived)
+    assert (taken.retry, taken.kernel_generation) == (2, 3)
 
 
 @pytest.mark.parametrize("phase", Phase)
@@ -437,6 +471,20 @@ def test_two_policies_at_once_on_two_hosts(tmp_path: Path) -> None:
     assert outcome.error.code is ErrorCode.OTHER_POLICY_FIRST
     assert machines([first, second]) == {"second": [Phase.READY]}
     assert first.things() == []
+
+
+def test_the_disk_of_one_that_was_undefined_meanwhile_goes(host: ScriptedHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its machine can't be kept, so its host is told to remove whatever else there is."""
+    deleted: list[UUID] = []
+
+    def undefined() -> None:
+        (host.folder / "machines" / f"{IDENTITY}.json").unlink()
+        raise ProvisioningError(ErrorCode.GUEST_DIED, "it is gone", retriable=False)
+
+    host.hooks["wait_ready"] = undefined
+    monkeypatch.setattr(host, "delete", deleted.append)
+    assert Run(host).provision().status is Status.FAILED
+    assert deleted == [IDENTITY]
 
 
 def test_an_attempt_given_up_late_does_not_remove_a_newer_ones_machine(host: ScriptedHost) -> None:
@@ -721,6 +769,11 @@ def test_the_machine_is_what_the_service_plan_says(host: ScriptedHost) -> None:
     )  # fmt: skip
 
 
+def test_a_gigabyte_of_memory_has_1024_mib(host: ScriptedHost) -> None:
+    Run(host).provision(_of_two_gb())
+    assert host.claimed[0].size.memory_mib == 2048
+
+
 def test_progress_says_which_attempt_it_is(host: ScriptedHost) -> None:
     host.configure(faults=[{"call": "start", "fault": "error", "times": 1}])
     run = Run(host)
@@ -762,6 +815,11 @@ def test_cloud_init_remembers_its_first_boot(tmp_path: Path) -> None:
     assert {argv[-1] for argv in ran} == {""}, "in a guest it is the root folder"
 
 
+def _of_two_gb() -> DesiredCloudPC:
+    wanted = desired()
+    return wanted.model_copy(update={"service_plan": wanted.service_plan.model_copy(update={"ram_in_gb": 2})})
+
+
 def test_what_would_fail_anywhere_is_seen_before_anything_is_removed(
     host: ScriptedHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -782,6 +840,8 @@ def test_what_would_fail_anywhere_is_seen_before_anything_is_removed(
     with pytest.raises(ProvisioningError, match=r"has a disk of 8\.1 GB"):
         pipeline.check_before(desired(), resources(image()), lines)
     size[0] = 1
+    with pytest.raises(ProvisioningError, match="2049 MiB of memory"):
+        pipeline.check_before(_of_two_gb(), resources(image(minimum_memory_mib=2049)), lines)
 
     def gone() -> bytes:
         raise OSError("gone")
@@ -805,13 +865,13 @@ def test_what_would_fail_anywhere_is_seen_before_anything_is_removed(
 def test_a_device_is_registered_with_what_its_guest_is(
     host: ScriptedHost, organisation: Organisation, monkeypatch: pytest.MonkeyPatch, content: bytes | None, name: str
 ) -> None:
-    asked: list[UUID] = []
+    asked: list[tuple[UUID, object]] = []
     key = host.read_file
 
     def read(identity: UUID, path: str, **more: Any) -> bytes:
         if path != "/etc/os-release":
             return bytes(key(identity, path, **more))
-        asked.append(identity)
+        asked.append((identity, more["cancel"]))
         if content is None:
             raise FileNotFoundError(path)
         return content
@@ -821,10 +881,24 @@ def test_a_device_is_registered_with_what_its_guest_is(
     run.registration = organisation.registration()
     assert run.provision().status in USABLE
     [device] = organisation.devices.values()
-    assert (device.operating_system_version, asked) == (name, [IDENTITY])
+    assert (device.operating_system_version, asked) == (name, [(IDENTITY, run.cancel)])
 
 
-def test_what_is_kept_says_where_and_until_when(host: ScriptedHost) -> None:
+@pytest.fixture
+def far_east(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A machine whose clock shows another time than UTC."""
+    with monkeypatch.context() as changed:
+        changed.setenv("TZ", "XST-9")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.usefixtures("far_east")
+def test_what_is_kept_says_where_and_until_when(host: ScriptedHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    deleted: list[UUID] = []
+    delete = host.delete
+    monkeypatch.setattr(host, "delete", lambda identity: (deleted.append(identity), delete(identity)))
     host.configure(faults=[{"call": "start", "fault": "error"}])
     before = datetime.now(UTC)
     outcome = Run(host).provision()
@@ -832,3 +906,11 @@ def test_what_is_kept_says_where_and_until_when(host: ScriptedHost) -> None:
     until = datetime.fromtimestamp(int(log.stem.rpartition("-")[2]), UTC)
     assert before - timedelta(seconds=1) <= until - pipeline.KEPT_FOR <= datetime.now(UTC)
     assert outcome.kept.endswith(f"{log.name} on local, until {until:%Y-%m-%d %H:%M} UTC")
+    assert len(deleted) == 2, "what is kept of the third is not deleted after that"
+
+
+def test_a_host_that_keeps_nothing_is_told_of_as_such(host: ScriptedHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    host.configure(faults=[{"call": "start", "fault": "error", "retriable": False}])
+    monkeypatch.setattr(host, "keep_for_diagnosis", lambda _identity, _until: "")
+    assert Run(host).provision().kept == ""
+    assert host.things() == []

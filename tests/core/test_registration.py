@@ -123,6 +123,7 @@ def test_the_guest_is_asked_which_device_it_is(
     def read_file(id_: UUID, path: str, **more: Any) -> bytes:
         if path != DEVICE_ID_FILE:
             return original(id_, path, **more)
+        assert (id_, more["cancel"]) == (IDENTITY, run.cancel)
         if content is None:
             raise FileNotFoundError(path)
         return content
@@ -210,6 +211,15 @@ def test_an_unfinished_one_of_another_generation_takes_its_registrations_along(
     organisation.enabled |= dict.fromkeys(first, True)
     organisation.hooks.clear()
     again = _joining().model_copy(update={"generation": 2, "device_name": "CPC-second"})
+    organisation.errors["disable"] = [_error() for _ in range(3)]
+    waits = run.provision(again)
+    assert waits.error is not None
+    assert waits.error.code is ErrorCode.DEVICE_REGISTRATION_FAILED
+    assert waits.error.message == (
+        "what an interrupted run left can't be taken back yet: its computer account in the domain of hq: refused"
+    )
+    assert len(host.machines()) == 1, "its tag alone remembers"
+    organisation.errors.clear()
     assert run.provision(again).status is Status.PROVISIONED
     assert organisation.enabled == {**dict.fromkeys(first, False), "CPC-second": True}
     assert [device.display_name for device in organisation.devices.values()] == ["CPC-second"]
@@ -221,6 +231,7 @@ def test_taking_over_one_that_can_not_be_registered_shuts_it_out(run: Run, organ
     organisation.errors["register"] = [_error(retriable=False)]
     assert run.provision(wanted).status is Status.FAILED
     assert organisation.enabled == {wanted.device_name: False}
+    assert organisation.devices == {}
 
 
 def test_after_a_join_that_failed_the_connection_is_looked_at_afresh(run: Run, organisation: Organisation) -> None:
