@@ -51,6 +51,7 @@ STAGES = {
     "set_password": (Stage.CREDENTIALS, ErrorCode.CREDENTIALS_FAILED),
     "finish ready": (Stage.CREDENTIALS, ErrorCode.HYPERVISOR_ERROR),
 }
+_THROUGH_HQ = NetworkChoice(kind="hosted", connection="hq", domain_join_type="hybridAzureADJoin")
 every_call = pytest.mark.parametrize("call", CALLS)
 
 
@@ -60,15 +61,43 @@ def test_all_goes_well(host: ScriptedHost) -> None:
     assert outcome.status is Status.PROVISIONED
     assert outcome.attempts == 1
     assert outcome.host == "local"
+    assert outcome.endpoint == host.endpoint(IDENTITY, timeout=60, cancel=run.cancel)
     assert outcome.host_key == "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILr1oZs1LkO8Ry5N2yp7aYz0kEJzq8nZhb3bJm1yQy7M"
     assert outcome.credentials is not None
     assert outcome.credentials.user == "u-alice"
+    assert (host.folder / f"{IDENTITY}.password").read_text() == f"u-alice:{outcome.credentials.password}"
     assert outcome.error is None
     assert host.calls == [*CALLS, "finished ready"]
     assert machines([host]) == {"local": [Phase.READY]}
     stages = list(dict.fromkeys(line.partition(":")[0].partition(" (")[0] for line in run.lines.steps))
     assert stages == [stage.value for stage in Stage if stage not in (Stage.DOMAIN_JOIN, Stage.REGISTRATION)]
     assert not run.lines.milestones
+
+
+def test_whatever_a_host_is_asked_is_of_this_machine_and_can_be_cancelled(
+    host: ScriptedHost, organisation: Organisation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, list[object]]] = []
+
+    def remember(name: str) -> None:
+        original = getattr(host, name)
+
+        def call(*values: Any, **named: Any) -> Any:
+            asked.append((name, [*values, *named.values()]))
+            return original(*values, **named)
+
+        monkeypatch.setattr(host, name, call)
+
+    lasting = {"ensure_image", "boot_slot", "wait_ready", "run", "read_file", "endpoint"}
+    of_the_machine = {"describe", "set_password", "finish", *lasting} - {"ensure_image", "boot_slot"}
+    for name in lasting | of_the_machine:
+        remember(name)
+    run = Run(host)
+    run.registration = organisation.registration()
+    assert run.provision(desired(image_type="custom", networks=(_THROUGH_HQ,))).status is Status.PROVISIONED
+    assert {name for name, _ in asked} == lasting | of_the_machine
+    assert [name for name, values in asked if name in of_the_machine and values[0] != IDENTITY] == []
+    assert [name for name, values in asked if name in lasting and run.cancel not in values] == []
 
 
 # ---- each stage and each way to fail
@@ -748,6 +777,7 @@ def test_the_network_may_be_as_late_as_the_first_boot_and_what_needs_it_waits(tm
     assert Run(Late(tmp_path)).provision(desired(first_boot_in_seconds=600)).status is Status.PROVISIONED
     assert [call for call, _ in seen] == ["endpoint", "run", "endpoint"]
     assert 500 < seen[0][1] <= 600
+    assert [timeout for _, timeout in seen[1:]] == [60, 600]
 
 
 def test_the_machine_is_what_the_service_plan_says(host: ScriptedHost) -> None:
@@ -897,8 +927,13 @@ def far_east(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.usefixtures("far_east")
 def test_what_is_kept_says_where_and_until_when(host: ScriptedHost, monkeypatch: pytest.MonkeyPatch) -> None:
     deleted: list[UUID] = []
-    delete = host.delete
-    monkeypatch.setattr(host, "delete", lambda identity: (deleted.append(identity), delete(identity)))
+    original = host.delete
+
+    def delete(identity: UUID) -> None:
+        deleted.append(identity)
+        original(identity)
+
+    monkeypatch.setattr(host, "delete", delete)
     host.configure(faults=[{"call": "start", "fault": "error"}])
     before = datetime.now(UTC)
     outcome = Run(host).provision()

@@ -168,6 +168,14 @@ def test_a_later_failure_takes_the_registration_back(run: Run, host: ScriptedHos
     assert organisation.calls == ["prepare_join", "register", "remove", "disable"]
 
 
+def test_an_unexpected_error_that_passes_takes_nothing_back(
+    run: Run, host: ScriptedHost, organisation: Organisation
+) -> None:
+    host.configure(faults=[{"call": "set_password", "fault": "crash", "times": 1}])
+    assert run.provision(_joining()).attempts == 2
+    assert organisation.calls == ["prepare_join", "register"] * 2
+
+
 def test_what_can_not_be_taken_back_is_told(run: Run, host: ScriptedHost, organisation: Organisation) -> None:
     host.configure(faults=[{"call": "set_password", "fault": "error", "retriable": False}])
     organisation.errors = {"remove": [_error()], "disable": [_error()]}
@@ -301,6 +309,7 @@ def test_a_pass_is_handed_over_once(run: Run, organisation: Organisation) -> Non
     assert first.credentials is not None
     assert first.credentials.access_pass is not None
     assert first.credentials.access_pass.lifetime_in_minutes == 30
+    assert organisation.passes == ["u-alice"]
     assert "the pass" not in repr(first)
     run.hosts[0].delete(IDENTITY)
     second = run.provision()
