@@ -34,7 +34,7 @@ def test_by_any_way(daemon: Daemon, tmp_path: Path, opened: list[LibvirtHost], w
         xml = "<pool type='dir'><name>identity</name><target><path>/tmp</path></target></pool>"
         pool = connection.storagePoolDefineXML(xml, 0)
     try:
-        found = [(one.name, other.name) for one, other in twins(opened)]
+        found = twins({host.name: host.hypervisor() for host in opened})
     finally:
         if with_pool:
             pool.undefine()
