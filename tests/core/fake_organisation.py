@@ -29,6 +29,7 @@ class Organisation:
         self.hooks: dict[str, Callable[[], None]] = {}
         self.passes: list[str] = []
         self.besides: list[Set[str]] = []
+        self.cancelled_by: list[Cancellation] = []
         self.removed: list[RegisteredDevice | None] = []
         """What was remembered of each device that was to go."""
 
@@ -46,6 +47,7 @@ class Organisation:
         self, device: NewDevice, timeout: float, cancel: Cancellation, besides: Set[str] = frozenset()
     ) -> RegisteredDevice:
         self.besides.append(besides)
+        self.cancelled_by.append(cancel)
         self.devices[device.device_id] = device
         self._call("register")
         name, id_ = device.display_name, str(device.device_id)

@@ -18,8 +18,8 @@ import yaml
 
 from cloudpc.cloud_pc import USABLE, DesiredCloudPC, NetworkChoice, Script, Status
 from cloudpc.images.image import Image
-from cloudpc.machines.interface import Capacity, Completed, MachineSpec
-from cloudpc.provisioning import pipeline, set_up
+from cloudpc.machines.interface import Capacity, Completed, MachineSpec, Seed
+from cloudpc.provisioning import first_boot, pipeline, set_up
 from cloudpc.provisioning.credentials import generate_password
 from cloudpc.provisioning.errors import Cancelled, ErrorCode, ProvisioningError
 from cloudpc.provisioning.pipeline import Resources
@@ -72,6 +72,62 @@ def test_all_goes_well(host: ScriptedHost) -> None:
     stages = list(dict.fromkeys(line.partition(":")[0].partition(" (")[0] for line in run.lines.steps))
     assert stages == [stage.value for stage in Stage if stage not in (Stage.DOMAIN_JOIN, Stage.REGISTRATION)]
     assert not run.lines.milestones
+
+
+def test_what_a_first_boot_and_its_start_are_given(host: ScriptedHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted, seeds, started = desired(local_admin_enabled=True), [], []
+    create_disk, start = host.create_disk, host.start
+
+    def creating(spec: MachineSpec, made_of: Image, seed: Seed) -> None:
+        seeds.append(seed)
+        create_disk(spec, made_of, seed)
+
+    def starting(spec: MachineSpec, made_of: Image) -> None:
+        started.append((spec, made_of))
+        start(spec, made_of)
+
+    monkeypatch.setattr(host, "create_disk", creating)
+    monkeypatch.setattr(host, "start", starting)
+    account = wanted.account.model_copy(update={"ssh_public_keys": ("ssh-ed25519 AAAA",)})
+    Run(host).provision(wanted.model_copy(update={"account": account}))
+    assert seeds == [
+        first_boot.seed(
+            instance_id=f"{IDENTITY}-1",
+            device_name=wanted.device_name,
+            account="u-alice",
+            full_name=account.display_name,
+            ssh_public_keys=("ssh-ed25519 AAAA",),
+            local_admin=True,
+        )
+    ]
+    assert started == [(host.claimed[0], image())]
+
+
+def test_every_step_is_told_with_what_it_is_about(host: ScriptedHost, organisation: Organisation) -> None:
+    run = Run(host)
+    run.registration = organisation.registration()
+    run.healthy = lambda _choice, _afresh: None
+    run.provision(desired(networks=(_THROUGH_HQ,), packages=(), time_zone="Europe/Berlin"))
+    assert run.lines.steps == [
+        "placing",
+        "placing: checking the connection hq",
+        "image",
+        "image: uploading micro",
+        "disk",
+        "starting: waiting for a free boot slot",
+        "starting: on local",
+        "first boot: on local",
+        "first boot: waiting for its network",
+        "domain join: through hq",
+        "set-up",
+        "set-up: time zone Europe/Berlin",
+        "registration",
+        "credentials",
+    ]
+    host.finish(IDENTITY, Phase.PROVISIONING)
+    run.lines.steps.clear()
+    run.provision(desired())
+    assert run.lines.steps[:2] == ["placing", "placing: removing what an interrupted run left"]
 
 
 def test_whatever_a_host_is_asked_is_of_this_machine_and_can_be_cancelled(
@@ -128,7 +184,7 @@ def test_the_last_attempts_disk_is_kept_if_it_came_to_have_one(host: ScriptedHos
     has_disk = STAGES[call][0] in (Stage.STARTING, Stage.FIRST_BOOT, Stage.SET_UP, Stage.CREDENTIALS)
     assert len(host.kept()) == has_disk
     assert all(log.name in outcome.kept for log in host.kept())
-    assert bool(outcome.kept) is has_disk
+    assert (outcome.kept != "") is has_disk
     assert machines([host]) == {}
 
 
@@ -239,13 +295,20 @@ def test_the_device_name_stays_the_same_over_attempts(host: ScriptedHost) -> Non
 # ---- what cannot be removed is told, and fails nobody else
 
 
-@pytest.mark.parametrize("fault", ["error", "crash"])
-def test_what_could_not_be_removed_is_named(host: ScriptedHost, fault: str) -> None:
-    host.configure(faults=[{"call": "start", "fault": "error"}, {"call": "delete", "fault": fault}])
+@pytest.mark.parametrize(
+    ("fault", "first", "code"),
+    [
+        ("error", "error", ErrorCode.START_FAILED),
+        ("crash", "error", ErrorCode.START_FAILED),
+        ("error", "crash", ErrorCode.INTERNAL_ERROR),
+    ],
+)
+def test_what_could_not_be_removed_is_named(host: ScriptedHost, fault: str, first: str, code: ErrorCode) -> None:
+    host.configure(faults=[{"call": "start", "fault": first}, {"call": "delete", "fault": fault}])
     outcome = Run(host).provision()
     assert outcome.status is Status.FAILED
     assert outcome.error is not None
-    assert (outcome.stage, outcome.error.code) == (Stage.STARTING, ErrorCode.START_FAILED), "not what came of it later"
+    assert (outcome.stage, outcome.error.code) == (Stage.STARTING, code), "not what came of it later"
     assert outcome.remains.startswith("on local: ")
     assert machines([host]) == {"local": [Phase.PROVISIONING]}  # the next run's sweep removes it
     host.configure()
@@ -342,6 +405,25 @@ def test_an_adoption_that_fails_makes_a_new_one(host: ScriptedHost) -> None:
     assert outcome.attempts == 2
     assert "claim" in host.calls
     assert machines([host]) == {"local": [Phase.READY]}
+
+
+@pytest.mark.parametrize("away", [True, False])
+def test_a_complete_machine_is_found_whichever_host_has_it(tmp_path: Path, away: bool) -> None:
+    first, second = ScriptedHost(tmp_path, "first"), ScriptedHost(tmp_path, "second")
+    Run(second).provision()
+    first.away = away
+    assert Run(first, second).provision().host == "second"
+    assert "claim" not in first.calls
+    assert second.calls.count("claim") == 1
+
+
+def test_what_an_interrupted_run_left_and_can_not_be_removed_is_the_news(host: ScriptedHost) -> None:
+    Run(host).provision()
+    host.finish(IDENTITY, Phase.PROVISIONING)
+    host.configure(faults=[{"call": "delete", "fault": "error", "retriable": False}])
+    outcome = Run(host).provision()
+    assert outcome.error is not None
+    assert (outcome.stage, outcome.error.message) == (Stage.PLACING, "injected fault in delete")
 
 
 def test_an_adoption_that_works_at_the_second_try_leaves_nothing_to_tell(host: ScriptedHost) -> None:
@@ -488,18 +570,33 @@ def test_two_policies_at_once_on_one_host(host: ScriptedHost) -> None:
 
 def test_two_policies_at_once_on_two_hosts(tmp_path: Path) -> None:
     first, second = ScriptedHost(tmp_path, "first", cores=8), ScriptedHost(tmp_path, "second", cores=4)
+    away = ScriptedHost(tmp_path, "away")
+    away.away = True
 
     def overtake() -> None:
         first.hooks.clear()
         assert Run(second).provision(desired(policy_id="other")).status is Status.PROVISIONED
 
     first.hooks["claim"] = overtake
-    outcome = Run(first, second).provision()
-    assert outcome.status is Status.NOT_PROVISIONED
+    outcome = Run(first, away, second).provision()
+    assert (outcome.status, outcome.attempts) == (Status.NOT_PROVISIONED, 1)
     assert outcome.error is not None
     assert outcome.error.code is ErrorCode.OTHER_POLICY_FIRST
     assert machines([first, second]) == {"second": [Phase.READY]}
     assert first.things() == []
+
+
+def test_another_run_of_this_policy_that_is_always_faster(host: ScriptedHost) -> None:
+    Run(host).provision()
+    spec, tag = host.claimed[0], host.tags[0]
+    host.delete(IDENTITY)
+    another = ScriptedHost(host.folder.parent)
+    host.hooks["claim"] = lambda: another.claim(spec, tag)
+    outcome = Run(host).provision()
+    assert outcome.error is not None
+    assert (outcome.stage, outcome.attempts) == (Stage.PLACING, 3)
+    assert outcome.error.code is ErrorCode.HYPERVISOR_ERROR
+    assert outcome.error.message == f"{spec.name} was claimed by another run of this policy"
 
 
 def test_the_disk_of_one_that_was_undefined_meanwhile_goes(host: ScriptedHost, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -641,6 +738,27 @@ def test_the_first_network_that_is_there_is_used(tmp_path: Path, known: list[str
 def test_a_better_network_is_worth_a_fuller_host(tmp_path: Path) -> None:
     roomy, connected = ScriptedHost(tmp_path, "roomy", cores=64), ScriptedHost(tmp_path, "connected", networks=["corp"])
     assert Run(roomy, connected).provision(desired(networks=(_CORP, _HOSTED))).host == "connected"
+
+
+def test_while_no_connection_is_healthy_it_waits(host: ScriptedHost) -> None:
+    run = Run(host)
+    run.healthy = lambda choice, _afresh: ProvisioningError(
+        ErrorCode.CONNECTION_NOT_HEALTHY, f"no answer through {choice.connection}"
+    )
+    outcome = run.provision(desired(networks=(_THROUGH_HQ,)))
+    assert outcome.error is not None
+    assert (outcome.status, outcome.stage, outcome.attempts) == (Status.PENDING_PROVISION, Stage.PLACING, 1)
+    assert outcome.error.code is ErrorCode.CONNECTION_NOT_HEALTHY
+    assert "no answer through hq" in outcome.error.message
+
+
+def test_a_connection_may_be_used_without_joining_a_domain(host: ScriptedHost, organisation: Organisation) -> None:
+    run = Run(host)
+    run.registration = organisation.registration()
+    outcome = run.provision(desired(networks=(NetworkChoice(kind="hosted", connection="hq"),)))
+    assert (outcome.status, outcome.connection) == (Status.PROVISIONED, "hq")
+    assert organisation.calls == ["register"]
+    assert host.tags[0].joined_through == ""
 
 
 def test_without_any_of_the_networks_it_waits(host: ScriptedHost) -> None:

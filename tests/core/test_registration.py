@@ -56,6 +56,7 @@ def test_every_stage_in_order(run: Run, organisation: Organisation) -> None:
     assert outcome.connection == "hq"
     assert (outcome.device.display_name, outcome.computer.name) == (_joining().device_name,) * 2
     assert organisation.calls == ["prepare_join", "register"]
+    assert organisation.cancelled_by == [run.cancel]
     assert next(iter(organisation.devices.values())).group_tag == _joining().settings.provisioning_policy_name
     stages = list(dict.fromkeys(re.split(r":| \(", line)[0] for line in run.lines.steps))
     assert stages == [stage.value for stage in Stage]
@@ -246,8 +247,9 @@ def test_after_a_join_that_failed_the_connection_is_looked_at_afresh(run: Run, o
     looks: list[bool] = []
     run.healthy = lambda _choice, afresh: looks.append(afresh)  # type: ignore[func-returns-value]
     organisation.errors["prepare_join"] = [_error(ErrorCode.DOMAIN_JOIN_FAILED)]
-    assert run.provision(_joining()).attempts == 2
-    assert looks == [False, True]
+    organisation.errors["register"] = [_error()]
+    assert run.provision(_joining()).attempts == 3
+    assert looks == [False, True, False]
 
 
 def test_an_account_in_the_domain_of_another_connection_is_disabled(
