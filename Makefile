@@ -42,7 +42,7 @@ world: setup ## A million steps of random histories against the lifecycle's rule
 	@HYPOTHESIS_PROFILE=thorough CLOUDPC_WORLD_STEPS=1000000 .venv/bin/pytest --timeout=0 tests/core/test_world.py
 
 .PHONY: mutants
-mutants: setup ## Small changes of the modules that decide: does a test notice each? About an hour
+mutants: setup ## Small changes of the modules that decide: does a test notice each? Half an hour
 	@nice -n 15 .venv/bin/python tools/mutants $(MUTANTS)
 
 .PHONY: bench
