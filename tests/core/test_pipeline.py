@@ -107,11 +107,18 @@ def test_every_step_is_told_with_what_it_is_about(host: ScriptedHost, organisati
     run = Run(host)
     run.registration = organisation.registration()
     run.healthy = lambda _choice, _afresh: None
+
+    def find(note: Callable[[str], None]) -> Image:
+        note("checking it")
+        return image()
+
+    run.image = find
     run.provision(desired(networks=(_THROUGH_HQ,), packages=(), time_zone="Europe/Berlin"))
     assert run.lines.steps == [
         "placing",
         "placing: checking the connection hq",
         "image",
+        "image: checking it",
         "image: uploading micro",
         "disk",
         "starting: waiting for a free boot slot",
