@@ -19,7 +19,7 @@ import yaml
 from cloudpc.cloud_pc import USABLE, DesiredCloudPC, NetworkChoice, Script, Status
 from cloudpc.images.image import Image
 from cloudpc.machines.interface import Capacity, Completed, MachineSpec, Seed
-from cloudpc.provisioning import first_boot, pipeline, set_up
+from cloudpc.provisioning import first_boot, pipeline, placement, set_up
 from cloudpc.provisioning.credentials import generate_password
 from cloudpc.provisioning.errors import Cancelled, ErrorCode, ProvisioningError
 from cloudpc.provisioning.pipeline import Resources
@@ -658,7 +658,10 @@ def test_the_last_place_is_given_once(tmp_path: Path) -> None:
 
 def test_the_roomiest_host_takes_it(tmp_path: Path) -> None:
     hosts = [ScriptedHost(tmp_path, name, cores=cores) for name, cores in [("a", 2), ("b", 8), ("c", 4)]]
+    chosen: list[UUID] = []
+    hosts[1].hooks["claim"] = lambda: chosen.append(placement._choices[-1].machine_id)
     assert Run(*hosts).provision().host == "b"
+    assert chosen == [IDENTITY], "so that others which are placed meanwhile count it once"
 
 
 def test_machines_spread_by_the_scarcer_of_memory_and_cores(tmp_path: Path) -> None:
@@ -743,7 +746,8 @@ def test_the_first_network_that_is_there_is_used(tmp_path: Path, known: list[str
 
 
 def test_a_better_network_is_worth_a_fuller_host(tmp_path: Path) -> None:
-    roomy, connected = ScriptedHost(tmp_path, "roomy", cores=64), ScriptedHost(tmp_path, "connected", networks=["corp"])
+    roomy = ScriptedHost(tmp_path, "roomy", cores=64)
+    connected = ScriptedHost(tmp_path, "connected", cores=2, networks=["corp"])
     assert Run(roomy, connected).provision(desired(networks=(_CORP, _HOSTED))).host == "connected"
 
 
