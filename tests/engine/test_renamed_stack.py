@@ -87,4 +87,4 @@ def _export(project: Project, *, secrets: bool = False) -> Any:
 
 
 def _resources(exported: Any) -> list[str]:
-    return [r["urn"] for r in exported["deployment"]["resources"]]
+    return sorted(r["urn"] for r in exported["deployment"]["resources"])  # what a program asks for first varies
