@@ -54,7 +54,7 @@ def credentials(user: User, service_plan: Plan = None, policy: Policy = None, as
         if value:
             shown.add_row(name, value)
     out.print(shown)
-    out.print(f"Connect with: {command_line('cloudpc', 'connect', cloud_pc.user_principal_name)}", markup=False)
+    out.print(f"Connect with: {command_line('cloudpc', 'connect', cloud_pc.user_principal_name)}")
 
 
 def _pass(given: dict[str, Any] | None) -> str | None:

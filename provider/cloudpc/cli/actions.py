@@ -246,7 +246,7 @@ class _Choice:
                 raise CommandError("; ".join(map(line, theirs)), Exit.INVALID)
         left_out = [c for c in self.cloud_pcs if reasons[c.policy, c.key]]
         for cloud_pc in left_out:
-            err.print(f"left out: {line(cloud_pc)}", markup=False)
+            err.print(f"left out: {line(cloud_pc)}")
         chosen = [c for c in self.cloud_pcs if c not in left_out]
         if not chosen:
             err.print("there is none to do that with; nothing was done")
@@ -292,9 +292,9 @@ def _write_and_run(project: Project, kind: Kind, chosen: Sequence[CloudPCRecord]
         asked = {key: value for (of, key), value in wanted.items() if of == policy}
         generations.write(project, policy, kind, asked)
     files = ", ".join(project.shown(policy) for policy in policies)
-    err.print(f"Written to {files}: cloudpc:actions.{kind} of {_count(chosen)}.", markup=False)
+    err.print(f"Written to {files}: cloudpc:actions.{kind} of {_count(chosen)}.")
     if write_only:
-        err.print(f"The next run does it: cloudpc up {' '.join(policies)}", markup=False)
+        err.print(f"The next run does it: cloudpc up {' '.join(policies)}")
     else:
         result = bring_up_and_tell(project, policies, How())
         everyone = [c for record in result.records for c in record.cloud_pcs if (c.policy, c.key) in wanted]

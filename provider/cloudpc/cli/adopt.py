@@ -44,7 +44,7 @@ def adopt(
     names = policies or project.policy_ids()
     names, left_out = without_hindered(project, names, clear_lock=clear_lock)
     for why in left_out:
-        err.print(why, markup=False)
+        err.print(why)
     records = {record.policy: record for record in project.records()}
     _write_tags(project, [records[name] for name in names if name in records], yes=yes)
     known = KnownMachines.to(list(records.values()))
@@ -62,7 +62,7 @@ def adopt(
             runtime = _runtime(project, name)
             for host, machine in found:
                 if left := runtime.removal.delete_unknown(host, machine):
-                    err.print(f"{machine.name} on {host.name} stays for now: {'; '.join(left)}", markup=False)
+                    err.print(f"{machine.name} on {host.name} stays for now: {'; '.join(left)}")
                 else:
                     out.print(f"removed {machine.name} on {host.name}")
         return
@@ -71,7 +71,7 @@ def adopt(
         why = (
             f"left out: {machine.name}, whose policy {policy} is not here: bring its file back, or --remove deletes it"
         )
-        err.print(why, markup=False)
+        err.print(why)
     lost = _entitled(project, lost)
     count = sum(map(len, lost.values()))
     confirm(f"Take {'it' if count == 1 else 'them'} back into state, with new passwords?", yes=yes)
@@ -122,7 +122,7 @@ def _entitled(project: Project, lost: dict[str, Found]) -> dict[str, Found]:
                 rest.setdefault(policy, []).append((host, machine))
             else:
                 why = f"left out: {machine.name}, whose user is not entitled under {policy}; --remove deletes it"
-                err.print(why, markup=False)
+                err.print(why)
     if not rest:
         raise CommandError("none of them can be taken back")
     return rest

@@ -68,7 +68,7 @@ def list_(
         print_rows(rows)
         for name in sorted({row["policy"] for row in rows if row["policy"]}):
             if project.is_marked_as_deleted(name):
-                err.print(f"{name} is marked as deleted: it goes with its last Cloud PC", markup=False)
+                err.print(f"{name} is marked as deleted: it goes with its last Cloud PC")
     elif not unknown:
         hint = "" if all_ or status or policy else "; `cloudpc list --all` shows who has none, and why"
         err.print("none is outdated" if outdated_ else f"no Cloud PCs{hint}")
@@ -87,10 +87,10 @@ def _policies_by_directory(project: Project) -> list[tuple[Snapshot, dict[str, P
         try:
             inputs = configuration.read_policy_and_directory(policy_id, project.values(policy_id), project.directories)
         except InvalidConfigurationError as error:
-            err.print(f"left out: {policy_id}, whose configuration is wrong: {error.problems[0]}", markup=False)
+            err.print(f"left out: {policy_id}, whose configuration is wrong: {error.problems[0]}")
             continue
         except DirectoryError as error:
-            err.print(f"left out: {policy_id}: {error}", markup=False)
+            err.print(f"left out: {policy_id}: {error}")
             continue
         _, policies = by_directory.setdefault(inputs.directory, (inputs.snapshot, {}))
         policies[policy_id] = inputs.policy

@@ -220,4 +220,4 @@ def _coloured(status: HealthStatus) -> Styled:
 
 def _tell_unused(names: Iterable[str], uses: _Uses, project: Project) -> None:
     if unused := [name for name in names if not uses.of(name)]:
-        err.print(f"used by no policy: {', '.join(f'{_shown(project)}{name}.yaml' for name in unused)}", markup=False)
+        err.print(f"used by no policy: {', '.join(f'{_shown(project)}{name}.yaml' for name in unused)}")

@@ -46,7 +46,7 @@ def clear(project: Project, stack: str, *, clear_lock: bool, ask: bool = True) -
             f"{died} Run again with --clear-lock; what that run began is finished or removed by the next one"
             + ("" if cut_off else f". Or: `pulumi cancel --stack {stack} --yes`")
         )
-    err.print(died, markup=False)
+    err.print(died)
     confirm("Take that away and go on? What it began is finished or removed by this run.", yes=clear_lock)
     file_backend.mend(cut_off)
     if held:

@@ -39,7 +39,7 @@ def remove_if_over(project: Project, record: StackRecord) -> bool:
     if not project.is_marked_as_deleted(policy) or not all(c.is_gone for c in record.cloud_pcs):
         return False
     if why := _kept_because(project, record):
-        err.print(f"{policy} is marked as deleted, and kept: {why}", markup=False)
+        err.print(f"{policy} is marked as deleted, and kept: {why}")
         return False
     # nothing is protected any more, and nothing left to do for the provider
     project.engine.read(["destroy", "--stack", policy, "--yes", "--skip-preview"])

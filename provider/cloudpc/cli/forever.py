@@ -74,11 +74,11 @@ def _once(how: How) -> None:
 
 
 def _tell(message: str) -> None:
-    out.print(f"{_now()} {message}", markup=False)
+    out.print(f"{_now()} {message}")
 
 
 def _tell_error(message: str) -> None:
-    err.print(f"{_now()} {message}", markup=False)
+    err.print(f"{_now()} {message}")
 
 
 def _now() -> str:

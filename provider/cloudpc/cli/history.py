@@ -35,9 +35,9 @@ def history(
         return
     for each in histories:
         which = f"{each['servicePlan']} of {each['policy']}, {each['deviceName']}, generation {each['generation']}"
-        out.print(f"{each['userPrincipalName']} ({which}){': ended' if each['ended'] else ''}", markup=False)
+        out.print(f"{each['userPrincipalName']} ({which}){': ended' if each['ended'] else ''}")
         for event in each["events"]:
-            out.print(f"  {event['dateTime']} {event['status']} {event['why']}", markup=False)
+            out.print(f"  {event['dateTime']} {event['status']} {event['why']}")
 
 
 def _history(cloud_pc: CloudPCRecord | EndedRecord) -> dict[str, Any]:

@@ -58,7 +58,7 @@ def build(
     for name in names:
         with _progress(name) as note:
             image = gallery.build(folder, name, note, force=force)
-        out.print(f"{name} {image.digest[:12]} {image.disk.path.parent}", markup=False)
+        out.print(f"{name} {image.digest[:12]} {image.disk.path.parent}")
 
 
 def _row(recipe: Recipe, image: Image | None) -> dict[str, Any]:
@@ -82,7 +82,7 @@ def _progress(name: str) -> Iterator[Note]:
         return f"{name}: {step} ({time.monotonic() - began:.0f} s)"
 
     if not err.is_terminal:
-        yield lambda step: err.print(text(step), markup=False)
+        yield lambda step: err.print(text(step))
         return
     with Status(styled(text("starting"), ""), console=err) as status:
         yield lambda step: status.update(styled(text(step), ""))

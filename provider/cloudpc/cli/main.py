@@ -72,7 +72,7 @@ def main() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")  # as stderr is: a letter the terminal lacks ends no run
     _mount()
     try:
-        with patience.telling(lambda text: err.print(text, markup=False)):
+        with patience.telling(lambda text: err.print(text)):
             app()
     except CommandError as error:
         _fail(str(error), error.code)
@@ -95,7 +95,7 @@ def _terminate(_number: int, _frame: object) -> NoReturn:
 
 
 def _fail(message: str, code: Exit) -> NoReturn:
-    err.print(f"cloudpc: {masked(message)}", markup=False, style="red" if err.is_terminal else None)
+    err.print(f"cloudpc: {masked(message)}", style="red" if err.is_terminal else None)
     sys.exit(code)
 
 

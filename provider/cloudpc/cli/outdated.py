@@ -47,7 +47,7 @@ def settings_of_today(project: Project, policy: str) -> PolicySettings | None:
     try:
         return project.inputs(policy).settings
     except InvalidConfigurationError as error:
-        err.print(f"left out: {policy}, whose configuration is wrong: {error.problems[0]}", markup=False)
+        err.print(f"left out: {policy}, whose configuration is wrong: {error.problems[0]}")
     except DirectoryError as error:
-        err.print(f"left out: {policy}: {error}", markup=False)
+        err.print(f"left out: {policy}: {error}")
     return None

@@ -53,11 +53,11 @@ def validate(
     if as_json:
         print_json([{"file": p.file, "field": p.field, "message": p.message, "found": p.found} for p in problems])
     elif problems:
-        err.print(report(problems), markup=False)
+        err.print(report(problems))
     elif not names:
         err.print(f"no policies in {project.stacks_folder}")
     for why in unread:
-        err.print(f"not known: {why}", markup=False)
+        err.print(f"not known: {why}")
     if problems or unread:
         raise typer.Exit(Exit.INVALID if problems else Exit.ERROR)
 

@@ -111,12 +111,12 @@ class _Import:
     def tell(self) -> Exit:
         """What could not be imported; and the exit code."""
         if self.written:
-            out.print(f"then: {command_line('cloudpc', 'policy', 'validate', *self.written)}", markup=False)
+            out.print(f"then: {command_line('cloudpc', 'policy', 'validate', *self.written)}")
         elif not self.problems:
             err.print("there is no policy to import")
         if not self.problems:
             return Exit.OK
-        err.print("not imported:", *(f"  {problem}" for problem in self.problems), sep="\n", markup=False)
+        err.print("not imported:", *(f"  {problem}" for problem in self.problems), sep="\n")
         return Exit.ERROR if self.written else Exit.INVALID
 
     def _write(self, stack: str, imported: Imported) -> None:
@@ -139,15 +139,15 @@ class _Import:
         with path.open("w" if there else "x", encoding="utf-8") as file:
             file.write(to_yaml(imported, others, keep))
         self.written.append(stack)
-        out.print(f"{shown} is written: {imported.display_name}", markup=False)
+        out.print(f"{shown} is written: {imported.display_name}")
         for remark in imported.remarks:
             if not remark.decide:
-                out.print(f"  not carried over: {remark}", markup=False)
+                out.print(f"  not carried over: {remark}")
         for problem in self._left(imported, shown, others):
-            out.print(f"  left to do: {problem.field}: {problem.message}", markup=False)
+            out.print(f"  left to do: {problem.field}: {problem.message}")
         for remark in imported.remarks:
             if remark.decide and remark.field in ("assignments", "domainJoinConfigurations"):
-                out.print(f"  left to do: {remark.field}: {remark.why}", markup=False)
+                out.print(f"  left to do: {remark.field}: {remark.why}")
 
     def _left(self, imported: Imported, shown: str, others: Mapping[str, Any]) -> list[Problem]:
         """What the policy names that is not here; groups are validate's to look for: a tenant may have to be asked."""

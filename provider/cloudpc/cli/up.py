@@ -112,7 +112,7 @@ def up(
         raise CommandError(message, Exit.INVALID)
     runnable, left_out = hindrances.without_hindered(project, names, clear_lock=clear_lock)
     for why in left_out:
-        err.print(why, markup=False)
+        err.print(why)
     _check_forgotten(project, names, forget_host or [])
     consent = Consent(accept_loss=accept_loss, forget_hosts=tuple(forget_host or ()))
     if preview:
