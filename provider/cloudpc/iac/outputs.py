@@ -109,13 +109,13 @@ def ended(olds: dict[str, Any], desired: DesiredCloudPC, leftovers: Sequence[str
     return changed(rest, desired, Status.DEPROVISIONING, why, leftovers=list(leftovers) or None)
 
 
-def wrong(olds: dict[str, Any], status: Status, code: str, message: str, before: str) -> dict[str, Any]:
-    """What a refresh has seen to be wrong, as status; what it was until then is kept in the output `before`."""
+def wrong(olds: dict[str, Any], status: Status, code: str, message: str, before: str | None = None) -> dict[str, Any]:
+    """What a refresh has seen to be wrong, as status; what it was until then is kept in the output `before`, if any."""
     detail = {"code": code, "message": message, "additionalInformation": {}}
     if olds.get("statusDetail") == detail:
         return olds
-    was = {name: olds[name] for name in ("status", "statusDetail") if name in olds}
-    return with_event({before: was, **olds, "statusDetail": detail}, status, code)
+    was = {before: {name: olds[name] for name in ("status", "statusDetail") if name in olds}} if before else {}
+    return with_event({**was, **olds, "statusDetail": detail}, status, code)
 
 
 def well_again(olds: dict[str, Any], before: str, why: str) -> dict[str, Any]:
@@ -123,14 +123,6 @@ def well_again(olds: dict[str, Any], before: str, why: str) -> dict[str, Any]:
     was = olds.get(before) or {"status": Status.PROVISIONED.value}
     outs = {name: value for name, value in olds.items() if name not in (before, "statusDetail")}
     return with_event({**outs, **was}, Status(was["status"]), why)
-
-
-def told_in_grace(olds: dict[str, Any], code: str, message: str) -> dict[str, Any]:
-    """What a refresh has seen to be wrong with one that keeps its status: its grace period goes on."""
-    detail = {"code": code, "message": message, "additionalInformation": {}}
-    if olds.get("statusDetail") == detail:
-        return olds
-    return with_event({**olds, "statusDetail": detail}, Status(olds["status"]), code)
 
 
 def readable_in_grace(olds: dict[str, Any], before: str) -> dict[str, Any]:

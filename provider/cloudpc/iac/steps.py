@@ -227,7 +227,7 @@ def _unreadable(props: dict[str, Any], recorded: RecordedCloudPC, error: TagUnre
     """Its user may go on working, but nothing is done to it any more; one that counted as lost goes on doing so."""
     code = error.code.value
     if recorded.status is Status.IN_GRACE_PERIOD:
-        return outputs.told_in_grace(props, code, error.message)
+        return outputs.wrong(props, recorded.status, code, error.message)
     if recorded.status in USABLE:
         return outputs.wrong(props, Status.PROVISIONED_WITH_WARNINGS, code, error.message, _CHANGE)
     raise error
