@@ -32,6 +32,14 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
         running.stop()
 
 
+@pytest.fixture
+def connection(daemon: Daemon) -> Iterator[libvirt.virConnect]:
+    """libvirt itself, beside the driver: to look, and to do what people do by hand."""
+    opened = libvirt.open(daemon.tcp_uri)
+    yield opened
+    opened.close()
+
+
 @pytest.fixture(scope="session")
 def micro() -> Image:
     """The smallest real guest there is; built if nobody did yet."""

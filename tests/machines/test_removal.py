@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,13 +20,6 @@ from .daemon import Daemon
 from .desk import Desk
 
 pytestmark = pytest.mark.machine
-
-
-@pytest.fixture
-def connection(daemon: Daemon) -> Iterator[Any]:
-    opened = libvirt.open(daemon.tcp_uri)
-    yield opened
-    opened.close()
 
 
 def remains(daemon: Daemon, name: str) -> list[Path]:

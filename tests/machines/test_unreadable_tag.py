@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -15,17 +15,9 @@ from cloudpc.provisioning.errors import TagUnreadable
 from cloudpc.provisioning.remnants import Remnant
 from cloudpc.provisioning.tags import Phase
 
-from .daemon import Daemon
 from .desk import Desk
 
 pytestmark = pytest.mark.machine
-
-
-@pytest.fixture
-def connection(daemon: Daemon) -> Iterator[Any]:
-    opened = libvirt.open(daemon.tcp_uri)
-    yield opened
-    opened.close()
 
 
 def _take_tag_away(domain: Any, flags: int = libvirt.VIR_DOMAIN_AFFECT_CONFIG) -> None:
