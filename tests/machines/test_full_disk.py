@@ -25,7 +25,7 @@ pytestmark = pytest.mark.machine
 FOLDER, FILLER = "/var/lib/libvirt/small", "/var/lib/libvirt/small/filler"
 _FILL = f"head -c $(($(stat -f -c '%a*%S' {FOLDER}) - 4194304)) /dev/zero > {FILLER} || true"
 """The guest writes, too, meanwhile: that the room was gone before is what is wanted."""
-_WRITE = "dd if=/dev/urandom of=/root/data bs=1M count=24; sync"
+_WRITE = "dd if=/dev/urandom of=/home/data bs=1M count=24; sync"
 
 
 def _there(daemon: Daemon, *command: str) -> None:
@@ -62,5 +62,5 @@ def test_a_full_disk_pauses_a_machine_and_room_lets_it_go_on(small: Desk, daemon
     assert paused()
     _there(daemon, "rm", FILLER)
     host.power_on(spec.id)
-    written = host.run(spec.id, ["sh", "-c", "sync; wc -c < /root/data"], timeout=60, cancel=cancel)
+    written = host.run(spec.id, ["sh", "-c", "sync; wc -c < /home/data"], timeout=60, cancel=cancel)
     assert written.exit_code == 0

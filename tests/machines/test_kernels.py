@@ -64,7 +64,7 @@ def test_a_machine_takes_another_builds_kernel_and_modules_and_loses_nothing(
         assert done.exit_code == 0, done.output
         return done.output.strip()
 
-    sh("echo precious > /root/data; cd /lib/modules && mv $(uname -r) gone; sync")  # as if of another version
+    sh("echo precious > /home/data; cd /lib/modules && mv $(uname -r) gone; sync")  # as if of another version
     boot = host.read_file(spec.id, BOOT, cancel=cancel)
     host.ensure_image(newer, print, cancel)
 
@@ -74,7 +74,7 @@ def test_a_machine_takes_another_builds_kernel_and_modules_and_loses_nothing(
     domain.attachDeviceFlags(left, libvirt.VIR_DOMAIN_AFFECT_LIVE)  # by a run that was killed in the middle
     domain.reset(0)
     host.wait_ready(spec.id, 180, cancel)
-    assert host.read_file(spec.id, "/root/data", cancel=cancel) == b"precious\n", "it boots its own disk"
+    assert host.read_file(spec.id, "/home/data", cancel=cancel) == b"precious\n", "it boots its own disk"
     assert host.read_file(spec.id, BOOT, cancel=cancel) != boot
 
     assert "from its next start on" in host.update_kernel(spec.id, newer, cancel)
@@ -87,7 +87,7 @@ def test_a_machine_takes_another_builds_kernel_and_modules_and_loses_nothing(
     assert domain.XMLDesc(0).count("cd" * 8) == 2, "kernel and initrd, but not the disk"
     host.power_on(spec.id)
     host.wait_ready(spec.id, 180, cancel)
-    assert host.read_file(spec.id, "/root/data", cancel=cancel) == b"precious\n"
+    assert host.read_file(spec.id, "/home/data", cancel=cancel) == b"precious\n"
     described = host.describe(spec.id)
     assert described is not None
     assert described.tag.phase is Phase.HANDED_OVER
