@@ -92,9 +92,7 @@ def retry(
     With today's policy. Nothing on a machine that works is lost.
     """
     project = Project()
-    if not (users or policy):
-        raise CommandError("which ones? Name users, or give --policy", Exit.INVALID)
-    found = _Choice.of(project, users, policy, service_plan)
+    found = _Choice.named(project, users, policy, service_plan)
     found.check(project, clear_lock=clear_lock)
     entitled = _entitled(project, found.policies)
 
@@ -121,9 +119,7 @@ def update_kernel(
     For those made of a recipe in vm-images/, after `cloudpc image build`. Nothing on them is lost.
     """
     project = Project()
-    if not (users or policy):
-        raise CommandError("which ones? Name users, or give --policy", Exit.INVALID)
-    found = _Choice.of(project, users, policy, service_plan)
+    found = _Choice.named(project, users, policy, service_plan)
     found.check(project, clear_lock=clear_lock)
     today = {name: outdated.settings_of_today(project, name) for name in found.policies}
 
@@ -181,6 +177,13 @@ class _Choice:
     users: dict[str, list[CloudPCRecord]] = field(default_factory=dict)
     """By what was written, where users were named."""
     others: list[CloudPCRecord] = field(default_factory=list)
+
+    @classmethod
+    def named(cls, project: Project, users: Sequence[str] | None, policy: str | None, plan: str | None) -> _Choice:
+        """As `of`; raises CommandError as well where nobody is named, for who means nobody would get everybody."""
+        if not (users or policy):
+            raise CommandError("which ones? Name users, or give --policy", Exit.INVALID)
+        return cls.of(project, users, policy, plan)
 
     @staticmethod
     def of(project: Project, users: Sequence[str] | None, policy: str | None, plan: str | None) -> _Choice:
