@@ -242,7 +242,7 @@ class Project:
             return record.installation
         if policy_id in self.policy_ids() and (configured := self.values(policy_id).get("cloudpc:installation")):
             return str(configured)
-        return recorded_id(self.root / ".cloudpc")
+        return recorded_id(self.root / OWN_FOLDER)
 
     def of_user(self, user: str) -> list[fleet.CloudPCRecord]:
         """A user's Cloud PCs in state; see `of_user`."""

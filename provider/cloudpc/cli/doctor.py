@@ -20,7 +20,7 @@ from cloudpc.directory.interface import DirectoryError
 from cloudpc.hosts import HostConfig
 from cloudpc.iac import renamed, twins
 from cloudpc.iac.asked import Asked
-from cloudpc.iac.engine import EngineError
+from cloudpc.iac.engine import OWN_FOLDER, EngineError
 from cloudpc.iac.fleet import CloudPCRecord, StackRecord
 from cloudpc.iac.known_machines import KnownMachines
 from cloudpc.iac.runtime import connect
@@ -90,7 +90,7 @@ def _findings(project: Project, *, remove: bool) -> Iterator[Check]:
         if name not in surroundings:
             seen.doubts.append(f"the hosts of the policy {name} are not known")
     ids = {project.installation(name, None) for name in surroundings} | {r.installation for r in records}
-    installations = sorted(filter(None, ids | {recorded_id(project.root / ".cloudpc")})) if readable else []
+    installations = sorted(filter(None, ids | {recorded_id(project.root / OWN_FOLDER)})) if readable else []
     busy = {record.policy for record in records if project.locks(record.policy)}
     recorded = frozenset[UUID]().union(*(record.machines for record in records))
     known = set(KnownMachines.to(records).given)  # wherever state says: a host may have another name, or two

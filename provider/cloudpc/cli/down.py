@@ -17,6 +17,7 @@ from cloudpc.cli.context import Project
 from cloudpc.cli.output import CommandError, Exit, Yes, confirm, err, out
 from cloudpc.iac import encryption_salt, fleet
 from cloudpc.iac.consent import Consent
+from cloudpc.iac.engine import OWN_FOLDER
 from cloudpc.iac.known_machines import Found, KnownMachines, named, unknown
 from cloudpc.provisioning.remnants import left_over
 
@@ -197,4 +198,4 @@ def _forget(project: Project, policy: str, *, whole: bool) -> None:
     if file.is_file():
         encryption_salt.forget(file)
     if whole and project.engine.has_own_backend and not project.backend_has_stacks:
-        shutil.rmtree(project.root / ".cloudpc", ignore_errors=True)
+        shutil.rmtree(project.root / OWN_FOLDER, ignore_errors=True)

@@ -19,7 +19,7 @@ from cloudpc.directory.interface import DirectoryError, Snapshot
 from cloudpc.directory.opening import Directories, Known, names_of
 from cloudpc.iac import audit, encryption_salt, first_run, passphrase, renamed, state, steps, twins
 from cloudpc.iac.consent import ACCEPT_LOSS, Consent
-from cloudpc.iac.engine import Engine, EngineError
+from cloudpc.iac.engine import OWN_FOLDER, Engine, EngineError
 from cloudpc.iac.engine_log import displayed
 from cloudpc.iac.look import Look
 from cloudpc.iac.resources import CloudPC, ProvisioningPolicy, leave_out_debug_lines, leave_out_stack_traces
@@ -63,7 +63,7 @@ def run(stacks: Path) -> None:
         installation = installation_id(
             inputs.configuration.installation,
             recorded.provisioning_policy.get("installation"),
-            stacks.parent / ".cloudpc",
+            stacks.parent / OWN_FOLDER,
         )
         twins.check(which)
         _check_first_run(
