@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import BenchmarkError
-from cloudpc.images.image import Image
-from cloudpc.machines.interface import Accelerator, Host, Seed
 from cloudpc.machines.libvirt.guest import RESULT_FILE
 from cloudpc.machines.libvirt.seed import seed_iso
-from cloudpc.provisioning.cancellation import Cancellation
+from cloudpc.model.cancellation import Cancellation
+from cloudpc.model.image import Image
+from cloudpc.model.machines import Accelerator, Host, Seed
 
 _ASK_EVERY = 0.2
 """Seconds between questions, as the driver asks."""

@@ -16,8 +16,8 @@ from typing import Any
 from benchmarks.common import BenchmarkError, Report, arguments, run, say
 from cloudpc.directory.configuration import GraphDirectoryConfig
 from cloudpc.directory.graph import GraphDirectory
-from cloudpc.directory.interface import Group, Snapshot, User
 from cloudpc.graph.configuration import GraphConfig
+from cloudpc.model.directory import Group, Snapshot, User
 from tests.tenant.identifiers import guid
 from tests.tenant.tenant import Tenant
 

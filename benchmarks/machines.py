@@ -14,16 +14,17 @@ from typing import Any
 import yaml
 
 from benchmarks.common import BenchmarkError, Workspace, pulumi, say, undisturbed
-from cloudpc import configuration, entitlement, lifecycle
-from cloudpc.cloud_pc import DesiredCloudPC
+from cloudpc.configuration import parsing
 from cloudpc.directory.opening import Directories
-from cloudpc.hosts import HostConfig
-from cloudpc.iac.runtime import connect
+from cloudpc.guests.linux import first_boot
 from cloudpc.images import gallery
-from cloudpc.images.image import Image
-from cloudpc.machines.interface import Host, Seed
-from cloudpc.provisioning import first_boot
-from cloudpc.provisioning.tags import machine_id
+from cloudpc.model.cloud_pc import DesiredCloudPC
+from cloudpc.model.hosts import HostConfig
+from cloudpc.model.image import Image
+from cloudpc.model.machines import Host, Seed
+from cloudpc.model.tags import machine_id
+from cloudpc.operations.runtime import connect
+from cloudpc.rules import entitlement, lifecycle
 from tests.support.project import REPO, Project
 
 HOST = {
@@ -101,7 +102,7 @@ def desired(project: Project) -> tuple[DesiredCloudPC, ...]:
     """What the project's program asks for, computed as it does."""
     stacks = project.root / "stacks"
     values: dict[str, Any] = yaml.safe_load((stacks / "Pulumi.demo.yaml").read_text())["config"]
-    inputs = configuration.read("demo", values, Directories(stacks))
+    inputs = parsing.read("demo", values, Directories(stacks))
     installation = inputs.configuration.installation
     assert installation
     template = inputs.policy.cloud_pc_naming_template

@@ -29,7 +29,7 @@ from benchmarks.common import (
     workspace,
 )
 from benchmarks.floor import empty
-from cloudpc.images.image import Image
+from cloudpc.model.image import Image
 from tests.support.project import Project
 
 UP_, NOTHING, BARE, EMPTY = "pulumi up", "nothing to do", "bare QEMU", "empty program"

@@ -10,11 +10,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from benchmarks.common import Report, arguments, median, run, say, spread
-from cloudpc import lifecycle
-from cloudpc.cloud_pc import NetworkChoice, PolicySettings, RecordedCloudPC, Status
-from cloudpc.directory.interface import Group, ServicePlan, Snapshot, User
-from cloudpc.ownership import PolicyFacts
-from cloudpc.policy import ProvisioningPolicy
+from cloudpc.model.cloud_pc import NetworkChoice, PolicySettings, RecordedCloudPC, Status
+from cloudpc.model.directory import Group, ServicePlan, Snapshot, User
+from cloudpc.model.policy import ProvisioningPolicy
+from cloudpc.rules import lifecycle
+from cloudpc.rules.ownership import PolicyFacts
 
 _NOW = datetime(2026, 11, 24, 9, tzinfo=UTC)
 _PLAN = ServicePlan("LAB", "Lab", 1, 0.5, 8)

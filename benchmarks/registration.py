@@ -12,11 +12,11 @@ from typing import Any
 
 from benchmarks.common import BenchmarkError, Report, arguments, run, say
 from cloudpc.devices.entra import EntraDevices
-from cloudpc.directory.interface import Snapshot, User
 from cloudpc.graph.client import Graph
 from cloudpc.graph.configuration import GraphConfig
-from cloudpc.provisioning.cancellation import Cancellation
-from cloudpc.provisioning.registration import Identity
+from cloudpc.model.cancellation import Cancellation
+from cloudpc.model.directory import Snapshot, User
+from cloudpc.model.identity import Identity
 from tests.tenant.faults import Fault
 from tests.tenant.identifiers import guid
 from tests.tenant.tenant import Logged, Tenant

@@ -32,14 +32,14 @@ from benchmarks.common import (
     spread,
     workspace,
 )
-from cloudpc.cloud_pc import DesiredCloudPC, Status
 from cloudpc.images import gallery
-from cloudpc.images.image import Image
-from cloudpc.machines.interface import Host
+from cloudpc.model.cancellation import Cancellation
+from cloudpc.model.cloud_pc import DesiredCloudPC, Status
+from cloudpc.model.image import Image
+from cloudpc.model.machines import Host
+from cloudpc.model.tags import machine_id
 from cloudpc.provisioning import pipeline
-from cloudpc.provisioning.cancellation import Cancellation
 from cloudpc.provisioning.pipeline import Resources
-from cloudpc.provisioning.tags import machine_id
 from tests.support.project import REPO, Project
 
 GUEST = "wait_ready"

@@ -14,7 +14,7 @@ import pytest
 
 from cloudpc.cli import ssh
 from cloudpc.cli.output import CommandError
-from cloudpc.ssh_hop import SshHop
+from cloudpc.model.ssh_hop import SshHop
 from tests.access import station as stations
 from tests.access.station import PASSWORD, Station
 from tests.support.waiting import wait_until

@@ -5,16 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence, Set
 from uuid import UUID
 
-from cloudpc.devices.interface import (
-    ComputerAccount,
-    Join,
-    NewDevice,
-    OwnedDevice,
-    RegisteredDevice,
-    TemporaryAccessPass,
-)
-from cloudpc.provisioning.cancellation import Cancellation
-from cloudpc.provisioning.errors import ProvisioningError
+from cloudpc.model.cancellation import Cancellation
+from cloudpc.model.devices import ComputerAccount, Join, NewDevice, OwnedDevice, RegisteredDevice, TemporaryAccessPass
+from cloudpc.model.errors import ProvisioningError
 from cloudpc.provisioning.registration import AccessPass, Registration
 
 

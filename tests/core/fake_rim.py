@@ -10,18 +10,18 @@ from uuid import UUID
 
 from fake_hypervisor import FakeHost
 
-from cloudpc.cloud_pc import DesiredCloudPC, NetworkChoice
-from cloudpc.entitlement import Entitlement
-from cloudpc.hosts import HostConfig
-from cloudpc.images.image import Image, ImageFile
-from cloudpc.lifecycle import reconcile
-from cloudpc.machines.interface import Capacity, Machine, MachineSpec
+from cloudpc.model.cancellation import Cancellation
+from cloudpc.model.cloud_pc import DesiredCloudPC, NetworkChoice
+from cloudpc.model.errors import ErrorCode, ProvisioningError
+from cloudpc.model.hosts import HostConfig
+from cloudpc.model.image import Image, ImageFile
+from cloudpc.model.machines import Capacity, Machine, MachineSpec
+from cloudpc.model.tags import Phase, Tag, machine_id
 from cloudpc.provisioning import pipeline
-from cloudpc.provisioning.cancellation import Cancellation
-from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
 from cloudpc.provisioning.pipeline import Outcome, Resources
 from cloudpc.provisioning.registration import Registration
-from cloudpc.provisioning.tags import Phase, Tag, machine_id
+from cloudpc.rules.entitlement import Entitlement
+from cloudpc.rules.lifecycle import reconcile
 
 from . import make
 

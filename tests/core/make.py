@@ -9,10 +9,10 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from cloudpc.cloud_pc import NetworkChoice, PolicySettings
-from cloudpc.directory.interface import Group, ServicePlan, Snapshot, User
-from cloudpc.lifecycle import Today
-from cloudpc.policy import ProvisioningPolicy
+from cloudpc.model.cloud_pc import NetworkChoice, PolicySettings
+from cloudpc.model.directory import Group, ServicePlan, Snapshot, User
+from cloudpc.model.policy import ProvisioningPolicy
+from cloudpc.rules.lifecycle import Today
 
 MINIMAL_POLICY: dict[str, Any] = {
     "displayName": "Lab",

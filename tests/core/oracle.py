@@ -1,6 +1,6 @@
 """What Windows 365 promises about whom a policy serves, said anew in the simplest words, to check plans against.
 
-Independent of cloudpc.ownership and cloudpc.entitlement on purpose.
+Independent of cloudpc.rules.ownership and cloudpc.rules.entitlement on purpose.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from cloudpc.cloud_pc import USABLE, DesiredCloudPC, RecordedCloudPC, Status
-from cloudpc.lifecycle import Reconciliation, Step, next_step
+from cloudpc.model.cloud_pc import USABLE, DesiredCloudPC, RecordedCloudPC, Status
+from cloudpc.rules.lifecycle import Reconciliation, Step, next_step
 
 if TYPE_CHECKING:
     from .world import World

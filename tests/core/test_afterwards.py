@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from cloudpc.cloud_pc import Script
-from cloudpc.machines.interface import PowerState
+from cloudpc.model.cancellation import Cancellation
+from cloudpc.model.cloud_pc import Script
+from cloudpc.model.errors import ErrorCode, ProvisioningError
+from cloudpc.model.machines import PowerState
 from cloudpc.provisioning.afterwards import Afterwards
-from cloudpc.provisioning.cancellation import Cancellation
-from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
 from cloudpc.provisioning.pipeline import Resources
 
 from .fake_rim import IDENTITY, Lines, Run, ScriptedHost, desired, image

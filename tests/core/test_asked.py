@@ -6,9 +6,9 @@ import threading
 
 import pytest
 
-from cloudpc.iac import asked
-from cloudpc.iac.asked import Asked
-from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
+from cloudpc.model.errors import ErrorCode, ProvisioningError
+from cloudpc.operations import asked
+from cloudpc.operations.asked import Asked
 
 
 def _away() -> int:

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from cloudpc import audit_file
-from cloudpc.cloud_pc import RecordedCloudPC, Status
+from cloudpc.files import audit_file
 from cloudpc.iac import audit
+from cloudpc.model.cloud_pc import RecordedCloudPC, Status
 from tests.core.test_lifecycle import _recorded
 
 ELSEWHERE = "must be a file of this project; CLOUDPC_AUDIT in the environment may name any"

@@ -9,7 +9,7 @@ import pytest
 
 from cloudpc.iac import backend, passphrase
 from cloudpc.iac.engine import Engine
-from cloudpc.problems import InvalidConfigurationError
+from cloudpc.model.problems import InvalidConfigurationError
 
 
 @pytest.fixture

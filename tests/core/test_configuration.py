@@ -14,13 +14,13 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloudpc import configuration
-from cloudpc.cloud_pc import NetworkChoice, Script
+from cloudpc.configuration import parsing
+from cloudpc.configuration.values import Values
 from cloudpc.directory.opening import Directories
 from cloudpc.images import gallery
-from cloudpc.problems import InvalidConfigurationError
-from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
-from cloudpc.values import Values
+from cloudpc.model.cloud_pc import NetworkChoice, Script
+from cloudpc.model.errors import ErrorCode, ProvisioningError
+from cloudpc.model.problems import InvalidConfigurationError
 
 from . import make
 from .fake_rim import image
@@ -43,8 +43,8 @@ class Project:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content if isinstance(content, str) else yaml.safe_dump(content))
 
-    def read(self, values: dict[str, Any]) -> configuration.StackInputs:
-        return configuration.read("lab", values, Directories(self.stacks))
+    def read(self, values: dict[str, Any]) -> parsing.StackInputs:
+        return parsing.read("lab", values, Directories(self.stacks))
 
     def told(self, values: dict[str, Any]) -> list[str]:
         with pytest.raises(InvalidConfigurationError) as refused:
@@ -365,12 +365,12 @@ def test_what_is_no_end_of_a_grace_period(project: Project, value: object) -> No
 
 def test_the_part_that_needs_no_image(project: Project) -> None:
     values = _values("eng", imageId="unbuilt")
-    read = configuration.read_policy_and_directory("lab", values, Directories(project.stacks))
+    read = parsing.read_policy_and_directory("lab", values, Directories(project.stacks))
     assert set(read.snapshot.groups) == {"eng"}
     project.write("directory.yaml", "users: 5")
     values["cloudpc:x"] = 1
     with pytest.raises(InvalidConfigurationError, match=r"(?s)cloudpc:x.*directory\.yaml: users"):
-        configuration.read_policy_and_directory("lab", values, Directories(project.stacks))
+        parsing.read_policy_and_directory("lab", values, Directories(project.stacks))
 
 
 def test_keys_of_others_are_none_of_ours(project: Project) -> None:
@@ -387,7 +387,7 @@ _JSON = st.recursive(
 
 
 @given(
-    st.dictionaries(st.sampled_from([f"cloudpc:{key}" for key in (*configuration.KEYS, "other")]), _JSON),
+    st.dictionaries(st.sampled_from([f"cloudpc:{key}" for key in (*parsing.KEYS, "other")]), _JSON),
     st.dictionaries(st.sampled_from(list(make.policy_values())), _JSON),
 )
 def test_whatever_is_written_there_it_is_read_or_refused(
@@ -395,7 +395,7 @@ def test_whatever_is_written_there_it_is_read_or_refused(
 ) -> None:
     merged = {**_values(**changes), **values}
     with pytest.raises(InvalidConfigurationError) as refused:
-        configuration.read("lab", merged, Directories(tmp_path_factory.getbasetemp() / "nothing there"))
+        parsing.read("lab", merged, Directories(tmp_path_factory.getbasetemp() / "nothing there"))
     assert refused.value.problems
 
 
@@ -435,9 +435,9 @@ def test_credentials_that_contradict_themselves(project: Project) -> None:
 
 
 def test_groups_of_several_policies_are_known_without_their_directory(project: Project) -> None:
-    assert configuration.group_references(_values("eng", "sales")) == ["eng", "sales"]
-    assert configuration.group_references({}) == []
-    assert configuration.group_references({"cloudpc:policy": {"assignments": [{"target": {"groupId": "x"}}, 5]}}) == [
+    assert parsing.group_references(_values("eng", "sales")) == ["eng", "sales"]
+    assert parsing.group_references({}) == []
+    assert parsing.group_references({"cloudpc:policy": {"assignments": [{"target": {"groupId": "x"}}, 5]}}) == [
         "x", "?1",
     ]  # fmt: skip
 

@@ -18,15 +18,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from cloudpc.cloud_pc import NetworkChoice, Status
 from cloudpc.connections import checks as health_checks
 from cloudpc.connections import files
-from cloudpc.connections.files import OnPremisesConnection, SecretReference
-from cloudpc.connections.health import HealthCheck, overall
 from cloudpc.connections.healthy import KEPT, Connections
-from cloudpc.machines.interface import Network
-from cloudpc.problems import InvalidConfigurationError, from_validation
-from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
+from cloudpc.files import secret_file
+from cloudpc.model.cloud_pc import NetworkChoice, Status
+from cloudpc.model.connection import OnPremisesConnection, SecretReference
+from cloudpc.model.errors import ErrorCode, ProvisioningError
+from cloudpc.model.health import HealthCheck, overall
+from cloudpc.model.machines import Network
+from cloudpc.model.problems import InvalidConfigurationError, from_validation
 
 from .fake_rim import Run, ScriptedHost, desired
 
@@ -158,18 +159,18 @@ def test_whatever_stands_in_the_file_is_valid_or_told(values: dict[str, Any]) ->
 def test_a_secret_is_read_where_it_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kept = tmp_path / "password"
     kept.write_text("pass word\n")
-    assert SecretReference(file=str(kept)).read() == "pass word"
+    assert secret_file.read(SecretReference(file=str(kept))) == "pass word"
     reference = SecretReference(environment="CORP_PASSWORD")
     monkeypatch.setenv("CORP_PASSWORD", "s3cret")
-    assert reference.read() == "s3cret"
+    assert secret_file.read(reference) == "s3cret"
     monkeypatch.delenv("CORP_PASSWORD")
     with pytest.raises(LookupError, match="CORP_PASSWORD is not set"):
-        reference.read()
+        secret_file.read(reference)
     kept.write_bytes(b"\xff")
     os.mkfifo(tmp_path / "pipe")
     for file in (str(kept), "/none", "/a\0b", "/dev/zero", str(tmp_path / "pipe")):
         with pytest.raises(LookupError, match="can't be read"):
-            SecretReference(file=file).read()
+            secret_file.read(SecretReference(file=file))
 
 
 def test_a_certificate_is_an_ordinary_file_beside_it(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloudpc.iac.consent import Consent
+from cloudpc.operations.consent import Consent
 
 _words = st.from_regex(r"[A-Za-z0-9/._-]{1,8}", fullmatch=True)
 

@@ -13,9 +13,9 @@ import pytest
 
 from cloudpc.directory import opening
 from cloudpc.directory.configuration import GraphDirectoryConfig, LocalDirectoryConfig
-from cloudpc.directory.interface import DirectoryError, Group, Snapshot, User
 from cloudpc.directory.opening import SHARED, Directories, Known
 from cloudpc.graph.configuration import GraphConfig
+from cloudpc.model.directory import DirectoryError, Group, Snapshot, User
 
 _TENANT = GraphDirectoryConfig.model_validate({"kind": "graph"})
 _FILE = LocalDirectoryConfig.model_validate({"kind": "local", "path": "directory.yaml"})

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloudpc.connections import distinguished_name
+from cloudpc.model import distinguished_name
 
 
 @pytest.mark.parametrize(

@@ -13,12 +13,12 @@ import pytest
 from cloudpc.cli import doctor, doctor_organisation
 from cloudpc.cli.doctor_organisation import Known, Seen
 from cloudpc.connections import files
-from cloudpc.devices.interface import OwnedDevice
-from cloudpc.hosts import HostConfig
-from cloudpc.machines.interface import Amount, Check, Machine, PowerState
-from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
-from cloudpc.provisioning.remnants import Remnant
-from cloudpc.provisioning.tags import Phase, Tag
+from cloudpc.model.devices import OwnedDevice
+from cloudpc.model.errors import ErrorCode, ProvisioningError
+from cloudpc.model.hosts import HostConfig
+from cloudpc.model.machines import Amount, Check, Machine, PowerState
+from cloudpc.model.remnants import Remnant
+from cloudpc.model.tags import Phase, Tag
 
 _INSTALLATION = "abcdefgh"
 _HOST = HostConfig(name="kvm1", uri="fake:///nowhere")

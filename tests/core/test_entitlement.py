@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloudpc.directory.interface import Group, Snapshot
 from cloudpc.directory.opening import names_of
-from cloudpc.entitlement import Loss, Reason, assigned_groups, entitled, loss, names_written, not_provisioned
-from cloudpc.policy import ProvisioningPolicy
+from cloudpc.model.directory import Group, Snapshot
+from cloudpc.model.policy import ProvisioningPolicy
+from cloudpc.rules.entitlement import Loss, Reason, assigned_groups, entitled, loss, names_written, not_provisioned
 
 from . import make
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from fake_hypervisor import FakeHost
 
-from cloudpc.hosts import HostConfig
-from cloudpc.machines.interface import Amount, MachineSpec, Network
-from cloudpc.provisioning.errors import ProvisioningError
-from cloudpc.provisioning.tags import Phase, Tag, machine_id, machine_name
+from cloudpc.model.errors import ProvisioningError
+from cloudpc.model.hosts import HostConfig
+from cloudpc.model.machines import Amount, MachineSpec, Network
+from cloudpc.model.tags import Phase, Tag, machine_id, machine_name
 
 INSTALLATION = "0123456789abcdef"
 

@@ -8,8 +8,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloudpc.machines.interface import Seed
-from cloudpc.provisioning import first_boot
+from cloudpc.guests.linux import first_boot
+from cloudpc.model.machines import Seed
 
 _TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cloudpc.installation import installation_id
+from cloudpc.configuration.installation import installation_id
 
 
 def test_the_first_use_makes_it_and_later_ones_find_it(tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloudpc import lifecycle, naming, ownership
-from cloudpc.cloud_pc import (
+from cloudpc.model import naming
+from cloudpc.model.cloud_pc import (
     EXTRAS,
     LEAVING,
     MACHINE_CHANGED,
@@ -26,11 +26,12 @@ from cloudpc.cloud_pc import (
     Status,
     StatusDetail,
 )
-from cloudpc.directory.interface import Group, Snapshot
-from cloudpc.entitlement import Entitlement, Loss
-from cloudpc.lifecycle import Actions, Reconciliation, Step, Today, next_step, outdated, reconcile
-from cloudpc.ownership import PolicyFacts
-from cloudpc.provisioning.tags import digest
+from cloudpc.model.directory import Group, Snapshot
+from cloudpc.model.tags import digest
+from cloudpc.rules import lifecycle, ownership
+from cloudpc.rules.entitlement import Entitlement, Loss
+from cloudpc.rules.lifecycle import Actions, Reconciliation, Step, Today, next_step, outdated, reconcile
+from cloudpc.rules.ownership import PolicyFacts
 
 from . import make
 

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cloudpc.directory import catalogue
-from cloudpc.directory.interface import Snapshot
 from cloudpc.directory.local import LocalDirectory
-from cloudpc.problems import InvalidConfigurationError
-from cloudpc.text import harmless
+from cloudpc.model.directory import Snapshot
+from cloudpc.model.problems import InvalidConfigurationError
+from cloudpc.model.text import harmless
 
 _KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILr1oZs1LkO8Ry5N2yp7aYz0kEJzq8nZhb3bJm1yQy7M alice@laptop"
 SHARED = "stacks/directory.yaml"

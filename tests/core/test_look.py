@@ -12,13 +12,14 @@ from typing import Any
 
 import pytest
 
-from cloudpc.cloud_pc import RecordedCloudPC, Status
-from cloudpc.iac import asked, outputs, steps
+from cloudpc.iac import outputs, steps
 from cloudpc.iac.look import Look
-from cloudpc.iac.runtime import Runtime
-from cloudpc.machines.interface import PowerState
-from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
-from cloudpc.provisioning.tags import Phase
+from cloudpc.model.cloud_pc import RecordedCloudPC, Status
+from cloudpc.model.errors import ErrorCode, ProvisioningError
+from cloudpc.model.machines import PowerState
+from cloudpc.model.tags import Phase
+from cloudpc.operations import asked
+from cloudpc.operations.runtime import Runtime
 
 from .fake_rim import IDENTITY, Run, ScriptedHost, desired, hand_over
 

@@ -7,15 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloudpc import configuration
-from cloudpc.connections.health import HealthCheck
+from cloudpc.configuration import parsing
 from cloudpc.graph.errors import GraphError
+from cloudpc.guests.linux.set_up import Warned
 from cloudpc.iac.engine import EngineError
-from cloudpc.machines.interface import Check
-from cloudpc.masking import MaskingFormatter, masked, masked_value
-from cloudpc.problems import InvalidConfigurationError, Problem
-from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
-from cloudpc.provisioning.set_up import Warned
+from cloudpc.model.errors import ErrorCode, ProvisioningError
+from cloudpc.model.health import HealthCheck
+from cloudpc.model.machines import Check
+from cloudpc.model.masking import MaskingFormatter, masked, masked_value
+from cloudpc.model.problems import InvalidConfigurationError, Problem
 
 _URL = "https://ci:S3cretPw@host:8443/g.qcow2?sig=S3cretPw#S3cretPw"
 
@@ -127,7 +127,7 @@ def test_whatever_tells_something_masks_it(told: object) -> None:
 )
 def test_a_password_in_a_hosts_uri_is_refused_and_not_told(uri: str, word: str) -> None:
     with pytest.raises(InvalidConfigurationError) as caught:
-        configuration.parse_surroundings({"cloudpc:hosts": [{"name": "kvm1", "uri": uri}]})
+        parsing.parse_surroundings({"cloudpc:hosts": [{"name": "kvm1", "uri": uri}]})
     assert word in str(caught.value)
     assert "S3" not in str(caught.value)
     assert "Pw" not in str(caught.value)
@@ -137,7 +137,7 @@ def test_a_password_in_a_hosts_uri_is_refused_and_not_told(uri: str, word: str) 
 def test_a_password_in_the_way_to_a_host_is_refused(destination: str) -> None:
     host = {"name": "kvm1", "uri": "qemu+ssh://kvm1/system", "sshDestination": destination}
     with pytest.raises(InvalidConfigurationError, match="has a password") as caught:
-        configuration.parse_surroundings({"cloudpc:hosts": [host]})
+        parsing.parse_surroundings({"cloudpc:hosts": [host]})
     assert "S3cretPw" not in str(caught.value)
 
 
@@ -151,5 +151,5 @@ def test_a_password_in_the_way_to_a_host_is_refused(destination: str) -> None:
 )
 def test_uris_without_a_password_are_taken(uri: str) -> None:
     way = {"name": "kvm1", "uri": uri, "sshDestination": "jump.example:22,ssh://admin@kvm1:2222"}
-    [host] = configuration.parse_surroundings({"cloudpc:hosts": [way]}).hosts
+    [host] = parsing.parse_surroundings({"cloudpc:hosts": [way]}).hosts
     assert host.uri == uri

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from cloudpc import naming
+from cloudpc.model import naming
 
 _FREE = st.text(st.sampled_from(string.ascii_letters + string.digits + "-_"), max_size=6)
 _USERNAMES = st.text() | st.sampled_from(["", "alice", "Łukasz", "山田", "💥", "o'brien", "1234", "-", "_"])

@@ -12,14 +12,14 @@ from pydantic import BaseModel, ValidationError
 
 import cloudpc
 from cloudpc.cli.ssh import Target
-from cloudpc.cloud_pc import DesiredCloudPC, RecordedCloudPC
-from cloudpc.connections.files import OnPremisesConnection
-from cloudpc.devices.interface import ComputerAccount, Join, TemporaryAccessPass
 from cloudpc.directory import opening
-from cloudpc.hosts import HostConfig
 from cloudpc.iac.fleet import CloudPCRecord
 from cloudpc.images.custom import CustomImage
-from cloudpc.provisioning.credentials import Credentials
+from cloudpc.model.cloud_pc import DesiredCloudPC, RecordedCloudPC
+from cloudpc.model.connection import OnPremisesConnection
+from cloudpc.model.credentials import Credentials
+from cloudpc.model.devices import ComputerAccount, Join, TemporaryAccessPass
+from cloudpc.model.hosts import HostConfig
 
 SECRET = "S3cretPw"
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from cloudpc.cloud_pc import Status
 from cloudpc.iac import outputs
+from cloudpc.model.cloud_pc import Status
 
 _EARLIER = "2026-11-24T09:00:00Z"
 

@@ -6,9 +6,9 @@ from datetime import timedelta
 
 import pytest
 
-from cloudpc.cloud_pc import RecordedCloudPC, Status
-from cloudpc.directory.interface import Group, Snapshot
-from cloudpc.ownership import PolicyFacts, held, owners
+from cloudpc.model.cloud_pc import RecordedCloudPC, Status
+from cloudpc.model.directory import Group, Snapshot
+from cloudpc.rules.ownership import PolicyFacts, held, owners
 
 from . import make
 from .test_plan import KEY, recorded

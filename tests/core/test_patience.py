@@ -12,9 +12,10 @@ from types import SimpleNamespace
 import pytest
 
 from cloudpc.cli import main
-from cloudpc.iac.runtime import Runtime
-from cloudpc.machines.interface import Amount
-from cloudpc.provisioning import patience, placement
+from cloudpc.model import patience
+from cloudpc.model.machines import Amount
+from cloudpc.operations.runtime import Runtime
+from cloudpc.provisioning import placement
 
 from .fake_rim import IDENTITY, Run, ScriptedHost
 

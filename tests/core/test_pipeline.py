@@ -16,15 +16,16 @@ from uuid import UUID
 import pytest
 import yaml
 
-from cloudpc.cloud_pc import USABLE, DesiredCloudPC, NetworkChoice, Script, Status
-from cloudpc.images.image import Image
-from cloudpc.machines.interface import Capacity, Completed, MachineSpec, Seed
-from cloudpc.provisioning import first_boot, pipeline, placement, set_up
-from cloudpc.provisioning.credentials import generate_password
-from cloudpc.provisioning.errors import Cancelled, ErrorCode, ProvisioningError
+from cloudpc.guests.linux import first_boot, set_up
+from cloudpc.model.cloud_pc import USABLE, DesiredCloudPC, NetworkChoice, Script, Status
+from cloudpc.model.credentials import generate_password
+from cloudpc.model.errors import Cancelled, ErrorCode, ProvisioningError
+from cloudpc.model.image import Image
+from cloudpc.model.machines import Capacity, Completed, MachineSpec, Seed
+from cloudpc.model.stages import Stage
+from cloudpc.model.tags import Phase
+from cloudpc.provisioning import pipeline, placement
 from cloudpc.provisioning.pipeline import Resources
-from cloudpc.provisioning.stages import Stage
-from cloudpc.provisioning.tags import Phase
 
 from . import make
 from .fake_organisation import Organisation

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloudpc.cloud_pc import USABLE, Status
-from cloudpc.provisioning.errors import Cancelled
-from cloudpc.provisioning.remnants import Remnant, left_over
-from cloudpc.provisioning.tags import Phase
+from cloudpc.model.cloud_pc import USABLE, Status
+from cloudpc.model.errors import Cancelled
+from cloudpc.model.remnants import Remnant, left_over
+from cloudpc.model.tags import Phase
 
 from . import make
 from .fake_rim import CALLS, Run, ScriptedHost, desired, machines

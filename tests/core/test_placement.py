@@ -9,10 +9,10 @@ from pathlib import Path
 from threading import Barrier
 from uuid import UUID
 
-from cloudpc.cloud_pc import DesiredCloudPC, Status
-from cloudpc.machines.interface import Amount, Capacity, MachineSpec, Network
+from cloudpc.model.cloud_pc import DesiredCloudPC, Status
+from cloudpc.model.machines import Amount, Capacity, MachineSpec, Network
+from cloudpc.model.tags import Tag, machine_id
 from cloudpc.provisioning import placement
-from cloudpc.provisioning.tags import Tag, machine_id
 
 from .fake_rim import Run, ScriptedHost, desired
 

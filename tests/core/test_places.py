@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloudpc import places
+from cloudpc.model import places
 
 
 @pytest.mark.parametrize(

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from cloudpc import lifecycle
-from cloudpc.cloud_pc import RecordedCloudPC, Status, StatusDetail
-from cloudpc.directory.interface import Group, Snapshot, User
-from cloudpc.entitlement import Entitlement
-from cloudpc.lifecycle import Actions, Reconciliation, reconcile
-from cloudpc.ownership import PolicyFacts
-from cloudpc.provisioning.errors import ErrorCode
+from cloudpc.model.cloud_pc import RecordedCloudPC, Status, StatusDetail
+from cloudpc.model.directory import Group, Snapshot, User
+from cloudpc.model.errors import ErrorCode
+from cloudpc.rules import lifecycle
+from cloudpc.rules.entitlement import Entitlement
+from cloudpc.rules.lifecycle import Actions, Reconciliation, reconcile
+from cloudpc.rules.ownership import PolicyFacts
 
 from . import make
 

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from cloudpc import configuration
-from cloudpc.policy import ProvisioningPolicy
-from cloudpc.problems import Problem, from_validation
+from cloudpc.configuration import parsing
+from cloudpc.model.policy import ProvisioningPolicy
+from cloudpc.model.problems import Problem, from_validation
 
 from . import make
 
@@ -161,7 +161,7 @@ def test_whatever_is_written_gives_problems_in_our_words(changes: dict[str, Any]
 def test_the_demos_policy_is_valid() -> None:
     config = yaml.safe_load((STACKS / "Pulumi.demo.yaml").read_text())["config"]
     assert _problems(config["cloudpc:policy"]) == []
-    configuration.parse(config, "stacks/Pulumi.demo.yaml")
+    parsing.parse(config, "stacks/Pulumi.demo.yaml")
 
 
 # ---- the JSON Schema that editors use. No validator for it is among the dependencies, so the part of JSON Schema that
@@ -200,7 +200,7 @@ def _violations(schema: dict[str, Any], root: dict[str, Any], value: Any, at: st
 
 
 def test_the_schema_accepts_the_demos_file_and_refuses_mistakes() -> None:
-    schema = configuration.json_schemas()["policy"]
+    schema = parsing.json_schemas()["policy"]
     demo = yaml.safe_load((STACKS / "Pulumi.demo.yaml").read_text())
     assert _violations(schema, schema, demo, "") == []
     demo["config"]["cloudpc:policy"]["imageTipe"] = "gallery"

@@ -12,11 +12,12 @@ import yaml
 from hypothesis import Phase, find, given, settings
 from hypothesis import strategies as st
 
-from cloudpc import configuration, yaml_file
 from cloudpc.cli.policy_import import _parsed
-from cloudpc.policy import ProvisioningPolicy
-from cloudpc.policy_import import Imported, Remark, convert, policies_in, stack_name, to_yaml
-from cloudpc.problems import InvalidConfigurationError, Problem
+from cloudpc.configuration import parsing
+from cloudpc.configuration.policy_import import Imported, Remark, convert, policies_in, stack_name, to_yaml
+from cloudpc.files import yaml_file
+from cloudpc.model.policy import ProvisioningPolicy
+from cloudpc.model.problems import InvalidConfigurationError, Problem
 
 _CONTRACTS = Path(__file__).parents[1] / "contracts"
 _VERSIONS = {"v1.0": "graph-v1.0.json", "beta": "provisioning-policy-beta.json"}
@@ -282,7 +283,7 @@ def test_a_value_that_can_not_be_read_costs_a_remark_and_never_the_policy(
     imported = convert(graphs(**changes), "x")
     assert why in _lost(imported)[field]
     content = _read_back(imported, tmp_path)
-    assert configuration.parse(content["config"], "x").policy.display_name == "Engineering"
+    assert parsing.parse(content["config"], "x").policy.display_name == "Engineering"
 
 
 _JSON = st.recursive(
@@ -450,7 +451,7 @@ def test_whatever_the_contract_allows_is_converted_or_refused_in_words(
         parsed = ProvisioningPolicy.model_validate(imported.policy)
         content = _read_back(imported, tmp_path_factory.getbasetemp())
         assert content["config"]["cloudpc:policy"] == imported.policy
-        assert configuration.parse(content["config"], "x").policy == parsed
+        assert parsing.parse(content["config"], "x").policy == parsed
         if values.get("enableSingleSignOn"):
             assert "enableSingleSignOn" in _lost(imported)
     assert all(problem.message and problem.field for problem in problems)

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from cloudpc import project_file
-from cloudpc.problems import InvalidConfigurationError, Problem
-from cloudpc.values import Values
+from cloudpc.configuration.values import Values
+from cloudpc.files import project_file
+from cloudpc.model.problems import InvalidConfigurationError, Problem
 
 
 def _values(folder: Path, config: str) -> dict[str, Any]:

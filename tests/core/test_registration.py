@@ -9,18 +9,14 @@ from uuid import UUID
 
 import pytest
 
-from cloudpc.cloud_pc import DesiredCloudPC, NetworkChoice, Status
-from cloudpc.devices.interface import (
-    DEVICE_ID_FILE,
-    ComputerAccount,
-    NameTakenError,
-    RegisteredDevice,
-)
-from cloudpc.machines.interface import Completed
-from cloudpc.provisioning.errors import Cancelled, ErrorCode, ProvisioningError
-from cloudpc.provisioning.registration import Identity, Registration, release
-from cloudpc.provisioning.stages import Stage
-from cloudpc.provisioning.tags import Phase
+from cloudpc.model.cloud_pc import DesiredCloudPC, NetworkChoice, Status
+from cloudpc.model.devices import DEVICE_ID_FILE, ComputerAccount, NameTakenError, RegisteredDevice
+from cloudpc.model.errors import Cancelled, ErrorCode, ProvisioningError
+from cloudpc.model.identity import Identity
+from cloudpc.model.machines import Completed
+from cloudpc.model.stages import Stage
+from cloudpc.model.tags import Phase
+from cloudpc.provisioning.registration import Registration, release
 
 from . import make
 from .fake_organisation import Organisation

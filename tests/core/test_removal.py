@@ -8,11 +8,11 @@ from uuid import UUID
 
 import pytest
 
-from cloudpc.cloud_pc import MACHINE_LOST, NetworkChoice, RecordedCloudPC, Status
-from cloudpc.devices.interface import ComputerAccount
-from cloudpc.iac.consent import Consent
-from cloudpc.iac.removal import Removal
-from cloudpc.provisioning.errors import ErrorCode, ProvisioningError, TagUnreadable
+from cloudpc.model.cloud_pc import MACHINE_LOST, NetworkChoice, RecordedCloudPC, Status
+from cloudpc.model.devices import ComputerAccount
+from cloudpc.model.errors import ErrorCode, ProvisioningError, TagUnreadable
+from cloudpc.operations.consent import Consent
+from cloudpc.operations.removal import Removal
 from cloudpc.provisioning.outcome import Outcome
 from cloudpc.provisioning.registration import Registration
 

@@ -8,12 +8,12 @@ from uuid import uuid4
 
 import pytest
 
-from cloudpc.configuration import parse_surroundings
-from cloudpc.iac.runtime import Runtime
-from cloudpc.machines.interface import Amount, MachineSpec, Network
-from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
+from cloudpc.configuration.parsing import parse_surroundings
+from cloudpc.model.errors import ErrorCode, ProvisioningError
+from cloudpc.model.machines import Amount, MachineSpec, Network
+from cloudpc.model.tags import Phase
+from cloudpc.operations.runtime import Runtime
 from cloudpc.provisioning.pipeline import tag_of
-from cloudpc.provisioning.tags import Phase
 
 from . import make
 from .fake_rim import IDENTITY, ScriptedHost, desired

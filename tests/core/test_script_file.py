@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloudpc.script_file import INTERPRETERS, problems
+from cloudpc.files.script_file import INTERPRETERS, problems
 
 GOOD = b"#!/bin/sh\necho hello\n"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cloudpc.provisioning import set_up
+from cloudpc.guests.linux import set_up
 
 from . import make
 

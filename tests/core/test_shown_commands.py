@@ -12,7 +12,7 @@ import pytest
 import cloudpc
 from cloudpc.cli.cloud_pcs import print_rows
 from cloudpc.cli.output import Terminal
-from cloudpc.text import command_line
+from cloudpc.model.text import command_line
 
 _SHOWN = re.compile(r"`(?:cloudpc|pulumi|virsh|ip|ssh|apt-get) [^`\n]*`")
 _ODD = ["o'brien@contoso.example", "a b@x", "$(id)@x", "a;b", "`id`", 'a"b', "ä@x", "~", "*", ""]

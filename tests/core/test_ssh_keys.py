@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloudpc.ssh_keys import WrongKeyError, is_ed25519, public_key
+from cloudpc.model.ssh_keys import WrongKeyError, is_ed25519, public_key
 
 ED25519 = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILr1oZs1LkO8Ry5N2yp7aYz0kEJzq8nZhb3bJm1yQy7M alice@laptop"
 KIND, BLOB, COMMENT = ED25519.split(" ")

@@ -15,18 +15,18 @@ from hypothesis import strategies as st
 from cloudpc.cli import output
 from cloudpc.cli.cloud_pcs import print_rows
 from cloudpc.cli.output import Terminal, behind, coloured, confirm, print_json, styled, table
-from cloudpc.cloud_pc import Status
-from cloudpc.connections.health import HealthCheck
-from cloudpc.directory.interface import Group, ServicePlan, Snapshot, User
 from cloudpc.graph.errors import GraphError
+from cloudpc.guests.linux.set_up import Warned, last_lines
 from cloudpc.iac import outputs
 from cloudpc.iac.engine_log import displayed
-from cloudpc.machines.interface import Check
 from cloudpc.machines.libvirt.console import tail_of
-from cloudpc.problems import Problem
-from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
-from cloudpc.provisioning.set_up import Warned, last_lines
-from cloudpc.text import coloured_only, harmless, harmless_lines, plain, to_json, told
+from cloudpc.model.cloud_pc import Status
+from cloudpc.model.directory import Group, ServicePlan, Snapshot, User
+from cloudpc.model.errors import ErrorCode, ProvisioningError
+from cloudpc.model.health import HealthCheck
+from cloudpc.model.machines import Check
+from cloudpc.model.problems import Problem
+from cloudpc.model.text import coloured_only, harmless, harmless_lines, plain, to_json, told
 
 TITLE, CLIPBOARD, LINK = (
     "\x1b]0;pwned\x07",

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from cloudpc.iac import twins
-from cloudpc.machines.interface import Hypervisor
-from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
+from cloudpc.model.errors import ErrorCode, ProvisioningError
+from cloudpc.model.machines import Hypervisor
+from cloudpc.operations import twins
 
 
 class _Host:

@@ -10,10 +10,10 @@ from uuid import UUID, uuid4
 import pytest
 
 from cloudpc.cli import unanswered
-from cloudpc.hosts import HostConfig
-from cloudpc.machines.interface import PowerState
-from cloudpc.provisioning.cancellation import Cancellation
-from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
+from cloudpc.model.cancellation import Cancellation
+from cloudpc.model.errors import ErrorCode, ProvisioningError
+from cloudpc.model.hosts import HostConfig
+from cloudpc.model.machines import PowerState
 
 _HEAD = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI"
 OLD, NEW = _HEAD + "A" * 43, _HEAD + "B" * 43

@@ -11,9 +11,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from cloudpc.cloud_pc import USABLE, Status
-from cloudpc.lifecycle import Step, next_step
-from cloudpc.ownership import owners
+from cloudpc.model.cloud_pc import USABLE, Status
+from cloudpc.rules.lifecycle import Step, next_step
+from cloudpc.rules.ownership import owners
 
 from . import make
 from .world import PLANS, STEPS_TAKEN, WITH_MACHINE, World

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloudpc import yaml_file
-from cloudpc.problems import InvalidConfigurationError
+from cloudpc.files import yaml_file
+from cloudpc.model.problems import InvalidConfigurationError
 
 
 def _read(folder: Path, content: str | bytes) -> object:

@@ -13,8 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from cloudpc import lifecycle
-from cloudpc.cloud_pc import (
+from cloudpc.model.cloud_pc import (
     MACHINE_LOST,
     USABLE,
     WAITING,
@@ -24,10 +23,11 @@ from cloudpc.cloud_pc import (
     Status,
     StatusDetail,
 )
-from cloudpc.directory.interface import Group, Snapshot
-from cloudpc.lifecycle import Actions, Reconciliation, Step, next_step
-from cloudpc.ownership import PolicyFacts
-from cloudpc.policy import ProvisioningPolicy
+from cloudpc.model.directory import Group, Snapshot
+from cloudpc.model.policy import ProvisioningPolicy
+from cloudpc.rules import lifecycle
+from cloudpc.rules.lifecycle import Actions, Reconciliation, Step, next_step
+from cloudpc.rules.ownership import PolicyFacts
 
 from . import make, oracle
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from cloudpc.connections.files import OnPremisesConnection
 from cloudpc.devices.active_directory import ActiveDirectory
+from cloudpc.model.connection import OnPremisesConnection
 
 from .samba import ADDRESS, CONTROLLER, DOMAIN, PASSWORD, UNIT, Samba
 

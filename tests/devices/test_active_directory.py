@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from ldap3 import Connection
 
 from cloudpc.devices import account_mark
-from cloudpc.devices.interface import ComputerAccount, Domain, NameTakenError, OwnedDevice
-from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
+from cloudpc.model.devices import ComputerAccount, Domain, NameTakenError, OwnedDevice
+from cloudpc.model.errors import ErrorCode, ProvisioningError
 
 from .conftest import Hq
 from .samba import ADDRESS, BASE_DN, CONTROLLER, DOMAIN, PASSWORD, UNIT, Samba, certify

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from cloudpc.cloud_pc import NetworkChoice
 from cloudpc.connections.healthy import Connections
+from cloudpc.model.cloud_pc import NetworkChoice
 from tests.engine.conftest import new_project, tiny_image
 from tests.support.project import Project
 

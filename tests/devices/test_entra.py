@@ -14,12 +14,12 @@ from uuid import UUID
 import pytest
 
 from cloudpc.devices.entra import EntraDevices
-from cloudpc.devices.interface import NewDevice, RegisteredDevice, TemporaryAccessPass
 from cloudpc.graph.client import Graph, Session
 from cloudpc.graph.configuration import GraphConfig
-from cloudpc.provisioning.cancellation import Cancellation
-from cloudpc.provisioning.errors import Cancelled, ErrorCode, ProvisioningError
-from cloudpc.provisioning.registration import Identity
+from cloudpc.model.cancellation import Cancellation
+from cloudpc.model.devices import NewDevice, RegisteredDevice, TemporaryAccessPass
+from cloudpc.model.errors import Cancelled, ErrorCode, ProvisioningError
+from cloudpc.model.identity import Identity
 from tests.graph.fixtures import jwt, reached
 from tests.tenant.faults import Faults
 from tests.tenant.fixtures import directory_file, tenant

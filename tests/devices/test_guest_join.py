@@ -9,8 +9,8 @@ import pytest
 
 from cloudpc.devices import account_mark
 from cloudpc.images import gallery
-from cloudpc.machines.interface import Amount
-from cloudpc.provisioning.cancellation import Cancellation
+from cloudpc.model.cancellation import Cancellation
+from cloudpc.model.machines import Amount
 from tests.machines.daemon import Daemon
 from tests.machines.desk import Desk, open_desk
 

@@ -10,9 +10,9 @@ from typing import Literal
 from cloudpc.directory import catalogue
 from cloudpc.directory.configuration import GraphDirectoryConfig
 from cloudpc.directory.graph import GraphDirectory
-from cloudpc.directory.interface import Group, ServicePlan, Snapshot, User
 from cloudpc.directory.local import LocalDirectory
 from cloudpc.graph.configuration import GraphConfig
+from cloudpc.model.directory import Group, ServicePlan, Snapshot, User
 from tests.tenant.identifiers import guid
 
 

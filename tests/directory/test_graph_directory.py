@@ -11,10 +11,10 @@ import yaml
 
 from cloudpc.directory.configuration import GraphDirectoryConfig
 from cloudpc.directory.graph import GraphDirectory
-from cloudpc.directory.interface import DirectoryError, Group, Snapshot, User
 from cloudpc.graph.client import Session
 from cloudpc.graph.configuration import GraphConfig
 from cloudpc.graph.permissions import Call
+from cloudpc.model.directory import DirectoryError, Group, Snapshot, User
 from tests.directory.sides import configured, user
 from tests.tenant.faults import Faults
 from tests.tenant.identifiers import guid

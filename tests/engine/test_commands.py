@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cloudpc.images import builder, gallery, store
-from cloudpc.provisioning.tags import machine_id, machine_name
+from cloudpc.model.tags import machine_id, machine_name
 from tests.support.project import REPO, Project, user
 
 pytestmark = pytest.mark.engine

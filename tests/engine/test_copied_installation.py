@@ -11,7 +11,7 @@ from urllib.parse import quote
 import pytest
 import yaml
 
-from cloudpc.provisioning.tags import Phase
+from cloudpc.model.tags import Phase
 from tests.support.project import UP, Project, user
 
 pytestmark = pytest.mark.engine

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
-from cloudpc.policy import ProvisioningPolicy
+from cloudpc.model.policy import ProvisioningPolicy
 from tests.support.project import PLAN, UP, Project, Ran, sha256, user
 from tests.support.waiting import wait_until
 

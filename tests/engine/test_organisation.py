@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from cloudpc.configuration import default_hosts
+from cloudpc.configuration.parsing import default_hosts
 from cloudpc.images import gallery
 from tests.devices.samba import ADDRESS, CONTROLLER, DOMAIN, PASSWORD, UNIT, Samba
 from tests.machines.audit import things

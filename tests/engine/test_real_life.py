@@ -12,9 +12,9 @@ import libvirt
 import pytest
 import yaml
 
-from cloudpc.configuration import default_hosts
+from cloudpc.configuration.parsing import default_hosts
 from cloudpc.images import gallery
-from cloudpc.machines.interface import Endpoint
+from cloudpc.model.machines import Endpoint
 from tests.engine.conftest import REPO, Project, user
 from tests.machines.audit import listening, things
 from tests.machines.reach import greeting

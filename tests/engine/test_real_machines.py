@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from cloudpc.configuration import default_hosts
+from cloudpc.configuration.parsing import default_hosts
 from cloudpc.images import gallery
 from tests.engine.conftest import PLAN, REPO, Project, user
 from tests.machines.audit import listening, things

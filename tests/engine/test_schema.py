@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from cloudpc import configuration
+from cloudpc.configuration import parsing
 from tests.support.project import REPO
 
 
@@ -14,7 +14,7 @@ from tests.support.project import REPO
 def test_the_schemas_beside_the_policies_are_current(kind: str) -> None:
     name = f"stacks/schemas/{kind}.json"
     committed = json.loads((REPO / name).read_text())
-    assert committed == configuration.json_schemas()[kind], f"run `cloudpc policy schema --of {kind} > {name}`"
+    assert committed == parsing.json_schemas()[kind], f"run `cloudpc policy schema --of {kind} > {name}`"
 
 
 @pytest.mark.parametrize(("file", "kind"), [("Pulumi.demo.yaml", "policy"), ("directory.yaml", "directory")])

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from cloudpc.directory.interface import User
+from cloudpc.model.directory import User
 from tests.support.project import PLAN, UP, Project, user
 from tests.support.waiting import wait_until
 from tests.tenant.faults import Fault

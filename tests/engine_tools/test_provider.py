@@ -16,10 +16,10 @@ from google.protobuf import json_format, struct_pb2
 from pulumi.dynamic.dynamic import serialize_provider
 from pulumi.runtime.proto import provider_pb2, provider_pb2_grpc
 
-from cloudpc.cloud_pc import Account, DesiredCloudPC, NetworkChoice, PlanSize, PolicySettings
 from cloudpc.iac import outputs
-from cloudpc.iac.consent import Consent
 from cloudpc.iac.provider import CloudPCProvider
+from cloudpc.model.cloud_pc import Account, DesiredCloudPC, NetworkChoice, PlanSize, PolicySettings
+from cloudpc.operations.consent import Consent
 
 LAUNCHER = REPOSITORY / "provider/plugin/pulumi-resource-pulumi-python"
 URN = "urn:pulumi:demo::cloudpc::pulumi-python:dynamic/cloudpc:CloudPC::u-alice/LAB"

@@ -10,7 +10,7 @@ from typing import Any
 from pulumi.dynamic import CheckResult, CreateResult, DiffResult, ResourceProvider
 
 from cloudpc.iac import engine_log, host
-from cloudpc.provisioning.errors import Cancelled, ErrorCode, ProvisioningError
+from cloudpc.model.errors import Cancelled, ErrorCode, ProvisioningError
 
 _PATIENCE = 60.0
 _released = threading.Event()

@@ -26,10 +26,12 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 from uuid import UUID
 
-from cloudpc.connections.health import HealthCheck
-from cloudpc.hosts import HostConfig
-from cloudpc.images.image import Image
-from cloudpc.machines.interface import (
+from cloudpc.model.cancellation import Cancellation
+from cloudpc.model.errors import ErrorCode, ProvisioningError, TagUnreadable
+from cloudpc.model.health import HealthCheck
+from cloudpc.model.hosts import HostConfig
+from cloudpc.model.image import Image
+from cloudpc.model.machines import (
     Accelerator,
     Amount,
     Capacity,
@@ -44,10 +46,8 @@ from cloudpc.machines.interface import (
     PowerState,
     Seed,
 )
-from cloudpc.provisioning.cancellation import Cancellation
-from cloudpc.provisioning.errors import ErrorCode, ProvisioningError, TagUnreadable
-from cloudpc.provisioning.remnants import Remnant
-from cloudpc.provisioning.tags import Phase, Tag, named_after
+from cloudpc.model.remnants import Remnant
+from cloudpc.model.tags import Phase, Tag, named_after
 
 _CODES = {
     "claim": ErrorCode.HYPERVISOR_ERROR,
@@ -66,7 +66,7 @@ _VOLUMES = ("*.seed", "*.qcow2", "*-failed-*.log")
 
 
 class FakeHost:
-    """Implements cloudpc.machines.interface.Host."""
+    """Implements cloudpc.model.machines.Host."""
 
     def __init__(self, config: HostConfig) -> None:
         self.name = config.name

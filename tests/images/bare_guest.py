@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any, Self
 
-from cloudpc.images.image import Image
+from cloudpc.model.image import Image
 
 
 def free_port() -> int:

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from cloudpc.guests.linux import first_boot
 from cloudpc.images import gallery
-from cloudpc.images.image import Image
-from cloudpc.machines.interface import Seed
 from cloudpc.machines.libvirt.seed import seed_iso
-from cloudpc.provisioning import first_boot
+from cloudpc.model.image import Image
+from cloudpc.model.machines import Seed
 from tests.images.bare_guest import BareGuest
 
 VM_IMAGES = Path(__file__).parents[2] / "vm-images"

@@ -8,7 +8,7 @@ import pytest
 
 from cloudpc.images import commands
 from cloudpc.images.commands import CommandError
-from cloudpc.provisioning.errors import Cancelled
+from cloudpc.model.errors import Cancelled
 
 
 def test_lines_arrive_and_a_failure_shows_the_last() -> None:

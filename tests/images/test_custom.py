@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from cloudpc.images import custom
 from cloudpc.images.custom import CustomImage
 from cloudpc.images.store import Store
-from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
+from cloudpc.model.errors import ErrorCode, ProvisioningError
 from tests.support.waiting import wait_until
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from cloudpc.images import builder, gallery, mirror, recipe
 from cloudpc.images.mirror import Mirror
-from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
+from cloudpc.model.errors import ErrorCode, ProvisioningError
 
 VM_IMAGES = Path(__file__).parents[2] / "vm-images"
 SOURCE = Mirror("Types: deb\nURIs: http://mirror.invalid/debian\nSuites: bookworm\nComponents: main\n")

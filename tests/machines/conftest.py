@@ -10,9 +10,9 @@ from pathlib import Path
 import libvirt
 import pytest
 
-from cloudpc.configuration import default_hosts
+from cloudpc.configuration.parsing import default_hosts
 from cloudpc.images import gallery
-from cloudpc.images.image import Image
+from cloudpc.model.image import Image
 
 from .daemon import Daemon, missing
 from .desk import Desk, open_desk

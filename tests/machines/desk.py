@@ -8,14 +8,14 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cloudpc.hosts import HostConfig
-from cloudpc.images.image import Image
-from cloudpc.machines.interface import Amount, MachineSpec, Network, Seed
+from cloudpc.guests.linux import first_boot
 from cloudpc.machines.libvirt import connect
 from cloudpc.machines.libvirt.host import LibvirtHost
-from cloudpc.provisioning import first_boot
-from cloudpc.provisioning.cancellation import Cancellation
-from cloudpc.provisioning.tags import Tag, machine_id, machine_name
+from cloudpc.model.cancellation import Cancellation
+from cloudpc.model.hosts import HostConfig
+from cloudpc.model.image import Image
+from cloudpc.model.machines import Amount, MachineSpec, Network, Seed
+from cloudpc.model.tags import Tag, machine_id, machine_name
 
 SIZE = Amount(vcpus=1, memory_mib=160, disk_gib=1)
 

@@ -6,7 +6,7 @@ import socket
 import time
 from collections.abc import Callable
 
-from cloudpc.machines.interface import Endpoint
+from cloudpc.model.machines import Endpoint
 
 
 def greeting(endpoint: Endpoint) -> bytes:

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from cloudpc.host_address import Address
-from cloudpc.machines.interface import Accelerator
 from cloudpc.machines.libvirt import acceleration as module
 from cloudpc.machines.libvirt import connect, probe
 from cloudpc.machines.libvirt.acceleration import Acceleration
 from cloudpc.machines.libvirt.connection import Connection
 from cloudpc.machines.libvirt.locks import HostLocks
 from cloudpc.machines.libvirt.storage import Pool
-from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
+from cloudpc.model.errors import ErrorCode, ProvisioningError
+from cloudpc.model.host_address import Address
+from cloudpc.model.machines import Accelerator
 
 from .daemon import Daemon
 from .desk import Desk

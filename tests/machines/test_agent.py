@@ -16,8 +16,8 @@ from cloudpc.machines.libvirt import guest as waiting
 from cloudpc.machines.libvirt.agent import Agent, AgentUnavailable
 from cloudpc.machines.libvirt.answers import AgentRefused
 from cloudpc.machines.libvirt.guest import _Questions
-from cloudpc.provisioning.cancellation import Cancellation
-from cloudpc.provisioning.errors import Cancelled, ErrorCode
+from cloudpc.model.cancellation import Cancellation
+from cloudpc.model.errors import Cancelled, ErrorCode
 
 from .test_errors import error
 

@@ -8,14 +8,14 @@ from uuid import UUID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloudpc.hosts import HostConfig
-from cloudpc.machines.interface import Amount
 from cloudpc.machines.libvirt.capacity import MEMORY_OVERHEAD_MIB, capacity, overcommitted, shortage
 from cloudpc.machines.libvirt.definitions import Definition
 from cloudpc.machines.libvirt.metadata import Label
 from cloudpc.machines.libvirt.room import Room, Size
 from cloudpc.machines.libvirt.storage import GIB
-from cloudpc.provisioning.tags import Tag
+from cloudpc.model.hosts import HostConfig
+from cloudpc.model.machines import Amount
+from cloudpc.model.tags import Tag
 
 TAG = Tag("i", "p", "u", "s", 1, "d", "h")
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from cloudpc.machines.interface import Check
 from cloudpc.machines.libvirt import doctor
-from cloudpc.provisioning import patience
+from cloudpc.model import patience
+from cloudpc.model.machines import Check
 
 
 def _at(*, local: bool) -> Any:

@@ -6,7 +6,7 @@ import libvirt
 import pytest
 
 from cloudpc.machines.libvirt.errors import classify, is_connection_error, unreachable
-from cloudpc.provisioning.errors import ErrorCode
+from cloudpc.model.errors import ErrorCode
 
 
 def error(

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from cloudpc.hosts import HostConfig
-from cloudpc.images.image import Image
-from cloudpc.machines.interface import PowerState
 from cloudpc.machines.libvirt.power import NO_ROOM
-from cloudpc.provisioning.cancellation import Cancellation
-from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
+from cloudpc.model.cancellation import Cancellation
+from cloudpc.model.errors import ErrorCode, ProvisioningError
+from cloudpc.model.hosts import HostConfig
+from cloudpc.model.image import Image
+from cloudpc.model.machines import PowerState
 from tests.support.waiting import wait_until
 
 from .daemon import Daemon

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from cloudpc.host_address import Address
-from cloudpc.hosts import HostConfig
-from cloudpc.ssh_hop import SshHop
+from cloudpc.model.host_address import Address
+from cloudpc.model.hosts import HostConfig
+from cloudpc.model.ssh_hop import SshHop
 
 # libvirt runs this as its ssh, in an environment of its own making
 _RECORDER = """#!/bin/sh

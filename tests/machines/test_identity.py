@@ -8,9 +8,9 @@ from pathlib import Path
 import libvirt
 import pytest
 
-from cloudpc.hosts import HostConfig
-from cloudpc.iac.twins import twins
 from cloudpc.machines.libvirt.host import LibvirtHost
+from cloudpc.model.hosts import HostConfig
+from cloudpc.operations.twins import twins
 
 from .daemon import Daemon
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from cloudpc.images.image import Image, ImageFile
-from cloudpc.machines.interface import Amount
-from cloudpc.provisioning.cancellation import Cancellation
-from cloudpc.provisioning.errors import Cancelled, ErrorCode, ProvisioningError
+from cloudpc.model.cancellation import Cancellation
+from cloudpc.model.errors import Cancelled, ErrorCode, ProvisioningError
+from cloudpc.model.image import Image, ImageFile
+from cloudpc.model.machines import Amount
 
 from .daemon import Daemon
 from .desk import Desk, seed

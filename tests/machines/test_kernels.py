@@ -10,12 +10,12 @@ from xml.etree import ElementTree
 import libvirt
 import pytest
 
-from cloudpc.images.image import Image, ImageFile
 from cloudpc.machines.libvirt import kernels
 from cloudpc.machines.libvirt.domain_xml import KernelBoot, extra_disk_xml, with_kernel
-from cloudpc.provisioning.cancellation import Cancellation
-from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
-from cloudpc.provisioning.tags import Phase
+from cloudpc.model.cancellation import Cancellation
+from cloudpc.model.errors import ErrorCode, ProvisioningError
+from cloudpc.model.image import Image, ImageFile
+from cloudpc.model.tags import Phase
 
 from .daemon import Daemon
 from .desk import Desk

@@ -12,12 +12,12 @@ from uuid import UUID
 import libvirt
 import pytest
 
-from cloudpc.machines.interface import Claimed, PowerState
 from cloudpc.machines.libvirt.connection import REMEMBER_FAILURE
 from cloudpc.machines.libvirt.networks import candidate_ports
-from cloudpc.provisioning.cancellation import Cancellation
-from cloudpc.provisioning.errors import Cancelled, ErrorCode, ProvisioningError
-from cloudpc.provisioning.tags import Phase
+from cloudpc.model.cancellation import Cancellation
+from cloudpc.model.errors import Cancelled, ErrorCode, ProvisioningError
+from cloudpc.model.machines import Claimed, PowerState
+from cloudpc.model.tags import Phase
 
 from .daemon import Daemon
 from .desk import SIZE, Desk, open_desk

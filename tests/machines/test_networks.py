@@ -15,13 +15,13 @@ from xml.etree import ElementTree
 import libvirt
 import pytest
 
-from cloudpc.hosts import HostConfig
-from cloudpc.images.image import Image
-from cloudpc.machines.interface import Network
 from cloudpc.machines.libvirt import networks
 from cloudpc.machines.libvirt.host import LibvirtHost
-from cloudpc.provisioning.cancellation import Cancellation
-from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
+from cloudpc.model.cancellation import Cancellation
+from cloudpc.model.errors import ErrorCode, ProvisioningError
+from cloudpc.model.hosts import HostConfig
+from cloudpc.model.image import Image
+from cloudpc.model.machines import Network
 
 from .daemon import Daemon
 from .desk import Desk, open_desk

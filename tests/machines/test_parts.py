@@ -13,8 +13,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloudpc.host_address import Address
-from cloudpc.machines.interface import Seed
 from cloudpc.machines.libvirt import networks, probe
 from cloudpc.machines.libvirt.console import tail_of
 from cloudpc.machines.libvirt.definitions import Definition
@@ -22,8 +20,10 @@ from cloudpc.machines.libvirt.guest import errors_in
 from cloudpc.machines.libvirt.locks import HostLocks
 from cloudpc.machines.libvirt.seed import seed_iso
 from cloudpc.machines.libvirt.storage import default_path
-from cloudpc.provisioning.cancellation import Cancellation
-from cloudpc.provisioning.errors import Cancelled, ProvisioningError
+from cloudpc.model.cancellation import Cancellation
+from cloudpc.model.errors import Cancelled, ProvisioningError
+from cloudpc.model.host_address import Address
+from cloudpc.model.machines import Seed
 
 
 @given(st.text(st.characters(codec="utf-8"), max_size=5000), st.text(st.characters(codec="utf-8"), max_size=5000))

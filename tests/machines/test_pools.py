@@ -10,15 +10,15 @@ import libvirt
 import pytest
 from pydantic import ValidationError
 
-from cloudpc.hosts import HostConfig
-from cloudpc.machines.interface import Amount, Check
 from cloudpc.machines.libvirt import connect, pools
 from cloudpc.machines.libvirt.connection import Connection
 from cloudpc.machines.libvirt.host import LibvirtHost
 from cloudpc.machines.libvirt.locks import HostLocks
 from cloudpc.machines.libvirt.storage import Pool
+from cloudpc.model.errors import ErrorCode, ProvisioningError
+from cloudpc.model.hosts import HostConfig
+from cloudpc.model.machines import Amount, Check
 from cloudpc.provisioning import placement
-from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
 
 from .daemon import Daemon
 from .desk import Desk, open_desk

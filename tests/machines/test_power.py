@@ -7,9 +7,9 @@ from typing import Any
 import libvirt
 import pytest
 
-from cloudpc.machines.interface import PowerState
 from cloudpc.machines.libvirt import power
-from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
+from cloudpc.model.errors import ErrorCode, ProvisioningError
+from cloudpc.model.machines import PowerState
 
 
 class _Domain:

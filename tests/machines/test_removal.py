@@ -12,9 +12,9 @@ import libvirt
 import pytest
 
 from cloudpc.machines.libvirt.storage import overlay_volume_xml, raw_volume_xml
-from cloudpc.provisioning.cancellation import Cancellation
-from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
-from cloudpc.provisioning.remnants import expired, left_over, uncertain
+from cloudpc.model.cancellation import Cancellation
+from cloudpc.model.errors import ErrorCode, ProvisioningError
+from cloudpc.model.remnants import expired, left_over, uncertain
 
 from .daemon import Daemon
 from .desk import Desk

@@ -12,13 +12,13 @@ from pathlib import Path
 import libvirt
 import pytest
 
-from cloudpc.hosts import HostConfig
-from cloudpc.machines.interface import Accelerator, Amount, Claimed, Network
 from cloudpc.machines.libvirt import connect
 from cloudpc.machines.libvirt.capacity import MEMORY_OVERHEAD_MIB
 from cloudpc.machines.libvirt.host import LibvirtHost
-from cloudpc.provisioning.cancellation import Cancellation
-from cloudpc.provisioning.errors import Cancelled, ErrorCode, ProvisioningError
+from cloudpc.model.cancellation import Cancellation
+from cloudpc.model.errors import Cancelled, ErrorCode, ProvisioningError
+from cloudpc.model.hosts import HostConfig
+from cloudpc.model.machines import Accelerator, Amount, Claimed, Network
 
 from .daemon import Daemon
 from .desk import SIZE, Desk, open_desk, seed

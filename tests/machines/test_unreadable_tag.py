@@ -11,9 +11,9 @@ import libvirt
 import pytest
 
 from cloudpc.machines.libvirt.metadata import NAMESPACE
-from cloudpc.provisioning.errors import TagUnreadable
-from cloudpc.provisioning.remnants import Remnant
-from cloudpc.provisioning.tags import Phase
+from cloudpc.model.errors import TagUnreadable
+from cloudpc.model.remnants import Remnant
+from cloudpc.model.tags import Phase
 
 from .desk import Desk
 

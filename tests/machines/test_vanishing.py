@@ -10,8 +10,6 @@ from xml.etree import ElementTree
 import libvirt
 import pytest
 
-from cloudpc.hosts import HostConfig
-from cloudpc.machines.interface import Amount, MachineSpec, Network, PowerState
 from cloudpc.machines.libvirt import networks, removal
 from cloudpc.machines.libvirt.agent import Agent, AgentUnavailable
 from cloudpc.machines.libvirt.domain_xml import AttachedNetwork
@@ -19,9 +17,11 @@ from cloudpc.machines.libvirt.host import LibvirtHost
 from cloudpc.machines.libvirt.metadata import Label, to_element
 from cloudpc.machines.libvirt.power import power
 from cloudpc.machines.libvirt.volumes import _size
-from cloudpc.provisioning.cancellation import Cancellation
-from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
-from cloudpc.provisioning.tags import Phase, Tag, machine_id, machine_name
+from cloudpc.model.cancellation import Cancellation
+from cloudpc.model.errors import ErrorCode, ProvisioningError
+from cloudpc.model.hosts import HostConfig
+from cloudpc.model.machines import Amount, MachineSpec, Network, PowerState
+from cloudpc.model.tags import Phase, Tag, machine_id, machine_name
 
 INSTALLATION = "0123456789abcdef"
 POOL, NETWORK = "pool", "net"

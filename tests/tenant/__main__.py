@@ -16,7 +16,7 @@ from typing import Any
 
 from cloudpc.directory import catalogue
 from cloudpc.directory.local import LocalDirectory
-from cloudpc.problems import InvalidConfigurationError
+from cloudpc.model.problems import InvalidConfigurationError
 from tests.tenant import samples
 from tests.tenant.identifiers import guid
 from tests.tenant.sign_in import SignIn

@@ -10,7 +10,7 @@ from typing import Any
 from uuid import uuid4
 
 from cloudpc.directory import catalogue
-from cloudpc.directory.interface import Group, Snapshot, User
+from cloudpc.model.directory import Group, Snapshot, User
 from tests.tenant.identifiers import guid, is_guid, windows_365_skus
 from tests.tenant.odata import Json
 

@@ -12,9 +12,9 @@ from types import TracebackType
 from urllib.parse import unquote, urlsplit
 from uuid import uuid4
 
-from cloudpc.directory.interface import Snapshot
 from cloudpc.directory.local import LocalDirectory
-from cloudpc.problems import InvalidConfigurationError
+from cloudpc.model.directory import Snapshot
+from cloudpc.model.problems import InvalidConfigurationError
 from tests.tenant import api_devices, api_directory, api_intune, api_passes
 from tests.tenant.contract import Contract, Request
 from tests.tenant.errors import GraphError, bad_request

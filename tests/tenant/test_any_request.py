@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloudpc.directory.interface import Group, ServicePlan, Snapshot, User
+from cloudpc.model.directory import Group, ServicePlan, Snapshot, User
 from tests.tenant import samples
 from tests.tenant.client import Http
 from tests.tenant.identifiers import guid

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloudpc.directory.interface import Group, Snapshot, User
+from cloudpc.model.directory import Group, Snapshot, User
 from tests.tenant.client import Http
 from tests.tenant.identifiers import guid
 from tests.tenant.tenant import Tenant

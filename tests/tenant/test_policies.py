@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from cloudpc.configuration.policy_import import convert
 from cloudpc.graph.client import Graph
 from cloudpc.graph.configuration import GraphConfig
 from cloudpc.graph.errors import GraphError
 from cloudpc.graph.policies import provisioning_policies
-from cloudpc.policy_import import convert
 from tests.tenant.faults import Fault
 from tests.tenant.fixtures import directory_file, tenant
 from tests.tenant.samples import CONNECTION, POLICY

@@ -12,12 +12,12 @@ from cloudpc.cli import ssh, unanswered
 from cloudpc.cli.cloud_pcs import Json
 from cloudpc.cli.context import Project
 from cloudpc.cli.output import CommandError, Exit, err, out, print_json, table
-from cloudpc.cloud_pc import Status
-from cloudpc.hosts import HostConfig
 from cloudpc.iac.fleet import CloudPCRecord
-from cloudpc.provisioning.tags import machine_id
-from cloudpc.ssh_hop import SshHop
-from cloudpc.text import command_line
+from cloudpc.model.cloud_pc import Status
+from cloudpc.model.hosts import HostConfig
+from cloudpc.model.ssh_hop import SshHop
+from cloudpc.model.tags import machine_id
+from cloudpc.model.text import command_line
 
 User = Annotated[str, typer.Argument(help="userPrincipalName, its part before the @, or the user's id.")]
 Policy = Annotated[str | None, typer.Option("--policy", help="Which one, where several policies serve the user.")]

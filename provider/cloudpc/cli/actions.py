@@ -8,15 +8,15 @@ from typing import Annotated
 
 import typer
 
-from cloudpc import lifecycle
 from cloudpc.cli import dead_runs, generations, outdated
 from cloudpc.cli.context import Project, check_name, of_user
 from cloudpc.cli.generations import Kind
 from cloudpc.cli.hindrances import check
 from cloudpc.cli.output import CommandError, Exit, Yes, coloured, confirm, err, table
 from cloudpc.cli.up import How, bring_up_and_tell
-from cloudpc.cloud_pc import USABLE, WAITING, Status
 from cloudpc.iac.fleet import CloudPCRecord
+from cloudpc.model.cloud_pc import USABLE, WAITING, Status
+from cloudpc.rules import lifecycle
 
 Users = Annotated[list[str] | None, typer.Argument(help="userPrincipalNames, their parts before the @, or users' ids.")]
 User = Annotated[list[str], typer.Argument(help="userPrincipalNames, their parts before the @, or users' ids.")]

@@ -9,23 +9,23 @@ from uuid import UUID
 
 import typer
 
-from cloudpc import configuration
 from cloudpc.cli import dead_runs, generations
 from cloudpc.cli.context import Project
 from cloudpc.cli.generations import Kind
 from cloudpc.cli.hindrances import without_hindered
 from cloudpc.cli.output import CommandError, Yes, confirm, err, out, table
 from cloudpc.cli.up import How, bring_up_and_tell
-from cloudpc.cloud_pc import DesiredCloudPC, RecordedCloudPC, Status
-from cloudpc.iac.consent import Consent
+from cloudpc.configuration import parsing
 from cloudpc.iac.fleet import CloudPCRecord, StackRecord
-from cloudpc.iac.known_machines import Found, KnownMachines, unknown
+from cloudpc.model.cloud_pc import DesiredCloudPC, RecordedCloudPC, Status
+from cloudpc.model.tags import Phase, Tag
+from cloudpc.operations.consent import Consent
+from cloudpc.operations.known_machines import Found, KnownMachines, unknown
 from cloudpc.provisioning.pipeline import tag_of
-from cloudpc.provisioning.tags import Phase, Tag
 
 if TYPE_CHECKING:
-    from cloudpc.iac.runtime import Runtime
-    from cloudpc.machines.interface import Host
+    from cloudpc.model.machines import Host
+    from cloudpc.operations.runtime import Runtime
 
 
 def adopt(
@@ -154,9 +154,9 @@ def _without_policy(
 
 
 def _runtime(project: Project, policy: str) -> Runtime:
-    from cloudpc.iac.runtime import Runtime
+    from cloudpc.operations.runtime import Runtime
 
-    return Runtime(configuration.parse_surroundings(project.values(policy)), project.stacks_folder)
+    return Runtime(parsing.parse_surroundings(project.values(policy)), project.stacks_folder)
 
 
 def _keys(found: Found) -> list[str]:

@@ -12,15 +12,15 @@ from rich.padding import Padding
 from cloudpc.cli import outdated
 from cloudpc.cli.context import Project
 from cloudpc.cli.output import CommandError, Exit, Terminal, coloured, err, out, print_json, styled, table
-from cloudpc.cloud_pc import Status
 from cloudpc.directory.catalogue import short_name
-from cloudpc.directory.interface import GUID, DirectoryError, Snapshot
 from cloudpc.iac.fleet import CloudPCRecord
-from cloudpc.ownership import PolicyFacts
-from cloudpc.policy import ProvisioningPolicy
-from cloudpc.problems import InvalidConfigurationError
-from cloudpc.provisioning.errors import ErrorCode
-from cloudpc.text import command_line
+from cloudpc.model.cloud_pc import Status
+from cloudpc.model.directory import GUID, DirectoryError, Snapshot
+from cloudpc.model.errors import ErrorCode
+from cloudpc.model.policy import ProvisioningPolicy
+from cloudpc.model.problems import InvalidConfigurationError
+from cloudpc.model.text import command_line
+from cloudpc.rules.ownership import PolicyFacts
 
 _READABLE = 30
 """Characters that the last column needs at least, to be read beside the others."""
@@ -80,12 +80,12 @@ def list_(
 
 def _policies_by_directory(project: Project) -> list[tuple[Snapshot, dict[str, ProvisioningPolicy]]]:
     """The policies that have a valid file, with the directory each works with."""
-    from cloudpc import configuration
+    from cloudpc.configuration import parsing
 
     by_directory: dict[str, tuple[Snapshot, dict[str, ProvisioningPolicy]]] = {}
     for policy_id in project.policy_ids():
         try:
-            inputs = configuration.read_policy_and_directory(policy_id, project.values(policy_id), project.directories)
+            inputs = parsing.read_policy_and_directory(policy_id, project.values(policy_id), project.directories)
         except InvalidConfigurationError as error:
             err.print(f"left out: {policy_id}, whose configuration is wrong: {error.problems[0]}")
             continue
@@ -103,7 +103,7 @@ def _without(
     ignored: list[dict[str, Any]],
 ) -> list[dict[str, Any]]:
     """Users who have no Cloud PC, and why."""
-    from cloudpc import entitlement
+    from cloudpc.rules import entitlement
 
     not_theirs = {(row["policy"], row["userId"], row["servicePlan"]) for row in ignored}
     have = {(row["userId"], row["servicePlan"]) for row in present}
@@ -130,7 +130,7 @@ def _ignored(
     directories: list[tuple[Snapshot, dict[str, ProvisioningPolicy]]], facts: list[PolicyFacts]
 ) -> list[dict[str, Any]]:
     """Policies that target a user whom another one serves, and which: the first assigned wins (design rule 2)."""
-    from cloudpc import entitlement, ownership
+    from cloudpc.rules import entitlement, ownership
 
     present = {(policy.policy_id, key) for policy in facts for key in policy.cloud_pcs}
     held = ownership.held(facts)

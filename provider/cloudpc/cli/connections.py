@@ -11,17 +11,17 @@ from typing import Annotated, Any
 import typer
 from pydantic.alias_generators import to_camel
 
-from cloudpc import configuration
 from cloudpc.cli.cloud_pcs import Json
 from cloudpc.cli.context import Project
 from cloudpc.cli.output import CommandError, Exit, Styled, err, out, print_json, styled, table
+from cloudpc.configuration import parsing
+from cloudpc.configuration.lookups import CONNECTIONS
 from cloudpc.connections import checks, files
-from cloudpc.connections.files import OnPremisesConnection
-from cloudpc.connections.health import HealthCheck, HealthStatus, overall
-from cloudpc.hosts import HostConfig
-from cloudpc.iac.runtime import connect
-from cloudpc.problems import InvalidConfigurationError, Problem, closest
-from cloudpc.references import CONNECTIONS
+from cloudpc.model.connection import OnPremisesConnection
+from cloudpc.model.health import HealthCheck, HealthStatus, overall
+from cloudpc.model.hosts import HostConfig
+from cloudpc.model.problems import InvalidConfigurationError, Problem, closest
+from cloudpc.operations.runtime import connect
 
 app = typer.Typer(no_args_is_help=True, help="Network connections: the files in stacks/connections/, and their health.")
 
@@ -44,7 +44,7 @@ class _Uses:
         """Where its Cloud PCs may go; all hosts there are where nobody uses it yet."""
         of = self.of(connection) or list(self.hosts)
         found = {host.uri: host for policy in of for host in self.hosts.get(policy, ())}
-        return list(found.values()) or list(configuration.default_hosts())
+        return list(found.values()) or list(parsing.default_hosts())
 
 
 @app.command("list")
@@ -126,7 +126,7 @@ def _uses(project: Project) -> _Uses:
             continue
         named[policy] = _named(values.get("cloudpc:policy"))
         try:
-            hosts[policy] = configuration.parse_surroundings({**values, "cloudpc:images": None}).hosts
+            hosts[policy] = parsing.parse_surroundings({**values, "cloudpc:images": None}).hosts
         except InvalidConfigurationError:
             hosts[policy] = ()
     return _Uses(named, hosts)

@@ -10,19 +10,21 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-from cloudpc import configuration, entitlement, project_file, yaml_file
 from cloudpc.cli.output import CommandError, Exit
+from cloudpc.configuration import parsing
+from cloudpc.configuration.installation import recorded_id
+from cloudpc.configuration.values import Values
 from cloudpc.directory.catalogue import short_name
-from cloudpc.directory.interface import GUID, DirectoryError, User
 from cloudpc.directory.opening import Directories, Known, names_of
-from cloudpc.hosts import HostConfig
+from cloudpc.files import project_file, yaml_file
+from cloudpc.files.project import project_root
+from cloudpc.files.project_file import PROJECT
 from cloudpc.iac import encryption_salt, file_backend, fleet, passphrase
 from cloudpc.iac.engine import OWN_FOLDER, Engine, EngineError
-from cloudpc.installation import recorded_id
-from cloudpc.problems import InvalidConfigurationError, Problem, closest
-from cloudpc.project import project_root
-from cloudpc.project_file import PROJECT
-from cloudpc.values import Values
+from cloudpc.model.directory import GUID, DirectoryError, User
+from cloudpc.model.hosts import HostConfig
+from cloudpc.model.problems import InvalidConfigurationError, Problem, closest
+from cloudpc.rules import entitlement
 
 _Owned = TypeVar("_Owned", fleet.CloudPCRecord, fleet.CloudPCRecord | fleet.EndedRecord)
 
@@ -55,7 +57,7 @@ class Project:
         groups: set[str] = set()
         for policy_id in self.policy_ids():
             with contextlib.suppress(InvalidConfigurationError):  # told where the policy is used
-                groups.update(configuration.group_references(self.values(policy_id)))
+                groups.update(parsing.group_references(self.values(policy_id)))
         return Directories(self.stacks_folder, frozenset(groups))
 
     def policy_ids(self) -> list[str]:
@@ -102,7 +104,7 @@ class Project:
         sealed = {
             key: value
             for key, value in own.items()
-            if key.startswith(configuration.NAMESPACE) and project_file.is_sealed(value)
+            if key.startswith(parsing.NAMESPACE) and project_file.is_sealed(value)
         }
         if not sealed:
             return {}
@@ -122,7 +124,7 @@ class Project:
     def host(self, cloud_pc: fleet.CloudPCRecord) -> HostConfig | None:
         """A Cloud PC's host as its policy's file has it today; None if that can't be read or names it no more."""
         with contextlib.suppress(InvalidConfigurationError):
-            hosts = configuration.parse_surroundings(self.values(cloud_pc.policy)).hosts
+            hosts = parsing.parse_surroundings(self.values(cloud_pc.policy)).hosts
             return next((host for host in hosts if host.name == cloud_pc.outputs.get("host")), None)
         return None
 
@@ -150,7 +152,7 @@ class Project:
         """
         known = Known(users=frozenset(ids))
         values = self.values(policy_id)
-        return configuration.read_policy_and_directory(policy_id, values, self.directories, known).snapshot.users
+        return parsing.read_policy_and_directory(policy_id, values, self.directories, known).snapshot.users
 
     def problems(self, policy_id: str, *, by_state: bool = False) -> list[Problem]:
         """What is wrong with a policy and what it names; nothing if it can be run. Arguments as in `inputs`."""
@@ -170,7 +172,7 @@ class Project:
         wrong = passphrase.problem(self.file(policy_id), self.engine)
         return [wrong] if wrong else []
 
-    def inputs(self, policy_id: str, *, by_state: bool = False) -> configuration.StackInputs:
+    def inputs(self, policy_id: str, *, by_state: bool = False) -> parsing.StackInputs:
         """A policy with all that it names, as a run reads it.
 
         Args:
@@ -182,16 +184,16 @@ class Project:
             DirectoryError: the directory can't be read.
         """
         values = self.values(policy_id)
-        found: configuration.StackInputs | InvalidConfigurationError
+        found: parsing.StackInputs | InvalidConfigurationError
         try:
-            found = configuration.read(policy_id, values, self.directories)
+            found = parsing.read(policy_id, values, self.directories)
         except InvalidConfigurationError as error:
             found = error
         # which group a name has meant is known to state alone, which costs an engine's start to read
         if _about_groups(found) if isinstance(found, Exception) else by_state and _names_groups(found):
             known = self._known(policy_id)
             if known.names:
-                return configuration.read(policy_id, values, self.directories, known)
+                return parsing.read(policy_id, values, self.directories, known)
         if isinstance(found, Exception):
             raise found
         return found
@@ -273,7 +275,7 @@ class Project:
     def _check_name(self, name: str, cloud_pc: fleet.CloudPCRecord) -> None:
         """Where the directory is a file; whoever hands out passwords need not have a sign-in to a tenant."""
         with contextlib.suppress(InvalidConfigurationError, DirectoryError):
-            if not configuration.uses_tenant(self.values(cloud_pc.policy)):
+            if not parsing.uses_tenant(self.values(cloud_pc.policy)):
                 users = self.users(cloud_pc.policy, [cloud_pc.user_id])
                 check_name(name, cloud_pc, users.get(cloud_pc.user_id))
 
@@ -282,7 +284,7 @@ def _about_groups(error: InvalidConfigurationError) -> bool:
     return any("cloudpc:policy.assignments" in problem.field for problem in error.problems)
 
 
-def _names_groups(inputs: configuration.StackInputs) -> bool:
+def _names_groups(inputs: parsing.StackInputs) -> bool:
     """Whether a group is named otherwise than by its id."""
     references = [assignment.target.group_id for assignment in inputs.policy.assignments]
     return any(named not in inputs.snapshot.groups and not GUID.fullmatch(named) for named in references)

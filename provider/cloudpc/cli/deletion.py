@@ -5,8 +5,8 @@ from __future__ import annotations
 from cloudpc.cli.context import Project
 from cloudpc.cli.output import err, out
 from cloudpc.iac.fleet import StackRecord
-from cloudpc.iac.known_machines import KnownMachines, named, unknown
-from cloudpc.provisioning.errors import ProvisioningError
+from cloudpc.model.errors import ProvisioningError
+from cloudpc.operations.known_machines import KnownMachines, named, unknown
 
 
 def mark(project: Project, policy: str) -> None:
@@ -53,10 +53,10 @@ def remove_if_over(project: Project, record: StackRecord) -> bool:
 
 def _kept_because(project: Project, record: StackRecord) -> str:
     """Machines that its state does not know could hardly be found again without the policy's hosts."""
-    from cloudpc import configuration
-    from cloudpc.iac.runtime import Runtime
+    from cloudpc.configuration import parsing
+    from cloudpc.operations.runtime import Runtime
 
-    surroundings = configuration.parse_surroundings(project.values(record.policy))
+    surroundings = parsing.parse_surroundings(project.values(record.policy))
     installation = project.installation(record.policy, record)
     try:
         runtime = Runtime(surroundings, project.stacks_folder)

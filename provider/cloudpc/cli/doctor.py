@@ -11,26 +11,27 @@ from uuid import UUID
 
 import typer
 
-from cloudpc import configuration
 from cloudpc.cli import doctor_organisation
 from cloudpc.cli.cloud_pcs import Json
 from cloudpc.cli.context import Project
 from cloudpc.cli.output import CommandError, Exit, confirm, out, print_json, styled, table
-from cloudpc.directory.interface import DirectoryError
-from cloudpc.hosts import HostConfig
-from cloudpc.iac import renamed, twins
-from cloudpc.iac.asked import Asked
+from cloudpc.configuration import parsing
+from cloudpc.configuration.installation import recorded_id
+from cloudpc.iac import renamed
 from cloudpc.iac.engine import OWN_FOLDER, EngineError
 from cloudpc.iac.fleet import CloudPCRecord, StackRecord
-from cloudpc.iac.known_machines import KnownMachines
-from cloudpc.iac.runtime import connect
-from cloudpc.installation import recorded_id
-from cloudpc.machines.interface import Check, Host, Hypervisor, Machine, PowerState
-from cloudpc.problems import InvalidConfigurationError
-from cloudpc.provisioning.errors import ProvisioningError
-from cloudpc.provisioning.remnants import Remnant, left_over, uncertain
-from cloudpc.provisioning.tags import Phase
-from cloudpc.text import command_line
+from cloudpc.model.directory import DirectoryError
+from cloudpc.model.errors import ProvisioningError
+from cloudpc.model.hosts import HostConfig
+from cloudpc.model.machines import Check, Host, Hypervisor, Machine, PowerState
+from cloudpc.model.problems import InvalidConfigurationError
+from cloudpc.model.remnants import Remnant, left_over, uncertain
+from cloudpc.model.tags import Phase
+from cloudpc.model.text import command_line
+from cloudpc.operations import twins
+from cloudpc.operations.asked import Asked
+from cloudpc.operations.known_machines import KnownMachines
+from cloudpc.operations.runtime import connect
 
 _COLOURS = {"ok": "green", "warning": "yellow", "failed": "red"}
 
@@ -84,7 +85,7 @@ def _findings(project: Project, *, remove: bool) -> Iterator[Check]:
         yield Check("state", "failed", str(error), "until it can be read, nobody can say what is left over")
         seen.doubts.append("state can't be read")
     yield from _stacks(project, records, seen)
-    surroundings: dict[str, tuple[configuration.Surroundings, bool]] = {}
+    surroundings: dict[str, tuple[parsing.Surroundings, bool]] = {}
     for name in project.policy_ids():
         yield from _policy(project, name, surroundings)
         if name not in surroundings:
@@ -110,13 +111,11 @@ def _backend(project: Project) -> Check:
     return Check("backend", "failed", str(backend), hint)
 
 
-def _policy(
-    project: Project, name: str, surroundings: dict[str, tuple[configuration.Surroundings, bool]]
-) -> Iterator[Check]:
+def _policy(project: Project, name: str, surroundings: dict[str, tuple[parsing.Surroundings, bool]]) -> Iterator[Check]:
     """Whether its file can be run; adds what it is surrounded by, and whether its directory is a tenant."""
     try:
         values = project.values(name)
-        surroundings[name] = (configuration.parse_surroundings(values), configuration.uses_tenant(values))
+        surroundings[name] = (parsing.parse_surroundings(values), parsing.uses_tenant(values))
         project.inputs(name)
         wrong = project.sealing_problems(name)
         yield from (Check(f"policy {name}", "failed", str(problem)) for problem in wrong)
@@ -163,12 +162,12 @@ def _stacks(project: Project, records: Sequence[StackRecord], seen: doctor_organ
             yield Check(who, "warning", f"{policies} both have it in state", hint)
 
 
-def _each_once(surroundings: Mapping[str, tuple[configuration.Surroundings, bool]]) -> list[HostConfig]:
+def _each_once(surroundings: Mapping[str, tuple[parsing.Surroundings, bool]]) -> list[HostConfig]:
     """The hosts of all policies; one with two pools twice, since each has volumes of its own."""
     return list({(h.uri, h.pool): h for configured, _ in surroundings.values() for h in configured.hosts}.values())
 
 
-def _twins(surroundings: Mapping[str, tuple[configuration.Surroundings, bool]]) -> Iterator[Check]:
+def _twins(surroundings: Mapping[str, tuple[parsing.Surroundings, bool]]) -> Iterator[Check]:
     by_policy = {policy: configured.hosts for policy, (configured, _) in surroundings.items()}
     uris = {config.uri: config for hosts in by_policy.values() if len(hosts) > 1 for config in hosts}
     asked = Asked("asking which hypervisor is", {uri: partial(_hypervisor, config) for uri, config in uris.items()})

@@ -7,17 +7,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cloudpc.cli.context import Project
-from cloudpc.configuration import Surroundings
+from cloudpc.configuration.lookups import CONNECTIONS
+from cloudpc.configuration.parsing import Surroundings
 from cloudpc.connections import files
-from cloudpc.devices.interface import DEVICE_ID_FILE, OwnedDevice
 from cloudpc.iac.fleet import StackRecord
-from cloudpc.iac.organisation import Mode, Organisation
-from cloudpc.machines.interface import Check, Machine
-from cloudpc.problems import InvalidConfigurationError
-from cloudpc.provisioning.errors import ProvisioningError
-from cloudpc.provisioning.registration import Identity
-from cloudpc.provisioning.tags import Phase
-from cloudpc.references import CONNECTIONS
+from cloudpc.model.devices import DEVICE_ID_FILE, OwnedDevice
+from cloudpc.model.errors import ProvisioningError
+from cloudpc.model.identity import Identity
+from cloudpc.model.machines import Check, Machine
+from cloudpc.model.problems import InvalidConfigurationError
+from cloudpc.model.tags import Phase
+from cloudpc.operations.organisation import Mode, Organisation
 
 
 @dataclass

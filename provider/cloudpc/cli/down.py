@@ -16,13 +16,13 @@ from cloudpc.cli.cloud_pcs import print_rows
 from cloudpc.cli.context import Project
 from cloudpc.cli.output import CommandError, Exit, Yes, confirm, err, out
 from cloudpc.iac import encryption_salt, fleet
-from cloudpc.iac.consent import Consent
 from cloudpc.iac.engine import OWN_FOLDER
-from cloudpc.iac.known_machines import Found, KnownMachines, named, unknown
-from cloudpc.provisioning.remnants import left_over
+from cloudpc.model.remnants import left_over
+from cloudpc.operations.consent import Consent
+from cloudpc.operations.known_machines import Found, KnownMachines, named, unknown
 
 if TYPE_CHECKING:
-    from cloudpc.iac.runtime import Runtime
+    from cloudpc.operations.runtime import Runtime
 
 
 ForgetHost = Annotated[
@@ -50,15 +50,15 @@ def down(
     forget_host: ForgetHost = None,
 ) -> None:
     """Remove a policy whole: Cloud PCs with their data, machines, the stack. Its files stay; caches too."""
-    from cloudpc import configuration
-    from cloudpc.iac.runtime import Runtime
+    from cloudpc.configuration import parsing
+    from cloudpc.operations.runtime import Runtime
 
     project = Project()
     dead_runs.clear(project, policy, clear_lock=clear_lock)
     record = next(iter(project.records(policy)), None)
     values = project.values(policy) if policy in project.policy_ids() else record.configuration if record else {}
     forgotten = forget_host or []
-    surroundings = configuration.parse_surroundings(values)
+    surroundings = parsing.parse_surroundings(values)
     there = tuple(host for host in surroundings.hosts if host.name not in forgotten)
     runtime = Runtime(replace(surroundings, hosts=there), project.stacks_folder)
     installation = project.installation(policy, record)

@@ -15,7 +15,7 @@ from cloudpc.cli.context import Project
 from cloudpc.cli.hindrances import without_hindered
 from cloudpc.cli.output import err, out
 from cloudpc.cli.up import AT_ONCE, AtOnce, How, bring_up
-from cloudpc.masking import masked
+from cloudpc.model.masking import masked
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from cloudpc.cli import dead_runs
 from cloudpc.cli.context import Project
 from cloudpc.cli.output import CommandError, Exit
-from cloudpc.directory.interface import DirectoryError
 from cloudpc.iac.engine import EngineError
-from cloudpc.problems import InvalidConfigurationError, Problem
+from cloudpc.model.directory import DirectoryError
+from cloudpc.model.problems import InvalidConfigurationError, Problem
 
 
 def check(project: Project, names: Sequence[str], *, clear_lock: bool) -> None:

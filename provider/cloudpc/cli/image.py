@@ -12,11 +12,11 @@ import typer
 from rich.status import Status
 
 from cloudpc.cli.output import CommandError, Exit, err, out, print_json, styled, table
+from cloudpc.files.project import project_root
 from cloudpc.images import gallery
 from cloudpc.images.commands import Note
-from cloudpc.images.image import Image
 from cloudpc.images.recipe import Recipe
-from cloudpc.project import project_root
+from cloudpc.model.image import Image
 
 app = typer.Typer(no_args_is_help=True, help="Gallery images: built on this machine from the recipes in vm-images/.")
 

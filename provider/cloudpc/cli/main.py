@@ -11,14 +11,14 @@ from typing import NoReturn
 import typer
 
 from cloudpc.cli.output import CommandError, Exit, err
-from cloudpc.directory.interface import DirectoryError
-from cloudpc.folders import NoHomeError
+from cloudpc.files.folders import NoHomeError
+from cloudpc.files.project import NoProjectError
 from cloudpc.iac.engine import EngineError, Terminated
-from cloudpc.masking import masked
-from cloudpc.problems import InvalidConfigurationError
-from cloudpc.project import NoProjectError
-from cloudpc.provisioning import patience
-from cloudpc.provisioning.errors import ProvisioningError
+from cloudpc.model import patience
+from cloudpc.model.directory import DirectoryError
+from cloudpc.model.errors import ProvisioningError
+from cloudpc.model.masking import masked
+from cloudpc.model.problems import InvalidConfigurationError
 
 app = typer.Typer(
     no_args_is_help=True,

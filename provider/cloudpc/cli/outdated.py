@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from cloudpc import lifecycle
 from cloudpc.cli.context import Project
 from cloudpc.cli.output import err
-from cloudpc.cloud_pc import WITH_MACHINE, PolicySettings
-from cloudpc.directory.interface import DirectoryError
 from cloudpc.iac.fleet import CloudPCRecord
-from cloudpc.problems import InvalidConfigurationError
+from cloudpc.model.cloud_pc import WITH_MACHINE, PolicySettings
+from cloudpc.model.directory import DirectoryError
+from cloudpc.model.problems import InvalidConfigurationError
+from cloudpc.rules import lifecycle
 
 
 @dataclass

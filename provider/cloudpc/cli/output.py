@@ -17,7 +17,7 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-from cloudpc.text import coloured_only, harmless_lines, to_json
+from cloudpc.model.text import coloured_only, harmless_lines, to_json
 
 Styled = Text
 """What `styled` makes."""

@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from cloudpc import configuration
 from cloudpc.cli import dead_runs, deletion, generations, policy_import
 from cloudpc.cli.cloud_pcs import print_rows
 from cloudpc.cli.context import Project
@@ -16,11 +15,12 @@ from cloudpc.cli.generations import Kind as Action
 from cloudpc.cli.hindrances import check
 from cloudpc.cli.output import CommandError, Exit, Yes, confirm, err, out, print_json
 from cloudpc.cli.up import How, bring_up
-from cloudpc.cloud_pc import USABLE, WITH_MACHINE
-from cloudpc.directory.interface import DirectoryError
-from cloudpc.entitlement import entitled
+from cloudpc.configuration import parsing
 from cloudpc.iac.fleet import CloudPCRecord, StackRecord
-from cloudpc.problems import Problem, report
+from cloudpc.model.cloud_pc import USABLE, WITH_MACHINE
+from cloudpc.model.directory import DirectoryError
+from cloudpc.model.problems import Problem, report
+from cloudpc.rules.entitlement import entitled
 
 app = typer.Typer(
     no_args_is_help=True, help="Check provisioning policies before anything is run, import and delete them."
@@ -75,7 +75,7 @@ def schema(
     of: Annotated[Kind, typer.Option("--of", help="Which kind of file in stacks/.")] = Kind.POLICY,
 ) -> None:
     """Print the JSON Schema of a policy's file, or of another in stacks/, for editors."""
-    print_json(configuration.json_schemas()[of])
+    print_json(parsing.json_schemas()[of])
 
 
 @app.command()
@@ -118,7 +118,7 @@ def _refuse_assigned(project: Project, name: str) -> None:
     if name not in project.policy_ids():
         message = f"{name} has no file any more: bring it back, or remove everything with `cloudpc down {name}`"
         raise CommandError(message, Exit.INVALID)
-    policy = configuration.read_policy_and_directory(name, project.values(name), project.directories).policy
+    policy = parsing.read_policy_and_directory(name, project.values(name), project.directories).policy
     if policy.assignments:
         groups = ", ".join(assignment.target.group_id for assignment in policy.assignments)
         message = f"{name} is assigned to {groups}: take its assignments out of {project.shown(name)} first"
@@ -140,9 +140,9 @@ def _tell_what_becomes(record: StackRecord, *, end_grace: bool) -> list[CloudPCR
 
 
 def _delete_without_stack(project: Project, name: str, file: str, *, yes: bool) -> None:
-    from cloudpc.iac.runtime import Runtime
+    from cloudpc.operations.runtime import Runtime
 
-    runtime = Runtime(configuration.parse_surroundings(project.values(name)), project.stacks_folder)
+    runtime = Runtime(parsing.parse_surroundings(project.values(name)), project.stacks_folder)
     refuse_to_forget(project, runtime, project.installation(name, None), name)
     confirm(f"{name} has no stack. Remove {file}?", yes=yes)
     project.file(name).unlink()

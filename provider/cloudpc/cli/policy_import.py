@@ -12,17 +12,17 @@ from typing import Annotated, Any
 import typer
 from pydantic import ValidationError
 
-from cloudpc import yaml_file
 from cloudpc.cli.context import Project
 from cloudpc.cli.output import CommandError, Exit, err, out
-from cloudpc.exported import value_of
+from cloudpc.configuration.exported import value_of
+from cloudpc.configuration.lookups import References
+from cloudpc.configuration.policy_import import POLICY, Imported, convert, policies_in, stack_name, to_yaml
+from cloudpc.files import yaml_file
 from cloudpc.graph.configuration import GraphConfig
 from cloudpc.graph.errors import GraphError
-from cloudpc.policy import ProvisioningPolicy
-from cloudpc.policy_import import POLICY, Imported, convert, policies_in, stack_name, to_yaml
-from cloudpc.problems import InvalidConfigurationError, Problem, from_validation
-from cloudpc.references import References
-from cloudpc.text import command_line
+from cloudpc.model.policy import ProvisioningPolicy
+from cloudpc.model.problems import InvalidConfigurationError, Problem, from_validation
+from cloudpc.model.text import command_line
 
 _DIGITS = 100
 _SHARED = ("cloudpc:directory", "cloudpc:graph", "cloudpc:hosts", "cloudpc:images", "cloudpc:installation")

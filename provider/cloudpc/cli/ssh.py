@@ -17,9 +17,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cloudpc import ssh_keys
 from cloudpc.cli.output import CommandError
-from cloudpc.ssh_hop import SshHop
+from cloudpc.model import ssh_keys
+from cloudpc.model.ssh_hop import SshHop
 
 CONNECT_SECONDS = 60
 """Until a Cloud PC that does not answer is given up; one that boots under emulation may take its time."""

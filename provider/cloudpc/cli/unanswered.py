@@ -7,12 +7,12 @@ import hashlib
 from dataclasses import dataclass
 from uuid import UUID
 
-from cloudpc.hosts import HostConfig
-from cloudpc.iac.runtime import connect
-from cloudpc.machines.interface import Host, PowerState
-from cloudpc.provisioning import host_key
-from cloudpc.provisioning.cancellation import Cancellation
-from cloudpc.provisioning.errors import ProvisioningError
+from cloudpc.guests.linux import host_key
+from cloudpc.model.cancellation import Cancellation
+from cloudpc.model.errors import ProvisioningError
+from cloudpc.model.hosts import HostConfig
+from cloudpc.model.machines import Host, PowerState
+from cloudpc.operations.runtime import connect
 
 
 @dataclass(frozen=True)

@@ -19,14 +19,14 @@ from cloudpc.cli.cloud_pcs import print_rows
 from cloudpc.cli.context import Project
 from cloudpc.cli.down import ForgetHost
 from cloudpc.cli.output import CommandError, Exit, behind, confirm, err, out, styled
-from cloudpc.cloud_pc import Status
 from cloudpc.directory.opening import SHARED
 from cloudpc.iac import encryption_salt, fleet, side_by_side
-from cloudpc.iac.consent import Consent
 from cloudpc.iac.engine import EngineError
 from cloudpc.iac.fleet import CloudPCRecord, StackRecord
 from cloudpc.iac.host import CANCELLED
-from cloudpc.masking import masked
+from cloudpc.model.cloud_pc import Status
+from cloudpc.model.masking import masked
+from cloudpc.operations.consent import Consent
 
 AT_ONCE = 4
 _CLEAR_PENDING = "--clear-pending-creates"

@@ -13,10 +13,10 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from cloudpc.connections.files import OnPremisesConnection, host_and_port
-from cloudpc.connections.health import HealthCheck, overall
-from cloudpc.machines.interface import Host, Network
-from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
+from cloudpc.model.connection import OnPremisesConnection, host_and_port
+from cloudpc.model.errors import ErrorCode, ProvisioningError
+from cloudpc.model.health import HealthCheck, overall
+from cloudpc.model.machines import Host, Network
 
 CONNECT_TIMEOUT = 5.0
 """Seconds for which an endpoint is waited for."""

@@ -8,12 +8,12 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 
-from cloudpc.cloud_pc import NetworkChoice
 from cloudpc.connections import checks, files
-from cloudpc.connections.health import HealthCheck, overall
-from cloudpc.machines.interface import Host, Network
-from cloudpc.problems import InvalidConfigurationError
-from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
+from cloudpc.model.cloud_pc import NetworkChoice
+from cloudpc.model.errors import ErrorCode, ProvisioningError
+from cloudpc.model.health import HealthCheck, overall
+from cloudpc.model.machines import Host, Network
+from cloudpc.model.problems import InvalidConfigurationError
 
 KEPT = 300.0
 """Seconds for which a result holds: as long as a run that makes many Cloud PCs would not want to ask again."""

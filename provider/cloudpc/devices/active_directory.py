@@ -17,14 +17,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 from uuid import UUID
 
-from cloudpc.connections.files import DomainController, OnPremisesConnection
-from cloudpc.connections.health import HealthCheck
 from cloudpc.devices import account_mark, guest_join
 from cloudpc.devices.domain_accounts import DomainAccounts, words
 from cloudpc.devices.domain_errors import NO_SECOND_TRY, REFUSED_SIGN_IN, DomainError, NameTakenInDomainError
-from cloudpc.devices.interface import ComputerAccount, Join, NameTakenError, OwnedDevice
-from cloudpc.provisioning.credentials import generate_password
-from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
+from cloudpc.files import secret_file
+from cloudpc.model.connection import DomainController, OnPremisesConnection
+from cloudpc.model.credentials import generate_password
+from cloudpc.model.devices import ComputerAccount, Join, NameTakenError, OwnedDevice
+from cloudpc.model.errors import ErrorCode, ProvisioningError
+from cloudpc.model.health import HealthCheck
 
 if TYPE_CHECKING:
     from ldap3 import Connection
@@ -252,7 +253,7 @@ class ActiveDirectory:
         reference = self._connection.ad_domain_password
         assert reference is not None  # noqa: S101 - see OnPremisesConnection
         try:
-            if password := reference.read():
+            if password := secret_file.read(reference):
                 return password
         except LookupError as error:
             raise DomainError("IncorrectCredentials", f"adDomainPassword: {error.args[0]}") from None

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from cloudpc.policy import Part
+from cloudpc.model.policy import Part
 
 
 class DevicesConfig(Part):

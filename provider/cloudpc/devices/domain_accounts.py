@@ -9,10 +9,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from cloudpc.connections import distinguished_name
-from cloudpc.connections.files import OnPremisesConnection
 from cloudpc.devices import account_mark, security_identifiers
 from cloudpc.devices.domain_errors import DomainError, NameTakenInDomainError
+from cloudpc.model import distinguished_name
+from cloudpc.model.connection import OnPremisesConnection
 
 if TYPE_CHECKING:
     from ldap3 import Connection

@@ -17,14 +17,14 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 from uuid import UUID
 
-from cloudpc.devices.interface import NewDevice, OwnedDevice, RegisteredDevice, TemporaryAccessPass
 from cloudpc.graph import odata
 from cloudpc.graph.client import ANSWER_TIMEOUT, Graph, Session, pause
 from cloudpc.graph.errors import SIGN_IN, GraphError
 from cloudpc.graph.permissions import Call
-from cloudpc.provisioning.cancellation import Cancellation
-from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
-from cloudpc.provisioning.registration import Identity
+from cloudpc.model.cancellation import Cancellation
+from cloudpc.model.devices import NewDevice, OwnedDevice, RegisteredDevice, TemporaryAccessPass
+from cloudpc.model.errors import ErrorCode, ProvisioningError
+from cloudpc.model.identity import Identity
 
 if TYPE_CHECKING:
     from kiota_abstractions.base_request_configuration import RequestConfiguration

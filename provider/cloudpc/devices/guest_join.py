@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from cloudpc.connections.files import DomainController
+from cloudpc.model.connection import DomainController
 
 # Arguments: domain, realm, computer, its fully qualified name, how many controllers to name for good, then controller
 # and address as guests see it, in pairs: the first has made the account, and the others need not know it yet. Standard

@@ -7,7 +7,7 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-from cloudpc.directory.interface import ServicePlan
+from cloudpc.model.directory import ServicePlan
 
 
 @cache

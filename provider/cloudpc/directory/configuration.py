@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from cloudpc.directory.interface import GUID, ServicePlan
-from cloudpc.policy import Part
+from cloudpc.model.directory import GUID, ServicePlan
+from cloudpc.model.policy import Part
 
 # an id is part of resource names, so it holds nothing that separates their parts
 Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@+-]*$", max_length=100)]

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from cloudpc.directory import catalogue
 from cloudpc.directory.configuration import GraphDirectoryConfig
-from cloudpc.directory.interface import GUID, DirectoryError, Group, ServicePlan, Snapshot, User
 from cloudpc.graph import odata
 from cloudpc.graph.client import AT_ONCE, Graph, Session
 from cloudpc.graph.configuration import GraphConfig
 from cloudpc.graph.errors import GraphError
 from cloudpc.graph.permissions import Call
+from cloudpc.model.directory import GUID, DirectoryError, Group, ServicePlan, Snapshot, User
 
 if TYPE_CHECKING:
     from kiota_abstractions.base_request_configuration import RequestConfiguration

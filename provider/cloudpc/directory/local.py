@@ -10,13 +10,13 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, ValidationError
 
-from cloudpc import yaml_file
 from cloudpc.directory import catalogue
 from cloudpc.directory.configuration import Id, ServicePlanConfig
-from cloudpc.directory.interface import Group, ServicePlan, Snapshot, User
-from cloudpc.policy import Part
-from cloudpc.problems import InvalidConfigurationError, Problem, closest, from_validation
-from cloudpc.ssh_keys import public_key
+from cloudpc.files import yaml_file
+from cloudpc.model.directory import Group, ServicePlan, Snapshot, User
+from cloudpc.model.policy import Part
+from cloudpc.model.problems import InvalidConfigurationError, Problem, closest, from_validation
+from cloudpc.model.ssh_keys import public_key
 
 
 class _User(Part):

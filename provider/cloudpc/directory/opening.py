@@ -18,9 +18,9 @@ from typing import TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from cloudpc.directory.configuration import DirectoryConfig, LocalDirectoryConfig
-from cloudpc.directory.interface import Directory, DirectoryError, Snapshot
 from cloudpc.directory.local import LocalDirectory
 from cloudpc.graph.configuration import GraphConfig
+from cloudpc.model.directory import Directory, DirectoryError, Snapshot
 
 SHARED = "CLOUDPC_DIRECTORY_SNAPSHOT"
 """Names the file that `cloudpc up` hands to the runs of its policies."""

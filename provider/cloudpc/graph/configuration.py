@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from cloudpc.graph import clouds
-from cloudpc.policy import Part
+from cloudpc.model.policy import Part
 
 
 class GraphConfig(Part):

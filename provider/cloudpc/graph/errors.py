@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cloudpc.graph.permissions import Permission
-from cloudpc.text import told
+from cloudpc.model.text import told
 
 TOO_MANY_REQUESTS = "TooManyRequests"
 UNREACHABLE = "unreachable"

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from cloudpc import audit_file, regular_file
-from cloudpc.cloud_pc import RecordedCloudPC
-from cloudpc.text import to_json
+from cloudpc.files import audit_file, regular_file
+from cloudpc.model.cloud_pc import RecordedCloudPC
+from cloudpc.model.text import to_json
 
 
 def target(path: str | None, stacks: Path, tell: Callable[[str], None]) -> Path | None:

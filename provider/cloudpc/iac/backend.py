@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from cloudpc import regular_file
+from cloudpc.files import regular_file
+from cloudpc.files.project_file import FILE
 from cloudpc.iac import file_backend
-from cloudpc.masking import masked
-from cloudpc.problems import InvalidConfigurationError, Problem
-from cloudpc.project_file import FILE
+from cloudpc.model.masking import masked
+from cloudpc.model.problems import InvalidConfigurationError, Problem
 
 VARIABLE = "PULUMI_BACKEND_URL"
 _SIGNED_IN_BY = "PULUMI_ACCESS_TOKEN"

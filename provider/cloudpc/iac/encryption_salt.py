@@ -12,8 +12,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from cloudpc import yaml_file
-from cloudpc.problems import InvalidConfigurationError
+from cloudpc.files import yaml_file
+from cloudpc.model.problems import InvalidConfigurationError
 
 _SALT = "encryptionsalt"
 _SECRETS_PROVIDER = ("secretsprovider", "encryptedkey", _SALT)

@@ -13,10 +13,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-from cloudpc import project_file
+from cloudpc.files import project_file
+from cloudpc.files.project_file import PROJECT
 from cloudpc.iac import backend, file_backend
-from cloudpc.masking import masked
-from cloudpc.project_file import PROJECT
+from cloudpc.model.masking import masked
 
 OPERATIONS_AT_ONCE = 32
 """What our commands let the engine have in flight; boots are bounded by each host (design section 6)."""

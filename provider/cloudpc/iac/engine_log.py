@@ -7,8 +7,8 @@ import sys
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from cloudpc.masking import masked
-from cloudpc.text import harmless_lines
+from cloudpc.model.masking import masked
+from cloudpc.model.text import harmless_lines
 
 if TYPE_CHECKING:
     from pulumi.runtime.proto.engine_pb2_grpc import EngineStub

@@ -12,10 +12,10 @@ from functools import partial
 import tenacity
 
 from cloudpc.iac import fleet
-from cloudpc.iac.asked import Asked
 from cloudpc.iac.engine import Engine, EngineError
-from cloudpc.iac.known_machines import Found, KnownMachines, named, unknown
-from cloudpc.machines.interface import Host
+from cloudpc.model.machines import Host
+from cloudpc.operations.asked import Asked
+from cloudpc.operations.known_machines import Found, KnownMachines, named, unknown
 
 _READABLE_WITHIN = 10.0
 _NAMED = 5

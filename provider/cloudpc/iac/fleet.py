@@ -11,12 +11,12 @@ from functools import cached_property
 from typing import Any
 from uuid import UUID
 
-from cloudpc.cloud_pc import WITH_MACHINE, PolicySettings, RecordedCloudPC, Status
 from cloudpc.directory.catalogue import short_name
 from cloudpc.iac.engine import Engine
 from cloudpc.iac.type_tokens import CLOUD_PC, PROVISIONING_POLICY
-from cloudpc.ownership import PolicyFacts
-from cloudpc.provisioning.tags import machine_id
+from cloudpc.model.cloud_pc import WITH_MACHINE, PolicySettings, RecordedCloudPC, Status
+from cloudpc.model.tags import machine_id
+from cloudpc.rules.ownership import PolicyFacts
 
 _SECRET = "4dabf18193072939515e22adb298388d"  # noqa: S105 - Pulumi's mark of a secret value, no secret
 

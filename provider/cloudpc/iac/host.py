@@ -30,9 +30,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cloudpc.iac.engine_log import displayed
-from cloudpc.masking import MaskingFormatter
-from cloudpc.provisioning.cancellation import Cancellation
-from cloudpc.provisioning.errors import Cancelled, ProvisioningError
+from cloudpc.model.cancellation import Cancellation
+from cloudpc.model.errors import Cancelled, ProvisioningError
+from cloudpc.model.masking import MaskingFormatter
 
 if TYPE_CHECKING:
     import types
@@ -215,7 +215,7 @@ def _log_to_file() -> None:
     global _log_path
     import logging.handlers
 
-    from cloudpc import folders
+    from cloudpc.files import folders
 
     handlers: list[logging.Handler] = []
     with contextlib.suppress(OSError, folders.NoHomeError):

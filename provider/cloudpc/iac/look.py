@@ -12,13 +12,13 @@ from functools import cached_property, partial
 from typing import Any, cast
 from uuid import UUID
 
-from cloudpc.cloud_pc import RecordedCloudPC
 from cloudpc.iac import steps
-from cloudpc.iac.asked import Asked
-from cloudpc.machines.interface import Host, Machine
-from cloudpc.provisioning.errors import ProvisioningError, TagUnreadable
-from cloudpc.provisioning.remnants import Remnant
-from cloudpc.provisioning.tags import Phase
+from cloudpc.model.cloud_pc import RecordedCloudPC
+from cloudpc.model.errors import ProvisioningError, TagUnreadable
+from cloudpc.model.machines import Host, Machine
+from cloudpc.model.remnants import Remnant
+from cloudpc.model.tags import Phase
+from cloudpc.operations.asked import Asked
 
 
 class Overview:

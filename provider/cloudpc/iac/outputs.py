@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from cloudpc.cloud_pc import WAITING, DesiredCloudPC, Status
-from cloudpc.machines.interface import PowerState
-from cloudpc.provisioning.credentials import Credentials
+from cloudpc.guests.linux.set_up import Warned
+from cloudpc.model.cloud_pc import WAITING, DesiredCloudPC, Status
+from cloudpc.model.credentials import Credentials
+from cloudpc.model.machines import PowerState
+from cloudpc.model.text import told
 from cloudpc.provisioning.pipeline import Outcome
-from cloudpc.provisioning.set_up import Warned
-from cloudpc.text import told
 
 SECRET = ["credentials"]
 """Outputs that are Pulumi secrets."""

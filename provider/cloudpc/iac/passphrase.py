@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cloudpc import regular_file, yaml_file
+from cloudpc.files import regular_file, yaml_file
 from cloudpc.iac.engine import Engine
-from cloudpc.problems import InvalidConfigurationError, Problem
+from cloudpc.model.problems import InvalidConfigurationError, Problem
 
 _VARIABLE = "PULUMI_CONFIG_PASSPHRASE"
 _FILE = "PULUMI_CONFIG_PASSPHRASE_FILE"

@@ -12,26 +12,28 @@ from uuid import UUID
 
 import pulumi
 
-from cloudpc import configuration, entitlement, lifecycle
-from cloudpc.cloud_pc import USABLE, DesiredCloudPC, RecordedCloudPC, Status
-from cloudpc.configuration import StackInputs
-from cloudpc.directory.interface import DirectoryError, Snapshot
+from cloudpc.configuration import parsing
+from cloudpc.configuration.installation import installation_id
+from cloudpc.configuration.parsing import StackInputs
+from cloudpc.configuration.values import Values
 from cloudpc.directory.opening import Directories, Known, names_of
-from cloudpc.iac import audit, encryption_salt, first_run, passphrase, renamed, state, steps, twins
-from cloudpc.iac.consent import ACCEPT_LOSS, Consent
+from cloudpc.iac import audit, encryption_salt, first_run, passphrase, renamed, state, steps
 from cloudpc.iac.engine import OWN_FOLDER, Engine, EngineError
 from cloudpc.iac.engine_log import displayed
 from cloudpc.iac.look import Look
 from cloudpc.iac.resources import CloudPC, ProvisioningPolicy, leave_out_debug_lines, leave_out_stack_traces
-from cloudpc.iac.runtime import Runtime
 from cloudpc.iac.state import StackState
-from cloudpc.installation import installation_id
-from cloudpc.lifecycle import Step
-from cloudpc.machines.interface import Host
-from cloudpc.ownership import PolicyFacts
-from cloudpc.problems import InvalidConfigurationError
-from cloudpc.provisioning.tags import machine_id
-from cloudpc.values import Values
+from cloudpc.model.cloud_pc import USABLE, DesiredCloudPC, RecordedCloudPC, Status
+from cloudpc.model.directory import DirectoryError, Snapshot
+from cloudpc.model.machines import Host
+from cloudpc.model.problems import InvalidConfigurationError
+from cloudpc.model.tags import machine_id
+from cloudpc.operations import twins
+from cloudpc.operations.consent import ACCEPT_LOSS, Consent
+from cloudpc.operations.runtime import Runtime
+from cloudpc.rules import entitlement, lifecycle
+from cloudpc.rules.lifecycle import Step
+from cloudpc.rules.ownership import PolicyFacts
 
 _ENDED_KEPT = 200
 _FEW = 2
@@ -59,7 +61,7 @@ def run(stacks: Path) -> None:
         look, which = Look(hosts, recorded.cloud_pcs), twins.ask(hosts)
         siblings = _siblings(policy_id, stacks)
         known = _known(recorded, siblings)
-        inputs = configuration.read(policy_id, values, Directories.shared(stacks), known)
+        inputs = parsing.read(policy_id, values, Directories.shared(stacks), known)
         installation = installation_id(
             inputs.configuration.installation,
             recorded.provisioning_policy.get("installation"),
@@ -122,7 +124,7 @@ def _values() -> Values:
     from pulumi.runtime.config import CONFIG, is_config_secret
 
     given: Mapping[str, str] = CONFIG.get()
-    values = {key: value for key, value in given.items() if key.startswith(configuration.NAMESPACE)}
+    values = {key: value for key, value in given.items() if key.startswith(parsing.NAMESPACE)}
     return Values(values, {}, {key: value for key, value in values.items() if is_config_secret(key)})
 
 
@@ -144,7 +146,7 @@ def _check_first_run(
 def _runtime(values: dict[str, Any], stacks: Path) -> Runtime | None:
     """What this run works with; None where the configuration is wrong, which is told whole in a moment."""
     try:
-        return Runtime(configuration.parse_surroundings(values), stacks)
+        return Runtime(parsing.parse_surroundings(values), stacks)
     except InvalidConfigurationError:
         return None
 

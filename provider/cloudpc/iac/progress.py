@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from cloudpc.cloud_pc import Status
 from cloudpc.iac.engine_log import Severity, log
+from cloudpc.model.cloud_pc import Status
 from cloudpc.provisioning.pipeline import Outcome
 
 

@@ -21,17 +21,17 @@ from pulumi.dynamic import (
     UpdateResult,
 )
 
-from cloudpc import lifecycle
-from cloudpc.cloud_pc import DesiredCloudPC, RecordedCloudPC, Status
+from cloudpc.configuration.values import Values
+from cloudpc.files.project import project_root
 from cloudpc.iac import audit, host, outputs, passphrase, steps
-from cloudpc.iac.consent import Consent
 from cloudpc.iac.engine import Engine
 from cloudpc.iac.engine_log import Severity, log
-from cloudpc.iac.runtime import Runtime
-from cloudpc.lifecycle import Step
-from cloudpc.project import project_root
-from cloudpc.provisioning.tags import machine_id
-from cloudpc.values import Values
+from cloudpc.model.cloud_pc import DesiredCloudPC, RecordedCloudPC, Status
+from cloudpc.model.tags import machine_id
+from cloudpc.operations.consent import Consent
+from cloudpc.operations.runtime import Runtime
+from cloudpc.rules import lifecycle
+from cloudpc.rules.lifecycle import Step
 
 
 class CloudPCProvider(ResourceProvider):
@@ -139,10 +139,10 @@ class _Process:
         self._runtime: Runtime | None = None
 
     def configure(self, req: ConfigureRequest) -> None:
-        from cloudpc import configuration
+        from cloudpc.configuration import parsing
 
         with self._lock:
-            keys = [f"{configuration.NAMESPACE}{name}" for name in configuration.KEYS]
+            keys = [f"{parsing.NAMESPACE}{name}" for name in parsing.KEYS]
             given = {key: value for key in keys if (value := req.config.get(key)) is not None}
             # any may be a secret, which is not said here; the program has seen to what is none
             self._values = Values({}, {}, {**self._values, **given})
@@ -152,11 +152,11 @@ class _Process:
         return audit.target(settings["path"] if settings else None, project_root() / "stacks", _tell)
 
     def runtime(self) -> Runtime:
-        from cloudpc import configuration
+        from cloudpc.configuration import parsing
 
         with self._lock:
             if self._runtime is None:
-                surroundings = configuration.parse_surroundings(self._values)
+                surroundings = parsing.parse_surroundings(self._values)
                 self._runtime = Runtime(surroundings, project_root() / "stacks", _tell)
             return self._runtime
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from cloudpc.text import command_line
+from cloudpc.model.text import command_line
 
 
 def refusal(stack: str, policies: Mapping[str, str], made_by: Sequence[str]) -> str:

@@ -8,9 +8,9 @@ from typing import Any
 import pulumi
 from pulumi.dynamic import Resource
 
-from cloudpc.cloud_pc import DesiredCloudPC, Status
 from cloudpc.iac import outputs
 from cloudpc.iac.provider import CloudPCProvider, ProvisioningPolicyProvider
+from cloudpc.model.cloud_pc import DesiredCloudPC, Status
 
 
 def leave_out_stack_traces() -> None:

@@ -10,8 +10,8 @@ import pulumi
 import tenacity
 from pydantic import ValidationError
 
-from cloudpc.cloud_pc import RecordedCloudPC
 from cloudpc.iac.type_tokens import CLOUD_PC, PROVISIONING_POLICY
+from cloudpc.model.cloud_pc import RecordedCloudPC
 
 
 class StateError(Exception):

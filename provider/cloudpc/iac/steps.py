@@ -11,8 +11,10 @@ from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
-from cloudpc import lifecycle
-from cloudpc.cloud_pc import (
+from cloudpc.iac import host, outputs
+from cloudpc.iac.progress import EngineReporter
+from cloudpc.model import patience
+from cloudpc.model.cloud_pc import (
     MACHINE_CHANGED,
     MACHINE_LOST,
     MACHINE_NOT_IN_STATE,
@@ -21,16 +23,15 @@ from cloudpc.cloud_pc import (
     RecordedCloudPC,
     Status,
 )
-from cloudpc.directory.interface import GUID
-from cloudpc.iac import host, outputs
-from cloudpc.iac.progress import EngineReporter
-from cloudpc.iac.runtime import Runtime
-from cloudpc.lifecycle import Step
-from cloudpc.machines.interface import Host, Machine, PowerState
-from cloudpc.provisioning import patience, pipeline
+from cloudpc.model.directory import GUID
+from cloudpc.model.errors import ErrorCode, ProvisioningError, TagUnreadable, unexpected_told
+from cloudpc.model.machines import Host, Machine, PowerState
+from cloudpc.model.tags import Phase, machine_id
+from cloudpc.operations.runtime import Runtime
+from cloudpc.provisioning import pipeline
 from cloudpc.provisioning.afterwards import Afterwards
-from cloudpc.provisioning.errors import ErrorCode, ProvisioningError, TagUnreadable, unexpected_told
-from cloudpc.provisioning.tags import Phase, machine_id
+from cloudpc.rules import lifecycle
+from cloudpc.rules.lifecycle import Step
 
 _LOSS, _CHANGE = "beforeLoss", "beforeChange"
 """The outputs that keep what it was; see RecordedCloudPC."""

@@ -15,7 +15,7 @@ from cloudpc.images import commands, filesystem, recipe, store
 from cloudpc.images.commands import CommandError, Note
 from cloudpc.images.mirror import Mirror
 from cloudpc.images.recipe import Recipe
-from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
+from cloudpc.model.errors import ErrorCode, ProvisioningError
 
 KERNEL, INITRD, DISK = "vmlinuz", "initrd.img", "disk.qcow2"
 EPOCH = 1735689600

@@ -18,10 +18,10 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from cloudpc.images import commands, formats, qcow2, store
 from cloudpc.images.commands import Note
 from cloudpc.images.download import DownloadError, address, download
-from cloudpc.images.image import Firmware, Image, ImageFile
 from cloudpc.images.qcow2 import UnusableError
-from cloudpc.masking import masked_value
-from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
+from cloudpc.model.errors import ErrorCode, ProvisioningError
+from cloudpc.model.image import Firmware, Image, ImageFile
+from cloudpc.model.masking import masked_value
 
 _DISK = "disk.qcow2"
 _SECONDS_BETWEEN_NOTES = 2.0

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
-from cloudpc.masking import masked
+from cloudpc.model.masking import masked
 
 if TYPE_CHECKING:
     import httpx

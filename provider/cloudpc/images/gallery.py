@@ -7,9 +7,9 @@ from pathlib import Path
 
 from cloudpc.images import builder, mirror, recipe
 from cloudpc.images.commands import Note
-from cloudpc.images.image import Image, ImageFile
 from cloudpc.images.recipe import Recipe
-from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
+from cloudpc.model.errors import ErrorCode, ProvisioningError
+from cloudpc.model.image import Image, ImageFile
 
 recipes = recipe.recipes
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from cloudpc import regular_file
+from cloudpc.files import regular_file
 from cloudpc.images import formats
 
 _STANDALONE: Final = "Make it stand alone: qemu-img convert -f qcow2 -O qcow2 FILE NEW.qcow2"

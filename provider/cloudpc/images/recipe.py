@@ -11,9 +11,9 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
-from cloudpc import yaml_file
-from cloudpc.problems import InvalidConfigurationError
-from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
+from cloudpc.files import yaml_file
+from cloudpc.model.errors import ErrorCode, ProvisioningError
+from cloudpc.model.problems import InvalidConfigurationError
 
 RECIPE_FILE = "recipe.yaml"
 SHARED_FOLDER = "shared"

@@ -13,10 +13,10 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from cloudpc import folders
+from cloudpc.files import folders
 from cloudpc.images import commands
 from cloudpc.images.commands import Note
-from cloudpc.images.image import ImageFile
+from cloudpc.model.image import ImageFile
 
 _MANIFEST = "image.json"
 _VERIFIED = "verified.json"

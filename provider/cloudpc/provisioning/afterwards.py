@@ -5,15 +5,15 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Collection, Sequence
 
-from cloudpc.cloud_pc import DesiredCloudPC
-from cloudpc.machines.interface import Completed, Host, PowerState
-from cloudpc.provisioning import set_up
-from cloudpc.provisioning.cancellation import Cancellation
-from cloudpc.provisioning.errors import ErrorCode, unexpected_told
+from cloudpc.guests.linux import set_up
+from cloudpc.model.cancellation import Cancellation
+from cloudpc.model.cloud_pc import DesiredCloudPC
+from cloudpc.model.errors import ErrorCode, unexpected_told
+from cloudpc.model.machines import Completed, Host, PowerState
+from cloudpc.model.report import Reporter
+from cloudpc.model.stages import Stage
+from cloudpc.model.tags import machine_id
 from cloudpc.provisioning.pipeline import Resources
-from cloudpc.provisioning.report import Reporter
-from cloudpc.provisioning.stages import Stage
-from cloudpc.provisioning.tags import machine_id
 
 _IS_THERE = "/etc/hostname"
 """Of every Linux; reading it waits for a guest that is busy."""

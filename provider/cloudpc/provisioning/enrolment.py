@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from cloudpc.devices.interface import ComputerAccount, NameTakenError, NewDevice, RegisteredDevice, TemporaryAccessPass
-from cloudpc.provisioning import set_up
-from cloudpc.provisioning.cancellation import Cancellation
-from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
-from cloudpc.provisioning.registration import Identity, Registration, release
+from cloudpc.guests.linux import set_up
+from cloudpc.model.cancellation import Cancellation
+from cloudpc.model.devices import ComputerAccount, NameTakenError, NewDevice, RegisteredDevice, TemporaryAccessPass
+from cloudpc.model.errors import ErrorCode, ProvisioningError
+from cloudpc.model.identity import Identity
+from cloudpc.provisioning.registration import Registration, release
 
 _JOIN_SECONDS = 300.0
 

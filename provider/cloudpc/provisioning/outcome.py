@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cloudpc.cloud_pc import DesiredCloudPC, Status
-from cloudpc.devices.interface import ComputerAccount, RegisteredDevice
-from cloudpc.machines.interface import Endpoint
-from cloudpc.provisioning.credentials import Credentials
-from cloudpc.provisioning.errors import ProvisioningError
-from cloudpc.provisioning.set_up import Warned
-from cloudpc.provisioning.stages import Stage
+from cloudpc.guests.linux.set_up import Warned
+from cloudpc.model.cloud_pc import DesiredCloudPC, Status
+from cloudpc.model.credentials import Credentials
+from cloudpc.model.devices import ComputerAccount, RegisteredDevice
+from cloudpc.model.errors import ProvisioningError
+from cloudpc.model.machines import Endpoint
+from cloudpc.model.stages import Stage
 
 
 @dataclass(frozen=True)

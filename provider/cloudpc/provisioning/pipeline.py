@@ -17,30 +17,24 @@ from uuid import UUID
 
 import tenacity
 
-from cloudpc.cloud_pc import DesiredCloudPC, NetworkChoice, Status
-from cloudpc.devices.interface import DEVICE_ID_FILE, ComputerAccount, RegisteredDevice, TemporaryAccessPass
-from cloudpc.images.image import Image
-from cloudpc.machines.interface import (
-    Amount,
-    Claimed,
-    Completed,
-    Host,
-    Machine,
-    MachineSpec,
-    Network,
-    Note,
-)
-from cloudpc.provisioning import first_boot, host_key, patience, placement, set_up
-from cloudpc.provisioning.cancellation import Cancellation
-from cloudpc.provisioning.credentials import Credentials, generate_password
+from cloudpc.guests.linux import first_boot, host_key, set_up
+from cloudpc.model import patience
+from cloudpc.model.cancellation import Cancellation
+from cloudpc.model.cloud_pc import DesiredCloudPC, NetworkChoice, Status
+from cloudpc.model.credentials import Credentials, generate_password
+from cloudpc.model.devices import DEVICE_ID_FILE, ComputerAccount, RegisteredDevice, TemporaryAccessPass
+from cloudpc.model.errors import Cancelled, ErrorCode, ProvisioningError, TagUnreadable, unexpected_told
+from cloudpc.model.identity import Identity
+from cloudpc.model.image import Image
+from cloudpc.model.machines import Amount, Claimed, Completed, Host, Machine, MachineSpec, Network, Note
+from cloudpc.model.report import Reporter
+from cloudpc.model.stages import Stage
+from cloudpc.model.tags import Phase, Tag, digest, machine_id, machine_name
+from cloudpc.model.text import told
+from cloudpc.provisioning import placement
 from cloudpc.provisioning.enrolment import Enrolment
-from cloudpc.provisioning.errors import Cancelled, ErrorCode, ProvisioningError, TagUnreadable, unexpected_told
 from cloudpc.provisioning.outcome import Outcome
-from cloudpc.provisioning.registration import Identity, Registration, release
-from cloudpc.provisioning.report import Reporter
-from cloudpc.provisioning.stages import Stage
-from cloudpc.provisioning.tags import Phase, Tag, digest, machine_id, machine_name
-from cloudpc.text import told
+from cloudpc.provisioning.registration import Registration, release
 
 __all__ = ["ATTEMPTS", "Outcome", "Resources", "provision"]
 

@@ -11,9 +11,9 @@ from contextvars import copy_context
 from dataclasses import dataclass
 from uuid import UUID
 
-from cloudpc.machines.interface import Amount, Capacity, Host
-from cloudpc.provisioning import patience
-from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
+from cloudpc.model import patience
+from cloudpc.model.errors import ErrorCode, ProvisioningError
+from cloudpc.model.machines import Amount, Capacity, Host
 
 PENDING = (
     ErrorCode.NO_CAPACITY,

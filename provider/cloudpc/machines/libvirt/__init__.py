@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cloudpc import folders
-from cloudpc.hosts import HostConfig
+from cloudpc.files import folders
 from cloudpc.machines.libvirt.host import LibvirtHost
-from cloudpc.provisioning import patience
-from cloudpc.provisioning.tags import digest
+from cloudpc.model import patience
+from cloudpc.model.hosts import HostConfig
+from cloudpc.model.tags import digest
 
 
 def connect(config: HostConfig, *, cache: Path | None = None) -> LibvirtHost:

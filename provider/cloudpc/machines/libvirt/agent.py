@@ -12,12 +12,12 @@ from typing import Any, TypeVar
 import libvirt
 import libvirt_qemu
 
-from cloudpc.machines.interface import FILE_LIMIT, FILE_TIMEOUT, Completed
 from cloudpc.machines.libvirt import answers
 from cloudpc.machines.libvirt.answers import AgentRefused
 from cloudpc.machines.libvirt.definitions import is_running
 from cloudpc.machines.libvirt.errors import has_code, is_connection_error
-from cloudpc.provisioning.cancellation import Cancellation
+from cloudpc.model.cancellation import Cancellation
+from cloudpc.model.machines import FILE_LIMIT, FILE_TIMEOUT, Completed
 
 _T = TypeVar("_T")
 _CHUNK = 48 * 1024

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from cloudpc.hosts import HostConfig
-from cloudpc.machines.interface import Amount, Capacity
 from cloudpc.machines.libvirt.definitions import Definition
 from cloudpc.machines.libvirt.room import Room
+from cloudpc.model.hosts import HostConfig
+from cloudpc.model.machines import Amount, Capacity
 
 MEMORY_OVERHEAD_MIB = 128
 """What QEMU itself takes per machine: translated code, device models, thread stacks."""

@@ -11,11 +11,11 @@ from typing import Any
 
 import libvirt
 
-from cloudpc.host_address import Address
 from cloudpc.machines.libvirt import events
 from cloudpc.machines.libvirt.errors import classified, unreachable
-from cloudpc.provisioning import patience
-from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
+from cloudpc.model import patience
+from cloudpc.model.errors import ErrorCode, ProvisioningError
+from cloudpc.model.host_address import Address
 
 OPEN_TIMEOUT = 20.0
 """Seconds until a host that does not answer counts as unreachable; ssh may need several."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import libvirt
 
-from cloudpc.text import plain
+from cloudpc.model.text import plain
 
 _KEPT = 64 * 1024
 _PANIC = b"Kernel panic - not syncing"

@@ -11,10 +11,10 @@ from xml.etree import ElementTree
 
 import libvirt
 
-from cloudpc.machines.interface import Amount, Machine, PowerState
 from cloudpc.machines.libvirt.domain_xml import AGENT_CHANNEL, SEED_ALIAS
 from cloudpc.machines.libvirt.errors import unless_gone
 from cloudpc.machines.libvirt.metadata import Label, from_domain
+from cloudpc.model.machines import Amount, Machine, PowerState
 
 _KIB_PER_UNIT = {
     "KiB": 1,

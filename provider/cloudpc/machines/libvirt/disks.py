@@ -20,9 +20,9 @@ from cloudpc.machines.libvirt.definitions import parse
 from cloudpc.machines.libvirt.errors import classified, unless_gone
 from cloudpc.machines.libvirt.images import is_base
 from cloudpc.machines.libvirt.storage import pool_xml
-from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
-from cloudpc.provisioning.tags import named_after
-from cloudpc.text import command_line
+from cloudpc.model.errors import ErrorCode, ProvisioningError
+from cloudpc.model.tags import named_after
+from cloudpc.model.text import command_line
 
 _DEVICES = "/dev/"
 _MANY = 64

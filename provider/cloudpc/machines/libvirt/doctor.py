@@ -11,15 +11,15 @@ from posixpath import normpath
 
 import libvirt
 
-from cloudpc.machines.interface import Accelerator, Check, Host
 from cloudpc.machines.libvirt import probe
 from cloudpc.machines.libvirt.acceleration import Acceleration
 from cloudpc.machines.libvirt.connection import Connection
 from cloudpc.machines.libvirt.errors import classified, has_code
 from cloudpc.machines.libvirt.pools import folder_of
 from cloudpc.machines.libvirt.storage import GIB, Pool
-from cloudpc.provisioning import patience
-from cloudpc.provisioning.errors import ProvisioningError
+from cloudpc.model import patience
+from cloudpc.model.errors import ProvisioningError
+from cloudpc.model.machines import Accelerator, Check, Host
 
 _SLOW_CAPABILITIES = 1.0
 _DEFAULT_NETWORK = "default"

@@ -8,10 +8,10 @@ from uuid import UUID
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
-from cloudpc.images.image import Firmware
-from cloudpc.machines.interface import Accelerator
 from cloudpc.machines.libvirt.metadata import Label, to_element
-from cloudpc.provisioning.tags import digest
+from cloudpc.model.image import Firmware
+from cloudpc.model.machines import Accelerator
+from cloudpc.model.tags import digest
 
 SEED_ALIAS = "ua-seed"
 """libvirt keeps aliases that begin with ua-: by this one the seed is found again and detached."""

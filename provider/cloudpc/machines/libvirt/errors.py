@@ -9,8 +9,8 @@ from typing import TypeVar
 
 import libvirt
 
-from cloudpc.provisioning import patience
-from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
+from cloudpc.model import patience
+from cloudpc.model.errors import ErrorCode, ProvisioningError
 
 _T = TypeVar("_T")
 

@@ -19,8 +19,8 @@ from cloudpc.machines.libvirt.console import Console
 from cloudpc.machines.libvirt.definitions import agent_is_connected, find_domain, is_running
 from cloudpc.machines.libvirt.errors import classified, classify, is_connection_error
 from cloudpc.machines.libvirt.events import Happening
-from cloudpc.provisioning.cancellation import Cancellation
-from cloudpc.provisioning.errors import ErrorCode, ProvisioningError, unexpected_told
+from cloudpc.model.cancellation import Cancellation
+from cloudpc.model.errors import ErrorCode, ProvisioningError, unexpected_told
 
 RESULT_FILE = "/run/cloud-init/result.json"
 """cloud-init writes it last, when every stage is over."""

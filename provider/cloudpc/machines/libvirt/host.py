@@ -16,25 +16,6 @@ from uuid import UUID
 
 import libvirt
 
-from cloudpc.connections.health import HealthCheck
-from cloudpc.hosts import HostConfig
-from cloudpc.images.image import Image
-from cloudpc.machines.interface import (
-    Accelerator,
-    Capacity,
-    Check,
-    Claimed,
-    Completed,
-    Endpoint,
-    Host,
-    Hypervisor,
-    Machine,
-    MachineSpec,
-    Network,
-    Note,
-    PowerState,
-    Seed,
-)
 from cloudpc.machines.libvirt import disks, doctor, identity, kernels, networks, power, removal
 from cloudpc.machines.libvirt.acceleration import Acceleration
 from cloudpc.machines.libvirt.agent import Agent, AgentUnavailable
@@ -60,11 +41,30 @@ from cloudpc.machines.libvirt.room import Room
 from cloudpc.machines.libvirt.starting import Starter
 from cloudpc.machines.libvirt.storage import Pool
 from cloudpc.machines.libvirt.volumes import MachineVolumes
-from cloudpc.provisioning import patience
-from cloudpc.provisioning.cancellation import Cancellation
-from cloudpc.provisioning.errors import ErrorCode, ProvisioningError, TagUnreadable
-from cloudpc.provisioning.remnants import Remnant
-from cloudpc.provisioning.tags import Phase, Tag, named_after
+from cloudpc.model import patience
+from cloudpc.model.cancellation import Cancellation
+from cloudpc.model.errors import ErrorCode, ProvisioningError, TagUnreadable
+from cloudpc.model.health import HealthCheck
+from cloudpc.model.hosts import HostConfig
+from cloudpc.model.image import Image
+from cloudpc.model.machines import (
+    Accelerator,
+    Capacity,
+    Check,
+    Claimed,
+    Completed,
+    Endpoint,
+    Host,
+    Hypervisor,
+    Machine,
+    MachineSpec,
+    Network,
+    Note,
+    PowerState,
+    Seed,
+)
+from cloudpc.model.remnants import Remnant
+from cloudpc.model.tags import Phase, Tag, named_after
 
 _LOOKS_AT_ONCE = 4  # libvirtd works on five calls of a client at once
 _LOCK_TIMEOUT = 900.0  # who holds it works; a dead holder's is freed by the kernel
@@ -72,7 +72,7 @@ _LOCK_TIMEOUT = 900.0  # who holds it works; a dead holder's is freed by the ker
 
 @patience.of_its_host
 class LibvirtHost(Host):
-    """Implements `cloudpc.machines.interface.Host`; says there what each call means."""
+    """Implements `cloudpc.model.machines.Host`; says there what each call means."""
 
     def __init__(self, config: HostConfig, cache: Path) -> None:
         self._config = config

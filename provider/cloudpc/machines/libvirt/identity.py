@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 from xml.etree import ElementTree
 
-from cloudpc.machines.interface import Hypervisor
 from cloudpc.machines.libvirt.errors import classified
+from cloudpc.model.machines import Hypervisor
 
 
 def hypervisor(connection: Any) -> Hypervisor:

@@ -13,13 +13,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from cloudpc.images.image import Image, ImageFile, unreadable
-from cloudpc.machines.interface import Note
 from cloudpc.machines.libvirt.errors import classified
 from cloudpc.machines.libvirt.locks import HostLocks
 from cloudpc.machines.libvirt.storage import Pool, file_chunks, raw_volume_xml
-from cloudpc.provisioning.cancellation import Cancellation
-from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
+from cloudpc.model.cancellation import Cancellation
+from cloudpc.model.errors import ErrorCode, ProvisioningError
+from cloudpc.model.image import Image, ImageFile, unreadable
+from cloudpc.model.machines import Note
 
 _PREFIX = "cloudpc-image-"
 _MARKER = ".complete"

@@ -14,13 +14,13 @@ from xml.etree import ElementTree
 
 import libvirt
 
-from cloudpc.images.image import Image
-from cloudpc.machines.interface import Completed
 from cloudpc.machines.libvirt.agent import Agent
 from cloudpc.machines.libvirt.domain_xml import KernelBoot, extra_disk_xml, with_kernel
 from cloudpc.machines.libvirt.errors import classified
 from cloudpc.machines.libvirt.images import BaseImage
-from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
+from cloudpc.model.errors import ErrorCode, ProvisioningError
+from cloudpc.model.image import Image
+from cloudpc.model.machines import Completed
 
 _ALIAS, _SERIAL, _TARGET = "ua-kernel", "cloudpc-kernel", "vdy"
 _SECONDS = 300.0

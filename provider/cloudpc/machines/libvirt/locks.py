@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from cloudpc.provisioning.cancellation import Cancellation
-from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
-from cloudpc.provisioning.tags import digest
+from cloudpc.model.cancellation import Cancellation
+from cloudpc.model.errors import ErrorCode, ProvisioningError
+from cloudpc.model.tags import digest
 
 _PAUSE = 0.02
 _SLOT_PAUSE = 0.1

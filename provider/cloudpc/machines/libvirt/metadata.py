@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 
 from pydantic import TypeAdapter, ValidationError
 
-from cloudpc.provisioning.tags import Phase, Tag
+from cloudpc.model.tags import Phase, Tag
 
 NAMESPACE = "urn:cloudpc:machine:1"
 PREFIX = "cloudpc"

@@ -12,17 +12,17 @@ from xml.etree import ElementTree
 
 import libvirt
 
-from cloudpc.connections.health import HealthCheck
-from cloudpc.hosts import HostConfig
-from cloudpc.machines.interface import Endpoint, Network
 from cloudpc.machines.libvirt.agent import Agent
 from cloudpc.machines.libvirt.definitions import Definition
 from cloudpc.machines.libvirt.domain_xml import AttachedNetwork, mac_address
 from cloudpc.machines.libvirt.errors import classified, unless_gone
-from cloudpc.provisioning.cancellation import Cancellation
-from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
-from cloudpc.provisioning.tags import digest
-from cloudpc.text import command_line
+from cloudpc.model.cancellation import Cancellation
+from cloudpc.model.errors import ErrorCode, ProvisioningError
+from cloudpc.model.health import HealthCheck
+from cloudpc.model.hosts import HostConfig
+from cloudpc.model.machines import Endpoint, Network
+from cloudpc.model.tags import digest
+from cloudpc.model.text import command_line
 
 PORTS = range(20000, 30000)
 """Ports of the host's loopback that guests' ssh is forwarded from: below the ones given to outgoing connections."""

@@ -8,9 +8,9 @@ from xml.etree import ElementTree
 
 import libvirt
 
-from cloudpc.hosts import HostConfig
 from cloudpc.machines.libvirt.errors import classify, is_connection_error, unless_gone
-from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
+from cloudpc.model.errors import ErrorCode, ProvisioningError
+from cloudpc.model.hosts import HostConfig
 
 _FOLDERS = ("dir", "fs", "netfs")
 """Types of pools whose volumes are files, as overlays and their bases have to be."""

@@ -7,9 +7,9 @@ from typing import Any
 
 import libvirt
 
-from cloudpc.machines.interface import PowerState
 from cloudpc.machines.libvirt.errors import unless_gone
-from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
+from cloudpc.model.errors import ErrorCode, ProvisioningError
+from cloudpc.model.machines import PowerState
 
 CRASHED = "its guest has crashed"
 NO_ROOM = "the host's storage is full, so that its disk can't grow"

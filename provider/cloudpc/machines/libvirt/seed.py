@@ -6,7 +6,7 @@ import io
 
 import pycdlib
 
-from cloudpc.machines.interface import Seed
+from cloudpc.model.machines import Seed
 
 VOLUME_LABEL = "cidata"
 """By this label cloud-init knows a NoCloud seed."""

@@ -7,11 +7,7 @@ from uuid import UUID
 
 import libvirt
 
-from cloudpc import folders
-from cloudpc.host_address import Address
-from cloudpc.hosts import HostConfig
-from cloudpc.images.image import Image
-from cloudpc.machines.interface import Accelerator, MachineSpec
+from cloudpc.files import folders
 from cloudpc.machines.libvirt import networks
 from cloudpc.machines.libvirt.console import Console
 from cloudpc.machines.libvirt.definitions import all_definitions
@@ -21,7 +17,11 @@ from cloudpc.machines.libvirt.images import ImageStore
 from cloudpc.machines.libvirt.locks import HostLocks
 from cloudpc.machines.libvirt.metadata import Label
 from cloudpc.machines.libvirt.volumes import MachineVolumes
-from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
+from cloudpc.model.errors import ErrorCode, ProvisioningError
+from cloudpc.model.host_address import Address
+from cloudpc.model.hosts import HostConfig
+from cloudpc.model.image import Image
+from cloudpc.model.machines import Accelerator, MachineSpec
 
 LOCK_TIMEOUT = 900.0
 _PORT_TRIES = 20

@@ -13,14 +13,14 @@ from xml.etree.ElementTree import Element, SubElement
 
 import libvirt
 
-from cloudpc import folders
-from cloudpc.host_address import Address
-from cloudpc.hosts import HostConfig
+from cloudpc.files import folders
 from cloudpc.machines.libvirt import pools
 from cloudpc.machines.libvirt.connection import Connection
 from cloudpc.machines.libvirt.errors import classified, has_code, unless_gone
 from cloudpc.machines.libvirt.locks import HostLocks
-from cloudpc.provisioning.errors import ErrorCode, ProvisioningError
+from cloudpc.model.errors import ErrorCode, ProvisioningError
+from cloudpc.model.host_address import Address
+from cloudpc.model.hosts import HostConfig
 
 SYSTEM_IMAGES = "/var/lib/libvirt/images"
 """Where the hypervisor's user may read, under AppArmor and SELinux as shipped."""

@@ -11,8 +11,6 @@ from typing import Any
 from uuid import UUID
 from xml.etree import ElementTree
 
-from cloudpc.images.image import Image
-from cloudpc.machines.interface import MachineSpec, Seed
 from cloudpc.machines.libvirt.definitions import Definition
 from cloudpc.machines.libvirt.errors import classified, unless_gone
 from cloudpc.machines.libvirt.images import ImageStore
@@ -20,9 +18,11 @@ from cloudpc.machines.libvirt.pools import folder_of
 from cloudpc.machines.libvirt.room import Room, Size
 from cloudpc.machines.libvirt.seed import seed_iso
 from cloudpc.machines.libvirt.storage import GIB, Pool, overlay_volume_xml, raw_volume_xml
-from cloudpc.provisioning.errors import ErrorCode
-from cloudpc.provisioning.remnants import Remnant
-from cloudpc.provisioning.tags import named_after
+from cloudpc.model.errors import ErrorCode
+from cloudpc.model.image import Image
+from cloudpc.model.machines import MachineSpec, Seed
+from cloudpc.model.remnants import Remnant
+from cloudpc.model.tags import named_after
 
 _DISK, _SEED = ".qcow2", "-seed.iso"
 _KEPT = re.compile(r"-failed-(\d+)\.log$")

@@ -1,0 +1,215 @@
+"""What a stack's configuration names outside its own file: directory, groups, connections, image, script."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import TypeVar
+
+from cloudpc.connections import files
+from cloudpc.directory.configuration import DirectoryConfig, LocalDirectoryConfig
+from cloudpc.directory.opening import Directories, Known
+from cloudpc.files import audit_file, regular_file, script_file
+from cloudpc.graph.configuration import GraphConfig
+from cloudpc.images import custom, gallery
+from cloudpc.images.recipe import RECIPE_FILE
+from cloudpc.model.cloud_pc import NetworkChoice, Script
+from cloudpc.model.directory import Snapshot
+from cloudpc.model.errors import ProvisioningError
+from cloudpc.model.policy import ProvisioningPolicy
+from cloudpc.model.problems import InvalidConfigurationError, Problem, closest
+from cloudpc.model.text import command_line
+
+CONNECTIONS = "connections"
+"""The folder of network connections, beside the stacks' files."""
+_T = TypeVar("_T")
+
+
+class References:
+    """Looks up what a configuration names, and collects what is wrong with it.
+
+    Args:
+        file: the stack's file, for messages.
+        directories: reads the directory; paths in the file are relative to its folder.
+    """
+
+    def __init__(self, file: str, directories: Directories) -> None:
+        self.file = file
+        self._directories = directories
+        self._folder = directories.folder
+        self.problems: list[Problem] = []
+
+    def directory(
+        self, config: DirectoryConfig, graph: GraphConfig, policy: ProvisioningPolicy | None, known: Known
+    ) -> Snapshot | None:
+        """The directory, for the policy's groups and what state knows.
+
+        Raises:
+            DirectoryError: it can't be read.
+        """
+        groups = [a.target.group_id for a in policy.assignments] if policy else []
+        return self._collect(lambda: self._directories.snapshot(config, graph, groups, known))
+
+    def check_groups(
+        self,
+        policy: ProvisioningPolicy,
+        config: DirectoryConfig,
+        snapshot: Snapshot | None,
+        malformed: Collection[str],
+    ) -> None:
+        """Each assignment must name exactly one group; also where the directory has problems of its own.
+
+        Args:
+            policy: whose assignments.
+            config: its directory.
+            snapshot: what was read of it, if it could be.
+            malformed: entries that are reported already, such as `assignments[1]`.
+        """
+        shown = "the tenant"
+        if isinstance(config, LocalDirectoryConfig):
+            shown = config.path
+            with contextlib.suppress(InvalidConfigurationError):  # not even YAML, which is reported
+                snapshot = snapshot or self._directories.local(config).groups()
+        if snapshot is not None:
+            self.problems.extend(
+                problem
+                for i, problem in self._group_problems(policy, snapshot, shown)
+                if f"assignments[{i}]" not in malformed
+            )
+
+    def network(self, index: int, policy: ProvisioningPolicy) -> NetworkChoice | None:
+        """The network behind one of the domainJoinConfigurations."""
+        name = policy.domain_join_configurations[index].on_premises_connection_id
+        if name is None:
+            return NetworkChoice(kind="hosted")
+        folder = self._folder / CONNECTIONS
+        field = f"domainJoinConfigurations[{index}].onPremisesConnectionId"
+        shown = f"{self._folder.name}/{CONNECTIONS}/{name}.yaml"
+        if name not in (known := files.names(folder)):
+            there = ", ".join(known) or "none"
+            self._add(field, f"there is no {shown}{closest(name, known)}; connections there: {there}", name)
+            return None
+        connection = self._collect(lambda: files.read(folder, name))
+        if connection is None:
+            return None
+        network = connection.network
+        join = policy.domain_join_configurations[index].domain_join_type
+        if join == "hybridAzureADJoin" and connection.ad_domain_name is None:
+            self._add(field, f"hybridAzureADJoin needs a domain to join: {shown} has no adDomainName", name)
+            return None
+        return NetworkChoice(kind=network.kind, source=network.source, connection=name, domain_join_type=join)
+
+    def image_digest(
+        self, policy: ProvisioningPolicy, images: Mapping[str, custom.CustomImage], malformed: Collection[str]
+    ) -> str | None:
+        """Which contents the policy's image has now.
+
+        Args:
+            policy: names it.
+            images: custom images.
+            malformed: names of custom images that are there, but reported already.
+        """
+        if policy.image_type == "custom":
+            return None if policy.image_id in malformed else self._custom_digest(policy.image_id, images)
+        return self._gallery_digest(policy.image_id)
+
+    def script(self, policy: ProvisioningPolicy) -> Script | None:
+        """The post-provisioning script, if there is one."""
+        path = policy.post_provisioning_script
+        if path is None:
+            return None
+        try:
+            file = (self._folder / path).resolve()
+            if not file.is_relative_to(self._folder.resolve()):
+                # a policy is proposed by whoever may open a pull request; the machine that runs it has other files
+                self._add("postProvisioningScript", f"must be a file in {self._folder.name}/ or below it", path)
+                return None
+            content = regular_file.read(file, script_file.LARGEST)
+        except (OSError, ValueError, RuntimeError) as error:  # a name that no file can have; links in a circle
+            reason = error.strerror if isinstance(error, OSError) else error
+            self._add("postProvisioningScript", f"can't be read: {reason}", path)
+            return None
+        # what a custom image has, and what packages bring, nobody knows here
+        known = None if policy.packages or policy.image_type == "custom" else script_file.INTERPRETERS
+        for message in script_file.problems(content, known):
+            self._add("postProvisioningScript", message, path)
+        return Script(path=path, sha256=hashlib.sha256(content).hexdigest())
+
+    def check_audit(self, path: str | None) -> None:
+        """The audit file is made by the first run. Who only validates may not be allowed to write it."""
+        if wrong := audit_file.problem(path, self._folder, self.file):
+            self.problems.append(wrong)
+
+    def _group_problems(
+        self, policy: ProvisioningPolicy, snapshot: Snapshot, directory: str
+    ) -> Iterator[tuple[int, Problem]]:
+        for i, assignment in enumerate(policy.assignments):
+            group = assignment.target.group_id
+            found = snapshot.find_groups(group)
+            field = f"cloudpc:policy.assignments[{i}].target.groupId"
+            if others := snapshot.of_another_now(group):
+                yield i, Problem(self.file, field, _now_another(group, others, snapshot), group)
+            elif not found:
+                names = [*snapshot.groups, *(g.display_name for g in snapshot.groups.values())]
+                known = ", ".join(sorted(snapshot.groups)[:10]) or "none"
+                # of a tenant only the groups are known that were asked for
+                there = f"; groups there: {known}" if directory != "the tenant" else ""
+                message = f"is no group of {directory}{closest(group, names) if there else ''}{there}"
+                yield i, Problem(self.file, field, message, group)
+            elif len(found) > 1:
+                ids = ", ".join(sorted(g.id for g in found))
+                message = f"is the displayName of {len(found)} groups; write the id of one: {ids}"
+                yield i, Problem(self.file, field, message, group)
+
+    def _custom_digest(self, image_id: str, images: Mapping[str, custom.CustomImage]) -> str | None:
+        image = images.get(image_id)
+        if image is None:
+            known = ", ".join(sorted(images)) or "none"
+            self._add(
+                "imageId", f"is no custom image of cloudpc:images{closest(image_id, images)}; there: {known}", image_id
+            )
+            return None
+        wrong = custom.problems(image, self._folder)
+        self.problems.extend(Problem(self.file, f"cloudpc:images.{image_id}", message) for message in wrong)
+        return None if wrong else image.sha256
+
+    def _gallery_digest(self, image_id: str) -> str | None:
+        folder = self._folder.parent / "vm-images"
+        recipes = sorted(path.parent.name for path in folder.glob(f"*/{RECIPE_FILE}"))
+        if image_id not in recipes:
+            message = f"is no recipe in vm-images/{closest(image_id, recipes)}; there: {', '.join(recipes) or 'none'}"
+            self._add("imageId", message, image_id)
+            return None
+        try:
+            built = gallery.find(folder, image_id)
+        except ProvisioningError as error:
+            self._add("imageId", error.message, image_id)
+            return None
+        if built is None:
+            build = command_line("cloudpc", "image", "build", image_id)
+            self._add("imageId", f"is not built on this machine yet: run `{build}`", image_id)
+            return None
+        return built.digest
+
+    def _add(self, field: str, message: str, found: object) -> None:
+        self.problems.append(Problem(self.file, f"cloudpc:policy.{field}", message, found))
+
+    def _collect(self, read: Callable[[], _T]) -> _T | None:
+        try:
+            return read()
+        except InvalidConfigurationError as error:
+            self.problems.extend(error.problems)
+            return None
+
+
+def _now_another(name: str, others: list[str], snapshot: Snapshot) -> str:
+    first, now = snapshot.meant[name], " and ".join(others)
+    change = f"{now} to change (who was in the former alone then loses the assignment)"
+    if first not in snapshot.groups:
+        return f"was the name of the group {first}, which is gone, and is that of {now}: write the id {change}"
+    called = snapshot.groups[first].display_name
+    return (
+        f"was the name of the group {first}, which is called {called!r} now, and is that of {now}: write the id "
+        f"{first} to stay with that group, or {change}"
+    )

@@ -1,0 +1,515 @@
+"""A stack's configuration: the provisioning policy and what is needed to carry it out.
+
+`parse` looks at the values alone; `read` looks also at what they name (directory, image, connections, script). Both
+report every problem at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from importlib.metadata import entry_points
+from itertools import combinations
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, Field, TypeAdapter, ValidationError
+
+from cloudpc.configuration import restricted
+from cloudpc.configuration.lookups import References
+from cloudpc.configuration.values import Values, told
+from cloudpc.devices.configuration import CredentialsConfig, DevicesConfig
+from cloudpc.directory.configuration import DirectoryConfig, GraphDirectoryConfig, LocalDirectoryConfig
+from cloudpc.directory.local import DirectoryFile
+from cloudpc.directory.opening import Directories, Known, identity
+from cloudpc.graph.configuration import GraphConfig
+from cloudpc.images import custom
+from cloudpc.model.cloud_pc import PolicySettings
+from cloudpc.model.connection import OnPremisesConnection
+from cloudpc.model.directory import Snapshot
+from cloudpc.model.hosts import HostConfig
+from cloudpc.model.policy import Part, ProvisioningPolicy
+from cloudpc.model.problems import InvalidConfigurationError, Problem, closest, from_validation
+from cloudpc.model.text import command_line
+
+NAMESPACE = "cloudpc:"
+DRIVERS = "cloudpc.machines"
+"""Entry points: a hypervisor driver for each scheme of a host's URI."""
+KEYS = (
+    "policy", "directory", "graph", "devices", "credentials", "hosts", "images", "installation", "actions", "safety",
+    "audit", "deleted",
+)  # fmt: skip
+_Model = TypeVar("_Model", bound=BaseModel)
+_STAND_INS: dict[str, Any] = {
+    "displayName": "?",
+    "domainJoinConfigurations": [{"domainJoinType": "azureADJoin", "regionName": "automatic"}],
+    "imageId": "?",
+}
+"""What takes the place of required fields that are wrong, while the others are looked at."""
+_ENTRIES: dict[str, Callable[[int], Any]] = {
+    "assignments": lambda index: {"target": {"groupId": f"?{index}"}},
+    "domainJoinConfigurations": lambda _: {"domainJoinType": "azureADJoin", "regionName": "automatic"},
+}
+"""The same for entries of lists, by their index: no two may be the same."""
+_MENDINGS = 5
+
+
+def _time(value: object) -> datetime:
+    """Also as the engine hands over, and writes back, what a file has without quotes: 2026-11-30 09:00:00 +0000 UTC."""
+    with contextlib.suppress(ValueError):
+        time = datetime.fromisoformat(re.sub(r" ([+-]\d\d)(\d\d) \S+$", r"\1:\2", str(value)))
+        if time.tzinfo is not None:
+            return time
+    raise ValueError("must be a time with its zone, for example 2026-11-30T09:00:00Z")
+
+
+class ActionsConfig(Part):
+    """Generations by `<user id>/<service plan id>`; written by `cloudpc reprovision|retry|update-kernel|end-grace`."""
+
+    reprovision: dict[str, Annotated[int, Field(ge=1)]] = Field(
+        default={}, description="Raised: the Cloud PC is deleted with all data and made again with today's policy."
+    )
+    retry: dict[str, Annotated[int, Field(ge=1)]] = Field(
+        default={},
+        description="Raised: a failed one gets three fresh attempts; of one that is provisionedWithWarnings, what "
+        "failed of its set-up is tried again.",
+    )
+    end_grace: dict[str, Annotated[datetime, BeforeValidator(_time)]] = Field(
+        default={}, description="The gracePeriodEndDateTime of the grace period that ends now; no later one does."
+    )
+    update_kernel: dict[str, Annotated[int, Field(ge=1)]] = Field(
+        default={}, description="Raised: from its next start on it runs the kernel of its image's present build."
+    )
+
+
+class SafetyConfig(Part):
+    """What stops a run that would end many Cloud PCs because of the directory."""
+
+    mass_loss_in_percent: int = Field(
+        default=50, ge=0, le=100, description="More than this share of a policy's Cloud PCs (and more than two)."
+    )
+
+
+class AuditConfig(Part):
+    """A file to which each change of a Cloud PC is appended as a line of JSON."""
+
+    path: str = Field(min_length=1, description="Relative to the folder of the stack's file, and in the project.")
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What Cloud PCs are made with and made known to: all that the provider process needs of a configuration."""
+
+    hosts: tuple[HostConfig, ...]
+    images: Mapping[str, custom.CustomImage]
+    graph: GraphConfig
+    devices: DevicesConfig
+    credentials: CredentialsConfig
+
+
+@dataclass(frozen=True)
+class StackConfiguration:
+    """The values under `cloudpc:` of one stack, each valid by itself."""
+
+    policy: ProvisioningPolicy
+    directory: DirectoryConfig
+    surroundings: Surroundings
+    installation: str | None
+    actions: ActionsConfig
+    safety: SafetyConfig
+    audit: AuditConfig | None
+    deleted: bool
+
+
+@dataclass(frozen=True)
+class StackInputs:
+    """Everything one run of a stack decides on, read and checked."""
+
+    policy_id: str
+    configuration: StackConfiguration
+    snapshot: Snapshot
+    settings: PolicySettings
+
+    @property
+    def policy(self) -> ProvisioningPolicy:
+        """The stack's provisioning policy."""
+        return self.configuration.policy
+
+
+def default_hosts() -> tuple[HostConfig, ...]:
+    """This machine: the system's libvirt for root, one's own session for others."""
+    uri = "qemu:///system" if os.geteuid() == 0 else "qemu:///session"
+    return (HostConfig(name="local", uri=uri),)
+
+
+def parse(values: Mapping[str, Any], file: str) -> StackConfiguration:
+    """Check the values of a stack's configuration.
+
+    Args:
+        values: by full key, for example `cloudpc:policy`; keys of other namespaces are ignored.
+        file: their file, for messages.
+
+    Raises:
+        InvalidConfigurationError: with all problems.
+    """
+    return _Parts(values, file).whole()
+
+
+def parse_surroundings(values: Mapping[str, Any]) -> Surroundings:
+    """The part of the configuration that machines need, for the provider process.
+
+    Raises:
+        InvalidConfigurationError: with all problems.
+    """
+    problems: list[Problem] = []
+    found, _ = _surroundings(values, "configuration", problems)
+    if problems:
+        raise InvalidConfigurationError(told(values, problems))
+    return found
+
+
+def _surroundings(values: Mapping[str, Any], file: str, problems: list[Problem]) -> tuple[Surroundings, set[str]]:
+    """What is valid, and the names of malformed images."""
+    images, malformed = _images(values.get("cloudpc:images"), file, problems)
+    devices = _optional(DevicesConfig, values, "devices", file, problems) or DevicesConfig()
+    credentials = _optional(CredentialsConfig, values, "credentials", file, problems) or CredentialsConfig()
+    return Surroundings(
+        _hosts(values.get("cloudpc:hosts"), file, problems) or default_hosts(),
+        images,
+        _optional(GraphConfig, values, "graph", file, problems) or GraphConfig(),
+        devices,
+        credentials,
+    ), malformed
+
+
+class _Parts:
+    """The values part by part: what is valid, and what is wrong with the rest."""
+
+    def __init__(self, values: Mapping[str, Any], file: str) -> None:
+        self._values = values
+        self.problems: list[Problem] = []
+        known = [f"{NAMESPACE}{name}" for name in KEYS]
+        for key in values:
+            if str(key).startswith(NAMESPACE) and key not in known:
+                message = f"is not a known key{closest(key, known)}; known are: {', '.join(known)}"
+                self.problems.append(Problem(file, key, message))
+        self.malformed_fields: set[str] = set()
+        """Fields of the policy, and entries of its lists, that something else stands in for."""
+        self.policy = _part(ProvisioningPolicy, values, "policy", file, self.problems)
+        if self.policy is None:
+            self.policy, self.malformed_fields = _valid_fields(values)
+        self.directory = _directory(values, file, self.problems)
+        self.surroundings, self.malformed_images = _surroundings(values, file, self.problems)
+        self._check_tenant(file)
+        self._check_passwords(file)
+        self.actions = _optional(ActionsConfig, values, "actions", file, self.problems) or ActionsConfig()
+        self.safety = _optional(SafetyConfig, values, "safety", file, self.problems) or SafetyConfig()
+        self.audit = _optional(AuditConfig, values, "audit", file, self.problems)
+        self.deleted = values.get("cloudpc:deleted", False)
+        if self.deleted in ("true", "false"):  # as the engine hands it over
+            self.deleted = self.deleted == "true"
+        if not isinstance(self.deleted, bool):
+            self.problems.append(Problem(file, "cloudpc:deleted", "must be true or false", self.deleted))
+        elif self.deleted and self.policy is not None and self.policy.assignments:
+            message = "is marked, but the policy is assigned to groups: take its assignments out, or remove the mark"
+            self.problems.append(Problem(file, "cloudpc:deleted", message))
+        self.installation = values.get("cloudpc:installation")
+        if self.installation is not None and not _is_installation(self.installation):
+            message = "must be text of 8 to 64 characters a-z and 0-9"
+            self.problems.append(Problem(file, "cloudpc:installation", message, self.installation))
+
+    def _check_passwords(self, file: str) -> None:
+        """Pulumi keeps a stack's plain values in its state."""
+        if not (isinstance(self._values, Values) and self._values.is_plain("cloudpc:images")):
+            return
+        for name, image in self.surroundings.images.items():
+            if image.signs_in:
+                field = f"cloudpc:images.{name}.url"
+                seal = command_line("pulumi", "config", "set", "--stack", "STACK", "--secret", "--path", field, "URL")
+                message = (
+                    "has user and password, which Pulumi would keep in its state as they are: seal the whole URL with "
+                    f"`{seal}`"
+                )
+                self.problems.append(Problem(file, field, message))
+
+    def _check_tenant(self, file: str) -> None:
+        """What is made in a tenant is made for its users, known by its ids."""
+        if not isinstance(self.directory, LocalDirectoryConfig):
+            return
+        devices, credentials = self.surroundings.devices, self.surroundings.credentials
+        needs = "needs cloudpc:directory of kind graph: the users of an embedded directory are none of the tenant's"
+        if devices.registration != "none":
+            self.problems.append(Problem(file, "cloudpc:devices.registration", needs, devices.registration))
+        if credentials.kind != "password":
+            self.problems.append(Problem(file, "cloudpc:credentials.kind", needs, credentials.kind))
+
+    def whole(self) -> StackConfiguration:
+        """Raises InvalidConfigurationError unless every part is valid."""
+        if self.problems or self.policy is None or self.directory is None:
+            raise InvalidConfigurationError(told(self._values, self.problems))
+        return StackConfiguration(
+            self.policy, self.directory, self.surroundings, self.installation,
+            self.actions, self.safety, self.audit, self.deleted,
+        )  # fmt: skip
+
+
+def _is_installation(value: object) -> bool:
+    return isinstance(value, str) and re.fullmatch(r"[a-z0-9]{8,64}", value) is not None
+
+
+def _part(
+    model: type[_Model], values: Mapping[str, Any], name: str, file: str, problems: list[Problem]
+) -> _Model | None:
+    key = NAMESPACE + name
+    if values.get(key) is None:
+        problems.append(Problem(file, key, "is required"))
+        return None
+    try:
+        return model.model_validate(values[key], strict=_strictness(values, key))
+    except ValidationError as error:
+        problems.extend(from_validation(file, key, model, error))
+        return None
+
+
+def _strictness(values: Mapping[str, Any], key: str) -> bool | None:
+    """For pydantic: None for the model's own; numbers and truth values that are secrets come as text."""
+    return False if isinstance(values, Values) and values.is_sealed(key) else None
+
+
+def _directory(values: Mapping[str, Any], file: str, problems: list[Problem]) -> DirectoryConfig | None:
+    value = values.get("cloudpc:directory")
+    kinds: dict[str, type[LocalDirectoryConfig] | type[GraphDirectoryConfig]] = {
+        "local": LocalDirectoryConfig,
+        "graph": GraphDirectoryConfig,
+    }
+    kind = str(value.get("kind")) if isinstance(value, dict) else "local"
+    if kind not in kinds:
+        problems.append(Problem(file, "cloudpc:directory.kind", "must be 'local' or 'graph'", kind))
+        return None
+    return _part(kinds[kind], values, "directory", file, problems)
+
+
+def _optional(
+    model: type[_Model], values: Mapping[str, Any], name: str, file: str, problems: list[Problem]
+) -> _Model | None:
+    return None if values.get(NAMESPACE + name) is None else _part(model, values, name, file, problems)
+
+
+def _valid_fields(values: Mapping[str, Any]) -> tuple[ProvisioningPolicy | None, set[str]]:
+    """A wrong policy with what is wrong in it left out or stood in for, so that what the rest names is looked up too.
+
+    Also the names of the fields, or list entries such as `assignments[1]`, that something else stands in for.
+    """
+    policy, strict = values.get("cloudpc:policy"), _strictness(values, "cloudpc:policy")
+    if not isinstance(policy, dict):
+        return None, set()
+    mended, stood_in = copy.deepcopy(policy), set(_STAND_INS) - policy.keys()
+    for _ in range(_MENDINGS):  # what is left of a part may be wrong in its turn
+        try:
+            return ProvisioningPolicy.model_validate(mended, strict=strict), stood_in
+        except ValidationError as error:
+            for details in error.errors():
+                if details["loc"]:
+                    stood_in |= _stand_in(mended, details["loc"], unknown=details["type"] == "extra_forbidden")
+            mended |= {name: _STAND_INS[name] for name in stood_in & _STAND_INS.keys()}
+    return None, set()
+
+
+def _stand_in(policy: dict[Any, Any], place: tuple[str | int, ...], *, unknown: bool) -> set[str]:
+    """Take what is wrong at this place out of a policy; returns what then says nothing any more."""
+    name = str(place[0])
+    entries = policy.get(name)
+    if name not in _ENTRIES or len(place) < 2 or not isinstance(entries, list):
+        policy.pop(name, None)
+        policy.pop(place[0], None)  # a key that is no text
+        return set() if unknown else {name}
+    index, entry = int(place[1]), entries[int(place[1])]
+    if unknown and len(place) == 3 and isinstance(entry, dict):
+        entry.pop(place[2], None)
+        return set()
+    entries[index] = _ENTRIES[name](index)
+    return {f"{name}[{index}]"}
+
+
+def _hosts(value: Any, file: str, problems: list[Problem]) -> tuple[HostConfig, ...]:
+    if value is None:
+        return ()
+    try:
+        hosts = TypeAdapter(list[HostConfig]).validate_python(value)
+    except ValidationError as error:
+        problems.extend(from_validation(file, "cloudpc:hosts", HostConfig, error))
+        return ()
+    for attribute in ("name", "uri"):
+        seen = [getattr(h, attribute) for h in hosts]
+        if twice := sorted({v for v in seen if seen.count(v) > 1}):
+            problems.append(Problem(file, "cloudpc:hosts", f"two hosts have the same {attribute}", twice[0]))
+    for earlier, later in combinations(hosts, 2):
+        if earlier.place == later.place and earlier.uri != later.uri:
+            message = f"{earlier.name} and {later.name} are one hypervisor, by two spellings of its URI: leave one out"
+            problems.append(Problem(file, "cloudpc:hosts", message, later.uri))
+    schemes = sorted(entry.name for entry in entry_points(group=DRIVERS))
+    for i, host in enumerate(hosts):
+        if host.scheme not in schemes:
+            message = f"must begin with the scheme of a driver: {', '.join(schemes)}{closest(host.scheme, schemes)}"
+            problems.append(Problem(file, f"cloudpc:hosts[{i}].uri", message, host.uri))
+    if not hosts:
+        problems.append(
+            Problem(file, "cloudpc:hosts", "needs at least one host; without the key, this machine is used")
+        )
+    return tuple(hosts)
+
+
+def _images(value: Any, file: str, problems: list[Problem]) -> tuple[dict[str, custom.CustomImage], set[str]]:
+    """Custom images by name, and the names of those that are malformed."""
+    images: dict[str, custom.CustomImage] = {}
+    if value is not None and not isinstance(value, dict):
+        problems.append(Problem(file, "cloudpc:images", "must be a mapping of names to images", value))
+        return images, set()
+    for name, image in (value or {}).items():
+        try:
+            images[str(name)] = custom.CustomImage.model_validate(image)
+        except ValidationError as error:
+            problems.extend(from_validation(file, f"cloudpc:images.{name}", custom.CustomImage, error))
+    return images, {str(name) for name in value or {}} - images.keys()
+
+
+def read(
+    policy_id: str, values: Mapping[str, Any], directories: Directories, known: Known | None = None
+) -> StackInputs:
+    """Check the values and everything they name. What is valid is looked up even where something else is wrong.
+
+    Args:
+        policy_id: the stack's name.
+        values: see `parse`.
+        directories: reads the directory; its folder is that of the stacks' files.
+        known: what state knows, and the directory is to be asked about.
+
+    Raises:
+        InvalidConfigurationError: with all problems of all files.
+        DirectoryError: the directory can't be read at all.
+    """
+    parts, references = _opened(policy_id, values, directories)
+    snapshot = _snapshot(parts, references, known)
+    settings = _settings(parts.policy, parts, references) if parts.policy else None
+    if parts.policy and parts.directory:
+        references.check_groups(parts.policy, parts.directory, snapshot, parts.malformed_fields)
+    references.check_audit(parts.audit.path if parts.audit else None)
+    parts.problems.extend(references.problems)
+    configuration = parts.whole()
+    assert snapshot is not None  # noqa: S101 - what is None has been reported
+    assert settings is not None  # noqa: S101
+    return StackInputs(policy_id, configuration, snapshot, settings)
+
+
+def _opened(policy_id: str, values: Mapping[str, Any], directories: Directories) -> tuple[_Parts, References]:
+    file = f"{directories.folder.name}/Pulumi.{policy_id}.yaml"
+    return _Parts(values, file), References(file, directories)
+
+
+def _snapshot(parts: _Parts, references: References, known: Known | None) -> Snapshot | None:
+    if parts.directory is None:
+        return None
+    return references.directory(parts.directory, parts.surroundings.graph, parts.policy, known or Known())
+
+
+def _settings(policy: ProvisioningPolicy, parts: _Parts, references: References) -> PolicySettings | None:
+    networks = [references.network(i, policy) for i in range(len(policy.domain_join_configurations))]
+    script, around = references.script(policy), parts.surroundings
+    parts.problems.extend(restricted.problems(references.file, policy, networks, around.hosts, around.devices))
+    if {"imageId", "imageType"} & parts.malformed_fields:
+        return None
+    digest = references.image_digest(policy, parts.surroundings.images, parts.malformed_images)
+    if digest is None or None in networks:
+        return None
+    return PolicySettings(
+        provisioning_policy_name=policy.display_name,
+        image_type=policy.image_type,
+        image_id=policy.image_id,
+        image_digest=digest,
+        networks=tuple(n for n in networks if n),
+        locale=policy.windows_setting.locale,
+        time_zone=policy.time_zone,
+        local_admin_enabled=policy.local_admin_enabled,
+        packages=tuple(policy.packages),
+        script=script,
+        first_boot_in_seconds=policy.timeouts.first_boot_in_seconds,
+        set_up_in_seconds=policy.timeouts.set_up_in_seconds,
+    )
+
+
+@dataclass(frozen=True)
+class PolicyAndDirectory:
+    """A policy and the directory it is carried out on, without what making machines needs."""
+
+    policy: ProvisioningPolicy
+    directory: str
+    """Identifies it: other policies may have the same."""
+    snapshot: Snapshot
+
+
+def read_policy_and_directory(
+    policy_id: str, values: Mapping[str, Any], directories: Directories, known: Known | None = None
+) -> PolicyAndDirectory:
+    """What is needed to say who is entitled, where the image may not even be there. Arguments as `read` has them.
+
+    Raises:
+        InvalidConfigurationError: with all problems of the values and of the directory.
+        DirectoryError: the directory can't be read.
+    """
+    parts, references = _opened(policy_id, values, directories)
+    snapshot = _snapshot(parts, references, known)
+    parts.problems.extend(references.problems)
+    configuration = parts.whole()
+    assert snapshot is not None  # noqa: S101 - what is None has been reported
+    directory = identity(configuration.directory, configuration.surroundings.graph)
+    return PolicyAndDirectory(configuration.policy, directory, snapshot)
+
+
+def uses_tenant(values: Mapping[str, Any]) -> bool:
+    """Whether a policy's directory is a tenant, as far as its values can be read."""
+    return isinstance(_directory(values, "", []), GraphDirectoryConfig)
+
+
+def group_references(values: Mapping[str, Any]) -> list[str]:
+    """The groups that a policy names, as far as its values can be read: all policies' are asked for at once."""
+    policy, _ = _valid_fields(values)
+    return [assignment.target.group_id for assignment in policy.assignments] if policy else []
+
+
+class _Values(Part):
+    policy: ProvisioningPolicy = Field(alias="cloudpc:policy")
+    directory: DirectoryConfig = Field(alias="cloudpc:directory")
+    graph: GraphConfig = Field(default=GraphConfig(), alias="cloudpc:graph")
+    devices: DevicesConfig = Field(default=DevicesConfig(), alias="cloudpc:devices")
+    credentials: CredentialsConfig = Field(default=CredentialsConfig(), alias="cloudpc:credentials")
+    hosts: list[HostConfig] = Field(default=[], alias="cloudpc:hosts", description="Default: this machine.")
+    images: dict[str, custom.CustomImage] = Field(
+        default={}, alias="cloudpc:images", description="Custom images, by the name that a policy's imageId uses."
+    )
+    installation: str | None = Field(
+        default=None, alias="cloudpc:installation", description="Set it where each run has a fresh checkout."
+    )
+    actions: ActionsConfig = Field(default=ActionsConfig(), alias="cloudpc:actions")
+    safety: SafetyConfig = Field(default=SafetyConfig(), alias="cloudpc:safety")
+    audit: AuditConfig | None = Field(default=None, alias="cloudpc:audit")
+    deleted: bool = Field(
+        default=False, alias="cloudpc:deleted", description="By `cloudpc policy delete`: goes with its last Cloud PC."
+    )
+
+
+class _StackFile(BaseModel, hide_input_in_errors=True):
+    config: _Values
+
+
+def json_schemas() -> dict[str, dict[str, Any]]:
+    """JSON Schemas for editors, by the kind of file."""
+    models: dict[str, type[BaseModel]] = {
+        "policy": _StackFile,
+        "directory": DirectoryFile,
+        "connection": OnPremisesConnection,
+    }
+    return {kind: model.model_json_schema(by_alias=True) for kind, model in models.items()}

@@ -1,0 +1,60 @@
+"""A stack's values as the engine reads them: its own, and those of Pulumi.yaml for all stacks."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from cloudpc.files import project_file
+from cloudpc.model.problems import Problem
+
+
+class Values(dict[str, Any]):
+    """By full key, for example `cloudpc:policy`.
+
+    Args:
+        own: of the stack's file.
+        inherited: of Pulumi.yaml.
+        opened: those of the stack's file that are encrypted there.
+    """
+
+    def __init__(self, own: Mapping[Any, Any], inherited: Mapping[str, Any], opened: Mapping[str, Any]) -> None:
+        own = {project_file.full_key(key): value for key, value in own.items()}
+        super().__init__({key: engine_value(value) for key, value in {**inherited, **own, **opened}.items()})
+        self._inherited = inherited.keys() - own.keys()
+        self._sealed = opened.keys()
+
+    def told(self, problem: Problem) -> Problem:
+        """The problem where it is to be mended, and without a value that is a secret."""
+        key = next((key for key in self if _is_of(problem.field, key)), None)
+        if key in self._inherited:
+            return replace(problem, file=project_file.FILE)
+        return replace(problem, found=None) if key in self._sealed else problem
+
+    def is_plain(self, key: str) -> bool:
+        """Whether there is such a value, and anybody can read it: in its file, and in the state that Pulumi keeps."""
+        return key in self and key not in self._sealed
+
+    def is_sealed(self, key: str) -> bool:
+        """Whether the value or a part of it is a secret: Pulumi seals text alone, so its numbers come as text."""
+        return key in self._sealed
+
+
+def engine_value(value: Any) -> Any:
+    """A value as the engine hands it over: one with a structure as JSON, which people may write in the file, too."""
+    if isinstance(value, str) and value[:1] in ("{", "["):
+        with contextlib.suppress(ValueError, RecursionError):  # then it is text
+            return json.loads(value)
+    return value
+
+
+def told(values: Mapping[str, Any], problems: Iterable[Problem]) -> list[Problem]:
+    """Problems with values, of which the engine hands over plain ones."""
+    return [values.told(problem) if isinstance(values, Values) else problem for problem in problems]
+
+
+def _is_of(field: str, key: str) -> bool:
+    return field.startswith(key) and field[len(key) :][:1] in ("", ".", "[")

@@ -1,0 +1,93 @@
+"""What Pulumi.yaml says for all stacks: where their state is, and values of their configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cloudpc.files import yaml_file
+from cloudpc.model.problems import InvalidConfigurationError, Problem
+
+FILE = "Pulumi.yaml"
+PROJECT = "cloudpc"
+"""The name in it, which is the namespace of keys that have none."""
+_DECLARATION = {"type", "description", "items", "default", "value", "secret"}
+
+
+@dataclass(frozen=True)
+class ProjectFile:
+    """What concerns us of it."""
+
+    backend_url: str = ""
+    values: Mapping[str, Any] = field(default_factory=dict)
+    """By full key. A stack's own value goes before the whole of one here: nothing is merged."""
+
+
+def read(root: Path) -> ProjectFile:
+    """As Pulumi reads it.
+
+    Raises:
+        InvalidConfigurationError: with all problems.
+    """
+    content = yaml_file.read(root / FILE, FILE)
+    if not isinstance(content, dict):
+        raise InvalidConfigurationError([Problem(FILE, "file", "must be a mapping of fields to values")])
+    problems: list[Problem] = []
+    found = ProjectFile(_backend(content.get("backend"), problems), _values(content.get("config"), problems))
+    if problems:
+        raise InvalidConfigurationError(problems)
+    return found
+
+
+def full_key(key: object) -> str:
+    """`policy`, `cloudpc:policy` and `cloudpc:config:policy` are one key to Pulumi."""
+    namespace, _, name = str(key).rpartition(":")
+    return f"{namespace.removesuffix(':config') or PROJECT}:{name}"
+
+
+def is_sealed(value: object) -> bool:
+    """Whether a value of the configuration, or a part of it, is encrypted."""
+    if isinstance(value, dict):
+        return (list(value) == ["secure"]) or any(is_sealed(part) for part in value.values())
+    return isinstance(value, list) and any(is_sealed(part) for part in value)
+
+
+def _backend(value: object, problems: list[Problem]) -> str:
+    url = value.get("url") if isinstance(value, dict) else value
+    if url is None or isinstance(url, str):
+        return url or ""
+    problems.append(Problem(FILE, "backend.url", "must be text"))
+    return ""
+
+
+def _values(config: object, problems: list[Problem]) -> dict[str, Any]:
+    if config is None or isinstance(config, str):  # text: where the stacks' files are, in old projects
+        return {}
+    if not isinstance(config, dict):
+        problems.append(Problem(FILE, "config", "must be a mapping of keys to values"))
+        return {}
+    found = {}
+    for key, entry in config.items():
+        why = _wrong(entry)
+        if why:
+            problems.append(Problem(FILE, f"config.{key}", why))
+        elif not isinstance(entry, dict):
+            found[full_key(key)] = entry
+        elif "value" in entry or "default" in entry:
+            found[full_key(key)] = entry.get("value", entry.get("default"))
+    return found
+
+
+def _wrong(entry: object) -> str:
+    """What Pulumi would refuse, or read as something else than was meant."""
+    if is_sealed(entry):
+        return "is encrypted, but each stack has a key of its own: put it into the stack's file"
+    if entry is None:
+        return "must have a value"
+    if not isinstance(entry, dict):
+        return ""
+    if not entry.keys() <= _DECLARATION:
+        return "a mapping must be written as {value: …} here; Pulumi takes it for a declaration otherwise"
+    return "has a default and a value; one of them must go" if {"value", "default"} <= entry.keys() else ""

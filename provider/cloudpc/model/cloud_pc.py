@@ -1,0 +1,237 @@
+"""A Cloud PC as values: what it is asked to be, and what state remembers of it. Graph's names."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from cloudpc.model.devices import ComputerAccount, RegisteredDevice
+from cloudpc.model.errors import ErrorCode
+
+
+class Status(StrEnum):
+    """Graph's `cloudPC.status`, as far as it is used here."""
+
+    NOT_PROVISIONED = "notProvisioned"
+    PENDING_PROVISION = "pendingProvision"
+    PROVISIONING = "provisioning"
+    PROVISIONED = "provisioned"
+    PROVISIONED_WITH_WARNINGS = "provisionedWithWarnings"
+    FAILED = "failed"
+    IN_GRACE_PERIOD = "inGracePeriod"
+    DEPROVISIONING = "deprovisioning"
+
+
+USABLE = frozenset({Status.PROVISIONED, Status.PROVISIONED_WITH_WARNINGS})
+"""There is a machine that its user can sign in to."""
+WAITING = frozenset({Status.NOT_PROVISIONED, Status.PENDING_PROVISION})
+"""There is no machine yet; each run tries again."""
+WITH_MACHINE = USABLE | {Status.IN_GRACE_PERIOD}
+"""There is a machine with its user's data on it."""
+LEAVING = frozenset({Status.IN_GRACE_PERIOD, Status.DEPROVISIONING})
+"""Its user is no longer entitled."""
+MACHINE_LOST = "machineLost"
+"""`statusDetail.code` of one whose machine is gone, as a rule with its data: only a reprovision makes it again."""
+MACHINE_NOT_IN_STATE = "machineNotInState"
+"""`statusDetail.code` of one whose user has a machine that state does not know: `cloudpc adopt` comes first."""
+
+MACHINE_CHANGED = "machineChanged"
+"""`statusDetail.code` of one whose machine is not the size of its service plan any more."""
+EXTRAS = {
+    ErrorCode.TIME_ZONE_FAILED: "time_zone",
+    ErrorCode.PACKAGES_FAILED: "packages",
+    ErrorCode.LOCALE_FAILED: "locale",
+    ErrorCode.POST_PROVISIONING_SCRIPT_FAILED: "script",
+}
+"""What a policy asks for beyond the image: the warning's code where it failed, and the setting that asks for it."""
+
+
+class _Value(BaseModel):
+    # values pass through Pulumi's state, where every number is a float: hence not strict
+    model_config = ConfigDict(
+        hide_input_in_errors=True, alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore"
+    )
+
+
+class PlanSize(_Value):
+    """The service plan a Cloud PC was made for."""
+
+    id: str
+    display_name: str
+    v_cpu_count: int
+    ram_in_gb: float = Field(alias="ramInGB")
+    storage_in_gb: int = Field(alias="storageInGB")
+
+
+class NetworkChoice(_Value):
+    """One of the networks that may be used, in the policy's order."""
+
+    kind: Literal["hosted", "network", "bridge"]
+    source: str = ""
+    connection: str = ""
+    """Name of the file in connections/, whose health is looked at before; none for `regionName: automatic`."""
+    domain_join_type: Literal["azureADJoin", "hybridAzureADJoin"] = "azureADJoin"
+
+    @property
+    def joins_domain(self) -> bool:
+        """Whether Cloud PCs become members of the connection's domain."""
+        return self.domain_join_type == "hybridAzureADJoin"
+
+
+class Script(_Value):
+    """The post-provisioning script: which file, and what it held when the policy was read."""
+
+    path: str
+    sha256: str
+
+
+class PolicySettings(_Value):
+    """What today's policy says a new Cloud PC is made like. Pinned in its outputs once it is made (design rule 3)."""
+
+    provisioning_policy_name: str
+    image_type: Literal["gallery", "custom"]
+    image_id: str
+    image_digest: str
+    networks: tuple[NetworkChoice, ...]
+    locale: str
+    time_zone: str
+    local_admin_enabled: bool
+    packages: tuple[str, ...] = ()
+    script: Script | None = None
+    first_boot_in_seconds: float
+    set_up_in_seconds: float
+
+
+class Account(_Value):
+    """The user's account in the guest."""
+
+    name: str
+    display_name: str
+    ssh_public_keys: tuple[str, ...] = ()
+
+
+class DesiredCloudPC(_Value):
+    """The inputs of a CloudPC resource."""
+
+    policy_id: str
+    installation: str
+    user_id: str
+    user_principal_name: str
+    desired_status: Status = Status.PROVISIONED
+    why: str = ""
+    """Why it is to be in grace or ended, in words."""
+    grace_period_end_date_time: datetime | None = None
+    generation: int = 1
+    """Goes up with each reprovision (`cloudpc:actions`)."""
+    waived_generation: int = 0
+    """What was asked for up to this generation is over without a reprovision: its user came back from grace."""
+    retry: int = 0
+    """Goes up with each retry of a failed one, or of what failed of its set-up."""
+    kernel_generation: int = 0
+    """Goes up with each move to another build's kernel."""
+    kernel_digest: str = ""
+    """The build of its image that its kernel comes from, where that is another than its disk's."""
+    device_name: str
+    account: Account
+    service_plan: PlanSize
+    settings: PolicySettings
+
+    @property
+    def key(self) -> str:
+        """`<user id>/<service plan id>`."""
+        return f"{self.user_id}/{self.service_plan.id}"
+
+
+class StatusDetail(_Value):
+    """Graph's `cloudPcStatusDetail`: why the status is what it is."""
+
+    code: str
+    message: str
+    additional_information: dict[str, str] = {}
+
+
+class Before(_Value):
+    """What a Cloud PC was before a refresh saw that something is wrong with its machine."""
+
+    status: Status
+    status_detail: StatusDetail | None = None
+
+
+class RecordedCloudPC(DesiredCloudPC):
+    """A Cloud PC as state remembers it, as far as decisions need it."""
+
+    status: Status
+    status_detail: StatusDetail | None = None
+    host: str = ""
+    status_before_grace: Status | None = None
+    before_loss: Before | None = None
+    """While its machine is lost: what it is again if the machine comes back."""
+    before_change: Before | None = None
+    """While its machine is not the size of its service plan: what it is again once it is."""
+    power_state: Literal["running", "poweredOff", "paused"] = "running"
+    """As the last run or refresh saw it; Graph's values, and `paused`."""
+    paused_because: str = ""
+    """Why it is paused, in words."""
+    leftovers: tuple[str, ...] = ()
+    """What could not be removed yet when it ended; tried again at each run."""
+    device: RegisteredDevice | None = None
+    computer: ComputerAccount | None = None
+    events: tuple[str, ...] = ()
+    """Its last changes, oldest first: when, to which status, why."""
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether it has ended without leaving anything: its entry may go."""
+        return self.status is Status.DEPROVISIONING and not self.leftovers
+
+    @property
+    def status_if_there(self) -> Status:
+        """Its status; of one whose machine is lost, what it is again if the machine comes back."""
+        return self.before_loss.status if self.is_lost and self.before_loss else self.status
+
+    @property
+    def stands_still(self) -> bool:
+        """Whether its machine is there and does not work, so that it has to be started or resumed."""
+        return self.status in WITH_MACHINE and self.power_state != "running"
+
+    @property
+    def is_leaving(self) -> bool:
+        """Whether its user is no longer entitled, as the last run knew it."""
+        return self.status_if_there in LEAVING
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the last look found no machine where one should be."""
+        return self._failed_with(MACHINE_LOST)
+
+    @property
+    def is_not_in_state(self) -> bool:
+        """Whether its user has a machine that state does not know: neither made anew nor deleted by a run."""
+        return self._failed_with(MACHINE_NOT_IN_STATE)
+
+    @property
+    def failed_extras(self) -> frozenset[ErrorCode]:
+        """What of its set-up failed on a machine that works; all of it where state is too old to say what."""
+        detail = self.status_detail
+        if self.status is not Status.PROVISIONED_WITH_WARNINGS or detail is None or detail.code not in EXTRAS:
+            return frozenset()
+        failed = detail.additional_information.get("failed", " ".join(EXTRAS)).split()
+        return frozenset(code for code in EXTRAS if code in failed)
+
+    @property
+    def has_machine(self) -> bool:
+        """Whether state knows of a machine that its user was given, even if it is lost or could not be removed yet."""
+        if self.status is Status.DEPROVISIONING:
+            return bool(self.host and self.leftovers)
+        return self.status in WITH_MACHINE or self.is_lost
+
+    def has_code(self, code: str) -> bool:
+        """Whether this is the code of its `statusDetail`."""
+        return self.status_detail is not None and self.status_detail.code == code
+
+    def _failed_with(self, code: str) -> bool:
+        return self.status is Status.FAILED and self.has_code(code)

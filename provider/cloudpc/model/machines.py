@@ -1,0 +1,322 @@
+"""What provisioning needs of a machine's host. One driver per scheme of a host's URI implements it.
+
+Calls block, have a deadline of their own or take one, and raise only `ProvisioningError` (code, retriable, hint)
+or `Cancelled`. A host is used from many threads at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Container, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Literal, Protocol
+from uuid import UUID
+
+from cloudpc.model.cancellation import Cancellation
+from cloudpc.model.errors import TagUnreadable
+from cloudpc.model.health import HealthCheck
+from cloudpc.model.image import Image
+from cloudpc.model.remnants import Remnant
+from cloudpc.model.tags import Phase, Tag
+from cloudpc.model.text import told
+
+Note = Callable[[str], None]
+"""Tells the user what a long call is doing, for example `uploading debian-12 40 %`."""
+
+
+FILE_LIMIT, FILE_TIMEOUT = 64 * 1024, 90.0
+"""Bytes of a guest's file, and seconds, that reading it may take at most: a guest may be anybody's."""
+
+
+class Accelerator(StrEnum):
+    """How guests run: KVM only if a probe guest really ran under it."""
+
+    KVM = "kvm"
+    TCG = "tcg"
+
+
+class PowerState(StrEnum):
+    """Whether the machine works."""
+
+    RUNNING = "running"
+    STOPPED = "stopped"
+    PAUSED = "paused"
+    """It holds its memory, but its processors stand still, and not for a moment only."""
+
+
+@dataclass(frozen=True)
+class Amount:
+    """Cores, memory and disk: what a host has, what is committed, what a machine takes."""
+
+    vcpus: int = 0
+    memory_mib: int = 0
+    disk_gib: int = 0
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """What may be committed on a host (overcommit and reserves applied) and what already is."""
+
+    total: Amount
+    committed: Amount
+    machines: frozenset[UUID] = frozenset()
+    """Which machines `committed` counts, ours and others'."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """Where a machine's network card is plugged in.
+
+    `hosted` is the host's own choice (user-mode networking, or a libvirt network named in cloudpc:hosts); `network`
+    and `bridge` name a libvirt network or a bridge of the host in `source`.
+    """
+
+    kind: Literal["hosted", "network", "bridge"] = "hosted"
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class MachineSpec:
+    """A machine to be made: identity, size, network, and the seed its first boot reads."""
+
+    id: UUID
+    name: str
+    title: str
+    size: Amount
+    network: Network
+
+
+@dataclass(frozen=True)
+class Seed:
+    """NoCloud data for the first boot: public material only, never a secret."""
+
+    meta_data: str
+    user_data: str
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where the guest's ssh is reached: `host` as seen from `via` (an ssh destination; empty: from here)."""
+
+    host: str
+    port: int
+    via: str = ""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A machine as its host describes it."""
+
+    id: UUID
+    name: str
+    tag: Tag
+    power: PowerState
+    size: Amount
+    has_disk: bool = True
+    """Looked at only where it is stopped: one that runs has its disk open."""
+    paused_because: str = ""
+    """Why it is paused, in words."""
+
+
+@dataclass(frozen=True)
+class Completed:
+    """A command that ran in the guest."""
+
+    exit_code: int
+    output: str
+
+
+@dataclass(frozen=True)
+class Hypervisor:
+    """What tells one hypervisor from others, by whatever name and way it is reached."""
+
+    id: str
+    """Its machine's and its own. Vendors give the same to many machines: it proves no more than a difference."""
+    holds: frozenset[str]
+    """Ids of what was made in it, which no other has."""
+
+    def is_one_with(self, other: Hypervisor) -> bool:
+        """Whether both are the same; where nothing was made yet, the id has to do."""
+        return self.id == other.id and (bool(self.holds & other.holds) or not (self.holds or other.holds))
+
+
+class Claimed(Exception):  # noqa: N818 - an answer, not an error
+    """The host already has a machine of this identity."""
+
+    def __init__(self, machine: Machine) -> None:
+        super().__init__(machine.name)
+        self.machine = machine
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that doctor looks at."""
+
+    what: str
+    state: Literal["ok", "warning", "failed"]
+    detail: str
+    hint: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "detail", told(self.detail))
+        object.__setattr__(self, "hint", told(self.hint))
+
+
+class Host(Protocol):
+    """One hypervisor host."""
+
+    @property
+    def name(self) -> str:
+        """As in cloudpc:hosts."""
+
+    def hypervisor(self) -> Hypervisor:
+        """Which one it is. Raises ProvisioningError: HOST_UNREACHABLE."""
+
+    def accelerator(self) -> Accelerator:
+        """How guests run here; probed once per boot of the host by running one."""
+
+    def capacity(self) -> Capacity:
+        """Read from what is defined there, whoever defined it."""
+
+    def claim(self, spec: MachineSpec, tag: Tag) -> None:
+        """Reserve identity and capacity, atomically over all processes, by defining the tagged machine.
+
+        Raises:
+            Claimed: it is there already; nothing was changed.
+            ProvisioningError: NO_CAPACITY with what is missing, NETWORK_NOT_FOUND, HOST_UNREACHABLE.
+        """
+
+    def ensure_image(self, image: Image, note: Note, cancel: Cancellation) -> None:
+        """Bring the image to the host unless it is there; safe to call for many machines at once."""
+
+    def create_disk(self, spec: MachineSpec, image: Image, seed: Seed) -> None:
+        """Make the overlay, as large as the service plan says, and the seed."""
+
+    def boot_slot(self, cancel: Cancellation) -> AbstractContextManager[None]:
+        """Waits until this host may boot one more (under TCG as many at once as cores), over all processes."""
+
+    def start(self, spec: MachineSpec, image: Image) -> None:
+        """Start the machine; returns when its processors run."""
+
+    def power_on(self, machine_id: UUID) -> None:
+        """Start a machine again that was stopped after its first boot, or resume a paused one; nothing where it runs.
+
+        Raises:
+            ProvisioningError: START_FAILED; STORAGE_FULL: a full disk has paused it, and there is still no room.
+        """
+
+    def update_kernel(self, machine_id: UUID, image: Image, cancel: Cancellation) -> str:
+        """Give a machine that runs the kernel of this image, with its modules, from its next start on.
+
+        Idempotent. Nothing of the guest's data changes, and until its next start nothing of what it runs.
+
+        Args:
+            machine_id: whose.
+            image: another build of the machine's own image; `ensure_image` was called for it.
+            cancel: ends it.
+
+        Returns:
+            What came of it, in words.
+
+        Raises:
+            ProvisioningError: SET_UP_FAILED, the guest could not take it; others as `run`.
+        """
+
+    def wait_ready(self, machine_id: UUID, timeout: float, cancel: Cancellation) -> None:
+        """Wait until the guest agent answers *and* first-boot set-up is done, at most `timeout` seconds from now.
+
+        Raises:
+            ProvisioningError: GUEST_DIED at once, BOOT_TIMEOUT, FIRST_BOOT_FAILED; with the console's tail.
+        """
+
+    def run(
+        self, machine_id: UUID, argv: Sequence[str], *, stdin: bytes = b"", timeout: float, cancel: Cancellation
+    ) -> Completed:
+        """Run a command in the guest through the agent.
+
+        Raises:
+            TimeoutError: it took longer than `timeout` seconds.
+            ProvisioningError: GUEST_DIED, GUEST_AGENT_LOST, HOST_UNREACHABLE.
+        """
+
+    def read_file(self, machine_id: UUID, path: str, *, cancel: Cancellation) -> bytes:
+        """Read a small file of the guest; waits for a guest that is busy or starting.
+
+        Raises:
+            FileNotFoundError: it has none of that name.
+            ProvisioningError: it is larger than FILE_LIMIT, or takes longer than FILE_TIMEOUT.
+        """
+
+    def set_password(self, machine_id: UUID, user: str, password: str) -> None:
+        """Set a password through the agent, so that it is in no seed, log or command line."""
+
+    def endpoint(self, machine_id: UUID, *, timeout: float, cancel: Cancellation) -> Endpoint:
+        """Where its ssh is reached now; waits at most `timeout` seconds until the guest has an address.
+
+        Raises:
+            ProvisioningError: SET_UP_FAILED, it has none by then.
+        """
+
+    def finish(self, machine_id: UUID, phase: Phase) -> None:
+        """Remove the seed if it is still there, and write the phase into the tag. Idempotent."""
+
+    def describe(self, machine_id: UUID) -> Machine | None:
+        """The machine of this identity, or None. Any installation's.
+
+        Raises:
+            TagUnreadable: it is there, but nothing says whose it is. So does every call that would change it.
+        """
+
+    def overview(self, machine_ids: Collection[UUID]) -> Mapping[UUID, Machine | TagUnreadable]:
+        """What `describe` says of each of these that is there, in as few calls as can be: every run asks."""
+
+    def owned(self, installation: str, besides: Container[UUID] = ()) -> list[Machine]:
+        """All machines with this installation's tag, except those named: what is known needs no look."""
+
+    def unreadable(self, installation: str, known: Collection[UUID] = ()) -> dict[UUID, str]:
+        """Names of machines without a readable tag that may be this installation's, by name, or have these ids."""
+
+    def retag(self, machine_id: UUID, tag: Tag, disk_gib: int) -> None:
+        """Write the tag of a machine that state knows, where none can be read; nothing where one can.
+
+        Args:
+            machine_id: whose.
+            tag: as state says that it was.
+            disk_gib: what its service plan promises.
+        """
+
+    def remnants(self, installation: str) -> list[Remnant]:
+        """Volumes of this installation whose machine is gone, and those that may be its own by their old names."""
+
+    def discard(self, remnants: Collection[Remnant]) -> list[str]:
+        """Remove these, but of machines that are there by now. Returns the names of what is gone. Idempotent."""
+
+    def delete(self, machine_id: UUID) -> None:
+        """Remove the machine whole: domain in any state, NVRAM, snapshots, seed, and what it names as its disks.
+
+        Idempotent.
+        """
+
+    def keep_for_diagnosis(self, machine_id: UUID, until: datetime) -> str:
+        """Remove the machine but for its disk and its console's log; its memory, ports and card are free at once.
+
+        Returns:
+            What is kept and where, in words; nothing if there is no such machine.
+        """
+
+    def check(self) -> list[Check]:
+        """What doctor says of this host: versions, accelerator and why, storage, capacity. Never raises."""
+
+    def check_network(self, network: Network) -> list[HealthCheck]:
+        """What a connection's health check finds on this host: the network, and whether it has addresses left.
+
+        Only what is known is told: nobody but its DHCP server knows who has which address on a bridge.
+
+        Raises:
+            ProvisioningError: NETWORK_NOT_FOUND, HOST_UNREACHABLE.
+        """
+
+    def close(self) -> None:
+        """Let go of connections; machines go on running."""

@@ -1,0 +1,147 @@
+"""Reads ssh public keys strictly: one that sshd would pass over in silence keeps its owner out."""
+
+from __future__ import annotations
+
+import base64
+import re
+
+from cloudpc.model.problems import NotRepeatedError, closest
+
+_SMALLEST_RSA, _LARGEST_RSA = 2048, 16_384
+_CURVES = {b"nistp256": 32, b"nistp384": 48, b"nistp521": 66}
+"""With the size of a coordinate in bytes."""
+TYPES = (
+    "ssh-ed25519", "ssh-rsa", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521",
+    "sk-ssh-ed25519@openssh.com", "sk-ecdsa-sha2-nistp256@openssh.com",
+)  # fmt: skip
+_LIKE = "one line of an OpenSSH public key, for example 'ssh-ed25519 AAAA… alice'"
+_PRIVATE = re.compile(r"BEGIN [A-Z ]*PRIVATE KEY|PuTTY-User-Key-File")
+
+
+class WrongKeyError(NotRepeatedError):
+    """The text is no public key that can be used; the message says why, and never repeats it."""
+
+
+def public_key(line: str) -> str:
+    """The line, without needless blanks, if it is a public key as `authorized_keys` has it, without options.
+
+    Raises:
+        WrongKeyError: it isn't.
+    """
+    text = " ".join(line.split(None, 2)).strip()  # sshd passes over further blanks and tabs in front of the key
+    _check_form(text)
+    words = text.split(" ")
+    kind, encoded = words[0], words[1] if len(words) > 1 else ""
+    _check_type(kind, words)
+    try:
+        blob = base64.b64decode(encoded, validate=True)
+    except ValueError:
+        raise WrongKeyError(f"is cut off or broken: what follows {kind} is not base64{_blank(kind, words)}") from None
+    try:
+        _check_parts(kind, blob)
+    except IndexError:
+        message = f"is cut off or broken: its second part is no {kind} key{_blank(kind, words)}"
+        raise WrongKeyError(message) from None
+    return text
+
+
+def is_ed25519(line: str) -> bool:
+    """Whether a line is the public key of an ed25519 host key."""
+    try:
+        return public_key(line).startswith("ssh-ed25519 ")
+    except WrongKeyError:
+        return False
+
+
+def _check_form(text: str) -> None:
+    if _PRIVATE.search(text):
+        message = (
+            "is a private key, which belongs to its owner alone: take it out of this file (and out of Git's history)"
+        )
+        raise WrongKeyError(f"{message}, make a new key, and write the line of its .pub file here")
+    if "BEGIN SSH2 PUBLIC KEY" in text:
+        raise WrongKeyError(f"is in PuTTY's format: `ssh-keygen -i -f FILE` prints what belongs here, {_LIKE}")
+    if not text or not text.isprintable():
+        raise WrongKeyError(f"must be {_LIKE}")
+
+
+def _check_type(kind: str, words: list[str]) -> None:
+    if kind in TYPES:
+        return
+    if "-cert-v0" in kind:
+        raise WrongKeyError("is a certificate: write the public key that it was made for")
+    if kind == "ssh-dss":
+        raise WrongKeyError("is a DSA key, which ssh no longer takes: make one with `ssh-keygen -t ed25519`")
+    if any(word in TYPES or word == "ssh-dss" for word in words[1:]):
+        raise WrongKeyError("begins with options, or with something else before the key: begin with its type")
+    if kind.startswith("AAAA"):
+        raise WrongKeyError(f"has no type before the key: must be {_LIKE}")
+    raise WrongKeyError(f"must be {_LIKE}; {kind[:40]!r} is no type of key{closest(kind, TYPES)}")
+
+
+def _blank(kind: str, words: list[str]) -> str:
+    """Whether the key is whole without the blanks in it."""
+    joined = ""
+    for word in words[1:]:
+        joined += word
+        try:
+            _check_parts(kind, base64.b64decode(joined, validate=True))
+        except (ValueError, IndexError):
+            continue
+        return "; there is a blank in the middle of it"
+    return ""
+
+
+def _check_parts(kind: str, blob: bytes) -> None:
+    """Raises WrongKeyError; IndexError if something is missing, too much, or of another size than it must be."""
+    named, *parts = _strings(blob)
+    if not named:
+        raise IndexError
+    if named != kind.encode():
+        raise WrongKeyError(f"says {kind}, but the key itself says {named.decode('ascii', 'replace')[:40]!r}")
+    if kind.startswith("sk-"):
+        *parts, _application = parts
+    match kind:
+        case "ssh-rsa":
+            [exponent, modulus] = _exactly(parts, 2)
+            _check_rsa(int.from_bytes(exponent, "big"), int.from_bytes(modulus, "big").bit_length())
+        case "ssh-ed25519" | "sk-ssh-ed25519@openssh.com":
+            [point] = _exactly(parts, 1)
+            _sized(point, 32)
+        case _:
+            [curve, point] = _exactly(parts, 2)
+            _sized(point, 1 + 2 * _CURVES.get(curve, 0))
+            if not point.startswith(b"\x04") or curve.decode() not in kind:
+                raise IndexError
+
+
+def _check_rsa(exponent: int, bits: int) -> None:
+    if exponent < 3 or exponent % 2 == 0:
+        raise IndexError
+    if not _SMALLEST_RSA <= bits <= _LARGEST_RSA:
+        needed = f"from {_SMALLEST_RSA} to {_LARGEST_RSA}"
+        raise WrongKeyError(f"is an RSA key of {bits} bits: {needed} are taken; better `ssh-keygen -t ed25519`")
+
+
+def _strings(blob: bytes) -> list[bytes]:
+    """The length-prefixed strings that a key consists of (RFC 4251)."""
+    found, rest = [], blob
+    while rest:
+        size = int.from_bytes(rest[:4], "big")
+        found.append(_sized(rest[4 : 4 + size], size))
+        rest = rest[4 + size :]
+    if not found:
+        raise IndexError
+    return found
+
+
+def _exactly(parts: list[bytes], count: int) -> list[bytes]:
+    if len(parts) != count:
+        raise IndexError
+    return parts
+
+
+def _sized(part: bytes, size: int) -> bytes:
+    if len(part) != size:
+        raise IndexError
+    return part

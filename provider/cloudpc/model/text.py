@@ -1,0 +1,74 @@
+"""Text from outside: guests, directories, hosts, files and the engine say it, and no terminal may obey it.
+
+It goes through here where it comes in and once more where it is shown; doing it twice changes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from typing import Any
+
+from cloudpc.model.masking import masked
+
+_UNSAFE = re.compile(
+    "[\x00-\x1f\x7f-\x9f"  # what terminals obey: C0, DEL, C1
+    "\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"  # unseen; order, lines
+    "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\ud800-\udfff\U000e0000-\U000e007f]"  # none at all; unseen twins
+)
+_LINES = "\n\t"
+_COLOURS = re.compile("(\x1b\\[[0-9;:]*m)")
+_SEQUENCES = re.compile(
+    "(?:\x1b\\[|\x9b)[0-?]*[ -/]*[@-~]"  # colours, the cursor
+    # titles, links, the clipboard; up to the next one at most, or a guest could keep us reading for minutes
+    "|(?:\x1b[PX\\]^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x90\x98\x9c-\x9f]*(?:\x07|\x1b\\\\|\x9c)"
+    "|\x1b[ -/]*[0-OQ-WYZ\\\\`-~]"
+    "|[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f]"  # the bell, backspaces
+)
+
+
+def command_line(*words: str) -> str:
+    """A command for people to copy: whatever letters its words have, a shell takes them as they are."""
+    return shlex.join(words)
+
+
+def harmless(text: str, keep: str = "") -> str:
+    """The text with each character that steers a terminal, or hides or reorders others, as its number (`x1b`).
+
+    Args:
+        text: any.
+        keep: such characters that stay, for example a newline.
+    """
+    return _UNSAFE.sub(lambda found: found[0] if found[0] in keep else _escape(found[0]), text)
+
+
+def harmless_lines(text: str) -> str:
+    """Of a text whose own line ends and tabs are meant."""
+    return harmless(text, _LINES)
+
+
+def plain(output: str) -> str:
+    """What a program has written for a terminal, in lines: its colours and other commands are taken out."""
+    return harmless_lines(_SEQUENCES.sub("", output).replace("\r\n", "\n").replace("\r", "\n"))
+
+
+def told(message: str) -> str:
+    """A sentence that quotes what others have said: in one line, without commands and secrets of URLs."""
+    return masked(" / ".join(filter(None, map(str.strip, plain(message).split("\n")))).replace("\t", " "))
+
+
+def coloured_only(line: str) -> str:
+    """A line of a program that we trust with colours, and with nothing else."""
+    parts = _COLOURS.split(line)
+    return "".join(part if number % 2 else harmless_lines(part) for number, part in enumerate(parts))
+
+
+def to_json(value: Any, indent: int | None = None) -> str:
+    """JSON that means the same and harms no terminal: what steers one is written as its number."""
+    written = json.dumps(value, indent=indent, ensure_ascii=False)
+    return _UNSAFE.sub(lambda found: found[0] if found[0] in _LINES else json.dumps(found[0])[1:-1], written)
+
+
+def _escape(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")

@@ -1,0 +1,73 @@
+"""Which machines state knows: that of all stacks of a backend, whatever their policy and however a host is called.
+
+A machine's identity says neither, so what one stack knows is known. What none knows is somebody's all the same: its
+state may be lost, or in another backend.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from cloudpc.iac.fleet import StackRecord
+from cloudpc.model.machines import Host, Machine
+from cloudpc.model.tags import Phase, machine_id
+
+Found = list[tuple[Host, Machine]]
+
+
+@dataclass(frozen=True)
+class KnownMachines:
+    """Machines by what state says of them."""
+
+    given: frozenset[UUID] = frozenset()
+    """Their users have them."""
+    begun: frozenset[UUID] = frozenset()
+    """There is an entry without a machine, or an operation that a dead run had begun: what is there is unfinished."""
+
+    policies: frozenset[str] = frozenset()
+    """Whose stacks have run: what is half made of theirs is theirs to sweep."""
+
+    @classmethod
+    def to(cls, records: Sequence[StackRecord]) -> KnownMachines:
+        """What these stacks know."""
+        given: set[UUID] = set()
+        begun = {machine for record in records for machine in record.begun}
+        for cloud_pc in (c for record in records for c in record.cloud_pcs):
+            ids = given if cloud_pc.recorded.has_machine else begun
+            ids.add(machine_id(cloud_pc.outputs["installation"], cloud_pc.user_id, cloud_pc.service_plan))
+        return cls(frozenset(given), frozenset(begun), frozenset(r.policy for r in records if r.installation))
+
+    def is_to_finish(self, machine: Machine) -> bool:
+        """Whether it is what a run of these stacks had begun, and nobody was ever given.
+
+        A complete one (`ready`) may be in use by another backend's state, which has not said so on the host yet.
+        """
+        half_made = machine.tag.phase is Phase.PROVISIONING and machine.tag.policy_id in self.policies
+        return half_made or (machine.id in self.begun and machine.tag.phase is not Phase.HANDED_OVER)
+
+
+def unknown(hosts: Sequence[Host], installation: str | None, known: KnownMachines, policy: str | None = None) -> Found:
+    """An installation's machines that no user has by state: lost ones, unfinished ones, another backend's.
+
+    Args:
+        hosts: where to look.
+        installation: whose; None where there is none, so that nothing is its.
+        known: what state knows.
+        policy: only this policy's.
+
+    Raises:
+        ProvisioningError: a host does not answer.
+    """
+    return [
+        (host, machine)
+        for host in (hosts if installation else ())
+        for machine in host.owned(installation or "", besides=known.given)
+        if policy in (None, machine.tag.policy_id)
+    ]
+
+
+def named(found: Found) -> str:
+    """For messages."""
+    return ", ".join(f"{machine.name} on {host.name}" for host, machine in found)

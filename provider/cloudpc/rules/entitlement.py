@@ -1,0 +1,162 @@
+"""Who is owed which Cloud PC, and why somebody is owed none. Pure.
+
+Windows 365 "Provisioning": a user needs a licence *and* membership in a group that a policy is assigned to; one Cloud
+PC per user and licence; groups are not nested.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from cloudpc.model.directory import Group, ServicePlan, Snapshot, User
+from cloudpc.model.policy import ProvisioningPolicy
+
+
+@dataclass(frozen=True)
+class Entitlement:
+    """One Cloud PC that a policy owes a user."""
+
+    user: User
+    service_plan: ServicePlan
+
+    @property
+    def key(self) -> str:
+        """Identity of the Cloud PC within the installation: `<user id>/<service plan id>`."""
+        return f"{self.user.id}/{self.service_plan.id}"
+
+
+class Reason(StrEnum):
+    """Why a user has no Cloud PC (`statusDetail.code` of `notProvisioned`)."""
+
+    LICENCE_WITHOUT_POLICY = "licenceWithoutPolicy"
+    POLICY_WITHOUT_LICENCE = "policyWithoutLicence"
+    ACCOUNT_DISABLED = "accountDisabled"
+
+
+@dataclass(frozen=True)
+class NotProvisioned:
+    """A user who is owed no Cloud PC, of one service plan or of any."""
+
+    user: User
+    service_plan: ServicePlan | None
+    policy_id: str | None
+    code: Reason
+    message: str
+
+
+@dataclass(frozen=True)
+class Loss:
+    """Why a user is no longer entitled to a Cloud PC."""
+
+    words: str
+    by_directory: bool
+    """Whether the directory says so (people, groups, licences); otherwise somebody changed the policy."""
+    taken_away: tuple[str, ...] = ()
+    """Ids of the groups whose assignment somebody has taken away."""
+
+
+def loss(
+    policy: ProvisioningPolicy,
+    snapshot: Snapshot,
+    user_id: str,
+    plan_id: str,
+    formerly_assigned: Mapping[str, str] | None = None,
+) -> Loss:
+    """Why this policy owes this user no Cloud PC of this plan any more.
+
+    Args:
+        policy: as it is now.
+        snapshot: the directory as it is now.
+        user_id: the user.
+        plan_id: the service plan.
+        formerly_assigned: the groups that the policy was assigned to before: ids, and how they are called.
+    """
+    user, groups = snapshot.users.get(user_id), assigned_groups(policy, snapshot)
+    if user is None:
+        return Loss("the user is no longer in the directory", by_directory=True)
+    if not user.account_enabled:
+        return Loss("the account is disabled", by_directory=True)
+    if not any(user_id in group.members for group in groups):
+        former = formerly_assigned or {}
+        taken_away = [snapshot.groups[g] for g in former if g in snapshot.groups]
+        taken_away = [g for g in taken_away if g not in groups and user_id in g.members]
+        if taken_away:
+            names = ", ".join(group.display_name for group in taken_away)
+            ids = tuple(group.id for group in taken_away)
+            return Loss(f"the policy is no longer assigned to {names}", by_directory=False, taken_away=ids)
+        if not groups:
+            return Loss("the policy is assigned to no group", by_directory=False)
+        left = f"left {' and '.join(f'group {group.display_name}' for group in groups)}"
+        if gone := [name for id_, name in former.items() if id_ not in snapshot.groups]:
+            left += f", or was in {', '.join(gone)}, which the directory no longer has"
+        return Loss(left, by_directory=True)
+    if plan_id not in user.service_plans:
+        return Loss(f"no licence for {plan_id} any more", by_directory=True)
+    return Loss("another policy serves the user", by_directory=False)
+
+
+def assigned_groups(policy: ProvisioningPolicy, snapshot: Snapshot) -> list[Group]:
+    """Groups the policy is assigned to, as far as the directory has exactly one of each name."""
+    found = (snapshot.find_groups(a.target.group_id) for a in policy.assignments)
+    return [matches[0] for matches in found if len(matches) == 1]
+
+
+def names_written(policy: ProvisioningPolicy, snapshot: Snapshot) -> dict[str, str]:
+    """Names by which the policy has its groups, by their ids; of those that it has by id, what they are called now."""
+    written = {}
+    for reference in (assignment.target.group_id for assignment in policy.assignments):
+        for group in snapshot.find_groups(reference):
+            by_id = reference.lower() == group.id.lower()
+            written[group.id] = group.display_name if by_id else reference
+    return written
+
+
+def _members(policy: ProvisioningPolicy, snapshot: Snapshot) -> list[User]:
+    ids = {member for group in assigned_groups(policy, snapshot) for member in group.members}
+    return sorted((snapshot.users[i] for i in ids if i in snapshot.users), key=lambda user: user.id)
+
+
+def _licensed(user: User, snapshot: Snapshot) -> list[ServicePlan]:
+    """The user's service plans of Cloud PCs, each once: licences bring other plans too, and may bring one twice."""
+    return [snapshot.service_plans[p] for p in dict.fromkeys(user.service_plans) if p in snapshot.service_plans]
+
+
+def entitled(policy: ProvisioningPolicy, snapshot: Snapshot) -> list[Entitlement]:
+    """The Cloud PCs that a policy owes: each enabled member of its groups, once for each licensed service plan."""
+    return [
+        Entitlement(user, plan)
+        for user in _members(policy, snapshot)
+        if user.account_enabled
+        for plan in _licensed(user, snapshot)
+    ]
+
+
+def not_provisioned(policies: Mapping[str, ProvisioningPolicy], snapshot: Snapshot) -> list[NotProvisioned]:
+    """Everyone who has a licence without a policy or a policy without a licence, over all policies."""
+    return list(_not_provisioned(policies, snapshot))
+
+
+def _not_provisioned(policies: Mapping[str, ProvisioningPolicy], snapshot: Snapshot) -> Iterator[NotProvisioned]:
+    targeted: dict[str, list[str]] = {}
+    for policy_id, policy in policies.items():
+        for user in _members(policy, snapshot):
+            targeted.setdefault(user.id, []).append(policy_id)
+    for user in sorted(snapshot.users.values(), key=lambda user: user.id):
+        policy_ids = sorted(targeted.get(user.id, []))
+        first = policy_ids[0] if policy_ids else None
+        plans = _licensed(user, snapshot)
+        if not user.account_enabled and (plans or policy_ids):
+            yield NotProvisioned(user, None, first, Reason.ACCOUNT_DISABLED, "the user's account is disabled")
+        elif plans and not policy_ids:
+            for plan in plans:
+                yield NotProvisioned(
+                    user, plan, None, Reason.LICENCE_WITHOUT_POLICY,
+                    "licensed, but in no group that a provisioning policy is assigned to",
+                )  # fmt: skip
+        elif policy_ids and not plans:
+            yield NotProvisioned(
+                user, None, first, Reason.POLICY_WITHOUT_LICENCE,
+                f"in a group of {', '.join(policy_ids)}, but without a licence for a Cloud PC",
+            )  # fmt: skip
