@@ -28,7 +28,7 @@ from benchmarks.common import (
 from tests.support.project import Project
 
 _EVERY = 0.05
-_ROLES = {"cloudpc.iac.host": "provider", "language_host": "program", "pulumi-language-python": "program"}
+_ROLES = {"cloudpc.iac.plugin_process": "provider", "language_host": "program", "pulumi-language-python": "program"}
 _MOST = ("engine", "program", "provider", "together")
 
 

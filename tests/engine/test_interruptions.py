@@ -29,7 +29,7 @@ CALLS = [
 ]
 
 
-_PROVIDER = b"cloudpc.iac.host"
+_PROVIDER = b"cloudpc.iac.plugin_process"
 
 
 @pytest.mark.parametrize("call", CALLS)

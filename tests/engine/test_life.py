@@ -1108,9 +1108,9 @@ def _warn(project: Project) -> None:
 
 
 def _no_provider(project: Project, *, kill: bool = False) -> None:
-    for pid in project.processes(b"cloudpc.iac.host") if kill else []:
+    for pid in project.processes(b"cloudpc.iac.plugin_process") if kill else []:
         os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: not project.processes(b"cloudpc.iac.host"), 60, "the provider outlived the engine")
+    wait_until(lambda: not project.processes(b"cloudpc.iac.plugin_process"), 60, "the provider outlived the engine")
 
 
 def _finish_killed(project: Project) -> None:

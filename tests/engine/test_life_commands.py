@@ -14,7 +14,7 @@ import pytest
 import typer
 import yaml
 
-from cloudpc.cli import forever
+from cloudpc.cli.run import duration
 from cloudpc.images import builder, gallery
 from tests.support.project import UP, Project, Ran, user
 from tests.support.waiting import wait_until
@@ -546,10 +546,10 @@ def test_run_ends_cleanly_in_the_middle_of_a_run(project: Project, number: signa
 
 
 def test_run_says_what_a_duration_is(project: Project) -> None:
-    assert [forever.duration(text) for text in ("30s", "5m", "1h")] == [30, 300, 3600]
+    assert [duration(text) for text in ("30s", "5m", "1h")] == [30, 300, 3600]
     for text in ("5", "m", "0s", "1d", "-1m", "1.5h", ""):
         with pytest.raises(typer.BadParameter):
-            forever.duration(text)
+            duration(text)
     ran = project.cloudpc("run", "--every", "1d")
     assert (ran.code, "30s, 5m or 1h" in ran.output) == (2, True), ran
 

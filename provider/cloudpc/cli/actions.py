@@ -8,11 +8,11 @@ from typing import Annotated
 
 import typer
 
-from cloudpc.cli import dead_runs, generations, outdated
+from cloudpc.cli import drift, generations, locks
 from cloudpc.cli.context import Project, check_name, of_user
 from cloudpc.cli.generations import Kind
-from cloudpc.cli.hindrances import check
 from cloudpc.cli.output import CommandError, Exit, Yes, coloured, confirm, err, table
+from cloudpc.cli.preflight import check
 from cloudpc.cli.up import How, bring_up_and_tell
 from cloudpc.iac.fleet import CloudPCRecord
 from cloudpc.model.cloud_pc import USABLE, WAITING, Status
@@ -45,7 +45,7 @@ def reprovision(
     service_plan: Plan = None,
     yes: Yes = False,
     write_only: WriteOnly = False,
-    clear_lock: dead_runs.ClearLock = False,
+    clear_lock: locks.ClearLock = False,
 ) -> None:
     """Delete Cloud PCs with all data on them and make them again, with today's policy.
 
@@ -58,7 +58,7 @@ def reprovision(
     if failed:
         found.keep(lambda c: c.status == Status.FAILED)
     if outdated_:
-        differing = outdated.differences(project, found.cloud_pcs)
+        differing = drift.differences(project, found.cloud_pcs)
         if differing.unknown:
             raise CommandError("which ones are outdated is not known; nothing was done", Exit.INVALID)
         found.keep(lambda c: (c.policy, c.key) in differing.found)
@@ -85,7 +85,7 @@ def retry(
     policy: Policy = None,
     service_plan: Plan = None,
     write_only: WriteOnly = False,
-    clear_lock: dead_runs.ClearLock = False,
+    clear_lock: locks.ClearLock = False,
 ) -> None:
     """Give failed Cloud PCs three fresh attempts, and try again what failed of the set-up of working ones.
 
@@ -112,7 +112,7 @@ def update_kernel(
     policy: Policy = None,
     service_plan: Plan = None,
     write_only: WriteOnly = False,
-    clear_lock: dead_runs.ClearLock = False,
+    clear_lock: locks.ClearLock = False,
 ) -> None:
     """Give Cloud PCs the kernel of their image's present build, from their next start on.
 
@@ -121,7 +121,7 @@ def update_kernel(
     project = Project()
     found = _Choice.named(project, users, policy, service_plan)
     found.check(project, clear_lock=clear_lock)
-    today = {name: outdated.settings_of_today(project, name) for name in found.policies}
+    today = {name: drift.settings_of_today(project, name) for name in found.policies}
 
     def refused(cloud_pc: CloudPCRecord) -> str:
         settings, made = today[cloud_pc.policy], cloud_pc.recorded
@@ -144,7 +144,7 @@ def end_grace(
     service_plan: Plan = None,
     yes: Yes = False,
     write_only: WriteOnly = False,
-    clear_lock: dead_runs.ClearLock = False,
+    clear_lock: locks.ClearLock = False,
 ) -> None:
     """End the grace period of Cloud PCs now: they are deleted with all data on them."""
     project = Project()
@@ -271,7 +271,7 @@ def _count(cloud_pcs: Sequence[CloudPCRecord]) -> str:
 
 
 def _tell(title: str, project: Project, cloud_pcs: Sequence[CloudPCRecord]) -> None:
-    differing = outdated.differences(project, cloud_pcs).found
+    differing = drift.differences(project, cloud_pcs).found
     err.print(title)
     shown = table("USER", "SERVICE PLAN", "POLICY", "DEVICE", "STATUS", "TODAY'S POLICY / WHY")
     for c in cloud_pcs:

@@ -9,11 +9,11 @@ from uuid import UUID
 
 import typer
 
-from cloudpc.cli import dead_runs, generations
+from cloudpc.cli import generations, locks
 from cloudpc.cli.context import Project
 from cloudpc.cli.generations import Kind
-from cloudpc.cli.hindrances import without_hindered
 from cloudpc.cli.output import CommandError, Yes, confirm, err, out, table
+from cloudpc.cli.preflight import without_hindered
 from cloudpc.cli.up import How, bring_up_and_tell
 from cloudpc.configuration import parsing
 from cloudpc.iac.fleet import CloudPCRecord, StackRecord
@@ -34,7 +34,7 @@ def adopt(
         bool, typer.Option("--remove", help="Delete them with all data on them, instead of taking them back.")
     ] = False,
     yes: Yes = False,
-    clear_lock: dead_runs.ClearLock = False,
+    clear_lock: locks.ClearLock = False,
 ) -> None:
     """Take machines that state has lost back as they are, with new credentials; or remove them.
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.padding import Padding
 
-from cloudpc.cli import outdated
+from cloudpc.cli import drift
 from cloudpc.cli.context import Project
 from cloudpc.cli.output import CommandError, Exit, Terminal, coloured, err, out, print_json, styled, table
 from cloudpc.directory.catalogue import short_name
@@ -46,7 +46,7 @@ def list_(
     cloud_pcs = [c for stack in stacks for c in stack.cloud_pcs]
     unknown: list[str] = []
     if outdated_:
-        differing = outdated.differences(project, (c for c in cloud_pcs if policy in (None, c.policy)))
+        differing = drift.differences(project, (c for c in cloud_pcs if policy in (None, c.policy)))
         unknown = differing.unknown
         named = ((c, differing.found.get((c.policy, c.key))) for c in cloud_pcs)
         rows = [{**c.as_json(), "outdated": changes} for c, changes in named if changes]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cloudpc.cli import dead_runs
+from cloudpc.cli import locks
 from cloudpc.cli.cloud_pcs import print_rows
 from cloudpc.cli.context import Project
 from cloudpc.cli.output import CommandError, Exit, Yes, confirm, err, out
@@ -39,7 +39,7 @@ _FORGET = "if its tenant or domain is gone for good: --forget-registrations"
 def down(
     policy: Annotated[str, typer.Argument(help="Name of the policy.")],
     yes: Yes = False,
-    clear_lock: dead_runs.ClearLock = False,
+    clear_lock: locks.ClearLock = False,
     forget_registrations: Annotated[
         bool,
         typer.Option(
@@ -54,7 +54,7 @@ def down(
     from cloudpc.operations.runtime import Runtime
 
     project = Project()
-    dead_runs.clear(project, policy, clear_lock=clear_lock)
+    locks.clear(project, policy, clear_lock=clear_lock)
     record = next(iter(project.records(policy)), None)
     values = project.values(policy) if policy in project.policy_ids() else record.configuration if record else {}
     forgotten = forget_host or []

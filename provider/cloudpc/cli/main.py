@@ -38,15 +38,15 @@ def _mount() -> None:
         connections,
         doctor,
         down,
-        forever,
         history,
         image,
         policies,
+        run,
         up,
     )
 
     app.command("up")(up.up)
-    app.command("run")(forever.run)
+    app.command("run")(run.run)
     app.command("list")(cloud_pcs.list_)
     app.command("show")(cloud_pcs.show)
     app.command("credentials")(access.credentials)

@@ -7,13 +7,13 @@ from typing import Annotated
 
 import typer
 
-from cloudpc.cli import dead_runs, deletion, generations, policy_import
+from cloudpc.cli import deletion, generations, locks, policy_import
 from cloudpc.cli.cloud_pcs import print_rows
 from cloudpc.cli.context import Project
 from cloudpc.cli.down import refuse_to_forget
 from cloudpc.cli.generations import Kind as Action
-from cloudpc.cli.hindrances import check
 from cloudpc.cli.output import CommandError, Exit, Yes, confirm, err, out, print_json
+from cloudpc.cli.preflight import check
 from cloudpc.cli.up import How, bring_up
 from cloudpc.configuration import parsing
 from cloudpc.iac.fleet import CloudPCRecord, StackRecord
@@ -85,7 +85,7 @@ def delete(
         bool, typer.Option("--end-grace", help="Delete its Cloud PCs now, with all data, without a grace period.")
     ] = False,
     yes: Yes = False,
-    clear_lock: dead_runs.ClearLock = False,
+    clear_lock: locks.ClearLock = False,
 ) -> None:
     """Delete a policy that is assigned to no group: its stack and file go with its last Cloud PC.
 

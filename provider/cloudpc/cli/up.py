@@ -14,16 +14,16 @@ from typing import Annotated
 
 import typer
 
-from cloudpc.cli import dead_runs, deletion, hindrances
+from cloudpc.cli import deletion, locks, preflight
 from cloudpc.cli.cloud_pcs import print_rows
 from cloudpc.cli.context import Project
 from cloudpc.cli.down import ForgetHost
 from cloudpc.cli.output import CommandError, Exit, behind, confirm, err, out, styled
 from cloudpc.directory.opening import SHARED
-from cloudpc.iac import encryption_salt, fleet, side_by_side
+from cloudpc.iac import encryption_salt, fleet, parallel
 from cloudpc.iac.engine import EngineError
 from cloudpc.iac.fleet import CloudPCRecord, StackRecord
-from cloudpc.iac.host import CANCELLED
+from cloudpc.iac.plugin_process import CANCELLED
 from cloudpc.model.cloud_pc import Status
 from cloudpc.model.masking import masked
 from cloudpc.operations.consent import Consent
@@ -88,7 +88,7 @@ class Result:
 def up(
     policies: Policies = None,
     preview: Annotated[bool, typer.Option("--preview", help="Show Pulumi's preview and ask before the run.")] = False,
-    clear_lock: dead_runs.ClearLock = False,
+    clear_lock: locks.ClearLock = False,
     at_once: AtOnce = AT_ONCE,
     accept_loss: Annotated[
         int | None,
@@ -110,7 +110,7 @@ def up(
     if accept_loss is not None and len(names) > 1:
         message = "--accept-loss says yes to the number of one policy: name that one, cloudpc up POLICY --accept-loss N"
         raise CommandError(message, Exit.INVALID)
-    runnable, left_out = hindrances.without_hindered(project, names, clear_lock=clear_lock)
+    runnable, left_out = preflight.without_hindered(project, names, clear_lock=clear_lock)
     for why in left_out:
         err.print(why)
     _check_forgotten(project, names, forget_host or [])
@@ -251,7 +251,7 @@ def _run_all(project: Project, names: Sequence[str], how: How, env: Mapping[str,
         return [name for name in names if project.engine.run(runs[name], env=env) != 0]
     colour = "always" if out.is_terminal and not out.no_color else "never"
     runs = {name: [*arguments, "--color", colour] for name, arguments in runs.items()}
-    codes = side_by_side.run(project.engine, runs, how.at_once, _prefixing(names), env=env)
+    codes = parallel.run(project.engine, runs, how.at_once, _prefixing(names), env=env)
     return [name for name in names if codes[name] != 0]
 
 

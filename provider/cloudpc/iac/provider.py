@@ -23,7 +23,7 @@ from pulumi.dynamic import (
 
 from cloudpc.configuration.values import Values
 from cloudpc.files.project import project_root
-from cloudpc.iac import audit, host, outputs, passphrase, steps
+from cloudpc.iac import audit, outputs, passphrase, plugin_process, steps
 from cloudpc.iac.engine import Engine
 from cloudpc.iac.engine_log import Severity, log
 from cloudpc.model.cloud_pc import DesiredCloudPC, RecordedCloudPC, Status
@@ -84,7 +84,7 @@ class CloudPCProvider(ResourceProvider):
             f"the Cloud PC {recorded.device_name} of {recorded.user_principal_name} is {recorded.status}",
         )
         if left := _process.runtime().removal.remove(UUID(id_), recorded):
-            raise host.Refusal(f"not deleted: {'; '.join(left)}")
+            raise plugin_process.Refusal(f"not deleted: {'; '.join(left)}")
         gone = outputs.with_event(props, Status.DEPROVISIONING, "removed with its policy")
         audit.append(_process.audit_file(), props, gone, _tell)
 
@@ -114,10 +114,10 @@ class ProvisioningPolicyProvider(ResourceProvider):
 
 
 def _check_delete_allowed(policy_id: str, why: str) -> None:
-    call = host.current_call()
+    call = plugin_process.current_call()
     stack = call.urn.split(":")[2] if call else policy_id  # which may have been renamed since the policy was made
     if Consent.of_this_run().delete not in (policy_id, stack):
-        raise host.Refusal(
+        raise plugin_process.Refusal(
             f"not deleted: {why}. Take the group's assignment out of the policy instead; "
             f"to remove a whole policy with everything on it, run `cloudpc down {policy_id}`"
         )
@@ -127,7 +127,7 @@ def _check_passphrase(policy_id: str) -> None:
     """Before there is a password. The program has seen to it as well, in all runs that have one."""
     root = project_root()
     if wrong := passphrase.problem(root / "stacks" / f"Pulumi.{policy_id}.yaml", Engine(root, inside_a_run=True)):
-        raise host.Refusal(str(wrong))
+        raise plugin_process.Refusal(str(wrong))
 
 
 class _Process:

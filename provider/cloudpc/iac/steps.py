@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
-from cloudpc.iac import host, outputs
+from cloudpc.iac import outputs, plugin_process
 from cloudpc.iac.progress import EngineReporter
 from cloudpc.model import patience
 from cloudpc.model.cloud_pc import (
@@ -84,7 +84,7 @@ def provision(runtime: Runtime, desired: DesiredCloudPC, recorded: RecordedCloud
     reporter, begin = _reporter(desired), time.monotonic()
     if recorded is not None and recorded.status is Status.FAILED:
         runtime.discard_kept(recorded.installation, identity(recorded))
-    outcome = pipeline.provision(desired, runtime.resources(desired.settings), reporter, host.cancellation)
+    outcome = pipeline.provision(desired, runtime.resources(desired.settings), reporter, plugin_process.cancellation)
     reporter.ended(outcome, time.monotonic() - begin)
     runtime.tell_slow()
     return outputs.from_outcome(desired, outcome, recorded.events if recorded else (), _asked(desired, recorded))
@@ -325,7 +325,7 @@ def _on_its_machine(
 ) -> Afterwards:
     """Raises ProvisioningError: its host is not in cloudpc:hosts."""
     where, resources = runtime.host(recorded.host), runtime.resources(desired.settings)
-    return Afterwards(desired, where, resources, reporter, host.cancellation)
+    return Afterwards(desired, where, resources, reporter, plugin_process.cancellation)
 
 
 def _start(runtime: Runtime, olds: dict[str, Any], recorded: RecordedCloudPC) -> dict[str, Any]:
@@ -363,7 +363,7 @@ def identity(recorded: RecordedCloudPC) -> UUID:
 
 
 def _reporter(cloud_pc: DesiredCloudPC) -> EngineReporter:
-    call = host.current_call()
+    call = plugin_process.current_call()
     # a tenant's ids, which resources are named by, say nothing to people
     who = cloud_pc.user_principal_name if GUID.fullmatch(cloud_pc.user_id) else ""
     return EngineReporter(call.urn if call else "", who)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cloudpc.iac import side_by_side
+from cloudpc.iac import parallel
 
 
 class _Engine:
@@ -29,5 +29,5 @@ def test_a_line_that_can_not_be_told_keeps_nobody_waiting() -> None:
         told.append(line)
 
     runs = {"bad": ["print('ü')"], "good": ["print('one'); raise SystemExit(3)"]}
-    assert side_by_side.run(engine, runs, 2, tell)["good"] == 3
+    assert parallel.run(engine, runs, 2, tell)["good"] == 3
     assert told == ["one"]

@@ -1,4 +1,4 @@
-"""The contract between Pulumi's dynamic provider host and what cloudpc.iac.host adds to it, through the real process.
+"""The contract between Pulumi's dynamic provider host and what our plug-in process adds to it, through the real one.
 
 A failure here after an update of Pulumi says which addition no longer takes hold; the provider itself works on.
 """
@@ -24,7 +24,7 @@ from google.protobuf import empty_pb2, struct_pb2
 from pulumi.runtime.proto import engine_pb2, provider_pb2, provider_pb2_grpc
 from toy_provider import ToyProvider
 
-from cloudpc.iac import host
+from cloudpc.iac import plugin_process
 from tests.support.waiting import wait_until
 
 LAUNCHER = REPOSITORY / "provider/plugin/pulumi-resource-pulumi-python"
@@ -94,7 +94,7 @@ def test_a_call_knows_its_resource(plugin: Plugin, tmp_path: Path) -> None:
     assert dict(outputs) == {"urn": urn("bob"), "operation": "Create", "timeout": 90.0, "__provider": PROVIDER}
     stub(plugin).Delete(provider_pb2.DeleteRequest(id="id", urn=urn("bob"), properties=properties("nothing")))
     assert (tmp_path / "deleted bob").exists()
-    assert host.current_call() is None
+    assert plugin_process.current_call() is None
 
 
 def test_cancel_reaches_running_creates_and_lets_them_clean_up(plugin: Plugin, tmp_path: Path) -> None:
@@ -214,7 +214,7 @@ def test_progress_without_an_engine_is_no_error(plugin: Plugin, engine: FakeEngi
 
 
 def test_importing_the_host_loads_neither_grpc_nor_pulumi() -> None:
-    code = "import sys, cloudpc.iac.host; print({'grpc', 'pulumi'} & set(sys.modules))"
+    code = "import sys, cloudpc.iac.plugin_process; print({'grpc', 'pulumi'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from cloudpc.cli import dead_runs
+from cloudpc.cli import locks
 from cloudpc.cli.context import Project
 from cloudpc.cli.output import CommandError, Exit
 from cloudpc.iac.engine import EngineError
@@ -25,7 +25,7 @@ def check(project: Project, names: Sequence[str], *, clear_lock: bool) -> None:
     for why in found.values():
         raise why
     for name in names:
-        dead_runs.clear(project, name, clear_lock=clear_lock)
+        locks.clear(project, name, clear_lock=clear_lock)
 
 
 def without_hindered(
@@ -40,7 +40,7 @@ def without_hindered(
     for name in names:
         if name not in found:
             try:
-                dead_runs.clear(project, name, clear_lock=clear_lock, ask=ask)
+                locks.clear(project, name, clear_lock=clear_lock, ask=ask)
             except CommandError as error:
                 if error.code is Exit.NOT_CONFIRMED:
                     raise

@@ -270,6 +270,6 @@ def _leave(seconds: float) -> None:
 
 if __name__ == "__main__":
     # `python -m` runs this file as `__main__`; the provider imports it by name. Run the copy that it will see.
-    from cloudpc.iac import host
+    from cloudpc.iac import plugin_process
 
-    host.main()
+    plugin_process.main()

@@ -10,10 +10,10 @@ from typing import Annotated
 
 import typer
 
-from cloudpc.cli import dead_runs
+from cloudpc.cli import locks
 from cloudpc.cli.context import Project
-from cloudpc.cli.hindrances import without_hindered
 from cloudpc.cli.output import err, out
+from cloudpc.cli.preflight import without_hindered
 from cloudpc.cli.up import AT_ONCE, AtOnce, How, bring_up
 from cloudpc.model.masking import masked
 
@@ -33,7 +33,7 @@ def run(
         int, typer.Option("--every", parser=duration, metavar="DURATION", help="From one run's begin to the next's.")
     ] = "5m",  # type: ignore[assignment]  # parsed as well
     at_once: AtOnce = AT_ONCE,
-    clear_lock: dead_runs.ClearLock = False,
+    clear_lock: locks.ClearLock = False,
 ) -> None:
     """Bring all policies up to date, again and again; errors are told, and the next run tries again.
 
