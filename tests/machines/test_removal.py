@@ -7,11 +7,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
+from xml.etree import ElementTree
 
 import libvirt
 import pytest
 
-from cloudpc.machines.libvirt.storage import overlay_volume_xml, raw_volume_xml
+from cloudpc.machines.libvirt.storage import overlay_volume_xml, pool_xml, raw_volume_xml
 from cloudpc.model.cancellation import Cancellation
 from cloudpc.model.errors import ErrorCode, ProvisioningError
 from cloudpc.model.remnants import expired, left_over, uncertain
@@ -171,6 +172,72 @@ def test_a_disk_of_another_name_is_there_and_goes(desk: Desk, daemon: Daemon, co
     assert not file.with_name("alice.qcow2").exists()
 
 
+def _as_volume(domain: Any, path: str, pool: str, volume: str) -> str:
+    """Its definition, with its disk named as a volume of a pool."""
+    xml = ElementTree.fromstring(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE))
+    [disk] = (disk for disk in xml.iter("disk") if disk.find(f"source[@file='{path}']") is not None)
+    disk.set("type", "volume")
+    source = disk.find("source")
+    assert source is not None
+    source.attrib.clear()
+    source.attrib.update(pool=pool, volume=volume)
+    return ElementTree.tostring(xml, encoding="unicode")
+
+
+def test_disks_that_it_has_as_volumes_are_there_and_go(desk: Desk, daemon: Daemon, connection: Any) -> None:
+    """virt-manager attaches them so, from whatever pool; its own may have been made one, under another name."""
+    spec = desk.claim()
+    desk.host.start(spec, desk.image)
+    domain = connection.lookupByUUID(spec.id.bytes)
+    domain.destroy()
+    pool = connection.storagePoolLookupByName(desk.config.pool)
+    disk = pool.storageVolLookupByName(f"{spec.name}.qcow2").path()
+    file = daemon.root / disk.lstrip("/")
+    file.rename(file.with_name("alice.qcow2"))
+    pool.refresh(0)
+    connection.defineXML(_as_volume(domain, disk, pool.name(), "alice.qcow2"))
+    described = desk.host.describe(spec.id)
+    assert described is not None
+    assert described.has_disk
+
+    other = connection.storagePoolCreateXML(pool_xml("theirs", "/var/lib/libvirt/boot"), 0)
+    try:
+        other.createXML(raw_volume_xml("data.raw", 1024, "0600"), 0)
+        more = "<disk type='volume'><source pool='theirs' volume='data.raw'/><target dev='vdz' bus='virtio'/></disk>"
+        domain.attachDeviceFlags(more, libvirt.VIR_DOMAIN_AFFECT_CONFIG)
+        desk.host.delete(spec.id)
+        assert not file.with_name("alice.qcow2").exists()
+        assert other.listVolumes() == []
+    finally:
+        other.destroy()
+
+
+def test_a_volume_whose_pool_was_stopped_keeps_its_machine(desk: Desk, connection: Any) -> None:
+    """Nobody knows whether it is there, so its owner's name stays on it."""
+    spec = desk.claim()
+    desk.host.start(spec, desk.image)
+    domain = connection.lookupByUUID(spec.id.bytes)
+    domain.destroy()
+    other = connection.storagePoolDefineXML(pool_xml("stopped", "/var/lib/libvirt/boot"), 0)
+    try:
+        other.create(0)
+        other.createXML(raw_volume_xml("data.raw", 1024, "0600"), 0)
+        more = "<disk type='volume'><source pool='stopped' volume='data.raw'/><target dev='vdz' bus='virtio'/></disk>"
+        domain.attachDeviceFlags(more, libvirt.VIR_DOMAIN_AFFECT_CONFIG)
+        other.destroy()
+        with pytest.raises(ProvisioningError, match="stopped"):
+            desk.host.delete(spec.id)
+        assert desk.host.describe(spec.id) is not None
+        other.create(0)
+        desk.host.delete(spec.id)
+        assert desk.host.describe(spec.id) is None
+        assert "data.raw" not in other.listVolumes()
+    finally:
+        if other.isActive():
+            other.destroy()
+        other.undefine()
+
+
 def test_a_disk_that_another_machine_uses_too_stays(desk: Desk, daemon: Daemon, connection: Any) -> None:
     spec, other = desk.claim("u-1"), desk.claim("u-2")
     for each in (spec, other):
@@ -198,14 +265,25 @@ def test_one_that_was_undefined_while_it_ran(desk: Desk, daemon: Daemon, connect
     assert remains(daemon, spec.name) == []
 
 
-def test_a_device_of_the_host_is_not_removed_but_told(desk: Desk, connection: Any) -> None:
+@pytest.mark.parametrize(
+    ("kind", "source", "named"),
+    [
+        ("block", "dev='/dev/loop7'", "/dev/loop7"),
+        ("network", "protocol='rbd' name='pool/alice'", "rbd:pool/alice"),
+        ("network", "protocol='nbd'", "nbd"),
+    ],
+)
+def test_a_disk_that_is_no_file_of_the_host_is_not_removed_but_told(
+    desk: Desk, connection: Any, kind: str, source: str, named: str
+) -> None:
     spec = desk.claim()
     desk.host.start(spec, desk.image)
     domain = connection.lookupByUUID(spec.id.bytes)
     domain.destroy()
-    disk = "<disk type='block' device='disk'><source dev='/dev/loop7'/><target dev='vdz' bus='virtio'/></disk>"
+    host = "<host name='store.example' port='7000'/>" if kind == "network" else ""
+    disk = f"<disk type='{kind}' device='disk'><source {source}>{host}</source><target dev='vdz' bus='virtio'/></disk>"
     domain.attachDeviceFlags(disk, libvirt.VIR_DOMAIN_AFFECT_CONFIG)
-    with pytest.raises(ProvisioningError, match="/dev/loop7"):
+    with pytest.raises(ProvisioningError, match=named):
         desk.host.delete(spec.id)
     assert desk.host.describe(spec.id) is not None, "what is not removed is still known"
     domain.detachDeviceFlags(disk, libvirt.VIR_DOMAIN_AFFECT_CONFIG)

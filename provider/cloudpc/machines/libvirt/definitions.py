@@ -26,6 +26,7 @@ _KIB_PER_UNIT = {
     "bytes": 1 / 1024,
     "b": 1 / 1024,
 }
+_LOCAL = {"file", "dev", "volume"}
 _FORWARD = re.compile(r"hostfwd=tcp:127\.0\.0\.1:(\d+)-")
 
 
@@ -45,6 +46,13 @@ class Definition:
     """Paths, on the host, of the disks it writes to alone, whatever they are called."""
     pool_volumes: tuple[tuple[str, str], ...] = ()
     """The same of those that it has as volumes: pool and name. Nothing of ours has."""
+    far_disks: tuple[str, ...] = ()
+    """The same of those that are on no path of the host, such as rbd or nbd, in words. Nothing of ours is."""
+
+    @property
+    def names_disks(self) -> bool:
+        """Whether it has disks: one that is only claimed has not."""
+        return bool(self.disks or self.pool_volumes or self.far_disks)
 
     def machine(self, label: Label, power: PowerState, paused_because: str = "") -> Machine:
         """As the interface describes it."""
@@ -84,6 +92,7 @@ def parse(xml: str) -> Definition:
         pool_volumes=tuple(
             (source.get("pool", ""), source.get("volume", "")) for source in _own_disks(domain) if source.get("volume")
         ),
+        far_disks=tuple(_far(source) for source in _own_disks(domain) if _LOCAL.isdisjoint(source.keys())),
     )
 
 
@@ -94,6 +103,12 @@ def _own_disks(domain: ElementTree.Element) -> Iterator[ElementTree.Element]:
         is_shared = disk.find("readonly") is not None or disk.find("shareable") is not None
         if disk.get("device", "disk") == "disk" and source is not None and not is_shared:
             yield source
+
+
+def _far(source: ElementTree.Element) -> str:
+    """Of a disk that is reached by a protocol, or in some way that libvirt has learned since."""
+    where = [source.get(name, "") for name in ("protocol", "type", "name", "dir", "path") if source.get(name)]
+    return ":".join(where) or "that its definition does not name"
 
 
 def has_seed(xml: str) -> bool:

@@ -16,7 +16,7 @@ from xml.etree import ElementTree
 
 import libvirt
 
-from cloudpc.machines.libvirt.definitions import parse
+from cloudpc.machines.libvirt.definitions import Definition, parse
 from cloudpc.machines.libvirt.errors import classified, unless_gone
 from cloudpc.machines.libvirt.images import is_base
 from cloudpc.machines.libvirt.storage import pool_xml
@@ -37,15 +37,16 @@ def changed_by_hand(domain: Any, usual: str | None) -> list[str]:
         usual: where its disk was made: one that is still there is left out, and needs no look at what others use.
 
     Raises:
-        ProvisioningError: DISK_FAILED; one is a device of the host, so that nobody here may remove it.
+        ProvisioningError: DISK_FAILED; one is no file of the host, so that nobody here may remove it.
     """
     connection, identity = domain.connect(), UUID(bytes=domain.UUID())
     with classified(f"look for the disks of {domain.name()}", ErrorCode.DISK_FAILED):
-        own = {path for xml in _definitions(domain) for path in parse(xml).disks} - {usual}
+        definitions = [parse(xml) for xml in _definitions(domain)]
+        own = {path for definition in definitions for path in paths(connection, definition)} - {usual}
         used = used_by(other for other in connection.listAllDomains(0) if other.UUID() != domain.UUID()) if own else ()
         alone = sorted(own.difference(used))
-        for path in alone:
-            _refuse_device(path, domain.name())
+        for path in [*alone, *(far for definition in definitions for far in definition.far_disks)]:
+            _refuse_foreign(path, domain.name())
         layers = [layer for path in alone for layer in _layers(connection, path, identity)]
         return [layer for layer in layers if layer not in used]
 
@@ -96,11 +97,37 @@ def is_there(connection: Any, path: str) -> bool:
         return volume is not None
 
 
+def paths(connection: Any, definition: Definition) -> list[str]:
+    """Where on the host the disks are that a domain writes to alone; volumes that are gone are left out.
+
+    Raises:
+        libvirt.libvirtError: the pool of one does not say, for example because it was stopped.
+    """
+    volumes = (_volume_path(connection, pool, volume) for pool, volume in definition.pool_volumes)
+    return [*definition.disks, *(path for path in volumes if path)]
+
+
+def has_one(connection: Any, definition: Definition) -> bool:
+    """Whether the first of the disks that a domain names is there; one that is not on the host may be."""
+    if definition.disks:
+        return is_there(connection, definition.disks[0])
+    if definition.pool_volumes:
+        return _volume_path(connection, *definition.pool_volumes[0]) is not None
+    return bool(definition.far_disks)
+
+
 def _paths(connection: Any, source: ElementTree.Element) -> Iterator[str | None]:
     yield source.get("file")
     yield source.get("dev")
     if (pool := source.get("pool")) and (volume := source.get("volume")):
-        yield unless_gone(lambda: connection.storagePoolLookupByName(pool).storageVolLookupByName(volume).path())
+        yield _volume_path(connection, pool, volume)
+
+
+def _volume_path(connection: Any, pool: str, volume: str) -> str | None:
+    path: str | None = unless_gone(
+        lambda: connection.storagePoolLookupByName(pool).storageVolLookupByName(volume).path()
+    )
+    return path
 
 
 def _definitions(domain: Any) -> list[str]:
@@ -109,11 +136,12 @@ def _definitions(domain: Any) -> list[str]:
     return [xml for xml in found if xml is not None]
 
 
-def _refuse_device(path: str, name: str) -> None:
-    if path.startswith(_DEVICES):
+def _refuse_foreign(path: str, name: str) -> None:
+    """A file is the machine's own; a device, a volume of another kind of pool or a disk elsewhere need not be."""
+    if not path.startswith("/") or path.startswith(_DEVICES):
         raise ProvisioningError(
             ErrorCode.DISK_FAILED,
-            f"{name} has the disk {path}, a device of the host that somebody attached to it: nothing is removed there.",
+            f"{name} has the disk {path}, no file of the host but attached by hand: nothing is removed there.",
             retriable=False,
             hint=f"`{command_line('virsh', 'detach-disk', name, path, '--config')}` takes it from the machine.",
         )

@@ -239,8 +239,8 @@ class LibvirtHost(Host):
 
     def _has_disk(self, definition: Definition) -> bool:
         with classified(f"look for the disk of {definition.name}", ErrorCode.DISK_FAILED):
-            if definition.disks:
-                return disks.is_there(self._connection.get(), definition.disks[0])
+            if definition.names_disks:
+                return disks.has_one(self._connection.get(), definition)
         return self._volumes.disk(definition.name) is not None  # claimed, and not yet defined whole
 
     def owned(self, installation: str, besides: Container[UUID] = ()) -> list[Machine]:

@@ -57,6 +57,5 @@ class Room:
         """Whether its disk is to be made here, or was made since these sizes were read."""
         if names := self.of(definition):
             return not names & self.sizes.keys()
-        has_disks = definition.disks or definition.pool_volumes
         # one that was claimed by an older cloudpc does not say where: it counts everywhere until it has its disk
-        return not has_disks and definition.label is not None and definition.label.pool in ("", self.pool)
+        return not definition.names_disks and definition.label is not None and definition.label.pool in ("", self.pool)
