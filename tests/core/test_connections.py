@@ -22,10 +22,10 @@ from cloudpc.connections import checks as health_checks
 from cloudpc.connections import files
 from cloudpc.connections.healthy import KEPT, Connections
 from cloudpc.files import secret_file
+from cloudpc.model.check import Check, overall
 from cloudpc.model.cloud_pc import NetworkChoice, Status
 from cloudpc.model.connection import OnPremisesConnection, SecretReference
 from cloudpc.model.errors import ErrorCode, ProvisioningError
-from cloudpc.model.health import HealthCheck, overall
 from cloudpc.model.machines import Network
 from cloudpc.model.problems import InvalidConfigurationError, from_validation
 
@@ -191,7 +191,7 @@ def test_a_certificate_is_an_ordinary_file_beside_it(tmp_path: Path) -> None:
 class Controllers:
     """Stands in for the module that talks to a domain's controllers."""
 
-    found: list[HealthCheck] = field(default_factory=lambda: [HealthCheck("LDAPS bind", "passed")])
+    found: list[Check] = field(default_factory=lambda: [Check("LDAPS bind", "passed")])
     error: Exception | None = None
     asked: list[str] = field(default_factory=list)
 
@@ -204,7 +204,7 @@ def controllers(monkeypatch: pytest.MonkeyPatch) -> Controllers:
         def __init__(self, connection_id: str, connection: OnPremisesConnection, folder: Path) -> None:
             state.asked.append(connection_id)
 
-        def check(self) -> list[HealthCheck]:
+        def check(self) -> list[Check]:
             if state.error:
                 raise state.error
             return state.found
@@ -229,13 +229,13 @@ def closed() -> Iterator[str]:
         yield f"127.0.0.1:{bound.getsockname()[1]}"
 
 
-def _check(folder: Path, *hosts: ScriptedHost, domain: bool = True, **values: Any) -> list[HealthCheck]:
+def _check(folder: Path, *hosts: ScriptedHost, domain: bool = True, **values: Any) -> list[Check]:
     connection = OnPremisesConnection.model_validate({"libvirtNetwork": "corp", **values})
     return health_checks.check("hq", connection, connection.network, hosts, folder, domain=domain)
 
 
-def _error_types(checks: list[HealthCheck]) -> dict[str, tuple[str, str]]:
-    return {check.display_name: (check.status, check.error_type) for check in checks}
+def _error_types(checks: list[Check]) -> dict[str, tuple[str, str]]:
+    return {check.what: (check.status, check.error_type) for check in checks}
 
 
 def test_all_of_a_connection_is_looked_at(
@@ -243,13 +243,13 @@ def test_all_of_a_connection_is_looked_at(
 ) -> None:
     host = ScriptedHost(tmp_path, networks=["corp"])
     checks = _check(folder, host, **_DOMAIN, endpoints=[listening])
-    assert [check.display_name for check in checks] == [
+    assert [check.what for check in checks] == [
         "libvirt network corp on local", "LDAPS bind", f"endpoint {listening}",
     ]  # fmt: skip
     assert overall(checks) == "passed"
     assert controllers.asked == ["hq"]
     joined_to_nothing = _check(folder, host, domain=False, **_DOMAIN)
-    assert [check.display_name for check in joined_to_nothing] == ["libvirt network corp on local"]
+    assert [check.what for check in joined_to_nothing] == ["libvirt network corp on local"]
 
 
 def test_a_network_that_no_host_has_fails_and_one_that_some_lack_is_a_warning(folder: Path, tmp_path: Path) -> None:
@@ -313,15 +313,15 @@ def test_names_are_asked_of_dns_unless_the_file_knows(
 def test_what_the_domain_says_is_told_and_what_it_raises_hides_nothing(
     folder: Path, controllers: Controllers, listening: str
 ) -> None:
-    controllers.found = [HealthCheck("LDAPS bind", "failed", "adJoinCheckIncorrectCredentials", "Correct it.")]
+    controllers.found = [Check("LDAPS bind", "failed", "", "Correct it.", "adJoinCheckIncorrectCredentials")]
     assert _error_types(_check(folder, **_DOMAIN))["LDAPS bind"] == ("failed", "adJoinCheckIncorrectCredentials")
     for error in (ProvisioningError(ErrorCode.DOMAIN_JOIN_FAILED, "no answer", hint="wait"), RuntimeError("a bug")):
         controllers.error = error
         checks = _check(folder, **_DOMAIN, endpoints=[listening])
         told = [check for check in checks if check.status == "failed"]
         assert [check.error_type for check in told] == ["adJoinCheckUnknownError"]
-        assert str(error) in told[0].additional_detail
-        assert (f"endpoint {listening}", "passed") in [(check.display_name, check.status) for check in checks]
+        assert str(error) in told[0].detail
+        assert (f"endpoint {listening}", "passed") in [(check.what, check.status) for check in checks]
 
 
 def test_endpoints_that_refuse_and_that_never_answer(
@@ -348,14 +348,14 @@ def test_endpoints_that_refuse_and_that_never_answer(
         f"endpoint {silent}": ("failed", kind),
         "endpoint nowhere.invalid:443": ("failed", kind),
     }
-    details = [check.additional_detail for check in checks]
+    details = [check.detail for check in checks]
     assert os.strerror(111) in details[1]
     assert "no answer within" in details[2]
 
 
 def test_the_whole_is_as_healthy_as_its_worst() -> None:
     def of(*statuses: Any) -> str:
-        return overall(HealthCheck("x", status) for status in statuses)
+        return overall(Check("x", status) for status in statuses)
 
     assert of() == of("passed") == "passed"
     assert of("passed", "warning") == "warning"
@@ -451,7 +451,7 @@ def test_only_a_join_to_the_domain_asks_the_domain(folder: Path, tmp_path: Path,
     known = Connections([ScriptedHost(tmp_path, networks=["corp"])], folder)
     assert known.healthy(_HQ) is None
     assert controllers.asked == []
-    controllers.found = [HealthCheck("LDAPS bind", "failed", "adJoinCheckServerNotOperational", "Start it.", "down")]
+    controllers.found = [Check("LDAPS bind", "failed", "down", "Start it.", "adJoinCheckServerNotOperational")]
     error = known.healthy(_HQ.model_copy(update={"domain_join_type": "hybridAzureADJoin"}))
     assert error is not None
     assert "LDAPS bind: down [adJoinCheckServerNotOperational]" in error.message

@@ -13,10 +13,11 @@ import pytest
 from cloudpc.cli import doctor, doctor_organisation
 from cloudpc.cli.doctor_organisation import Known, Seen
 from cloudpc.connections import files
+from cloudpc.model.check import Check
 from cloudpc.model.devices import OwnedDevice
 from cloudpc.model.errors import ErrorCode, ProvisioningError
 from cloudpc.model.hosts import HostConfig
-from cloudpc.model.machines import Amount, Check, Machine, PowerState
+from cloudpc.model.machines import Amount, Machine, PowerState
 from cloudpc.model.remnants import Remnant
 from cloudpc.model.tags import Phase, Tag
 
@@ -127,7 +128,7 @@ def test_nothing_is_removed_if_a_host_did_not_answer(monkeypatch: pytest.MonkeyP
     seen = _looked_at(_Host(answers=False), monkeypatch)
     directory = _Directory(_device("u-gone"))
     [finding] = _told(directory, seen)
-    assert finding.state == "warning"
+    assert finding.status == "warning"
     assert finding.hint == "not removed: the host kvm1 did not answer"
     assert not directory.removed
 

@@ -11,9 +11,8 @@ from cloudpc.configuration import parsing
 from cloudpc.graph.errors import GraphError
 from cloudpc.guests.linux.set_up import Warned
 from cloudpc.iac.engine import EngineError
+from cloudpc.model.check import Check
 from cloudpc.model.errors import ErrorCode, ProvisioningError
-from cloudpc.model.health import HealthCheck
-from cloudpc.model.machines import Check
 from cloudpc.model.masking import MaskingFormatter, masked, masked_value
 from cloudpc.model.problems import InvalidConfigurationError, Problem
 
@@ -95,8 +94,7 @@ def test_no_password_in_front_of_a_host_is_ever_shown(user: str, password: str, 
         lambda text: ProvisioningError(ErrorCode.IMAGE_NOT_FOUND, "", hint=text).hint,
         lambda text: ProvisioningError(ErrorCode.IMAGE_NOT_FOUND, "", console=text).console,
         lambda text: Warned(ErrorCode.PACKAGES_FAILED, text).message,
-        lambda text: Check("libvirt", "ok", text).detail + Check("libvirt", "ok", "", text).hint,
-        lambda text: HealthCheck("x", "failed", additional_detail=text).additional_detail,
+        lambda text: Check("libvirt", "passed", text).detail + Check("libvirt", "passed", "", text).hint,
         lambda text: str(GraphError(text)) + GraphError(text).message,
         lambda text: str(EngineError(text)),
         lambda text: str(Problem("file", "field", text, text)),

@@ -20,11 +20,10 @@ from cloudpc.guests.linux.set_up import Warned, last_lines
 from cloudpc.iac import outputs
 from cloudpc.iac.engine_log import displayed
 from cloudpc.machines.libvirt.console import tail_of
+from cloudpc.model.check import Check
 from cloudpc.model.cloud_pc import Status
 from cloudpc.model.directory import Group, ServicePlan, Snapshot, User
 from cloudpc.model.errors import ErrorCode, ProvisioningError
-from cloudpc.model.health import HealthCheck
-from cloudpc.model.machines import Check
 from cloudpc.model.problems import Problem
 from cloudpc.model.text import coloured_only, harmless, harmless_lines, plain, to_json, told
 
@@ -216,8 +215,8 @@ def test_what_hosts_guests_and_services_say() -> None:
         assert is_safe(text)
     assert is_safe(error.console, "\n\t")
     assert error.console.startswith("a\n")
-    check, health = Check("pool", "ok", NASTY, NASTY), HealthCheck("dns", "passed", additional_detail=NASTY)
-    for text in (check.detail, check.hint, health.additional_detail):
+    check = Check("pool", "passed", NASTY, NASTY)
+    for text in (check.detail, check.hint):
         assert is_safe(text)
     assert is_safe(Warned(ErrorCode.SET_UP_FAILED, NASTY).message)
     assert last_lines("\x1b[31mE: no\x1b[0m\nsecond\u2028line\r\n") == "E: no / second\\u2028line"

@@ -338,13 +338,13 @@ def test_without_an_ou_accounts_go_where_the_domain_puts_computers(samba: Samba,
 
 def test_a_healthy_domain_passes_and_nothing_is_changed(samba: Samba, hq: Hq) -> None:
     checks = hq.domain().check()
-    assert [(check.display_name, check.status) for check in checks] == [
+    assert [(check.what, check.status) for check in checks] == [
         ("Domain controller", "passed"),
         ("Domain account", "passed"),
         ("Organizational unit", "passed"),
         ("Right to create computer accounts", "passed"),
     ]
-    assert not any(check.error_type or check.recommended_action for check in checks)
+    assert not any(check.error_type or check.hint for check in checks)
     assert samba.computers() == []
 
 
@@ -390,8 +390,8 @@ def test_what_stands_in_the_way_is_named(
     check = hq.domain(**changes).check()[-1]
     assert (check.status, check.error_type) == ("failed", f"adJoinCheck{error_type}")
     refused = _refused(hq.domain(**changes))
-    assert refused.hint == check.recommended_action
-    assert any(word in check.additional_detail for word in words.split("|")), check
+    assert refused.hint == check.hint
+    assert any(word in check.detail for word in words.split("|")), check
     assert any(word in refused.message for word in words.split("|")), refused.message
     assert samba.computers() == []
 
@@ -419,8 +419,8 @@ def test_what_is_wrong_with_the_account_is_named(
         check = hq.domain(adDomainUsername=principal).check()[-1]
         refused = _refused(hq.domain(adDomainUsername=principal))
     assert (check.status, check.error_type) == ("failed", f"adJoinCheck{error_type}")
-    assert words in check.additional_detail
-    assert refused.hint == check.recommended_action
+    assert words in check.detail
+    assert refused.hint == check.hint
     assert samba.computers() == []
 
 
@@ -432,7 +432,7 @@ def test_a_locked_account_is_named(samba: Samba, hq: Hq) -> None:
         assert not samba.accepts(principal, "wrong")
         check = hq.domain(adDomainUsername=principal).check()[-1]
     assert check.error_type == "adJoinCheckAccountLockedOrDisabled"
-    assert "locked" in check.additional_detail
+    assert "locked" in check.detail
 
 
 def test_the_first_controller_that_answers_is_asked(samba: Samba, hq: Hq) -> None:
@@ -440,8 +440,8 @@ def test_the_first_controller_that_answers_is_asked(samba: Samba, hq: Hq) -> Non
     domain = hq.domain(domainControllers=[unknown, ELSEWHERE, good])
     assert [check.status for check in domain.check()] == ["passed"] * 4
     failed = hq.domain(domainControllers=[unknown, ELSEWHERE]).check()[-1]
-    assert "dc0.corp.invalid" in failed.additional_detail
-    assert "127.0.0.2" in failed.additional_detail
+    assert "dc0.corp.invalid" in failed.detail
+    assert "127.0.0.2" in failed.detail
 
 
 def test_a_controller_that_says_nothing_ends_at_the_deadline(hq: Hq, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,15 +27,14 @@ from urllib.parse import unquote, urlsplit
 from uuid import UUID
 
 from cloudpc.model.cancellation import Cancellation
+from cloudpc.model.check import Check
 from cloudpc.model.errors import ErrorCode, ProvisioningError, TagUnreadable
-from cloudpc.model.health import HealthCheck
 from cloudpc.model.hosts import HostConfig
 from cloudpc.model.image import Image
 from cloudpc.model.machines import (
     Accelerator,
     Amount,
     Capacity,
-    Check,
     Claimed,
     Completed,
     Endpoint,
@@ -261,13 +260,13 @@ class FakeHost:
         return f"{machine.name}.qcow2 and {log.name}"
 
     def check(self) -> list[Check]:
-        return [Check("files", "ok", str(self._folder))]
+        return [Check("files", "passed", str(self._folder))]
 
-    def check_network(self, network: Network) -> list[HealthCheck]:
+    def check_network(self, network: Network) -> list[Check]:
         self._fault("check_network", "")
         if network.kind != "hosted" and network.source not in self._settings().get("networks", []):
             raise ProvisioningError(ErrorCode.NETWORK_NOT_FOUND, f"{self.name} has no {network.source}", hint="make it")
-        return [HealthCheck(f"libvirt network {network.source}", "passed")]
+        return [Check(f"libvirt network {network.source}", "passed")]
 
     def close(self) -> None: ...
 

@@ -92,9 +92,9 @@ def test_doctor_says_what_there_is(desk: Desk) -> None:
     desk.claim()
     checks = {check.what: check for check in desk.host.check()}
     assert list(checks) == ["libvirt", "QEMU", "acceleration", "storage pool", "a guest", "capacity", "network default"]
-    assert not [check for check in checks.values() if check.state == "failed"]
+    assert not [check for check in checks.values() if check.status == "failed"]
     assert "/var/lib/libvirt/images/cloudpc" in checks["storage pool"].detail
-    assert checks["acceleration"].state == ("ok" if desk.host.accelerator() is Accelerator.KVM else "warning")
+    assert checks["acceleration"].status == ("passed" if desk.host.accelerator() is Accelerator.KVM else "warning")
 
 
 def test_doctor_of_a_host_that_is_not_there_says_only_that(desk: Desk) -> None:

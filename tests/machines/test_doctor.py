@@ -10,7 +10,7 @@ import pytest
 
 from cloudpc.machines.libvirt import doctor
 from cloudpc.model import patience
-from cloudpc.model.machines import Check
+from cloudpc.model.check import Check
 
 
 def _at(*, local: bool) -> Any:
@@ -26,11 +26,11 @@ def test_whose_the_device_is_is_said_where_it_can_be_seen(tmp_path: Path) -> Non
     assert doctor._kvm(_at(local=False), device) == ""
 
 
-@pytest.mark.parametrize(("state", "told"), [("ok", "warning"), ("warning", "warning"), ("failed", "failed")])
-def test_a_check_that_took_long_says_so(state: Any, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    check = Check("capacity", state, "as it is")
+@pytest.mark.parametrize(("status", "told"), [("passed", "warning"), ("warning", "warning"), ("failed", "failed")])
+def test_a_check_that_took_long_says_so(status: Any, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    check = Check("capacity", status, "as it is")
     assert doctor._guarded("capacity", lambda: check) == check
     monkeypatch.setattr(patience, "USUAL", 0.0)
     slow = doctor._guarded("capacity", lambda: check)
-    assert slow.state == told
+    assert slow.status == told
     assert "over its usual time" in slow.detail

@@ -147,13 +147,13 @@ def _leased(network: libvirt.virNetwork, start: str, end: str, reserved: str = "
 def test_a_network_and_its_bridge_are_healthy_while_they_are_up(host: LibvirtHost, network: libvirt.virNetwork) -> None:
     name = network.name()
     [found] = host.check_network(Network("network", name))
-    assert (found.display_name, found.status, found.additional_detail) == (
+    assert (found.what, found.status, found.detail) == (
         f"libvirt network {name}",
         "passed",
         "active",
     )
     [found] = host.check_network(Network("bridge", name))
-    assert (found.display_name, found.status) == (f"bridge {name}", "passed")
+    assert (found.what, found.status) == (f"bridge {name}", "passed")
     subprocess.run(["ip", "link", "set", "dev", name, "down"], check=True)
     with pytest.raises(ProvisioningError, match="is down") as caught:
         host.check_network(Network("bridge", name))
@@ -167,7 +167,7 @@ def test_a_network_and_its_bridge_are_healthy_while_they_are_up(host: LibvirtHos
 
 def test_the_hosted_network_is_healthy_and_what_nobody_made_is_not(host: LibvirtHost) -> None:
     [found] = host.check_network(Network())
-    assert (found.status, found.additional_detail) == ("passed", "user-mode networking")
+    assert (found.status, found.detail) == ("passed", "user-mode networking")
     with pytest.raises(ProvisioningError, match="has no libvirt network nowhere"):
         host.check_network(Network("network", "nowhere"))
 
@@ -186,9 +186,9 @@ def test_addresses_that_are_leased_or_kept_are_not_free(
 ) -> None:
     xml = _leased(network, "10.199.7.10", "10.199.7.12", reserved)
     [found] = networks.free_addresses(network.name(), xml, leased)
-    assert (found.status, found.additional_detail) == (status, f"{free} of 3 addresses of the DHCP range are free")
+    assert (found.status, found.detail) == (status, f"{free} of 3 addresses of the DHCP range are free")
     assert found.error_type == ("" if free else "resourceAvailabilityCheckNoSubnetIP")
-    assert bool(found.recommended_action) == (not free)
+    assert bool(found.hint) == (not free)
 
 
 def test_a_host_that_is_away_is_no_fault_of_the_network(daemon: Daemon, cache: Path, tmp_path: Path) -> None:

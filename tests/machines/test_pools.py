@@ -15,9 +15,10 @@ from cloudpc.machines.libvirt.connection import Connection
 from cloudpc.machines.libvirt.host import LibvirtHost
 from cloudpc.machines.libvirt.locks import HostLocks
 from cloudpc.machines.libvirt.storage import Pool
+from cloudpc.model.check import Check
 from cloudpc.model.errors import ErrorCode, ProvisioningError
 from cloudpc.model.hosts import HostConfig
-from cloudpc.model.machines import Amount, Check
+from cloudpc.model.machines import Amount
 from cloudpc.provisioning import placement
 
 from .daemon import Daemon
@@ -129,7 +130,7 @@ def test_one_that_can_not_be_used_is_told_before_anything_is_made_and_waited_for
     assert desk.host.describe(spec.id) is None
     assert "mine" not in [pool.name() for pool in connection.listAllStoragePools()]
     told = _pool_check(host)
-    assert (told.state, told.detail, told.hint) == ("failed", refused.value.message, refused.value.hint)
+    assert (told.status, told.detail, told.hint) == ("failed", refused.value.message, refused.value.hint)
     assert host.remnants(desk.installation) == []
     assert host.owned(desk.installation) == []
 
@@ -150,9 +151,9 @@ def test_only_folders_will_do(kind: str, usable: bool) -> None:
 
 def test_a_path_that_does_not_count_is_told(desk: Desk, opened: Callable[..., LibvirtHost]) -> None:
     desk.host.capacity()
-    assert _pool_check(opened(poolPath="/var/lib/libvirt/images/cloudpc/")).state == "ok"
+    assert _pool_check(opened(poolPath="/var/lib/libvirt/images/cloudpc/")).status == "passed"
     told = _pool_check(opened(poolPath="/srv/elsewhere"))
-    assert told.state == "warning"
+    assert told.status == "warning"
     assert "poolPath says /srv/elsewhere" in told.detail
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from pydantic.alias_generators import to_camel
 
 from cloudpc.cli.cloud_pcs import Json
 from cloudpc.cli.context import Project
@@ -17,8 +16,8 @@ from cloudpc.cli.output import CommandError, Exit, Styled, err, out, print_json,
 from cloudpc.configuration import parsing
 from cloudpc.configuration.lookups import CONNECTIONS
 from cloudpc.connections import checks, files
+from cloudpc.model.check import Check, CheckStatus, overall
 from cloudpc.model.connection import OnPremisesConnection
-from cloudpc.model.health import HealthCheck, HealthStatus, overall
 from cloudpc.model.hosts import HostConfig
 from cloudpc.model.problems import InvalidConfigurationError, Problem, closest
 from cloudpc.operations.runtime import connect
@@ -85,7 +84,7 @@ def check(
     read = _read(project, chosen)
     hosts = {host.uri: connect(host) for name in chosen for host in uses.hosts_of(name)}
 
-    def look(name: str) -> list[HealthCheck]:
+    def look(name: str) -> list[Check]:
         mine = [hosts[host.uri] for host in uses.hosts_of(name)]
         return checks.check(name, read[name], read[name].network, mine, folder, domain=True)
 
@@ -192,9 +191,18 @@ def _row(project: Project, name: str, uses: _Uses) -> dict[str, Any]:
     }
 
 
-def _as_json(name: str, connection: OnPremisesConnection, found: Sequence[HealthCheck]) -> dict[str, Any]:
+def _as_json(name: str, connection: OnPremisesConnection, found: Sequence[Check]) -> dict[str, Any]:
     """As Graph's `cloudPcOnPremisesConnection` says it."""
-    shown = [{to_camel(f.name): getattr(one, f.name) for f in fields(one)} for one in found]
+    shown = [
+        {
+            "displayName": one.what,
+            "status": one.status,
+            "errorType": one.error_type,
+            "recommendedAction": one.hint,
+            "additionalDetail": one.detail,
+        }
+        for one in found
+    ]
     return {
         "id": name,
         "displayName": connection.display_name,
@@ -203,18 +211,18 @@ def _as_json(name: str, connection: OnPremisesConnection, found: Sequence[Health
     }
 
 
-def _print(results: dict[str, list[HealthCheck]]) -> None:
+def _print(results: dict[str, list[Check]]) -> None:
     shown = table("CONNECTION", "CHECK", "STATUS", "ERROR TYPE", "DETAIL")
     for name, found in results.items():
         shown.add_row(styled(name, "bold"), "", _coloured(overall(found)), "", "")
         for one in found:
-            action = f" -> {one.recommended_action}" if one.recommended_action else ""
-            detail = one.additional_detail + action
-            shown.add_row("", one.display_name, _coloured(one.status), one.error_type, detail)
+            action = f" -> {one.hint}" if one.hint else ""
+            detail = one.detail + action
+            shown.add_row("", one.what, _coloured(one.status), one.error_type, detail)
     out.print(shown)
 
 
-def _coloured(status: HealthStatus) -> Styled:
+def _coloured(status: CheckStatus) -> Styled:
     return styled(status, _COLOURS[status])
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 import typer
@@ -20,10 +19,11 @@ from cloudpc.configuration.installation import recorded_id
 from cloudpc.iac import renamed
 from cloudpc.iac.engine import OWN_FOLDER, EngineError
 from cloudpc.iac.fleet import CloudPCRecord, StackRecord
+from cloudpc.model.check import Check
 from cloudpc.model.directory import DirectoryError
 from cloudpc.model.errors import ProvisioningError
 from cloudpc.model.hosts import HostConfig
-from cloudpc.model.machines import Check, Host, Hypervisor, Machine, PowerState
+from cloudpc.model.machines import Host, Hypervisor, Machine, PowerState
 from cloudpc.model.problems import InvalidConfigurationError
 from cloudpc.model.remnants import Remnant, left_over, uncertain
 from cloudpc.model.tags import Phase
@@ -33,7 +33,8 @@ from cloudpc.operations.asked import Asked
 from cloudpc.operations.known_machines import KnownMachines
 from cloudpc.operations.runtime import connect
 
-_COLOURS = {"ok": "green", "warning": "yellow", "failed": "red"}
+_RESULTS = {"passed": ("ok", "green"), "warning": ("warning", "yellow"), "failed": ("failed", "red")}
+"""What a check came to in doctor's words, and their colour."""
 
 
 def doctor(
@@ -48,15 +49,19 @@ def doctor(
         confirm("Remove what is unfinished? No run may be working on it anywhere.", yes=yes)
     findings = list(_findings(Project(), remove=remove))
     if as_json:
-        print_json([asdict(f) for f in findings])
+        print_json([_as_json(f) for f in findings])
     else:
         shown = table("CHECK", "RESULT", "DETAIL")
         for f in findings:
             text = f.detail + (f" -> {f.hint}" if f.hint else "")
-            shown.add_row(f.what, styled(f.state, _COLOURS[f.state]), text)
+            shown.add_row(f.what, styled(*_RESULTS[f.status]), text)
         out.print(shown)
-    if any(f.state == "failed" for f in findings):
+    if any(f.status == "failed" for f in findings):
         raise typer.Exit(Exit.ERROR)
+
+
+def _as_json(check: Check) -> dict[str, Any]:
+    return {"what": check.what, "state": _RESULTS[check.status][0], "detail": check.detail, "hint": check.hint}
 
 
 def _findings(project: Project, *, remove: bool) -> Iterator[Check]:
@@ -73,14 +78,14 @@ def _findings(project: Project, *, remove: bool) -> Iterator[Check]:
         return
     try:
         version = project.engine.read(["version"]).strip()
-        yield Check("engine", "ok", f"pulumi {version}")
+        yield Check("engine", "passed", f"pulumi {version}")
     except EngineError as error:
         yield Check("engine", "failed", str(error), "run `make setup`, then `. .cloudpc/env`")
     try:
         records = project.records()
         readable = True
         stacks = f"{len(records)} stack{'' if len(records) == 1 else 's'}"
-        yield Check("state", "ok", f"{stacks}, {sum(len(r.cloud_pcs) for r in records)} Cloud PCs")
+        yield Check("state", "passed", f"{stacks}, {sum(len(r.cloud_pcs) for r in records)} Cloud PCs")
     except (EngineError, CommandError) as error:
         yield Check("state", "failed", str(error), "until it can be read, nobody can say what is left over")
         seen.doubts.append("state can't be read")
@@ -107,7 +112,7 @@ def _findings(project: Project, *, remove: bool) -> Iterator[Check]:
 def _backend(project: Project) -> Check:
     backend, hint = project.engine.backend, "set PULUMI_BACKEND_URL; or `make setup`, for one of this project's own"
     if backend.url:
-        return Check("backend", "ok", str(backend))
+        return Check("backend", "passed", str(backend))
     return Check("backend", "failed", str(backend), hint)
 
 
@@ -121,7 +126,7 @@ def _policy(project: Project, name: str, surroundings: dict[str, tuple[parsing.S
         yield from (Check(f"policy {name}", "failed", str(problem)) for problem in wrong)
         marked = "; marked as deleted, goes with its last Cloud PC" if project.is_marked_as_deleted(name) else ""
         if not wrong:
-            yield Check(f"policy {name}", "ok", f"valid{marked}")
+            yield Check(f"policy {name}", "passed", f"valid{marked}")
     except InvalidConfigurationError as error:
         for problem in error.problems:
             yield Check(f"policy {name}", "failed", str(problem))
@@ -195,7 +200,7 @@ def _host(
     try:
         host = connect(config)
         for check in host.check():
-            yield Check(f"{what}: {check.what}", check.state, check.detail, check.hint)
+            yield Check(f"{what}: {check.what}", check.status, check.detail, check.hint)
         for installation in installations:
             yield from _left_over(what, host, installation, known, recorded, busy, seen, remove=remove)
     except ProvisioningError as error:
@@ -230,7 +235,7 @@ def _left_over(
             host.delete(machine.id)
         volumes = left_over(host.remnants(installation), known, recorded, datetime.now(UTC))
         if removed := [m.name for m in unfinished] + host.discard(volumes):
-            yield Check(f"{what}: left over", "ok", f"removed {', '.join(removed)}")
+            yield Check(f"{what}: left over", "passed", f"removed {', '.join(removed)}")
         machines = [m for m in machines if m not in unfinished]
     seen.add(machines, [m for m in all_ if m.id in known])
     yield from _standing_still(what, [m for m in all_ if m.id in known])
@@ -252,7 +257,7 @@ def _left_over(
     told = list(_volumes(f"{what}: left over", host.remnants(installation), known, recorded))
     yield from told
     if not machines and not told and not unreadable:
-        yield Check(f"{what}: left over", "ok", "nothing")
+        yield Check(f"{what}: left over", "passed", "nothing")
 
 
 def _volumes(what: str, remnants: list[Remnant], known: set[UUID], recorded: frozenset[UUID]) -> Iterator[Check]:

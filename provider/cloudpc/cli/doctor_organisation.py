@@ -11,10 +11,11 @@ from cloudpc.configuration.lookups import CONNECTIONS
 from cloudpc.configuration.parsing import Surroundings
 from cloudpc.connections import files
 from cloudpc.iac.fleet import StackRecord
+from cloudpc.model.check import Check
 from cloudpc.model.devices import DEVICE_ID_FILE, OwnedDevice
 from cloudpc.model.errors import ProvisioningError
 from cloudpc.model.identity import Identity
-from cloudpc.model.machines import Check, Machine
+from cloudpc.model.machines import Machine
 from cloudpc.model.problems import InvalidConfigurationError
 from cloudpc.model.tags import Phase
 from cloudpc.operations.organisation import Mode, Organisation
@@ -133,11 +134,11 @@ def _tenant(
         hint = f"grant {permission.least}" + (f" (role: {permission.role})" if permission.role else "")
         yield Check(f"{what}: permissions", "failed", f"{permission.purpose} is not allowed", hint)
     if missing == []:
-        yield Check(f"{what}: permissions", "ok", "all that is needed")
+        yield Check(f"{what}: permissions", "passed", "all that is needed")
     if "adopt" in modes:
         yield Check(
             f"{what}: adopting devices",
-            "ok",
+            "passed",
             "of the devices of a Cloud PC's name that appear after its start, the one with the deviceId that the guest "
             f"has written to {DEVICE_ID_FILE}; where it writes none, the name alone decides",
         )
@@ -160,7 +161,7 @@ def _left(what: str, organisation: Organisation, mode: Mode, known: Known) -> It
         registry.close()
     remaining = [device for device in unknown if device not in removed]
     if removed:
-        yield Check(f"{what}: left over", "ok", f"removed {_names(removed)}")
+        yield Check(f"{what}: left over", "passed", f"removed {_names(removed)}")
         if not remaining:
             return
     yield from _unknown(
@@ -205,9 +206,9 @@ def _unknown(what: str, unknown: Sequence[OwnedDevice], *, enabled: str, disable
         if each.enabled:
             yield Check(f"{what}: left over", "warning", f"{each} belongs to no Cloud PC that is known", enabled)
     if off := [each for each in unknown if not each.enabled]:
-        yield Check(f"{what}: left over", "ok", f"disabled: {_names(off)}", disabled)
+        yield Check(f"{what}: left over", "passed", f"disabled: {_names(off)}", disabled)
     if not unknown:
-        yield Check(f"{what}: left over", "ok", "nothing")
+        yield Check(f"{what}: left over", "passed", "nothing")
 
 
 def _names(found: Sequence[OwnedDevice]) -> str:

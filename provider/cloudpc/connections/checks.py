@@ -13,16 +13,16 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from cloudpc.model.check import Check, overall
 from cloudpc.model.connection import OnPremisesConnection, host_and_port
 from cloudpc.model.errors import ErrorCode, ProvisioningError
-from cloudpc.model.health import HealthCheck, overall
 from cloudpc.model.machines import Host, Network
 
 CONNECT_TIMEOUT = 5.0
 """Seconds for which an endpoint is waited for."""
 _AT_ONCE = 32
 _KINDS = {"network": "libvirt network", "bridge": "bridge", "hosted": "hosted network"}
-_Part = tuple[str, Callable[[], Sequence[HealthCheck]]]
+_Part = tuple[str, Callable[[], Sequence[Check]]]
 """Which of Graph's families of errorTypes, and what looks."""
 
 log = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 def check(
     name: str, connection: OnPremisesConnection, network: Network, hosts: Sequence[Host], folder: Path, *, domain: bool
-) -> list[HealthCheck]:
+) -> list[Check]:
     """All checks of one connection, side by side. Raises nothing.
 
     Args:
@@ -50,7 +50,7 @@ def check(
         return [found for checks in pool.map(_guarded, parts) for found in checks]
 
 
-def _guarded(part: _Part) -> Sequence[HealthCheck]:
+def _guarded(part: _Part) -> Sequence[Check]:
     family, look = part
     try:
         return look()
@@ -59,28 +59,28 @@ def _guarded(part: _Part) -> Sequence[HealthCheck]:
         hint = error.hint if isinstance(error, ProvisioningError) else ""
         detail = str(error) if isinstance(error, ProvisioningError) else f"unexpected {type(error).__name__}: {error}"
         log.debug("a health check of the family %s", family, exc_info=True)
-        return [HealthCheck(family, "failed", f"{family}UnknownError", hint, detail)]
+        return [Check(family, "failed", detail, hint, f"{family}UnknownError")]
 
 
 # ---- the network
 
 
-def _network(hosts: Sequence[Host], network: Network) -> list[HealthCheck]:
+def _network(hosts: Sequence[Host], network: Network) -> list[Check]:
     """One host that has the network is enough: Cloud PCs go there, and the others are worth a warning."""
     if not hosts:
         return []
     with ThreadPoolExecutor(len(hosts)) as pool:
         answers = list(pool.map(partial(_on_host, network), hosts))
     usable = any(found is not None and overall(found) != "failed" for found, _ in answers)
-    checks: list[HealthCheck] = []
+    checks: list[Check] = []
     for host, (found, trouble) in zip(hosts, answers, strict=True):
         for one in [*(found or ()), *trouble]:
             status = "warning" if usable and one.status == "failed" else one.status
-            checks.append(replace(one, display_name=f"{one.display_name} on {host.name}", status=status))
+            checks.append(replace(one, what=f"{one.what} on {host.name}", status=status))
     return checks
 
 
-def _on_host(network: Network, host: Host) -> tuple[list[HealthCheck] | None, list[HealthCheck]]:
+def _on_host(network: Network, host: Host) -> tuple[list[Check] | None, list[Check]]:
     """What a host answered, and what it did not."""
     what = f"{_KINDS[network.kind]} {network.source}".strip()
     try:
@@ -88,16 +88,16 @@ def _on_host(network: Network, host: Host) -> tuple[list[HealthCheck] | None, li
     except ProvisioningError as error:
         if error.code is ErrorCode.NETWORK_NOT_FOUND:
             kind = "resourceAvailabilityCheckVNetInvalid"
-            return [HealthCheck(what, "failed", kind, error.hint, error.message)], []
+            return [Check(what, "failed", error.message, error.hint, kind)], []
         # not the network's fault: placing says what to do about a host that does not answer
         kind = "resourceAvailabilityCheckTransientServiceError"
-        return None, [HealthCheck(what, "warning", kind, error.hint, error.message)]
+        return None, [Check(what, "warning", error.message, error.hint, kind)]
 
 
 # ---- the domain
 
 
-def _dns(connection: OnPremisesConnection) -> list[HealthCheck]:
+def _dns(connection: OnPremisesConnection) -> list[Check]:
     """One controller that is found is enough; nothing is asked where the file says where all of them are."""
     controllers = connection.domain_controllers
     names = [controller.name for controller in controllers if controller.address is None]
@@ -109,13 +109,13 @@ def _dns(connection: OnPremisesConnection) -> list[HealthCheck]:
     return checks
 
 
-def _resolved(name: str) -> HealthCheck:
+def _resolved(name: str) -> Check:
     what = f"DNS name {name}"
     try:
         found = {str(answer[4][0]) for answer in socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)}
     except UnicodeError:
         action = "Correct the name in the connection's file."
-        return HealthCheck(what, "failed", "dnsCheckNameWithInvalidCharacter", action, "no DNS name can be like that")
+        return Check(what, "failed", "no DNS name can be like that", action, "dnsCheckNameWithInvalidCharacter")
     except socket.gaierror as error:
         unknown = error.errno in (socket.EAI_NONAME, socket.EAI_NODATA)
         kind = "dnsCheckFqdnNotFound" if unknown else "dnsCheckUnknownError"
@@ -123,11 +123,11 @@ def _resolved(name: str) -> HealthCheck:
             "Let this machine ask the domain's own DNS servers, or name its controllers with their address under "
             "domainControllers."
         )
-        return HealthCheck(what, "failed", kind, action, f"can't be resolved here: {error.strerror}")
-    return HealthCheck(what, "passed", additional_detail=", ".join(sorted(found)))
+        return Check(what, "failed", f"can't be resolved here: {error.strerror}", action, kind)
+    return Check(what, "passed", ", ".join(sorted(found)))
 
 
-def _domain(name: str, connection: OnPremisesConnection, folder: Path) -> Sequence[HealthCheck]:
+def _domain(name: str, connection: OnPremisesConnection, folder: Path) -> Sequence[Check]:
     from cloudpc.devices.active_directory import ActiveDirectory
 
     return ActiveDirectory(name, connection, folder).check()
@@ -136,7 +136,7 @@ def _domain(name: str, connection: OnPremisesConnection, folder: Path) -> Sequen
 # ---- what must be reachable
 
 
-def _endpoint(endpoint: str) -> list[HealthCheck]:
+def _endpoint(endpoint: str) -> list[Check]:
     what = f"endpoint {endpoint}"
     try:
         socket.create_connection(host_and_port(endpoint), CONNECT_TIMEOUT).close()
@@ -144,5 +144,5 @@ def _endpoint(endpoint: str) -> list[HealthCheck]:
         said = error.strerror if isinstance(error, OSError) else None
         reason = f"no answer within {CONNECT_TIMEOUT:.0f} s" if isinstance(error, TimeoutError) else said or error
         action = "Open the way to it in firewall and proxy, or take it out of the connection's endpoints."
-        return [HealthCheck(what, "failed", "endpointConnectivityCheckUnknownError", action, str(reason))]
-    return [HealthCheck(what, "passed", additional_detail="reachable from here")]
+        return [Check(what, "failed", str(reason), action, "endpointConnectivityCheckUnknownError")]
+    return [Check(what, "passed", "reachable from here")]

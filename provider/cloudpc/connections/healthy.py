@@ -9,9 +9,9 @@ from concurrent.futures import Future
 from pathlib import Path
 
 from cloudpc.connections import checks, files
+from cloudpc.model.check import Check, overall
 from cloudpc.model.cloud_pc import NetworkChoice
 from cloudpc.model.errors import ErrorCode, ProvisioningError
-from cloudpc.model.health import HealthCheck, overall
 from cloudpc.model.machines import Host, Network
 from cloudpc.model.problems import InvalidConfigurationError
 
@@ -79,13 +79,13 @@ class Connections:
         return not_healthy(choice.connection, found)
 
 
-def not_healthy(name: str, found: Sequence[HealthCheck]) -> ProvisioningError | None:
+def not_healthy(name: str, found: Sequence[Check]) -> ProvisioningError | None:
     """What a Cloud PC is told that waits for this connection; None if it need not wait."""
     if overall(found) != "failed":
         return None
     failed = [check for check in found if check.status == "failed"]
-    reasons = [f"{check.display_name}: {check.additional_detail} [{check.error_type}]" for check in failed]
-    actions = list(dict.fromkeys(check.recommended_action for check in failed if check.recommended_action))
+    reasons = [f"{check.what}: {check.detail} [{check.error_type}]" for check in failed]
+    actions = list(dict.fromkeys(check.hint for check in failed if check.hint))
     return _error(name, "; ".join(reasons), " ".join(actions))
 
 

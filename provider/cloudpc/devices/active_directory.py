@@ -21,11 +21,11 @@ from cloudpc.devices import account_mark, guest_join
 from cloudpc.devices.domain_accounts import DomainAccounts, words
 from cloudpc.devices.domain_errors import NO_SECOND_TRY, REFUSED_SIGN_IN, DomainError, NameTakenInDomainError
 from cloudpc.files import secret_file
+from cloudpc.model.check import Check
 from cloudpc.model.connection import DomainController, OnPremisesConnection
 from cloudpc.model.credentials import generate_password
 from cloudpc.model.devices import ComputerAccount, Join, NameTakenError, OwnedDevice
 from cloudpc.model.errors import ErrorCode, ProvisioningError
-from cloudpc.model.health import HealthCheck
 
 if TYPE_CHECKING:
     from ldap3 import Connection
@@ -114,13 +114,13 @@ class ActiveDirectory:
             if not ours or account.description not in known
         ]
 
-    def check(self) -> list[HealthCheck]:
+    def check(self) -> list[Check]:
         """What a join needs, one thing after the other up to the first that fails. Changes nothing, never raises."""
-        done: list[HealthCheck] = []
+        done: list[Check] = []
         what = ""
 
         def found(detail: str) -> None:
-            done.append(HealthCheck(what, "passed", additional_detail=detail))
+            done.append(Check(what, "passed", detail))
 
         try:
             what = "Domain controller"
@@ -136,7 +136,7 @@ class ActiveDirectory:
                 domain.check_rights(unit)
                 found(f"granted in {unit}")
         except DomainError as error:
-            done.append(HealthCheck(what, "failed", error.error_type, error.recommended_action, error.message))
+            done.append(Check(what, "failed", error.message, error.hint, error.error_type))
         return done
 
     def _asked(self, failure: str, question: Callable[[DomainAccounts], _T], computer: str = "") -> _T:
@@ -159,7 +159,7 @@ class ActiveDirectory:
                 ErrorCode.DOMAIN_JOIN_FAILED,
                 f"{failure}: {error.message}",
                 retriable=error.retriable,
-                hint=error.recommended_action,
+                hint=error.hint,
             ) from None
 
     def _itself(self, controller: DomainController, domain: DomainAccounts) -> DomainController:

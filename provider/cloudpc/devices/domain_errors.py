@@ -48,7 +48,7 @@ class DomainError(Exception):
     def __init__(self, kind: str, message: str, *, retriable: bool = False, action: str = "") -> None:
         super().__init__(message)
         self.error_type = f"adJoinCheck{kind}"
-        self.recommended_action = action or _ACTIONS[kind]
+        self.hint = action or _ACTIONS[kind]
         self.message = message
         self.retriable = retriable
 

@@ -15,12 +15,11 @@ from typing import Literal, Protocol
 from uuid import UUID
 
 from cloudpc.model.cancellation import Cancellation
+from cloudpc.model.check import Check
 from cloudpc.model.errors import TagUnreadable
-from cloudpc.model.health import HealthCheck
 from cloudpc.model.image import Image
 from cloudpc.model.remnants import Remnant
 from cloudpc.model.tags import Phase, Tag
-from cloudpc.model.text import told
 
 Note = Callable[[str], None]
 """Tells the user what a long call is doing, for example `uploading debian-12 40 %`."""
@@ -148,20 +147,6 @@ class Claimed(Exception):  # noqa: N818 - an answer, not an error
     def __init__(self, machine: Machine) -> None:
         super().__init__(machine.name)
         self.machine = machine
-
-
-@dataclass(frozen=True)
-class Check:
-    """One thing that doctor looks at."""
-
-    what: str
-    state: Literal["ok", "warning", "failed"]
-    detail: str
-    hint: str = ""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "detail", told(self.detail))
-        object.__setattr__(self, "hint", told(self.hint))
 
 
 class Host(Protocol):
@@ -309,7 +294,7 @@ class Host(Protocol):
     def check(self) -> list[Check]:
         """What doctor says of this host: versions, accelerator and why, storage, capacity. Never raises."""
 
-    def check_network(self, network: Network) -> list[HealthCheck]:
+    def check_network(self, network: Network) -> list[Check]:
         """What a connection's health check finds on this host: the network, and whether it has addresses left.
 
         Only what is known is told: nobody but its DHCP server knows who has which address on a bridge.

@@ -18,8 +18,9 @@ from cloudpc.machines.libvirt.errors import classified, has_code
 from cloudpc.machines.libvirt.pools import folder_of
 from cloudpc.machines.libvirt.storage import GIB, Pool
 from cloudpc.model import patience
+from cloudpc.model.check import Check
 from cloudpc.model.errors import ProvisioningError
-from cloudpc.model.machines import Accelerator, Check, Host
+from cloudpc.model.machines import Accelerator, Host
 
 _SLOW_CAPABILITIES = 1.0
 _DEFAULT_NETWORK = "default"
@@ -28,7 +29,7 @@ _DEFAULT_NETWORK = "default"
 def checks(host: Host, connection: Connection, pool: Pool, acceleration: Acceleration) -> list[Check]:
     """All checks of one host; if it can't be reached, only that."""
     reached = _guarded("libvirt", lambda: _libvirt(connection))
-    if reached.state == "failed":
+    if reached.status == "failed":
         return [reached]
     return [
         reached,
@@ -52,12 +53,12 @@ def _guarded(what: str, look: Callable[[], Check]) -> Check:
     if took < patience.USUAL:
         return check
     slow = f"{check.detail}; this took {took:.0f} s, which is over its usual time"
-    return replace(check, state="warning" if check.state == "ok" else check.state, detail=slow)
+    return replace(check, status="warning" if check.status == "passed" else check.status, detail=slow)
 
 
 def _libvirt(connection: Connection) -> Check:
     libvirtd = connection.get()
-    return Check("libvirt", "ok", f"{_version(libvirtd.getLibVersion())} at {connection.address.uri}")
+    return Check("libvirt", "passed", f"{_version(libvirtd.getLibVersion())} at {connection.address.uri}")
 
 
 def _qemu(connection: Connection) -> Check:
@@ -68,7 +69,7 @@ def _qemu(connection: Connection) -> Check:
         libvirtd.getDomainCapabilities(None, "x86_64", "q35", "qemu", 0)
         took = time.monotonic() - began
     if took < _SLOW_CAPABILITIES:
-        return Check("QEMU", "ok", detail)
+        return Check("QEMU", "passed", detail)
     return Check(
         "QEMU",
         "warning",
@@ -92,7 +93,7 @@ def _kvm(connection: Connection, device: Path = Path("/dev/kvm")) -> str:
 def _accelerator(acceleration: Acceleration) -> Check:
     verdict = acceleration.verdict()
     if verdict.accelerator is Accelerator.KVM:
-        return Check("acceleration", "ok", f"KVM: {verdict.reason}")
+        return Check("acceleration", "passed", f"KVM: {verdict.reason}")
     return Check(
         "acceleration",
         "warning",
@@ -113,13 +114,13 @@ def _pool(pool: Pool) -> Check:
         detail = f"{detail}; poolPath says {asked}, which counts only for a pool that has to be made"
         hint = f"Set poolPath to {folder}, or pool to a name that is not taken."
         return Check("storage pool", "warning", detail, hint)
-    return Check("storage pool", "ok", detail)
+    return Check("storage pool", "passed", detail)
 
 
 def _guest(acceleration: Acceleration) -> Check:
     """Whether QEMU starts, reads what lies in the pool and runs it: permissions and confinement included."""
     if acceleration.run_probe("qemu") == probe.PROGRESS.decode():
-        return Check("a guest", "ok", "a probe guest ran from the storage pool")
+        return Check("a guest", "passed", "a probe guest ran from the storage pool")
     return Check("a guest", "failed", "a probe guest started, but did not run to its end", "See its log on the host.")
 
 
@@ -132,7 +133,7 @@ def _capacity(host: Host) -> Check:
     )
     pairs = zip(astuple(committed), astuple(total), strict=True)
     full = any(taken >= there for taken, there in pairs)
-    return Check("capacity", "warning" if full else "ok", detail, "No further Cloud PC fits." if full else "")
+    return Check("capacity", "warning" if full else "passed", detail, "No further Cloud PC fits." if full else "")
 
 
 def _network(connection: Connection) -> Check:
@@ -141,13 +142,15 @@ def _network(connection: Connection) -> Check:
         network = connection.get().networkLookupByName(_DEFAULT_NETWORK)
     except libvirt.libvirtError as error:
         if has_code(error, libvirt.VIR_ERR_NO_NETWORK, libvirt.VIR_ERR_NO_SUPPORT):
-            return Check(what, "ok", "not there; hosted machines use user-mode networking unless hostedNetwork says so")
+            return Check(
+                what, "passed", "not there; hosted machines use user-mode networking unless hostedNetwork says so"
+            )
         raise
     if network.isActive():
-        return Check(what, "ok", "active")
+        return Check(what, "passed", "active")
     return Check(
         what,
-        "ok",
+        "passed",
         "not active; only needed where hostedNetwork or a connection names it",
         f"`virsh net-start {_DEFAULT_NETWORK}`, if it is.",
     )

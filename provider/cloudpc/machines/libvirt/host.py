@@ -43,14 +43,13 @@ from cloudpc.machines.libvirt.storage import Pool
 from cloudpc.machines.libvirt.volumes import MachineVolumes
 from cloudpc.model import patience
 from cloudpc.model.cancellation import Cancellation
+from cloudpc.model.check import Check
 from cloudpc.model.errors import ErrorCode, ProvisioningError, TagUnreadable
-from cloudpc.model.health import HealthCheck
 from cloudpc.model.hosts import HostConfig
 from cloudpc.model.image import Image
 from cloudpc.model.machines import (
     Accelerator,
     Capacity,
-    Check,
     Claimed,
     Completed,
     Endpoint,
@@ -313,7 +312,7 @@ class LibvirtHost(Host):
     def check(self) -> list[Check]:
         return doctor.checks(self, self._connection, self._pool, self._acceleration)
 
-    def check_network(self, network: Network) -> list[HealthCheck]:
+    def check_network(self, network: Network) -> list[Check]:
         return networks.health(self._connection.get(), self._config, networks.attachment(self._config, network))
 
     def close(self) -> None:

@@ -17,8 +17,8 @@ from cloudpc.machines.libvirt.definitions import Definition
 from cloudpc.machines.libvirt.domain_xml import AttachedNetwork, mac_address
 from cloudpc.machines.libvirt.errors import classified, unless_gone
 from cloudpc.model.cancellation import Cancellation
+from cloudpc.model.check import Check
 from cloudpc.model.errors import ErrorCode, ProvisioningError
-from cloudpc.model.health import HealthCheck
 from cloudpc.model.hosts import HostConfig
 from cloudpc.model.machines import Endpoint, Network
 from cloudpc.model.tags import digest
@@ -64,10 +64,10 @@ def check(connection: Any, config: HostConfig, attached: AttachedNetwork | None)
             )
 
 
-def health(connection: Any, config: HostConfig, attached: AttachedNetwork | None) -> list[HealthCheck]:
+def health(connection: Any, config: HostConfig, attached: AttachedNetwork | None) -> list[Check]:
     """What a connection's health check finds. Raises NETWORK_NOT_FOUND as `check` does."""
     if attached is None:
-        return [HealthCheck("hosted network", "passed", additional_detail="user-mode networking")]
+        return [Check("hosted network", "passed", "user-mode networking")]
     check(connection, config, attached)
     what = f"{'libvirt network' if attached.kind == 'network' else 'bridge'} {attached.source}"
     if attached.kind == "bridge":
@@ -76,17 +76,17 @@ def health(connection: Any, config: HostConfig, attached: AttachedNetwork | None
                 f"The host's bridge {attached.source} is down.",
                 f"Bring it up: `{command_line('ip', 'link', 'set', 'dev', attached.source, 'up')}`.",
             )
-        return [HealthCheck(what, "passed", additional_detail="there" + (" and up" if config.has_this_network else ""))]
+        return [Check(what, "passed", "there" + (" and up" if config.has_this_network else ""))]
     with classified(f"read the leases of the network {attached.source}"):
         network = connection.networkLookupByName(attached.source)
         xml, leased = network.XMLDesc(0), [lease["ipaddr"] for lease in network.DHCPLeases()]
     return [
-        HealthCheck(what, "passed", additional_detail="active"),
+        Check(what, "passed", "active"),
         *free_addresses(attached.source, xml, leased),
     ]
 
 
-def free_addresses(name: str, xml: str, leased: Iterable[str]) -> list[HealthCheck]:
+def free_addresses(name: str, xml: str, leased: Iterable[str]) -> list[Check]:
     """Whether a network's DHCP has an address left; nothing where libvirt gives none.
 
     Args:
@@ -99,9 +99,9 @@ def free_addresses(name: str, xml: str, leased: Iterable[str]) -> list[HealthChe
         return []
     what, detail = "free addresses", f"{total - taken} of {total} addresses of the DHCP range are free"
     if taken < total:
-        return [HealthCheck(what, "passed", additional_detail=detail)]
+        return [Check(what, "passed", detail)]
     action = f"Make the DHCP range larger (`{command_line('virsh', 'net-edit', name)}`), or wait until leases are over."
-    return [HealthCheck(what, "failed", "resourceAvailabilityCheckNoSubnetIP", action, detail)]
+    return [Check(what, "failed", detail, action, "resourceAvailabilityCheckNoSubnetIP")]
 
 
 def _leases(xml: str, leased: Iterable[str]) -> tuple[int, int]:
