@@ -32,6 +32,7 @@ class Image:
         kernel: kernel for direct boot, with `initrd` and `command_line`.
         firmware: how the disk boots where there is no kernel.
         minimum_memory_mib: refused on smaller service plans.
+        guest_os: the system of its guests, by its name in cloudpc.guests.
     """
 
     image_id: str
@@ -42,6 +43,7 @@ class Image:
     command_line: str = ""
     firmware: Firmware = "bios"
     minimum_memory_mib: int = 64
+    guest_os: str = "linux"
 
     def check_fits(self, memory_mib: int, disk_gib: int) -> None:
         """Raises ProvisioningError IMAGE_INVALID if a service plan of this size is too small for it."""
