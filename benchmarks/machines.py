@@ -22,7 +22,6 @@ from cloudpc.model.cloud_pc import DesiredCloudPC
 from cloudpc.model.hosts import HostConfig
 from cloudpc.model.image import Image
 from cloudpc.model.machines import Host, Seed
-from cloudpc.model.tags import machine_id
 from cloudpc.operations.runtime import connect
 from cloudpc.rules import entitlement, lifecycle
 from tests.support.project import REPO, Project
@@ -113,7 +112,7 @@ def desired(project: Project) -> tuple[DesiredCloudPC, ...]:
 
 def seed(cloud_pc: DesiredCloudPC) -> Seed:
     """The seed that provisioning gives this Cloud PC."""
-    identity = machine_id(cloud_pc.installation, cloud_pc.user_id, cloud_pc.service_plan.id)
+    identity = cloud_pc.machine_id
     return first_boot.seed(
         instance_id=f"{identity}-{cloud_pc.generation}",
         device_name=cloud_pc.device_name,

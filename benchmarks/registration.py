@@ -15,6 +15,7 @@ from cloudpc.devices.entra import EntraDevices
 from cloudpc.graph.client import Graph
 from cloudpc.graph.configuration import GraphConfig
 from cloudpc.model.cancellation import Cancellation
+from cloudpc.model.devices import NewDevice
 from cloudpc.model.directory import Snapshot, User
 from cloudpc.model.identity import Identity
 from tests.tenant.faults import Fault
@@ -51,7 +52,9 @@ def _measured(count: int, *, throttled: bool) -> dict[str, Any]:
         tenant.requests.clear()
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             begin = time.perf_counter()
-            made = list(pool.map(lambda i: registry.register(i.new_device("P", "12"), 300, Cancellation()), identities))
+            made = list(
+                pool.map(lambda i: registry.register(NewDevice.of(i, "P", "12"), 300, Cancellation()), identities)
+            )
             registered = time.perf_counter()
             there = len(tenant.devices)
             list(pool.map(lambda pair: registry.remove(pair[0].device_name, pair[0].device_id, pair[1]),

@@ -37,7 +37,6 @@ from cloudpc.model.cancellation import Cancellation
 from cloudpc.model.cloud_pc import DesiredCloudPC, Status
 from cloudpc.model.image import Image
 from cloudpc.model.machines import Host
-from cloudpc.model.tags import machine_id
 from cloudpc.provisioning import pipeline
 from cloudpc.provisioning.pipeline import Resources
 from tests.support.project import REPO, Project
@@ -94,7 +93,7 @@ def _pipeline(cloud_pc: DesiredCloudPC) -> Times:
         if outcome.status is not Status.PROVISIONED:
             raise BenchmarkError(f"{outcome.status}: {outcome.error}")
     finally:
-        host.delete(machine_id(cloud_pc.installation, cloud_pc.user_id, cloud_pc.service_plan.id))
+        host.delete(cloud_pc.machine_id)
         host.close()
     rest = total - sum(times.values())
     parts = {f"pipeline: {name}": seconds for name, seconds in times.items()}

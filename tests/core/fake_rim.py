@@ -14,9 +14,10 @@ from cloudpc.model.cancellation import Cancellation
 from cloudpc.model.cloud_pc import DesiredCloudPC, NetworkChoice
 from cloudpc.model.errors import ErrorCode, ProvisioningError
 from cloudpc.model.hosts import HostConfig
+from cloudpc.model.identity import machine_id
 from cloudpc.model.image import Image, ImageFile
 from cloudpc.model.machines import Capacity, Machine, MachineSpec
-from cloudpc.model.tags import Phase, Tag, machine_id
+from cloudpc.model.tags import Phase, Tag
 from cloudpc.provisioning import pipeline
 from cloudpc.provisioning.pipeline import Outcome, Resources
 from cloudpc.provisioning.registration import Registration

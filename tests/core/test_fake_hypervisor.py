@@ -9,8 +9,10 @@ from fake_hypervisor import FakeHost
 
 from cloudpc.model.errors import ProvisioningError
 from cloudpc.model.hosts import HostConfig
+from cloudpc.model.identity import machine_id
+from cloudpc.model.machine_names import machine_name
 from cloudpc.model.machines import Amount, MachineSpec, Network
-from cloudpc.model.tags import Phase, Tag, machine_id, machine_name
+from cloudpc.model.tags import Phase, Tag
 
 INSTALLATION = "0123456789abcdef"
 

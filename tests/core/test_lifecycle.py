@@ -26,8 +26,8 @@ from cloudpc.model.cloud_pc import (
     Status,
     StatusDetail,
 )
+from cloudpc.model.digest import digest
 from cloudpc.model.directory import Group, Snapshot
-from cloudpc.model.tags import digest
 from cloudpc.rules import lifecycle, ownership
 from cloudpc.rules.entitlement import Entitlement, Loss
 from cloudpc.rules.lifecycle import Actions, Reconciliation, Step, Today, next_step, outdated, reconcile

@@ -11,14 +11,14 @@ from uuid import UUID
 
 from cloudpc.model.cloud_pc import DesiredCloudPC, Status
 from cloudpc.model.machines import Amount, Capacity, MachineSpec, Network
-from cloudpc.model.tags import Tag, machine_id
+from cloudpc.model.tags import Tag
 from cloudpc.provisioning import placement
 
 from .fake_rim import Run, ScriptedHost, desired
 
 
 def _id(pc: DesiredCloudPC) -> UUID:
-    return machine_id(pc.installation, pc.user_id, pc.service_plan.id)
+    return pc.machine_id
 
 
 def _tag(pc: DesiredCloudPC) -> Tag:

@@ -8,8 +8,9 @@ from uuid import UUID
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cloudpc.model.identity import machine_id
+from cloudpc.model.machine_names import machine_name, named_after
 from cloudpc.model.remnants import Remnant, expired, left_over, uncertain
-from cloudpc.model.tags import machine_id, machine_name, named_after
 
 NOW = datetime(2026, 11, 29, tzinfo=UTC)
 ids = st.text("abcdefghijklmnopqrstuvwxyz0123456789", min_size=8, max_size=64)

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from cloudpc.images import builder, gallery, store
-from cloudpc.model.tags import machine_id, machine_name
+from cloudpc.model.identity import machine_id
+from cloudpc.model.machine_names import machine_name
 from tests.support.project import REPO, Project, user
 
 pytestmark = pytest.mark.engine

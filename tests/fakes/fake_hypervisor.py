@@ -31,6 +31,7 @@ from cloudpc.model.check import Check
 from cloudpc.model.errors import ErrorCode, ProvisioningError, TagUnreadable
 from cloudpc.model.hosts import HostConfig
 from cloudpc.model.image import Image
+from cloudpc.model.machine_names import named_after
 from cloudpc.model.machines import (
     Accelerator,
     Amount,
@@ -46,7 +47,7 @@ from cloudpc.model.machines import (
     Seed,
 )
 from cloudpc.model.remnants import Remnant
-from cloudpc.model.tags import Phase, Tag, named_after
+from cloudpc.model.tags import Phase, Tag
 
 _CODES = {
     "claim": ErrorCode.HYPERVISOR_ERROR,

@@ -16,7 +16,7 @@ from uuid import UUID
 import libvirt
 
 from cloudpc.machines.libvirt.networks import PORTS
-from cloudpc.model.tags import machine_name
+from cloudpc.model.machine_names import machine_name
 
 _FOLDERS = ("var/lib/libvirt", "var/cache/libvirt", "etc/libvirt", "run/libvirt")
 """Where a system's libvirt keeps things. Its log of each domain is not among them: libvirt itself keeps that."""

@@ -13,9 +13,11 @@ from cloudpc.machines.libvirt import connect
 from cloudpc.machines.libvirt.host import LibvirtHost
 from cloudpc.model.cancellation import Cancellation
 from cloudpc.model.hosts import HostConfig
+from cloudpc.model.identity import machine_id
 from cloudpc.model.image import Image
+from cloudpc.model.machine_names import machine_name
 from cloudpc.model.machines import Amount, MachineSpec, Network, Seed
-from cloudpc.model.tags import Tag, machine_id, machine_name
+from cloudpc.model.tags import Tag
 
 SIZE = Amount(vcpus=1, memory_mib=160, disk_gib=1)
 

@@ -20,8 +20,10 @@ from cloudpc.machines.libvirt.volumes import _size
 from cloudpc.model.cancellation import Cancellation
 from cloudpc.model.errors import ErrorCode, ProvisioningError
 from cloudpc.model.hosts import HostConfig
+from cloudpc.model.identity import machine_id
+from cloudpc.model.machine_names import machine_name
 from cloudpc.model.machines import Amount, MachineSpec, Network, PowerState
-from cloudpc.model.tags import Phase, Tag, machine_id, machine_name
+from cloudpc.model.tags import Phase, Tag
 
 INSTALLATION = "0123456789abcdef"
 POOL, NETWORK = "pool", "net"

@@ -16,7 +16,6 @@ from cloudpc.iac.fleet import CloudPCRecord
 from cloudpc.model.cloud_pc import Status
 from cloudpc.model.hosts import HostConfig
 from cloudpc.model.ssh_hop import SshHop
-from cloudpc.model.tags import machine_id
 from cloudpc.model.text import command_line
 
 User = Annotated[str, typer.Argument(help="userPrincipalName, its part before the @, or the user's id.")]
@@ -95,7 +94,7 @@ def _asked_why(
         err.print(f"cloudpc: {cloud_pc.policy} names no host {cloud_pc.outputs['host']} that could say why")
         return None
     err.print(f"cloudpc: ssh did not get in; {config.name} is asked why")
-    identity = machine_id(cloud_pc.outputs["installation"], cloud_pc.user_id, cloud_pc.service_plan)
+    identity = cloud_pc.recorded.machine_id
     seen = unanswered.look(config, identity, target.host_key, cloud_pc.policy)
     err.print(f"cloudpc: {seen.why}")
     return ssh.run(replace(target, host_key=seen.host_key), command) if seen.host_key else None

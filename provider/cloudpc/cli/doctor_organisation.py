@@ -35,7 +35,7 @@ class Seen:
     def add(self, unknown: Iterable[Machine], known: Iterable[Machine]) -> None:
         """Machines of a host, by whether state knows them."""
         unknown = list(unknown)
-        self.owners.update(Identity.of_tag(machine.tag).owner for machine in (*unknown, *known))
+        self.owners.update(machine.tag.identity.owner for machine in (*unknown, *known))
         self.lost += [machine.name for machine in unknown if machine.tag.phase is Phase.HANDED_OVER]
 
 
@@ -72,12 +72,7 @@ class Known:
 
 def owners(records: Sequence[StackRecord]) -> set[str]:
     """Of all Cloud PCs in state that are not gone."""
-    return {
-        f"{c.outputs['installation']}/{c.key}/{c.generation}"
-        for record in records
-        for c in record.cloud_pcs
-        if not c.is_gone
-    }
+    return {c.recorded.identity.owner for record in records for c in record.cloud_pcs if not c.is_gone}
 
 
 def findings(
@@ -150,10 +145,11 @@ def _left(what: str, organisation: Organisation, mode: Mode, known: Known) -> It
     registry = organisation.devices(mode)
     try:
         unknown = [d for i in known.installations for d in registry.owned(i) if d.owner not in known.owners]
-        removed = [device for device in unknown if known.may_remove and device.enabled and device.owner.count("/") == 3]
-        for device in removed:
-            identity = Identity.of(device.owner, device.name)
-            registry.remove(device.name, identity.device_id, None)
+        removed = []
+        for device in unknown if known.may_remove else ():
+            if device.enabled and (identity := Identity.of(device.owner, device.name)):
+                registry.remove(device.name, identity.device_id, None)
+                removed.append(device)
     except ProvisioningError as error:
         yield Check(f"{what}: left over", "failed", error.message, error.hint)
         return

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import hashlib
 
+from cloudpc.model.identity import installation_of, without_generation
+
 _TAG = "cloudpc:"
 _INSTALLATION, _CLOUD_PC, _GENERATION = 16, 32, 16
 
@@ -36,7 +38,7 @@ def names_parts(description: str) -> bool:
 def same_cloud_pc(description: str, owner: str) -> bool:
     """Whether it is of the owner's Cloud PC, of whichever generation."""
     if names_parts(description):
-        return description.removeprefix(_TAG).rpartition("/")[0] == owner.rpartition("/")[0]
+        return without_generation(description.removeprefix(_TAG)) == without_generation(owner)
     return description.startswith(_cloud_pc(owner))
 
 
@@ -46,7 +48,7 @@ def of(owner: str) -> tuple[str, str]:
 
 
 def _cloud_pc(owner: str) -> str:
-    cloud_pc, installation = owner.rpartition("/")[0], owner.partition("/")[0]
+    installation, cloud_pc = installation_of(owner), without_generation(owner)
     return f"{_TAG}{_digest(installation, _INSTALLATION)}{_digest(cloud_pc, _CLOUD_PC)}"
 
 

@@ -24,7 +24,7 @@ from cloudpc.graph.permissions import Call
 from cloudpc.model.cancellation import Cancellation
 from cloudpc.model.devices import NewDevice, OwnedDevice, RegisteredDevice, TemporaryAccessPass
 from cloudpc.model.errors import ErrorCode, ProvisioningError
-from cloudpc.model.identity import Identity
+from cloudpc.model.identity import Identity, installation_of
 
 if TYPE_CHECKING:
     from kiota_abstractions.base_request_configuration import RequestConfiguration
@@ -120,7 +120,7 @@ class EntraDevices:
                 "Entra device", d.get("displayName") or "", _id(d), _owner(d), enabled=bool(d.get("accountEnabled"))
             )
             for d in devices
-            if _owner(d).startswith(f"{installation}/")
+            if installation_of(_owner(d)) == installation
         ]
 
     def close(self) -> None:
@@ -477,10 +477,8 @@ def _owner(device: Json) -> str:
 
 def _is_of(owner: str, device_id: UUID) -> bool:
     """Whether the deviceId that this owner's Cloud PC is registered under is this one."""
-    try:
-        return Identity.of(owner, "").device_id == device_id
-    except ValueError:  # none of ours
-        return False
+    identity = Identity.of(owner, "")
+    return identity is not None and identity.device_id == device_id
 
 
 def _registered(mode: Literal["record", "adopt"], device: Json, tenant_id: str, managed: str = "") -> RegisteredDevice:

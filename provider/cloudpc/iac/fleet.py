@@ -15,7 +15,7 @@ from cloudpc.directory.catalogue import short_name
 from cloudpc.iac.engine import Engine
 from cloudpc.iac.type_tokens import CLOUD_PC, PROVISIONING_POLICY
 from cloudpc.model.cloud_pc import WITH_MACHINE, PolicySettings, RecordedCloudPC, Status
-from cloudpc.model.tags import machine_id
+from cloudpc.model.identity import key_of, machine_id, user_and_plan
 from cloudpc.rules.ownership import PolicyFacts
 
 _SECRET = "4dabf18193072939515e22adb298388d"  # noqa: S105 - Pulumi's mark of a secret value, no secret
@@ -39,7 +39,7 @@ class CloudPCRecord:
     @property
     def key(self) -> str:
         """Identity within the installation."""
-        return f"{self.outputs['userId']}/{self.outputs['servicePlan']['id']}"
+        return key_of(self.user_id, self.service_plan)
 
     @property
     def user_principal_name(self) -> str:
@@ -134,12 +134,12 @@ class EndedRecord:
     @property
     def user_id(self) -> str:
         """The directory's id of its user."""
-        return self.key.rpartition("/")[0]
+        return user_and_plan(self.key)[0]
 
     @property
     def service_plan(self) -> str:
         """The service plan's id."""
-        return self.key.rpartition("/")[2]
+        return user_and_plan(self.key)[1]
 
 
 @dataclass(frozen=True)

@@ -26,9 +26,9 @@ class Overview:
 
     def __init__(self, host: Host, recorded: Collection[RecordedCloudPC]) -> None:
         self.name = host.name
-        self._seen = host.overview({steps.identity(pc) for pc in recorded})
+        self._seen = host.overview({pc.machine_id for pc in recorded})
         its = [pc for pc in recorded if pc.host == host.name and not pc.is_lost]
-        missing = [pc for pc in its if steps.identity(pc) not in self._seen]
+        missing = [pc for pc in its if pc.machine_id not in self._seen]
         self._remnants = {of: _remnants(host, of) for of in {pc.installation for pc in missing}}
 
     def describe(self, machine_id: UUID) -> Machine | None:

@@ -27,7 +27,6 @@ from cloudpc.model.cloud_pc import USABLE, DesiredCloudPC, RecordedCloudPC, Stat
 from cloudpc.model.directory import DirectoryError, Snapshot
 from cloudpc.model.machines import Host
 from cloudpc.model.problems import InvalidConfigurationError
-from cloudpc.model.tags import machine_id
 from cloudpc.operations import twins
 from cloudpc.operations.consent import ACCEPT_LOSS, Consent
 from cloudpc.operations.runtime import Runtime
@@ -348,7 +347,7 @@ def _finish(
     wanted: set[UUID] = set()
     for desired, cloud_pc in made:
         before = recorded.get(desired.key)
-        identity = machine_id(installation, desired.user_id, desired.service_plan.id)
+        identity = desired.machine_id
         step = Step.PROVISION if before is None else lifecycle.next_step(before, desired)
         if step in (Step.PROVISION, Step.REPROVISION):
             wanted.add(identity)
@@ -357,7 +356,7 @@ def _finish(
             living[identity] = (before.host, before.generation)
 
     def tidy() -> None:
-        known = {machine_id(installation, pc.user_id, pc.service_plan.id) for pc in recorded.values()}
+        known = {pc.machine_id for pc in recorded.values()}
         for name in runtime.tidy(installation, inputs.policy_id, living, wanted, known, look.handed_over, silent):
             _info(f"removed {name}, which an interrupted run had begun or a failed one had left for diagnosis")
 

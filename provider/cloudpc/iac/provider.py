@@ -27,7 +27,6 @@ from cloudpc.iac import audit, outputs, passphrase, plugin_process, steps
 from cloudpc.iac.engine import Engine
 from cloudpc.iac.engine_log import Severity, log
 from cloudpc.model.cloud_pc import DesiredCloudPC, RecordedCloudPC, Status
-from cloudpc.model.tags import machine_id
 from cloudpc.operations.consent import Consent
 from cloudpc.operations.runtime import Runtime
 from cloudpc.rules import lifecycle
@@ -57,7 +56,7 @@ class CloudPCProvider(ResourceProvider):
         """Provision. Raises only on Cancel: failing is an outcome."""
         desired = DesiredCloudPC.model_validate(props)
         _check_passphrase(desired.policy_id)
-        identity = machine_id(desired.installation, desired.user_id, desired.service_plan.id)
+        identity = desired.machine_id
         outs = steps.provision(_process.runtime(), desired)
         audit.append(_process.audit_file(), {}, outs, _tell)
         return CreateResult(str(identity), outs)

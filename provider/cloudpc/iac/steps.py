@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
-from uuid import UUID
 
 from cloudpc.iac import outputs, plugin_process
 from cloudpc.iac.progress import EngineReporter
@@ -26,7 +25,7 @@ from cloudpc.model.cloud_pc import (
 from cloudpc.model.directory import GUID
 from cloudpc.model.errors import ErrorCode, ProvisioningError, TagUnreadable, unexpected_told
 from cloudpc.model.machines import Host, Machine, PowerState
-from cloudpc.model.tags import Phase, machine_id
+from cloudpc.model.tags import Phase
 from cloudpc.operations.runtime import Runtime
 from cloudpc.provisioning import pipeline
 from cloudpc.provisioning.afterwards import Afterwards
@@ -83,7 +82,7 @@ def provision(runtime: Runtime, desired: DesiredCloudPC, recorded: RecordedCloud
     """Make the Cloud PC; failing is an outcome."""
     reporter, begin = _reporter(desired), time.monotonic()
     if recorded is not None and recorded.status is Status.FAILED:
-        runtime.discard_kept(recorded.installation, identity(recorded))
+        runtime.discard_kept(recorded.installation, recorded.machine_id)
     outcome = pipeline.provision(desired, runtime.resources(desired.settings), reporter, plugin_process.cancellation)
     reporter.ended(outcome, time.monotonic() - begin)
     runtime.tell_slow()
@@ -158,9 +157,9 @@ def as_seen(
         if followed := _followed(props, recorded, hosts):
             return followed
         raise ProvisioningError(ErrorCode.HOST_UNREACHABLE, f"the host {recorded.host} is not in cloudpc:hosts")
-    with unexpected_told(f"looking at {identity(recorded)}"):
+    with unexpected_told(f"looking at {recorded.machine_id}"):
         try:
-            machine = where.describe(identity(recorded))
+            machine = where.describe(recorded.machine_id)
         except TagUnreadable as error:
             return _unreadable(props, recorded, error)
         left = "" if machine or recorded.is_lost else _what_is_left(where, recorded)
@@ -189,7 +188,7 @@ def as_seen(
     if recorded.status not in USABLE:
         return seen
     plan, size = recorded.service_plan, machine.size
-    memory = round(plan.ram_in_gb * 1024)
+    memory = plan.memory_mib
     if (size.vcpus, size.memory_mib) != (plan.v_cpu_count, memory):
         has, should = f"{size.vcpus} vCPU and {size.memory_mib} MiB", f"{plan.v_cpu_count} and {memory}"
         message = f"its machine has {has}, the service plan {should}"
@@ -217,8 +216,8 @@ def _elsewhere(recorded: RecordedCloudPC, hosts: Iterable[Host]) -> Host | None:
     """Another host that has it: it was migrated, or hosts are called otherwise in cloudpc:hosts than before."""
     its_own = (recorded.policy_id, recorded.generation, Phase.HANDED_OVER)
     for other in (each for each in hosts if each.name != recorded.host):
-        with suppress(ProvisioningError), unexpected_told(f"looking for {identity(recorded)} on {other.name}"):
-            machine = other.describe(identity(recorded))
+        with suppress(ProvisioningError), unexpected_told(f"looking for {recorded.machine_id} on {other.name}"):
+            machine = other.describe(recorded.machine_id)
             if machine and (machine.tag.policy_id, machine.tag.generation, machine.tag.phase) == its_own:
                 return other
     return None
@@ -236,7 +235,7 @@ def _unreadable(props: dict[str, Any], recorded: RecordedCloudPC, error: TagUnre
 
 def _what_is_left(where: Host, recorded: RecordedCloudPC) -> str:
     """Somebody may have undefined it, and can define it again."""
-    machine = identity(recorded)
+    machine = recorded.machine_id
     disks = [remnant.name for remnant in where.remnants(recorded.installation) if remnant.is_of([machine])]
     if not disks:
         return ""
@@ -259,7 +258,7 @@ def _reprovision(
             return olds
     reporter.step("removing the machine of before")
     # one of the new generation is what an interrupted run of this made: the pipeline adopts or removes it
-    if left := runtime.removal.remove(identity(recorded), recorded, below=desired.generation):
+    if left := runtime.removal.remove(recorded.machine_id, recorded, below=desired.generation):
         reporter.milestone(f"not reprovisioned, tried again by the next run: {'; '.join(left)}", warning=True)
         return olds
     return provision(runtime, desired, recorded)
@@ -332,7 +331,7 @@ def _start(runtime: Runtime, olds: dict[str, Any], recorded: RecordedCloudPC) ->
     reporter, (was, doing, done) = _reporter(recorded), _words(recorded)
     reporter.step(f"{doing} on {recorded.host}")
     try:
-        runtime.start(identity(recorded), recorded.host)
+        runtime.start(recorded.machine_id, recorded.host)
     except ProvisioningError as error:
         reporter.milestone(f"it is {was} and could not be {done}: {error.message} [{error.code}]", warning=True)
         return olds
@@ -349,17 +348,12 @@ def _words(recorded: RecordedCloudPC) -> tuple[str, str, str]:
 def _end(runtime: Runtime, olds: dict[str, Any], recorded: RecordedCloudPC, desired: DesiredCloudPC) -> dict[str, Any]:
     reporter = _reporter(recorded)
     reporter.step("removing")
-    left = runtime.removal.remove(identity(recorded), recorded)
+    left = runtime.removal.remove(recorded.machine_id, recorded)
     if left:
         reporter.milestone(f"not removed whole, tried again by each run: {'; '.join(left)}", warning=True)
     else:
         reporter.milestone(f"ended: {desired.why}")
     return outputs.ended(olds, desired, left)
-
-
-def identity(recorded: RecordedCloudPC) -> UUID:
-    """Its machine's."""
-    return machine_id(recorded.installation, recorded.user_id, recorded.service_plan.id)
 
 
 def _reporter(cloud_pc: DesiredCloudPC) -> EngineReporter:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from datetime import datetime
 from enum import StrEnum
 from typing import Literal
+from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from cloudpc.model.devices import ComputerAccount, RegisteredDevice
 from cloudpc.model.errors import ErrorCode
+from cloudpc.model.identity import Identity
 
 
 class Status(StrEnum):
@@ -65,6 +67,11 @@ class PlanSize(_Value):
     v_cpu_count: int
     ram_in_gb: float = Field(alias="ramInGB")
     storage_in_gb: int = Field(alias="storageInGB")
+
+    @property
+    def memory_mib(self) -> int:
+        """Its memory as hosts count it."""
+        return round(self.ram_in_gb * 1024)
 
 
 class NetworkChoice(_Value):
@@ -141,9 +148,19 @@ class DesiredCloudPC(_Value):
     settings: PolicySettings
 
     @property
+    def identity(self) -> Identity:
+        """Which Cloud PC it is, and which generation of it."""
+        return Identity(self.installation, self.user_id, self.service_plan.id, self.generation, self.device_name)
+
+    @property
     def key(self) -> str:
         """`<user id>/<service plan id>`."""
-        return f"{self.user_id}/{self.service_plan.id}"
+        return self.identity.key
+
+    @property
+    def machine_id(self) -> UUID:
+        """Its machine's."""
+        return self.identity.machine_id
 
 
 class StatusDetail(_Value):

@@ -16,6 +16,7 @@ from pydantic.alias_generators import to_camel
 
 from cloudpc.model.cancellation import Cancellation
 from cloudpc.model.errors import ProvisioningError
+from cloudpc.model.identity import Identity
 
 DEVICE_ID_FILE = "/var/lib/cloudpc/entra-device-id"
 """Where what joins a guest to Entra may write the deviceId it has got: the guest's own word on which device it is."""
@@ -54,6 +55,13 @@ class NewDevice:
     operating_system: str = "Linux"
     operating_system_version: str = ""
     joined_as: Callable[[], UUID | None] = field(default=nothing_said, compare=False, repr=False)
+
+    @classmethod
+    def of(cls, whose: Identity, group_tag: str, version: str) -> NewDevice:
+        """A Cloud PC's."""
+        return cls(
+            whose.device_id, whose.device_name, whose.user_id, whose.owner, group_tag, operating_system_version=version
+        )
 
 
 class RegisteredDevice(_Recorded):

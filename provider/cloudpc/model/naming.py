@@ -11,7 +11,7 @@ import re
 import unicodedata
 from collections.abc import Container
 
-from cloudpc.model.tags import digest
+from cloudpc.model.digest import digest
 
 DEFAULT_TEMPLATE = "CPC-%USERNAME:5%-%RAND:5%"
 _MACRO = re.compile(r"%(USERNAME|RAND):([0-9]+)%")

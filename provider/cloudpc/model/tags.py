@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
 import uuid
 from dataclasses import dataclass
 from enum import StrEnum
 
-_NAMESPACE = uuid.UUID("7d3cf6a4-5be1-4c86-9bb8-5d6f4f3c2a10")
+from cloudpc.model.identity import Identity
 
 
 class Phase(StrEnum):
@@ -43,66 +41,21 @@ class Tag:
     """The connection whose domain it joins, if it does: its computer account may exist before state knows."""
 
     @property
+    def identity(self) -> Identity:
+        """Which Cloud PC, and which generation of it."""
+        return Identity(self.installation, self.user_id, self.service_plan_id, self.generation, self.device_name)
+
+    @property
     def key(self) -> str:
         """The Cloud PC's: `<user id>/<service plan id>`."""
-        return f"{self.user_id}/{self.service_plan_id}"
+        return self.identity.key
 
     @property
     def machine_id(self) -> uuid.UUID:
         """The identity of the machine that may carry it."""
-        return machine_id(self.installation, self.user_id, self.service_plan_id)
+        return self.identity.machine_id
 
     @property
     def joined(self) -> tuple[str, ...]:
         """Names of the connections through which it may have been joined."""
         return (self.joined_through,) if self.joined_through else ()
-
-
-def machine_id(installation: str, user_id: str, service_plan_id: str) -> uuid.UUID:
-    """The identity of a user's Cloud PC of one service plan, the same in every stack of an installation.
-
-    Leaving the policy out makes the hypervisor itself refuse a second one (design section 4).
-    """
-    return uuid.uuid5(_NAMESPACE, "\0".join((installation, user_id, service_plan_id)))
-
-
-def machine_name(installation: str, identity: uuid.UUID) -> str:
-    """The libvirt domain's name; its volumes begin with it, so that one left alone still says whose it is."""
-    return f"cloudpc-{_whose(installation)}-{identity.hex[:12]}"
-
-
-@dataclass(frozen=True)
-class NamedAfter:
-    """What the name of a machine, or of something that is named after it, says."""
-
-    machine: str
-    """How the machine's identity begins, in hexadecimal digits."""
-    whose: str
-
-    def is_of(self, installation: str) -> bool:
-        """Whether it says that it is this installation's."""
-        return self.whose == _whose(installation)
-
-    def may_be_of(self, installation: str) -> bool:
-        """Whether it is this installation's or, by a name of before, another's whose id begins alike."""
-        return self.is_of(installation) or self.whose == installation[:_OLD_LENGTH]
-
-
-def named_after(name: str) -> NamedAfter | None:
-    """What a name says, or None if it is not of a machine of ours."""
-    found = _NAME.match(name)
-    return None if found is None else NamedAfter(found[2], found[1])
-
-
-_OLD_LENGTH = 8
-_NAME = re.compile(rf"cloudpc-([0-9a-f]{{16}}|[a-z0-9]{{{_OLD_LENGTH}}})-([0-9a-f]{{12}})(?=[.-]|$)")
-
-
-def _whose(installation: str) -> str:
-    """Of the whole id: two that begin alike are two."""
-    return digest("installation", installation).hex()[:16]
-
-
-def digest(*parts: str) -> bytes:
-    """Stable bytes derived from texts, for names and choices that must not change between runs."""
-    return hashlib.sha256("\0".join(parts).encode()).digest()

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from cloudpc.iac.fleet import StackRecord
 from cloudpc.model.machines import Host, Machine
-from cloudpc.model.tags import Phase, machine_id
+from cloudpc.model.tags import Phase
 
 Found = list[tuple[Host, Machine]]
 
@@ -36,7 +36,7 @@ class KnownMachines:
         begun = {machine for record in records for machine in record.begun}
         for cloud_pc in (c for record in records for c in record.cloud_pcs):
             ids = given if cloud_pc.recorded.has_machine else begun
-            ids.add(machine_id(cloud_pc.outputs["installation"], cloud_pc.user_id, cloud_pc.service_plan))
+            ids.add(cloud_pc.recorded.machine_id)
         return cls(frozenset(given), frozenset(begun), frozenset(r.policy for r in records if r.installation))
 
     def is_to_finish(self, machine: Machine) -> bool:

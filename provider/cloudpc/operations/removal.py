@@ -14,7 +14,6 @@ from uuid import UUID
 
 from cloudpc.model.cloud_pc import WAITING, RecordedCloudPC, Status
 from cloudpc.model.errors import TagUnreadable
-from cloudpc.model.identity import Identity
 from cloudpc.model.machines import Host, Machine
 from cloudpc.model.tags import Phase, Tag
 from cloudpc.operations.consent import Consent
@@ -134,7 +133,7 @@ class Removal:
         still_joined = remains or any(leftover.startswith(_OF_A_DOMAIN) for leftover in recorded.leftovers)
         left = release(
             self._organisation.registration(recorded.device.registration if recorded.device else None),
-            Identity.of_cloud_pc(recorded),
+            recorded.identity,
             device=recorded.device,
             computer=recorded.computer,
             connections=joined if still_joined and recorded.computer is None else (),
@@ -142,7 +141,7 @@ class Removal:
         return True, self._unless_forgotten(recorded.policy_id, left)
 
     def _release_tagged(self, tag: Tag) -> list[str]:
-        return release(self._organisation.registration(), Identity.of_tag(tag), connections=tag.joined)
+        return release(self._organisation.registration(), tag.identity, connections=tag.joined)
 
     def _unless_forgotten(self, policy_id: str, left: list[str]) -> list[str]:
         """A tenant or domain that is gone for good must not keep a policy for ever: somebody may say so."""

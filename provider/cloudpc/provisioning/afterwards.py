@@ -12,7 +12,6 @@ from cloudpc.model.errors import ErrorCode, unexpected_told
 from cloudpc.model.machines import Completed, Host, PowerState
 from cloudpc.model.report import Reporter
 from cloudpc.model.stages import Stage
-from cloudpc.model.tags import machine_id
 from cloudpc.provisioning.pipeline import Resources
 
 _IS_THERE = "/etc/hostname"
@@ -34,7 +33,7 @@ class Afterwards:
         self, desired: DesiredCloudPC, host: Host, resources: Resources, report: Reporter, cancel: Cancellation
     ) -> None:
         self._settings = desired.settings
-        self._id = machine_id(desired.installation, desired.user_id, desired.service_plan.id)
+        self._id = desired.machine_id
         self._host = host
         self._resources = resources
         self._report = report

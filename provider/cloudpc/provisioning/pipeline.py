@@ -22,14 +22,14 @@ from cloudpc.model import patience
 from cloudpc.model.cancellation import Cancellation
 from cloudpc.model.cloud_pc import DesiredCloudPC, NetworkChoice, Status
 from cloudpc.model.credentials import Credentials, generate_password
-from cloudpc.model.devices import DEVICE_ID_FILE, ComputerAccount, RegisteredDevice, TemporaryAccessPass
+from cloudpc.model.devices import DEVICE_ID_FILE, ComputerAccount, NewDevice, RegisteredDevice, TemporaryAccessPass
+from cloudpc.model.digest import digest
 from cloudpc.model.errors import Cancelled, ErrorCode, ProvisioningError, TagUnreadable, unexpected_told
-from cloudpc.model.identity import Identity
 from cloudpc.model.image import Image
 from cloudpc.model.machines import Amount, Claimed, Completed, Host, Machine, MachineSpec, Network, Note
 from cloudpc.model.report import Reporter
 from cloudpc.model.stages import Stage
-from cloudpc.model.tags import Phase, Tag, digest, machine_id, machine_name
+from cloudpc.model.tags import Phase, Tag
 from cloudpc.model.text import told
 from cloudpc.provisioning import placement
 from cloudpc.provisioning.enrolment import Enrolment
@@ -128,7 +128,7 @@ def check_before(desired: DesiredCloudPC, resources: Resources, report: Reporter
     plan = desired.service_plan
     with unexpected_told("looking at image and script"):
         image = resources.image(lambda text: report.step(f"{Stage.IMAGE}: {text}"))
-        image.check_fits(round(plan.ram_in_gb * 1024), plan.storage_in_gb)
+        image.check_fits(plan.memory_mib, plan.storage_in_gb)
         resources.script()
 
 
@@ -138,14 +138,14 @@ class _Provisioning:
         self._resources = resources
         self._report = report
         self._cancel = cancel
-        self._id = machine_id(desired.installation, desired.user_id, desired.service_plan.id)
+        self._id = desired.machine_id
         self._tag = tag_of(desired)
         plan = desired.service_plan
         self._spec = MachineSpec(
             id=self._id,
-            name=machine_name(desired.installation, self._id),
+            name=desired.identity.machine_name,
             title=f"{desired.device_name} ({desired.user_principal_name})",
-            size=Amount(plan.v_cpu_count, round(plan.ram_in_gb * 1024), plan.storage_in_gb),
+            size=Amount(plan.v_cpu_count, plan.memory_mib, plan.storage_in_gb),
             network=Network(),
         )
         self._number = 0
@@ -170,7 +170,7 @@ class _Provisioning:
         try:
             with patience.telling(self._tell_of_waiting):
                 outcome = retrying(self._one_attempt)
-            self._enrolment.take_back_others(self._identity, self._attempt.connection)
+            self._enrolment.take_back_others(self._desired.identity, self._attempt.connection)
             return replace(outcome, remains=self._what_remains())
         except _Placed as placed:
             error, stage = placed.error, Stage.PLACING
@@ -187,7 +187,7 @@ class _Provisioning:
                 kept=self._kept,
             )
         except BaseException:
-            self._enrolment.take_back(self._identity)  # also where the pause between two attempts was cancelled
+            self._enrolment.take_back(self._desired.identity)  # also where the pause between two attempts was cancelled
             raise
 
     def _announce_retry(self, state: tenacity.RetryCallState) -> None:
@@ -210,7 +210,7 @@ class _Provisioning:
                 self._doubted.add(self._attempt.connection)
             is_last = self._is_last(error)
             if is_last:
-                self._enrolment.take_back(self._identity)
+                self._enrolment.take_back(self._desired.identity)
             # without a failure to record, the machine's tag alone remembers what could not be taken back yet
             if not self._enrolment.left or (isinstance(error, Exception) and not isinstance(error, Cancelled)):
                 self._clean_up(keep=is_last and self._is_worth_a_look(error))
@@ -361,8 +361,8 @@ class _Provisioning:
         Raises:
             ProvisioningError: not for now, so that its machine, and with it the tag, has to stay.
         """
-        found = Identity.of_tag(tag)
-        if found == self._identity:
+        found = tag.identity
+        if found == self._desired.identity:
             return  # registered again, which finds it
         if left := release(self._resources.registration, found, connections=tag.joined):
             message = f"what an interrupted run left can't be taken back yet: {'; '.join(left)}"
@@ -448,15 +448,11 @@ class _Provisioning:
             if machine is not None:
                 self._check_ours(machine)
 
-    @property
-    def _identity(self) -> Identity:
-        return Identity.of_cloud_pc(self._desired)
-
     def _join(self, host: Host) -> None:
         """Windows 365 "Automated provisioning steps": joining the domain is a core step."""
         if connection := self._tag.joined_through:
             self._enter(Stage.DOMAIN_JOIN, f"through {connection}")
-            self._attempt.computer = self._enrolment.join(self._identity, connection, self._in_guest(host))
+            self._attempt.computer = self._enrolment.join(self._desired.identity, connection, self._in_guest(host))
 
     def _in_guest(self, host: Host) -> set_up.Run:
         def run(argv: Sequence[str], stdin: bytes, timeout: float) -> Completed:
@@ -470,7 +466,7 @@ class _Provisioning:
             return
         self._enter(Stage.REGISTRATION)
         policy_name = self._desired.settings.provisioning_policy_name
-        device = self._identity.new_device(policy_name, self._operating_system(host))
+        device = NewDevice.of(self._desired.identity, policy_name, self._operating_system(host))
         device = replace(device, joined_as=lambda: self._joined_as(host))
         self._attempt.device = self._enrolment.register(device, self._attempt.others, self._cancel, is_new=is_new)
 
@@ -520,7 +516,7 @@ class _Provisioning:
         self._attempt.host = host
         if connection := machine.tag.joined_through:
             # its password is known to the guest alone by now: joining again would lock it out
-            name = self._identity.device_name
+            name = self._desired.identity.device_name
             account = ComputerAccount(connection=connection, name=name, object_guid="", distinguished_name="")
             self._attempt.connection, self._attempt.computer = connection, account
             if machine.tag.phase is not Phase.HANDED_OVER:

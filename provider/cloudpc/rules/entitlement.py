@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from cloudpc.model.directory import Group, ServicePlan, Snapshot, User
+from cloudpc.model.identity import key_of
 from cloudpc.model.policy import ProvisioningPolicy
 
 
@@ -24,7 +25,7 @@ class Entitlement:
     @property
     def key(self) -> str:
         """Identity of the Cloud PC within the installation: `<user id>/<service plan id>`."""
-        return f"{self.user.id}/{self.service_plan.id}"
+        return key_of(self.user.id, self.service_plan.id)
 
 
 class Reason(StrEnum):

@@ -7,8 +7,8 @@ from pathlib import Path
 from cloudpc.files import folders
 from cloudpc.machines.libvirt.host import LibvirtHost
 from cloudpc.model import patience
+from cloudpc.model.digest import digest
 from cloudpc.model.hosts import HostConfig
-from cloudpc.model.tags import digest
 
 
 def connect(config: HostConfig, *, cache: Path | None = None) -> LibvirtHost:

@@ -21,9 +21,9 @@ from cloudpc.machines.libvirt.domain_xml import probe_xml
 from cloudpc.machines.libvirt.errors import classified
 from cloudpc.machines.libvirt.locks import HostLocks
 from cloudpc.machines.libvirt.storage import Pool, raw_volume_xml
+from cloudpc.model.digest import digest
 from cloudpc.model.errors import ErrorCode, ProvisioningError
 from cloudpc.model.machines import Accelerator
-from cloudpc.model.tags import digest
 
 _RUNS_WITHIN = 3.0
 """Seconds the probe may take; under a working KVM it takes milliseconds."""

@@ -21,7 +21,7 @@ from cloudpc.machines.libvirt.errors import classified, unless_gone
 from cloudpc.machines.libvirt.images import is_base
 from cloudpc.machines.libvirt.storage import pool_xml
 from cloudpc.model.errors import ErrorCode, ProvisioningError
-from cloudpc.model.tags import named_after
+from cloudpc.model.machine_names import named_after
 from cloudpc.model.text import command_line
 
 _DEVICES = "/dev/"

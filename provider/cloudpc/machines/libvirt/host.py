@@ -47,6 +47,7 @@ from cloudpc.model.check import Check
 from cloudpc.model.errors import ErrorCode, ProvisioningError, TagUnreadable
 from cloudpc.model.hosts import HostConfig
 from cloudpc.model.image import Image
+from cloudpc.model.machine_names import named_after
 from cloudpc.model.machines import (
     Accelerator,
     Capacity,
@@ -63,7 +64,7 @@ from cloudpc.model.machines import (
     Seed,
 )
 from cloudpc.model.remnants import Remnant
-from cloudpc.model.tags import Phase, Tag, named_after
+from cloudpc.model.tags import Phase, Tag
 
 _LOOKS_AT_ONCE = 4  # libvirtd works on five calls of a client at once
 _LOCK_TIMEOUT = 900.0  # who holds it works; a dead holder's is freed by the kernel

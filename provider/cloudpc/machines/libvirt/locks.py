@@ -13,8 +13,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from cloudpc.model.cancellation import Cancellation
+from cloudpc.model.digest import digest
 from cloudpc.model.errors import ErrorCode, ProvisioningError
-from cloudpc.model.tags import digest
 
 _PAUSE = 0.02
 _SLOT_PAUSE = 0.1

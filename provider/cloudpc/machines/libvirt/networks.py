@@ -18,10 +18,10 @@ from cloudpc.machines.libvirt.domain_xml import AttachedNetwork, mac_address
 from cloudpc.machines.libvirt.errors import classified, unless_gone
 from cloudpc.model.cancellation import Cancellation
 from cloudpc.model.check import Check
+from cloudpc.model.digest import digest
 from cloudpc.model.errors import ErrorCode, ProvisioningError
 from cloudpc.model.hosts import HostConfig
 from cloudpc.model.machines import Endpoint, Network
-from cloudpc.model.tags import digest
 from cloudpc.model.text import command_line
 
 PORTS = range(20000, 30000)

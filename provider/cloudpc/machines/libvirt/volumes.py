@@ -20,9 +20,9 @@ from cloudpc.machines.libvirt.seed import seed_iso
 from cloudpc.machines.libvirt.storage import GIB, Pool, overlay_volume_xml, raw_volume_xml
 from cloudpc.model.errors import ErrorCode
 from cloudpc.model.image import Image
+from cloudpc.model.machine_names import named_after
 from cloudpc.model.machines import MachineSpec, Seed
 from cloudpc.model.remnants import Remnant
-from cloudpc.model.tags import named_after
 
 _DISK, _SEED = ".qcow2", "-seed.iso"
 _KEPT = re.compile(r"-failed-(\d+)\.log$")
