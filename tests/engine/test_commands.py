@@ -85,6 +85,25 @@ def test_a_policy_whose_name_no_stack_can_have_is_not_valid(project: Project) ->
     assert "demo: valid" in ran.output
 
 
+def test_validate_asks_hosts_only_where_it_is_told_to(project: Project) -> None:
+    """A pull request's runner reaches none."""
+    project.host(away=True)
+    assert project.cloudpc("policy", "validate").code == 0
+    silent = project.cloudpc("policy", "validate", "--hosts")
+    assert silent.code == 1, silent
+    assert "not known: demo: host: host does not answer" in silent.output
+    project.host()
+    assert project.cloudpc("policy", "validate", "--hosts").code == 0
+    (project.root / "alias").symlink_to("host")
+    project.policy(hosts=["host", "alias"])
+    assert project.cloudpc("policy", "validate").code == 0
+    twins = project.cloudpc("policy", "validate", "--hosts", "--json")
+    assert twins.code == 2, twins
+    [problem] = json.loads(twins.output)
+    assert problem["field"] == "cloudpc:hosts"
+    assert "host and alias are one hypervisor" in problem["message"]
+
+
 def test_names_that_look_like_markup_are_shown_as_they_are(project: Project) -> None:
     project.directory([user("u000", userPrincipalName="a[/b]@contoso.example")])
     project.up()

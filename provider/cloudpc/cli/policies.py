@@ -31,9 +31,13 @@ app.command("import", no_args_is_help=True)(policy_import.import_)
 @app.command()
 def validate(
     policies: Annotated[list[str] | None, typer.Argument(help="Names of policies; all of them without.")] = None,
+    hosts: Annotated[bool, typer.Option("--hosts", help="Ask the hosts, too; nothing is changed there.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the problems as JSON.")] = False,
 ) -> None:
-    """Check policies and everything they name, as every run does first. Exits with 2 if there are problems."""
+    """Check policies and everything they name, as every run does first.
+
+    Exits with 2 if there are problems, with 1 if a tenant or a host could not be asked.
+    """
     project = Project()
     problems: list[Problem] = []
     unread: list[str] = []
@@ -44,6 +48,8 @@ def validate(
         except DirectoryError as error:
             unread.append(f"{name}: {error}")
             continue
+        if hosts and not found:
+            found = _by_hosts(project, name, unread)
         if found:
             problems += [p for p in found if p not in problems]
         elif not as_json:
@@ -112,6 +118,20 @@ def delete(
     if not result.removed:
         err.print(f"{name} is marked as deleted; the end of its last Cloud PC removes it. Until then:")
         print_rows([c.as_json() for r in result.records for c in r.cloud_pcs if not c.is_gone], err)
+
+
+def _by_hosts(project: Project, name: str, unread: list[str]) -> list[Problem]:
+    """What its hosts find wrong; adds those that say nothing."""
+    from cloudpc.model.machines import Network
+    from cloudpc.operations.host_validation import HostValidation
+    from cloudpc.operations.runtime import connect
+
+    values, inputs = project.values(name), project.inputs(name)
+    opened = [connect(config) for config in inputs.configuration.surroundings.hosts]
+    networks = [Network(choice.kind, choice.source) for choice in inputs.settings.networks]
+    asked = HostValidation(project.shown(name), opened, networks, are_configured="cloudpc:hosts" in values)
+    unread += [f"{name}: {why}" for why in asked.silent]
+    return asked.problems()
 
 
 def _refuse_assigned(project: Project, name: str) -> None:
