@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from cloudpc.model.machines import Check, Network
+from cloudpc.model.check import Check
+from cloudpc.model.machines import Network
 from cloudpc.operations.host_validation import HostValidation
 
 from .fake_rim import ScriptedHost

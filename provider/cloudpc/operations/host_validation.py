@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from cloudpc.model.errors import ProvisioningError
-from cloudpc.model.machines import Check, Host, Hypervisor, Network
+from cloudpc.model.check import Check
+from cloudpc.model.machines import Host, Hypervisor, Network
 from cloudpc.model.problems import Problem
 from cloudpc.operations import twins
 from cloudpc.operations.asked import Asked
@@ -72,16 +73,16 @@ class HostValidation:
 
 def _look(host: Host, networks: Sequence[Network]) -> _Answer:
     which = host.hypervisor()
-    failed = tuple(check for check in host.check() if check.state == "failed")
+    failed = tuple(check for check in host.check() if check.status == "failed")
     return _Answer(which, failed, tuple(_lacks(host, network) for network in networks))
 
 
 def _lacks(host: Host, network: Network) -> str:
     try:
-        host.check_network(network)
+        failed = [check for check in host.check_network(network) if check.status == "failed"]
     except ProvisioningError as error:
         return _with_hint(error.message, error.hint)
-    return ""
+    return "; ".join(f"{host.name}: {check.what}: {_with_hint(check.detail, check.hint)}" for check in failed)
 
 
 def _with_hint(text: str, hint: str) -> str:
