@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from cloudpc.model.errors import ProvisioningError
 from cloudpc.model.check import Check
+from cloudpc.model.errors import ProvisioningError
 from cloudpc.model.machines import Host, Hypervisor, Network
 from cloudpc.model.problems import Problem
 from cloudpc.operations import twins
