@@ -18,8 +18,8 @@ from cloudpc.configuration import parsing
 from cloudpc.directory.opening import Directories
 from cloudpc.guests.linux import first_boot
 from cloudpc.images import gallery
+from cloudpc.machines.libvirt.configuration import LibvirtHostConfig
 from cloudpc.model.cloud_pc import DesiredCloudPC
-from cloudpc.model.hosts import HostConfig
 from cloudpc.model.image import Image
 from cloudpc.model.machines import Host, Seed
 from cloudpc.operations.runtime import connect
@@ -87,7 +87,7 @@ def _make_sure(installation: str) -> None:
 
 def local() -> Host:
     """This machine's libvirt."""
-    return connect(HostConfig.model_validate(HOST))
+    return connect(LibvirtHostConfig.model_validate(HOST))
 
 
 def all_provisioned(project: Project, count: int) -> None:

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from fake_driver import FakeHostConfig
 from fake_hypervisor import FakeHost
 
 from cloudpc.model.cancellation import Cancellation
 from cloudpc.model.cloud_pc import DesiredCloudPC, NetworkChoice
 from cloudpc.model.errors import ErrorCode, ProvisioningError
-from cloudpc.model.hosts import HostConfig
 from cloudpc.model.identity import machine_id
 from cloudpc.model.image import Image, ImageFile
 from cloudpc.model.machines import Capacity, Machine, MachineSpec
@@ -40,7 +40,7 @@ class ScriptedHost(FakeHost):
     """
 
     def __init__(self, folder: Path, name: str = "local", **settings: Any) -> None:
-        super().__init__(HostConfig(name=name, uri=(folder / name).as_uri().replace("file:", "fake:", 1)))
+        super().__init__(FakeHostConfig(name=name, uri=(folder / name).as_uri().replace("file:", "fake:", 1)))
         self.folder = folder / name
         self.calls: list[str] = []
         self.claimed: list[MachineSpec] = []

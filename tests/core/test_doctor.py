@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from fake_driver import FakeHostConfig
 
 from cloudpc.cli import doctor, doctor_organisation
 from cloudpc.cli.doctor_organisation import Known, Seen
@@ -16,13 +17,12 @@ from cloudpc.connections import files
 from cloudpc.model.check import Check
 from cloudpc.model.devices import OwnedDevice
 from cloudpc.model.errors import ErrorCode, ProvisioningError
-from cloudpc.model.hosts import HostConfig
 from cloudpc.model.machines import Amount, Machine, PowerState
 from cloudpc.model.remnants import Remnant
 from cloudpc.model.tags import Phase, Tag
 
 _INSTALLATION = "abcdefgh"
-_HOST = HostConfig(name="kvm1", uri="fake:///nowhere")
+_HOST = FakeHostConfig(name="kvm1", uri="fake:///nowhere")
 
 
 def _machine(user: str, phase: Phase, generation: int = 1) -> Machine:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from fake_driver import FakeHostConfig
 from fake_hypervisor import FakeHost
 
 from cloudpc.model.errors import ProvisioningError
-from cloudpc.model.hosts import HostConfig
 from cloudpc.model.identity import machine_id
 from cloudpc.model.machine_names import machine_name
 from cloudpc.model.machines import Amount, MachineSpec, Network
@@ -28,7 +28,7 @@ def tag(user: str) -> Tag:
 
 @pytest.fixture
 def host(tmp_path: Path) -> FakeHost:
-    return FakeHost(HostConfig(name="host", uri=f"fake://{tmp_path}"))
+    return FakeHost(FakeHostConfig(name="host", uri=f"fake://{tmp_path}"))
 
 
 def vanishes(host: FakeHost, user: str) -> None:

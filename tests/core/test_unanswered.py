@@ -10,14 +10,14 @@ from uuid import UUID, uuid4
 import pytest
 
 from cloudpc.cli import unanswered
+from cloudpc.machines.libvirt.configuration import LibvirtHostConfig
 from cloudpc.model.cancellation import Cancellation
 from cloudpc.model.errors import ErrorCode, ProvisioningError
-from cloudpc.model.hosts import HostConfig
 from cloudpc.model.machines import PowerState
 
 _HEAD = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI"
 OLD, NEW = _HEAD + "A" * 43, _HEAD + "B" * 43
-KVM1 = HostConfig(name="kvm1", uri="qemu+ssh://root@kvm1:2222/system?keyfile=/a%20key")
+KVM1 = LibvirtHostConfig(name="kvm1", uri="qemu+ssh://root@kvm1:2222/system?keyfile=/a%20key")
 
 
 class FakeHost:
@@ -41,7 +41,7 @@ class FakeHost:
         self.closed = True
 
 
-def _look(monkeypatch: pytest.MonkeyPatch, host: FakeHost, config: HostConfig = KVM1) -> unanswered.Seen:
+def _look(monkeypatch: pytest.MonkeyPatch, host: FakeHost, config: LibvirtHostConfig = KVM1) -> unanswered.Seen:
     monkeypatch.setattr(unanswered, "connect", lambda _: host)
     seen = unanswered.look(config, uuid4(), OLD, "demo")
     assert host.closed
@@ -71,12 +71,12 @@ def test_what_its_host_knows(host: FakeHost, says: str, key: str, monkeypatch: p
 
 
 def test_on_this_machine_there_is_no_way_to_look_at(monkeypatch: pytest.MonkeyPatch) -> None:
-    here = HostConfig(name="local", uri="qemu:///system")
+    here = LibvirtHostConfig(name="local", uri="qemu:///system")
     assert "ssh in the guest has ended" in _look(monkeypatch, FakeHost(PowerState.RUNNING, OLD.encode()), here).why
 
 
 def test_a_host_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    def away(_: HostConfig) -> None:
+    def away(_: LibvirtHostConfig) -> None:
         raise ProvisioningError(ErrorCode.HOST_UNREACHABLE, "Could not connect.")
 
     monkeypatch.setattr(unanswered, "connect", away)

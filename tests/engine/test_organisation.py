@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from cloudpc.configuration.parsing import default_hosts
 from cloudpc.images import gallery
+from cloudpc.machines.libvirt.configuration import this_machine
 from tests.devices.samba import ADDRESS, CONTROLLER, DOMAIN, PASSWORD, UNIT, Samba
 from tests.machines.audit import things
 from tests.support.project import PLAN, REPO, Project, user
@@ -19,7 +19,7 @@ from tests.tenant.tenant import Tenant
 
 pytestmark = [pytest.mark.engine, pytest.mark.machine, pytest.mark.timeout(1500)]  # images are built if need be
 
-_HOST = default_hosts()[0].model_dump(include={"name", "uri"})
+_HOST = this_machine().model_dump(include={"name", "uri"})
 _ALICE = guid("user", "alice")
 _DISABLED = 0x2
 

@@ -12,8 +12,8 @@ import libvirt
 import pytest
 import yaml
 
-from cloudpc.configuration.parsing import default_hosts
 from cloudpc.images import gallery
+from cloudpc.machines.libvirt.configuration import this_machine
 from cloudpc.model.machines import Endpoint
 from tests.engine.conftest import REPO, Project, user
 from tests.machines.audit import listening, things
@@ -21,7 +21,7 @@ from tests.machines.reach import greeting
 
 pytestmark = [pytest.mark.engine, pytest.mark.machine, pytest.mark.timeout(900)]  # the image is built if need be
 
-HOST = default_hosts()[0].model_dump(include={"name", "uri"})
+HOST = this_machine().model_dump(include={"name", "uri"})
 LOOK = "cat /proc/sys/kernel/random/boot_id kept"
 
 

@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 import yaml
 
-from cloudpc.configuration.parsing import default_hosts
 from cloudpc.images import gallery
+from cloudpc.machines.libvirt.configuration import this_machine
 from tests.engine.conftest import PLAN, REPO, Project, user
 from tests.machines.audit import listening, things
 
 pytestmark = [pytest.mark.engine, pytest.mark.machine, pytest.mark.timeout(1500)]  # images are built if need be
 
-HOST = default_hosts()[0].model_dump(include={"name", "uri"})
+HOST = this_machine().model_dump(include={"name", "uri"})
 TOO_SMALL = {"id": "TOO_SMALL", "vCpuCount": 1, "ramInGB": 0.05, "storageInGB": 1}
 
 

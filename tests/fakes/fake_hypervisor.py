@@ -23,13 +23,13 @@ from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 from uuid import UUID
+
+from fake_driver import FakeHostConfig
 
 from cloudpc.model.cancellation import Cancellation
 from cloudpc.model.check import Check
 from cloudpc.model.errors import ErrorCode, ProvisioningError, TagUnreadable
-from cloudpc.model.hosts import HostConfig
 from cloudpc.model.image import Image
 from cloudpc.model.machine_names import named_after
 from cloudpc.model.machines import (
@@ -68,9 +68,9 @@ _VOLUMES = ("*.seed", "*.qcow2", "*-failed-*.log")
 class FakeHost:
     """Implements cloudpc.model.machines.Host."""
 
-    def __init__(self, config: HostConfig) -> None:
+    def __init__(self, config: FakeHostConfig) -> None:
         self.name = config.name
-        self._folder = Path(unquote(urlsplit(config.uri).path))
+        self._folder = Path(config.folder)
         self._machines = self._folder / "machines"
         self._machines.mkdir(parents=True, exist_ok=True)
         self._thread = threading.local()

@@ -10,8 +10,8 @@ from pathlib import Path
 import libvirt
 import pytest
 
-from cloudpc.configuration.parsing import default_hosts
 from cloudpc.images import gallery
+from cloudpc.machines.libvirt.configuration import this_machine
 from cloudpc.model.image import Image
 
 from .daemon import Daemon, missing
@@ -61,7 +61,7 @@ def desk(daemon: Daemon, micro: Image, cache: Path) -> Iterator[Desk]:
 @pytest.fixture
 def own_system(micro: Image, cache: Path) -> Iterator[Desk]:
     """This machine's libvirtd over its socket (a user's own, where it is not root), in a pool of the test's own."""
-    uri = default_hosts()[0].uri
+    uri = this_machine().uri
     try:
         connection = libvirt.open(uri)
     except libvirt.libvirtError as error:

@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cloudpc.guests.linux import first_boot
-from cloudpc.machines.libvirt import connect
+from cloudpc.machines.libvirt.configuration import LibvirtHostConfig
+from cloudpc.machines.libvirt.driver import connect
 from cloudpc.machines.libvirt.host import LibvirtHost
 from cloudpc.model.cancellation import Cancellation
-from cloudpc.model.hosts import HostConfig
 from cloudpc.model.identity import machine_id
 from cloudpc.model.image import Image
 from cloudpc.model.machine_names import machine_name
@@ -27,7 +27,7 @@ class Desk:
     """One host with an installation of its own, and what a test needs to work on it."""
 
     host: LibvirtHost
-    config: HostConfig
+    config: LibvirtHostConfig
     cache: Path
     installation: str
     image: Image
@@ -73,9 +73,11 @@ def seed(user: str) -> Seed:
     )
 
 
-def open_desk(uri: str, image: Image, cache: Path, pool: str, config: HostConfig | None = None) -> Iterator[Desk]:
+def open_desk(
+    uri: str, image: Image, cache: Path, pool: str, config: LibvirtHostConfig | None = None
+) -> Iterator[Desk]:
     """A desk; when the test is over, whatever it left is removed and nothing may be left."""
-    config = config or HostConfig(name="lab", uri=uri, pool=pool, sshDestination="")  # its loopback is ours
+    config = config or LibvirtHostConfig(name="lab", uri=uri, pool=pool, sshDestination="")  # its loopback is ours
     host = connect(config, cache=cache)
     installation = secrets.token_hex(8)
     try:

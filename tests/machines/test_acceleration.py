@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 
 from cloudpc.machines.libvirt import acceleration as module
-from cloudpc.machines.libvirt import connect, probe
+from cloudpc.machines.libvirt import probe
 from cloudpc.machines.libvirt.acceleration import Acceleration
+from cloudpc.machines.libvirt.address import Address
 from cloudpc.machines.libvirt.connection import Connection
+from cloudpc.machines.libvirt.driver import connect
 from cloudpc.machines.libvirt.locks import HostLocks
 from cloudpc.machines.libvirt.storage import Pool
 from cloudpc.model.errors import ErrorCode, ProvisioningError
-from cloudpc.model.host_address import Address
 from cloudpc.model.machines import Accelerator
 
 from .daemon import Daemon

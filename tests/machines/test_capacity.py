@@ -9,19 +9,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cloudpc.machines.libvirt.capacity import MEMORY_OVERHEAD_MIB, capacity, overcommitted, shortage
+from cloudpc.machines.libvirt.configuration import LibvirtHostConfig
 from cloudpc.machines.libvirt.definitions import Definition
 from cloudpc.machines.libvirt.metadata import Label
 from cloudpc.machines.libvirt.room import Room, Size
 from cloudpc.machines.libvirt.storage import GIB
-from cloudpc.model.hosts import HostConfig
 from cloudpc.model.machines import Amount
 from cloudpc.model.tags import Tag
 
 TAG = Tag("i", "p", "u", "s", 1, "d", "h")
 
 
-def config(**changes: object) -> HostConfig:
-    return HostConfig.model_validate({"name": "a", "uri": "qemu:///system", **changes})
+def config(**changes: object) -> LibvirtHostConfig:
+    return LibvirtHostConfig.model_validate({"name": "a", "uri": "qemu:///system", **changes})
 
 
 def definition(vcpus: int, memory_mib: int, disk_gib: int | None) -> Definition:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from cloudpc.machines.libvirt.configuration import LibvirtHostConfig
 from cloudpc.machines.libvirt.power import NO_ROOM
 from cloudpc.model.cancellation import Cancellation
 from cloudpc.model.errors import ErrorCode, ProvisioningError
-from cloudpc.model.hosts import HostConfig
 from cloudpc.model.image import Image
 from cloudpc.model.machines import PowerState
 from tests.support.waiting import wait_until
@@ -36,7 +36,7 @@ def _there(daemon: Daemon, *command: str) -> None:
 @pytest.fixture
 def small(daemon: Daemon, micro: Image, cache: Path) -> Iterator[Desk]:
     """A pool in a file system of its own, with room for one machine and little more."""
-    config = HostConfig.model_validate(
+    config = LibvirtHostConfig.model_validate(
         {"name": "lab", "uri": daemon.tcp_uri, "pool": "small", "poolPath": FOLDER, "diskOvercommit": 100}
     )
     _there(daemon, "mkdir", "-p", FOLDER)

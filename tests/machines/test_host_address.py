@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from cloudpc.model.host_address import Address
-from cloudpc.model.hosts import HostConfig
+from cloudpc.machines.libvirt.address import Address
+from cloudpc.machines.libvirt.configuration import LibvirtHostConfig
 from cloudpc.model.ssh_hop import SshHop
 
 # libvirt runs this as its ssh, in an environment of its own making
@@ -97,13 +97,13 @@ def test_connect_goes_where_libvirt_goes(uri: str, ssh_of_libvirt: Callable[[str
     ],
 )
 def test_addresses(uri: str, local: bool, session: bool, via: str) -> None:
-    config = HostConfig(name="a", uri=uri)
+    config = LibvirtHostConfig(name="a", uri=uri)
     assert (config.address.is_local, config.address.is_session) == (local, session)
     assert (config.way.destination if config.way else "") == via
-    elsewhere = HostConfig(name="a", uri=uri, sshDestination="jump,me@[::1]:7").way
+    elsewhere = LibvirtHostConfig(name="a", uri=uri, sshDestination="jump,me@[::1]:7").way
     assert elsewhere is not None
     assert elsewhere.destination == "jump,me@[::1]:7"
-    assert HostConfig(name="a", uri=uri, sshDestination="").way is None
+    assert LibvirtHostConfig(name="a", uri=uri, sshDestination="").way is None
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_what_libvirt_is_given_stays_as_it_was_written() -> None:
 )  # fmt: skip
 def test_what_libvirt_can_not_use_is_no_host(uri: str) -> None:
     with pytest.raises(ValueError, match=r"libvirt|names|needs|hyphen|65535|pattern|two @"):
-        HostConfig(name="a", uri=uri)
+        LibvirtHostConfig(name="a", uri=uri)
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def test_what_libvirt_can_not_use_is_no_host(uri: str) -> None:
 )
 def test_what_ssh_can_not_take_is_no_destination(destination: str) -> None:
     with pytest.raises(ValueError, match="-J"):
-        HostConfig(name="a", uri="qemu+ssh://kvm1/system", sshDestination=destination)
+        LibvirtHostConfig(name="a", uri="qemu+ssh://kvm1/system", sshDestination=destination)
 
 
 @pytest.mark.parametrize(

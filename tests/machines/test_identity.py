@@ -8,8 +8,8 @@ from pathlib import Path
 import libvirt
 import pytest
 
+from cloudpc.machines.libvirt.configuration import LibvirtHostConfig
 from cloudpc.machines.libvirt.host import LibvirtHost
-from cloudpc.model.hosts import HostConfig
 from cloudpc.operations.twins import twins
 
 from .daemon import Daemon
@@ -28,7 +28,7 @@ def opened(tmp_path: Path) -> Iterator[list[LibvirtHost]]:
 @pytest.mark.parametrize("with_pool", [False, True])
 def test_by_any_way(daemon: Daemon, tmp_path: Path, opened: list[LibvirtHost], with_pool: bool) -> None:
     uris = [daemon.tcp_uri, daemon.socket_uri, daemon.tcp_uri.replace("127.0.0.1", "localhost"), "qemu:///system"]
-    opened += [LibvirtHost(HostConfig(name=f"h{i}", uri=uri), tmp_path) for i, uri in enumerate(uris)]
+    opened += [LibvirtHost(LibvirtHostConfig(name=f"h{i}", uri=uri), tmp_path) for i, uri in enumerate(uris)]
     connection = libvirt.open(daemon.tcp_uri)
     if with_pool:
         xml = "<pool type='dir'><name>identity</name><target><path>/tmp</path></target></pool>"

@@ -16,10 +16,10 @@ import libvirt
 import pytest
 
 from cloudpc.machines.libvirt import networks
+from cloudpc.machines.libvirt.configuration import LibvirtHostConfig
 from cloudpc.machines.libvirt.host import LibvirtHost
 from cloudpc.model.cancellation import Cancellation
 from cloudpc.model.errors import ErrorCode, ProvisioningError
-from cloudpc.model.hosts import HostConfig
 from cloudpc.model.image import Image
 from cloudpc.model.machines import Network
 
@@ -86,7 +86,7 @@ def over_ssh(daemon: Daemon, micro: Image, cache: Path, tmp_path: Path) -> Itera
         "os.execvp(enter[0], [*enter, ' '.join(command)])\n"
     )
     stand_in.chmod(stand_in.stat().st_mode | stat.S_IXUSR)
-    config = HostConfig(name="kvm1", uri=f"qemu+ssh://admin@kvm1:2222/system?command={stand_in}")
+    config = LibvirtHostConfig(name="kvm1", uri=f"qemu+ssh://admin@kvm1:2222/system?command={stand_in}")
     yield from open_desk(config.uri, micro, cache, config.pool, config)
 
 
@@ -102,7 +102,7 @@ def test_on_a_restricted_network_guests_are_reached_and_reach_nothing(
 ) -> None:
     knock = "nc -w 3 10.0.2.2 {port} </dev/null 2>/dev/null && echo reached"
     for hosted, reached in (("user", "hello reached"), ("restricted", "")):
-        config = HostConfig(name="lab", uri=daemon.tcp_uri, hostedNetwork=hosted)
+        config = LibvirtHostConfig(name="lab", uri=daemon.tcp_uri, hostedNetwork=hosted)
         with (
             socketserver.TCPServer(("127.0.0.1", 0), _Hello) as server,
             contextmanager(open_desk)(config.uri, micro, cache, config.pool, config) as desk,
@@ -127,7 +127,7 @@ class _Hello(socketserver.BaseRequestHandler):
 @pytest.fixture
 def host(daemon: Daemon, cache: Path) -> Iterator[LibvirtHost]:
     """The tests' libvirtd; nothing runs on it."""
-    made = LibvirtHost(HostConfig(name="health", uri=daemon.tcp_uri, sshDestination=""), cache)
+    made = LibvirtHost(LibvirtHostConfig(name="health", uri=daemon.tcp_uri, sshDestination=""), cache)
     yield made
     made.close()
 
@@ -193,7 +193,7 @@ def test_addresses_that_are_leased_or_kept_are_not_free(
 
 def test_a_host_that_is_away_is_no_fault_of_the_network(daemon: Daemon, cache: Path, tmp_path: Path) -> None:
     nobody = f"qemu+unix:///system?socket={tmp_path}/none"
-    away = LibvirtHost(HostConfig(name="away", uri=nobody), cache)
+    away = LibvirtHost(LibvirtHostConfig(name="away", uri=nobody), cache)
     with pytest.raises(ProvisioningError) as caught:
         away.check_network(Network("network", "corp"))
     assert caught.value.code is ErrorCode.HOST_UNREACHABLE

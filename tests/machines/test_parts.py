@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cloudpc.machines.libvirt import networks, probe
+from cloudpc.machines.libvirt.address import Address
 from cloudpc.machines.libvirt.console import tail_of
 from cloudpc.machines.libvirt.definitions import Definition
 from cloudpc.machines.libvirt.guest import errors_in
@@ -22,7 +23,6 @@ from cloudpc.machines.libvirt.seed import seed_iso
 from cloudpc.machines.libvirt.storage import default_path
 from cloudpc.model.cancellation import Cancellation
 from cloudpc.model.errors import Cancelled, ProvisioningError
-from cloudpc.model.host_address import Address
 from cloudpc.model.machines import Seed
 
 

@@ -10,14 +10,15 @@ import libvirt
 import pytest
 from pydantic import ValidationError
 
-from cloudpc.machines.libvirt import connect, pools
+from cloudpc.machines.libvirt import pools
+from cloudpc.machines.libvirt.configuration import LibvirtHostConfig
 from cloudpc.machines.libvirt.connection import Connection
+from cloudpc.machines.libvirt.driver import connect
 from cloudpc.machines.libvirt.host import LibvirtHost
 from cloudpc.machines.libvirt.locks import HostLocks
 from cloudpc.machines.libvirt.storage import Pool
 from cloudpc.model.check import Check
 from cloudpc.model.errors import ErrorCode, ProvisioningError
-from cloudpc.model.hosts import HostConfig
 from cloudpc.model.machines import Amount
 from cloudpc.provisioning import placement
 
@@ -78,7 +79,7 @@ def opened(desk: Desk) -> Iterator[Callable[..., LibvirtHost]]:
     hosts = []
 
     def open_(**changes: str) -> LibvirtHost:
-        config = HostConfig.model_validate({"name": "kvm1", "uri": desk.config.uri, **changes})
+        config = LibvirtHostConfig.model_validate({"name": "kvm1", "uri": desk.config.uri, **changes})
         hosts.append(connect(config, cache=desk.cache))
         return hosts[-1]
 
@@ -211,10 +212,10 @@ def test_a_pool_that_loses_its_folder_is_waited_for_from_the_first_attempt_on(de
 @pytest.mark.parametrize("name", ["", ".", "..", "../../etc", "a/b", "a\nb", "x" * 300])
 def test_a_pool_has_a_name_that_can_name_a_folder(name: str) -> None:
     with pytest.raises(ValidationError):
-        HostConfig.model_validate({"name": "kvm1", "uri": "qemu:///system", "pool": name})
+        LibvirtHostConfig.model_validate({"name": "kvm1", "uri": "qemu:///system", "pool": name})
 
 
 @pytest.mark.parametrize("path", ["/", "//", "/.", "/a\nb", "a", ""])
 def test_a_pool_is_not_made_in_any_place(path: str) -> None:
     with pytest.raises(ValidationError):
-        HostConfig.model_validate({"name": "kvm1", "uri": "qemu:///system", "poolPath": path})
+        LibvirtHostConfig.model_validate({"name": "kvm1", "uri": "qemu:///system", "poolPath": path})

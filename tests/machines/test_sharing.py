@@ -12,12 +12,12 @@ from pathlib import Path
 import libvirt
 import pytest
 
-from cloudpc.machines.libvirt import connect
 from cloudpc.machines.libvirt.capacity import MEMORY_OVERHEAD_MIB
+from cloudpc.machines.libvirt.configuration import LibvirtHostConfig
+from cloudpc.machines.libvirt.driver import connect
 from cloudpc.machines.libvirt.host import LibvirtHost
 from cloudpc.model.cancellation import Cancellation
 from cloudpc.model.errors import Cancelled, ErrorCode, ProvisioningError
-from cloudpc.model.hosts import HostConfig
 from cloudpc.model.machines import Accelerator, Amount, Claimed, Network
 
 from .daemon import Daemon
@@ -26,7 +26,7 @@ from .desk import SIZE, Desk, open_desk, seed
 pytestmark = pytest.mark.machine
 
 
-def claim(config: HostConfig, cache: Path, installation: str, user: str, size: Amount) -> str:
+def claim(config: LibvirtHostConfig, cache: Path, installation: str, user: str, size: Amount) -> str:
     """What becomes of one claim, in a process of its own."""
     host = connect(config, cache=cache)
     desk = Desk(host, config, cache, installation, None)  # type: ignore[arg-type]

@@ -12,6 +12,7 @@ import pytest
 
 from cloudpc.machines.libvirt import networks, removal
 from cloudpc.machines.libvirt.agent import Agent, AgentUnavailable
+from cloudpc.machines.libvirt.configuration import LibvirtHostConfig
 from cloudpc.machines.libvirt.domain_xml import AttachedNetwork
 from cloudpc.machines.libvirt.host import LibvirtHost
 from cloudpc.machines.libvirt.metadata import Label, to_element
@@ -19,7 +20,6 @@ from cloudpc.machines.libvirt.power import power
 from cloudpc.machines.libvirt.volumes import _size
 from cloudpc.model.cancellation import Cancellation
 from cloudpc.model.errors import ErrorCode, ProvisioningError
-from cloudpc.model.hosts import HostConfig
 from cloudpc.model.identity import machine_id
 from cloudpc.model.machine_names import machine_name
 from cloudpc.model.machines import Amount, MachineSpec, Network, PowerState
@@ -130,7 +130,7 @@ def driver(tmp_path: Path) -> Iterator[Any]:
 
 
 def host_on(connection: Any, folder: Path) -> LibvirtHost:
-    host = LibvirtHost(HostConfig(name="host", uri="test:///default", pool=POOL), folder)
+    host = LibvirtHost(LibvirtHostConfig(name="host", uri="test:///default", pool=POOL), folder)
     for own in (host._connection, host._agents):
         own.get = lambda: connection  # type: ignore[method-assign]
     return host
@@ -257,20 +257,24 @@ def test_a_volume_that_vanishes_takes_no_room(driver: Any, tmp_path: Path) -> No
 def test_a_network_that_vanishes_is_told_as_one_that_is_not_there(driver: Any) -> None:
     with pytest.raises(ProvisioningError, match="no libvirt network net") as raised:
         networks.check(
-            Beside(driver), HostConfig(name="a", uri="qemu+ssh://kvm1/system"), AttachedNetwork("network", NETWORK)
+            Beside(driver),
+            LibvirtHostConfig(name="a", uri="qemu+ssh://kvm1/system"),
+            AttachedNetwork("network", NETWORK),
         )
     assert raised.value.code is ErrorCode.NETWORK_NOT_FOUND
 
 
 def test_other_guests_cards_may_vanish_while_a_bridge_is_looked_for(driver: Any) -> None:
-    networks.check(Beside(driver), HostConfig(name="a", uri="qemu+ssh://kvm1/system"), AttachedNetwork("bridge", "br7"))
+    networks.check(
+        Beside(driver), LibvirtHostConfig(name="a", uri="qemu+ssh://kvm1/system"), AttachedNetwork("bridge", "br7")
+    )
 
 
 def test_a_bridge_of_this_machine_that_vanishes_is_down(driver: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(networks, "_has_bridge", lambda *_: True)
     with pytest.raises(ProvisioningError, match="is down"):
         networks.health(
-            Beside(driver), HostConfig(name="a", uri="qemu:///system"), AttachedNetwork("bridge", "br-that-was")
+            Beside(driver), LibvirtHostConfig(name="a", uri="qemu:///system"), AttachedNetwork("bridge", "br-that-was")
         )
 
 

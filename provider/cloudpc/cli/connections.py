@@ -16,6 +16,7 @@ from cloudpc.cli.output import CommandError, Exit, Styled, err, out, print_json,
 from cloudpc.configuration import parsing
 from cloudpc.configuration.lookups import CONNECTIONS
 from cloudpc.connections import checks, files
+from cloudpc.model import drivers
 from cloudpc.model.check import Check, CheckStatus, overall
 from cloudpc.model.connection import OnPremisesConnection
 from cloudpc.model.hosts import HostConfig
@@ -42,8 +43,8 @@ class _Uses:
     def hosts_of(self, connection: str) -> list[HostConfig]:
         """Where its Cloud PCs may go; all hosts there are where nobody uses it yet."""
         of = self.of(connection) or list(self.hosts)
-        found = {host.uri: host for policy in of for host in self.hosts.get(policy, ())}
-        return list(found.values()) or list(parsing.default_hosts())
+        found = {host.where: host for policy in of for host in self.hosts.get(policy, ())}
+        return list(found.values()) or list(drivers.this_machine())
 
 
 @app.command("list")
@@ -82,10 +83,10 @@ def check(
     chosen = _chosen(project, names or [], policy, uses)
     folder = _folder(project)
     read = _read(project, chosen)
-    hosts = {host.uri: connect(host) for name in chosen for host in uses.hosts_of(name)}
+    hosts = {host.where: connect(host) for name in chosen for host in uses.hosts_of(name)}
 
     def look(name: str) -> list[Check]:
-        mine = [hosts[host.uri] for host in uses.hosts_of(name)]
+        mine = [hosts[host.where] for host in uses.hosts_of(name)]
         return checks.check(name, read[name], read[name].network, mine, folder, domain=True)
 
     try:

@@ -168,16 +168,18 @@ def _stacks(project: Project, records: Sequence[StackRecord], seen: doctor_organ
 
 
 def _each_once(surroundings: Mapping[str, tuple[parsing.Surroundings, bool]]) -> list[HostConfig]:
-    """The hosts of all policies; one with two pools twice, since each has volumes of its own."""
-    return list({(h.uri, h.pool): h for configured, _ in surroundings.values() for h in configured.hosts}.values())
+    """The hosts of all policies; those with the same holdings once."""
+    return list({h.holdings: h for configured, _ in surroundings.values() for h in configured.hosts}.values())
 
 
 def _twins(surroundings: Mapping[str, tuple[parsing.Surroundings, bool]]) -> Iterator[Check]:
     by_policy = {policy: configured.hosts for policy, (configured, _) in surroundings.items()}
-    uris = {config.uri: config for hosts in by_policy.values() if len(hosts) > 1 for config in hosts}
-    asked = Asked("asking which hypervisor is", {uri: partial(_hypervisor, config) for uri, config in uris.items()})
+    places = {config.where: config for hosts in by_policy.values() if len(hosts) > 1 for config in hosts}
+    asked = Asked(
+        "asking which hypervisor is", {where: partial(_hypervisor, config) for where, config in places.items()}
+    )
     for policy, hosts in by_policy.items():
-        known = {config.name: asked.answers[config.uri] for config in hosts if config.uri in asked.answers}
+        known = {config.name: asked.answers[config.where] for config in hosts if config.where in asked.answers}
         if found := twins.twins(known):
             yield Check(f"policy {policy}", "failed", twins.refusal(found))
 

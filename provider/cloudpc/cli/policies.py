@@ -17,6 +17,7 @@ from cloudpc.cli.preflight import check
 from cloudpc.cli.up import How, bring_up
 from cloudpc.configuration import parsing
 from cloudpc.iac.fleet import CloudPCRecord, StackRecord
+from cloudpc.model import drivers
 from cloudpc.model.cloud_pc import USABLE, WITH_MACHINE
 from cloudpc.model.directory import DirectoryError
 from cloudpc.model.problems import Problem, report
@@ -81,7 +82,7 @@ def schema(
     of: Annotated[Kind, typer.Option("--of", help="Which kind of file in stacks/.")] = Kind.POLICY,
 ) -> None:
     """Print the JSON Schema of a policy's file, or of another in stacks/, for editors."""
-    print_json(parsing.json_schemas()[of])
+    print_json(parsing.json_schemas(drivers.installed())[of])
 
 
 @app.command()

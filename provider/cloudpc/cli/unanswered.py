@@ -69,10 +69,7 @@ def _way(config: HostConfig) -> str:
     if config.way is None:
         return ", so ssh in the guest has ended, or something lies between here and there"
     command = config.way.shown
-    return (
-        f": see that the way there works, `{command}`; where another one is right, say so in sshDestination of "
-        f"{config.name} (empty: its loopback is this machine's)"
-    )
+    return f": see that the way there works, `{command}`; where another one is right, {config.another_way}"
 
 
 def fingerprint(key: str) -> str:

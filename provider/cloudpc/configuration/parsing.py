@@ -8,18 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from importlib.metadata import entry_points
-from itertools import combinations
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError, create_model
 
-from cloudpc.configuration import restricted
+from cloudpc.configuration import hosts, restricted
 from cloudpc.configuration.lookups import References
 from cloudpc.configuration.values import Values, told
 from cloudpc.devices.configuration import CredentialsConfig, DevicesConfig
@@ -28,17 +25,17 @@ from cloudpc.directory.local import DirectoryFile
 from cloudpc.directory.opening import Directories, Known, identity
 from cloudpc.graph.configuration import GraphConfig
 from cloudpc.images import custom
+from cloudpc.model import drivers
 from cloudpc.model.cloud_pc import PolicySettings
 from cloudpc.model.connection import OnPremisesConnection
 from cloudpc.model.directory import Snapshot
+from cloudpc.model.drivers import Driver
 from cloudpc.model.hosts import HostConfig
 from cloudpc.model.policy import Part, ProvisioningPolicy
 from cloudpc.model.problems import InvalidConfigurationError, Problem, closest, from_validation
 from cloudpc.model.text import command_line
 
 NAMESPACE = "cloudpc:"
-DRIVERS = "cloudpc.machines"
-"""Entry points: a hypervisor driver for each scheme of a host's URI."""
 KEYS = (
     "policy", "directory", "graph", "devices", "credentials", "hosts", "images", "installation", "actions", "safety",
     "audit", "deleted",
@@ -140,12 +137,6 @@ class StackInputs:
         return self.configuration.policy
 
 
-def default_hosts() -> tuple[HostConfig, ...]:
-    """This machine: the system's libvirt for root, one's own session for others."""
-    uri = "qemu:///system" if os.geteuid() == 0 else "qemu:///session"
-    return (HostConfig(name="local", uri=uri),)
-
-
 def parse(values: Mapping[str, Any], file: str) -> StackConfiguration:
     """Check the values of a stack's configuration.
 
@@ -178,7 +169,7 @@ def _surroundings(values: Mapping[str, Any], file: str, problems: list[Problem])
     devices = _optional(DevicesConfig, values, "devices", file, problems) or DevicesConfig()
     credentials = _optional(CredentialsConfig, values, "credentials", file, problems) or CredentialsConfig()
     return Surroundings(
-        _hosts(values.get("cloudpc:hosts"), file, problems) or default_hosts(),
+        hosts.read(values.get(hosts.KEY), file, problems) or drivers.this_machine(),
         images,
         _optional(GraphConfig, values, "graph", file, problems) or GraphConfig(),
         devices,
@@ -335,34 +326,6 @@ def _stand_in(policy: dict[Any, Any], place: tuple[str | int, ...], *, unknown: 
     return {f"{name}[{index}]"}
 
 
-def _hosts(value: Any, file: str, problems: list[Problem]) -> tuple[HostConfig, ...]:
-    if value is None:
-        return ()
-    try:
-        hosts = TypeAdapter(list[HostConfig]).validate_python(value)
-    except ValidationError as error:
-        problems.extend(from_validation(file, "cloudpc:hosts", HostConfig, error))
-        return ()
-    for attribute in ("name", "uri"):
-        seen = [getattr(h, attribute) for h in hosts]
-        if twice := sorted({v for v in seen if seen.count(v) > 1}):
-            problems.append(Problem(file, "cloudpc:hosts", f"two hosts have the same {attribute}", twice[0]))
-    for earlier, later in combinations(hosts, 2):
-        if earlier.place == later.place and earlier.uri != later.uri:
-            message = f"{earlier.name} and {later.name} are one hypervisor, by two spellings of its URI: leave one out"
-            problems.append(Problem(file, "cloudpc:hosts", message, later.uri))
-    schemes = sorted(entry.name for entry in entry_points(group=DRIVERS))
-    for i, host in enumerate(hosts):
-        if host.scheme not in schemes:
-            message = f"must begin with the scheme of a driver: {', '.join(schemes)}{closest(host.scheme, schemes)}"
-            problems.append(Problem(file, f"cloudpc:hosts[{i}].uri", message, host.uri))
-    if not hosts:
-        problems.append(
-            Problem(file, "cloudpc:hosts", "needs at least one host; without the key, this machine is used")
-        )
-    return tuple(hosts)
-
-
 def _images(value: Any, file: str, problems: list[Problem]) -> tuple[dict[str, custom.CustomImage], set[str]]:
     """Custom images by name, and the names of those that are malformed."""
     images: dict[str, custom.CustomImage] = {}
@@ -501,14 +464,17 @@ class _Values(Part):
     )
 
 
-class _StackFile(BaseModel, hide_input_in_errors=True):
-    config: _Values
+def json_schemas(installed: Mapping[str, Driver]) -> dict[str, dict[str, Any]]:
+    """JSON Schemas for editors, by the kind of file.
 
-
-def json_schemas() -> dict[str, dict[str, Any]]:
-    """JSON Schemas for editors, by the kind of file."""
+    Args:
+        installed: drivers by name, whose fields are known.
+    """
+    entries: Any = Field(default=[], alias="cloudpc:hosts", description="Default: this machine.")
+    entry: Any = hosts.schema(installed)
+    values: Any = create_model("_Values", __base__=_Values, hosts=(list[entry], entries))
     models: dict[str, type[BaseModel]] = {
-        "policy": _StackFile,
+        "policy": create_model("_StackFile", __config__={"hide_input_in_errors": True}, config=(values, ...)),
         "directory": DirectoryFile,
         "connection": OnPremisesConnection,
     }

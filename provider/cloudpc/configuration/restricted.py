@@ -1,4 +1,4 @@
-"""What a policy can't ask for on a hosted network where guests reach nothing (`hostedNetwork: restricted`)."""
+"""What a policy can't ask for on a hosted network where guests reach nothing."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from cloudpc.devices.configuration import DevicesConfig
 from cloudpc.model.cloud_pc import NetworkChoice
 from cloudpc.model.hosts import HostConfig
+from cloudpc.model.machines import HOSTED
 from cloudpc.model.policy import ProvisioningPolicy
 from cloudpc.model.problems import Problem
 
@@ -27,18 +28,18 @@ def problems(
         hosts: where it may be carried out.
         devices: what Cloud PCs become in the tenant.
     """
-    restricted, choices = ", ".join(host.name for host in hosts if host.is_restricted), list(networks)
-    if not restricted or not any(choice and choice.kind == "hosted" for choice in choices):
+    restricted, choices = [host for host in hosts if host.reaches_nothing], list(networks)
+    if not restricted or not any(choice and choice.kind == HOSTED for choice in choices):
         return
-    why = (
-        f"the policy may use the hosted network of {restricted}, where guests reach nothing (hostedNetwork: restricted)"
-    )
-    instead = "use a connection (onPremisesConnectionId) to a network of the host, or another hostedNetwork"
+    names = ", ".join(host.name for host in restricted)
+    says = ", ".join(dict.fromkeys(host.reaches_nothing for host in restricted))
+    why = f"the policy may use the hosted network of {names}, where guests reach nothing ({says})"
+    instead = "use a connection (onPremisesConnectionId) to a network of the host, or another hosted network"
     if policy.packages:
         message = f"can't be installed: {why}; put them into the image, or {instead}"
         yield Problem(file, "cloudpc:policy.packages", message)
     for i, choice in enumerate(choices):
-        if choice and choice.kind == "hosted" and choice.joins_domain:
+        if choice and choice.kind == HOSTED and choice.joins_domain:
             field = f"cloudpc:policy.domainJoinConfigurations[{i}]"
             yield Problem(file, field, f"can't join a domain: {why}; {instead}")
     if devices.registration == "adopt":

@@ -77,8 +77,9 @@ class PlanSize(_Value):
 class NetworkChoice(_Value):
     """One of the networks that may be used, in the policy's order."""
 
-    kind: Literal["hosted", "network", "bridge"]
+    kind: str
     source: str = ""
+    """Kind and source as a Network has them."""
     connection: str = ""
     """Name of the file in connections/, whose health is looked at before; none for `regionName: automatic`."""
     domain_join_type: Literal["azureADJoin", "hybridAzureADJoin"] = "azureADJoin"

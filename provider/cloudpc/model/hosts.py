@@ -1,143 +1,68 @@
-"""Hosts as they are configured in `cloudpc:hosts`."""
+"""What every entry of `cloudpc:hosts` has, whatever its driver; each driver has a model of its own on top of it."""
 
 from __future__ import annotations
 
-import re
-from posixpath import normpath
-from typing import Annotated, Self
-from urllib.parse import unquote
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 
-from cloudpc.model.host_address import Address
 from cloudpc.model.ssh_hop import SshHop
 
-_LONGEST = 200
-"""Of a pool's name; libvirt makes a file's of it."""
+Uri = Annotated[str, Field(pattern=r"^[a-z0-9]+(\+[a-z0-9]+)?://.*$")]
+"""Of a host; its scheme names the driver."""
 
 
-def _uri(value: str) -> str:
-    place = re.split("[?#]", value.partition("://")[2])[0]
-    _no_password(place)
-    if "@" in place.rpartition("@")[0]:
-        raise ValueError("has two @: write one that belongs to the user's name as %40")
-    Address(value)
-    return value
-
-
-def _no_password(place: str) -> None:
-    """A password, with whatever letters in it, comes between a colon and an @."""
-    user, _, _ = place.rpartition("@")
-    if ":" in unquote(user):
-        raise ValueError(
-            "has a password, which nothing would use: write USER@HOST, let the user sign in by a key, "
-            "and change the password, since this file has shown it"
-        )
-
-
-def _destination(value: str) -> str:
-    for hop in value.split(","):
-        _no_password(hop.removeprefix("ssh://"))
-    SshHop.parse(value)
-    return value
-
-
-def _pool(value: str) -> str:
-    if not 0 < len(value) <= _LONGEST or value.startswith(".") or "/" in value or not value.isprintable():
-        raise ValueError(
-            f"names the pool, and its folder where that has to be made: up to {_LONGEST} letters, no /, no . at first"
-        )
-    return value
-
-
-def _folder(value: str) -> str:
-    """Spelled as libvirt spells it: `//` at the beginning is a folder of its own for it."""
-    folder = normpath(re.sub("^/+", "/", value))
-    if not folder.startswith("/") or folder == "/" or not folder.isprintable():
-        raise ValueError("must be a folder on the host by its whole path, such as /srv/cloudpc")
-    return folder
+def driver_name(entry: Mapping[str, Any]) -> str:
+    """Which driver an entry asks for: its `kind`, else the scheme of its `uri`: `qemu` of qemu+ssh://…; or nothing."""
+    kind, uri = entry.get("kind"), entry.get("uri")
+    if isinstance(kind, str):
+        return kind
+    scheme, found, _ = uri.partition("://") if isinstance(uri, str) else ("", "", "")
+    return scheme.partition("+")[0] if found else ""
 
 
 class HostConfig(BaseModel):
-    """One hypervisor host."""
+    """One host. What its driver knows of it besides is asked through what stands below."""
 
     model_config = ConfigDict(hide_input_in_errors=True, extra="forbid", frozen=True)
 
-    name: str = Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$", description="Name shown as a Cloud PC's host.")
-    uri: Annotated[
-        str,
-        Field(
-            description="libvirt connection URI, for example qemu:///system or qemu+ssh://admin@kvm1/system.",
-            pattern=r"^[a-z0-9]+(\+[a-z0-9]+)?://.*$",
-        ),
-        AfterValidator(_uri),
-    ]
-    pool: Annotated[str, AfterValidator(_pool)] = Field(
-        default="cloudpc", description="Storage pool for images and disks; made if it is not there."
-    )
-    pool_path: Annotated[str, AfterValidator(_folder)] | None = Field(
-        default=None,
-        alias="poolPath",
-        description="Folder on the host for a pool that has to be made; absolute.",
-    )
-    hosted_network: str = Field(
-        default="user",
-        alias="hostedNetwork",
-        description="What `regionName: automatic` means here: `user` (user-mode networking, ssh forwarded on the "
-        "host's loopback), `restricted` (the same, but guests reach nothing) or the name of a libvirt network such as "
-        "`default`.",
-    )
-    vcpu_overcommit: float = Field(
-        default=4.0, alias="vCpuOvercommit", ge=1, le=64, description="Virtual cores that may share one core."
-    )
-    memory_reserved_in_gb: float = Field(
-        default=1.0, alias="memoryReservedInGB", ge=0, le=65536, description="Memory that is left to the host itself."
-    )
-    disk_overcommit: float = Field(
-        default=1.0, alias="diskOvercommit", ge=1, le=100, description="Promised disk (overlays grow) to disk there is."
-    )
-    ssh_destination: Annotated[str, AfterValidator(_destination)] | None = Field(
-        default=None,
-        alias="sshDestination",
-        description="How users reach the loopback of a remote host, as ssh's -J takes it; empty: it is this machine's. "
-        "Default: the URI's host.",
-    )
+    PLACED_BY: ClassVar[str] = "uri"
+    """The field that says where it is, for messages."""
 
-    @model_validator(mode="after")
-    def _says_where(self) -> Self:
-        if self.ssh_destination is None and not self.address.is_local and self.address.hop is None:
-            raise ValueError(
-                "has a uri that names no host: give sshDestination, how ssh reaches it (empty, if its loopback is this "
-                "machine's)"
-            )
-        return self
+    name: str = Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$", description="Name shown as a Cloud PC's host.")
+
+    @property
+    def driver(self) -> str:
+        """The name of its driver."""
+        return driver_name(self.__dict__)
+
+    @property
+    def where(self) -> str:
+        """Where it is, as its entry says it: no two hosts of a policy have the same."""
+        return str(getattr(self, self.PLACED_BY))
 
     @property
     def place(self) -> tuple[object, ...]:
-        """Which hypervisor it is, as far as the spelling of its URI says."""
-        return (self.scheme, *Address(self.uri).place)
+        """Which hypervisor it is, as far as the spelling of its entry says: the same for two spellings of one."""
+        return (self.driver, self.where)
 
     @property
-    def is_restricted(self) -> bool:
-        """Whether guests of its hosted network are reached by ssh and reach nothing themselves."""
-        return self.hosted_network == "restricted"
+    def holdings(self) -> tuple[object, ...]:
+        """Where its machines and what is left of them are kept: two entries with the same are looked at once."""
+        return (self.where,)
 
     @property
-    def scheme(self) -> str:
-        """What names the driver: `qemu` of qemu+ssh://…"""
-        return self.uri.partition("://")[0].partition("+")[0]
-
-    @property
-    def address(self) -> Address:
-        """Its URI taken apart."""
-        return Address(self.uri)
+    def reaches_nothing(self) -> str:
+        """What of its entry keeps guests of its hosted network from reaching anything; nothing if they may."""
+        return ""
 
     @property
     def way(self) -> SshHop | None:
-        """How ssh reaches its loopback and its own networks; None: they are this machine's."""
-        return self.address.hop if self.ssh_destination is None else SshHop.parse(self.ssh_destination)
+        """How ssh reaches its loopback and its own networks; None: they are this machine's, or nothing is behind it."""
+        return None
 
     @property
-    def has_this_network(self) -> bool:
-        """Whether its interfaces are this machine's: so by its URI, or because its loopback is said to be."""
-        return self.address.is_local or self.ssh_destination == ""
+    def another_way(self) -> str:
+        """How its entry says that there is another way; completes "where another one is right, …"."""
+        return "let its entry say so"

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Literal, Protocol
+from typing import Protocol
 from uuid import UUID
 
 from cloudpc.model.cancellation import Cancellation
@@ -64,15 +64,18 @@ class Capacity:
     """Which machines `committed` counts, ours and others'."""
 
 
+HOSTED = "hosted"
+"""The kind of a host's own network, which every host has: what `regionName: automatic` means."""
+
+
 @dataclass(frozen=True)
 class Network:
-    """Where a machine's network card is plugged in.
+    """Where a machine's network card is plugged in: the kind is HOSTED or a word of the host's driver.
 
-    `hosted` is the host's own choice (user-mode networking, or a libvirt network named in cloudpc:hosts); `network`
-    and `bridge` name a libvirt network or a bridge of the host in `source`.
+    So is what `source` then says: which network of that kind.
     """
 
-    kind: Literal["hosted", "network", "bridge"] = "hosted"
+    kind: str = HOSTED
     source: str = ""
 
 

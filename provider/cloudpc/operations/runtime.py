@@ -9,16 +9,15 @@ from collections.abc import Callable, Collection, Container, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
-from importlib.metadata import entry_points
 from pathlib import Path
 from uuid import UUID
 
 from cloudpc.configuration.lookups import CONNECTIONS
-from cloudpc.configuration.parsing import DRIVERS, Surroundings
+from cloudpc.configuration.parsing import Surroundings
 from cloudpc.connections.healthy import Connections
 from cloudpc.files import regular_file
 from cloudpc.images import custom, gallery
-from cloudpc.model import patience
+from cloudpc.model import drivers, patience
 from cloudpc.model.cloud_pc import PolicySettings
 from cloudpc.model.errors import ErrorCode, ProvisioningError, unexpected_told
 from cloudpc.model.hosts import HostConfig
@@ -36,16 +35,16 @@ log = logging.getLogger(__name__)
 
 
 def connect(config: HostConfig) -> Host:
-    """The host behind a URI, by the driver registered for its scheme. Opens nothing yet.
+    """The host of an entry of `cloudpc:hosts`, by its driver. Opens nothing yet.
 
     Raises:
-        ProvisioningError: no driver serves the scheme.
+        ProvisioningError: its driver is not installed.
     """
-    for entry in entry_points(group=DRIVERS, name=config.scheme):
-        driver: Callable[[HostConfig], Host] = entry.load()
-        return driver(config)
-    message = f"no driver for the host {config.name} ({config.uri})"
-    raise ProvisioningError(ErrorCode.HOST_UNREACHABLE, message, retriable=False)
+    driver = drivers.named(config.driver)
+    if driver is None:
+        message = f"no driver for the host {config.name} ({config.where})"
+        raise ProvisioningError(ErrorCode.HOST_UNREACHABLE, message, retriable=False)
+    return driver.open(config)
 
 
 class Runtime:

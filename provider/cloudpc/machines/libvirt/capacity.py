@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from cloudpc.machines.libvirt.configuration import LibvirtHostConfig
 from cloudpc.machines.libvirt.definitions import Definition
 from cloudpc.machines.libvirt.room import Room
-from cloudpc.model.hosts import HostConfig
 from cloudpc.model.machines import Amount, Capacity
 
 MEMORY_OVERHEAD_MIB = 128
@@ -14,7 +14,7 @@ MEMORY_OVERHEAD_MIB = 128
 
 
 def capacity(
-    config: HostConfig,
+    config: LibvirtHostConfig,
     *,
     cores: int,
     memory_mib: int,

@@ -12,10 +12,10 @@ from typing import Any
 import libvirt
 
 from cloudpc.machines.libvirt import events
+from cloudpc.machines.libvirt.address import Address
 from cloudpc.machines.libvirt.errors import classified, unreachable
 from cloudpc.model import patience
 from cloudpc.model.errors import ErrorCode, ProvisioningError
-from cloudpc.model.host_address import Address
 
 OPEN_TIMEOUT = 20.0
 """Seconds until a host that does not answer counts as unreachable; ssh may need several."""

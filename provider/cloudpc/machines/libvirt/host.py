@@ -21,6 +21,7 @@ from cloudpc.machines.libvirt.acceleration import Acceleration
 from cloudpc.machines.libvirt.agent import Agent, AgentUnavailable
 from cloudpc.machines.libvirt.answers import AgentRefused
 from cloudpc.machines.libvirt.capacity import capacity, committed, overcommitted, shortage
+from cloudpc.machines.libvirt.configuration import LibvirtHostConfig
 from cloudpc.machines.libvirt.connection import Connection
 from cloudpc.machines.libvirt.console import Console
 from cloudpc.machines.libvirt.definitions import (
@@ -45,7 +46,6 @@ from cloudpc.model import patience
 from cloudpc.model.cancellation import Cancellation
 from cloudpc.model.check import Check
 from cloudpc.model.errors import ErrorCode, ProvisioningError, TagUnreadable
-from cloudpc.model.hosts import HostConfig
 from cloudpc.model.image import Image
 from cloudpc.model.machine_names import named_after
 from cloudpc.model.machines import (
@@ -74,7 +74,7 @@ _LOCK_TIMEOUT = 900.0  # who holds it works; a dead holder's is freed by the ker
 class LibvirtHost(Host):
     """Implements `cloudpc.model.machines.Host`; says there what each call means."""
 
-    def __init__(self, config: HostConfig, cache: Path) -> None:
+    def __init__(self, config: LibvirtHostConfig, cache: Path) -> None:
         self._config = config
         self._connection = Connection(config.address)
         # libvirtd works on five calls of a client at once: guests that are slow to answer must not hold up the others.

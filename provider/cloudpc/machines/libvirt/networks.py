@@ -13,6 +13,7 @@ from xml.etree import ElementTree
 import libvirt
 
 from cloudpc.machines.libvirt.agent import Agent
+from cloudpc.machines.libvirt.configuration import LibvirtHostConfig
 from cloudpc.machines.libvirt.definitions import Definition
 from cloudpc.machines.libvirt.domain_xml import AttachedNetwork, mac_address
 from cloudpc.machines.libvirt.errors import classified, unless_gone
@@ -20,7 +21,6 @@ from cloudpc.model.cancellation import Cancellation
 from cloudpc.model.check import Check
 from cloudpc.model.digest import digest
 from cloudpc.model.errors import ErrorCode, ProvisioningError
-from cloudpc.model.hosts import HostConfig
 from cloudpc.model.machines import Endpoint, Network
 from cloudpc.model.text import command_line
 
@@ -34,15 +34,19 @@ _IFF_UP = 1
 _ADDRESS_PAUSE = 0.3
 
 
-def attachment(config: HostConfig, network: Network) -> AttachedNetwork | None:
+def attachment(config: LibvirtHostConfig, network: Network) -> AttachedNetwork | None:
     """What the machine's card is plugged in; None means user-mode networking."""
     if network.kind == "hosted":
         user_mode = config.hosted_network == "user" or config.is_restricted
         return None if user_mode else AttachedNetwork("network", config.hosted_network)
-    return AttachedNetwork(network.kind, network.source)
+    if network.kind == "network":
+        return AttachedNetwork("network", network.source)
+    if network.kind == "bridge":
+        return AttachedNetwork("bridge", network.source)
+    raise _not_found(f"The host has no {network.kind} {network.source}.", "Use a connection to a network of the host.")
 
 
-def check(connection: Any, config: HostConfig, attached: AttachedNetwork | None) -> None:
+def check(connection: Any, config: LibvirtHostConfig, attached: AttachedNetwork | None) -> None:
     """Raise NETWORK_NOT_FOUND unless the network is there and active."""
     if attached is None:
         return
@@ -64,7 +68,7 @@ def check(connection: Any, config: HostConfig, attached: AttachedNetwork | None)
             )
 
 
-def health(connection: Any, config: HostConfig, attached: AttachedNetwork | None) -> list[Check]:
+def health(connection: Any, config: LibvirtHostConfig, attached: AttachedNetwork | None) -> list[Check]:
     """What a connection's health check finds. Raises NETWORK_NOT_FOUND as `check` does."""
     if attached is None:
         return [Check("hosted network", "passed", "user-mode networking")]
@@ -124,7 +128,7 @@ def candidate_ports(machine_id: UUID, taken: set[int]) -> list[int]:
     return [port for port in (*PORTS[start:], *PORTS[:start]) if port not in taken]
 
 
-def forwarded(config: HostConfig, port: int) -> Endpoint:
+def forwarded(config: LibvirtHostConfig, port: int) -> Endpoint:
     """Where the ssh of a machine on user-mode networking is reached."""
     return Endpoint("127.0.0.1", port, config.way.destination if config.way else "")
 
@@ -149,7 +153,7 @@ def wait_for_address(definition: Definition, agent: Agent, timeout: float, cance
     return usable[0]
 
 
-def attached_endpoint(config: HostConfig, connection: Any, definition: Definition, guest: str) -> Endpoint:
+def attached_endpoint(config: LibvirtHostConfig, connection: Any, definition: Definition, guest: str) -> Endpoint:
     """Where the ssh of a machine with an address of its own is reached."""
     kind, source = definition.network or ("network", "")
     through_host = config.way is not None and _is_behind_host(connection, kind, source)
@@ -172,7 +176,7 @@ def _is_behind_host(connection: Any, kind: str, source: str) -> bool:
     return forward is None or forward.get("mode", "nat") == "nat"
 
 
-def _has_bridge(connection: Any, config: HostConfig, name: str) -> bool:
+def _has_bridge(connection: Any, config: LibvirtHostConfig, name: str) -> bool:
     """Whether the host has a bridge of this name."""
     if config.has_this_network:
         # libvirt's list follows udev, which containers do without.

@@ -8,9 +8,9 @@ from xml.etree import ElementTree
 
 import libvirt
 
+from cloudpc.machines.libvirt.configuration import LibvirtHostConfig
 from cloudpc.machines.libvirt.errors import classify, is_connection_error, unless_gone
 from cloudpc.model.errors import ErrorCode, ProvisioningError
-from cloudpc.model.hosts import HostConfig
 
 _FOLDERS = ("dir", "fs", "netfs")
 """Types of pools whose volumes are files, as overlays and their bases have to be."""
@@ -27,7 +27,7 @@ def is_folder(pool: Any) -> bool:
     return _described(pool).get("type") in _FOLDERS
 
 
-def check_folder(pool: Any, config: HostConfig) -> None:
+def check_folder(pool: Any, config: LibvirtHostConfig) -> None:
     """Raises ProvisioningError: POOL_UNUSABLE, its volumes are no files."""
     kind = _described(pool).get("type", "")
     if kind not in _FOLDERS:
@@ -38,7 +38,7 @@ def check_folder(pool: Any, config: HostConfig) -> None:
         )
 
 
-def check_free(connection: Any, config: HostConfig, path: str) -> None:
+def check_free(connection: Any, config: LibvirtHostConfig, path: str) -> None:
     """Raises ProvisioningError: POOL_UNUSABLE, the folder for a new pool is another one's already."""
     resolved = realpath if config.address.is_local else normpath
     for pool in connection.listAllStoragePools():
@@ -51,7 +51,7 @@ def check_free(connection: Any, config: HostConfig, path: str) -> None:
             )
 
 
-def not_usable(config: HostConfig, error: libvirt.libvirtError) -> ProvisioningError:
+def not_usable(config: LibvirtHostConfig, error: libvirt.libvirtError) -> ProvisioningError:
     """What there is to say where the pool can't be made, started or read: nothing is wrong with any Cloud PC."""
     if is_connection_error(error):
         return classify(error, f"open the storage pool {config.pool}")

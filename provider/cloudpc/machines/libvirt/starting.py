@@ -9,6 +9,8 @@ import libvirt
 
 from cloudpc.files import folders
 from cloudpc.machines.libvirt import networks
+from cloudpc.machines.libvirt.address import Address
+from cloudpc.machines.libvirt.configuration import LibvirtHostConfig
 from cloudpc.machines.libvirt.console import Console
 from cloudpc.machines.libvirt.definitions import all_definitions
 from cloudpc.machines.libvirt.domain_xml import AttachedNetwork, DomainSpec, KernelBoot, UserNetwork, domain_xml
@@ -18,8 +20,6 @@ from cloudpc.machines.libvirt.locks import HostLocks
 from cloudpc.machines.libvirt.metadata import Label
 from cloudpc.machines.libvirt.volumes import MachineVolumes
 from cloudpc.model.errors import ErrorCode, ProvisioningError
-from cloudpc.model.host_address import Address
-from cloudpc.model.hosts import HostConfig
 from cloudpc.model.image import Image
 from cloudpc.model.machines import Accelerator, MachineSpec
 
@@ -32,7 +32,9 @@ _PORT_TAKEN = "host forwarding rule"
 class Starter:
     """Starts machines of one host."""
 
-    def __init__(self, config: HostConfig, images: ImageStore, volumes: MachineVolumes, locks: HostLocks) -> None:
+    def __init__(
+        self, config: LibvirtHostConfig, images: ImageStore, volumes: MachineVolumes, locks: HostLocks
+    ) -> None:
         self._config = config
         self._images = images
         self._volumes = volumes

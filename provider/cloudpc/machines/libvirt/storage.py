@@ -15,12 +15,12 @@ import libvirt
 
 from cloudpc.files import folders
 from cloudpc.machines.libvirt import pools
+from cloudpc.machines.libvirt.address import Address
+from cloudpc.machines.libvirt.configuration import LibvirtHostConfig
 from cloudpc.machines.libvirt.connection import Connection
 from cloudpc.machines.libvirt.errors import classified, has_code, unless_gone
 from cloudpc.machines.libvirt.locks import HostLocks
 from cloudpc.model.errors import ErrorCode, ProvisioningError
-from cloudpc.model.host_address import Address
-from cloudpc.model.hosts import HostConfig
 
 SYSTEM_IMAGES = "/var/lib/libvirt/images"
 """Where the hypervisor's user may read, under AppArmor and SELinux as shipped."""
@@ -38,7 +38,7 @@ _BUSY = (_JOBS_RUNNING, "still being allocated", "in use")
 class Pool:
     """The host's pool for Cloud PCs; made when first used."""
 
-    def __init__(self, config: HostConfig, connection: Connection, locks: HostLocks) -> None:
+    def __init__(self, config: LibvirtHostConfig, connection: Connection, locks: HostLocks) -> None:
         self._config = config
         self._connection = connection
         self._locks = locks

@@ -1,0 +1,53 @@
+"""What makes machines of a kind known to the rest: one driver each, found by the name it is installed under."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import entry_points
+from typing import Any, Protocol, cast
+
+from cloudpc.model.hosts import HostConfig
+from cloudpc.model.machines import Host
+
+ENTRY_POINTS = "cloudpc.machines"
+"""Group of entry points: each names a driver by the scheme of its hosts' URIs, or by their `kind`."""
+
+
+class Driver(Protocol):
+    """One kind of hosts. Every command loads it, so that its module must import nothing that starts slowly."""
+
+    @property
+    def config(self) -> type[HostConfig]:
+        """An entry of `cloudpc:hosts`: with `uri`, or with `kind: Literal[…]`, and fields of its own."""
+
+    def open(self, config: Any) -> Host:
+        """The host of an entry, which is of the type `config`. Asks nothing of it yet."""
+
+    def this_machine(self) -> HostConfig | None:
+        """What is used where nothing is configured; None if hosts of this kind are never this machine."""
+
+
+def names() -> list[str]:
+    """The names of all drivers there are; loads none."""
+    return sorted({entry.name for entry in entry_points(group=ENTRY_POINTS)})
+
+
+def named(name: str) -> Driver | None:
+    """The driver of that name, if it is installed."""
+    for entry in entry_points(group=ENTRY_POINTS, name=name):
+        return cast("Driver", entry.load())
+    return None
+
+
+def installed() -> Mapping[str, Driver]:
+    """All drivers by name."""
+    found = {name: named(name) for name in names()}
+    return {name: driver for name, driver in found.items() if driver is not None}
+
+
+def this_machine() -> tuple[HostConfig, ...]:
+    """The host of those who configure none."""
+    for driver in installed().values():
+        if host := driver.this_machine():
+            return (host,)
+    return ()
