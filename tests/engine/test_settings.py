@@ -69,9 +69,26 @@ def test_an_encrypted_value_is_in_no_message(project: Project) -> None:
     assert wrong.code == 2
     assert "cloudpc:policy.timeZone" in wrong.output
     assert "S3cret" not in wrong.output
-    locked = project.cloudpc("policy", "validate", PULUMI_CONFIG_PASSPHRASE="another")
-    assert locked.code == 2
-    assert "cloudpc:policy: is encrypted, and Pulumi can't open it here" in locked.output
+
+
+@pytest.mark.parametrize("key", ["cloudpc:policy.timeZone", "cloudpc:policy.assignments", "cloudpc:directory"])
+def test_what_can_not_be_opened_here_is_told_and_the_rest_is_checked(project: Project, key: str) -> None:
+    """A pull request's runner has no passphrase; a run needs all of it."""
+    value = "UTC" if "." in key else '{"kind": "local", "path": "directory.yaml"}'
+    secret = [*(["--path"] if "." in key else []), "--secret", key, value]
+    assert project.pulumi("config", "set", "--stack", "demo", *secret).code == 0
+    project.env["PULUMI_CONFIG_PASSPHRASE"] = "another"
+    ran = project.cloudpc("policy", "validate")
+    assert ran.code == 1, ran
+    assert f"not known: stacks/Pulumi.demo.yaml: {key}: is encrypted, and Pulumi can't open it here" in ran.output
+    file = project.root / "stacks" / "Pulumi.demo.yaml"
+    file.write_text(file.read_text().replace("imageId: tiny", "imageId: huge"))
+    wrong = project.cloudpc("policy", "validate")
+    assert wrong.code == 2, wrong
+    assert ("has 1 problem" in wrong.output) == ("cloudpc:policy.imageId: is no custom image" in wrong.output) is True
+    up = project.cloudpc("up", "demo")
+    assert up.code == 2, up
+    assert f"{key.partition('.')[0]}: is encrypted, and Pulumi can't open it here" in up.output
 
 
 def test_what_pulumi_yaml_says_wrongly_is_told_with_its_file(project: Project) -> None:

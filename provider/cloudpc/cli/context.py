@@ -30,9 +30,16 @@ _Owned = TypeVar("_Owned", fleet.CloudPCRecord, fleet.CloudPCRecord | fleet.Ende
 
 
 class Project:
-    """The project a command works in."""
+    """The project a command works in.
 
-    def __init__(self) -> None:
+    Args:
+        pass_over_sealed: whether encrypted values that can't be opened here are left out, and not problems.
+    """
+
+    def __init__(self, *, pass_over_sealed: bool = False) -> None:
+        self._pass_over_sealed = pass_over_sealed
+        self.passed_over: dict[str, list[Problem]] = {}
+        """By policy, encrypted values that were left out, and why they can't be opened."""
         self._clear: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {}
         """Encrypted values by policy, and what they are in clear."""
 
@@ -97,7 +104,13 @@ class Project:
             message = "is required, with cloudpc:policy and cloudpc:directory in it"
             raise InvalidConfigurationError([Problem(shown, "config", message)])
         own = {project_file.full_key(key): value for key, value in (config or {}).items()}
-        return Values(own, inherited, self._opened(policy_id, own))
+        opened = self._opened(policy_id, own)
+        return Values(self._readable(policy_id, own), inherited, opened)
+
+    def _readable(self, policy_id: str, own: dict[str, Any]) -> dict[str, Any]:
+        """Without what was passed over."""
+        fields = {problem.field for problem in self.passed_over.get(policy_id, ())}
+        return {key: project_file.without(fields, value, key) for key, value in own.items() if key not in fields}
 
     def _opened(self, policy_id: str, own: Mapping[str, Any]) -> dict[str, Any]:
         """Encrypted values in clear; the engine opens them, as long as they are the same only once."""
@@ -110,16 +123,20 @@ class Project:
             return {}
         known = self._clear.get(policy_id)
         if known is None or known[0] != sealed:
-            known = self._clear[policy_id] = (sealed, self._open(policy_id, list(sealed)))
+            known = self._clear[policy_id] = (sealed, self._open(policy_id, sealed))
         return known[1]
 
-    def _open(self, policy_id: str, keys: list[str]) -> dict[str, Any]:
+    def _open(self, policy_id: str, sealed: Mapping[str, Any]) -> dict[str, Any]:
         try:
             clear = json.loads(self.engine.read(["config", "--stack", policy_id, "--json", "--show-secrets"]))
         except EngineError as error:
             why = f"is encrypted, and Pulumi can't open it here: {' '.join(str(error).split())}"
-            raise InvalidConfigurationError([Problem(self.shown(policy_id), key, why) for key in keys]) from None
-        return {key: clear[key]["value"] for key in keys}
+            if not self._pass_over_sealed:
+                raise InvalidConfigurationError([Problem(self.shown(policy_id), key, why) for key in sealed]) from None
+            fields = [field for key, value in sealed.items() for field in project_file.sealed_fields(value, key)]
+            self.passed_over[policy_id] = [Problem(self.shown(policy_id), field, why) for field in fields]
+            return {}
+        return {key: clear[key]["value"] for key in sealed}
 
     def host(self, cloud_pc: fleet.CloudPCRecord) -> HostConfig | None:
         """A Cloud PC's host as its policy's file has it today; None if that can't be read or names it no more."""
@@ -164,7 +181,8 @@ class Project:
         try:
             self.inputs(policy_id, by_state=by_state)
         except InvalidConfigurationError as error:
-            return list(error.problems)
+            left_out = [problem.field for problem in self.passed_over.get(policy_id, ())]
+            return [problem for problem in error.problems if not problem.field.startswith(tuple(left_out))]
         return []
 
     def sealing_problems(self, policy_id: str) -> list[Problem]:

@@ -37,9 +37,10 @@ def validate(
 ) -> None:
     """Check policies and everything they name, as every run does first.
 
-    Exits with 2 if there are problems, with 1 if a tenant or a host could not be asked.
+    Exits with 2 if there are problems, with 1 if a tenant or a host could not be asked, or an encrypted value is one
+    that nobody can open here.
     """
-    project = Project()
+    project = Project(pass_over_sealed=True)
     problems: list[Problem] = []
     unread: list[str] = []
     names = policies or project.policy_ids()
@@ -49,11 +50,13 @@ def validate(
         except DirectoryError as error:
             unread.append(f"{name}: {error}")
             continue
-        if hosts and not found:
+        passed_over = project.passed_over.get(name, [])
+        unread += map(str, passed_over)
+        if hosts and not found and not passed_over:
             found = _by_hosts(project, name, unread)
         if found:
             problems += [p for p in found if p not in problems]
-        elif not as_json:
+        elif not as_json and not passed_over:
             inputs = project.inputs(name)
             count = len(entitled(inputs.policy, inputs.snapshot))
             out.print(f"{name}: valid; {count} Cloud PC{'' if count == 1 else 's'} owed")

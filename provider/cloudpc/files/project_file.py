@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,23 @@ def is_sealed(value: object) -> bool:
     if isinstance(value, dict):
         return (list(value) == ["secure"]) or any(is_sealed(part) for part in value.values())
     return isinstance(value, list) and any(is_sealed(part) for part in value)
+
+
+def sealed_fields(value: object, field: str) -> list[str]:
+    """Fields of a value that are encrypted, each as deep as it can be named; a list that has one counts whole."""
+    if not is_sealed(value):
+        return []
+    if not isinstance(value, dict) or list(value) == ["secure"]:
+        return [field]
+    return [each for name, part in value.items() for each in sealed_fields(part, f"{field}.{name}")]
+
+
+def without(fields: Collection[str], value: Any, field: str) -> Any:
+    """A value without those of its fields, as `sealed_fields` names them."""
+    if not isinstance(value, dict):
+        return value
+    parts = {name: (part, f"{field}.{name}") for name, part in value.items()}
+    return {name: without(fields, part, path) for name, (part, path) in parts.items() if path not in fields}
 
 
 def _backend(value: object, problems: list[Problem]) -> str:
