@@ -24,6 +24,7 @@ from cloudpc.model.image import Image
 from cloudpc.model.machines import Host, Seed
 from cloudpc.operations.runtime import connect
 from cloudpc.rules import entitlement, lifecycle
+from cloudpc.rules.today import Today
 from tests.support.project import REPO, Project
 
 HOST = {
@@ -105,7 +106,7 @@ def desired(project: Project) -> tuple[DesiredCloudPC, ...]:
     installation = inputs.configuration.installation
     assert installation
     template = inputs.policy.cloud_pc_naming_template
-    today = lifecycle.Today("demo", installation, template, inputs.settings)
+    today = Today("demo", installation, template, inputs.settings)
     owed = entitlement.entitled(inputs.policy, inputs.snapshot)
     return lifecycle.reconcile({}, owed, {}, today, datetime.now(UTC)).desired
 

@@ -15,6 +15,7 @@ from cloudpc.model.directory import Group, ServicePlan, Snapshot, User
 from cloudpc.model.policy import ProvisioningPolicy
 from cloudpc.rules import lifecycle
 from cloudpc.rules.ownership import PolicyFacts
+from cloudpc.rules.today import Today
 
 _NOW = datetime(2026, 11, 24, 9, tzinfo=UTC)
 _PLAN = ServicePlan("LAB", "Lab", 1, 0.5, 8)
@@ -90,13 +91,13 @@ def _policy(number: int) -> ProvisioningPolicy:
     )
 
 
-def _today(number: int) -> lifecycle.Today:
+def _today(number: int) -> Today:
     settings = PolicySettings(
         provisioning_policy_name=f"P {number}", image_type="gallery", image_id="micro", image_digest="ab" * 32,
         networks=(NetworkChoice(kind="hosted"),), locale="en-US", time_zone="UTC", local_admin_enabled=False,
         first_boot_in_seconds=60, set_up_in_seconds=60,
     )  # fmt: skip
-    return lifecycle.Today(f"p{number}", "0123456789abcdef", "CPC-%USERNAME:5%-%RAND:5%", settings)
+    return Today(f"p{number}", "0123456789abcdef", "CPC-%USERNAME:5%-%RAND:5%", settings)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from cloudpc.model.cloud_pc import NetworkChoice, PolicySettings
 from cloudpc.model.directory import Group, ServicePlan, Snapshot, User
 from cloudpc.model.policy import ProvisioningPolicy
-from cloudpc.rules.lifecycle import Today
+from cloudpc.rules.today import Today, Traces
 
 MINIMAL_POLICY: dict[str, Any] = {
     "displayName": "Lab",
@@ -60,6 +61,21 @@ def today(**changes: Any) -> Today:
     """A policy as it is now."""
     values = {"policy_id": "lab", "installation": INSTALLATION, "naming_template": "CPC-%USERNAME:5%-%RAND:5%"}
     return Today(**{**values, "settings": settings(), **changes})
+
+
+def asked(
+    reprovision: Mapping[str, int] | None = None,
+    retry: Mapping[str, int] | None = None,
+    end_grace: Mapping[str, datetime] | None = None,
+    update_kernel: Mapping[str, int] | None = None,
+) -> Traces:
+    """`cloudpc:actions`."""
+    return {
+        "reprovision": reprovision or {},
+        "retry": retry or {},
+        "endGrace": end_grace or {},
+        "updateKernel": update_kernel or {},
+    }
 
 
 def through_pulumi(value: Any) -> Any:

@@ -10,7 +10,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from cloudpc.model.cloud_pc import USABLE, DesiredCloudPC, RecordedCloudPC, Status
-from cloudpc.rules.lifecycle import Reconciliation, Step, next_step
+from cloudpc.rules.lifecycle import Reconciliation, next_step
+from cloudpc.rules.step import Step
 
 if TYPE_CHECKING:
     from .world import World

@@ -354,7 +354,7 @@ def test_an_installation_that_is_none(project: Project, value: object) -> None:
 def test_the_end_of_a_grace_period(project: Project, value: str) -> None:
     """The last two are what the engine makes of times without quotes."""
     values = {**_values(), "cloudpc:actions": {"endGrace": {"u1/small": value}}}
-    assert project.read(values).configuration.actions.end_grace == {"u1/small": datetime(2026, 11, 30, 9, tzinfo=UTC)}
+    assert project.read(values).configuration.actions["endGrace"] == {"u1/small": datetime(2026, 11, 30, 9, tzinfo=UTC)}
 
 
 @pytest.mark.parametrize("value", ["2026-11-30", "2026-11-30T09:00:00", "soon", 1796000000, True, None])

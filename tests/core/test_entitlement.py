@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 from cloudpc.directory.opening import names_of
 from cloudpc.model.directory import Group, Snapshot
 from cloudpc.model.policy import ProvisioningPolicy
-from cloudpc.rules.entitlement import Loss, Reason, assigned_groups, entitled, loss, names_written, not_provisioned
+from cloudpc.rules.entitlement import (
+    Loss,
+    Lost,
+    Reason,
+    assigned_groups,
+    entitled,
+    loss,
+    names_written,
+    not_provisioned,
+)
 
 from . import make
 
@@ -136,17 +145,13 @@ def test_reasons() -> None:
     }
     members = frozenset({"member", "disabled", "unlicensed"})
     snapshot = Snapshot(users, {"g": Group("g", "G", members)}, {"small": make.plan()})
-    told = {n.user.id: (n.code, n.policy_id, n.message) for n in not_provisioned({"lab": make.policy("g")}, snapshot)}
+    told = {n.user.id: (n.code, n.policy_ids) for n in not_provisioned({"lab": make.policy("g")}, snapshot)}
     assert told == {
-        "licensed": (
-            Reason.LICENCE_WITHOUT_POLICY,
-            None,
-            "licensed, but in no group that a provisioning policy is assigned to",
-        ),
-        "member": (Reason.POLICY_WITHOUT_LICENCE, "lab", "in a group of lab, but without a licence for a Cloud PC"),
-        "disabled": (Reason.ACCOUNT_DISABLED, "lab", "the user's account is disabled"),
-        "unlicensed": (Reason.ACCOUNT_DISABLED, "lab", "the user's account is disabled"),
-        "outside": (Reason.ACCOUNT_DISABLED, None, "the user's account is disabled"),
+        "licensed": (Reason.LICENCE_WITHOUT_POLICY, ()),
+        "member": (Reason.POLICY_WITHOUT_LICENCE, ("lab",)),
+        "disabled": (Reason.ACCOUNT_DISABLED, ("lab",)),
+        "unlicensed": (Reason.ACCOUNT_DISABLED, ("lab",)),
+        "outside": (Reason.ACCOUNT_DISABLED, ()),
     }
 
 
@@ -163,45 +168,42 @@ def _snapshot(*groups: Group, **changes: Any) -> Snapshot:
 @pytest.mark.parametrize(
     ("policy", "snapshot", "former", "expected"),
     [
-        (make.policy("g-lab"), Snapshot(), {}, Loss("the user is no longer in the directory", by_directory=True)),
+        (make.policy("g-lab"), Snapshot(), {}, Loss(Lost.DIRECTORY_ENTRY)),
         (
             make.policy("g-lab"),
             _snapshot(_LAB, account_enabled=False),
             {},
-            Loss("the account is disabled", by_directory=True),
+            Loss(Lost.ENABLED_ACCOUNT),
         ),
         (
             make.policy("g-other"),
             _snapshot(_LAB, _OTHER),
             {"g-lab": "Lab as it was", "g-other": "Other"},
-            Loss("the policy is no longer assigned to Lab", by_directory=False, taken_away=("g-lab",)),
+            Loss(Lost.ASSIGNMENT, ("Lab",), taken_away=("g-lab",)),
         ),
         (
             make.policy(),
             _snapshot(_LAB, replace(_OTHER, members=frozenset({"u1", "u2"}))),
             {"g-lab": "Lab", "g-other": "Other", _GONE: "Gone"},
-            Loss("the policy is no longer assigned to Lab, Other", by_directory=False, taken_away=("g-lab", "g-other")),
+            Loss(Lost.ASSIGNMENT, ("Lab", "Other"), taken_away=("g-lab", "g-other")),
         ),
-        (make.policy(), _snapshot(), None, Loss("the policy is assigned to no group", by_directory=False)),
-        (make.policy(), _snapshot(_OTHER), {"g-other": "Other"}, Loss("the policy is assigned to no group", False)),
-        (make.policy("g-other"), _snapshot(_OTHER), {"g-other": "Other"}, Loss("left group Other", by_directory=True)),
+        (make.policy(), _snapshot(), None, Loss(Lost.ANY_ASSIGNMENT)),
+        (make.policy(), _snapshot(_OTHER), {"g-other": "Other"}, Loss(Lost.ANY_ASSIGNMENT)),
+        (make.policy("g-other"), _snapshot(_OTHER), {"g-other": "Other"}, Loss(Lost.MEMBERSHIP, ("Other",))),
         (
             make.policy("g-other", "g-third"),
             _snapshot(_OTHER, Group("g-third", "Third")),
             {_GONE: "Gone", "g-less": "Less"},
-            Loss(
-                "left group Other and group Third, or was in Gone, Less, which the directory no longer has",
-                by_directory=True,
-            ),
+            Loss(Lost.MEMBERSHIP, ("Other", "Third"), gone=("Gone", "Less")),
         ),
         (
             make.policy("g-lab"),
             replace(_snapshot(_LAB), users={"u1": make.user("u1", "large")}),
             None,
-            Loss("no licence for small any more", by_directory=True),
+            Loss(Lost.LICENCE, ("small",)),
         ),
-        (make.policy("g-lab"), _snapshot(_LAB), {}, Loss("another policy serves the user", by_directory=False)),
-        (make.policy("g-other", "g-lab"), _snapshot(_LAB, _OTHER), {}, Loss("another policy serves the user", False)),
+        (make.policy("g-lab"), _snapshot(_LAB), {}, Loss(Lost.POLICY)),
+        (make.policy("g-other", "g-lab"), _snapshot(_LAB, _OTHER), {}, Loss(Lost.POLICY)),
     ],
 )
 def test_why_one_is_not_owed_any_more(

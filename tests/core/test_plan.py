@@ -12,9 +12,24 @@ from cloudpc.model.cloud_pc import RecordedCloudPC, Status, StatusDetail
 from cloudpc.model.directory import Group, Snapshot, User
 from cloudpc.model.errors import ErrorCode
 from cloudpc.rules import lifecycle
-from cloudpc.rules.entitlement import Entitlement
-from cloudpc.rules.lifecycle import Actions, Reconciliation, reconcile
+from cloudpc.rules.actions.reprovision import GenerationIsOver, NotInState, Reprovisioned
+from cloudpc.rules.actions.retry import AttemptsAgain
+from cloudpc.rules.drift import outdated
+from cloudpc.rules.entitlement import Entitlement, Loss, Lost
+from cloudpc.rules.lifecycle import Reconciliation, reconcile
+from cloudpc.rules.notices import (
+    BeginsGrace,
+    GraceEnds,
+    New,
+    Notice,
+    NotRemovedWhole,
+    Reason,
+    StandsStill,
+    StillWaiting,
+    UnknownKey,
+)
 from cloudpc.rules.ownership import PolicyFacts
+from cloudpc.rules.today import Traces
 
 from . import make
 
@@ -40,11 +55,11 @@ def plan(
     *siblings: PolicyFacts,
     assigned: Sequence[str] = ("g",),
     ended: Mapping[str, int] | None = None,
-    actions: Actions | None = None,
+    actions: Traces | None = None,
     **more: Any,
 ) -> Reconciliation:
     own = PolicyFacts("lab", dict.fromkeys(assigned, make.NOW), {KEY: mine} if mine else {}, ended or {})
-    today = make.today(actions=actions or Actions(), grace_period_in_hours=24)
+    today = make.today(actions=actions or {}, grace_period_in_hours=24)
     return lifecycle.plan(make.policy(*assigned), directory, own, siblings, today, make.NOW, **more)
 
 
@@ -52,9 +67,13 @@ def other(status: Status, **changes: Any) -> PolicyFacts:
     return PolicyFacts("other", {}, {KEY: recorded(status, policy_id="other", **changes)})
 
 
-def only(result: Reconciliation) -> str:
+def only(result: Reconciliation) -> Reason:
     [notice] = result.notices
-    return notice.message
+    return notice.reason
+
+
+def begins_grace(why: Loss) -> BeginsGrace:
+    return BeginsGrace(make.NOW + timedelta(hours=24), str(why))
 
 
 # ---- who makes it
@@ -95,9 +114,9 @@ def test_a_generation_that_has_ended_comes_once() -> None:
 
 
 def test_actions_on_what_has_ended_are_no_slip() -> None:
-    asked = Actions({KEY: 2})
+    asked = make.asked({KEY: 2})
     assert plan(snapshot(Group("g", "G")), ended={KEY: 4}, actions=asked).notices == ()
-    assert "this policy has no such Cloud PC" in only(plan(snapshot(Group("g", "G")), actions=asked))
+    assert only(plan(snapshot(Group("g", "G")), actions=asked)) == UnknownKey("reprovision", KEY)
 
 
 # ---- why it leaves
@@ -105,25 +124,25 @@ def test_actions_on_what_has_ended_are_no_slip() -> None:
 
 def test_who_left_the_group_is_told_with_its_name_and_counts_for_a_mass_loss() -> None:
     result = plan(snapshot(Group("g", "G")), recorded(Status.PROVISIONED), formerly_assigned={"g": "G"})
-    assert only(result).endswith("(left group G)")
+    assert only(result) == begins_grace(Loss(Lost.MEMBERSHIP, ("G",)))
     assert result.lost_by_directory == (KEY,)
     assert result.taken_away == {}
 
 
 def test_who_has_no_licence_any_more_is_told_which() -> None:
     result = plan(snapshot(HERS, user=make.user("u1", "large")), recorded(Status.PROVISIONED))
-    assert only(result).endswith("(no licence for small any more)")
+    assert only(result) == begins_grace(Loss(Lost.LICENCE, ("small",)))
 
 
 def test_whose_group_is_assigned_no_more_is_the_policys_doing_also_in_the_run_after() -> None:
     old = Group("old", "Old", frozenset({"u1"}))
     first = plan(snapshot(old, Group("g", "G")), recorded(Status.PROVISIONED), formerly_assigned={"old": "Old"})
-    assert only(first).endswith("(the policy is no longer assigned to Old)")
+    assert only(first) == begins_grace(Loss(Lost.ASSIGNMENT, ("Old",)))
     assert (first.lost_by_directory, first.taken_away) == ((), {KEY: ("old",)})
     # that run was killed when it had recorded its assignments, and nothing else
     mine, both = recorded(Status.PROVISIONED), snapshot(old, Group("g", "G"))
     again = plan(both, mine, formerly_assigned={"g": "G"}, taken_away={KEY: ["old"]})
-    assert only(again).endswith("(the policy is no longer assigned to Old)")
+    assert only(again) == begins_grace(Loss(Lost.ASSIGNMENT, ("Old",)))
     assert (again.lost_by_directory, again.taken_away) == ((), {KEY: ("old",)})
     others = plan(both, mine, taken_away={"u2/small": ["old"]})
     assert others.lost_by_directory == (KEY,)
@@ -131,9 +150,9 @@ def test_whose_group_is_assigned_no_more_is_the_policys_doing_also_in_the_run_af
 
 def test_a_group_that_is_gone_has_the_name_it_had() -> None:
     gone = plan(snapshot(Group("g", "G")), recorded(Status.PROVISIONED), formerly_assigned={"old": "Old"})
-    assert only(gone).endswith("(left group G, or was in Old, which the directory no longer has)")
+    assert only(gone) == begins_grace(Loss(Lost.MEMBERSHIP, ("G",), gone=("Old",)))
     unnamed = plan(snapshot(Group("g", "G")), recorded(Status.PROVISIONED), taken_away={KEY: ["old"]})
-    assert only(unnamed).endswith("(left group G, or was in another group, which the directory no longer has)")
+    assert only(unnamed) == begins_grace(Loss(Lost.MEMBERSHIP, ("G",), gone=("another group",)))
 
 
 def test_of_what_is_gone_nothing_is_remembered() -> None:
@@ -147,9 +166,8 @@ def test_of_what_is_gone_nothing_is_remembered() -> None:
 def test_who_has_left_the_directory_keeps_the_name_of_before() -> None:
     mine = recorded(Status.PROVISIONED)
     result = plan(Snapshot({}, {"g": Group("g", "G")}, {"small": make.plan()}), mine)
-    assert only(result) == (
-        "u1@contoso.example (Small): grace until 2026-11-25 09:00 UTC (the user is no longer in the directory)"
-    )
+    assert only(result) == begins_grace(Loss(Lost.DIRECTORY_ENTRY))
+    assert result.notices[0].who == "u1@contoso.example (Small)"
 
 
 # ---- the words and the why of each end
@@ -172,16 +190,18 @@ def grace(**changes: Any) -> RecordedCloudPC:
     ],
 )
 def test_why_a_grace_period_ends(end: timedelta, asked: timedelta | None, why: str) -> None:
-    actions = Actions(end_grace={} if asked is None else {KEY: make.NOW + asked})
+    actions = make.asked(end_grace={} if asked is None else {KEY: make.NOW + asked})
     result = plan(snapshot(Group("g", "G")), grace(grace_period_end_date_time=make.NOW + end), actions=actions)
     [desired] = result.desired
     assert (desired.desired_status, desired.why) == (Status.DEPROVISIONING, why)
-    assert only(result).endswith(f"ends now ({why}): all data on it is deleted")
+    reason = only(result)
+    assert isinstance(reason, GraceEnds)
+    assert reason.whole_why == why
 
 
 @pytest.mark.parametrize(("asked", "told"), [(timedelta(minutes=1), 1), (timedelta(0), 0), (timedelta(hours=-1), 0)])
 def test_an_end_of_grace_that_is_past_is_of_an_earlier_one(asked: timedelta, told: int) -> None:
-    actions = Actions(end_grace={KEY: make.NOW + asked})
+    actions = make.asked(end_grace={KEY: make.NOW + asked})
     assert len(plan(snapshot(Group("g", "G")), grace(), actions=actions).notices) == told
     assert plan(snapshot(Group("g", "G")), grace(generation=2), actions=actions).notices == ()
 
@@ -195,33 +215,33 @@ def test_what_never_came_to_be_ends_with_its_reason() -> None:
 
 
 def test_a_reprovision_that_changes_no_setting_says_so_by_saying_none() -> None:
-    result = plan(snapshot(HERS), recorded(Status.PROVISIONED), actions=Actions({KEY: 2}))
-    assert only(result) == "u1@contoso.example (Small): reprovision: all data on it is lost"
+    result = plan(snapshot(HERS), recorded(Status.PROVISIONED), actions=make.asked({KEY: 2}))
+    assert only(result) == Reprovisioned(loses_data=True)
 
 
 def test_a_generation_that_is_over_is_a_warning() -> None:
     for over in ({"generation": 3}, {"waived_generation": 3}):
-        result = plan(snapshot(HERS), recorded(Status.PROVISIONED, **over), actions=Actions({KEY: 2}))
+        result = plan(snapshot(HERS), recorded(Status.PROVISIONED, **over), actions=make.asked({KEY: 2}))
         [notice] = result.notices
         assert notice.warning
-        assert "state is at 3" in notice.message
+        assert notice.reason == GenerationIsOver(asked=2, over=3)
 
 
 def test_one_whose_machine_state_does_not_know_is_not_made_anew_and_says_why_once() -> None:
     detail = StatusDetail(code=ErrorCode.MACHINE_NOT_IN_STATE, message="it is there")
     mine = recorded(Status.FAILED, status_detail=detail)
     assert plan(snapshot(HERS), mine).notices == ()
-    assert plan(snapshot(HERS), mine, actions=Actions({KEY: 1})).notices == ()
-    result = plan(snapshot(HERS), mine, actions=Actions({KEY: 2}))
+    assert plan(snapshot(HERS), mine, actions=make.asked({KEY: 1})).notices == ()
+    result = plan(snapshot(HERS), mine, actions=make.asked({KEY: 2}))
     [notice], [desired] = result.notices, result.desired
     assert (notice.key, notice.warning) == (KEY, True)
-    assert "not reprovisioned: state does not know its user's machine; `cloudpc adopt` takes it back" in notice.message
+    assert notice.reason == NotInState()
     assert (desired.generation, desired.waived_generation) == (1, 2)
 
 
 def test_settings_that_are_no_words_are_named_alone() -> None:
     before = make.settings(packages=("git",))
-    assert lifecycle.outdated(before, make.settings(packages=("git", "vim"), time_zone="Europe/Berlin")) == [
+    assert outdated(before, make.settings(packages=("git", "vim"), time_zone="Europe/Berlin")) == [
         "time zone UTC -> Europe/Berlin",
         "other packages",
     ]
@@ -231,28 +251,28 @@ def test_settings_that_are_no_words_are_named_alone() -> None:
 
 
 def test_a_new_one_is_told_with_its_image_and_is_of_the_generation_asked_for() -> None:
-    result = plan(snapshot(HERS), actions=Actions({KEY: 3}))
+    result = plan(snapshot(HERS), actions=make.asked({KEY: 3}))
     [notice] = result.notices
-    assert notice == lifecycle.Notice(KEY, "u1@contoso.example (Small): is to get a new Cloud PC (image micro)")
+    assert notice == Notice(KEY, New("micro"), "u1@contoso.example (Small)")
     assert result.desired[0].generation == 3
 
 
 def test_an_unknown_key_is_told_as_itself_with_where_to_look() -> None:
-    [notice] = plan(snapshot(Group("g", "G")), actions=Actions({"u1/smal": 2})).notices
+    [notice] = plan(snapshot(Group("g", "G")), actions=make.asked({"u1/smal": 2})).notices
     assert (notice.key, notice.warning) == ("u1/smal", True)
-    assert notice.message.endswith("; it is <user id>/<service plan id>, as `cloudpc list --json` has them")
+    assert (notice.reason, notice.who) == (UnknownKey("reprovision", "u1/smal"), "")
 
 
-def test_each_state_of_things_is_told_in_words() -> None:
+def test_each_state_of_things_is_told() -> None:
     waits = recorded(Status.PENDING_PROVISION, status_detail=StatusDetail(code="noCapacity", message="No room."))
-    assert only(plan(snapshot(HERS), waits)).endswith(": pendingProvision: No room; tried again")
+    assert only(plan(snapshot(HERS), waits)) == StillWaiting(Status.PENDING_PROVISION, "No room.")
     left = recorded(Status.DEPROVISIONING, leftovers=("its disk",))
     told = only(plan(snapshot(Group("g", "G")), left))
-    assert told.endswith("could not be removed whole yet, tried again: its disk")
-    again = plan(snapshot(HERS), recorded(Status.FAILED), actions=Actions(retry={KEY: 1}))
-    assert only(again).endswith("failed; tried again, three attempts")
+    assert told == NotRemovedWhole(("its disk",))
+    again = plan(snapshot(HERS), recorded(Status.FAILED), actions=make.asked(retry={KEY: 1}))
+    assert only(again) == AttemptsAgain()
     off = plan(snapshot(HERS), recorded(Status.PROVISIONED, power_state="poweredOff"))
-    assert only(off).endswith(": is off, and is started")
+    assert only(off) == StandsStill()
     assert not off.notices[0].warning
 
 
@@ -262,7 +282,7 @@ def test_what_was_asked_for_of_one_that_waits_stays_asked_for() -> None:
     assert (desired.retry, desired.waived_generation) == (2, 3)
     [desired] = plan(snapshot(HERS), recorded(Status.PENDING_PROVISION, waived_generation=1)).desired
     assert desired.waived_generation == 0, "what is reached is nothing to remember"
-    [desired] = plan(snapshot(HERS), recorded(Status.PROVISIONED, retry=2), actions=Actions({KEY: 2})).desired
+    [desired] = plan(snapshot(HERS), recorded(Status.PROVISIONED, retry=2), actions=make.asked({KEY: 2})).desired
     assert (desired.generation, desired.retry) == (2, 2)
 
 

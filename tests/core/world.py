@@ -26,13 +26,18 @@ from cloudpc.model.cloud_pc import (
 from cloudpc.model.directory import Group, Snapshot
 from cloudpc.model.policy import ProvisioningPolicy
 from cloudpc.rules import lifecycle
-from cloudpc.rules.lifecycle import Actions, Reconciliation, Step, next_step
+from cloudpc.rules.actions.action import Action
+from cloudpc.rules.actions.reprovision import REPROVISION
+from cloudpc.rules.actions.retry import RETRY
+from cloudpc.rules.actions.update_kernel import UPDATE_KERNEL
+from cloudpc.rules.lifecycle import Reconciliation, makes_machine, next_step
 from cloudpc.rules.ownership import PolicyFacts
+from cloudpc.rules.step import Step
 
 from . import make, oracle
 
 PLANS = ["small", "big"]
-STEPS_TAKEN: Counter[Step] = Counter()
+STEPS_TAKEN: Counter[Step | Action] = Counter()
 """Over all histories, to see that each kind of them is played."""
 WITH_MACHINE = USABLE | {Status.IN_GRACE_PERIOD}
 
@@ -164,7 +169,7 @@ class World:
             naming_template=stack.template,
             settings=make.settings(locale=stack.locale, provisioning_policy_name=stack.file.display_name),
             grace_period_in_hours=stack.file.grace_period_in_hours,
-            actions=Actions(**stack.actions),
+            actions=make.asked(**stack.actions),
         )
         siblings = [s.facts for s in self.stacks.values() if s.policy_id != policy_id and s.has_run]
         plan = lifecycle.plan(
@@ -209,15 +214,15 @@ class World:
     def _take(
         self,
         stack: Stack,
-        step: Step,
+        step: Step | Action,
         before: RecordedCloudPC | None,
         desired: DesiredCloudPC,
         outcome: Callable[[], Status],
     ) -> None:
         key = desired.key
         STEPS_TAKEN[step] += 1
-        if step in (Step.PROVISION, Step.REPROVISION):
-            if step is Step.REPROVISION:
+        if before is None or makes_machine(before, desired):
+            if step is REPROVISION:
                 assert before is not None
                 assert desired.generation > max(before.generation, before.waived_generation)
                 assert before.status is not Status.IN_GRACE_PERIOD, "who comes back has nothing rebuilt"
@@ -226,9 +231,7 @@ class World:
             if before is not None and before.status not in WAITING:
                 asked_for = desired.generation > before.generation or desired.retry > before.retry
                 assert asked_for, "what exists or has failed is made again only if somebody asks for it"
-                assert step is Step.REPROVISION or not before.is_lost, (
-                    "what is lost is made again only by a reprovision"
-                )
+                assert step is REPROVISION or not before.is_lost, "what is lost is made again only by a reprovision"
             found = self.machines.get(key)
             if found is not None and found.policy_id != stack.policy_id:
                 assert self.racing, "another policy's Cloud PC is waited for"
@@ -240,13 +243,13 @@ class World:
                 self.machines[key] = Machine(stack.policy_id, desired.generation)
             self._record(stack, desired, status, status_detail=_warning(status))
             return
-        assert before is not None
+        if isinstance(step, Action):
+            assert before.status in USABLE
+            is_there = self.machines.get(key) == Machine(stack.policy_id, before.generation)
+            self.off.discard(key)
+            self._on_the_machine(stack, step, before, desired, outcome() if is_there else Status.FAILED)
+            return
         match step:
-            case Step.SET_UP | Step.UPDATE_KERNEL:
-                assert before.status in USABLE
-                is_there = self.machines.get(key) == Machine(stack.policy_id, before.generation)
-                self.off.discard(key)
-                self._on_the_machine(stack, step, before, desired, outcome() if is_there else Status.FAILED)
             case Step.BEGIN_GRACE:
                 was = before.status_if_there
                 assert was in USABLE
@@ -273,19 +276,20 @@ class World:
                 self._record(stack, desired, Status.DEPROVISIONING, leftovers=left)
 
     def _on_the_machine(
-        self, stack: Stack, step: Step, before: RecordedCloudPC, desired: DesiredCloudPC, outcome: Status
+        self, stack: Stack, step: Action, before: RecordedCloudPC, desired: DesiredCloudPC, outcome: Status
     ) -> None:
         """cloudpc.iac.outputs: only what was done is recorded; what could not be done is asked for again."""
         kept = set(RecordedCloudPC.model_fields) - set(DesiredCloudPC.model_fields)
         status, detail = before.status, before.status_detail
         if outcome in (Status.FAILED, Status.PENDING_PROVISION):
             done = {}
-        elif step is Step.SET_UP:
+        elif step is RETRY:
             assert desired.retry > before.retry
             assert before.failed_extras
             done = {"retry": desired.retry, "settings": desired.settings}
             status, detail = outcome, _warning(outcome)
         else:
+            assert step is UPDATE_KERNEL
             assert desired.kernel_generation > before.kernel_generation
             done = {"kernel_generation": desired.kernel_generation, "kernel_digest": desired.kernel_digest}
         more = {name: getattr(before, name) for name in kept - {"status", "status_detail", "host", "power_state"}}

@@ -11,7 +11,6 @@ import typer
 
 from cloudpc.cli import generations, locks
 from cloudpc.cli.context import Project
-from cloudpc.cli.generations import Kind
 from cloudpc.cli.output import CommandError, Yes, confirm, err, out, table
 from cloudpc.cli.preflight import without_hindered
 from cloudpc.cli.up import How, bring_up_and_tell
@@ -22,6 +21,7 @@ from cloudpc.model.tags import Phase, Tag
 from cloudpc.operations.consent import Consent
 from cloudpc.operations.known_machines import Found, KnownMachines, unknown
 from cloudpc.provisioning.pipeline import tag_of
+from cloudpc.rules.actions.retry import RETRY
 
 if TYPE_CHECKING:
     from cloudpc.model.machines import Host
@@ -171,8 +171,8 @@ def _make_way(project: Project, policy: str, found: Found, record: StackRecord |
         project.engine.read(["state", "delete", ended.urn, "--stack", policy, "--force", "--yes"])
     failed = [c for c in theirs if c.status == Status.FAILED]
     if failed:
-        asked = {c.key: generations.following(project, Kind.RETRY, c) for c in failed}
-        generations.write(project, policy, Kind.RETRY, asked)
+        asked = {c.key: generations.following(project, RETRY, c) for c in failed}
+        generations.write(project, policy, RETRY, asked)
 
 
 def _tell(lost: dict[str, Found]) -> None:

@@ -11,7 +11,7 @@ from cloudpc.iac.fleet import CloudPCRecord
 from cloudpc.model.cloud_pc import WITH_MACHINE, PolicySettings
 from cloudpc.model.directory import DirectoryError
 from cloudpc.model.problems import InvalidConfigurationError
-from cloudpc.rules import lifecycle
+from cloudpc.rules.drift import outdated
 
 
 @dataclass
@@ -34,12 +34,15 @@ def differences(project: Project, cloud_pcs: Iterable[CloudPCRecord]) -> Differe
             if today[policy] is None:
                 result.unknown.append(policy)
         settings = today[policy]
-        # whoever else is made again is made with today's settings anyway
-        if settings is not None and cloud_pc.status in WITH_MACHINE:
-            differing = lifecycle.outdated(cloud_pc.settings, settings, cloud_pc.recorded.kernel_digest)
-            if differing:
-                result.found[policy, cloud_pc.key] = differing
+        if settings is not None and (differing := of(cloud_pc, settings)):
+            result.found[policy, cloud_pc.key] = differing
     return result
+
+
+def of(cloud_pc: CloudPCRecord, settings: PolicySettings) -> list[str]:
+    """What differs of one; of one without a machine nothing: whoever is made again is made with today's settings."""
+    recorded = cloud_pc.recorded
+    return outdated(recorded.settings, settings, recorded.kernel_digest) if recorded.status in WITH_MACHINE else []
 
 
 def settings_of_today(project: Project, policy: str) -> PolicySettings | None:

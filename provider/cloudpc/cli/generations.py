@@ -1,60 +1,55 @@
-"""`cloudpc:actions` in the policies' files: generations raised by a command, as a pull request would raise them."""
+"""`cloudpc:actions` in the policies' files: written by a command, as a pull request would write it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import StrEnum
 
 from cloudpc.cli import deletion
 from cloudpc.cli.context import Project
 from cloudpc.iac.fleet import CloudPCRecord
+from cloudpc.rules.actions import ACTIONS
+from cloudpc.rules.actions.action import Action
 
 
-class Kind(StrEnum):
-    """What is asked for; the key below `cloudpc:actions`."""
-
-    REPROVISION = "reprovision"
-    RETRY = "retry"
-    END_GRACE = "endGrace"
-    UPDATE_KERNEL = "updateKernel"
+def following(project: Project, action: Action, cloud_pc: CloudPCRecord) -> int | str:
+    """What asks for it (once more)."""
+    written = (_written(project, cloud_pc.policy).get(action.name) or {}).get(cloud_pc.key)
+    return action.asks(cloud_pc.recorded, written)
 
 
-def recorded(kind: Kind, cloud_pc: CloudPCRecord) -> int:
-    """The generation that state has; none counts what has an end of its own."""
-    pc = cloud_pc.recorded
-    of_kind = {Kind.RETRY: pc.retry, Kind.UPDATE_KERNEL: pc.kernel_generation}
-    return of_kind.get(kind, max(pc.generation, pc.waived_generation))
+def write(project: Project, policy: str, action: Action, asked: Mapping[str, int | str]) -> None:
+    """Write what is asked for, by key, into a policy's file; Pulumi keeps its comments.
 
-
-def following(project: Project, kind: Kind, cloud_pc: CloudPCRecord) -> int:
-    """The generation that asks for it once more: above the file's and state's."""
-    actions = project.values(cloud_pc.policy).get("cloudpc:actions") or {}
-    written = (actions.get(kind.value) or {}).get(cloud_pc.key, 0)
-    return max(int(written), recorded(kind, cloud_pc)) + 1
-
-
-def write(project: Project, policy: str, kind: Kind, generations: Mapping[str, int | str | None]) -> None:
-    """Write generations (or ends of grace periods), by key, into a policy's file; Pulumi keeps its comments.
-
-    Reprovision generations that state has gone past are taken out: they would be warned of at each run.
+    What would only be warned of at each run, since state has gone past it, is taken out.
 
     Raises:
         EngineError: it can't be written.
     """
     # the directory allows no character in ids that means something in a path
-    values = [f'cloudpc:actions.{kind}["{key}"]={generation}' for key, generation in generations.items()]
+    values = [f"{_path(action, key)}={value}" for key, value in asked.items()]
     arguments = [argument for value in values for argument in ("--plaintext", value)]
     project.engine.read(["config", "set-all", "--stack", policy, "--path", *arguments])
     if over := _over(project, policy):
-        paths = [f'cloudpc:actions.{Kind.REPROVISION}["{key}"]' for key in over]
-        project.engine.read(["config", "rm-all", "--stack", policy, "--path", *paths])
+        project.engine.read(["config", "rm-all", "--stack", policy, "--path", *over])
     deletion.keep_plain(project, policy)
 
 
+def _path(action: Action, key: str) -> str:
+    return f'cloudpc:actions.{action.name}["{key}"]'
+
+
+def _written(project: Project, policy: str) -> Mapping[str, Mapping[str, object]]:
+    return project.values(policy).get("cloudpc:actions") or {}
+
+
 def _over(project: Project, policy: str) -> list[str]:
-    actions = project.values(policy).get("cloudpc:actions") or {}
-    written = actions.get(Kind.REPROVISION.value) or {}
-    if not written:
+    written = _written(project, policy)
+    if not any(written.get(action.name) for action in ACTIONS if action.can_be_over):
         return []
-    recorded = {c.key: c.generation for stack in project.records(policy) for c in stack.cloud_pcs}
-    return sorted(key for key, generation in written.items() if int(generation) < recorded.get(key, 0))
+    recorded = {c.key: c.recorded for stack in project.records(policy) for c in stack.cloud_pcs}
+    return [
+        _path(action, key)
+        for action in ACTIONS
+        for key, value in sorted((written.get(action.name) or {}).items())
+        if key in recorded and action.is_over(recorded[key], value)
+    ]

@@ -11,7 +11,6 @@ from cloudpc.cli import deletion, generations, locks, policy_import
 from cloudpc.cli.cloud_pcs import print_rows
 from cloudpc.cli.context import Project
 from cloudpc.cli.down import refuse_to_forget
-from cloudpc.cli.generations import Kind as Action
 from cloudpc.cli.output import CommandError, Exit, Yes, confirm, err, out, print_json
 from cloudpc.cli.preflight import check
 from cloudpc.cli.up import How, bring_up
@@ -21,6 +20,7 @@ from cloudpc.model import drivers
 from cloudpc.model.cloud_pc import USABLE, WITH_MACHINE
 from cloudpc.model.directory import DirectoryError
 from cloudpc.model.problems import Problem, report
+from cloudpc.rules.actions.end_grace import END_GRACE
 from cloudpc.rules.entitlement import entitled
 
 app = typer.Typer(
@@ -116,7 +116,7 @@ def delete(
         if any(c.recorded.status_if_there in USABLE for c in kept):
             bring_up(project, [name], How()).tell_problems()  # begins the grace periods that are ended then
         now = [c for stack in project.records(name) for c in stack.cloud_pcs if c.grace_period_end_date_time]
-        generations.write(project, name, Action.END_GRACE, {c.key: c.grace_period_end_date_time for c in now})
+        generations.write(project, name, END_GRACE, {c.key: END_GRACE.asks(c.recorded) for c in now})
     result = bring_up(project, [name], How())
     result.tell_problems()
     if not result.removed:

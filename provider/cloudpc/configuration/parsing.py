@@ -6,17 +6,15 @@ report every problem at once.
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, Field, ValidationError, create_model
+from pydantic import BaseModel, Field, ValidationError, create_model
 
-from cloudpc.configuration import hosts, restricted
+from cloudpc.configuration import actions, hosts, restricted
 from cloudpc.configuration.lookups import References
 from cloudpc.configuration.values import Values, told
 from cloudpc.devices.configuration import CredentialsConfig, DevicesConfig
@@ -34,6 +32,7 @@ from cloudpc.model.hosts import HostConfig
 from cloudpc.model.policy import Part, ProvisioningPolicy
 from cloudpc.model.problems import InvalidConfigurationError, Problem, closest, from_validation
 from cloudpc.model.text import command_line
+from cloudpc.rules.today import Traces
 
 NAMESPACE = "cloudpc:"
 KEYS = (
@@ -53,34 +52,6 @@ _ENTRIES: dict[str, Callable[[int], Any]] = {
 }
 """The same for entries of lists, by their index: no two may be the same."""
 _MENDINGS = 5
-
-
-def _time(value: object) -> datetime:
-    """Also as the engine hands over, and writes back, what a file has without quotes: 2026-11-30 09:00:00 +0000 UTC."""
-    with contextlib.suppress(ValueError):
-        time = datetime.fromisoformat(re.sub(r" ([+-]\d\d)(\d\d) \S+$", r"\1:\2", str(value)))
-        if time.tzinfo is not None:
-            return time
-    raise ValueError("must be a time with its zone, for example 2026-11-30T09:00:00Z")
-
-
-class ActionsConfig(Part):
-    """Generations by `<user id>/<service plan id>`; written by `cloudpc reprovision|retry|update-kernel|end-grace`."""
-
-    reprovision: dict[str, Annotated[int, Field(ge=1)]] = Field(
-        default={}, description="Raised: the Cloud PC is deleted with all data and made again with today's policy."
-    )
-    retry: dict[str, Annotated[int, Field(ge=1)]] = Field(
-        default={},
-        description="Raised: a failed one gets three fresh attempts; of one that is provisionedWithWarnings, what "
-        "failed of its set-up is tried again.",
-    )
-    end_grace: dict[str, Annotated[datetime, BeforeValidator(_time)]] = Field(
-        default={}, description="The gracePeriodEndDateTime of the grace period that ends now; no later one does."
-    )
-    update_kernel: dict[str, Annotated[int, Field(ge=1)]] = Field(
-        default={}, description="Raised: from its next start on it runs the kernel of its image's present build."
-    )
 
 
 class SafetyConfig(Part):
@@ -116,7 +87,7 @@ class StackConfiguration:
     directory: DirectoryConfig
     surroundings: Surroundings
     installation: str | None
-    actions: ActionsConfig
+    actions: Traces
     safety: SafetyConfig
     audit: AuditConfig | None
     deleted: bool
@@ -197,7 +168,7 @@ class _Parts:
         self.surroundings, self.malformed_images = _surroundings(values, file, self.problems)
         self._check_tenant(file)
         self._check_passwords(file)
-        self.actions = _optional(ActionsConfig, values, "actions", file, self.problems) or ActionsConfig()
+        self.actions = actions.traces(_optional(actions.model(), values, "actions", file, self.problems))
         self.safety = _optional(SafetyConfig, values, "safety", file, self.problems) or SafetyConfig()
         self.audit = _optional(AuditConfig, values, "audit", file, self.problems)
         self.deleted = values.get("cloudpc:deleted", False)
@@ -456,7 +427,6 @@ class _Values(Part):
     installation: str | None = Field(
         default=None, alias="cloudpc:installation", description="Set it where each run has a fresh checkout."
     )
-    actions: ActionsConfig = Field(default=ActionsConfig(), alias="cloudpc:actions")
     safety: SafetyConfig = Field(default=SafetyConfig(), alias="cloudpc:safety")
     audit: AuditConfig | None = Field(default=None, alias="cloudpc:audit")
     deleted: bool = Field(
@@ -472,7 +442,9 @@ def json_schemas(installed: Mapping[str, Driver]) -> dict[str, dict[str, Any]]:
     """
     entries: Any = Field(default=[], alias="cloudpc:hosts", description="Default: this machine.")
     entry: Any = hosts.schema(installed)
-    values: Any = create_model("_Values", __base__=_Values, hosts=(list[entry], entries))
+    asked = actions.model()
+    acted: Any = (asked, Field(default=asked(), alias="cloudpc:actions"))
+    values: Any = create_model("_Values", __base__=_Values, hosts=(list[entry], entries), actions=acted)
     models: dict[str, type[BaseModel]] = {
         "policy": create_model("_StackFile", __config__={"hide_input_in_errors": True}, config=(values, ...)),
         "directory": DirectoryFile,

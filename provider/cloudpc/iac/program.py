@@ -31,8 +31,8 @@ from cloudpc.operations import twins
 from cloudpc.operations.consent import ACCEPT_LOSS, Consent
 from cloudpc.operations.runtime import Runtime
 from cloudpc.rules import entitlement, lifecycle
-from cloudpc.rules.lifecycle import Step
 from cloudpc.rules.ownership import PolicyFacts
+from cloudpc.rules.today import Today
 
 _ENDED_KEPT = 200
 _FEW = 2
@@ -209,14 +209,13 @@ def _plan(
     recorded: StackState,
     now: datetime,
 ) -> lifecycle.Reconciliation:
-    actions = inputs.configuration.actions
-    today = lifecycle.Today(
+    today = Today(
         own.policy_id,
         installation,
         inputs.policy.cloud_pc_naming_template,
         inputs.settings,
         inputs.policy.grace_period_in_hours,
-        lifecycle.Actions(actions.reprovision, actions.retry, actions.end_grace, actions.update_kernel),
+        inputs.configuration.actions,
     )
     return lifecycle.plan(
         inputs.policy,
@@ -348,11 +347,10 @@ def _finish(
     for desired, cloud_pc in made:
         before = recorded.get(desired.key)
         identity = desired.machine_id
-        step = Step.PROVISION if before is None else lifecycle.next_step(before, desired)
-        if step in (Step.PROVISION, Step.REPROVISION):
+        if before is None or lifecycle.makes_machine(before, desired):
             wanted.add(identity)
             pulumi.Output.all(cloud_pc.status, cloud_pc.id, cloud_pc.host).apply(hand_over)
-        elif before is not None and before.has_machine:
+        elif before.has_machine:
             living[identity] = (before.host, before.generation)
 
     def tidy() -> None:

@@ -30,7 +30,7 @@ from cloudpc.model.cloud_pc import DesiredCloudPC, RecordedCloudPC, Status
 from cloudpc.operations.consent import Consent
 from cloudpc.operations.runtime import Runtime
 from cloudpc.rules import lifecycle
-from cloudpc.rules.lifecycle import Step
+from cloudpc.rules.step import Step
 
 
 class CloudPCProvider(ResourceProvider):

@@ -30,7 +30,11 @@ from cloudpc.operations.runtime import Runtime
 from cloudpc.provisioning import pipeline
 from cloudpc.provisioning.afterwards import Afterwards
 from cloudpc.rules import lifecycle
-from cloudpc.rules.lifecycle import Step
+from cloudpc.rules.actions.action import Action
+from cloudpc.rules.actions.reprovision import REPROVISION
+from cloudpc.rules.actions.retry import RETRY
+from cloudpc.rules.actions.update_kernel import UPDATE_KERNEL
+from cloudpc.rules.step import Step
 
 _LOSS, _CHANGE = "beforeLoss", "beforeChange"
 """The outputs that keep what it was; see RecordedCloudPC."""
@@ -53,20 +57,17 @@ def update(runtime: Runtime, olds: dict[str, Any], desired: DesiredCloudPC, *, l
 
 def _step(runtime: Runtime, olds: dict[str, Any], desired: DesiredCloudPC, *, look: bool) -> dict[str, Any]:
     recorded = RecordedCloudPC.model_validate(olds)
-    if look and lifecycle.next_step(recorded, desired) is not Step.REPROVISION:  # which a killed one looks like, too
+    if look and lifecycle.next_step(recorded, desired) is not REPROVISION:  # which a killed one looks like, too
         olds = _looked(runtime, olds)
         recorded = RecordedCloudPC.model_validate(olds)
-    match lifecycle.next_step(recorded, desired):
+    step = lifecycle.next_step(recorded, desired)
+    if isinstance(step, Action):
+        return _act(step, runtime, olds, recorded, desired)
+    match step:
         case Step.NONE:
             return olds
         case Step.PROVISION:
             return provision(runtime, desired, recorded)
-        case Step.REPROVISION:
-            return _reprovision(runtime, olds, recorded, desired)
-        case Step.SET_UP:
-            return _set_up_again(runtime, olds, recorded, desired)
-        case Step.UPDATE_KERNEL:
-            return _update_kernel(runtime, olds, recorded, desired)
         case Step.START:
             return _start(runtime, olds, recorded)
         case Step.BEGIN_GRACE:
@@ -76,6 +77,18 @@ def _step(runtime: Runtime, olds: dict[str, Any], desired: DesiredCloudPC, *, lo
             return _restore(runtime, olds, recorded, desired)
         case Step.END:
             return _end(runtime, olds, recorded, desired)
+
+
+def _act(
+    action: Action, runtime: Runtime, olds: dict[str, Any], recorded: RecordedCloudPC, desired: DesiredCloudPC
+) -> dict[str, Any]:
+    if action is REPROVISION:
+        return _reprovision(runtime, olds, recorded, desired)
+    if action is UPDATE_KERNEL:
+        return _update_kernel(runtime, olds, recorded, desired)
+    if action is RETRY and recorded.status is not Status.FAILED:
+        return _set_up_again(runtime, olds, recorded, desired)
+    return provision(runtime, desired, recorded)
 
 
 def provision(runtime: Runtime, desired: DesiredCloudPC, recorded: RecordedCloudPC | None = None) -> dict[str, Any]:

@@ -143,6 +143,8 @@ class DesiredCloudPC(_Value):
     """Goes up with each move to another build's kernel."""
     kernel_digest: str = ""
     """The build of its image that its kernel comes from, where that is another than its disk's."""
+    actions: dict[str, int] = {}
+    """Of each other remote action, by its name (`cloudpc.rules.actions`): goes up each time it is asked for."""
     device_name: str
     account: Account
     service_plan: PlanSize

@@ -42,20 +42,79 @@ class NotProvisioned:
 
     user: User
     service_plan: ServicePlan | None
-    policy_id: str | None
+    policy_ids: tuple[str, ...]
+    """The policies that are assigned to a group of the user's."""
     code: Reason
-    message: str
+
+    @property
+    def policy_id(self) -> str | None:
+        """The first of them."""
+        return self.policy_ids[0] if self.policy_ids else None
+
+    @property
+    def message(self) -> str:
+        """For people."""
+        match self.code:
+            case Reason.LICENCE_WITHOUT_POLICY:
+                return "licensed, but in no group that a provisioning policy is assigned to"
+            case Reason.POLICY_WITHOUT_LICENCE:
+                return f"in a group of {', '.join(self.policy_ids)}, but without a licence for a Cloud PC"
+            case Reason.ACCOUNT_DISABLED:
+                return "the user's account is disabled"
+
+
+class Lost(StrEnum):
+    """What a user has lost that a Cloud PC needs; the first that is missing."""
+
+    DIRECTORY_ENTRY = "directoryEntry"
+    ENABLED_ACCOUNT = "enabledAccount"
+    ASSIGNMENT = "assignment"
+    """Somebody has taken the policy's assignment to the user's group away."""
+    ANY_ASSIGNMENT = "anyAssignment"
+    """The policy is assigned to no group."""
+    MEMBERSHIP = "membership"
+    LICENCE = "licence"
+    POLICY = "policy"
+    """Another one serves the user."""
+
+
+_BY_DIRECTORY = frozenset({Lost.DIRECTORY_ENTRY, Lost.ENABLED_ACCOUNT, Lost.MEMBERSHIP, Lost.LICENCE})
 
 
 @dataclass(frozen=True)
 class Loss:
     """Why a user is no longer entitled to a Cloud PC."""
 
-    words: str
-    by_directory: bool
-    """Whether the directory says so (people, groups, licences); otherwise somebody changed the policy."""
+    lost: Lost
+    names: tuple[str, ...] = ()
+    """Of the groups, or of the service plan."""
+    gone: tuple[str, ...] = ()
+    """Names of groups that the user may have been in, and that the directory no longer has."""
     taken_away: tuple[str, ...] = ()
     """Ids of the groups whose assignment somebody has taken away."""
+
+    @property
+    def by_directory(self) -> bool:
+        """Whether the directory says so (people, groups, licences); otherwise somebody changed the policy."""
+        return self.lost in _BY_DIRECTORY
+
+    def __str__(self) -> str:
+        match self.lost:
+            case Lost.DIRECTORY_ENTRY:
+                return "the user is no longer in the directory"
+            case Lost.ENABLED_ACCOUNT:
+                return "the account is disabled"
+            case Lost.ASSIGNMENT:
+                return f"the policy is no longer assigned to {', '.join(self.names)}"
+            case Lost.ANY_ASSIGNMENT:
+                return "the policy is assigned to no group"
+            case Lost.MEMBERSHIP:
+                or_in = f", or was in {', '.join(self.gone)}, which the directory no longer has" if self.gone else ""
+                return f"left {' and '.join(f'group {name}' for name in self.names)}{or_in}"
+            case Lost.LICENCE:
+                return f"no licence for {', '.join(self.names)} any more"
+            case Lost.POLICY:
+                return "another policy serves the user"
 
 
 def loss(
@@ -76,26 +135,26 @@ def loss(
     """
     user, groups = snapshot.users.get(user_id), assigned_groups(policy, snapshot)
     if user is None:
-        return Loss("the user is no longer in the directory", by_directory=True)
+        return Loss(Lost.DIRECTORY_ENTRY)
     if not user.account_enabled:
-        return Loss("the account is disabled", by_directory=True)
+        return Loss(Lost.ENABLED_ACCOUNT)
     if not any(user_id in group.members for group in groups):
-        former = formerly_assigned or {}
-        taken_away = [snapshot.groups[g] for g in former if g in snapshot.groups]
-        taken_away = [g for g in taken_away if g not in groups and user_id in g.members]
-        if taken_away:
-            names = ", ".join(group.display_name for group in taken_away)
-            ids = tuple(group.id for group in taken_away)
-            return Loss(f"the policy is no longer assigned to {names}", by_directory=False, taken_away=ids)
-        if not groups:
-            return Loss("the policy is assigned to no group", by_directory=False)
-        left = f"left {' and '.join(f'group {group.display_name}' for group in groups)}"
-        if gone := [name for id_, name in former.items() if id_ not in snapshot.groups]:
-            left += f", or was in {', '.join(gone)}, which the directory no longer has"
-        return Loss(left, by_directory=True)
+        return _not_in_any(groups, snapshot, user_id, formerly_assigned or {})
     if plan_id not in user.service_plans:
-        return Loss(f"no licence for {plan_id} any more", by_directory=True)
-    return Loss("another policy serves the user", by_directory=False)
+        return Loss(Lost.LICENCE, (plan_id,))
+    return Loss(Lost.POLICY)
+
+
+def _not_in_any(groups: list[Group], snapshot: Snapshot, user_id: str, former: Mapping[str, str]) -> Loss:
+    """Of somebody who is in none of the policy's groups."""
+    before = [snapshot.groups[g] for g in former if g in snapshot.groups]
+    if taken_away := [g for g in before if g not in groups and user_id in g.members]:
+        names = tuple(group.display_name for group in taken_away)
+        return Loss(Lost.ASSIGNMENT, names, taken_away=tuple(group.id for group in taken_away))
+    if not groups:
+        return Loss(Lost.ANY_ASSIGNMENT)
+    gone = tuple(name for id_, name in former.items() if id_ not in snapshot.groups)
+    return Loss(Lost.MEMBERSHIP, tuple(group.display_name for group in groups), gone)
 
 
 def assigned_groups(policy: ProvisioningPolicy, snapshot: Snapshot) -> list[Group]:
@@ -145,19 +204,11 @@ def _not_provisioned(policies: Mapping[str, ProvisioningPolicy], snapshot: Snaps
         for user in _members(policy, snapshot):
             targeted.setdefault(user.id, []).append(policy_id)
     for user in sorted(snapshot.users.values(), key=lambda user: user.id):
-        policy_ids = sorted(targeted.get(user.id, []))
-        first = policy_ids[0] if policy_ids else None
-        plans = _licensed(user, snapshot)
+        policy_ids, plans = tuple(sorted(targeted.get(user.id, []))), _licensed(user, snapshot)
         if not user.account_enabled and (plans or policy_ids):
-            yield NotProvisioned(user, None, first, Reason.ACCOUNT_DISABLED, "the user's account is disabled")
+            yield NotProvisioned(user, None, policy_ids, Reason.ACCOUNT_DISABLED)
         elif plans and not policy_ids:
             for plan in plans:
-                yield NotProvisioned(
-                    user, plan, None, Reason.LICENCE_WITHOUT_POLICY,
-                    "licensed, but in no group that a provisioning policy is assigned to",
-                )  # fmt: skip
+                yield NotProvisioned(user, plan, (), Reason.LICENCE_WITHOUT_POLICY)
         elif policy_ids and not plans:
-            yield NotProvisioned(
-                user, None, first, Reason.POLICY_WITHOUT_LICENCE,
-                f"in a group of {', '.join(policy_ids)}, but without a licence for a Cloud PC",
-            )  # fmt: skip
+            yield NotProvisioned(user, None, policy_ids, Reason.POLICY_WITHOUT_LICENCE)

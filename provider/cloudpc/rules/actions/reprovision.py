@@ -1,0 +1,147 @@
+"""Reprovision: delete a Cloud PC with all data on it, and make it again with today's policy. Graph's `reprovision`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from cloudpc.model.cloud_pc import USABLE, DesiredCloudPC, RecordedCloudPC, Status
+from cloudpc.rules.actions.action import (
+    NOTHING,
+    Action,
+    Answer,
+    Candidate,
+    Case,
+    Filter,
+    NotEntitled,
+    Question,
+    WrongStatus,
+)
+from cloudpc.rules.drift import outdated
+from cloudpc.rules.notices import Reason
+
+_FROM = USABLE | {Status.FAILED}
+
+
+@dataclass(frozen=True)
+class Reprovisioned(Reason):
+    """It is made again."""
+
+    loses_data: bool
+    changes: tuple[str, ...] = ()
+    """Which settings that changes, in words."""
+
+    def __str__(self) -> str:
+        loses = "all data on it is lost" if self.loses_data else "no data is lost"
+        return f"reprovision: {loses}" + (f" ({'; '.join(self.changes)})" if self.changes else "")
+
+
+@dataclass(frozen=True)
+class NotInState(Reason):
+    """Its user has a machine that state does not know: it is neither made anew nor deleted."""
+
+    warning = True
+
+    def __str__(self) -> str:
+        return (
+            "not reprovisioned: state does not know its user's machine; `cloudpc adopt` takes it back, "
+            "`cloudpc adopt --remove` deletes it"
+        )
+
+
+@dataclass(frozen=True)
+class AdoptFirst(Reason):
+    """The same, to who gives the command."""
+
+    def __str__(self) -> str:
+        return (
+            "state does not know its user's machine: `cloudpc adopt` takes it back; "
+            "after `cloudpc adopt --remove`, `cloudpc retry` makes a new one"
+        )
+
+
+@dataclass(frozen=True)
+class GenerationIsOver(Reason):
+    """What is asked for has been done, or was waived when its user came back."""
+
+    warning = True
+    asked: int
+    over: int
+
+    def __str__(self) -> str:
+        return (
+            f"reprovision generation {self.asked} in cloudpc:actions is ignored: state is at {self.over}; "
+            f"remove the line, or write {self.over + 1} to ask for one"
+        )
+
+
+class Reprovision(Action):
+    """Its trace is the generation that everything of a Cloud PC is named by: the device's name, the tag."""
+
+    name = command = graph = "reprovision"
+    help = (
+        "Delete Cloud PCs with all data on them and make them again, with today's policy.\n\n"
+        "For provisioned, provisionedWithWarnings and failed ones. Interrupted anywhere, the next run finishes it."
+    )
+    description = "Raised: the Cloud PC is deleted with all data and made again with today's policy."
+    question = Question("All data on {cloud_pcs} will be lost:", "Delete {cloud_pcs} and make {them} again?")
+    filters = (
+        Filter("failed", "Only failed ones.", lambda each: each.recorded.status is Status.FAILED),
+        Filter(
+            "outdated",
+            "Only those made with other settings than the policy has today.",
+            lambda each: each.is_outdated,
+        ),
+    )
+
+    def count(self, pc: DesiredCloudPC) -> int:
+        """What is over: done, or waived."""
+        return max(pc.generation, pc.waived_generation)
+
+    def is_done(self, recorded: RecordedCloudPC, asked: int | str) -> bool:
+        return recorded.generation == asked
+
+    can_be_over = True
+
+    def is_over(self, recorded: RecordedCloudPC, written: Any) -> bool:
+        return int(written) < recorded.generation
+
+    def spent(
+        self, new: DesiredCloudPC, before: RecordedCloudPC | None, asked: int | datetime | None
+    ) -> DesiredCloudPC:
+        """What was waived stays so, until a generation above it comes."""
+        del asked
+        waived = before.waived_generation if before else 0
+        return new.model_copy(update={"waived_generation": waived}) if waived > new.generation else new
+
+    def refusal(self, candidate: Candidate) -> Reason | None:
+        recorded = candidate.recorded
+        if recorded.is_not_in_state:
+            return AdoptFirst()
+        if recorded.status not in _FROM:
+            rule = "only a provisioned, provisionedWithWarnings or failed one can be reprovisioned"
+            return WrongStatus(recorded.status, rule)
+        return None if candidate.is_entitled else NotEntitled()
+
+    def plan(self, case: Case) -> Answer:
+        recorded, asked, over = case.recorded, case.generation, self.count(case.recorded)
+        if not asked or asked == over:
+            return NOTHING
+        if asked < over:
+            return Answer(told=[GenerationIsOver(asked, over)])
+        if recorded.is_not_in_state:
+            return Answer(told=[NotInState()], waived=asked)
+        new = case.anew(asked)
+        changes = outdated(recorded.settings, new.settings)
+        return Answer(new, [Reprovisioned(recorded.has_machine, tuple(changes))])
+
+    def is_due(self, recorded: RecordedCloudPC, desired: DesiredCloudPC) -> bool:
+        return desired.generation > recorded.generation
+
+    def makes_machine(self, recorded: RecordedCloudPC) -> bool:
+        del recorded
+        return True
+
+
+REPROVISION = Reprovision()

@@ -1,0 +1,102 @@
+"""Retry: three fresh attempts for a failed Cloud PC, and what failed of the set-up of one that works.
+
+Graph's `retry` is of shared Cloud PCs' policies; Windows 365's page has it for each failed one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cloudpc.model.cloud_pc import EXTRAS, DesiredCloudPC, RecordedCloudPC, Status
+from cloudpc.rules.actions.action import NOTHING, Action, Answer, Candidate, Case, NotEntitled, WrongStatus
+from cloudpc.rules.notices import Reason
+
+
+@dataclass(frozen=True)
+class AttemptsAgain(Reason):
+    """It is made, at the third attempt at the latest."""
+
+    def __str__(self) -> str:
+        return "failed; tried again, three attempts"
+
+
+@dataclass(frozen=True)
+class SetUpAgain(Reason):
+    """Only what failed of its set-up is done again."""
+
+    def __str__(self) -> str:
+        return "what failed of its set-up is tried again on its machine; nothing is lost"
+
+
+@dataclass(frozen=True)
+class IsLost(Reason):
+    """There may still be its disk, which a new machine would take the place of."""
+
+    def __str__(self) -> str:
+        return "its machine is lost: `cloudpc reprovision` makes a new one, a retry doesn't"
+
+
+@dataclass(frozen=True)
+class ReprovisionInstead(Reason):
+    """The same, to who gives the command."""
+
+    def __str__(self) -> str:
+        return "its machine is lost: `cloudpc reprovision` makes a new one"
+
+
+class Retry(Action):
+    """Of one that waits nobody need ask for it: each run tries."""
+
+    name = command = graph = "retry"
+    help = (
+        "Give failed Cloud PCs three fresh attempts, and try again what failed of the set-up of working ones.\n\n"
+        "With today's policy. Nothing on a machine that works is lost."
+    )
+    description = (
+        "Raised: a failed one gets three fresh attempts; of one that is provisionedWithWarnings, what failed of its "
+        "set-up is tried again."
+    )
+
+    def count(self, pc: DesiredCloudPC) -> int:
+        return pc.retry
+
+    def counted(self, pc: DesiredCloudPC, generation: int) -> DesiredCloudPC:
+        return pc.model_copy(update={"retry": generation})
+
+    def refusal(self, candidate: Candidate) -> Reason | None:
+        recorded = candidate.recorded
+        if recorded.status is not Status.FAILED and not recorded.failed_extras:
+            rule = "only a failed one, or one of whose set-up something failed, can be tried again"
+            return WrongStatus(recorded.status, rule)
+        if recorded.is_lost:
+            return ReprovisionInstead()
+        return None if candidate.is_entitled else NotEntitled()
+
+    def plan(self, case: Case) -> Answer:
+        recorded = case.recorded
+        if case.generation <= recorded.retry:
+            return NOTHING
+        if recorded.is_lost:
+            return Answer(told=[IsLost()])
+        if recorded.status is Status.FAILED:
+            return Answer(case.anew(recorded.generation), [AttemptsAgain()])
+        return self._set_up_again(case) if recorded.failed_extras else NOTHING
+
+    @staticmethod
+    def _set_up_again(case: Case) -> Answer:
+        """As today's policy has what failed, for what somebody has mended there is why it is tried again."""
+        names = [EXTRAS[code] for code in case.recorded.failed_extras]
+        mended = {name: getattr(case.settings, name) for name in (*names, "set_up_in_seconds")}
+        settings = case.recorded.settings.model_copy(update=mended)
+        return Answer(case.as_it_is(retry=case.generation, settings=settings), [SetUpAgain()])
+
+    def is_due(self, recorded: RecordedCloudPC, desired: DesiredCloudPC) -> bool:
+        """Of one that a refresh finds lost, there may still be its disk."""
+        may_be = recorded.status is Status.FAILED or bool(recorded.failed_extras)
+        return may_be and not recorded.is_lost and desired.retry > recorded.retry
+
+    def makes_machine(self, recorded: RecordedCloudPC) -> bool:
+        return recorded.status is Status.FAILED
+
+
+RETRY = Retry()

@@ -1,0 +1,79 @@
+"""Update the kernel: a machine as it is gets the kernel of its image's present build. Graph has no such action."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cloudpc.model.cloud_pc import DesiredCloudPC, PolicySettings, RecordedCloudPC
+from cloudpc.rules.actions.action import Candidate, OnMachine
+from cloudpc.rules.notices import Reason
+
+
+@dataclass(frozen=True)
+class OwnKernel(Reason):
+    """A custom image's machines boot from their own disk."""
+
+    def __str__(self) -> str:
+        return "a machine of a custom image has its kernel on its own disk; update it there"
+
+
+@dataclass(frozen=True)
+class OtherImage(Reason):
+    """Nothing but a reprovision gives a machine another image."""
+
+    made_of: str
+    today: str
+
+    def __str__(self) -> str:
+        return f"it was made of the image {self.made_of}, and the policy has {self.today} now"
+
+
+@dataclass(frozen=True)
+class HasIt(Reason):
+    """There is no newer build."""
+
+    image_id: str
+
+    def __str__(self) -> str:
+        return f"it has the kernel of the present build of {self.image_id}"
+
+
+class UpdateKernel(OnMachine):
+    """Whoever asks by `cloudpc:actions` has it done also where it changes nothing."""
+
+    name = "updateKernel"
+    command = "update-kernel"
+    help = (
+        "Give Cloud PCs the kernel of their image's present build, from their next start on.\n\n"
+        "For those made of a recipe in vm-images/, after `cloudpc image build`. Nothing on them is lost."
+    )
+    description = "Raised: from its next start on it runs the kernel of its image's present build."
+    rule = "only one that works can be given another kernel"
+    notice = "gets the kernel of its image's present build at its next start; nothing is lost"
+
+    def count(self, pc: DesiredCloudPC) -> int:
+        return pc.kernel_generation
+
+    def counted(self, pc: DesiredCloudPC, generation: int) -> DesiredCloudPC:
+        return pc.model_copy(update={"kernel_generation": generation})
+
+    def changes(self, settings: PolicySettings) -> dict[str, object]:
+        return {"kernel_digest": settings.image_digest}
+
+    def why_not(self, recorded: RecordedCloudPC, settings: PolicySettings) -> Reason | None:
+        made_with = recorded.settings
+        if made_with.image_type == "custom":
+            return OwnKernel()
+        if (settings.image_type, settings.image_id) != (made_with.image_type, made_with.image_id):
+            return OtherImage(made_with.image_id, settings.image_id)
+        return None
+
+    def refusal(self, candidate: Candidate) -> Reason | None:
+        if why := super().refusal(candidate):
+            return why
+        recorded, settings = candidate.recorded, candidate.settings_of_today
+        has = recorded.kernel_digest or recorded.settings.image_digest
+        return HasIt(settings.image_id) if settings and settings.image_digest == has else None
+
+
+UPDATE_KERNEL = UpdateKernel()

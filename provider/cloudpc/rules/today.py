@@ -1,0 +1,28 @@
+"""A policy as it is now, and what is asked for of its Cloud PCs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from cloudpc.model.cloud_pc import PolicySettings
+
+Traces = Mapping[str, Mapping[str, int | datetime]]
+"""`cloudpc:actions`: by action and key, what a command such as `cloudpc retry` or a pull request has written."""
+
+
+@dataclass(frozen=True)
+class Today:
+    """The policy as it is now: what new Cloud PCs are made with, and its grace period."""
+
+    policy_id: str
+    installation: str
+    naming_template: str
+    settings: PolicySettings
+    grace_period_in_hours: int = 168
+    actions: Traces = field(default_factory=dict)
+
+    def asked(self, action: str, key: str) -> int | datetime | None:
+        """What `cloudpc:actions` has for a Cloud PC."""
+        return self.actions.get(action, {}).get(key)
