@@ -22,6 +22,7 @@ from cloudpc.connections import checks as health_checks
 from cloudpc.connections import files
 from cloudpc.connections.healthy import KEPT, Connections
 from cloudpc.files import secret_file
+from cloudpc.model import drivers
 from cloudpc.model.check import Check, overall
 from cloudpc.model.cloud_pc import NetworkChoice, Status
 from cloudpc.model.connection import OnPremisesConnection, SecretReference
@@ -31,6 +32,7 @@ from cloudpc.model.problems import InvalidConfigurationError, from_validation
 
 from .fake_rim import Run, ScriptedHost, desired
 
+CONNECTION = files.model(drivers.installed())
 _DOMAIN: dict[str, Any] = {
     "libvirtNetwork": "corp",
     "adDomainName": "corp.contoso.example",
@@ -68,8 +70,8 @@ def test_a_valid_file(folder: Path) -> None:
     connection = files.read(folder, "hq")
     assert connection.network == Network("network", "corp")
     assert files.names(folder) == ["hq"]
-    assert OnPremisesConnection.model_validate({"bridge": "br0"}).network == Network("bridge", "br0")
-    assert OnPremisesConnection.model_validate({"hostedNetwork": True}).network == Network("hosted")
+    assert CONNECTION.model_validate({"bridge": "br0"}).network == Network("bridge", "br0")
+    assert CONNECTION.model_validate({"hostedNetwork": True}).network == Network("hosted")
 
 
 def test_fields_and_contradictions_are_told_together(folder: Path) -> None:
@@ -147,9 +149,9 @@ def test_a_password_in_the_file_is_refused_and_not_repeated(folder: Path) -> Non
 )))  # fmt: skip
 def test_whatever_stands_in_the_file_is_valid_or_told(values: dict[str, Any]) -> None:
     try:
-        connection = OnPremisesConnection.model_validate(values)
+        connection = CONNECTION.model_validate(values)
     except ValidationError as error:
-        told = from_validation("hq.yaml", "", OnPremisesConnection, error)
+        told = from_validation("hq.yaml", "", CONNECTION, error)
     else:
         told = []
         assert connection.network.kind in ("network", "bridge", "hosted")
@@ -230,7 +232,7 @@ def closed() -> Iterator[str]:
 
 
 def _check(folder: Path, *hosts: ScriptedHost, domain: bool = True, **values: Any) -> list[Check]:
-    connection = OnPremisesConnection.model_validate({"libvirtNetwork": "corp", **values})
+    connection = CONNECTION.model_validate({"libvirtNetwork": "corp", **values})
     return health_checks.check("hq", connection, connection.network, hosts, folder, domain=domain)
 
 

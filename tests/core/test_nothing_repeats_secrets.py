@@ -12,15 +12,17 @@ from pydantic import BaseModel, ValidationError
 
 import cloudpc
 from cloudpc.cli.ssh import Target
+from cloudpc.connections import files
 from cloudpc.directory import opening
 from cloudpc.iac.fleet import CloudPCRecord
 from cloudpc.images.custom import CustomImage
 from cloudpc.machines.libvirt.configuration import LibvirtHostConfig
+from cloudpc.model import drivers
 from cloudpc.model.cloud_pc import DesiredCloudPC, RecordedCloudPC
-from cloudpc.model.connection import OnPremisesConnection
 from cloudpc.model.credentials import Credentials
 from cloudpc.model.devices import ComputerAccount, Join, TemporaryAccessPass
 
+CONNECTION = files.model(drivers.installed())
 SECRET = "S3cretPw"
 
 
@@ -37,9 +39,7 @@ def test_no_model_of_ours_repeats_its_input() -> None:
     assert {model.__name__ for model in _models() if not model.model_config.get("hide_input_in_errors")} == set()
 
 
-@pytest.mark.parametrize(
-    "model", [RecordedCloudPC, DesiredCloudPC, LibvirtHostConfig, CustomImage, OnPremisesConnection]
-)
+@pytest.mark.parametrize("model", [RecordedCloudPC, DesiredCloudPC, LibvirtHostConfig, CustomImage, CONNECTION])
 def test_wrong_input_is_not_told_with_what_was_in_it(model: type[BaseModel]) -> None:
     wrong: list[Any] = [{"credentials": {"password": SECRET}, "uri": SECRET, "url": SECRET, "sha256": SECRET}, SECRET]
     for value in (*wrong, {name: {"password": SECRET} for name in model.model_fields}):

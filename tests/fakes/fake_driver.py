@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
+from cloudpc.machines.libvirt.configuration import LibvirtNetworks
 from cloudpc.model.hosts import HostConfig, Uri
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ class FakeDriver:
     """Implements cloudpc.model.drivers.Driver."""
 
     config = FakeHostConfig
+    network = LibvirtNetworks
 
     def open(self, config: FakeHostConfig) -> FakeHost:
         from fake_hypervisor import FakeHost

@@ -154,7 +154,7 @@ class _Import:
         references = References(shown, self.project.directories)
         policy = ProvisioningPolicy.model_validate(imported.policy)
         for index in range(len(policy.domain_join_configurations)):
-            references.network(index, policy)
+            references.network(index, policy, ())
         images = others.get("cloudpc:images")
         # what is wrong with an image itself is validate's to tell, too
         if policy.image_type == "gallery" or not isinstance(images, dict) or policy.image_id not in images:

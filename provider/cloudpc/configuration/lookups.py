@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import TypeVar
 
+from cloudpc.configuration import offers
 from cloudpc.connections import files
 from cloudpc.directory.configuration import DirectoryConfig, LocalDirectoryConfig
 from cloudpc.directory.opening import Directories, Known
@@ -14,9 +15,12 @@ from cloudpc.files import audit_file, regular_file, script_file
 from cloudpc.graph.configuration import GraphConfig
 from cloudpc.images import custom, gallery
 from cloudpc.images.recipe import RECIPE_FILE
+from cloudpc.model import drivers
 from cloudpc.model.cloud_pc import NetworkChoice, Script
 from cloudpc.model.directory import Snapshot
 from cloudpc.model.errors import ProvisioningError
+from cloudpc.model.hosts import HostConfig
+from cloudpc.model.machines import HOSTED
 from cloudpc.model.policy import ProvisioningPolicy
 from cloudpc.model.problems import InvalidConfigurationError, Problem, closest
 from cloudpc.model.text import command_line
@@ -78,11 +82,17 @@ class References:
                 if f"assignments[{i}]" not in malformed
             )
 
-    def network(self, index: int, policy: ProvisioningPolicy) -> NetworkChoice | None:
-        """The network behind one of the domainJoinConfigurations."""
+    def network(self, index: int, policy: ProvisioningPolicy, hosts: Sequence[HostConfig]) -> NetworkChoice | None:
+        """The network behind one of the domainJoinConfigurations.
+
+        Args:
+            index: which of them.
+            policy: whose.
+            hosts: where its Cloud PCs may be made; none if that is not known.
+        """
         name = policy.domain_join_configurations[index].on_premises_connection_id
         if name is None:
-            return NetworkChoice(kind="hosted")
+            return NetworkChoice(kind=HOSTED)
         folder = self._folder / CONNECTIONS
         field = f"domainJoinConfigurations[{index}].onPremisesConnectionId"
         shown = f"{self._folder.name}/{CONNECTIONS}/{name}.yaml"
@@ -94,6 +104,11 @@ class References:
         if connection is None:
             return None
         network = connection.network
+        if hosts and not any(offers.has(host, network) for host in hosts):
+            wanted, there = drivers.words_of(network), offers.told(hosts)
+            message = f"is of the {wanted}, and no host of the policy has networks of that kind: {there}"
+            self._add(field, message, name)
+            return None
         join = policy.domain_join_configurations[index].domain_join_type
         if join == "hybridAzureADJoin" and connection.ad_domain_name is None:
             self._add(field, f"hybridAzureADJoin needs a domain to join: {shown} has no adDomainName", name)

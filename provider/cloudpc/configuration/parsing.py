@@ -17,6 +17,7 @@ from pydantic import BaseModel, Field, ValidationError, create_model
 from cloudpc.configuration import actions, hosts, restricted
 from cloudpc.configuration.lookups import References
 from cloudpc.configuration.values import Values, told
+from cloudpc.connections import files
 from cloudpc.devices.configuration import CredentialsConfig, DevicesConfig
 from cloudpc.directory.configuration import DirectoryConfig, GraphDirectoryConfig, LocalDirectoryConfig
 from cloudpc.directory.local import DirectoryFile
@@ -25,7 +26,6 @@ from cloudpc.graph.configuration import GraphConfig
 from cloudpc.images import custom
 from cloudpc.model import drivers
 from cloudpc.model.cloud_pc import PolicySettings
-from cloudpc.model.connection import OnPremisesConnection
 from cloudpc.model.directory import Snapshot
 from cloudpc.model.drivers import Driver
 from cloudpc.model.hosts import HostConfig
@@ -351,8 +351,11 @@ def _snapshot(parts: _Parts, references: References, known: Known | None) -> Sna
 
 
 def _settings(policy: ProvisioningPolicy, parts: _Parts, references: References) -> PolicySettings | None:
-    networks = [references.network(i, policy) for i in range(len(policy.domain_join_configurations))]
-    script, around = references.script(policy), parts.surroundings
+    around = parts.surroundings
+    hosts_are_known = not any(problem.field.startswith(hosts.KEY) for problem in parts.problems)
+    used = around.hosts if hosts_are_known else ()
+    networks = [references.network(i, policy, used) for i in range(len(policy.domain_join_configurations))]
+    script = references.script(policy)
     parts.problems.extend(restricted.problems(references.file, policy, networks, around.hosts, around.devices))
     if {"imageId", "imageType"} & parts.malformed_fields:
         return None
@@ -448,6 +451,6 @@ def json_schemas(installed: Mapping[str, Driver]) -> dict[str, dict[str, Any]]:
     models: dict[str, type[BaseModel]] = {
         "policy": create_model("_StackFile", __config__={"hide_input_in_errors": True}, config=(values, ...)),
         "directory": DirectoryFile,
-        "connection": OnPremisesConnection,
+        "connection": files.model(installed),
     }
     return {kind: model.model_json_schema(by_alias=True) for kind, model in models.items()}

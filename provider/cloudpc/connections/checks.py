@@ -13,6 +13,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from cloudpc.model import drivers
 from cloudpc.model.check import Check, overall
 from cloudpc.model.connection import OnPremisesConnection, host_and_port
 from cloudpc.model.errors import ErrorCode, ProvisioningError
@@ -21,7 +22,6 @@ from cloudpc.model.machines import Host, Network
 CONNECT_TIMEOUT = 5.0
 """Seconds for which an endpoint is waited for."""
 _AT_ONCE = 32
-_KINDS = {"network": "libvirt network", "bridge": "bridge", "hosted": "hosted network"}
 _Part = tuple[str, Callable[[], Sequence[Check]]]
 """Which of Graph's families of errorTypes, and what looks."""
 
@@ -82,7 +82,7 @@ def _network(hosts: Sequence[Host], network: Network) -> list[Check]:
 
 def _on_host(network: Network, host: Host) -> tuple[list[Check] | None, list[Check]]:
     """What a host answered, and what it did not."""
-    what = f"{_KINDS[network.kind]} {network.source}".strip()
+    what = drivers.words_of(network)
     try:
         return host.check_network(network), []
     except ProvisioningError as error:

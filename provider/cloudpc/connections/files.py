@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from cloudpc.files import regular_file, yaml_file
-from cloudpc.model.connection import OnPremisesConnection
+from cloudpc.model import drivers
+from cloudpc.model.connection import OnPremisesConnection, with_networks
+from cloudpc.model.drivers import Driver
 from cloudpc.model.problems import InvalidConfigurationError, Problem, from_validation
+
+
+def model(installed: Mapping[str, Driver]) -> type[OnPremisesConnection]:
+    """What a file may have: any of these drivers' networks.
+
+    Args:
+        installed: drivers by name.
+    """
+    return with_networks(*dict.fromkeys(driver.network for driver in installed.values()))
 
 
 def names(folder: Path) -> list[str]:
@@ -34,13 +46,14 @@ def read(folder: Path, name: str) -> OnPremisesConnection:
     shown = f"{folder.parent.name}/{folder.name}/{name}.yaml"
     content = yaml_file.read(folder / f"{name}.yaml", shown)
     problems: list[Problem] = []
+    valid = model(drivers.installed())
     try:
-        connection = OnPremisesConnection.model_validate({} if content is None else content)
+        connection = valid.model_validate({} if content is None else content)
     except ValidationError as error:
         # somebody may have written the password itself where its place belongs
         problems = [
             replace(problem, found=None) if problem.field.startswith("adDomainPassword") else problem
-            for problem in from_validation(shown, "", OnPremisesConnection, error)
+            for problem in from_validation(shown, "", valid, error)
         ]
     certificate = content.get("caCertificate") if isinstance(content, dict) else None
     if isinstance(certificate, str) and certificate and (wrong := _not_beside(folder, certificate)):

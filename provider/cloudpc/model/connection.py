@@ -6,8 +6,10 @@ import ipaddress
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, ModelWrapValidatorHandler, ValidationError, model_validator
@@ -112,7 +114,33 @@ class DomainController(Part):
     )
 
 
-_NETWORKS = ("libvirtNetwork", "bridge", "hostedNetwork")
+@dataclass(frozen=True)
+class NetworkKind:
+    """One kind of networks that a driver's hosts have.
+
+    Args:
+        field: of a connection's file; it names the network.
+        kind: of the `Network` that it is.
+        words: what people call it; its name follows.
+    """
+
+    field: str
+    kind: str
+    words: str
+
+
+class NetworkPart(Part):
+    """A driver's own part of a connection's file: fields that say which network of its hosts is meant."""
+
+    KINDS: ClassVar[tuple[NetworkKind, ...]] = ()
+
+    @classmethod
+    def of_networks(cls, _values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+        """Field (or nothing) and message of what does not go together in these fields, as they stand in the file."""
+        yield from ()
+
+
+_HOSTED = "hostedNetwork"
 _DOMAIN = (
     "adDomainUsername", "adDomainPassword", "organizationalUnit", "domainControllers", "caCertificate",
     "computerAccountOwners",
@@ -128,11 +156,10 @@ def _account_owner(value: str) -> str:
 class OnPremisesConnection(_Whole):
     """A named connection: where Cloud PCs are plugged in on the host, and which domain they join. One network."""
 
+    NETWORKS: ClassVar[tuple[type[NetworkPart], ...]] = ()
+    """What drivers add; see `with_networks`."""
+
     display_name: str = ""
-    libvirt_network: str | None = Field(
-        default=None, min_length=1, description="Name of a libvirt network of the host."
-    )
-    bridge: str | None = Field(default=None, min_length=1, max_length=15, description="Name of a bridge of the host.")
     hosted_network: bool = Field(
         default=False, description="The host's own network, as `regionName: automatic` has it."
     )
@@ -166,10 +193,14 @@ class OnPremisesConnection(_Whole):
     @classmethod
     def contradictions(cls, values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         """See `_Whole`."""
-        networks = [name for name in _NETWORKS if values.get(name) not in (None, False)]
+        fields = [kind.field for kind in cls._kinds()]
+        networks = [name for name in (*fields, _HOSTED) if values.get(name) not in (None, False)]
         if len(networks) != 1:
             found = f"; there are {' and '.join(networks)}" if networks else ""
-            yield "", f"needs exactly one of libvirtNetwork, bridge and hostedNetwork: true{found}"
+            choice = f"exactly one of {', '.join(fields)} and " if fields else ""
+            yield "", f"needs {choice}{_HOSTED}: true{found}"
+        for part in cls.NETWORKS:
+            yield from part.of_networks(values)
         if "adDomainName" not in values:
             for name in _DOMAIN:
                 if values.get(name):
@@ -184,9 +215,25 @@ class OnPremisesConnection(_Whole):
     @property
     def network(self) -> Network:
         """Where machines are plugged in."""
-        if self.libvirt_network is not None:
-            return Network("network", self.libvirt_network)
-        return Network("hosted") if self.bridge is None else Network("bridge", self.bridge)
+        values = self.model_dump(by_alias=True)
+        named = (Network(kind.kind, values[kind.field]) for kind in self._kinds() if values[kind.field] is not None)
+        return next(named, Network())
+
+    @classmethod
+    def _kinds(cls) -> list[NetworkKind]:
+        return [kind for part in cls.NETWORKS for kind in part.KINDS]
+
+
+@cache
+def with_networks(*parts: type[NetworkPart]) -> type[OnPremisesConnection]:
+    """A connection's file with these drivers' own parts. A field belongs to one driver: no two may have the same."""
+
+    class Connection(OnPremisesConnection, *parts):  # type: ignore[misc]
+        __doc__ = OnPremisesConnection.__doc__
+        NETWORKS = parts
+
+    Connection.__name__ = Connection.__qualname__ = OnPremisesConnection.__name__
+    return Connection
 
 
 def _other_domain(unit: object, name: object) -> str:

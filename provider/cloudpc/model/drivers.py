@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from importlib.metadata import entry_points
 from typing import Any, Protocol, cast
 
+from cloudpc.model.connection import NetworkPart
 from cloudpc.model.hosts import HostConfig
-from cloudpc.model.machines import Host
+from cloudpc.model.machines import HOSTED, Host, Network
 
 ENTRY_POINTS = "cloudpc.machines"
 """Group of entry points: each names a driver by the scheme of its hosts' URIs, or by their `kind`."""
@@ -19,6 +20,10 @@ class Driver(Protocol):
     @property
     def config(self) -> type[HostConfig]:
         """An entry of `cloudpc:hosts`: with `uri`, or with `kind: Literal[…]`, and fields of its own."""
+
+    @property
+    def network(self) -> type[NetworkPart]:
+        """Its own part of a connection's file."""
 
     def open(self, config: Any) -> Host:
         """The host of an entry, which is of the type `config`. Asks nothing of it yet."""
@@ -51,3 +56,12 @@ def this_machine() -> tuple[HostConfig, ...]:
         if host := driver.this_machine():
             return (host,)
     return ()
+
+
+def words_of(network: Network) -> str:
+    """What people call this network."""
+    if network.kind == HOSTED:
+        return "hosted network"
+    kinds = (kind for driver in installed().values() for kind in driver.network.KINDS)
+    words = next((kind.words for kind in kinds if kind.kind == network.kind), network.kind)
+    return f"{words} {network.source}"

@@ -11,6 +11,7 @@ from urllib.parse import unquote
 from pydantic import AfterValidator, Field, model_validator
 
 from cloudpc.machines.libvirt.address import Address
+from cloudpc.model.connection import NetworkKind, NetworkPart
 from cloudpc.model.hosts import HostConfig, Uri
 from cloudpc.model.ssh_hop import SshHop
 
@@ -147,6 +148,17 @@ class LibvirtHostConfig(HostConfig):
     def has_this_network(self) -> bool:
         """Whether its interfaces are this machine's: so by its URI, or because its loopback is said to be."""
         return self.address.is_local or self.ssh_destination == ""
+
+
+class LibvirtNetworks(NetworkPart):
+    """What names a network of a host in a connection's file."""
+
+    KINDS = (NetworkKind("libvirtNetwork", "network", "libvirt network"), NetworkKind("bridge", "bridge", "bridge"))
+
+    libvirt_network: str | None = Field(
+        default=None, min_length=1, description="Name of a libvirt network of the host."
+    )
+    bridge: str | None = Field(default=None, min_length=1, max_length=15, description="Name of a bridge of the host.")
 
 
 def this_machine() -> LibvirtHostConfig:

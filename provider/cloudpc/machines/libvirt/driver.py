@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cloudpc.files import folders
-from cloudpc.machines.libvirt.configuration import LibvirtHostConfig, this_machine
+from cloudpc.machines.libvirt.configuration import LibvirtHostConfig, LibvirtNetworks, this_machine
 from cloudpc.model import patience
 from cloudpc.model.digest import digest
 
@@ -33,6 +33,7 @@ class LibvirtDriver:
     """Implements cloudpc.model.drivers.Driver."""
 
     config = LibvirtHostConfig
+    network = LibvirtNetworks
 
     def open(self, config: LibvirtHostConfig) -> LibvirtHost:
         """See Driver."""
