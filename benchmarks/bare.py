@@ -21,11 +21,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import BenchmarkError
+from cloudpc.machines.libvirt.accelerator import Accelerator
 from cloudpc.machines.libvirt.guest import RESULT_FILE
+from cloudpc.machines.libvirt.host import LibvirtHost
 from cloudpc.machines.libvirt.seed import seed_iso
-from cloudpc.model.cancellation import Cancellation
 from cloudpc.model.image import Image
-from cloudpc.model.machines import Accelerator, Host, Seed
+from cloudpc.model.machines import Seed
+from cloudpc.model.watch import Watch
 
 _ASK_EVERY = 0.2
 """Seconds between questions, as the driver asks."""
@@ -34,7 +36,7 @@ _GIVE_UP_AFTER = 300.0
 _OVERLAY, _SEED = "overlay.qcow2", "seed.iso"
 
 
-def boot_all(image: Image, seeds: Sequence[Seed], folder: Path, host: Host) -> tuple[float, list[float]]:
+def boot_all(image: Image, seeds: Sequence[Seed], folder: Path, host: LibvirtHost) -> tuple[float, list[float]]:
     """Boot a guest for each seed, as provisioning bounds it; they keep running until all are ready.
 
     Args:
@@ -49,7 +51,7 @@ def boot_all(image: Image, seeds: Sequence[Seed], folder: Path, host: Host) -> t
     Raises:
         BenchmarkError: guests run under KVM here, which these command lines don't.
     """
-    if host.accelerator() is not Accelerator.TCG:
+    if host.acceleration.verdict().accelerator is not Accelerator.TCG:
         raise BenchmarkError("the bare script knows software emulation only, and this host has KVM")
     stopped = threading.Event()
     begin = time.perf_counter()
@@ -57,7 +59,7 @@ def boot_all(image: Image, seeds: Sequence[Seed], folder: Path, host: Host) -> t
 
         def boot(number: int) -> float:
             made = _disks(image, seeds[number], folder / f"{number}")
-            with host.boot_slot(Cancellation()):
+            with host.making.boot_slot(Watch()):
                 started = time.perf_counter()
                 if stopped.is_set():
                     return 0

@@ -18,11 +18,13 @@ from cloudpc.configuration import parsing
 from cloudpc.directory.opening import Directories
 from cloudpc.guests.linux import first_boot
 from cloudpc.images import gallery
+from cloudpc.machines.libvirt import driver
 from cloudpc.machines.libvirt.configuration import LibvirtHostConfig
+from cloudpc.machines.libvirt.host import LibvirtHost
 from cloudpc.model.cloud_pc import DesiredCloudPC
 from cloudpc.model.image import Image
-from cloudpc.model.machines import Host, Seed
-from cloudpc.operations.runtime import connect
+from cloudpc.model.machines import Seed
+from cloudpc.model.watch import Watch
 from cloudpc.rules import entitlement, lifecycle
 from cloudpc.rules.today import Today
 from tests.support.project import REPO, Project
@@ -80,15 +82,15 @@ def _make_sure(installation: str) -> None:
     host = local()
     try:
         for machine in host.owned(installation):
-            host.delete(machine.id)
+            host.delete(machine.id, Watch())
         host.discard(host.remnants(installation))
     finally:
         host.close()
 
 
-def local() -> Host:
+def local() -> LibvirtHost:
     """This machine's libvirt."""
-    return connect(LibvirtHostConfig.model_validate(HOST))
+    return driver.connect(LibvirtHostConfig.model_validate(HOST))
 
 
 def all_provisioned(project: Project, count: int) -> None:

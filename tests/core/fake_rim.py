@@ -16,8 +16,9 @@ from cloudpc.model.cloud_pc import DesiredCloudPC, NetworkChoice
 from cloudpc.model.errors import ErrorCode, ProvisioningError
 from cloudpc.model.identity import machine_id
 from cloudpc.model.image import Image, ImageFile
-from cloudpc.model.machines import Capacity, Machine, MachineSpec
+from cloudpc.model.machines import Capacity, Machine, Order
 from cloudpc.model.tags import Phase, Tag
+from cloudpc.model.watch import Watch
 from cloudpc.provisioning import pipeline
 from cloudpc.provisioning.pipeline import Outcome, Resources
 from cloudpc.provisioning.registration import Registration
@@ -43,7 +44,7 @@ class ScriptedHost(FakeHost):
         super().__init__(FakeHostConfig(name=name, uri=(folder / name).as_uri().replace("file:", "fake:", 1)))
         self.folder = folder / name
         self.calls: list[str] = []
-        self.claimed: list[MachineSpec] = []
+        self.claimed: list[Order] = []
         self.tags: list[Tag] = []
         self.hooks: dict[str, Callable[[], None]] = {}
         self.away = False
@@ -68,10 +69,10 @@ class ScriptedHost(FakeHost):
         self._answer()
         return super().capacity()
 
-    def claim(self, spec: MachineSpec, tag: Tag) -> None:
-        super().claim(spec, tag)
-        self.claimed.append(spec)
-        self.tags.append(tag)
+    def claim(self, order: Order, watch: Watch) -> None:
+        super().claim(order, watch)
+        self.claimed.append(order)
+        self.tags.append(order.tag)
 
     def describe(self, machine_id: UUID) -> Machine | None:
         self._answer()
@@ -149,7 +150,7 @@ class Run:
         self.script: Callable[[], bytes | None] = lambda: None
         self.adoptable: tuple[str, ...] = ()
         self.registration = Registration()
-        self.image: Callable[[Any], Image] = lambda _note: image()
+        self.image: Callable[[Watch], Image] = lambda _watch: image()
         self.healthy: Callable[[NetworkChoice, bool], ProvisioningError | None] | None = None
 
     def provision(self, wanted: DesiredCloudPC | None = None) -> Outcome:

@@ -17,9 +17,10 @@ from cloudpc.connections import files
 from cloudpc.model.check import Check
 from cloudpc.model.devices import OwnedDevice
 from cloudpc.model.errors import ErrorCode, ProvisioningError
-from cloudpc.model.machines import Amount, Machine, PowerState
+from cloudpc.model.machines import Amount, Machine, PowerState, Removed
 from cloudpc.model.remnants import Remnant
 from cloudpc.model.tags import Phase, Tag
+from cloudpc.model.watch import Watch
 
 _INSTALLATION = "abcdefgh"
 _HOST = FakeHostConfig(name="kvm1", uri="fake:///nowhere")
@@ -78,8 +79,9 @@ class _Host:
     def discard(self, remnants: Collection[Remnant]) -> list[str]:
         return []
 
-    def delete(self, machine_id: uuid.UUID) -> None:
+    def delete(self, machine_id: uuid.UUID, _watch: Watch) -> Removed:
         del self.machines[machine_id]
+        return Removed.GONE
 
 
 def _looked_at(host: _Host, monkeypatch: pytest.MonkeyPatch, *known: Machine) -> Seen:

@@ -9,17 +9,16 @@ from fake_driver import FakeHostConfig
 from fake_hypervisor import FakeHost
 
 from cloudpc.model.errors import ProvisioningError
-from cloudpc.model.identity import machine_id
-from cloudpc.model.machine_names import machine_name
-from cloudpc.model.machines import Amount, MachineSpec, Network
+from cloudpc.model.machines import Amount, Order
 from cloudpc.model.tags import Phase, Tag
+from cloudpc.model.watch import Watch
+from tests.support.orders import order
 
 INSTALLATION = "0123456789abcdef"
 
 
-def spec(user: str) -> MachineSpec:
-    identity = machine_id(INSTALLATION, user, "plan")
-    return MachineSpec(identity, machine_name(INSTALLATION, identity), user, Amount(1, 64, 1), Network())
+def spec(user: str) -> Order:
+    return order(tag(user), Amount(1, 64, 1))
 
 
 def tag(user: str) -> Tag:
@@ -40,7 +39,7 @@ def vanishes(host: FakeHost, user: str) -> None:
 
 def test_a_claim_goes_past_what_vanishes(host: FakeHost) -> None:
     vanishes(host, "bob")
-    host.claim(spec("alice"), tag("alice"))
+    host.claim(spec("alice"), Watch())
     assert [machine.tag.user_id for machine in host.owned(INSTALLATION)] == ["alice"]
     assert host.capacity().committed == Amount(1, 64, 1)
     assert host.remnants(INSTALLATION) == []
@@ -49,9 +48,12 @@ def test_a_claim_goes_past_what_vanishes(host: FakeHost) -> None:
 
 
 def test_what_vanishes_does_not_come_back(host: FakeHost) -> None:
-    host.claim(spec("alice"), tag("alice"))
-    host.delete(spec("alice").id)
-    for call in (host.power_on, lambda identity: host.finish(identity, Phase.READY)):
+    host.claim(spec("alice"), Watch())
+    host.delete(spec("alice").id, Watch())
+    for call in (
+        lambda identity: host.power_on(identity, Watch()),
+        lambda identity: host.finish(identity, Phase.READY),
+    ):
         with pytest.raises(ProvisioningError, match="has no machine"):
             call(spec("alice").id)
     assert host.owned(INSTALLATION) == []

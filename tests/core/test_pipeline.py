@@ -21,9 +21,10 @@ from cloudpc.model.cloud_pc import USABLE, DesiredCloudPC, NetworkChoice, Script
 from cloudpc.model.credentials import generate_password
 from cloudpc.model.errors import Cancelled, ErrorCode, ProvisioningError
 from cloudpc.model.image import Image
-from cloudpc.model.machines import Capacity, Completed, MachineSpec, Seed
+from cloudpc.model.machines import Capacity, Completed, Order, Removed, Seed
 from cloudpc.model.stages import Stage
 from cloudpc.model.tags import Phase
+from cloudpc.model.watch import Watch
 from cloudpc.provisioning import pipeline, placement
 from cloudpc.provisioning.pipeline import Resources
 
@@ -79,11 +80,11 @@ def test_what_a_first_boot_and_its_start_are_given(host: ScriptedHost, monkeypat
     wanted, seeds, started = desired(local_admin_enabled=True), [], []
     create_disk, start = host.create_disk, host.start
 
-    def creating(spec: MachineSpec, made_of: Image, seed: Seed) -> None:
+    def creating(spec: Order, made_of: Image, seed: Seed) -> None:
         seeds.append(seed)
         create_disk(spec, made_of, seed)
 
-    def starting(spec: MachineSpec, made_of: Image) -> None:
+    def starting(spec: Order, made_of: Image) -> None:
         started.append((spec, made_of))
         start(spec, made_of)
 
@@ -109,8 +110,8 @@ def test_every_step_is_told_with_what_it_is_about(host: ScriptedHost, organisati
     run.registration = organisation.registration()
     run.healthy = lambda _choice, _afresh: None
 
-    def find(note: Callable[[str], None]) -> Image:
-        note("checking it")
+    def find(watch: Watch) -> Image:
+        watch.note("checking it")
         return image()
 
     run.image = find
@@ -161,7 +162,10 @@ def test_whatever_a_host_is_asked_is_of_this_machine_and_can_be_cancelled(
     assert run.provision(desired(image_type="custom", networks=(_THROUGH_HQ,))).status is Status.PROVISIONED
     assert {name for name, _ in asked} == lasting | of_the_machine
     assert [name for name, values in asked if name in of_the_machine and values[0] != IDENTITY] == []
-    assert [name for name, values in asked if name in lasting and run.cancel not in values] == []
+    cancels = [
+        (name, [value.cancel if isinstance(value, Watch) else value for value in values]) for name, values in asked
+    ]
+    assert [name for name, values in cancels if name in lasting and run.cancel not in values] == []
 
 
 # ---- each stage and each way to fail
@@ -596,10 +600,10 @@ def test_two_policies_at_once_on_two_hosts(tmp_path: Path) -> None:
 
 def test_another_run_of_this_policy_that_is_always_faster(host: ScriptedHost) -> None:
     Run(host).provision()
-    spec, tag = host.claimed[0], host.tags[0]
-    host.delete(IDENTITY)
+    spec = host.claimed[0]
+    host.delete(IDENTITY, Watch())
     another = ScriptedHost(host.folder.parent)
-    host.hooks["claim"] = lambda: another.claim(spec, tag)
+    host.hooks["claim"] = lambda: another.claim(spec, Watch())
     outcome = Run(host).provision()
     assert outcome.error is not None
     assert (outcome.stage, outcome.attempts) == (Stage.PLACING, 3)
@@ -616,7 +620,7 @@ def test_the_disk_of_one_that_was_undefined_meanwhile_goes(host: ScriptedHost, m
         raise ProvisioningError(ErrorCode.GUEST_DIED, "it is gone", retriable=False)
 
     host.hooks["wait_ready"] = undefined
-    monkeypatch.setattr(host, "delete", deleted.append)
+    monkeypatch.setattr(host, "delete", lambda identity, _watch: deleted.append(identity) or Removed.GONE)
     assert Run(host).provision().status is Status.FAILED
     assert deleted == [IDENTITY]
 
@@ -855,7 +859,7 @@ def test_an_image_that_needs_more_memory_than_the_plan_has(host: ScriptedHost) -
     run = Run(host)
     run.image = lambda _note: image(minimum_memory_mib=512)
     assert run.provision(desired(user_id="u-bob")).status is Status.PROVISIONED
-    host.delete(host.machines()[0].id)
+    host.delete(host.machines()[0].id, Watch())
     run.image = lambda _note: image(minimum_memory_mib=513)
     outcome = run.provision()
     assert outcome.status is Status.FAILED
@@ -913,7 +917,7 @@ def test_the_network_may_be_as_late_as_the_first_boot_and_what_needs_it_waits(tm
 def test_the_machine_is_what_the_service_plan_says(host: ScriptedHost) -> None:
     Run(host).provision()
     [spec] = host.claimed
-    assert isinstance(spec, MachineSpec)
+    assert isinstance(spec, Order)
     assert (spec.size.vcpus, spec.size.memory_mib, spec.size.disk_gib) == (1, 512, 8)
     assert spec.name.startswith("cloudpc-")
     [machine] = host.machines()
@@ -984,8 +988,8 @@ def test_what_would_fail_anywhere_is_seen_before_anything_is_removed(
     host: ScriptedHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def resources(made: Image, script: Callable[[], bytes | None] = lambda: None) -> Resources:
-        def find(note: Callable[[str], None]) -> Image:
-            note("checking it")
+        def find(watch: Watch) -> Image:
+            watch.note("checking it")
             return made
 
         return Resources([host], find, script)
@@ -1059,9 +1063,9 @@ def test_what_is_kept_says_where_and_until_when(host: ScriptedHost, monkeypatch:
     deleted: list[UUID] = []
     original = host.delete
 
-    def delete(identity: UUID) -> None:
+    def delete(identity: UUID, watch: Watch) -> Removed:
         deleted.append(identity)
-        original(identity)
+        return original(identity, watch)
 
     monkeypatch.setattr(host, "delete", delete)
     host.configure(faults=[{"call": "start", "fault": "error"}])

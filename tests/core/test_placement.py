@@ -10,9 +10,11 @@ from threading import Barrier
 from uuid import UUID
 
 from cloudpc.model.cloud_pc import DesiredCloudPC, Status
-from cloudpc.model.machines import Amount, Capacity, MachineSpec, Network
+from cloudpc.model.machines import Amount, Capacity, Order
 from cloudpc.model.tags import Tag
+from cloudpc.model.watch import Watch
 from cloudpc.provisioning import placement
+from tests.support.orders import order
 
 from .fake_rim import Run, ScriptedHost, desired
 
@@ -37,9 +39,9 @@ class SlowlyRead(ScriptedHost):
             self.barrier.wait(timeout=30)
         return found
 
-    def claim(self, spec: MachineSpec, tag: Tag) -> None:
+    def claim(self, order: Order, watch: Watch) -> None:
         self.claiming.now = True
-        super().claim(spec, tag)
+        super().claim(order, watch)
         self.claiming.now = False
 
 
@@ -66,8 +68,8 @@ def test_a_choice_whose_machine_is_counted_is_not_counted_twice(tmp_path: Path) 
     size = Amount(vcpus=8)
     with placement.by_headroom(hosts, _id(first), size) as (ordered, _):
         assert [host.name for host in ordered] == ["a", "b"]
-        hosts[0].claim(MachineSpec(_id(first), "first", "", size, Network()), _tag(first))
-        hosts[1].claim(MachineSpec(_id(second), "second", "", size, Network()), _tag(second))
+        hosts[0].claim(order(_tag(first), size), Watch())
+        hosts[1].claim(order(_tag(second), size), Watch())
         # each holds one, so they are equally full: a choice that counts beside its machine would make `a` the fuller
         with placement.by_headroom(hosts, _id(desired(user_id="u3")), size) as (then, _):
             assert [host.name for host in then] == ["a", "b"]

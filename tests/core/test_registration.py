@@ -16,6 +16,7 @@ from cloudpc.model.identity import Identity
 from cloudpc.model.machines import Completed
 from cloudpc.model.stages import Stage
 from cloudpc.model.tags import Phase
+from cloudpc.model.watch import Watch
 from cloudpc.provisioning.registration import Registration, release
 
 from . import make
@@ -212,7 +213,7 @@ def test_an_unfinished_one_of_another_generation_takes_its_registrations_along(
         run.provision(_joining())
     first = dict(organisation.enabled)
     # as kill -9 leaves it
-    host.claim(run.hosts[0].claimed[-1], run.hosts[0].tags[-1])
+    host.claim(run.hosts[0].claimed[-1], Watch())
     organisation.enabled |= dict.fromkeys(first, True)
     organisation.hooks.clear()
     again = _joining().model_copy(update={"generation": 2, "device_name": "CPC-second"})
@@ -309,7 +310,7 @@ def test_a_pass_is_handed_over_once(run: Run, organisation: Organisation) -> Non
     assert first.credentials.access_pass.lifetime_in_minutes == 30
     assert organisation.passes == ["u-alice"]
     assert "the pass" not in repr(first)
-    run.hosts[0].delete(IDENTITY)
+    run.hosts[0].delete(IDENTITY, Watch())
     second = run.provision()
     assert second.status is Status.PROVISIONED
     assert second.credentials is not None

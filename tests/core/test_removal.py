@@ -11,6 +11,7 @@ import pytest
 from cloudpc.model.cloud_pc import MACHINE_LOST, NetworkChoice, RecordedCloudPC, Status
 from cloudpc.model.devices import ComputerAccount
 from cloudpc.model.errors import ErrorCode, ProvisioningError, TagUnreadable
+from cloudpc.model.watch import Watch
 from cloudpc.operations.consent import Consent
 from cloudpc.operations.removal import Removal
 from cloudpc.provisioning.outcome import Outcome
@@ -268,7 +269,7 @@ def test_what_is_remembered_of_a_device_goes_with_the_question(
 def test_one_whose_host_is_not_configured_any_more_is_not_forgotten(
     host: ScriptedHost, organisation: Organisation, made: Outcome
 ) -> None:
-    host.delete(IDENTITY)
+    host.delete(IDENTITY, Watch())
     recorded = _recorded(Status.PROVISIONED, made, host="kvm-old")
     [left] = _removal(host, organisation).remove(IDENTITY, recorded)
     assert left == (

@@ -10,10 +10,12 @@ import pytest
 
 from cloudpc.configuration.parsing import parse_surroundings
 from cloudpc.model.errors import ErrorCode, ProvisioningError
-from cloudpc.model.machines import Amount, MachineSpec, Network
+from cloudpc.model.machines import Amount
 from cloudpc.model.tags import Phase
+from cloudpc.model.watch import Watch
 from cloudpc.operations.runtime import Runtime
 from cloudpc.provisioning.pipeline import tag_of
+from tests.support.orders import order
 
 from . import make
 from .fake_rim import IDENTITY, ScriptedHost, desired
@@ -40,7 +42,7 @@ def test_what_state_may_mean_is_not_tidied_away(tmp_path: Path, kvm1: str, kvm2:
     (tmp_path / "alias").symlink_to("a")
     tag = replace(tag_of(desired()), phase=Phase.READY)
     for host in folders.values():
-        host.claim(MachineSpec(IDENTITY, "its", "its", Amount(1, 512, 8), Network()), tag)
+        host.claim(order(tag, Amount(1, 512, 8)), Watch())
     hosts = [{"name": n, "uri": f"fake://{tmp_path}/{at}"} for n, at in (("kvm1", kvm1), ("kvm2", kvm2))]
     runtime = Runtime(parse_surroundings({"cloudpc:hosts": hosts}), tmp_path)
     runtime.tidy(make.INSTALLATION, "lab", {IDENTITY: ("kvm1", 1)}, [], [IDENTITY])

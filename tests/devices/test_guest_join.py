@@ -11,6 +11,7 @@ from cloudpc.devices import account_mark
 from cloudpc.images import gallery
 from cloudpc.model.cancellation import Cancellation
 from cloudpc.model.machines import Amount
+from cloudpc.model.watch import Watch
 from tests.machines.daemon import Daemon
 from tests.machines.desk import Desk, open_desk
 
@@ -36,8 +37,8 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
 
 def test_a_guest_joins_and_its_end_shuts_it_out(samba: Samba, hq: Hq, desk: Desk) -> None:
     spec = desk.claim(size=Amount(vcpus=2, memory_mib=512, disk_gib=4))
-    desk.host.start(spec, desk.image)
-    desk.host.wait_ready(spec.id, 480, Cancellation())  # a whole Debian, perhaps without KVM
+    desk.host.making.start(spec, desk.image)
+    desk.host.making.wait_ready(spec.id, Watch().within(480))  # a whole Debian, perhaps without KVM
     machine = spec.id
 
     def run(*argv: str, stdin: bytes = b"") -> tuple[int, str]:

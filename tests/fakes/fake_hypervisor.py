@@ -33,7 +33,6 @@ from cloudpc.model.errors import ErrorCode, ProvisioningError, TagUnreadable
 from cloudpc.model.image import Image
 from cloudpc.model.machine_names import named_after
 from cloudpc.model.machines import (
-    Accelerator,
     Amount,
     Capacity,
     Claimed,
@@ -41,13 +40,16 @@ from cloudpc.model.machines import (
     Endpoint,
     Hypervisor,
     Machine,
-    MachineSpec,
     Network,
+    Order,
     PowerState,
+    Removed,
     Seed,
 )
 from cloudpc.model.remnants import Remnant
+from cloudpc.model.stages import Stage
 from cloudpc.model.tags import Phase, Tag
+from cloudpc.model.watch import Watch
 
 _CODES = {
     "claim": ErrorCode.HYPERVISOR_ERROR,
@@ -73,7 +75,6 @@ class FakeHost:
         self._folder = Path(config.folder)
         self._machines = self._folder / "machines"
         self._machines.mkdir(parents=True, exist_ok=True)
-        self._thread = threading.local()
         self._meeting = threading.Condition()
         self._met: Counter[str] = Counter()
 
@@ -82,9 +83,6 @@ class FakeHost:
     def hypervisor(self) -> Hypervisor:
         self._answer()
         return Hypervisor(str(self._folder.resolve()), frozenset())
-
-    def accelerator(self) -> Accelerator:
-        return Accelerator.TCG
 
     def capacity(self) -> Capacity:
         self._answer()
@@ -99,64 +97,52 @@ class FakeHost:
         )
         return Capacity(total, committed, frozenset(m.id for m in machines))
 
-    def claim(self, spec: MachineSpec, tag: Tag) -> None:
-        self._thread.user = tag.user_id  # ensure_image, which follows in the same thread, is not told
-        self._fault("claim", tag.user_id)
+    def claim(self, order: Order, watch: Watch) -> None:
+        self._fault("claim", order.tag.user_id)
         with self._lock():
-            if machine := self.describe(spec.id):
+            if machine := self.describe(order.id):
                 raise Claimed(machine)
-            if (self._folder / f"{spec.name}.qcow2").exists() and not [*self._folder.glob(f"{spec.name}-failed-*")]:
-                message = f"{self.name} has the disk {spec.name}.qcow2, whose machine is not defined any more"
+            if (self._folder / f"{order.name}.qcow2").exists() and not [*self._folder.glob(f"{order.name}-failed-*")]:
+                message = f"{self.name} has the disk {order.name}.qcow2, whose machine is not defined any more"
                 raise ProvisioningError(ErrorCode.MACHINE_NOT_IN_STATE, message, retriable=False)
-            if lacking := _lacking(self.capacity(), spec.size):
+            if lacking := _lacking(self.capacity(), order.size):
                 raise ProvisioningError(ErrorCode.NO_CAPACITY, f"{self.name} lacks {', '.join(lacking)}")
             known = self._settings().get("networks", [])
-            if spec.network.kind != "hosted" and spec.network.source not in known:
-                raise ProvisioningError(ErrorCode.NETWORK_NOT_FOUND, f"{self.name} has no {spec.network.source}")
-            self._write(Machine(spec.id, spec.name, tag, PowerState.STOPPED, spec.size))
+            if order.network.kind != "hosted" and order.network.source not in known:
+                raise ProvisioningError(ErrorCode.NETWORK_NOT_FOUND, f"{self.name} has no {order.network.source}")
+            self._write(Machine(order.id, order.name, order.tag, PowerState.STOPPED, order.size))
 
-    def ensure_image(self, image: Image, note: Callable[[str], None], cancel: Cancellation) -> None:
-        self._fault("ensure_image", getattr(self._thread, "user", ""), cancel)
-        note(f"uploading {image.image_id}")
+    def make(self, order: Order, watch: Watch) -> None:
+        watch.stage(Stage.IMAGE)
+        image = order.image(watch)
+        self.ensure_image(image, order.tag.user_id, watch)
+        watch.stage(Stage.DISK)
+        self.create_disk(order, image, order.seed(image))
+        watch.stage(Stage.STARTING, "waiting for a free boot slot")
+        with self.boot_slot(watch):
+            watch.stage(Stage.STARTING, f"on {self.name}")
+            self.start(order, image)
+            watch.stage(Stage.FIRST_BOOT, f"on {self.name}")
+            booting = watch.within(order.first_boot_in_seconds)
+            self.wait_ready(order.id, booting)
+        watch.stage(Stage.FIRST_BOOT, "waiting for its network")
+        self.endpoint(order.id, timeout=max(20, booting.remaining), cancel=watch.cancel)
 
-    def create_disk(self, spec: MachineSpec, image: Image, seed: Seed) -> None:
-        self._fault("create_disk", self._user(spec.id))
-        (self._folder / f"{spec.name}.seed").write_text(seed.user_data)
-        (self._folder / f"{spec.name}.qcow2").write_text(image.digest)
-
-    @contextmanager
-    def boot_slot(self, cancel: Cancellation) -> Iterator[None]:
-        cancel.check()
-        slots = self._settings().get("slots")
-        if slots is None:
-            yield
-            return
-        while True:
-            for number in range(slots):
-                with (self._folder / f"slot-{number}.lock").open("w") as file:
-                    try:
-                        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    except BlockingIOError:
-                        continue
-                    yield
-                    return
-            cancel.wait(0.02)
-
-    def start(self, spec: MachineSpec, image: Image) -> None:
-        self._fault("start", self._user(spec.id))
-        self._change(spec.id, lambda m: replace(m, power=PowerState.RUNNING))
-
-    def power_on(self, machine_id: UUID) -> None:
+    def power_on(self, machine_id: UUID, watch: Watch, *, until_ready: bool = True) -> None:
         self._fault("power_on", self._user(machine_id))
+        was = self._need(machine_id).power
         self._change(machine_id, lambda m: replace(m, power=PowerState.RUNNING, paused_because=""))
+        if until_ready and was is PowerState.STOPPED:
+            watch.note(f"was off, starting on {self.name}")
+            self.wait_ready(machine_id, watch)
 
-    def update_kernel(self, machine_id: UUID, image: Image, cancel: Cancellation) -> str:
-        self._fault("update_kernel", self._user(machine_id), cancel)
+    def bring_image(self, image: Image, watch: Watch) -> None:
+        self.ensure_image(image, "", watch)
+
+    def update_kernel(self, machine_id: UUID, image: Image, watch: Watch) -> str:
+        self._fault("update_kernel", self._user(machine_id), watch.cancel)
         (self._folder / f"{self._need(machine_id).name}.kernel").write_text(image.digest)
         return "has another kernel at its next start"
-
-    def wait_ready(self, machine_id: UUID, timeout: float, cancel: Cancellation) -> None:
-        self._fault("wait_ready", self._user(machine_id), cancel, timeout)
 
     def run(
         self, machine_id: UUID, argv: Sequence[str], *, stdin: bytes = b"", timeout: float, cancel: Cancellation
@@ -239,14 +225,15 @@ class FakeHost:
         there = [UUID(value["id"]) for value in self._values()]
         return [remnant for remnant in remnants if not remnant.is_of(there)]
 
-    def delete(self, machine_id: UUID) -> None:
+    def delete(self, machine_id: UUID, watch: Watch) -> Removed:
         machine = self.describe(machine_id)
         if machine is None:
-            return
+            return Removed.GONE
         self._fault("delete", machine.tag.user_id)
         for path in (*self._folder.glob(f"{machine.name}[.-]*"), self._folder / f"{machine_id}.password"):
             path.unlink(missing_ok=True)
         self._forget(machine_id)
+        return Removed.GONE
 
     def keep_for_diagnosis(self, machine_id: UUID, until: datetime) -> str:
         machine = self.describe(machine_id)
@@ -270,6 +257,42 @@ class FakeHost:
         return [Check(f"libvirt network {network.source}", "passed")]
 
     def close(self) -> None: ...
+
+    # ---- what making is made of
+
+    def ensure_image(self, image: Image, user: str, watch: Watch) -> None:
+        self._fault("ensure_image", user, watch.cancel)
+        watch.note(f"uploading {image.image_id}")
+
+    def create_disk(self, order: Order, image: Image, seed: Seed) -> None:
+        self._fault("create_disk", self._user(order.id))
+        (self._folder / f"{order.name}.seed").write_text(seed.user_data)
+        (self._folder / f"{order.name}.qcow2").write_text(image.digest)
+
+    @contextmanager
+    def boot_slot(self, watch: Watch) -> Iterator[None]:
+        watch.check()
+        slots = self._settings().get("slots")
+        if slots is None:
+            yield
+            return
+        while True:
+            for number in range(slots):
+                with (self._folder / f"slot-{number}.lock").open("w") as file:
+                    try:
+                        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    except BlockingIOError:
+                        continue
+                    yield
+                    return
+            watch.wait(0.02)
+
+    def start(self, order: Order, image: Image) -> None:
+        self._fault("start", self._user(order.id))
+        self._change(order.id, lambda m: replace(m, power=PowerState.RUNNING))
+
+    def wait_ready(self, machine_id: UUID, watch: Watch) -> None:
+        self._fault("wait_ready", self._user(machine_id), watch.cancel, watch.remaining)
 
     # ---- faults
 

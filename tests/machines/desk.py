@@ -8,16 +8,14 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cloudpc.guests.linux import first_boot
 from cloudpc.machines.libvirt.configuration import LibvirtHostConfig
 from cloudpc.machines.libvirt.driver import connect
 from cloudpc.machines.libvirt.host import LibvirtHost
-from cloudpc.model.cancellation import Cancellation
-from cloudpc.model.identity import machine_id
 from cloudpc.model.image import Image
-from cloudpc.model.machine_names import machine_name
-from cloudpc.model.machines import Amount, MachineSpec, Network, Seed
+from cloudpc.model.machines import Amount, Network, Order
 from cloudpc.model.tags import Tag
+from cloudpc.model.watch import Watch
+from tests.support.orders import order, seed
 
 SIZE = Amount(vcpus=1, memory_mib=160, disk_gib=1)
 
@@ -32,29 +30,26 @@ class Desk:
     installation: str
     image: Image
 
-    def spec(self, user: str = "u-1", size: Amount = SIZE, network: Network | None = None) -> MachineSpec:
+    def spec(self, user: str = "u-1", size: Amount = SIZE, network: Network | None = None) -> Order:
         """A machine of this user."""
-        identity = machine_id(self.installation, user, "plan")
-        return MachineSpec(
-            identity, machine_name(self.installation, identity), f"{user}: test", size, network or Network()
-        )
+        return order(self.tag(user), size, network, image=self.image)
 
     def tag(self, user: str = "u-1") -> Tag:
         return Tag(self.installation, "policy", user, "plan", 1, "CPC-1", "settings")
 
-    def claim(self, user: str = "u-1", size: Amount = SIZE, network: Network | None = None) -> MachineSpec:
+    def claim(self, user: str = "u-1", size: Amount = SIZE, network: Network | None = None) -> Order:
         """Claim a machine and make its disk: all there is to do before its start."""
         spec = self.spec(user, size, network)
-        self.host.claim(spec, self.tag(user))
-        self.host.ensure_image(self.image, print, Cancellation())
-        self.host.create_disk(spec, self.image, seed(user))
+        self.host.claim(spec, Watch())
+        self.host.making.bring_image(self.image, Watch())
+        self.host.making.create_disk(spec, self.image, seed(user))
         return spec
 
-    def boot(self, user: str = "u-1", size: Amount = SIZE, network: Network | None = None) -> MachineSpec:
+    def boot(self, user: str = "u-1", size: Amount = SIZE, network: Network | None = None) -> Order:
         """A machine that is ready."""
-        spec = self.claim(user, size, network)
-        self.host.start(spec, self.image)
-        self.host.wait_ready(spec.id, 180, Cancellation())
+        spec = self.spec(user, size, network)
+        self.host.claim(spec, Watch())
+        self.host.make(spec, Watch())
         return spec
 
     def with_command_line(self, more: str) -> Image:
@@ -64,13 +59,6 @@ class Desk:
     def another(self) -> LibvirtHost:
         """The same host as another process sees it."""
         return connect(self.config, cache=self.cache)
-
-
-def seed(user: str) -> Seed:
-    """A first boot with alice's account."""
-    return first_boot.seed(
-        instance_id=user, device_name=user, account="alice", full_name="Alice", ssh_public_keys=[], local_admin=False
-    )
 
 
 def open_desk(
@@ -92,7 +80,7 @@ def _clear(host: LibvirtHost, installation: str) -> None:
         later.callback(host.close)
         later.callback(_no_leftovers, host, installation)
         for machine in host.owned(installation):
-            later.callback(host.delete, machine.id)
+            later.callback(host.delete, machine.id, Watch())
 
 
 def _no_leftovers(host: LibvirtHost, installation: str) -> None:

@@ -10,13 +10,13 @@ import pytest
 from cloudpc.machines.libvirt import acceleration as module
 from cloudpc.machines.libvirt import probe
 from cloudpc.machines.libvirt.acceleration import Acceleration
+from cloudpc.machines.libvirt.accelerator import Accelerator
 from cloudpc.machines.libvirt.address import Address
 from cloudpc.machines.libvirt.connection import Connection
 from cloudpc.machines.libvirt.driver import connect
 from cloudpc.machines.libvirt.locks import HostLocks
 from cloudpc.machines.libvirt.storage import Pool
 from cloudpc.model.errors import ErrorCode, ProvisioningError
-from cloudpc.model.machines import Accelerator
 
 from .daemon import Daemon
 from .desk import Desk
@@ -95,7 +95,8 @@ def test_doctor_says_what_there_is(desk: Desk) -> None:
     assert list(checks) == ["libvirt", "QEMU", "acceleration", "storage pool", "a guest", "capacity", "network default"]
     assert not [check for check in checks.values() if check.status == "failed"]
     assert "/var/lib/libvirt/images/cloudpc" in checks["storage pool"].detail
-    assert checks["acceleration"].status == ("passed" if desk.host.accelerator() is Accelerator.KVM else "warning")
+    kvm = desk.host.acceleration.verdict().accelerator is Accelerator.KVM
+    assert checks["acceleration"].status == ("passed" if kvm else "warning")
 
 
 def test_doctor_of_a_host_that_is_not_there_says_only_that(desk: Desk) -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from lxml import etree
 
 from cloudpc.machines.libvirt import definitions
+from cloudpc.machines.libvirt.accelerator import Accelerator
 from cloudpc.machines.libvirt.domain_xml import (
     AttachedNetwork,
     DomainSpec,
@@ -26,7 +27,6 @@ from cloudpc.machines.libvirt.domain_xml import (
 )
 from cloudpc.machines.libvirt.metadata import Label, from_domain, to_element, to_xml
 from cloudpc.machines.libvirt.storage import overlay_volume_xml, pool_xml, raw_volume_xml
-from cloudpc.model.machines import Accelerator
 from cloudpc.model.tags import Phase, Tag
 
 SCHEMAS = Path("/usr/share/libvirt/schemas")

@@ -15,6 +15,7 @@ from cloudpc.model.cancellation import Cancellation
 from cloudpc.model.errors import ErrorCode, ProvisioningError
 from cloudpc.model.image import Image
 from cloudpc.model.machines import PowerState
+from cloudpc.model.watch import Watch
 from tests.support.waiting import wait_until
 
 from .daemon import Daemon
@@ -57,10 +58,10 @@ def test_a_full_disk_pauses_a_machine_and_room_lets_it_go_on(small: Desk, daemon
 
     wait_until(paused, 60, "it never came to write more than there is room for")
     with pytest.raises(ProvisioningError) as refused:
-        host.power_on(spec.id)
+        host.power_on(spec.id, Watch(), until_ready=False)
     assert refused.value.code is ErrorCode.STORAGE_FULL
     assert paused()
     _there(daemon, "rm", FILLER)
-    host.power_on(spec.id)
+    host.power_on(spec.id, Watch(), until_ready=False)
     written = host.run(spec.id, ["sh", "-c", "sync; wc -c < /home/data"], timeout=60, cancel=cancel)
     assert written.exit_code == 0

@@ -15,9 +15,11 @@ from cloudpc.model.cancellation import Cancellation
 from cloudpc.model.errors import Cancelled, ErrorCode, ProvisioningError
 from cloudpc.model.image import Image, ImageFile
 from cloudpc.model.machines import Amount
+from cloudpc.model.watch import Watch
+from tests.support.orders import seed
 
 from .daemon import Daemon
-from .desk import Desk, seed
+from .desk import Desk
 
 pytestmark = pytest.mark.machine
 
@@ -41,31 +43,31 @@ def files(daemon: Daemon, image: Image) -> list[Path]:
 def test_it_arrives_once_and_whole(desk: Desk, daemon: Daemon, image: Image) -> None:
     notes: list[str] = []
     with ThreadPoolExecutor(8) as threads:
-        futures = [threads.submit(desk.host.ensure_image, image, notes.append, Cancellation()) for _ in range(8)]
+        futures = [threads.submit(desk.host.making.bring_image, image, Watch(tell=notes.append)) for _ in range(8)]
         for future in futures:
             future.result()
     marker, disk = files(daemon, image)
     assert (marker.suffix, disk.suffix) == (".complete", ".qcow2")
     assert disk.read_bytes() == image.disk.path.read_bytes()
     assert notes
-    assert all(note.startswith("uploading random ") for note in notes)
+    assert all(note.startswith("placing: uploading random ") for note in notes)
 
 
 def test_an_interrupted_upload_is_never_used_and_goes(desk: Desk, daemon: Daemon, image: Image) -> None:
     cancel = Cancellation()
     with pytest.raises(Cancelled):
-        desk.host.ensure_image(image, lambda _note: cancel.cancel(), cancel)
+        desk.host.making.bring_image(image, Watch(cancel, lambda _: cancel.cancel()))
     assert files(daemon, image) == []
     spec = desk.spec()
     with pytest.raises(ProvisioningError) as caught:
-        desk.host.create_disk(spec, image, seed("u-1"))
+        desk.host.making.create_disk(spec, image, seed("u-1"))
     assert caught.value.code is ErrorCode.IMAGE_NOT_FOUND
     # As a killed client leaves it: no marker.
-    desk.host.ensure_image(image, print, Cancellation())
+    desk.host.making.bring_image(image, Watch())
     marker, unfinished = files(daemon, image)
     pool = desk.host._pool.open()
     pool.storageVolLookupByName(marker.name).delete(0)
-    desk.host.ensure_image(image, print, Cancellation())
+    desk.host.making.bring_image(image, Watch())
     assert unfinished not in files(daemon, image)
     assert len(files(daemon, image)) == 2
 
@@ -73,15 +75,15 @@ def test_an_interrupted_upload_is_never_used_and_goes(desk: Desk, daemon: Daemon
 def test_a_changed_file_is_refused(desk: Desk, daemon: Daemon, image: Image) -> None:
     wrong = replace(image, disk=replace(image.disk, sha256="0" * 64))
     with pytest.raises(ProvisioningError) as caught:
-        desk.host.ensure_image(wrong, print, Cancellation())
+        desk.host.making.bring_image(wrong, Watch())
     assert caught.value.code is ErrorCode.IMAGE_INVALID
     assert not caught.value.retriable
     with pytest.raises(ProvisioningError) as caught:
-        desk.host.ensure_image(replace(image, disk=replace(image.disk, size=1)), print, Cancellation())
+        desk.host.making.bring_image(replace(image, disk=replace(image.disk, size=1)), Watch())
     assert caught.value.code is ErrorCode.IMAGE_INVALID
     image.disk.path.unlink()
     with pytest.raises(ProvisioningError) as caught:
-        desk.host.ensure_image(image, print, Cancellation())
+        desk.host.making.bring_image(image, Watch())
     assert caught.value.code is ErrorCode.IMAGE_NOT_FOUND
     assert files(daemon, image) == []
 
@@ -92,5 +94,5 @@ def test_a_disk_is_never_smaller_than_its_image(desk: Desk, tmp_path: Path) -> N
     content = disk.read_bytes()
     image = Image("large", "ab" * 32, ImageFile(disk, hashlib.sha256(content).hexdigest(), len(content)))
     with pytest.raises(ProvisioningError, match=r"5\.0 GB.*1 GB") as caught:
-        desk.host.create_disk(desk.spec(size=Amount(1, 128, 1)), image, seed("u-1"))
+        desk.host.making.create_disk(desk.spec(size=Amount(1, 128, 1)), image, seed("u-1"))
     assert caught.value.code is ErrorCode.IMAGE_INVALID

@@ -16,6 +16,7 @@ from cloudpc.model.cancellation import Cancellation
 from cloudpc.model.errors import ErrorCode, ProvisioningError
 from cloudpc.model.image import Image, ImageFile
 from cloudpc.model.tags import Phase
+from cloudpc.model.watch import Watch
 
 from .daemon import Daemon
 from .desk import Desk
@@ -66,27 +67,27 @@ def test_a_machine_takes_another_builds_kernel_and_modules_and_loses_nothing(
 
     sh("echo precious > /home/data; cd /lib/modules && mv $(uname -r) gone; sync")  # as if of another version
     boot = host.read_file(spec.id, BOOT, cancel=cancel)
-    host.ensure_image(newer, print, cancel)
+    host.making.bring_image(newer, Watch())
 
     connection = libvirt.open(daemon.tcp_uri)
     domain = connection.lookupByUUID(spec.id.bytes)
     left = extra_disk_xml(host._images.locate(newer).disk, kernels._TARGET, kernels._ALIAS, "left")
     domain.attachDeviceFlags(left, libvirt.VIR_DOMAIN_AFFECT_LIVE)  # by a run that was killed in the middle
     domain.reset(0)
-    host.wait_ready(spec.id, 180, cancel)
+    host.making.wait_ready(spec.id, Watch(cancel).within(180))
     assert host.read_file(spec.id, "/home/data", cancel=cancel) == b"precious\n", "it boots its own disk"
     assert host.read_file(spec.id, BOOT, cancel=cancel) != boot
 
-    assert "from its next start on" in host.update_kernel(spec.id, newer, cancel)
-    assert "already" in host.update_kernel(spec.id, newer, cancel)
+    assert "from its next start on" in host.update_kernel(spec.id, newer, Watch())
+    assert "already" in host.update_kernel(spec.id, newer, Watch())
     assert sh("cd /lib/modules && diff -r gone $(uname -r) && ls -A | wc -l") == "2"
     assert sh("mount | grep -c /tmp/ || true") == "0"
 
     assert "cd" * 8 not in domain.XMLDesc(0), "what runs goes on as it is"
     domain.destroy()
     assert domain.XMLDesc(0).count("cd" * 8) == 2, "kernel and initrd, but not the disk"
-    host.power_on(spec.id)
-    host.wait_ready(spec.id, 180, cancel)
+    host.power_on(spec.id, Watch(), until_ready=False)
+    host.making.wait_ready(spec.id, Watch(cancel).within(180))
     assert host.read_file(spec.id, "/home/data", cancel=cancel) == b"precious\n"
     described = host.describe(spec.id)
     assert described is not None
@@ -99,5 +100,5 @@ def test_one_that_has_its_kernel_on_its_own_disk_is_told_so(desk: Desk) -> None:
     spec = desk.boot()
     own = replace(desk.image, kernel=None, initrd=None)
     with pytest.raises(ProvisioningError, match="of its own disk") as caught:
-        desk.host.update_kernel(spec.id, own, Cancellation())
+        desk.host.update_kernel(spec.id, own, Watch())
     assert caught.value.code is ErrorCode.SET_UP_FAILED

@@ -18,6 +18,7 @@ from cloudpc.model.cancellation import Cancellation
 from cloudpc.model.errors import Cancelled, ErrorCode, ProvisioningError
 from cloudpc.model.machines import Claimed, PowerState
 from cloudpc.model.tags import Phase
+from cloudpc.model.watch import Watch
 
 from .daemon import Daemon
 from .desk import SIZE, Desk, open_desk
@@ -77,8 +78,8 @@ def test_a_whole_life(desk: Desk, daemon: Daemon) -> None:
     assert greeting(endpoint) == b"SSH-"
     connection.close()
 
-    host.delete(spec.id)
-    host.delete(spec.id)
+    host.delete(spec.id, Watch())
+    host.delete(spec.id, Watch())
     assert host.describe(spec.id) is None
     assert list(pool.glob(f"{spec.name}*")) == []
     assert host.capacity().committed.memory_mib == 0
@@ -97,8 +98,8 @@ def test_a_machine_that_stands_still_says_why_and_goes_on(desk: Desk, daemon: Da
         assert described is not None
         assert (described.power, described.paused_because, described.has_disk) == (power, why, True)
         assert host.overview({spec.id, UUID(int=1)}) == {spec.id: described}
-        host.power_on(spec.id)
-        host.power_on(spec.id)
+        host.power_on(spec.id, Watch(), until_ready=False)
+        host.power_on(spec.id, Watch(), until_ready=False)
         described = host.describe(spec.id)
         assert described is not None
         assert (described.power, described.paused_because) == (PowerState.RUNNING, "")
@@ -126,15 +127,15 @@ def test_a_first_boot_that_failed_says_how(desk: Desk) -> None:
     result = b'{"v1": {"errors": ["no such user", "no such disk"]}}'
     desk.host.run(spec.id, write, stdin=result, timeout=10, cancel=Cancellation())
     with pytest.raises(ProvisioningError, match="no such user; no such disk") as caught:
-        desk.host.wait_ready(spec.id, 30, Cancellation())
+        desk.host.making.wait_ready(spec.id, Watch().within(30))
     assert caught.value.code is ErrorCode.FIRST_BOOT_FAILED
 
 
 def test_a_panic_is_noticed_at_once_and_shown(desk: Desk) -> None:
     spec = desk.claim()
-    desk.host.start(spec, desk.with_command_line("rdinit=/nowhere init=/nowhere"))
+    desk.host.making.start(spec, desk.with_command_line("rdinit=/nowhere init=/nowhere"))
     with pytest.raises(ProvisioningError) as caught:
-        desk.host.wait_ready(spec.id, 180, Cancellation())
+        desk.host.making.wait_ready(spec.id, Watch().within(180))
     assert caught.value.code is ErrorCode.GUEST_DIED
     assert caught.value.retriable
     assert "Kernel panic" in caught.value.console
@@ -143,12 +144,12 @@ def test_a_panic_is_noticed_at_once_and_shown(desk: Desk) -> None:
 
 def test_a_guest_that_stops_is_noticed_at_once(desk: Desk, daemon: Daemon) -> None:
     spec = desk.claim()
-    desk.host.start(spec, desk.with_command_line(HANGS))
+    desk.host.making.start(spec, desk.with_command_line(HANGS))
     connection = libvirt.open(daemon.tcp_uri)
     threading.Timer(1.0, connection.lookupByUUID(spec.id.bytes).destroy).start()
     began = time.monotonic()
     with pytest.raises(ProvisioningError) as caught:
-        desk.host.wait_ready(spec.id, 120, Cancellation())
+        desk.host.making.wait_ready(spec.id, Watch().within(120))
     assert caught.value.code is ErrorCode.GUEST_DIED
     assert time.monotonic() - began < 60
     connection.close()
@@ -156,10 +157,10 @@ def test_a_guest_that_stops_is_noticed_at_once(desk: Desk, daemon: Daemon) -> No
 
 def test_a_guest_that_hangs_meets_its_deadline_with_its_console(desk: Desk) -> None:
     spec = desk.claim()
-    desk.host.start(spec, desk.with_command_line(HANGS))
+    desk.host.making.start(spec, desk.with_command_line(HANGS))
     began = time.monotonic()
     with pytest.raises(ProvisioningError) as caught:
-        desk.host.wait_ready(spec.id, 10, Cancellation())
+        desk.host.making.wait_ready(spec.id, Watch().within(10))
     assert caught.value.code is ErrorCode.BOOT_TIMEOUT
     assert caught.value.console
     assert 10 <= time.monotonic() - began < 60
@@ -167,22 +168,22 @@ def test_a_guest_that_hangs_meets_its_deadline_with_its_console(desk: Desk) -> N
 
 def test_cancel_ends_the_wait(desk: Desk) -> None:
     spec = desk.claim()
-    desk.host.start(spec, desk.with_command_line(HANGS))
+    desk.host.making.start(spec, desk.with_command_line(HANGS))
     cancel = Cancellation()
     threading.Timer(0.5, cancel.cancel).start()
     began = time.monotonic()
     with pytest.raises(Cancelled):
-        desk.host.wait_ready(spec.id, 120, cancel)
+        desk.host.making.wait_ready(spec.id, Watch(cancel).within(120))
     assert time.monotonic() - began < 60
 
 
 def test_libvirtd_killed_while_a_guest_boots(desk: Desk, daemon: Daemon) -> None:
     spec = desk.claim()
-    desk.host.start(spec, desk.with_command_line(HANGS))
+    desk.host.making.start(spec, desk.with_command_line(HANGS))
     with daemon.restored():
         threading.Timer(0.5, daemon.kill).start()
         with pytest.raises(ProvisioningError) as caught:
-            desk.host.wait_ready(spec.id, 120, Cancellation())
+            desk.host.making.wait_ready(spec.id, Watch().within(120))
         assert caught.value.code is ErrorCode.HOST_UNREACHABLE
         assert caught.value.retriable
         with pytest.raises(ProvisioningError) as caught:
@@ -191,16 +192,16 @@ def test_libvirtd_killed_while_a_guest_boots(desk: Desk, daemon: Daemon) -> None
         assert "start libvirtd" in caught.value.hint
     time.sleep(REMEMBER_FAILURE)
     with pytest.raises(Claimed) as claimed:
-        desk.host.claim(spec, desk.tag())
+        desk.host.claim(spec, Watch())
     assert claimed.value.machine.power is PowerState.RUNNING
 
 
 def test_libvirtd_killed_and_back_before_a_guest_is_ready(desk: Desk, daemon: Daemon) -> None:
     spec = desk.claim()
-    desk.host.start(spec, desk.image)
+    desk.host.making.start(spec, desk.image)
     with daemon.restored():
         daemon.kill()
-    desk.host.wait_ready(spec.id, 180, Cancellation())
+    desk.host.making.wait_ready(spec.id, Watch().within(180))
 
 
 def test_a_port_that_is_taken_is_passed_over(desk: Desk) -> None:
@@ -210,7 +211,7 @@ def test_a_port_that_is_taken_is_passed_over(desk: Desk) -> None:
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         taken.bind(("127.0.0.1", first))
         taken.listen()
-        desk.host.start(spec, desk.image)
+        desk.host.making.start(spec, desk.image)
     assert desk.host.endpoint(spec.id, timeout=60, cancel=Cancellation()).port == second
 
 
@@ -221,7 +222,7 @@ def test_a_folder_that_qemu_may_not_enter_is_named(desk: Desk, tmp_path: Path) -
     for closed in open_desk(config.uri, desk.image, desk.cache, config.pool, config):
         spec = closed.claim()
         with pytest.raises(ProvisioningError) as caught:
-            closed.host.start(spec, desk.image)
+            closed.host.making.start(spec, desk.image)
         assert caught.value.code is ErrorCode.START_FAILED
         assert not caught.value.retriable
         assert str(folder) in caught.value.message

@@ -22,6 +22,7 @@ from cloudpc.model.cancellation import Cancellation
 from cloudpc.model.errors import ErrorCode, ProvisioningError
 from cloudpc.model.image import Image
 from cloudpc.model.machines import Network
+from cloudpc.model.watch import Watch
 
 from .daemon import Daemon
 from .desk import Desk, open_desk
@@ -68,7 +69,7 @@ def test_the_guest_is_asked_for_its_address(desk: Desk, network: libvirt.virNetw
 def test_a_network_that_is_not_active_is_said(desk: Desk, network: libvirt.virNetwork) -> None:
     network.destroy()
     with pytest.raises(ProvisioningError, match="not active") as caught:
-        desk.host.claim(desk.spec(network=Network("network", network.name())), desk.tag())
+        desk.host.claim(desk.spec(network=Network("network", network.name())), Watch())
     assert caught.value.code is ErrorCode.NETWORK_NOT_FOUND
     assert "net-start" in caught.value.hint
 

@@ -20,6 +20,7 @@ from cloudpc.machines.libvirt.storage import Pool
 from cloudpc.model.check import Check
 from cloudpc.model.errors import ErrorCode, ProvisioningError
 from cloudpc.model.machines import Amount
+from cloudpc.model.watch import Watch
 from cloudpc.provisioning import placement
 
 from .daemon import Daemon
@@ -42,9 +43,9 @@ def second(desk: Desk) -> Iterator[Desk]:
 def test_a_pool_counts_what_is_promised_or_lies_in_it(desk: Desk, second: Desk) -> None:
     before = desk.host.capacity().committed.disk_gib
     spec = desk.spec("u-1", _DISK)
-    desk.host.claim(spec, desk.tag("u-1"))
+    desk.host.claim(spec, Watch())
     _count(desk, second, before + 3)
-    desk.host.delete(spec.id)
+    desk.host.delete(spec.id, Watch())
     _count(desk, second, before)
     desk.claim("u-1", _DISK)
     _count(desk, second, before + 3)
@@ -122,7 +123,7 @@ def test_one_that_can_not_be_used_is_told_before_anything_is_made_and_waited_for
     host, spec = opened(**changes), desk.spec()
     for _again in range(2):
         with pytest.raises(ProvisioningError) as refused:
-            host.claim(spec, desk.tag())
+            host.claim(spec, Watch())
         assert refused.value.code is ErrorCode.POOL_UNUSABLE
         assert refused.value.code in placement.PENDING
         assert not refused.value.retriable
@@ -192,7 +193,7 @@ def test_one_whose_folder_is_gone_is_told(
     connection.storagePoolDefineXML(_FOLDER, 0)
     host = opened(pool="isos")
     with pytest.raises(ProvisioningError, match="/var/lib/libvirt/isos is not there on the host") as refused:
-        host.claim(desk.spec(), desk.tag())
+        host.claim(desk.spec(), Watch())
     assert refused.value.code is ErrorCode.POOL_UNUSABLE
     assert "something not mounted" in refused.value.hint
     with pytest.raises(ProvisioningError):  # disks may be there, or not: nobody knows

@@ -13,9 +13,9 @@ import libvirt
 import pytest
 
 from cloudpc.machines.libvirt.storage import overlay_volume_xml, pool_xml, raw_volume_xml
-from cloudpc.model.cancellation import Cancellation
 from cloudpc.model.errors import ErrorCode, ProvisioningError
 from cloudpc.model.remnants import expired, left_over, uncertain
+from cloudpc.model.watch import Watch
 
 from .daemon import Daemon
 from .desk import Desk
@@ -34,39 +34,39 @@ def remains(daemon: Daemon, name: str) -> list[Path]:
 
 def test_only_claimed(desk: Desk, daemon: Daemon) -> None:
     spec = desk.spec()
-    desk.host.claim(spec, desk.tag())
-    desk.host.delete(spec.id)
+    desk.host.claim(spec, Watch())
+    desk.host.delete(spec.id, Watch())
     assert remains(daemon, spec.name) == []
 
 
 def test_never_there(desk: Desk) -> None:
-    desk.host.delete(desk.spec().id)
+    desk.host.delete(desk.spec().id, Watch())
 
 
 def test_paused(desk: Desk, daemon: Daemon, connection: Any) -> None:
     spec = desk.claim()
-    desk.host.start(spec, desk.image)
+    desk.host.making.start(spec, desk.image)
     connection.lookupByUUID(spec.id.bytes).suspend()
-    desk.host.delete(spec.id)
+    desk.host.delete(spec.id, Watch())
     assert remains(daemon, spec.name) == []
 
 
 def test_with_a_managed_save(desk: Desk, daemon: Daemon, connection: Any) -> None:
     spec = desk.claim()
-    desk.host.start(spec, desk.image)
+    desk.host.making.start(spec, desk.image)
     connection.lookupByUUID(spec.id.bytes).managedSave(0)
-    desk.host.delete(spec.id)
+    desk.host.delete(spec.id, Watch())
     assert remains(daemon, spec.name) == []
 
 
 def test_with_firmware_variables_and_a_snapshot(desk: Desk, daemon: Daemon, connection: Any) -> None:
     spec = desk.claim()
-    desk.host.start(spec, replace(desk.image, kernel=None, initrd=None, firmware="uefi"))
+    desk.host.making.start(spec, replace(desk.image, kernel=None, initrd=None, firmware="uefi"))
     domain = connection.lookupByUUID(spec.id.bytes)
     assert remains(daemon, f"{spec.name}_VARS"), "UEFI keeps no variables here; this test shows nothing"
     domain.destroy()
     domain.snapshotCreateXML("<domainsnapshot/>", 0)
-    desk.host.delete(spec.id)
+    desk.host.delete(spec.id, Watch())
     assert remains(daemon, spec.name) == []
 
 
@@ -74,7 +74,7 @@ def test_from_a_pool_that_has_stopped(desk: Desk, daemon: Daemon, connection: An
     """As one does whose folder libvirt could not read for a moment: its files are still there."""
     spec = desk.claim()
     connection.storagePoolLookupByName(desk.config.pool).destroy()
-    desk.host.delete(spec.id)
+    desk.host.delete(spec.id, Watch())
     assert remains(daemon, spec.name) == []
 
 
@@ -101,7 +101,7 @@ def test_what_is_kept_of_a_failed_machine(desk: Desk, daemon: Daemon, connection
     desk.claim("u-2")
     assert desk.host.discard(left) == []
     assert desk.host.describe(wanted.id) is not None, "nothing is discarded of one that is there"
-    desk.host.delete(wanted.id)
+    desk.host.delete(wanted.id, Watch())
     assert remains(daemon, wanted.name) == []
 
 
@@ -123,7 +123,7 @@ def test_volumes_left_behind_are_named_and_removed(desk: Desk, daemon: Daemon, c
     described = desk.host.describe(kept.id)
     assert described is not None
     assert not described.has_disk
-    desk.host.ensure_image(desk.image, print, Cancellation())  # the base is nobody's leftover
+    desk.host.making.bring_image(desk.image, Watch())  # the base is nobody's leftover
 
 
 def _snapshot(domain: Any, path: str) -> None:
@@ -140,24 +140,24 @@ def test_what_its_disk_became_by_hand_goes_too(desk: Desk, daemon: Daemon, conne
     pool = connection.storagePoolLookupByName(desk.config.pool)
     disk = pool.storageVolLookupByName(f"{spec.name}.qcow2").path()
     at = Path(disk).parent if folder == "pool" else Path("/var/lib/libvirt/boot")
-    desk.host.start(spec, desk.image)
+    desk.host.making.start(spec, desk.image)
     domain = connection.lookupByUUID(spec.id.bytes)
     for name in ("by-hand", "again"):
         _snapshot(domain, str(at / name))
     files = [daemon.root / str(at / name).lstrip("/") for name in ("by-hand", "again")]
     assert all(file.exists() for file in files)
     pools = {each.name() for each in connection.listAllStoragePools()}
-    desk.host.delete(spec.id)
+    desk.host.delete(spec.id, Watch())
     assert not any(file.exists() for file in files)
     assert remains(daemon, spec.name) == []
     assert remains(daemon, other.name)
     assert {each.name() for each in connection.listAllStoragePools()} == pools
-    assert desk.host.ensure_image(desk.image, print, Cancellation()) is None, "its base is others', too"
+    assert desk.host.making.bring_image(desk.image, Watch()) is None, "its base is others', too"
 
 
 def test_a_disk_of_another_name_is_there_and_goes(desk: Desk, daemon: Daemon, connection: Any) -> None:
     spec = desk.claim()
-    desk.host.start(spec, desk.image)
+    desk.host.making.start(spec, desk.image)
     domain = connection.lookupByUUID(spec.id.bytes)
     domain.destroy()
     pool = connection.storagePoolLookupByName(desk.config.pool)
@@ -168,7 +168,7 @@ def test_a_disk_of_another_name_is_there_and_goes(desk: Desk, daemon: Daemon, co
     described = desk.host.describe(spec.id)
     assert described is not None
     assert described.has_disk
-    desk.host.delete(spec.id)
+    desk.host.delete(spec.id, Watch())
     assert not file.with_name("alice.qcow2").exists()
 
 
@@ -187,7 +187,7 @@ def _as_volume(domain: Any, path: str, pool: str, volume: str) -> str:
 def test_disks_that_it_has_as_volumes_are_there_and_go(desk: Desk, daemon: Daemon, connection: Any) -> None:
     """virt-manager attaches them so, from whatever pool; its own may have been made one, under another name."""
     spec = desk.claim()
-    desk.host.start(spec, desk.image)
+    desk.host.making.start(spec, desk.image)
     domain = connection.lookupByUUID(spec.id.bytes)
     domain.destroy()
     pool = connection.storagePoolLookupByName(desk.config.pool)
@@ -205,7 +205,7 @@ def test_disks_that_it_has_as_volumes_are_there_and_go(desk: Desk, daemon: Daemo
         other.createXML(raw_volume_xml("data.raw", 1024, "0600"), 0)
         more = "<disk type='volume'><source pool='theirs' volume='data.raw'/><target dev='vdz' bus='virtio'/></disk>"
         domain.attachDeviceFlags(more, libvirt.VIR_DOMAIN_AFFECT_CONFIG)
-        desk.host.delete(spec.id)
+        desk.host.delete(spec.id, Watch())
         assert not file.with_name("alice.qcow2").exists()
         assert other.listVolumes() == []
     finally:
@@ -215,7 +215,7 @@ def test_disks_that_it_has_as_volumes_are_there_and_go(desk: Desk, daemon: Daemo
 def test_a_volume_whose_pool_was_stopped_keeps_its_machine(desk: Desk, connection: Any) -> None:
     """Nobody knows whether it is there, so its owner's name stays on it."""
     spec = desk.claim()
-    desk.host.start(spec, desk.image)
+    desk.host.making.start(spec, desk.image)
     domain = connection.lookupByUUID(spec.id.bytes)
     domain.destroy()
     other = connection.storagePoolDefineXML(pool_xml("stopped", "/var/lib/libvirt/boot"), 0)
@@ -226,10 +226,10 @@ def test_a_volume_whose_pool_was_stopped_keeps_its_machine(desk: Desk, connectio
         domain.attachDeviceFlags(more, libvirt.VIR_DOMAIN_AFFECT_CONFIG)
         other.destroy()
         with pytest.raises(ProvisioningError, match="stopped"):
-            desk.host.delete(spec.id)
+            desk.host.delete(spec.id, Watch())
         assert desk.host.describe(spec.id) is not None
         other.create(0)
-        desk.host.delete(spec.id)
+        desk.host.delete(spec.id, Watch())
         assert desk.host.describe(spec.id) is None
         assert "data.raw" not in other.listVolumes()
     finally:
@@ -241,14 +241,14 @@ def test_a_volume_whose_pool_was_stopped_keeps_its_machine(desk: Desk, connectio
 def test_a_disk_that_another_machine_uses_too_stays(desk: Desk, daemon: Daemon, connection: Any) -> None:
     spec, other = desk.claim("u-1"), desk.claim("u-2")
     for each in (spec, other):
-        desk.host.start(each, desk.image)
+        desk.host.making.start(each, desk.image)
     domains = [connection.lookupByUUID(each.id.bytes) for each in (spec, other)]
     for domain in domains:
         domain.destroy()
     pool = connection.storagePoolLookupByName(desk.config.pool)
     paths = [pool.storageVolLookupByName(f"{each.name}.qcow2").path() for each in (spec, other)]
     connection.defineXML(domains[0].XMLDesc(0).replace(*paths))
-    desk.host.delete(spec.id)
+    desk.host.delete(spec.id, Watch())
     assert remains(daemon, f"{other.name}.qcow2")
     assert remains(daemon, spec.name) == []
 
@@ -256,11 +256,11 @@ def test_a_disk_that_another_machine_uses_too_stays(desk: Desk, daemon: Daemon, 
 def test_one_that_was_undefined_while_it_ran(desk: Desk, daemon: Daemon, connection: Any) -> None:
     """It runs on without a definition, and is gone with all that says what its disks are once it is stopped."""
     spec = desk.claim()
-    desk.host.start(spec, desk.image)
+    desk.host.making.start(spec, desk.image)
     domain = connection.lookupByUUID(spec.id.bytes)
     _snapshot(domain, "/var/lib/libvirt/boot/by-hand")
     domain.undefine()
-    desk.host.delete(spec.id)
+    desk.host.delete(spec.id, Watch())
     assert not (daemon.root / "var/lib/libvirt/boot/by-hand").exists()
     assert remains(daemon, spec.name) == []
 
@@ -277,17 +277,17 @@ def test_a_disk_that_is_no_file_of_the_host_is_not_removed_but_told(
     desk: Desk, connection: Any, kind: str, source: str, named: str
 ) -> None:
     spec = desk.claim()
-    desk.host.start(spec, desk.image)
+    desk.host.making.start(spec, desk.image)
     domain = connection.lookupByUUID(spec.id.bytes)
     domain.destroy()
     host = "<host name='store.example' port='7000'/>" if kind == "network" else ""
     disk = f"<disk type='{kind}' device='disk'><source {source}>{host}</source><target dev='vdz' bus='virtio'/></disk>"
     domain.attachDeviceFlags(disk, libvirt.VIR_DOMAIN_AFFECT_CONFIG)
     with pytest.raises(ProvisioningError, match=named):
-        desk.host.delete(spec.id)
+        desk.host.delete(spec.id, Watch())
     assert desk.host.describe(spec.id) is not None, "what is not removed is still known"
     domain.detachDeviceFlags(disk, libvirt.VIR_DOMAIN_AFFECT_CONFIG)
-    desk.host.delete(spec.id)
+    desk.host.delete(spec.id, Watch())
 
 
 def test_names_of_before_are_ours_only_if_their_machine_is_recorded(desk: Desk, connection: Any) -> None:
@@ -328,7 +328,7 @@ def test_the_disk_of_a_copy_made_by_hand_stays(desk: Desk, daemon: Daemon, conne
     }
     copy = _copied(connection, f"{spec.name}-clone", sources[kind])
     try:
-        desk.host.delete(spec.id)
+        desk.host.delete(spec.id, Watch())
         assert remains(daemon, f"{spec.name}.qcow2") == []
         [disk] = remains(daemon, name)
         assert desk.host.discard(desk.host.remnants(desk.installation)) == []
@@ -357,7 +357,7 @@ def test_a_disk_without_its_machine_is_not_overwritten(desk: Desk, daemon: Daemo
     [disk] = remains(daemon, f"{spec.name}.qcow2")
     before = disk.stat().st_ino
     with pytest.raises(ProvisioningError, match=f"{spec.name}.qcow2") as refused:
-        desk.host.claim(spec, desk.tag())
+        desk.host.claim(spec, Watch())
     assert refused.value.code is ErrorCode.MACHINE_NOT_IN_STATE
     assert not refused.value.retriable
     assert disk.stat().st_ino == before
@@ -366,18 +366,18 @@ def test_a_disk_without_its_machine_is_not_overwritten(desk: Desk, daemon: Daemo
     desk.claim()
     desk.host.keep_for_diagnosis(spec.id, datetime.now(UTC))
     desk.claim()
-    desk.host.delete(spec.id)
+    desk.host.delete(spec.id, Watch())
 
 
 def test_a_disk_that_was_put_back_by_hand_is_seen_before_it_is_overwritten(desk: Desk, daemon: Daemon) -> None:
     """libvirt does not know of files that others write until it looks again."""
     spec = desk.claim()
     [disk] = remains(daemon, f"{spec.name}.qcow2")
-    desk.host.delete(spec.id)
+    desk.host.delete(spec.id, Watch())
     disk.write_bytes(b"from a backup")
     fresh = desk.another()
     with pytest.raises(ProvisioningError, match=f"{spec.name}.qcow2"):
-        fresh.claim(spec, desk.tag())
+        fresh.claim(spec, Watch())
     assert disk.read_bytes() == b"from a backup"
     assert fresh.discard(fresh.remnants(desk.installation)) == [disk.name]
     fresh.close()
@@ -389,7 +389,7 @@ def test_a_copy_of_its_disk_stays_and_is_named(desk: Desk, daemon: Daemon, conne
     copies = [f"{spec.name}-before.qcow2", f"{spec.name}.backup.qcow2", f"{spec.name}.qcow2.bak"]
     for name in copies:
         pool.createXML(raw_volume_xml(name, 1024, "0600"), 0)
-    desk.host.delete(spec.id)
+    desk.host.delete(spec.id, Watch())
     left = desk.host.remnants(desk.installation)
     assert sorted(remnant.name for remnant in left) == copies
     assert desk.host.discard(left) == copies

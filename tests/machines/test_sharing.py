@@ -12,16 +12,19 @@ from pathlib import Path
 import libvirt
 import pytest
 
+from cloudpc.machines.libvirt.acceleration import Acceleration, Verdict
+from cloudpc.machines.libvirt.accelerator import Accelerator
 from cloudpc.machines.libvirt.capacity import MEMORY_OVERHEAD_MIB
 from cloudpc.machines.libvirt.configuration import LibvirtHostConfig
 from cloudpc.machines.libvirt.driver import connect
-from cloudpc.machines.libvirt.host import LibvirtHost
 from cloudpc.model.cancellation import Cancellation
 from cloudpc.model.errors import Cancelled, ErrorCode, ProvisioningError
-from cloudpc.model.machines import Accelerator, Amount, Claimed, Network
+from cloudpc.model.machines import Amount, Claimed, Network
+from cloudpc.model.watch import Watch
+from tests.support.orders import seed
 
 from .daemon import Daemon
-from .desk import SIZE, Desk, open_desk, seed
+from .desk import SIZE, Desk, open_desk
 
 pytestmark = pytest.mark.machine
 
@@ -31,7 +34,7 @@ def claim(config: LibvirtHostConfig, cache: Path, installation: str, user: str, 
     host = connect(config, cache=cache)
     desk = Desk(host, config, cache, installation, None)  # type: ignore[arg-type]
     try:
-        host.claim(desk.spec(user, size), desk.tag(user))
+        host.claim(desk.spec(user, size), Watch())
     except Claimed:
         return "claimed"
     except ProvisioningError as error:
@@ -63,7 +66,7 @@ def full(desk: Desk) -> Iterator[Desk]:
 def test_what_does_not_fit_is_said_and_leaves_nothing(full: Desk) -> None:
     big = Amount(vcpus=1, memory_mib=1024, disk_gib=1)
     with pytest.raises(ProvisioningError) as caught:
-        full.host.claim(full.spec("u-1", big), full.tag())
+        full.host.claim(full.spec("u-1", big), Watch())
     assert caught.value.code is ErrorCode.NO_CAPACITY
     assert "needs 1.1 GB memory, 0.6 GB free" in caught.value.message
     assert full.host.owned(full.installation) == []
@@ -90,7 +93,7 @@ def test_one_user_is_claimed_once(desk: Desk) -> None:
 def test_a_missing_network_is_said_before_anything_is_made(desk: Desk) -> None:
     for network in (Network("network", "no-such"), Network("bridge", "no-such0")):
         with pytest.raises(ProvisioningError) as caught:
-            desk.host.claim(desk.spec(network=network), desk.tag())
+            desk.host.claim(desk.spec(network=network), Watch())
         assert caught.value.code is ErrorCode.NETWORK_NOT_FOUND
         assert "no-such" in caught.value.message
     assert desk.host.owned(desk.installation) == []
@@ -110,12 +113,12 @@ def test_thirty_two_threads_make_and_remove_disks(roomy: Desk) -> None:
 
     def make(user: str) -> None:
         spec = desk.claim(user, small)
-        desk.host.create_disk(spec, desk.image, seed(user))
+        desk.host.making.create_disk(spec, desk.image, seed(user))
 
     with ThreadPoolExecutor(32) as threads:
         list(threads.map(make, users))
         assert len(desk.host.owned(desk.installation)) == 32
-        list(threads.map(lambda user: desk.host.delete(desk.spec(user).id), users))
+        list(threads.map(lambda user: desk.host.delete(desk.spec(user).id, Watch()), users))
     assert desk.host.owned(desk.installation) == []
     assert desk.host.remnants(desk.installation) == []
 
@@ -124,7 +127,7 @@ def test_one_more_boot_than_the_host_has_cores_waits(
     desk: Desk, daemon: Daemon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Under TCG; a host with KVM takes more."""
-    monkeypatch.setattr(LibvirtHost, "accelerator", lambda _self: Accelerator.TCG)
+    monkeypatch.setattr(Acceleration, "verdict", lambda _self: Verdict(Accelerator.TCG, "for the test"))
     connection = libvirt.open(daemon.tcp_uri)
     cores = connection.getInfo()[2]
     connection.close()
@@ -132,9 +135,9 @@ def test_one_more_boot_than_the_host_has_cores_waits(
     try:
         with ExitStack() as booting:
             for _slot in range(cores):
-                booting.enter_context(host.boot_slot(cancel))
+                booting.enter_context(host.making.boot_slot(Watch(cancel)))
             threading.Timer(0.5, cancel.cancel).start()
-            with pytest.raises(Cancelled), host.boot_slot(cancel):
+            with pytest.raises(Cancelled), host.making.boot_slot(Watch(cancel)):
                 pass
     finally:
         host.close()
@@ -142,7 +145,7 @@ def test_one_more_boot_than_the_host_has_cores_waits(
 
 def test_two_boot_side_by_side(desk: Desk) -> None:
     def boot(user: str) -> int:
-        with desk.host.boot_slot(Cancellation()):
+        with desk.host.making.boot_slot(Watch()):
             return desk.host.endpoint(desk.boot(user).id, timeout=60, cancel=Cancellation()).port
 
     with ThreadPoolExecutor(2) as threads:

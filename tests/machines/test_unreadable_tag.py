@@ -14,6 +14,7 @@ from cloudpc.machines.libvirt.metadata import NAMESPACE
 from cloudpc.model.errors import TagUnreadable
 from cloudpc.model.remnants import Remnant
 from cloudpc.model.tags import Phase
+from cloudpc.model.watch import Watch
 
 from .desk import Desk
 
@@ -28,16 +29,16 @@ def _take_tag_away(domain: Any, flags: int = libvirt.VIR_DOMAIN_AFFECT_CONFIG) -
 
 def test_nothing_of_it_is_touched_until_its_tag_is_written_again(desk: Desk, connection: Any) -> None:
     spec, host = desk.claim(), desk.host
-    host.start(spec, desk.image)
+    host.making.start(spec, desk.image)
     domain = connection.lookupByUUID(spec.id.bytes)
     _take_tag_away(domain)
     calls: list[Callable[[], object]] = [
         lambda: host.describe(spec.id),
-        lambda: host.delete(spec.id),
+        lambda: host.delete(spec.id, Watch()),
         lambda: host.keep_for_diagnosis(spec.id, datetime.now(UTC)),
         lambda: host.finish(spec.id, Phase.HANDED_OVER),
-        lambda: host.power_on(spec.id),
-        lambda: host.claim(spec, desk.tag()),
+        lambda: host.power_on(spec.id, Watch(), until_ready=False),
+        lambda: host.claim(spec, Watch()),
     ]
     for call in calls:
         with pytest.raises(TagUnreadable, match=spec.name):
@@ -73,7 +74,7 @@ def test_one_with_a_name_of_before_is_told_too(desk: Desk, connection: Any) -> N
 def test_one_that_still_runs_with_its_tag_has_it(desk: Desk, connection: Any) -> None:
     """As after `virsh metadata … --remove --config` alone."""
     spec = desk.claim()
-    desk.host.start(spec, desk.image)
+    desk.host.making.start(spec, desk.image)
     domain = connection.lookupByUUID(spec.id.bytes)
     domain.setMetadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, None, None, NAMESPACE, libvirt.VIR_DOMAIN_AFFECT_CONFIG)
     described = desk.host.describe(spec.id)

@@ -21,15 +21,16 @@ from cloudpc.machines.libvirt.volumes import _size
 from cloudpc.model.cancellation import Cancellation
 from cloudpc.model.errors import ErrorCode, ProvisioningError
 from cloudpc.model.identity import machine_id
-from cloudpc.model.machine_names import machine_name
-from cloudpc.model.machines import Amount, MachineSpec, Network, PowerState
+from cloudpc.model.machines import Amount, PowerState
 from cloudpc.model.tags import Phase, Tag
+from cloudpc.model.watch import Watch
+from tests.support.orders import order
 
 INSTALLATION = "0123456789abcdef"
 POOL, NETWORK = "pool", "net"
 ID = machine_id(INSTALLATION, "u-1", "plan")
-SPEC = MachineSpec(ID, machine_name(INSTALLATION, ID), "u-1", Amount(1, 64, 1), Network())
 TAG = Tag(INSTALLATION, "policy", "u-1", "plan", 1, "CPC-1", "settings")
+SPEC = order(TAG, Amount(1, 64, 1))
 
 DOMAIN = f"""
 <domain type="test">
@@ -146,7 +147,7 @@ def test_a_claim_goes_past_what_vanishes(driver: Any, host: LibvirtHost) -> None
     driver.storagePoolLookupByName(POOL).storageVolLookupByName(f"{SPEC.name}.qcow2").delete(0)  # goes first
     defined: list[str] = []
     host._connection.get().defineXMLFlags = lambda xml, _flags: defined.append(xml)
-    host.claim(SPEC, TAG)
+    host.claim(SPEC, Watch())
     assert len(defined) == 1
 
 
@@ -158,9 +159,9 @@ def test_capacity_counts_what_is_there(driver: Any, host: LibvirtHost) -> None:
 @pytest.mark.parametrize(
     "call",
     [
-        lambda host: host.start(SPEC, None),
-        lambda host: host.power_on(ID),
-        lambda host: host.wait_ready(ID, 1, Cancellation()),
+        lambda host: host.making.start(SPEC, None),
+        lambda host: host.power_on(ID, Watch(), until_ready=False),
+        lambda host: host.making.wait_ready(ID, Watch().within(1)),
         lambda host: host.run(ID, ["true"], timeout=1, cancel=Cancellation()),
         lambda host: host.read_file(ID, "/etc/os-release", cancel=Cancellation()),
         lambda host: host.set_password(ID, "alice", "secret"),
@@ -180,7 +181,7 @@ def test_looking_at_and_removing_what_vanishes(driver: Any, host: LibvirtHost) -
     driver.defineXML(DOMAIN)
     assert host.owned(INSTALLATION) == []
     driver.defineXML(DOMAIN)
-    host.delete(ID)
+    host.delete(ID, Watch())
     assert driver.storagePoolLookupByName(POOL).listVolumes() == []
 
 
@@ -204,7 +205,7 @@ def test_what_somebody_else_started_in_this_moment_runs(driver: Any, tmp_path: P
         def lookupByUUID(self, uuid: bytes) -> Any:
             return _Late(self.real.lookupByUUID(uuid))
 
-    host_on(Faster(driver), tmp_path).power_on(ID)
+    host_on(Faster(driver), tmp_path).power_on(ID, Watch(), until_ready=False)
     assert driver.lookupByUUID(ID.bytes).isActive()
 
 

@@ -23,11 +23,12 @@ from cloudpc.model.check import Check
 from cloudpc.model.directory import DirectoryError
 from cloudpc.model.errors import ProvisioningError
 from cloudpc.model.hosts import HostConfig
-from cloudpc.model.machines import Host, Hypervisor, Machine, PowerState
+from cloudpc.model.machines import Host, Hypervisor, Machine, PowerState, Removed, State
 from cloudpc.model.problems import InvalidConfigurationError
 from cloudpc.model.remnants import Remnant, left_over, uncertain
 from cloudpc.model.tags import Phase
 from cloudpc.model.text import command_line
+from cloudpc.model.watch import REMOVED_WITHIN, Watch
 from cloudpc.operations import twins
 from cloudpc.operations.asked import Asked
 from cloudpc.operations.known_machines import KnownMachines
@@ -212,7 +213,7 @@ def _host(
 
 def _standing_still(what: str, machines: Sequence[Machine]) -> Iterator[Check]:
     """Their users can't work, and state may not know yet."""
-    for machine in (m for m in machines if m.power is not PowerState.RUNNING):
+    for machine in (m for m in machines if m.power is not PowerState.RUNNING and m.state is not State.GOING):
         how = f"paused: {machine.paused_because}" if machine.power is PowerState.PAUSED else "off"
         detail = f"{machine.name} ({machine.tag.device_name}, policy {machine.tag.policy_id}) is {how}"
         yield Check(f"{what}: machines", "warning", detail, "the next run of its policy has it go on, if it can")
@@ -232,9 +233,8 @@ def _left_over(
     all_ = host.owned(installation)
     machines = [m for m in all_ if m.id not in known]
     if remove:
-        unfinished = [m for m in machines if m.tag.phase is Phase.PROVISIONING and m.tag.policy_id not in busy]
-        for machine in unfinished:
-            host.delete(machine.id)
+        unfinished = [m for m in machines if m.state is not State.THERE and m.tag.policy_id not in busy]
+        unfinished = [m for m in unfinished if host.delete(m.id, Watch().within(REMOVED_WITHIN)) is Removed.GONE]
         volumes = left_over(host.remnants(installation), known, recorded, datetime.now(UTC))
         if removed := [m.name for m in unfinished] + host.discard(volumes):
             yield Check(f"{what}: left over", "passed", f"removed {', '.join(removed)}")
@@ -248,7 +248,10 @@ def _left_over(
         hint = f"{whose}; if a newer cloudpc made it, use that one"
         yield Check(f"{what}: tag", "failed", f"{name} carries no tag that can be read; nothing is done to it", hint)
     for machine in machines:
-        if machine.tag.phase is not Phase.HANDED_OVER:
+        if machine.state is State.GOING:
+            hint = "its host has accepted that; each run of its policy looks again"
+            yield Check(f"{what}: left over", "warning", f"{machine.name} is being removed", hint)
+        elif machine.tag.phase is not Phase.HANDED_OVER:
             hint = "a run may be working on it; else the next `up` of its policy adopts or removes it"
             yield Check(f"{what}: left over", "warning", f"{machine.name} is unfinished", hint)
         else:

@@ -24,7 +24,7 @@ from cloudpc.model.cloud_pc import (
 )
 from cloudpc.model.directory import GUID
 from cloudpc.model.errors import ErrorCode, ProvisioningError, TagUnreadable, unexpected_told
-from cloudpc.model.machines import Host, Machine, PowerState
+from cloudpc.model.machines import Host, Machine, PowerState, State
 from cloudpc.model.tags import Phase
 from cloudpc.operations.runtime import Runtime
 from cloudpc.provisioning import pipeline
@@ -175,6 +175,8 @@ def as_seen(
             machine = where.describe(recorded.machine_id)
         except TagUnreadable as error:
             return _unreadable(props, recorded, error)
+        if machine is not None and machine.state is State.GOING:  # its data is as good as gone
+            machine = None
         left = "" if machine or recorded.is_lost else _what_is_left(where, recorded)
     if machine is not None and _is_newer(machine, recorded):
         message = (

@@ -17,6 +17,11 @@ class Cancellation:
         """Ask everything that waits on this switch to stop."""
         self._event.set()
 
+    @property
+    def is_set(self) -> bool:
+        """Whether the run was asked to stop."""
+        return self._event.is_set()
+
     def check(self) -> None:
         """Raise Cancelled if the run was asked to stop."""
         if self._event.is_set():

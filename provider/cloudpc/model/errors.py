@@ -22,6 +22,7 @@ class ErrorCode(StrEnum):
 
     # placing: none of these is a failure, the Cloud PC is pendingProvision and tried again at the next run
     NO_CAPACITY = "noCapacity"
+    MACHINE_GOING = "machineGoing"
     CONNECTION_NOT_HEALTHY = "connectionNotHealthy"
     HOST_UNREACHABLE = "hostUnreachable"
     # placing: the user's Cloud PC of this service plan belongs to another policy (notProvisioned)

@@ -7,11 +7,10 @@ or `Cancelled`. A host is used from many threads at once.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Container, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 from uuid import UUID
 
 from cloudpc.model.cancellation import Cancellation
@@ -20,20 +19,19 @@ from cloudpc.model.errors import TagUnreadable
 from cloudpc.model.image import Image
 from cloudpc.model.remnants import Remnant
 from cloudpc.model.tags import Phase, Tag
-
-Note = Callable[[str], None]
-"""Tells the user what a long call is doing, for example `uploading debian-12 40 %`."""
-
+from cloudpc.model.watch import Watch
 
 FILE_LIMIT, FILE_TIMEOUT = 64 * 1024, 90.0
 """Bytes of a guest's file, and seconds, that reading it may take at most: a guest may be anybody's."""
 
 
-class Accelerator(StrEnum):
-    """How guests run: KVM only if a probe guest really ran under it."""
+class State(StrEnum):
+    """How far a machine is in its life, as its host remembers it."""
 
-    KVM = "kvm"
-    TCG = "tcg"
+    MAKING = "making"
+    THERE = "there"
+    GOING = "going"
+    """Its removal was accepted, and is not over."""
 
 
 class PowerState(StrEnum):
@@ -80,22 +78,29 @@ class Network:
 
 
 @dataclass(frozen=True)
-class MachineSpec:
-    """A machine to be made: identity, size, network, and the seed its first boot reads."""
+class Seed:
+    """NoCloud data for the first boot: public material only, never a secret."""
+
+    meta_data: str
+    user_data: str
+
+
+@dataclass(frozen=True)
+class Order:
+    """A machine to be made, whole: some hosts reserve a place by making it there and then."""
 
     id: UUID
     name: str
     title: str
     size: Amount
     network: Network
-
-
-@dataclass(frozen=True)
-class Seed:
-    """NoCloud data for the first boot: public material only, never a secret."""
-
-    meta_data: str
-    user_data: str
+    tag: Tag
+    first_boot_in_seconds: float
+    """From the start until it is ready, at most."""
+    image: Callable[[Watch], Image]
+    """Finds it, verified; may take long the first time, so a host asks when it needs it. Raises ProvisioningError."""
+    seed: Callable[[Image], Seed]
+    """What its first boot reads; asked once, just before there is a guest. Raises ProvisioningError."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +126,16 @@ class Machine:
     paused_because: str = ""
     """Why it is paused, in words."""
 
+    @property
+    def state(self) -> State:
+        """As its tag says; a driver whose host says more gives it the phase that is true."""
+        match self.tag.phase:
+            case Phase.PROVISIONING:
+                return State.MAKING
+            case Phase.GOING:
+                return State.GOING
+        return State.THERE
+
 
 @dataclass(frozen=True)
 class Completed:
@@ -144,6 +159,14 @@ class Hypervisor:
         return self.id == other.id and (bool(self.holds & other.holds) or not (self.holds or other.holds))
 
 
+class Removed(StrEnum):
+    """How far a removal has come."""
+
+    GONE = "gone"
+    GOING = "going"
+    """The host has accepted it and is at it. Its tag says so, and each run looks again by removing it again."""
+
+
 class Claimed(Exception):  # noqa: N818 - an answer, not an error
     """The host already has a machine of this identity."""
 
@@ -162,61 +185,40 @@ class Host(Protocol):
     def hypervisor(self) -> Hypervisor:
         """Which one it is. Raises ProvisioningError: HOST_UNREACHABLE."""
 
-    def accelerator(self) -> Accelerator:
-        """How guests run here; probed once per boot of the host by running one."""
-
     def capacity(self) -> Capacity:
         """Read from what is defined there, whoever defined it."""
 
-    def claim(self, spec: MachineSpec, tag: Tag) -> None:
-        """Reserve identity and capacity, atomically over all processes, by defining the tagged machine.
+    def claim(self, order: Order, watch: Watch) -> None:
+        """Reserve identity and room, atomically over all processes, under the tag of the order.
+
+        Nothing that takes long comes before the answer, unless the host can't give one otherwise: a cloud reserves by
+        making the machine, and says yes only when it has found room.
 
         Raises:
             Claimed: it is there already; nothing was changed.
             ProvisioningError: NO_CAPACITY with what is missing, NETWORK_NOT_FOUND, HOST_UNREACHABLE.
         """
 
-    def ensure_image(self, image: Image, note: Note, cancel: Cancellation) -> None:
-        """Bring the image to the host unless it is there; safe to call for many machines at once."""
+    def make(self, order: Order, watch: Watch) -> None:
+        """Do what is left until a claimed machine is ready: its first boot is done, and it has its network.
 
-    def create_disk(self, spec: MachineSpec, image: Image, seed: Seed) -> None:
-        """Make the overlay, as large as the service plan says, and the seed."""
-
-    def boot_slot(self, cancel: Cancellation) -> AbstractContextManager[None]:
-        """Waits until this host may boot one more (under TCG as many at once as cores), over all processes."""
-
-    def start(self, spec: MachineSpec, image: Image) -> None:
-        """Start the machine; returns when its processors run."""
-
-    def power_on(self, machine_id: UUID) -> None:
-        """Start a machine again that was stopped after its first boot, or resume a paused one; nothing where it runs.
+        Every stage that begins is told to the watch, and an error belongs to the one it is in.
 
         Raises:
-            ProvisioningError: START_FAILED; STORAGE_FULL: a full disk has paused it, and there is still no room.
+            ProvisioningError: any of Stage.IMAGE to Stage.FIRST_BOOT; with the console's tail where there is one.
         """
 
-    def update_kernel(self, machine_id: UUID, image: Image, cancel: Cancellation) -> str:
-        """Give a machine that runs the kernel of this image, with its modules, from its next start on.
-
-        Idempotent. Nothing of the guest's data changes, and until its next start nothing of what it runs.
+    def power_on(self, machine_id: UUID, watch: Watch, *, until_ready: bool = True) -> None:
+        """Have a machine work that was stopped after its first boot, or is paused; nothing where it runs.
 
         Args:
             machine_id: whose.
-            image: another build of the machine's own image; `ensure_image` was called for it.
-            cancel: ends it.
-
-        Returns:
-            What came of it, in words.
+            watch: ends it; its time is what a guest that has to boot may take.
+            until_ready: return when a guest that had to boot is ready again; or else as soon as it boots.
 
         Raises:
-            ProvisioningError: SET_UP_FAILED, the guest could not take it; others as `run`.
-        """
-
-    def wait_ready(self, machine_id: UUID, timeout: float, cancel: Cancellation) -> None:
-        """Wait until the guest agent answers *and* first-boot set-up is done, at most `timeout` seconds from now.
-
-        Raises:
-            ProvisioningError: GUEST_DIED at once, BOOT_TIMEOUT, FIRST_BOOT_FAILED; with the console's tail.
+            ProvisioningError: START_FAILED; STORAGE_FULL: a full disk has paused it, and there is still no room;
+                BOOT_TIMEOUT, GUEST_DIED.
         """
 
     def run(
@@ -281,17 +283,12 @@ class Host(Protocol):
     def discard(self, remnants: Collection[Remnant]) -> list[str]:
         """Remove these, but of machines that are there by now. Returns the names of what is gone. Idempotent."""
 
-    def delete(self, machine_id: UUID) -> None:
-        """Remove the machine whole: domain in any state, NVRAM, snapshots, seed, and what it names as its disks.
+    def delete(self, machine_id: UUID, watch: Watch) -> Removed:
+        """Remove the machine whole, in whatever state: memory, firmware, snapshots, seed, cards and its disks.
 
-        Idempotent.
-        """
-
-    def keep_for_diagnosis(self, machine_id: UUID, until: datetime) -> str:
-        """Remove the machine but for its disk and its console's log; its memory, ports and card are free at once.
-
-        Returns:
-            What is kept and where, in words; nothing if there is no such machine.
+        Idempotent, also while it is going: then it says how far it is, and asks again for what was refused. It may
+        wait for the end as long as the time of the watch allows. GONE means that a new one of its identity can be
+        claimed; what is left beside it and has names of its own (a card that is reserved for a while) is a remnant.
         """
 
     def check(self) -> list[Check]:
@@ -308,3 +305,40 @@ class Host(Protocol):
 
     def close(self) -> None:
         """Let go of connections; machines go on running."""
+
+
+@runtime_checkable
+class KeepsForDiagnosis(Protocol):
+    """A host that can keep what a failed machine leaves; on others it is deleted."""
+
+    def keep_for_diagnosis(self, machine_id: UUID, until: datetime) -> str:
+        """Remove the machine but for its disk and its console's log; its memory, ports and card are free at once.
+
+        Returns:
+            What is kept and where, in words; nothing if there is no such machine.
+        """
+
+
+@runtime_checkable
+class MovesKernels(Protocol):
+    """A host that boots its guests with a kernel from outside their disks, and can give them another."""
+
+    def bring_image(self, image: Image, watch: Watch) -> None:
+        """Bring the image to the host unless it is there. Raises ProvisioningError: IMAGE_UPLOAD_FAILED."""
+
+    def update_kernel(self, machine_id: UUID, image: Image, watch: Watch) -> str:
+        """Give a machine that runs the kernel of this image, with its modules, from its next start on.
+
+        Idempotent. Nothing of the guest's data changes, and until its next start nothing of what it runs.
+
+        Args:
+            machine_id: whose.
+            image: another build of the machine's own image; `bring_image` was called for it.
+            watch: ends it.
+
+        Returns:
+            What came of it, in words.
+
+        Raises:
+            ProvisioningError: SET_UP_FAILED, the guest could not take it; others as `run`.
+        """

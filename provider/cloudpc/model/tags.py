@@ -18,6 +18,8 @@ class Phase(StrEnum):
     """Complete, but state may not know it yet: a run that died here is finished by the next one, by adoption."""
     HANDED_OVER = "handedOver"
     """Recorded in state, so the user may be working on it: never touched unless state knows it."""
+    GOING = "going"
+    """Its removal was accepted by the host, and is not over: it is nobody's any more, and each run asks again."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from cloudpc.iac.fleet import StackRecord
-from cloudpc.model.machines import Host, Machine
+from cloudpc.model.machines import Host, Machine, State
 from cloudpc.model.tags import Phase
 
 Found = list[tuple[Host, Machine]]
@@ -44,6 +44,8 @@ class KnownMachines:
 
         A complete one (`ready`) may be in use by another backend's state, which has not said so on the host yet.
         """
+        if machine.state is State.GOING:
+            return True
         half_made = machine.tag.phase is Phase.PROVISIONING and machine.tag.policy_id in self.policies
         return half_made or (machine.id in self.begun and machine.tag.phase is not Phase.HANDED_OVER)
 

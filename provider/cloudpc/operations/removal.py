@@ -14,8 +14,9 @@ from uuid import UUID
 
 from cloudpc.model.cloud_pc import WAITING, RecordedCloudPC, Status
 from cloudpc.model.errors import TagUnreadable
-from cloudpc.model.machines import Host, Machine
+from cloudpc.model.machines import Host, Machine, Removed
 from cloudpc.model.tags import Phase, Tag
+from cloudpc.model.watch import REMOVED_WITHIN, Watch
 from cloudpc.operations.consent import Consent
 from cloudpc.operations.known_machines import Found, named
 from cloudpc.operations.organisation import Organisation
@@ -41,7 +42,8 @@ class Removal:
         Args:
             identity: the machine's.
             recorded: what state knows of it: other policies' machines are left alone.
-            below: only a machine of an older generation than this, and that only if all the rest can go.
+            below: only a machine of an older generation than this, and that only if all the rest can go. Who makes it
+                anew sees for itself whether it is still going.
         """
         try:
             machines, left = self._look(identity, recorded)
@@ -61,7 +63,7 @@ class Removal:
             return left
         for host, machine in own:
             if below is None or machine.tag.generation < below:
-                left += self._delete(host, machine, None if released else recorded)
+                left += self._delete(host, machine, None if released else recorded, may_be_going=below is not None)
         undefined = recorded.has_machine and not machines  # by somebody's hand, which leaves its disk
         if undefined or (recorded.status in _MAY_HAVE_KEPT and not recorded.is_not_in_state):
             for host in (host for host in self._hosts if host.name not in self._consent.forget_hosts):
@@ -86,7 +88,8 @@ class Removal:
         """Delete a machine that state does not know, and before that what directories know of it.
 
         Returns:
-            What could not be taken back there; the machine stays then, because it alone remembers.
+            What could not be taken back there; the machine stays then, because it alone remembers. Or that its host
+            is still at it.
 
         Raises:
             ProvisioningError: the machine can't be deleted.
@@ -94,8 +97,7 @@ class Removal:
         left = self._release_tagged(machine.tag)
         if left and not forget:
             return left
-        host.delete(machine.id)
-        return []
+        return _delete(host, machine)
 
     def _look(self, identity: UUID, recorded: RecordedCloudPC) -> tuple[Found, list[str]]:
         """The machines of this identity, and why it can't be said that there are no others. Raises TagUnreadable."""
@@ -119,10 +121,14 @@ class Removal:
         may_be_there = recorded.host and (recorded.has_machine or _remains(recorded))
         return found, left if may_be_there and recorded.host not in self._consent.forget_hosts else []
 
-    def _delete(self, host: Host, machine: Machine, unreleased: RecordedCloudPC | None) -> list[str]:
+    def _delete(
+        self, host: Host, machine: Machine, unreleased: RecordedCloudPC | None, *, may_be_going: bool
+    ) -> list[str]:
         if unreleased is not None and (left := self._release_tagged(machine.tag)):
             return self._unless_forgotten(unreleased.policy_id, left)
-        return trying(f"its machine on {host.name}", machine.name, partial(host.delete, machine.id))
+        going: list[str] = []
+        left = trying(f"its machine on {host.name}", machine.name, lambda: going.extend(_delete(host, machine)))
+        return left if may_be_going else left + going
 
     def _release_recorded(self, recorded: RecordedCloudPC) -> tuple[bool, list[str]]:
         """What state remembers, or says may be there; and whether it says so at all."""
@@ -149,6 +155,13 @@ class Removal:
             log.warning("forgotten on demand: %s", "; ".join(left))
             return []
         return left
+
+
+def _delete(host: Host, machine: Machine) -> list[str]:
+    """Returns that its host is still at it, if so. Raises ProvisioningError."""
+    if host.delete(machine.id, Watch().within(REMOVED_WITHIN)) is Removed.GONE:
+        return []
+    return [f"its machine {machine.name} on {host.name} is still being removed"]
 
 
 def _discard(host: Host, installation: str, identity: UUID) -> None:

@@ -22,9 +22,10 @@ from cloudpc.model.cloud_pc import PolicySettings
 from cloudpc.model.errors import ErrorCode, ProvisioningError, unexpected_told
 from cloudpc.model.hosts import HostConfig
 from cloudpc.model.image import Image
-from cloudpc.model.machines import Host, Machine, Note
+from cloudpc.model.machines import Host, Machine, Removed, State
 from cloudpc.model.remnants import expired, kept
 from cloudpc.model.tags import Phase
+from cloudpc.model.watch import REMOVED_WITHIN, Watch
 from cloudpc.operations import twins
 from cloudpc.operations.consent import Consent
 from cloudpc.operations.organisation import Organisation
@@ -78,9 +79,9 @@ class Runtime:
             registration=self._organisation.registration(),
         )
 
-    def _image(self, settings: PolicySettings, note: Note) -> Image:
+    def _image(self, settings: PolicySettings, watch: Watch) -> Image:
         if settings.image_type == "custom":
-            return custom.resolve(settings.image_id, self._images[settings.image_id], self._stacks, note)
+            return custom.resolve(settings.image_id, self._images[settings.image_id], self._stacks, watch.note)
         image = gallery.find(self._stacks.parent / "vm-images", settings.image_id)
         if image is None or image.digest != settings.image_digest:
             raise ProvisioningError(
@@ -135,7 +136,7 @@ class Runtime:
     def start(self, identity: UUID, host_name: str) -> None:
         """Start a machine that is off. Raises ProvisioningError, whatever is wrong."""
         with unexpected_told(f"starting {identity}"):
-            self.host(host_name).power_on(identity)
+            self.host(host_name).power_on(identity, Watch(), until_ready=False)
 
     def hand_over(self, identity: str, host_name: str) -> None:
         """Mark a machine as its user's; if its host is away now, `tidy` of a later run does it."""
@@ -188,12 +189,15 @@ class Runtime:
                     # a reprovision had begun that nobody asks for any more, and may be half a machine
                     is_its = place == host.name or (place is not None and place not in names)
                     if is_its and machine.tag.generation == generation:
-                        host.finish(machine.id, Phase.HANDED_OVER)
+                        if machine.state is not State.GOING:  # whoever ends it or makes it anew looks at that one
+                            host.finish(machine.id, Phase.HANDED_OVER)
                     else:
                         if generation == machine.tag.generation:
                             if not self._has_another(place or "", host, machine):
                                 continue
-                            host.delete(machine.id)  # state has another of the same generation, which goes on
+                            # state has another of the same generation, which goes on
+                            if host.delete(machine.id, Watch().within(REMOVED_WITHIN)) is Removed.GOING:
+                                continue
                         elif left := self.removal.delete_unknown(host, machine):
                             log.warning("%s stays for now: %s", machine.name, "; ".join(left))
                             continue

@@ -8,10 +8,11 @@ from collections.abc import Collection, Sequence
 from cloudpc.guests.linux import set_up
 from cloudpc.model.cancellation import Cancellation
 from cloudpc.model.cloud_pc import DesiredCloudPC
-from cloudpc.model.errors import ErrorCode, unexpected_told
-from cloudpc.model.machines import Completed, Host, PowerState
+from cloudpc.model.errors import ErrorCode, ProvisioningError, unexpected_told
+from cloudpc.model.machines import Completed, Host, MovesKernels
 from cloudpc.model.report import Reporter
 from cloudpc.model.stages import Stage
+from cloudpc.model.watch import Watch
 from cloudpc.provisioning.pipeline import Resources
 
 _IS_THERE = "/etc/hostname"
@@ -36,8 +37,8 @@ class Afterwards:
         self._id = desired.machine_id
         self._host = host
         self._resources = resources
-        self._report = report
         self._cancel = cancel
+        self._watch = Watch(cancel, report.step, stage=Stage.SET_UP)
 
     def try_extras(self, failed: Collection[ErrorCode]) -> list[set_up.Warned]:
         """Run these extras again; returns what fails this time, too.
@@ -61,11 +62,18 @@ class Afterwards:
             Cancelled: by whoever runs it; it is as it was.
         """
         with unexpected_told(f"giving another kernel to {self._id}"):
-            image = self._resources.image(self._step)
-            self._host.ensure_image(image, self._step, self._cancel)
+            host = self._moves_kernels()
+            image = self._resources.image(self._watch)
+            host.bring_image(image, self._watch)
             self._start()
-            self._step(f"kernel of {image.image_id} on {self._host.name}")
-            return self._host.update_kernel(self._id, image, self._cancel)
+            self._watch.note(f"kernel of {image.image_id} on {self._host.name}")
+            return host.update_kernel(self._id, image, self._watch)
+
+    def _moves_kernels(self) -> MovesKernels:
+        if isinstance(self._host, MovesKernels):
+            return self._host
+        message = f"machines on {self._host.name} boot a kernel of their own disk; update it there"
+        raise ProvisioningError(ErrorCode.SET_UP_FAILED, message, retriable=False)
 
     def _extras(self, failed: Collection[ErrorCode]) -> list[set_up.Extra]:
         """The script is read only if it failed itself: what it was when it succeeded may be no longer there."""
@@ -73,22 +81,14 @@ class Afterwards:
         return [extra for extra in set_up.of(self._settings, script) if extra.code in failed]
 
     def _start(self) -> None:
-        self._cancel.check()
-        machine = self._host.describe(self._id)
-        self._host.power_on(self._id)
-        if machine is not None and machine.power is PowerState.STOPPED:  # agents answer before much else is there
-            self._step(f"was off, starting on {self._host.name}")
-            self._host.wait_ready(self._id, self._settings.first_boot_in_seconds, self._cancel)
+        self._watch.check()
+        self._host.power_on(self._id, self._watch.within(self._settings.first_boot_in_seconds))
         with contextlib.suppress(FileNotFoundError):
             self._host.read_file(self._id, _IS_THERE, cancel=self._cancel)
 
     def _apply(self, extra: set_up.Extra) -> set_up.Warned | None:
-        self._cancel.check()
-        self._step(extra.title)
+        self._watch.note(extra.title)
         return set_up.apply(extra, self._run, self._settings.set_up_in_seconds)
 
     def _run(self, argv: Sequence[str], stdin: bytes, timeout: float) -> Completed:
         return self._host.run(self._id, argv, stdin=stdin, timeout=timeout, cancel=self._cancel)
-
-    def _step(self, text: str) -> None:
-        self._report.step(f"{Stage.SET_UP}: {text}")

@@ -9,7 +9,6 @@ import contextlib
 import logging
 import re
 import secrets
-import time
 from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -26,11 +25,24 @@ from cloudpc.model.devices import DEVICE_ID_FILE, ComputerAccount, NewDevice, Re
 from cloudpc.model.digest import digest
 from cloudpc.model.errors import Cancelled, ErrorCode, ProvisioningError, TagUnreadable, unexpected_told
 from cloudpc.model.image import Image
-from cloudpc.model.machines import Amount, Claimed, Completed, Host, Machine, MachineSpec, Network, Note
+from cloudpc.model.machines import (
+    Amount,
+    Claimed,
+    Completed,
+    Host,
+    KeepsForDiagnosis,
+    Machine,
+    Network,
+    Order,
+    Removed,
+    Seed,
+    State,
+)
 from cloudpc.model.report import Reporter
 from cloudpc.model.stages import Stage
 from cloudpc.model.tags import Phase, Tag
 from cloudpc.model.text import told
+from cloudpc.model.watch import REMOVED_WITHIN, Watch
 from cloudpc.provisioning import placement
 from cloudpc.provisioning.enrolment import Enrolment
 from cloudpc.provisioning.outcome import Outcome
@@ -57,7 +69,7 @@ class Resources:
     """
 
     hosts: Sequence[Host]
-    image: Callable[[Note], Image]
+    image: Callable[[Watch], Image]
     script: Callable[[], bytes | None]
     pause: float = 2.0
     adoptable: Container[str] = ()
@@ -68,8 +80,6 @@ class Resources:
     registration: Registration = field(default_factory=Registration)
 
 
-_AT_LEAST = 20.0
-"""Seconds for the network of a guest that was ready at the last moment."""
 _WITHOUT_DISK = (Stage.PLACING, Stage.IMAGE, Stage.DISK)
 
 
@@ -77,7 +87,7 @@ _WITHOUT_DISK = (Stage.PLACING, Stage.IMAGE, Stage.DISK)
 class _Attempt:
     """Where one attempt stands, so that its end can say so and clean up."""
 
-    stage: Stage = Stage.PLACING
+    watch: Watch
     host: Host | None = None
     connection: str = ""
     warnings: list[set_up.Warned] = field(default_factory=list)
@@ -127,7 +137,7 @@ def check_before(desired: DesiredCloudPC, resources: Resources, report: Reporter
     """
     plan = desired.service_plan
     with unexpected_told("looking at image and script"):
-        image = resources.image(lambda text: report.step(f"{Stage.IMAGE}: {text}"))
+        image = resources.image(Watch(tell=report.step, stage=Stage.IMAGE))
         image.check_fits(plan.memory_mib, plan.storage_in_gb)
         resources.script()
 
@@ -139,17 +149,20 @@ class _Provisioning:
         self._report = report
         self._cancel = cancel
         self._id = desired.machine_id
-        self._tag = tag_of(desired)
         plan = desired.service_plan
-        self._spec = MachineSpec(
+        self._order = Order(
             id=self._id,
             name=desired.identity.machine_name,
             title=f"{desired.device_name} ({desired.user_principal_name})",
             size=Amount(plan.v_cpu_count, plan.memory_mib, plan.storage_in_gb),
             network=Network(),
+            tag=tag_of(desired),
+            first_boot_in_seconds=desired.settings.first_boot_in_seconds,
+            image=self._image,
+            seed=self._seed,
         )
         self._number = 0
-        self._attempt = _Attempt()
+        self._attempt = _Attempt(self._watch())
         self._failure: tuple[ProvisioningError, Stage] | None = None
         self._failed_on: set[str] = set()
         self._remains: dict[str, str] = {}
@@ -168,7 +181,7 @@ class _Provisioning:
             reraise=True,
         )
         try:
-            with patience.telling(self._tell_of_waiting):
+            with patience.telling(lambda text: self._attempt.watch.say(text)):
                 outcome = retrying(self._one_attempt)
             self._enrolment.take_back_others(self._desired.identity, self._attempt.connection)
             return replace(outcome, remains=self._what_remains())
@@ -176,7 +189,7 @@ class _Provisioning:
             error, stage = placed.error, Stage.PLACING
             return Outcome(placed.status, self._number, error=error, stage=stage, remains=self._what_remains())
         except ProvisioningError as error:
-            stage, host = self._attempt.stage, self._attempt.host
+            stage, host = self._attempt.watch.now, self._attempt.host
             return Outcome(
                 Status.FAILED,
                 self._number,
@@ -194,13 +207,13 @@ class _Provisioning:
         error = state.outcome.exception() if state.outcome else None
         pause = state.next_action.sleep if state.next_action else 0
         self._report.milestone(
-            f"attempt {self._number} of {ATTEMPTS} failed in {self._attempt.stage}: {error}; next in {pause:.0f} s",
+            f"attempt {self._number} of {ATTEMPTS} failed in {self._attempt.watch.now}: {error}; next in {pause:.0f} s",
             warning=True,
         )
 
     def _one_attempt(self) -> Outcome:
         self._number += 1
-        self._attempt = _Attempt()
+        self._attempt = _Attempt(self._watch())
         self._tag = replace(self._tag, attempt=secrets.token_hex(4))
         try:
             return self._stages()
@@ -215,11 +228,11 @@ class _Provisioning:
             if not self._enrolment.left or (isinstance(error, Exception) and not isinstance(error, Cancelled)):
                 self._clean_up(keep=is_last and self._is_worth_a_look(error))
             if isinstance(error, ProvisioningError):
-                self._failure = (error, self._attempt.stage)
+                self._failure = (error, self._attempt.watch.now)
             elif isinstance(error, Exception) and not isinstance(error, Cancelled | _Placed):
-                log.exception("unexpected error while provisioning %s", self._spec.name)
+                log.exception("unexpected error while provisioning %s", self._order.name)
                 unexpected = ProvisioningError(ErrorCode.INTERNAL_ERROR, f"unexpected {type(error).__name__}: {error}")
-                self._failure = (unexpected, self._attempt.stage)
+                self._failure = (unexpected, self._attempt.watch.now)
                 raise unexpected from error
             raise
 
@@ -233,7 +246,7 @@ class _Provisioning:
     def _is_worth_a_look(self, error: BaseException) -> bool:
         """Whether it has failed with a disk that may say why."""
         is_failure = isinstance(error, Exception) and not isinstance(error, Cancelled | _Placed)
-        return is_failure and self._attempt.stage not in _WITHOUT_DISK
+        return is_failure and self._attempt.watch.now not in _WITHOUT_DISK
 
     def _clean_up(self, *, keep: bool) -> None:
         host = self._attempt.host
@@ -246,6 +259,8 @@ class _Provisioning:
             self._delete(host, of_any_attempt=False)
 
     def _keep(self, host: Host) -> bool:
+        if not isinstance(host, KeepsForDiagnosis):
+            return False
         until = datetime.now(UTC).replace(microsecond=0) + KEPT_FOR
         try:
             machine = host.describe(self._id)
@@ -253,37 +268,46 @@ class _Provisioning:
                 return False
             kept = host.keep_for_diagnosis(self._id, until)
         except Exception:  # a driver may raise anything; then it is deleted, as what failed before
-            log.exception("could not keep %s for diagnosis", self._spec.name)
+            log.exception("could not keep %s for diagnosis", self._order.name)
             return False
         self._kept = f"{kept} on {host.name}, until {until:%Y-%m-%d %H:%M} UTC" if kept else ""
         return bool(kept)
 
     def _delete(self, host: Host, *, of_any_attempt: bool) -> None:
+        """Raises ProvisioningError: it can't be removed now, or its host is still at it (MACHINE_GOING)."""
+        within = Watch().within(0 if self._cancel.is_set else REMOVED_WITHIN)
         try:
-            with unexpected_told(f"removing {self._spec.name}"):
+            with unexpected_told(f"removing {self._order.name}"):
                 machine = host.describe(self._id)
-                if machine is None or of_any_attempt or machine.tag.attempt == self._tag.attempt:
-                    host.delete(self._id)
+                is_ours = machine is None or of_any_attempt or machine.tag.attempt == self._tag.attempt
+                if is_ours and host.delete(self._id, within) is Removed.GOING:
+                    raise _going(self._order.name, host)
         except ProvisioningError as error:
             self._remains[host.name] = error.message
-            log.warning("could not remove %s: %s", self._spec.name, error.message)
+            log.warning("could not remove %s: %s", self._order.name, error.message)
             raise
         self._remains.pop(host.name, None)
 
     def _what_remains(self) -> str:
         return "; ".join([*(f"on {host}: {why}" for host, why in self._remains.items()), *self._enrolment.left])
 
-    def _enter(self, stage: Stage, detail: str = "") -> None:
-        self._cancel.check()
-        self._attempt.stage = stage
-        again = f" (attempt {self._number} of {ATTEMPTS})" if self._number > 1 else ""
-        self._report.step(f"{stage}{': ' + detail if detail else ''}{again}")
+    def _watch(self) -> Watch:
+        mark = f" (attempt {self._number} of {ATTEMPTS})" if self._number > 1 else ""
+        return Watch(self._cancel, self._report.step, mark=mark)
 
-    def _tell_of_waiting(self, text: str) -> None:
-        self._report.step(f"{self._attempt.stage}: {text}")
+    def _enter(self, stage: Stage, detail: str = "") -> None:
+        self._attempt.watch.stage(stage, detail)
 
     def _note(self, text: str) -> None:
-        self._enter(self._attempt.stage, text)
+        self._attempt.watch.note(text)
+
+    @property
+    def _tag(self) -> Tag:
+        return self._order.tag
+
+    @_tag.setter
+    def _tag(self, tag: Tag) -> None:
+        self._order = replace(self._order, tag=tag)
 
     # ---- the stages, in order
 
@@ -292,13 +316,18 @@ class _Provisioning:
         if ready := self._found():
             return self._adopt(ready)
         host = self._place()
+        host.make(self._order, self._attempt.watch)
+        self._join(host)
+        self._set_up(host)
+        self._register(host)
+        return self._sign_in(host)
 
-        self._enter(Stage.IMAGE)
-        image = self._resources.image(self._note)
-        image.check_memory(self._spec.size.memory_mib)
-        host.ensure_image(image, self._note, self._cancel)
+    def _image(self, watch: Watch) -> Image:
+        image = self._resources.image(watch)
+        image.check_memory(self._order.size.memory_mib)
+        return image
 
-        self._enter(Stage.DISK)
+    def _seed(self, _image: Image) -> Seed:
         desired = self._desired
         seed = first_boot.seed(
             instance_id=f"{self._id}-{desired.generation}",
@@ -308,22 +337,8 @@ class _Provisioning:
             ssh_public_keys=desired.account.ssh_public_keys,
             local_admin=desired.settings.local_admin_enabled,
         )
-        host.create_disk(self._spec, image, seed)
-        self._attempt.others = self._enrolment.others(desired.device_name)
-
-        self._enter(Stage.STARTING, "waiting for a free boot slot")
-        with host.boot_slot(self._cancel):
-            self._enter(Stage.STARTING, f"on {host.name}")
-            host.start(self._spec, image)
-            self._enter(Stage.FIRST_BOOT, f"on {host.name}")
-            ready_by = time.monotonic() + desired.settings.first_boot_in_seconds
-            host.wait_ready(self._id, desired.settings.first_boot_in_seconds, self._cancel)
-        self._enter(Stage.FIRST_BOOT, "waiting for its network")  # what follows may need it
-        host.endpoint(self._id, timeout=max(_AT_LEAST, ready_by - time.monotonic()), cancel=self._cancel)
-        self._join(host)
-        self._set_up(host)
-        self._register(host)
-        return self._sign_in(host)
+        self._attempt.others = self._enrolment.others(desired.device_name)  # the last moment without its guest
+        return seed
 
     def _found(self) -> tuple[Host, Machine] | None:
         """A complete machine that a run made and died before state knew; unfinished ones are removed here."""
@@ -343,15 +358,19 @@ class _Provisioning:
             if machine.tag.phase is Phase.READY and same:
                 self._tag = replace(self._tag, attempt=machine.tag.attempt)
                 return host, machine
-            self._note("removing what an interrupted run left")
-            self._release_another(machine.tag)
+            if machine.state is not State.GOING:
+                self._note("removing what an interrupted run left")
+                self._release_another(machine.tag)
             try:
                 self._delete(host, of_any_attempt=True)
-            except ProvisioningError:
+            except ProvisioningError as stays:
                 if self._failure is None:
+                    if stays.code is ErrorCode.MACHINE_GOING:
+                        raise _Placed(Status.PENDING_PROVISION, stays) from None
                     raise
                 # what failed first is the news; that its remains can't be removed is told beside it
-                error, self._attempt.stage = self._failure
+                error, stage = self._failure
+                self._attempt.watch.stage(stage)
                 raise error from None
         return None
 
@@ -389,7 +408,7 @@ class _Provisioning:
     def _place(self) -> Host:
         """Claim a place on a host, trying the policy's networks in order and the roomiest host first."""
         # a host that an attempt failed on comes last: a broken one must not get every attempt
-        with placement.by_headroom(self._resources.hosts, self._id, self._spec.size, self._failed_on) as (
+        with placement.by_headroom(self._resources.hosts, self._id, self._order.size, self._failed_on) as (
             hosts,
             errors,
         ):
@@ -399,7 +418,7 @@ class _Provisioning:
                 if unhealthy := self._unhealthy(choice):
                     errors.append(unhealthy)
                     continue
-                self._spec = replace(self._spec, network=Network(choice.kind, choice.source))
+                self._order = replace(self._order, network=Network(choice.kind, choice.source))
                 for host in hosts:
                     if error := self._claim(host):
                         errors.append(error)
@@ -422,10 +441,12 @@ class _Provisioning:
     def _claim(self, host: Host) -> ProvisioningError | None:
         """Claim a place on this host, or say what has to be waited for."""
         try:
-            host.claim(self._spec, self._tag)
+            host.claim(self._order, self._attempt.watch)
         except Claimed as claimed:  # another stack was faster
+            if claimed.machine.state is State.GOING:
+                return _going(claimed.machine.name, host)
             self._check_ours(claimed.machine)
-            message = f"{self._spec.name} was claimed by another run of this policy"
+            message = f"{self._order.name} was claimed by another run of this policy"
             raise ProvisioningError(ErrorCode.HYPERVISOR_ERROR, message) from None
         except ProvisioningError as error:
             if error.code not in placement.PENDING:
@@ -445,7 +466,7 @@ class _Provisioning:
                 raise
             except ProvisioningError:
                 continue
-            if machine is not None:
+            if machine is not None and machine.state is not State.GOING:
                 self._check_ours(machine)
 
     def _join(self, host: Host) -> None:
@@ -552,6 +573,10 @@ class _Provisioning:
             computer=self._attempt.computer,
             connection=self._attempt.connection,
         )
+
+
+def _going(machine: str, host: Host) -> ProvisioningError:
+    return ProvisioningError(ErrorCode.MACHINE_GOING, f"{machine} on {host.name} is still being removed")
 
 
 def _taken_back(made: DesiredCloudPC, asked: DesiredCloudPC) -> DesiredCloudPC:

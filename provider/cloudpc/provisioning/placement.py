@@ -16,6 +16,7 @@ from cloudpc.model.errors import ErrorCode, ProvisioningError
 from cloudpc.model.machines import Amount, Capacity, Host
 
 PENDING = (
+    ErrorCode.MACHINE_GOING,
     ErrorCode.NO_CAPACITY,
     ErrorCode.CONNECTION_NOT_HEALTHY,
     ErrorCode.HOST_UNREACHABLE,

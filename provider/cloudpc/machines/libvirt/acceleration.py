@@ -15,6 +15,7 @@ from xml.etree import ElementTree
 import libvirt
 
 from cloudpc.machines.libvirt import probe
+from cloudpc.machines.libvirt.accelerator import Accelerator
 from cloudpc.machines.libvirt.connection import Connection
 from cloudpc.machines.libvirt.console import Console
 from cloudpc.machines.libvirt.domain_xml import probe_xml
@@ -23,7 +24,6 @@ from cloudpc.machines.libvirt.locks import HostLocks
 from cloudpc.machines.libvirt.storage import Pool, raw_volume_xml
 from cloudpc.model.digest import digest
 from cloudpc.model.errors import ErrorCode, ProvisioningError
-from cloudpc.model.machines import Accelerator
 
 _RUNS_WITHIN = 3.0
 """Seconds the probe may take; under a working KVM it takes milliseconds."""

@@ -13,6 +13,7 @@ import libvirt
 
 from cloudpc.machines.libvirt import probe
 from cloudpc.machines.libvirt.acceleration import Acceleration
+from cloudpc.machines.libvirt.accelerator import Accelerator
 from cloudpc.machines.libvirt.connection import Connection
 from cloudpc.machines.libvirt.errors import classified, has_code
 from cloudpc.machines.libvirt.pools import folder_of
@@ -20,7 +21,7 @@ from cloudpc.machines.libvirt.storage import GIB, Pool
 from cloudpc.model import patience
 from cloudpc.model.check import Check
 from cloudpc.model.errors import ProvisioningError
-from cloudpc.model.machines import Accelerator, Host
+from cloudpc.model.machines import Host
 
 _SLOW_CAPABILITIES = 1.0
 _DEFAULT_NETWORK = "default"

@@ -8,10 +8,10 @@ from uuid import UUID
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
+from cloudpc.machines.libvirt.accelerator import Accelerator
 from cloudpc.machines.libvirt.metadata import Label, to_element
 from cloudpc.model.digest import digest
 from cloudpc.model.image import Firmware
-from cloudpc.model.machines import Accelerator
 
 SEED_ALIAS = "ua-seed"
 """libvirt keeps aliases that begin with ua-: by this one the seed is found again and detached."""

@@ -19,8 +19,8 @@ from cloudpc.machines.libvirt.console import Console
 from cloudpc.machines.libvirt.definitions import agent_is_connected, find_domain, is_running
 from cloudpc.machines.libvirt.errors import classified, classify, is_connection_error
 from cloudpc.machines.libvirt.events import Happening
-from cloudpc.model.cancellation import Cancellation
 from cloudpc.model.errors import ErrorCode, ProvisioningError, unexpected_told
+from cloudpc.model.watch import Watch
 
 RESULT_FILE = "/run/cloud-init/result.json"
 """cloud-init writes it last, when every stage is over."""
@@ -56,17 +56,17 @@ class FirstBoot:
         self._console = console
         self._look_at = 0.0
 
-    def wait(self, timeout: float, cancel: Cancellation) -> None:
-        """Return when first-boot set-up is done; see `Host.wait_ready`."""
-        deadline = time.monotonic() + timeout
+    def wait(self, watch: Watch) -> None:
+        """Return when first-boot set-up is done; see `Making.wait_ready`."""
+        timeout = watch.remaining
         self._look_at = time.monotonic() + _LISTEN_FOR
         with self._connection.watchers.watch(self._id) as happenings:
             # Watched from before the first look, so that nothing can happen in between unseen.
             domain = self._running_domain()
             with _Questions(domain) as questions:
                 while not self._is_over(happenings, questions):
-                    cancel.check()
-                    if time.monotonic() > deadline:
+                    watch.check()
+                    if watch.remaining == 0:
                         message = f"The guest was not ready within {timeout:.0f} s: {questions.answer.so_far}"
                         hint = "If it is merely slow: timeouts.firstBootInSeconds in the policy."
                         raise self._failed(ErrorCode.BOOT_TIMEOUT, message, hint)

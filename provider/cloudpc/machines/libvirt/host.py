@@ -4,10 +4,9 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -23,7 +22,7 @@ from cloudpc.machines.libvirt.answers import AgentRefused
 from cloudpc.machines.libvirt.capacity import capacity, committed, overcommitted, shortage
 from cloudpc.machines.libvirt.configuration import LibvirtHostConfig
 from cloudpc.machines.libvirt.connection import Connection
-from cloudpc.machines.libvirt.console import Console
+from cloudpc.machines.libvirt.consoles import Consoles
 from cloudpc.machines.libvirt.definitions import (
     Definition,
     all_definitions,
@@ -33,10 +32,11 @@ from cloudpc.machines.libvirt.definitions import (
     is_running,
 )
 from cloudpc.machines.libvirt.domain_xml import SEED_ALIAS, claim_xml
+from cloudpc.machines.libvirt.domains import Domains
 from cloudpc.machines.libvirt.errors import classified, has_code
-from cloudpc.machines.libvirt.guest import FirstBoot
 from cloudpc.machines.libvirt.images import ImageStore
 from cloudpc.machines.libvirt.locks import HostLocks
+from cloudpc.machines.libvirt.making import Making
 from cloudpc.machines.libvirt.metadata import NAMESPACE, PREFIX, Label, to_xml
 from cloudpc.machines.libvirt.room import Room
 from cloudpc.machines.libvirt.starting import Starter
@@ -49,29 +49,30 @@ from cloudpc.model.errors import ErrorCode, ProvisioningError, TagUnreadable
 from cloudpc.model.image import Image
 from cloudpc.model.machine_names import named_after
 from cloudpc.model.machines import (
-    Accelerator,
     Capacity,
     Claimed,
     Completed,
     Endpoint,
     Host,
     Hypervisor,
+    KeepsForDiagnosis,
     Machine,
-    MachineSpec,
+    MovesKernels,
     Network,
-    Note,
+    Order,
     PowerState,
-    Seed,
+    Removed,
 )
 from cloudpc.model.remnants import Remnant
 from cloudpc.model.tags import Phase, Tag
+from cloudpc.model.watch import Watch
 
 _LOOKS_AT_ONCE = 4  # libvirtd works on five calls of a client at once
 _LOCK_TIMEOUT = 900.0  # who holds it works; a dead holder's is freed by the kernel
 
 
 @patience.of_its_host
-class LibvirtHost(Host):
+class LibvirtHost(Host, KeepsForDiagnosis, MovesKernels):
     """Implements `cloudpc.model.machines.Host`; says there what each call means."""
 
     def __init__(self, config: LibvirtHostConfig, cache: Path) -> None:
@@ -83,10 +84,21 @@ class LibvirtHost(Host):
         self._pool = Pool(config, self._connection, self._locks)
         self._images = ImageStore(self._pool, self._locks)
         self._volumes = MachineVolumes(self._pool, self._images)
-        self._starter = Starter(config, self._images, self._volumes, self._locks)
-        self._acceleration = Acceleration(self._connection, self._pool, self._locks, cache / "accelerator")
-        self._consoles: dict[UUID, Console] = {}
-        self._consoles_lock = threading.Lock()
+        self.acceleration = Acceleration(self._connection, self._pool, self._locks, cache / "accelerator")
+        self._domains = Domains(self._connection, config.name)
+        self._consoles = Consoles(self._connection, self._domains)
+        self.making = Making(
+            config.name,
+            self._connection,
+            self._domains,
+            self._consoles,
+            self._images,
+            self._volumes,
+            Starter(config, self._images, self._volumes, self._locks),
+            self._locks,
+            self.acceleration,
+            lambda machine_id, watch: self.endpoint(machine_id, timeout=watch.remaining, cancel=watch.cancel),
+        )
 
     @property
     def name(self) -> str:
@@ -94,9 +106,6 @@ class LibvirtHost(Host):
 
     def hypervisor(self) -> Hypervisor:
         return identity.hypervisor(self._connection.get())
-
-    def accelerator(self) -> Accelerator:
-        return self._acceleration.verdict().accelerator
 
     def capacity(self) -> Capacity:
         return self._capacity()[0]
@@ -112,17 +121,17 @@ class LibvirtHost(Host):
         found = capacity(self._config, cores=cores, memory_mib=memory_kib // 1024, room=room, definitions=definitions)
         return found, room
 
-    def claim(self, spec: MachineSpec, tag: Tag) -> None:
+    def claim(self, order: Order, watch: Watch) -> None:
         connection = self._connection.get()
-        networks.check(connection, self._config, networks.attachment(self._config, spec.network))
-        with self._locks.hold("host", timeout=_LOCK_TIMEOUT):
-            self._refuse_existing(connection, spec)
+        networks.check(connection, self._config, networks.attachment(self._config, order.network))
+        with self._locks.hold("host", timeout=_LOCK_TIMEOUT, cancel=watch.cancel):
+            self._refuse_existing(connection, order)
             found, room = self._capacity()
-            self._refuse_to_overwrite(spec)  # the pool has been looked at afresh
-            self._refuse(shortage(found, spec.size))
-            label = Label(tag, spec.size.disk_gib, room.pool)
-            xml = claim_xml(spec.id, spec.name, spec.title, label, spec.size.vcpus, spec.size.memory_mib)
-            with classified(f"define {spec.name}"):
+            self._refuse_to_overwrite(order)  # the pool has been looked at afresh
+            self._refuse(shortage(found, order.size))
+            label = Label(order.tag, order.size.disk_gib, room.pool)
+            xml = claim_xml(order.id, order.name, order.title, label, order.size.vcpus, order.size.memory_mib)
+            with classified(f"define {order.name}"):
                 domain = connection.defineXMLFlags(xml, libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
             # The lock holds between this user's processes; others on other machines may have claimed meanwhile.
             with classified("read what is defined on the host"):
@@ -131,41 +140,21 @@ class LibvirtHost(Host):
                 removal.undefine(domain)
                 self._refuse("another client claimed the last place at the same moment")
 
-    def ensure_image(self, image: Image, note: Note, cancel: Cancellation) -> None:
-        self._images.ensure(image, note, cancel)
+    def make(self, order: Order, watch: Watch) -> None:
+        self.making.make(order, watch)
 
-    def create_disk(self, spec: MachineSpec, image: Image, seed: Seed) -> None:
-        self._volumes.create(spec, image, seed)
+    def power_on(self, machine_id: UUID, watch: Watch, *, until_ready: bool = True) -> None:
+        self.making.power_on(machine_id, watch, until_ready=until_ready)
 
-    def boot_slot(self, cancel: Cancellation) -> AbstractContextManager[None]:
-        with classified("read the host's cores"):
-            cores = int(self._connection.get().getInfo()[2])
-        kvm = self.accelerator() is Accelerator.KVM
-        return self._locks.slot("boot", max(4, 2 * cores) if kvm else cores, cancel)
+    def bring_image(self, image: Image, watch: Watch) -> None:
+        self.making.bring_image(image, watch)
 
-    def start(self, spec: MachineSpec, image: Image) -> None:
-        connection = self._connection.get()
-        _domain, definition = self._domain(spec.id)
-        console = self._starter.start(connection, spec, self._label(definition), image, self.accelerator())
-        self._keep_console(spec.id, console)
-
-    def power_on(self, machine_id: UUID) -> None:
-        domain, definition = self._domain(machine_id)
-        self._label(definition)
-        with classified(f"start {definition.name}", ErrorCode.START_FAILED):
-            power.turn_on(domain)
-
-    def update_kernel(self, machine_id: UUID, image: Image, cancel: Cancellation) -> str:
+    def update_kernel(self, machine_id: UUID, image: Image, watch: Watch) -> str:
         base = self._images.locate(image)
         connection = self._connection.get()
-        with self._agent(machine_id, "change the kernel", cancel=cancel) as (agent, _definition):
-            domain, _ = self._domain(machine_id)
+        with self._agent(machine_id, "change the kernel", cancel=watch.cancel) as (agent, _definition):
+            domain, _ = self._domains.need(machine_id)
             return kernels.update(connection, domain, agent, image, base)
-
-    def wait_ready(self, machine_id: UUID, timeout: float, cancel: Cancellation) -> None:
-        console = self._consoles.get(machine_id) or self._open_console(machine_id)
-        self._keep_console(machine_id, console)
-        FirstBoot(self._connection, machine_id, console).wait(timeout, cancel)
 
     def run(
         self, machine_id: UUID, argv: Sequence[str], *, stdin: bytes = b"", timeout: float, cancel: Cancellation
@@ -193,9 +182,9 @@ class LibvirtHost(Host):
             return networks.attached_endpoint(self._config, self._connection.get(), definition, address)
 
     def finish(self, machine_id: UUID, phase: Phase) -> None:
-        domain, definition = self._domain(machine_id)
-        label = self._label(definition)
-        self._keep_console(machine_id, None)
+        domain, definition = self._domains.need(machine_id)
+        label = self._domains.label(definition)
+        self._consoles.keep(machine_id, None)
         with classified(f"finish {definition.name}"):
             _detach_seed(domain)
         self._volumes.delete_seed(definition.name)
@@ -203,7 +192,7 @@ class LibvirtHost(Host):
             _write_label(domain, label.with_phase(phase))
 
     def retag(self, machine_id: UUID, tag: Tag, disk_gib: int) -> None:
-        domain, definition = self._domain(machine_id)
+        domain, definition = self._domains.need(machine_id)
         if definition.label is None:
             with classified(f"write the tag of {definition.name}"):
                 _write_label(domain, Label(tag, disk_gib))
@@ -215,7 +204,7 @@ class LibvirtHost(Host):
         if seen is None:
             return None
         definition, now = seen
-        return self._with_disk(definition, definition.machine(self._label(definition), *now))
+        return self._with_disk(definition, definition.machine(self._domains.label(definition), *now))
 
     def overview(self, machine_ids: Collection[UUID]) -> Mapping[UUID, Machine | TagUnreadable]:
         with classified("look at the machines"):
@@ -227,7 +216,7 @@ class LibvirtHost(Host):
 
     def _seen(self, definition: Definition, now: tuple[PowerState, str]) -> Machine | TagUnreadable:
         try:
-            machine = definition.machine(self._label(definition), *now)
+            machine = definition.machine(self._domains.label(definition), *now)
         except TagUnreadable as error:
             return error
         return self._with_disk(definition, machine)
@@ -281,8 +270,8 @@ class LibvirtHost(Host):
             there = {UUID(bytes=domain.UUID()) for domain in self._connection.get().listAllDomains(0)}
         return [remnant for remnant in remnants if not remnant.is_of(there)]
 
-    def delete(self, machine_id: UUID) -> None:
-        self._keep_console(machine_id, None)
+    def delete(self, machine_id: UUID, watch: Watch) -> Removed:  # noqa: ARG002 - what a domain is goes at once
+        self._consoles.keep(machine_id, None)
         with classified("look for the machine"):
             domain = find_domain(self._connection.get(), machine_id)
             machine = None if domain is None else self._machine(domain)
@@ -296,6 +285,7 @@ class LibvirtHost(Host):
         # Last, because it carries the tag: whatever is interrupted before is still known to be ours.
         if domain is not None:
             removal.undefine(domain)
+        return Removed.GONE
 
     def keep_for_diagnosis(self, machine_id: UUID, until: datetime) -> str:
         with classified("look for the machine"):
@@ -303,39 +293,36 @@ class LibvirtHost(Host):
             machine = None if domain is None else self._machine(domain)
             if machine is None:
                 return ""
-        console = self._consoles.get(machine_id)
-        self._keep_console(machine_id, None)
+        console = self._consoles.of(machine_id)
+        self._consoles.keep(machine_id, None)
         removal.stop(domain)
         kept = self._volumes.keep(machine.name, until, b"" if console is None else console.content)
         removal.undefine(domain)  # last, as in `delete`
         return kept
 
     def check(self) -> list[Check]:
-        return doctor.checks(self, self._connection, self._pool, self._acceleration)
+        return doctor.checks(self, self._connection, self._pool, self.acceleration)
 
     def check_network(self, network: Network) -> list[Check]:
         return networks.health(self._connection.get(), self._config, networks.attachment(self._config, network))
 
     def close(self) -> None:
-        with self._consoles_lock:
-            consoles, self._consoles = list(self._consoles.values()), {}
-        for console in consoles:
-            console.close()
+        self._consoles.close()
         self._agents.close()
         self._connection.close()
 
-    def _refuse_existing(self, connection: Any, spec: MachineSpec) -> None:
+    def _refuse_existing(self, connection: Any, order: Order) -> None:
         with classified("look for the machine"):
-            domain = find_domain(connection, spec.id)
+            domain = find_domain(connection, order.id)
             definition = None if domain is None else definition_of(domain)
             if definition is None:
                 return
             now = power.power(domain)
-        raise Claimed(definition.machine(self._label(definition), *now))
+        raise Claimed(definition.machine(self._domains.label(definition), *now))
 
-    def _refuse_to_overwrite(self, spec: MachineSpec) -> None:
+    def _refuse_to_overwrite(self, order: Order) -> None:
         """A disk goes before its domain, so one without was undefined by hand, or the host has lost its definitions."""
-        if disk := self._volumes.left_of(spec.name):
+        if disk := self._volumes.left_of(order.name):
             raise ProvisioningError(
                 ErrorCode.MACHINE_NOT_IN_STATE,
                 f"{self.name} has the disk {disk} of this user's machine, which is not defined any more; "
@@ -358,20 +345,7 @@ class LibvirtHost(Host):
         if (seen := _look(domain)) is None:
             return None
         definition, now = seen
-        return definition.machine(self._label(definition), *now)
-
-    def _label(self, definition: Definition) -> Label:
-        if definition.label is None:
-            raise TagUnreadable(definition.name, self.name)
-        return definition.label
-
-    def _domain(self, machine_id: UUID, through: Connection | None = None) -> tuple[Any, Definition]:
-        with classified("look for the machine"):
-            domain = find_domain((through or self._connection).get(), machine_id)
-            definition = None if domain is None else definition_of(domain)
-        if definition is None:
-            raise ProvisioningError(ErrorCode.GUEST_DIED, f"The machine {machine_id} is no longer on {self.name}.")
-        return domain, definition
+        return definition.machine(self._domains.label(definition), *now)
 
     @contextmanager
     def _agent(
@@ -382,7 +356,7 @@ class LibvirtHost(Host):
         cancel: Cancellation | None = None,
     ) -> Iterator[tuple[Agent, Definition]]:
         """The machine's agent; what it raises becomes an error of `doing`, with the code `refused` if it said no."""
-        domain, definition = self._domain(machine_id, through=self._agents)
+        domain, definition = self._domains.need(machine_id, through=self._agents)
         doing = f"{doing} in {definition.name}"
         with classified(doing, ErrorCode.GUEST_AGENT_LOST, takes_its_time=True):
             try:
@@ -391,35 +365,14 @@ class LibvirtHost(Host):
                 if not is_running(domain):
                     message = f"Could not {doing}: it does not run any more."
                     raise ProvisioningError(
-                        ErrorCode.GUEST_DIED, message, console=self._console_tail(machine_id)
+                        ErrorCode.GUEST_DIED, message, console=self._consoles.tail(machine_id)
                     ) from error
                 message = f"Could not {doing}: the guest agent does not answer ({error})."
                 raise ProvisioningError(
-                    ErrorCode.GUEST_AGENT_LOST, message, console=self._console_tail(machine_id)
+                    ErrorCode.GUEST_AGENT_LOST, message, console=self._consoles.tail(machine_id)
                 ) from error
             except AgentRefused as error:
                 raise ProvisioningError(refused, f"Could not {doing}: {error}.") from error
-
-    def _keep_console(self, machine_id: UUID, console: Console | None) -> None:
-        """Keep it until the machine is finished or deleted: later errors show its tail, too."""
-        with self._consoles_lock:
-            previous = self._consoles.pop(machine_id, None)
-            if console is not None:
-                self._consoles[machine_id] = console
-        if previous is not None and previous is not console:
-            previous.close()
-
-    def _console_tail(self, machine_id: UUID) -> str:
-        console = self._consoles.get(machine_id)
-        return "" if console is None else console.tail()
-
-    def _open_console(self, machine_id: UUID) -> Console | None:
-        """The console of a machine that another process started: better late than not at all."""
-        domain, _definition = self._domain(machine_id)
-        try:
-            return Console(self._connection.get(), domain)
-        except libvirt.libvirtError:
-            return None
 
 
 def _now(found: tuple[Any, dict[str, Any]]) -> tuple[Definition | None, tuple[PowerState, str]]:

@@ -16,10 +16,9 @@ from typing import Any
 from cloudpc.machines.libvirt.errors import classified
 from cloudpc.machines.libvirt.locks import HostLocks
 from cloudpc.machines.libvirt.storage import Pool, file_chunks, raw_volume_xml
-from cloudpc.model.cancellation import Cancellation
 from cloudpc.model.errors import ErrorCode, ProvisioningError
 from cloudpc.model.image import Image, ImageFile, unreadable
-from cloudpc.model.machines import Note
+from cloudpc.model.watch import Watch
 
 _PREFIX = "cloudpc-image-"
 _MARKER = ".complete"
@@ -48,7 +47,7 @@ class ImageStore:
         self._pool = pool
         self._locks = locks
 
-    def ensure(self, image: Image, note: Note, cancel: Cancellation) -> None:
+    def ensure(self, image: Image, watch: Watch) -> None:
         """Upload the image unless it is there. Costs one question to libvirt if it is.
 
         Raises:
@@ -60,11 +59,11 @@ class ImageStore:
                 return
         purpose = f"image-{image.digest[:16]}"
         with (
-            self._locks.hold(purpose, timeout=_UPLOAD_LOCK_TIMEOUT, cancel=cancel),
+            self._locks.hold(purpose, timeout=_UPLOAD_LOCK_TIMEOUT, cancel=watch.cancel),
             classified(f"upload the image {image.image_id}", ErrorCode.IMAGE_UPLOAD_FAILED, takes_its_time=True),
         ):
             if self._stem(pool, image) is None:
-                self._upload(pool, image, note, cancel)
+                self._upload(pool, image, watch)
 
     def locate(self, image: Image) -> BaseImage:
         """Where the host has the image's files.
@@ -92,7 +91,7 @@ class ImageStore:
                     return stem
         return None
 
-    def _upload(self, pool: Any, image: Image, note: Note, cancel: Cancellation) -> None:
+    def _upload(self, pool: Any, image: Image, watch: Watch) -> None:
         # What an interrupted upload of ours left. Those of other clients of the host may be under way. One that was
         # complete is not touched, even if a part of it is gone: overlays may need the rest.
         mine = f"{_PREFIX}{image.digest[:16]}-{self._locks.scope}"
@@ -100,12 +99,12 @@ class ImageStore:
         complete = {name.removesuffix(_MARKER) for name in names if name.endswith(_MARKER)}
         self._pool.delete(pool, [name for name in names if name.rpartition(".")[0] not in complete])
         stem = f"{mine}{secrets.token_hex(3)}"
-        told = _Progress(image, note)
+        told = _Progress(image, watch)
         for suffix, file in _files(image):
             size = _size(image, file)
             volume = self._pool.create(pool, raw_volume_xml(stem + suffix, size, "0644"), stem + suffix)
             try:
-                self._pool.upload(volume, size, _verified(image, file, told.more, cancel))
+                self._pool.upload(volume, size, _verified(image, file, told.more, watch))
             except BaseException:
                 self._pool.delete(pool, [stem + suffix])
                 raise
@@ -130,12 +129,12 @@ def _size(image: Image, file: ImageFile) -> int:
     return size
 
 
-def _verified(image: Image, file: ImageFile, more: Callable[[int], None], cancel: Cancellation) -> Iterator[bytes]:
+def _verified(image: Image, file: ImageFile, more: Callable[[int], None], watch: Watch) -> Iterator[bytes]:
     """The file's pieces; raises at its end if they weren't what the image says, before the upload is accepted."""
     sha256 = hashlib.sha256()
     try:
         for chunk in file_chunks(file.path):
-            cancel.check()
+            watch.check()
             sha256.update(chunk)
             yield chunk
             more(len(chunk))
@@ -157,9 +156,9 @@ def _changed(image: Image, file: ImageFile) -> ProvisioningError:
 class _Progress:
     """Says how far the upload is, at most once a second."""
 
-    def __init__(self, image: Image, note: Note) -> None:
+    def __init__(self, image: Image, watch: Watch) -> None:
         self._image = image
-        self._note = note
+        self._watch = watch
         self._total = max(1, sum(file.size for _suffix, file in _files(image)))
         self._sent = 0
         self._said = float("-inf")
@@ -168,4 +167,4 @@ class _Progress:
         self._sent += count
         if time.monotonic() - self._said >= _NOTE_EVERY:
             self._said = time.monotonic()
-            self._note(f"uploading {self._image.image_id} {100 * self._sent // self._total} %")
+            self._watch.note(f"uploading {self._image.image_id} {100 * self._sent // self._total} %")

@@ -66,8 +66,8 @@ def _is_out_of_room(domain: Any, reason: int) -> bool:
         return False  # its QEMU does not answer: that its disk has failed is all that is known
 
 
-def turn_on(domain: Any) -> None:
-    """Start it, or let it go on where it was paused; nothing where it works.
+def turn_on(domain: Any) -> PowerState:
+    """Start it, or let it go on where it was paused; nothing where it works. Returns what it was.
 
     Raises:
         ProvisioningError: STORAGE_FULL, START_FAILED: it has stopped again at once.
@@ -81,6 +81,7 @@ def turn_on(domain: Any) -> None:
     except libvirt.libvirtError:
         if power(domain)[0] is not PowerState.RUNNING:  # or else somebody else has done it in this moment
             raise
+    return now
 
 
 def _go_on(domain: Any, why: str) -> None:

@@ -9,6 +9,7 @@ import libvirt
 
 from cloudpc.files import folders
 from cloudpc.machines.libvirt import networks
+from cloudpc.machines.libvirt.accelerator import Accelerator
 from cloudpc.machines.libvirt.address import Address
 from cloudpc.machines.libvirt.configuration import LibvirtHostConfig
 from cloudpc.machines.libvirt.console import Console
@@ -21,7 +22,7 @@ from cloudpc.machines.libvirt.metadata import Label
 from cloudpc.machines.libvirt.volumes import MachineVolumes
 from cloudpc.model.errors import ErrorCode, ProvisioningError
 from cloudpc.model.image import Image
-from cloudpc.model.machines import Accelerator, MachineSpec
+from cloudpc.model.machines import Order
 
 LOCK_TIMEOUT = 900.0
 _PORT_TRIES = 20
@@ -40,47 +41,45 @@ class Starter:
         self._volumes = volumes
         self._locks = locks
 
-    def start(
-        self, connection: Any, spec: MachineSpec, label: Label, image: Image, accelerator: Accelerator
-    ) -> Console:
+    def start(self, connection: Any, order: Order, label: Label, image: Image, accelerator: Accelerator) -> Console:
         """Define the machine anew, whole, and start it; returns its console, read from the first character.
 
         Raises:
             ProvisioningError: START_FAILED, NO_FREE_PORT, NETWORK_NOT_FOUND.
         """
         base = self._images.locate(image)
-        disk, seed = self._volumes.paths(spec.name)
+        disk, seed = self._volumes.paths(order.name)
         boot = KernelBoot(base.kernel, base.initrd, image.command_line) if base.kernel else image.firmware
-        attached = networks.attachment(self._config, spec.network)
+        attached = networks.attachment(self._config, order.network)
         networks.check(connection, self._config, attached)
 
         def definition(network: UserNetwork | AttachedNetwork) -> str:
             return domain_xml(
                 DomainSpec(
-                    id=spec.id,
-                    name=spec.name,
-                    title=spec.title,
+                    id=order.id,
+                    name=order.name,
+                    title=order.title,
                     label=label,
-                    vcpus=spec.size.vcpus,
-                    memory_mib=spec.size.memory_mib,
+                    vcpus=order.size.vcpus,
+                    memory_mib=order.size.memory_mib,
                     accelerator=accelerator,
                     boot=boot,
                     disk=disk,
                     seed=seed,
                     network=network,
-                    agent_socket=_agent_socket(Address(self._config.uri), spec.id),
+                    agent_socket=_agent_socket(Address(self._config.uri), order.id),
                 )
             )
 
         if attached is not None:
-            with classified(f"start {spec.name}", ErrorCode.START_FAILED):
+            with classified(f"start {order.name}", ErrorCode.START_FAILED):
                 return _run(connection, self._define(connection, definition(attached)))
         refused: set[int] = set()
         for _try in range(_PORT_TRIES):
-            with classified(f"start {spec.name}", ErrorCode.START_FAILED):
+            with classified(f"start {order.name}", ErrorCode.START_FAILED):
                 # Under the lock, so that no two machines started at once choose the same port.
                 with self._locks.hold("host", timeout=LOCK_TIMEOUT):
-                    port = self._free_port(connection, spec, refused)
+                    port = self._free_port(connection, order, refused)
                     domain = self._define(
                         connection, definition(UserNetwork(port, restricted=self._config.is_restricted))
                     )
@@ -92,14 +91,14 @@ class Starter:
                     refused.add(port)
         raise ProvisioningError(
             ErrorCode.NO_FREE_PORT,
-            f"No free port for {spec.name}: {len(refused)} from {networks.PORTS[0]} on were tried.",
+            f"No free port for {order.name}: {len(refused)} from {networks.PORTS[0]} on were tried.",
             hint="See `ss -ltnp` on the host for what listens there.",
         )
 
-    def _free_port(self, connection: Any, spec: MachineSpec, refused: set[int]) -> int:
+    def _free_port(self, connection: Any, order: Order, refused: set[int]) -> int:
         defined = all_definitions(connection)
-        taken = {d.forwarded_port for d in defined if d.id != spec.id and d.forwarded_port is not None}
-        candidates = networks.candidate_ports(spec.id, taken | refused)
+        taken = {d.forwarded_port for d in defined if d.id != order.id and d.forwarded_port is not None}
+        candidates = networks.candidate_ports(order.id, taken | refused)
         if not candidates:
             raise ProvisioningError(ErrorCode.NO_FREE_PORT, f"All {len(networks.PORTS)} ports for guests are in use.")
         return candidates[0]

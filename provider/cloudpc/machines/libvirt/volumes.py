@@ -21,7 +21,7 @@ from cloudpc.machines.libvirt.storage import GIB, Pool, overlay_volume_xml, raw_
 from cloudpc.model.errors import ErrorCode
 from cloudpc.model.image import Image
 from cloudpc.model.machine_names import named_after
-from cloudpc.model.machines import MachineSpec, Seed
+from cloudpc.model.machines import Order, Seed
 from cloudpc.model.remnants import Remnant
 
 _DISK, _SEED = ".qcow2", "-seed.iso"
@@ -39,19 +39,19 @@ class MachineVolumes:
         self._pool = pool
         self._images = images
 
-    def create(self, spec: MachineSpec, image: Image, seed: Seed) -> None:
+    def create(self, order: Order, image: Image, seed: Seed) -> None:
         """Make overlay and seed; what an earlier attempt left is replaced.
 
         Raises:
             ProvisioningError: IMAGE_INVALID (larger than the service plan's disk), STORAGE_FULL, DISK_FAILED.
         """
-        image.check_disk(spec.size.disk_gib)
+        image.check_disk(order.size.disk_gib)
         base = self._images.locate(image)
         pool = self._pool.open()
-        with classified(f"make the disk of {spec.name}", ErrorCode.DISK_FAILED):
-            disk = spec.name + _DISK
-            self._pool.create(pool, overlay_volume_xml(disk, spec.size.disk_gib * GIB, base.disk), disk)
-            content, name = seed_iso(seed), spec.name + _SEED
+        with classified(f"make the disk of {order.name}", ErrorCode.DISK_FAILED):
+            disk = order.name + _DISK
+            self._pool.create(pool, overlay_volume_xml(disk, order.size.disk_gib * GIB, base.disk), disk)
+            content, name = seed_iso(seed), order.name + _SEED
             volume = self._pool.create(pool, raw_volume_xml(name, len(content), "0600"), name)
             self._pool.upload(volume, len(content), iter([content]))
 
