@@ -37,6 +37,11 @@ test: setup ## The whole test suite (PYTEST_ARGS for more arguments)
 	@tools/packages test
 	@PATH="$$(tools/engine/find):$$PATH" .venv/bin/pytest -n auto --dist loadgroup $(PYTEST_ARGS)
 
+.PHONY: golden
+golden: setup ## What people read, written anew into tests/golden/said; review its diff
+	@tools/packages test
+	@CLOUDPC_UPDATE_GOLDEN=1 PATH="$$(tools/engine/find):$$PATH" .venv/bin/pytest -n auto --dist loadgroup tests/golden
+
 .PHONY: world
 world: setup ## A million steps of random histories against the lifecycle's rules; half an hour
 	@HYPOTHESIS_PROFILE=thorough CLOUDPC_WORLD_STEPS=1000000 .venv/bin/pytest --timeout=0 tests/core/test_world.py

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import pty
 import shutil
 import signal
 import subprocess
@@ -122,16 +123,26 @@ class Project:
     def cloudpc(self, *arguments: str, **env: str) -> Ran:
         return self._end(self.start_cloudpc(*arguments, **env))
 
+    def answered(self, answer: str, *arguments: str) -> Ran:
+        """A command of ours with somebody at a terminal, who has one answer to what it asks."""
+        ours, theirs = pty.openpty()
+        try:
+            os.write(ours, f"{answer}\n".encode())
+            return self._end(self._start([sys.executable, "-m", "cloudpc.cli.main", *arguments], {}, stdin=theirs))
+        finally:
+            os.close(ours)
+            os.close(theirs)
+
     def start(self, *arguments: str, **env: str) -> subprocess.Popen[str]:
         return self._start(["pulumi", *arguments, "--non-interactive"], env)
 
     def start_cloudpc(self, *arguments: str, **env: str) -> subprocess.Popen[str]:
         return self._start([sys.executable, "-m", "cloudpc.cli.main", *arguments], env)
 
-    def _start(self, command: list[str], env: dict[str, str]) -> subprocess.Popen[str]:
+    def _start(self, command: list[str], env: dict[str, str], stdin: int = subprocess.DEVNULL) -> subprocess.Popen[str]:
         process = subprocess.Popen(
             command, cwd=self.root, env=self.env | env, text=True, start_new_session=True,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
         self.started.append(process)
         return process
