@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from cloudpc.iac.steps import MACHINE_CHANGED
-from cloudpc.model.cloud_pc import MACHINE_LOST
 from cloudpc.model.errors import ErrorCode
 from cloudpc.rules.entitlement import Reason
 
@@ -72,18 +70,40 @@ def test_starting_up_imports_nothing_heavy(code: str) -> None:
     assert not set(HEAVY) & _imported_by(code)
 
 
-def test_every_code_has_its_section() -> None:
+def _sections() -> dict[str, tuple[str, str]]:
+    """Of docs/errors.md, by code: the chapter it is in, and its text."""
+    found: dict[str, tuple[str, str]] = {}
     text = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
-    sections = re.findall(r"^## ([a-z]+[A-Z]\w*)$", text, re.MULTILINE)
-    assert len(sections) == len(set(sections))
-    codes = {code.value for code in (*ErrorCode, *Reason)}
-    # what `cloudpc list --all` says of the entitled, and what a refresh sees
-    assert codes | {"notRunYet", MACHINE_LOST, MACHINE_CHANGED} == set(sections)
-    bodies = re.split(r"^##? .*$", text, flags=re.MULTILINE)[1:]
-    headings = re.findall(r"^##? .*$", text, re.MULTILINE)
-    for heading, body in zip(headings, bodies, strict=True):
-        if heading.startswith("## "):
-            assert len(body.split()) > 8, f"{heading} says too little"
+    for chapter in re.split(r"^# ", text, flags=re.MULTILINE):
+        title, *sections = re.split(r"^## ", chapter, flags=re.MULTILINE)
+        for heading, _, body in (section.partition("\n") for section in sections):
+            if re.fullmatch(r"[a-z]+[A-Z]\w*", heading):
+                assert heading not in found
+                found[heading] = (title.strip().partition("\n")[0], body)
+    return found
+
+
+def test_every_code_has_its_section() -> None:
+    sections = _sections()
+    assert {code.value for code in (*ErrorCode, *Reason)} == set(sections)
+    for code, (chapter, body) in sections.items():
+        assert len(body.split()) > 8, f"{code} says too little"
+        assert chapter == _chapter(code), code
+
+
+def _chapter(code: str) -> str:
+    if code in set(Reason):
+        return "Nobody to provision for"
+    if stage := ErrorCode(code).meaning.stage:
+        return stage.capitalize()
+    seen = (ErrorCode.MACHINE_LOST, ErrorCode.MACHINE_CHANGED)
+    return "Seen by a run or a refresh" if code in seen else "Anywhere"
+
+
+def test_what_waits_is_said_to() -> None:
+    sections = _sections()
+    told = {code for code in ErrorCode if sections[code][1].strip().startswith("`pendingProvision`")}
+    assert told == {code for code in ErrorCode if code.meaning.waits}
 
 
 def test_every_code_is_used() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cloudpc.configuration.installation import installation_id
+from cloudpc.configuration.installation import InstallationError, installation_id
 
 
 def test_the_first_use_makes_it_and_later_ones_find_it(tmp_path: Path) -> None:
@@ -32,7 +32,7 @@ def test_configuration_comes_before_state_and_state_before_the_file(tmp_path: Pa
 
 
 def test_another_one_than_states_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="belongs to the installation 'recorded0'"):
+    with pytest.raises(InstallationError, match="belongs to the installation 'recorded0'"):
         installation_id("configured", "recorded0", tmp_path)
 
 
@@ -40,14 +40,14 @@ def test_another_one_than_states_is_refused(tmp_path: Path) -> None:
 def test_a_damaged_file_is_said_and_not_overwritten(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "installation"
     file.write_bytes(content)
-    with pytest.raises(ValueError, match=re.escape(str(file))):
+    with pytest.raises(InstallationError, match=re.escape(str(file))):
         installation_id(None, None, tmp_path)
     assert file.read_bytes() == content
 
 
 def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(ValueError, match=r"can't be used: .*set cloudpc:installation"):
+    with pytest.raises(InstallationError, match=r"can't be used: .*set cloudpc:installation"):
         installation_id(None, None, tmp_path / "file")
 
 

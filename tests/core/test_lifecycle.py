@@ -13,10 +13,7 @@ from hypothesis import strategies as st
 
 from cloudpc.model import naming
 from cloudpc.model.cloud_pc import (
-    EXTRAS,
     LEAVING,
-    MACHINE_CHANGED,
-    MACHINE_LOST,
     USABLE,
     Before,
     DesiredCloudPC,
@@ -28,6 +25,7 @@ from cloudpc.model.cloud_pc import (
 )
 from cloudpc.model.digest import digest
 from cloudpc.model.directory import Group, Snapshot
+from cloudpc.model.errors import EXTRAS, ErrorCode
 from cloudpc.rules import lifecycle, ownership
 from cloudpc.rules.actions import ACTIONS
 from cloudpc.rules.actions.action import Done, Ignored
@@ -168,7 +166,7 @@ def test_one_that_is_lost_in_its_grace_gives_its_policy_the_user_no_more_than_be
     snapshot = Snapshot({}, {}, {})
     lost = {
         "status": Status.FAILED,
-        "status_detail": StatusDetail(code=MACHINE_LOST, message="gone"),
+        "status_detail": StatusDetail(code=ErrorCode.MACHINE_LOST, message="gone"),
         "before_loss": Before(status=Status.IN_GRACE_PERIOD),
     }
     [before] = _in_grace().values()
@@ -207,7 +205,10 @@ def test_who_returns_in_time_has_it_back_whatever_was_assigned_earlier_meanwhile
     assert ownership.owners([PolicyFacts("b", {"g": make.NOW}, {kept.key: kept}), earlier], snapshot) == {"u1": "b"}
     # nor does one that no longer targets the user keep others waiting longer than its grace
     assert ownership.owners([PolicyFacts("b", {}, {kept.key: kept}), earlier], snapshot) == {"u1": "a"}
-    lost = {"status_detail": StatusDetail(code=MACHINE_LOST, message="gone"), "before_loss": Before(status=kept.status)}
+    lost = {
+        "status_detail": StatusDetail(code=ErrorCode.MACHINE_LOST, message="gone"),
+        "before_loss": Before(status=kept.status),
+    }
     gone = kept.model_copy(update={"status": Status.FAILED, **lost})
     assert ownership.owners([PolicyFacts("b", {"g": make.NOW}, {gone.key: gone}), earlier], snapshot) == {"u1": "a"}
 
@@ -242,7 +243,7 @@ def test_what_is_left_of_anothers_entry_takes_nobody_the_one_they_work_on(status
 
 
 def test_one_that_a_refresh_found_well_after_it_was_planned_to_end_has_its_grace_first() -> None:
-    [lost] = _recorded(Status.FAILED, status_detail=StatusDetail(code=MACHINE_LOST, message="gone")).values()
+    [lost] = _recorded(Status.FAILED, status_detail=StatusDetail(code=ErrorCode.MACHINE_LOST, message="gone")).values()
     [ends] = reconcile({lost.key: lost}, [], {lost.key: LEFT}, make.today(), make.NOW).desired
     assert next_step(lost, ends) is Step.END
     for status in USABLE:
@@ -387,7 +388,7 @@ def test_retry_is_for_failed_ones_whose_machine_can_be_made() -> None:
     assert plan.desired[0].device_name == failed["u1/small"].device_name
     fine = _recorded(Status.PROVISIONED)
     assert next_step(fine["u1/small"], _plan(fine, [_entitlement()], today=today).desired[0]) is Step.NONE
-    lost = _recorded(Status.FAILED, status_detail=StatusDetail(code=MACHINE_LOST, message="gone"))
+    lost = _recorded(Status.FAILED, status_detail=StatusDetail(code=ErrorCode.MACHINE_LOST, message="gone"))
     plan = _plan(lost, [_entitlement()], today=today)
     assert next_step(lost["u1/small"], plan.desired[0]) is Step.NONE
     assert _told(plan) == [IsLost()]
@@ -419,7 +420,7 @@ def test_what_failed_of_a_set_up_is_tried_again_as_todays_policy_has_it_and_noth
 def test_state_that_does_not_say_which_extras_failed_has_them_all_tried_again() -> None:
     assert _warned()["u1/small"].failed_extras == frozenset(EXTRAS)
     assert _warned("localeFailed", "timeZoneFailed")["u1/small"].failed_extras == {"localeFailed", "timeZoneFailed"}
-    changed = StatusDetail(code=MACHINE_CHANGED, message="other size")
+    changed = StatusDetail(code=ErrorCode.MACHINE_CHANGED, message="other size")
     assert not _warned(status_detail=changed)["u1/small"].failed_extras
     assert not _warned(status=Status.IN_GRACE_PERIOD)["u1/small"].failed_extras
 
@@ -429,7 +430,7 @@ def test_what_was_asked_for_on_a_machine_is_not_done_to_one_that_a_refresh_finds
     recorded = _warned("packagesFailed")
     [desired] = _plan(recorded, [_entitlement()], today=make.today(actions=asked)).desired
     assert next_step(recorded["u1/small"], desired) in (RETRY, UPDATE_KERNEL)
-    lost = {"status": Status.FAILED, "status_detail": StatusDetail(code=MACHINE_LOST, message="gone")}
+    lost = {"status": Status.FAILED, "status_detail": StatusDetail(code=ErrorCode.MACHINE_LOST, message="gone")}
     assert next_step(recorded["u1/small"].model_copy(update=lost), desired) is Step.NONE
 
 
@@ -479,7 +480,10 @@ def test_what_is_merely_off_is_started(status: Status) -> None:
 
 def test_one_that_is_lost_in_its_grace_is_its_users_again_who_returns() -> None:
     [kept] = _in_grace().values()
-    gone = {"status_detail": StatusDetail(code=MACHINE_LOST, message="gone"), "before_loss": Before(status=kept.status)}
+    gone = {
+        "status_detail": StatusDetail(code=ErrorCode.MACHINE_LOST, message="gone"),
+        "before_loss": Before(status=kept.status),
+    }
     lost = kept.model_copy(update={"status": Status.FAILED, **gone})
     plan = _plan({lost.key: lost}, [_entitlement()])
     assert next_step(lost, plan.desired[0]) is Step.RESTORE

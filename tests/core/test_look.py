@@ -183,7 +183,7 @@ def test_hosts_without_machines_of_this_policy_are_not_asked(host: ScriptedHost,
 
 def test_one_whose_tag_can_t_be_read_while_it_counts_as_lost_is_told(host: ScriptedHost, props: dict[str, Any]) -> None:
     _take_tag(host)
-    lost = outputs.wrong(props, Status.FAILED, "machineLost", "gone", "beforeLoss")
+    lost = outputs.wrong(props, Status.FAILED, ErrorCode.MACHINE_LOST, "gone", "beforeLoss")
     changed, [told] = _changed(lost, host)
     assert changed == []
     assert "[tagUnreadable]" in told
@@ -201,7 +201,7 @@ def test_one_that_another_host_has_is_followed(
     assert told == []
     assert (pc.host, pc.status, pc.power_state) == ("other", Status.PROVISIONED, "paused")
     assert pc.events[-1].endswith("its machine is on other now")
-    lost = outputs.wrong(props, Status.FAILED, "machineLost", "gone", "beforeLoss")
+    lost = outputs.wrong(props, Status.FAILED, ErrorCode.MACHINE_LOST, "gone", "beforeLoss")
     [pc], _ = _changed(lost, *hosts)
     assert (pc.host, pc.status) == ("other", Status.PROVISIONED)
 

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from cloudpc.model.cloud_pc import MACHINE_LOST, NetworkChoice, RecordedCloudPC, Status
+from cloudpc.model.cloud_pc import NetworkChoice, RecordedCloudPC, Status
 from cloudpc.model.devices import ComputerAccount
 from cloudpc.model.errors import ErrorCode, ProvisioningError, TagUnreadable
 from cloudpc.model.watch import Watch
@@ -114,7 +114,7 @@ def test_a_whole_policy_that_is_to_go_leaves_that_untouched(
 
 
 def test_one_that_was_lost_and_is_there_again_goes(removal: Removal, host: ScriptedHost, made: Outcome) -> None:
-    lost = _recorded(Status.FAILED, made, status_detail=_detail(MACHINE_LOST))
+    lost = _recorded(Status.FAILED, made, status_detail=_detail(ErrorCode.MACHINE_LOST))
     assert removal.remove(IDENTITY, lost) == []
     assert host.machines() == []
 

@@ -14,7 +14,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from cloudpc.model.cloud_pc import (
-    MACHINE_LOST,
     USABLE,
     WAITING,
     Before,
@@ -24,6 +23,7 @@ from cloudpc.model.cloud_pc import (
     StatusDetail,
 )
 from cloudpc.model.directory import Group, Snapshot
+from cloudpc.model.errors import ErrorCode
 from cloudpc.model.policy import ProvisioningPolicy
 from cloudpc.rules import lifecycle
 from cloudpc.rules.actions.action import Action
@@ -150,7 +150,7 @@ class World:
                 update={"status": was.status, "status_detail": was.status_detail, "before_loss": None}
             )
         if recorded.status in WITH_MACHINE and not is_there:
-            detail = StatusDetail(code=MACHINE_LOST, message="gone")
+            detail = StatusDetail(code=ErrorCode.MACHINE_LOST, message="gone")
             before = Before(status=recorded.status, status_detail=recorded.status_detail)
             return recorded.model_copy(update={"status": Status.FAILED, "status_detail": detail, "before_loss": before})
         return recorded

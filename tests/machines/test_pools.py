@@ -21,7 +21,6 @@ from cloudpc.model.check import Check
 from cloudpc.model.errors import ErrorCode, ProvisioningError
 from cloudpc.model.machines import Amount
 from cloudpc.model.watch import Watch
-from cloudpc.provisioning import placement
 
 from .daemon import Daemon
 from .desk import Desk, open_desk
@@ -125,7 +124,7 @@ def test_one_that_can_not_be_used_is_told_before_anything_is_made_and_waited_for
         with pytest.raises(ProvisioningError) as refused:
             host.claim(spec, Watch())
         assert refused.value.code is ErrorCode.POOL_UNUSABLE
-        assert refused.value.code in placement.PENDING
+        assert refused.value.code.meaning.waits
         assert not refused.value.retriable
         assert message in refused.value.message
         assert hint in refused.value.hint

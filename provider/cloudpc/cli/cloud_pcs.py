@@ -20,6 +20,7 @@ from cloudpc.model.errors import ErrorCode
 from cloudpc.model.policy import ProvisioningPolicy
 from cloudpc.model.problems import InvalidConfigurationError
 from cloudpc.model.text import command_line
+from cloudpc.rules.entitlement import Reason
 from cloudpc.rules.ownership import PolicyFacts
 
 _READABLE = 30
@@ -118,7 +119,7 @@ def _without(
                 if (policy_id, owed.user.id, owed.service_plan.id) in not_theirs:
                     continue
                 message = "entitled; the next `pulumi up` of this policy makes one"
-                row = _row(owed.user, owed.service_plan, policy_id, "notRunYet", message)
+                row = _row(owed.user, owed.service_plan, policy_id, Reason.NOT_RUN_YET, message)
                 rows.setdefault((owed.user.id, owed.service_plan.id), row)
     served = {user for user, _ in have}
     return [

@@ -10,15 +10,11 @@ from typing import NoReturn
 
 import typer
 
-from cloudpc.cli.output import CommandError, Exit, err
-from cloudpc.files.folders import NoHomeError
-from cloudpc.files.project import NoProjectError
-from cloudpc.iac.engine import EngineError, Terminated
+from cloudpc.cli.output import Exit, err, exit_code
+from cloudpc.iac.engine import Terminated
 from cloudpc.model import patience
-from cloudpc.model.directory import DirectoryError
-from cloudpc.model.errors import ProvisioningError
+from cloudpc.model.errors import CloudPCError
 from cloudpc.model.masking import masked
-from cloudpc.model.problems import InvalidConfigurationError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -71,14 +67,8 @@ def main() -> None:
     try:
         with patience.telling(lambda text: err.print(text)):
             app()
-    except CommandError as error:
-        _fail(str(error), error.code)
-    except (InvalidConfigurationError, NoProjectError, NoHomeError) as error:
-        _fail(str(error), Exit.INVALID)
-    except ProvisioningError as error:
-        _fail(f"{error.message} [{error.code}]" + (f"\n{error.hint}" if error.hint else ""), Exit.ERROR)
-    except (EngineError, DirectoryError) as error:
-        _fail(str(error), Exit.ERROR)
+    except CloudPCError as error:
+        _fail(error.whole(), exit_code(error))
     except OSError as error:
         _fail(f"{error.filename or 'system'}: {error.strerror}", Exit.ERROR)
     except Exception as error:  # the last one to see it

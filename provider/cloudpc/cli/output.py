@@ -17,6 +17,7 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
+from cloudpc.model.errors import CloudPCError
 from cloudpc.model.text import coloured_only, harmless_lines, to_json
 
 Styled = Text
@@ -67,12 +68,19 @@ class Exit(IntEnum):
     """The question was answered with no, or could not be asked."""
 
 
-class CommandError(Exception):
+class CommandError(CloudPCError):
     """Ends a command with a message and an exit code."""
 
     def __init__(self, message: str, code: Exit = Exit.ERROR) -> None:
         super().__init__(message)
         self.code = code
+
+
+def exit_code(error: CloudPCError) -> Exit:
+    """What a command that ends with this error exits with."""
+    if isinstance(error, CommandError):
+        return error.code
+    return Exit.INVALID if error.is_bad_input else Exit.ERROR
 
 
 def print_json(value: Any) -> None:

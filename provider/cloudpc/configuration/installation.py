@@ -7,6 +7,12 @@ import re
 import uuid
 from pathlib import Path
 
+from cloudpc.model.errors import CloudPCError
+
+
+class InstallationError(CloudPCError):
+    """Which installation this is can't be said."""
+
 
 def installation_id(configured: str | None, recorded: str | None, folder: Path) -> str:
     """The id from configuration, else from state, else from a small file that the first use makes.
@@ -17,10 +23,10 @@ def installation_id(configured: str | None, recorded: str | None, folder: Path) 
         folder: the project's own folder for such things (`.cloudpc`).
 
     Raises:
-        ValueError: configuration and state name different ones, or the file can't be made or used.
+        InstallationError: configuration and state name different ones, or the file can't be made or used.
     """
     if configured and recorded and configured != recorded:
-        raise ValueError(
+        raise InstallationError(
             f"cloudpc:installation is {configured!r}, but this stack belongs to the installation {recorded!r}: "
             f"write that one, or use another stack"
         )
@@ -42,9 +48,11 @@ def _from_file(path: Path) -> str:
         content = path.read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not text"
-        raise ValueError(f"{path} can't be used: {reason}; or set cloudpc:installation in the stack's file") from None
+        raise InstallationError(
+            f"{path} can't be used: {reason}; or set cloudpc:installation in the stack's file"
+        ) from None
     if not re.fullmatch(r"[a-z0-9]{8,64}", content):
-        raise ValueError(
+        raise InstallationError(
             f"{path} is damaged: it must hold the installation's id, which is in the tags of its machines and, where "
             f"the stack has run, in its state; delete the file only if this installation has no Cloud PCs"
         )

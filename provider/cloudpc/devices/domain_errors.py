@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from cloudpc.model.errors import CloudPCError
+
 # `data` of a refused bind: what Active Directory adds to "invalid credentials"
 REFUSED_SIGN_IN = {
     "525": ("IncorrectCredentials", "there is no such account"),
@@ -35,7 +37,7 @@ _ACTIONS = {
 }
 
 
-class DomainError(Exception):
+class DomainError(CloudPCError):
     """What the domain has refused, or why it can't be asked.
 
     Args:

@@ -8,11 +8,15 @@ from pathlib import Path
 
 import platformdirs
 
+from cloudpc.model.errors import CloudPCError
+
 CACHE = "CLOUDPC_CACHE"
 
 
-class NoHomeError(Exception):
+class NoHomeError(CloudPCError):
     """The account has no home folder; the message says what to set."""
+
+    is_bad_input = True
 
 
 def cache() -> Path:

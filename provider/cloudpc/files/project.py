@@ -6,12 +6,15 @@ import os
 from pathlib import Path
 
 import cloudpc
+from cloudpc.model.errors import CloudPCError
 
 _MARK = "Pulumi.yaml"
 
 
-class NoProjectError(Exception):
+class NoProjectError(CloudPCError):
     """No project was found; the message says where was looked."""
+
+    is_bad_input = True
 
 
 def project_root() -> Path:

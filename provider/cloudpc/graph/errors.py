@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cloudpc.graph.permissions import Permission
+from cloudpc.model.errors import CloudPCError
 from cloudpc.model.text import told
 
 TOO_MANY_REQUESTS = "TooManyRequests"
@@ -11,7 +12,7 @@ TIMEOUT = "timeout"
 SIGN_IN = "signIn"
 
 
-class GraphError(Exception):
+class GraphError(CloudPCError):
     """A call to Microsoft Graph, or the sign-in before it, failed.
 
     Args:

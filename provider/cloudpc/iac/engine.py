@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from cloudpc.files import project_file
 from cloudpc.files.project_file import PROJECT
 from cloudpc.iac import backend, file_backend
+from cloudpc.model.errors import CloudPCError
 from cloudpc.model.masking import masked
 
 OPERATIONS_AT_ONCE = 32
@@ -32,7 +33,7 @@ class Terminated(KeyboardInterrupt):
     """This process was asked to end by SIGTERM or SIGHUP: as orderly as by Ctrl-C."""
 
 
-class EngineError(Exception):
+class EngineError(CloudPCError):
     """`pulumi` is missing or failed; the message is for people."""
 
     def __init__(self, message: str) -> None:

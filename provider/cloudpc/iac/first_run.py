@@ -13,6 +13,7 @@ import tenacity
 
 from cloudpc.iac import fleet
 from cloudpc.iac.engine import Engine, EngineError
+from cloudpc.model.errors import CloudPCError
 from cloudpc.model.machines import Host
 from cloudpc.operations.asked import Asked
 from cloudpc.operations.known_machines import Found, KnownMachines, named, unknown
@@ -21,7 +22,7 @@ _READABLE_WITHIN = 10.0
 _NAMED = 5
 
 
-class StrangersError(ValueError):
+class StrangersError(CloudPCError):
     """Hosts hold machines of this installation that no stack of this backend knows."""
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from cloudpc.guests.linux.set_up import Warned
 from cloudpc.model.cloud_pc import WAITING, DesiredCloudPC, Status
 from cloudpc.model.credentials import Credentials
+from cloudpc.model.errors import ErrorCode
 from cloudpc.model.machines import PowerState
 from cloudpc.model.text import told
 from cloudpc.provisioning.pipeline import Outcome
@@ -109,9 +110,11 @@ def ended(olds: dict[str, Any], desired: DesiredCloudPC, leftovers: Sequence[str
     return changed(rest, desired, Status.DEPROVISIONING, why, leftovers=list(leftovers) or None)
 
 
-def wrong(olds: dict[str, Any], status: Status, code: str, message: str, before: str | None = None) -> dict[str, Any]:
+def wrong(
+    olds: dict[str, Any], status: Status, code: ErrorCode, message: str, before: str | None = None
+) -> dict[str, Any]:
     """What a refresh has seen to be wrong, as status; what it was until then is kept in the output `before`, if any."""
-    detail = {"code": code, "message": message, "additionalInformation": {}}
+    detail = {"code": code.value, "message": message, "additionalInformation": {}}
     if olds.get("statusDetail") == detail:
         return olds
     was = {before: {name: olds[name] for name in ("status", "statusDetail") if name in olds}} if before else {}

@@ -24,7 +24,8 @@ from cloudpc.iac.look import Look
 from cloudpc.iac.resources import CloudPC, ProvisioningPolicy, leave_out_debug_lines, leave_out_stack_traces
 from cloudpc.iac.state import StackState
 from cloudpc.model.cloud_pc import USABLE, DesiredCloudPC, RecordedCloudPC, Status
-from cloudpc.model.directory import DirectoryError, Snapshot
+from cloudpc.model.directory import Snapshot
+from cloudpc.model.errors import CloudPCError
 from cloudpc.model.machines import Host
 from cloudpc.model.problems import InvalidConfigurationError
 from cloudpc.operations import twins
@@ -70,7 +71,7 @@ def run(stacks: Path) -> None:
         _check_first_run(
             [h for h in hosts if h.name not in which.silent], inputs, installation, recorded, stacks.parent
         )
-    except (InvalidConfigurationError, DirectoryError, EngineError, state.StateError, ValueError) as error:
+    except CloudPCError as error:
         raise pulumi.RunError(displayed(str(error))) from None
     now = datetime.now(UTC).replace(microsecond=0)
     changed = look.changed(recorded.outputs, _warn)

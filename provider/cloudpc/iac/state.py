@@ -12,9 +12,10 @@ from pydantic import ValidationError
 
 from cloudpc.iac.type_tokens import CLOUD_PC, PROVISIONING_POLICY
 from cloudpc.model.cloud_pc import RecordedCloudPC
+from cloudpc.model.errors import CloudPCError
 
 
-class StateError(Exception):
+class StateError(CloudPCError):
     """Previous state can't be read; deciding without it could make or end Cloud PCs wrongly."""
 
 

@@ -14,9 +14,6 @@ from cloudpc.iac import outputs, plugin_process
 from cloudpc.iac.progress import EngineReporter
 from cloudpc.model import patience
 from cloudpc.model.cloud_pc import (
-    MACHINE_CHANGED,
-    MACHINE_LOST,
-    MACHINE_NOT_IN_STATE,
     USABLE,
     DesiredCloudPC,
     RecordedCloudPC,
@@ -183,7 +180,7 @@ def as_seen(
             f"its machine on {where.name} is of generation {machine.tag.generation}, and this state, an older copy, "
             f"of {recorded.generation}; it is left untouched: `cloudpc adopt` takes it back"
         )
-        return outputs.wrong(props, Status.FAILED, MACHINE_NOT_IN_STATE, message, _LOSS)
+        return outputs.wrong(props, Status.FAILED, ErrorCode.MACHINE_NOT_IN_STATE, message, _LOSS)
     is_there = machine is not None and machine.tag.generation == recorded.generation
     if not is_there and (followed := _followed(props, recorded, hosts)):
         return followed
@@ -193,7 +190,7 @@ def as_seen(
         message = left or f"its machine is no longer on {where.name}; its data is gone"
         if is_there:
             message = f"its machine is defined on {where.name}, but its disk is not there"
-        return outputs.wrong(props, Status.FAILED, MACHINE_LOST, message, _LOSS)
+        return outputs.wrong(props, Status.FAILED, ErrorCode.MACHINE_LOST, message, _LOSS)
     if recorded.is_lost:
         props = outputs.well_again(props, _LOSS, "its machine is back")
         recorded = RecordedCloudPC.model_validate(props)
@@ -207,8 +204,8 @@ def as_seen(
     if (size.vcpus, size.memory_mib) != (plan.v_cpu_count, memory):
         has, should = f"{size.vcpus} vCPU and {size.memory_mib} MiB", f"{plan.v_cpu_count} and {memory}"
         message = f"its machine has {has}, the service plan {should}"
-        return outputs.wrong(seen, Status.PROVISIONED_WITH_WARNINGS, MACHINE_CHANGED, message, _CHANGE)
-    if recorded.has_code(MACHINE_CHANGED):
+        return outputs.wrong(seen, Status.PROVISIONED_WITH_WARNINGS, ErrorCode.MACHINE_CHANGED, message, _CHANGE)
+    if recorded.has_code(ErrorCode.MACHINE_CHANGED):
         return outputs.well_again(seen, _CHANGE, "its machine is the service plan's size again")
     if recorded.has_code(ErrorCode.TAG_UNREADABLE):
         return outputs.well_again(seen, _CHANGE, "its machine's tag can be read again")
@@ -240,7 +237,7 @@ def _elsewhere(recorded: RecordedCloudPC, hosts: Iterable[Host]) -> Host | None:
 
 def _unreadable(props: dict[str, Any], recorded: RecordedCloudPC, error: TagUnreadable) -> dict[str, Any]:
     """Its user may go on working, but nothing is done to it any more; one that counted as lost goes on doing so."""
-    code = error.code.value
+    code = error.code
     if recorded.status is Status.IN_GRACE_PERIOD:
         return outputs.wrong(props, recorded.status, code, error.message)
     if recorded.status in USABLE:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from cloudpc.model.devices import ComputerAccount, RegisteredDevice
-from cloudpc.model.errors import ErrorCode
+from cloudpc.model.errors import EXTRAS, ErrorCode
 from cloudpc.model.identity import Identity
 
 
@@ -36,20 +36,6 @@ WITH_MACHINE = USABLE | {Status.IN_GRACE_PERIOD}
 """There is a machine with its user's data on it."""
 LEAVING = frozenset({Status.IN_GRACE_PERIOD, Status.DEPROVISIONING})
 """Its user is no longer entitled."""
-MACHINE_LOST = "machineLost"
-"""`statusDetail.code` of one whose machine is gone, as a rule with its data: only a reprovision makes it again."""
-MACHINE_NOT_IN_STATE = "machineNotInState"
-"""`statusDetail.code` of one whose user has a machine that state does not know: `cloudpc adopt` comes first."""
-
-MACHINE_CHANGED = "machineChanged"
-"""`statusDetail.code` of one whose machine is not the size of its service plan any more."""
-EXTRAS = {
-    ErrorCode.TIME_ZONE_FAILED: "time_zone",
-    ErrorCode.PACKAGES_FAILED: "packages",
-    ErrorCode.LOCALE_FAILED: "locale",
-    ErrorCode.POST_PROVISIONING_SCRIPT_FAILED: "script",
-}
-"""What a policy asks for beyond the image: the warning's code where it failed, and the setting that asks for it."""
 
 
 class _Value(BaseModel):
@@ -226,12 +212,12 @@ class RecordedCloudPC(DesiredCloudPC):
     @property
     def is_lost(self) -> bool:
         """Whether the last look found no machine where one should be."""
-        return self._failed_with(MACHINE_LOST)
+        return self._failed_with(ErrorCode.MACHINE_LOST)
 
     @property
     def is_not_in_state(self) -> bool:
         """Whether its user has a machine that state does not know: neither made anew nor deleted by a run."""
-        return self._failed_with(MACHINE_NOT_IN_STATE)
+        return self._failed_with(ErrorCode.MACHINE_NOT_IN_STATE)
 
     @property
     def failed_extras(self) -> frozenset[ErrorCode]:
@@ -249,9 +235,9 @@ class RecordedCloudPC(DesiredCloudPC):
             return bool(self.host and self.leftovers)
         return self.status in WITH_MACHINE or self.is_lost
 
-    def has_code(self, code: str) -> bool:
+    def has_code(self, code: ErrorCode) -> bool:
         """Whether this is the code of its `statusDetail`."""
         return self.status_detail is not None and self.status_detail.code == code
 
-    def _failed_with(self, code: str) -> bool:
+    def _failed_with(self, code: ErrorCode) -> bool:
         return self.status is Status.FAILED and self.has_code(code)

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
+from cloudpc.model.errors import CloudPCError
 from cloudpc.model.text import harmless
 
 GUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
@@ -130,5 +131,5 @@ class Directory(Protocol):
         """
 
 
-class DirectoryError(Exception):
+class DirectoryError(CloudPCError):
     """The directory can't be read; who is entitled is unknown, so nothing may be touched."""

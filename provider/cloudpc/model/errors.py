@@ -1,4 +1,4 @@
-"""What can go wrong while a Cloud PC is provisioned, as codes with one page each in docs/errors.md.
+"""What can go wrong: one base for all that people are told, and codes for what goes wrong with a Cloud PC.
 
 Windows 365 publishes titles but no codes for its provisioning errors; these are ours, written in the style of
 Graph's `statusDetail.code`.
@@ -9,83 +9,147 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from enum import StrEnum
+from typing import Self
 
 from cloudpc.model.masking import masked
+from cloudpc.model.stages import Stage
 from cloudpc.model.text import plain, told
 
 log = logging.getLogger(__name__)
 
 
+class CloudPCError(Exception):
+    """What can go wrong in normal use: its text is for people, whole without a traceback."""
+
+    is_bad_input = False
+    """Whether what was given is wrong (the command line, a file), so that nothing was touched."""
+
+    def whole(self) -> str:
+        """All that is to be said of it on a terminal."""
+        return str(self)
+
+
+@dataclass(frozen=True)
+class _Meaning:
+    """What is the same of a code wherever it comes up.
+
+    Args:
+        stage: where it belongs to, and so its chapter of docs/errors.md; None: anywhere.
+        waits: whether placing that ends with it is no failure: the Cloud PC is pendingProvision, and each run tries.
+        retriable: whether another attempt can end differently, unless an error says otherwise of itself.
+        setting: of an extra of the set-up, without which a Cloud PC works all the same: what a policy asks for it with.
+    """
+
+    stage: Stage | None = None
+    waits: bool = False
+    retriable: bool = True
+    setting: str = ""
+
+
 class ErrorCode(StrEnum):
-    """`statusDetail.code` of a Cloud PC. docs/errors.md says for each what it means and what to do."""
+    """`statusDetail.code` of a Cloud PC that something is wrong with. docs/errors.md has a section for each.
 
-    # placing: none of these is a failure, the Cloud PC is pendingProvision and tried again at the next run
-    NO_CAPACITY = "noCapacity"
-    MACHINE_GOING = "machineGoing"
-    CONNECTION_NOT_HEALTHY = "connectionNotHealthy"
-    HOST_UNREACHABLE = "hostUnreachable"
-    # placing: the user's Cloud PC of this service plan belongs to another policy (notProvisioned)
-    OTHER_POLICY_FIRST = "otherPolicyFirst"
-    # placing: a machine that was handed over to its user is there, but this stack's state does not know it
-    MACHINE_NOT_IN_STATE = "machineNotInState"
-    # placing, refresh: a machine with the Cloud PC's identity is there, and nothing readable says whose it is
-    TAG_UNREADABLE = "tagUnreadable"
-    NETWORK_NOT_FOUND = "networkNotFound"
-    POOL_UNUSABLE = "poolUnusable"
-    # image
-    IMAGE_NOT_FOUND = "imageNotFound"
-    IMAGE_INVALID = "imageInvalid"
-    IMAGE_UPLOAD_FAILED = "imageUploadFailed"
-    # disk
-    STORAGE_FULL = "storageFull"
-    DISK_FAILED = "diskFailed"
-    # starting
-    START_FAILED = "startFailed"
-    NO_FREE_PORT = "noFreePort"
-    # first boot
-    GUEST_DIED = "guestDied"
-    BOOT_TIMEOUT = "bootTimeout"
-    FIRST_BOOT_FAILED = "firstBootFailed"
-    # set-up
-    GUEST_AGENT_LOST = "guestAgentLost"
-    SET_UP_FAILED = "setUpFailed"
-    POST_PROVISIONING_SCRIPT_FAILED = "postProvisioningScriptFailed"
-    PACKAGES_FAILED = "packagesFailed"
-    LOCALE_FAILED = "localeFailed"
-    TIME_ZONE_FAILED = "timeZoneFailed"
-    # domain join, for policies with hybridAzureADJoin
-    DOMAIN_JOIN_FAILED = "domainJoinFailed"
-    # registration, where cloudpc:devices asks for it
-    DEVICE_REGISTRATION_FAILED = "deviceRegistrationFailed"
-    DEVICE_NOT_FOUND = "deviceNotFound"
-    # credentials
-    CREDENTIALS_FAILED = "credentialsFailed"
-    # anywhere
-    HYPERVISOR_ERROR = "hypervisorError"
-    INTERNAL_ERROR = "internalError"
+    Why somebody has no Cloud PC although nothing is wrong is another matter: `rules.entitlement.Reason`.
+    """
+
+    meaning: _Meaning
+
+    def __new__(cls, code: str, meaning: _Meaning) -> Self:
+        """A text as any other, with its meaning."""
+        member = str.__new__(cls, code)
+        member._value_ = code
+        member.meaning = meaning
+        return member
+
+    # of those that wait, the one that says most comes first
+    MACHINE_GOING = "machineGoing", _Meaning(Stage.PLACING, waits=True)
+    """Its host still removes its machine of before."""
+    NO_CAPACITY = "noCapacity", _Meaning(Stage.PLACING, waits=True)
+    CONNECTION_NOT_HEALTHY = "connectionNotHealthy", _Meaning(Stage.PLACING, waits=True)
+    HOST_UNREACHABLE = "hostUnreachable", _Meaning(Stage.PLACING, waits=True)
+    NETWORK_NOT_FOUND = "networkNotFound", _Meaning(Stage.PLACING, waits=True)
+    POOL_UNUSABLE = "poolUnusable", _Meaning(Stage.PLACING, waits=True, retriable=False)
+    OTHER_POLICY_FIRST = "otherPolicyFirst", _Meaning(Stage.PLACING)
+    """The user's Cloud PC of this service plan belongs to another policy (notProvisioned)."""
+    MACHINE_NOT_IN_STATE = "machineNotInState", _Meaning(Stage.PLACING, retriable=False)
+    """A machine that was handed over to its user is there, but this stack's state does not know it: adopting it, by
+    `cloudpc adopt`, comes first."""
+    TAG_UNREADABLE = "tagUnreadable", _Meaning(Stage.PLACING, retriable=False)
+    """A machine with the Cloud PC's identity is there, and nothing readable says whose it is.
+
+    A refresh sees it, too."""
+
+    IMAGE_NOT_FOUND = "imageNotFound", _Meaning(Stage.IMAGE)
+    IMAGE_INVALID = "imageInvalid", _Meaning(Stage.IMAGE, retriable=False)
+    IMAGE_UPLOAD_FAILED = "imageUploadFailed", _Meaning(Stage.IMAGE)
+
+    STORAGE_FULL = "storageFull", _Meaning(Stage.DISK)
+    DISK_FAILED = "diskFailed", _Meaning(Stage.DISK)
+
+    START_FAILED = "startFailed", _Meaning(Stage.STARTING)
+    NO_FREE_PORT = "noFreePort", _Meaning(Stage.STARTING)
+
+    GUEST_DIED = "guestDied", _Meaning(Stage.FIRST_BOOT)
+    BOOT_TIMEOUT = "bootTimeout", _Meaning(Stage.FIRST_BOOT)
+    FIRST_BOOT_FAILED = "firstBootFailed", _Meaning(Stage.FIRST_BOOT)
+
+    GUEST_AGENT_LOST = "guestAgentLost", _Meaning(Stage.SET_UP)
+    SET_UP_FAILED = "setUpFailed", _Meaning(Stage.SET_UP)
+    TIME_ZONE_FAILED = "timeZoneFailed", _Meaning(Stage.SET_UP, setting="time_zone")
+    PACKAGES_FAILED = "packagesFailed", _Meaning(Stage.SET_UP, setting="packages")
+    LOCALE_FAILED = "localeFailed", _Meaning(Stage.SET_UP, setting="locale")
+    POST_PROVISIONING_SCRIPT_FAILED = "postProvisioningScriptFailed", _Meaning(Stage.SET_UP, setting="script")
+
+    DOMAIN_JOIN_FAILED = "domainJoinFailed", _Meaning(Stage.DOMAIN_JOIN)
+    """Of policies with hybridAzureADJoin."""
+    DEVICE_REGISTRATION_FAILED = "deviceRegistrationFailed", _Meaning(Stage.REGISTRATION)
+    """Where cloudpc:devices asks for it."""
+    DEVICE_NOT_FOUND = "deviceNotFound", _Meaning(Stage.REGISTRATION)
+    CREDENTIALS_FAILED = "credentialsFailed", _Meaning(Stage.CREDENTIALS)
+
+    HYPERVISOR_ERROR = "hypervisorError", _Meaning()
+    INTERNAL_ERROR = "internalError", _Meaning()
+
+    # seen by a run or a refresh
+    MACHINE_LOST = "machineLost", _Meaning()
+    """Its machine is gone, as a rule with its data: only a reprovision makes it again."""
+    MACHINE_CHANGED = "machineChanged", _Meaning()
+    """Its machine is not the size of its service plan any more."""
 
 
-class ProvisioningError(Exception):
+WAITING_CODES = tuple(code for code in ErrorCode if code.meaning.waits)
+"""Where placing ends with these, nothing was wrong with the Cloud PC. The one that says most comes first."""
+EXTRAS = tuple(code for code in ErrorCode if code.meaning.setting)
+"""Warnings: what a policy asks for beyond the image has failed."""
+
+
+class ProvisioningError(CloudPCError):
     """A stage of provisioning failed.
 
     Args:
         code: which page of docs/errors.md applies.
         message: one or two sentences for the admin, complete without a traceback.
-        retriable: whether another attempt can end differently (a wrong checksum can't, a dead guest may).
+        retriable: whether another attempt can end differently (a wrong checksum can't, a dead guest may); without, as
+            a rule of the code's.
         hint: what to do about it, where more can be said than the page of the code says.
         console: the tail of the guest's console, where it helps.
     """
 
     def __init__(
-        self, code: ErrorCode, message: str, *, retriable: bool = True, hint: str = "", console: str = ""
+        self, code: ErrorCode, message: str, *, retriable: bool | None = None, hint: str = "", console: str = ""
     ) -> None:
         self.code = code
         self.message = told(message)
-        self.retriable = retriable
+        self.retriable = code.meaning.retriable if retriable is None else retriable
         self.hint = told(hint)
         self.console = masked(plain(console))
         super().__init__(self.message)
+
+    def whole(self) -> str:
+        """With its code, to be looked up, and what to do."""
+        return f"{self.message} [{self.code}]" + (f"\n{self.hint}" if self.hint else "")
 
 
 class TagUnreadable(ProvisioningError):  # noqa: N818 - an answer as well: it is neither there nor gone
@@ -102,7 +166,6 @@ class TagUnreadable(ProvisioningError):  # noqa: N818 - an answer as well: it is
         super().__init__(
             ErrorCode.TAG_UNREADABLE,
             f"{machine} on {host} carries no tag that can be read, so nothing says whose it is; it is left untouched",
-            retriable=False,
             hint="if a newer cloudpc made it, use that one; `cloudpc doctor` says how to go on",
         )
 

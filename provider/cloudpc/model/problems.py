@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from cloudpc.model.errors import CloudPCError
 from cloudpc.model.masking import masked, masked_value
 from cloudpc.model.text import harmless
 
@@ -45,8 +46,10 @@ class NotRepeatedError(ValueError):
     """A validator's error about a value that may be a secret, or too long to be of use in a message."""
 
 
-class InvalidConfigurationError(Exception):
+class InvalidConfigurationError(CloudPCError):
     """The configuration can't be used. Carries every problem, not only the first."""
+
+    is_bad_input = True
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems)

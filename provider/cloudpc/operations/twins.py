@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 
+from cloudpc.model.errors import CloudPCError
 from cloudpc.model.machines import Host, Hypervisor
 from cloudpc.operations.asked import Asked
 
@@ -12,7 +13,7 @@ Pairs = list[tuple[str, str]]
 """Of hosts' names."""
 
 
-class TwinsError(ValueError):
+class TwinsError(CloudPCError):
     """Hosts of one policy are one hypervisor; in words."""
 
 

@@ -426,7 +426,7 @@ class _Provisioning:
                     self._check_alone()
                     return host
         error = placement.waiting_for(errors)
-        if error.code not in placement.PENDING:
+        if not error.code.meaning.waits:
             raise error
         raise _Placed(Status.PENDING_PROVISION, error)
 
@@ -449,7 +449,7 @@ class _Provisioning:
             message = f"{self._order.name} was claimed by another run of this policy"
             raise ProvisioningError(ErrorCode.HYPERVISOR_ERROR, message) from None
         except ProvisioningError as error:
-            if error.code not in placement.PENDING:
+            if not error.code.meaning.waits:
                 raise
             return error
         self._attempt.host = host

@@ -12,18 +12,9 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from cloudpc.model import patience
-from cloudpc.model.errors import ErrorCode, ProvisioningError
+from cloudpc.model.errors import WAITING_CODES, ProvisioningError
 from cloudpc.model.machines import Amount, Capacity, Host
 
-PENDING = (
-    ErrorCode.MACHINE_GOING,
-    ErrorCode.NO_CAPACITY,
-    ErrorCode.CONNECTION_NOT_HEALTHY,
-    ErrorCode.HOST_UNREACHABLE,
-    ErrorCode.NETWORK_NOT_FOUND,
-    ErrorCode.POOL_UNUSABLE,
-)
-"""Where placing ends with these, nothing was wrong with the Cloud PC: it waits. The one that says most comes first."""
 _REMEMBERED = 60.0
 """Seconds for which a choice is remembered after its claim: longer than reading a host's capacity takes."""
 
@@ -119,6 +110,6 @@ def waiting_for(errors: Sequence[ProvisioningError]) -> ProvisioningError:
     """One error for a machine that no host took: the reasons of all hosts, each once."""
     reasons = list(dict.fromkeys(e.message for e in errors))
     codes = [e.code for e in errors]
-    code = next((waits for waits in PENDING if waits in codes), codes[0])
+    code = next((waits for waits in WAITING_CODES if waits in codes), codes[0])
     hint = next((e.hint for e in errors if e.code is code and e.hint), "")
     return ProvisioningError(code, "; ".join(reasons), hint=hint)

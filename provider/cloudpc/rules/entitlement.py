@@ -29,11 +29,16 @@ class Entitlement:
 
 
 class Reason(StrEnum):
-    """Why a user has no Cloud PC (`statusDetail.code` of `notProvisioned`)."""
+    """Why somebody has no Cloud PC although nothing is wrong (`statusDetail.code` of `notProvisioned`).
+
+    docs/errors.md has a section for each, as for each `ErrorCode`.
+    """
 
     LICENCE_WITHOUT_POLICY = "licenceWithoutPolicy"
     POLICY_WITHOUT_LICENCE = "policyWithoutLicence"
     ACCOUNT_DISABLED = "accountDisabled"
+    NOT_RUN_YET = "notRunYet"
+    """Entitled: the policy's next run makes it."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,8 @@ class NotProvisioned:
                 return f"in a group of {', '.join(self.policy_ids)}, but without a licence for a Cloud PC"
             case Reason.ACCOUNT_DISABLED:
                 return "the user's account is disabled"
+            case Reason.NOT_RUN_YET:
+                return "entitled; the next `pulumi up` of this policy makes one"
 
 
 class Lost(StrEnum):

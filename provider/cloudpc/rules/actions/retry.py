@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cloudpc.model.cloud_pc import EXTRAS, DesiredCloudPC, RecordedCloudPC, Status
+from cloudpc.model.cloud_pc import DesiredCloudPC, RecordedCloudPC, Status
 from cloudpc.rules.actions.action import NOTHING, Action, Answer, Candidate, Case, NotEntitled, WrongStatus
 from cloudpc.rules.notices import Reason
 
@@ -85,7 +85,7 @@ class Retry(Action):
     @staticmethod
     def _set_up_again(case: Case) -> Answer:
         """As today's policy has what failed, for what somebody has mended there is why it is tried again."""
-        names = [EXTRAS[code] for code in case.recorded.failed_extras]
+        names = [code.meaning.setting for code in case.recorded.failed_extras]
         mended = {name: getattr(case.settings, name) for name in (*names, "set_up_in_seconds")}
         settings = case.recorded.settings.model_copy(update=mended)
         return Answer(case.as_it_is(retry=case.generation, settings=settings), [SetUpAgain()])
