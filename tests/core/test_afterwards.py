@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -48,3 +49,18 @@ def test_one_that_was_off_is_tried_once_it_is_ready(host: ScriptedHost) -> None:
     stop(host)
     tried.move_kernel()
     assert host.calls[3:] == ["ensure_image", "power_on", "wait_ready", "update_kernel"]
+
+
+class Cloud(ScriptedHost):
+    """Has nothing that not all hosts have."""
+
+    update_kernel = None
+
+
+def test_where_no_kernel_can_be_moved_it_says_so_and_touches_nothing(tmp_path: Path) -> None:
+    host = Cloud(tmp_path)
+    tried = afterwards(host)
+    with pytest.raises(ProvisioningError, match="machines on local boot a kernel of their own disk") as refused:
+        tried.move_kernel()
+    assert not refused.value.retriable
+    assert host.calls == []

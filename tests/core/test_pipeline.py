@@ -21,7 +21,7 @@ from cloudpc.model.cloud_pc import USABLE, DesiredCloudPC, NetworkChoice, Script
 from cloudpc.model.credentials import generate_password
 from cloudpc.model.errors import Cancelled, ErrorCode, ProvisioningError
 from cloudpc.model.image import Image
-from cloudpc.model.machines import Capacity, Completed, Order, Removed, Seed
+from cloudpc.model.machines import Capacity, Completed, KeepsForDiagnosis, Order, Removed, Seed
 from cloudpc.model.stages import Stage
 from cloudpc.model.tags import Phase
 from cloudpc.model.watch import Watch
@@ -1083,3 +1083,17 @@ def test_a_host_that_keeps_nothing_is_told_of_as_such(host: ScriptedHost, monkey
     monkeypatch.setattr(host, "keep_for_diagnosis", lambda _identity, _until: "")
     assert Run(host).provision().kept == ""
     assert host.things() == []
+
+
+class Cloud(ScriptedHost):
+    """Has nothing that not all hosts have."""
+
+    keep_for_diagnosis = None
+
+
+def test_on_a_host_that_keeps_nothing_for_diagnosis_a_failed_one_is_deleted(tmp_path: Path) -> None:
+    host = Cloud(tmp_path, faults=[{"call": "wait_ready", "fault": "error", "retriable": False}])
+    assert not isinstance(host, KeepsForDiagnosis)
+    outcome = Run(host).provision()
+    assert (outcome.status, outcome.kept) == (Status.FAILED, "")
+    assert (host.things(), host.kept()) == ([], [])

@@ -10,7 +10,7 @@ from threading import Barrier
 from uuid import UUID
 
 from cloudpc.model.cloud_pc import DesiredCloudPC, Status
-from cloudpc.model.machines import Amount, Capacity, Order
+from cloudpc.model.machines import Amount, Capacity, Limits, Order
 from cloudpc.model.tags import Tag
 from cloudpc.model.watch import Watch
 from cloudpc.provisioning import placement
@@ -79,3 +79,13 @@ def test_a_choice_is_forgotten_once_capacity_shows_it(tmp_path: Path) -> None:
     hosts = [ScriptedHost(tmp_path, name, cores=64) for name in ("a", "b")]
     placed = [Run(*hosts).provision(desired(user_id=f"u{i}")).host for i in range(4)]
     assert placed == ["a", "b", "a", "b"]
+
+
+def test_a_host_without_limits_has_room_for_anything() -> None:
+    size = Amount(64, 2**20, 2**14)
+    cloud = Capacity(Limits(), Amount(1000, 2**30, 2**20))
+    assert min(cloud.free) == float("inf")
+    assert placement.headroom(cloud, size) == 1
+    quota = Capacity(Limits(vcpus=100), Amount(vcpus=10))
+    assert placement.headroom(quota, size) == 26 / 100
+    assert placement.headroom(quota, Amount(vcpus=91)) < 0

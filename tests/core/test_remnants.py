@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 
 from cloudpc.model.identity import machine_id
 from cloudpc.model.machine_names import machine_name, named_after
-from cloudpc.model.remnants import Remnant, expired, left_over, uncertain
+from cloudpc.model.remnants import Kind, Remnant, expired, left_over, uncertain
 
 NOW = datetime(2026, 11, 29, tzinfo=UTC)
 ids = st.text("abcdefghijklmnopqrstuvwxyz0123456789", min_size=8, max_size=64)
 machines = st.integers(0, 3).map(lambda n: machine_id("installation", f"u-{n}", "plan"))
 remnants = st.builds(
     lambda machine, certain, hours: Remnant(
-        "x", machine.hex[:12], certain, None if hours is None else NOW + timedelta(hours=hours)
+        Kind.VOLUME, "x", machine.hex[:12], certain, None if hours is None else NOW + timedelta(hours=hours)
     ),
     machines, st.booleans(), st.none() | st.integers(-3, 3),
 )  # fmt: skip

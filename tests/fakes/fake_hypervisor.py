@@ -39,6 +39,7 @@ from cloudpc.model.machines import (
     Completed,
     Endpoint,
     Hypervisor,
+    Limits,
     Machine,
     Network,
     Order,
@@ -46,7 +47,7 @@ from cloudpc.model.machines import (
     Removed,
     Seed,
 )
-from cloudpc.model.remnants import Remnant
+from cloudpc.model.remnants import Kind, Remnant
 from cloudpc.model.stages import Stage
 from cloudpc.model.tags import Phase, Tag
 from cloudpc.model.watch import Watch
@@ -87,7 +88,7 @@ class FakeHost:
     def capacity(self) -> Capacity:
         self._answer()
         settings = self._settings()
-        total = Amount(
+        total = Limits(
             settings.get("cores", 10_000), settings.get("memory_mib", 10**9), settings.get("disk_gib", 10**9)
         )
         machines = self._all()
@@ -211,7 +212,7 @@ class FakeHost:
         found = ((path.name, named_after(path.name)) for path in files)
         ours = [(name, at) for name, at in found if at is not None and at.may_be_of(installation)]
         return self._without_machine(
-            [Remnant(name, at.machine, at.is_of(installation), _kept_until(name)) for name, at in ours]
+            [Remnant(Kind.VOLUME, name, at.machine, at.is_of(installation), _kept_until(name)) for name, at in ours]
         )
 
     def discard(self, remnants: Collection[Remnant]) -> list[str]:
@@ -449,10 +450,10 @@ def _load(value: dict[str, Any]) -> Machine:
 
 def _lacking(capacity: Capacity, size: Amount) -> list[str]:
     """What is missing for a machine of this size, in words; nothing if it fits."""
-    total, committed = capacity.total, capacity.committed
+    free = capacity.free
     wanted = [
-        ("cores", size.vcpus, total.vcpus - committed.vcpus),
-        ("MiB of memory", size.memory_mib, total.memory_mib - committed.memory_mib),
-        ("GB of disk", size.disk_gib, total.disk_gib - committed.disk_gib),
+        ("cores", size.vcpus, free.vcpus),
+        ("MiB of memory", size.memory_mib, free.memory_mib),
+        ("GB of disk", size.disk_gib, free.disk_gib),
     ]
     return [f"{needed} {what} ({max(0, free)} free)" for what, needed, free in wanted if needed > free]

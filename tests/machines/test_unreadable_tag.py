@@ -12,7 +12,7 @@ import pytest
 
 from cloudpc.machines.libvirt.metadata import NAMESPACE
 from cloudpc.model.errors import TagUnreadable
-from cloudpc.model.remnants import Remnant
+from cloudpc.model.remnants import Kind, Remnant
 from cloudpc.model.tags import Phase
 from cloudpc.model.watch import Watch
 
@@ -43,7 +43,7 @@ def test_nothing_of_it_is_touched_until_its_tag_is_written_again(desk: Desk, con
     for call in calls:
         with pytest.raises(TagUnreadable, match=spec.name):
             call()
-    assert host.discard([Remnant(f"{spec.name}.qcow2", spec.id.hex[:12])]) == []
+    assert host.discard([Remnant(Kind.VOLUME, f"{spec.name}.qcow2", spec.id.hex[:12])]) == []
     assert domain.isActive()
     assert host.remnants(desk.installation) == []
     assert host.owned(desk.installation) == []

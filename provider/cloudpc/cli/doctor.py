@@ -267,12 +267,12 @@ def _left_over(
 
 def _volumes(what: str, remnants: list[Remnant], known: set[UUID], recorded: frozenset[UUID]) -> Iterator[Check]:
     for each in left_over(remnants, known, recorded, datetime.now(UTC)):
-        yield Check(what, "warning", f"volume {each.name} has no machine", "--remove-leftovers")
-    for each in (remnant for remnant in remnants if remnant.is_of(known)):
-        detail = f"volume {each.name} is of a Cloud PC in state whose machine is not defined any more"
+        yield Check(what, "warning", f"{each.kind} {each.name} has no machine", "--remove-leftovers")
+    for each in (r for r in remnants if r.kind.may_hold_data and r.is_of(known)):
+        detail = f"{each.kind} {each.name} is of a Cloud PC in state whose machine is not defined any more"
         hint = "define the machine again; `cloudpc reprovision` makes a new one, without that disk"
         yield Check(what, "warning", detail, hint)
     for each in uncertain(remnants, recorded):
-        detail = f"volume {each.name} has no machine; its name, of an older cloudpc, does not say whose it is"
+        detail = f"{each.kind} {each.name} has no machine; its name, of an older cloudpc, does not say whose it is"
         hint = "it may be another installation's: look at it, and remove it with `virsh vol-delete` if it is not"
         yield Check(what, "warning", detail, hint)

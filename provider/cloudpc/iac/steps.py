@@ -22,6 +22,7 @@ from cloudpc.model.cloud_pc import (
 from cloudpc.model.directory import GUID
 from cloudpc.model.errors import ErrorCode, ProvisioningError, TagUnreadable, unexpected_told
 from cloudpc.model.machines import Host, Machine, PowerState, State
+from cloudpc.model.remnants import of_machine
 from cloudpc.model.tags import Phase
 from cloudpc.operations.runtime import Runtime
 from cloudpc.provisioning import pipeline
@@ -247,8 +248,8 @@ def _unreadable(props: dict[str, Any], recorded: RecordedCloudPC, error: TagUnre
 
 def _what_is_left(where: Host, recorded: RecordedCloudPC) -> str:
     """Somebody may have undefined it, and can define it again."""
-    machine = recorded.machine_id
-    disks = [remnant.name for remnant in where.remnants(recorded.installation) if remnant.is_of([machine])]
+    its = of_machine(where.remnants(recorded.installation), recorded.machine_id)
+    disks = [remnant.name for remnant in its if remnant.kind.may_hold_data]
     if not disks:
         return ""
     return (

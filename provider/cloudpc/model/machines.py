@@ -6,11 +6,12 @@ or `Cancelled`. A host is used from many threads at once.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Container, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 from uuid import UUID
 
 from cloudpc.model.cancellation import Cancellation
@@ -44,8 +45,25 @@ class PowerState(StrEnum):
 
 
 @dataclass(frozen=True)
-class Amount:
-    """Cores, memory and disk: what a host has, what is committed, what a machine takes."""
+class Limits:
+    """How much of each a host may promise; None: as much as anybody asks for."""
+
+    vcpus: int | None = None
+    memory_mib: int | None = None
+    disk_gib: int | None = None
+
+
+class Free(NamedTuple):
+    """How much of each is not committed; less than nothing where too much is, infinite where there is no limit."""
+
+    vcpus: float
+    memory_mib: float
+    disk_gib: float
+
+
+@dataclass(frozen=True)
+class Amount(Limits):
+    """Cores, memory and disk: what is committed, what a machine takes."""
 
     vcpus: int = 0
     memory_mib: int = 0
@@ -56,10 +74,16 @@ class Amount:
 class Capacity:
     """What may be committed on a host (overcommit and reserves applied) and what already is."""
 
-    total: Amount
+    total: Limits
     committed: Amount
     machines: frozenset[UUID] = frozenset()
     """Which machines `committed` counts, ours and others'."""
+
+    @property
+    def free(self) -> Free:
+        """What may still be promised."""
+        pairs = zip(astuple(self.total), astuple(self.committed), strict=True)
+        return Free(*(math.inf if total is None else total - committed for total, committed in pairs))
 
 
 HOSTED = "hosted"

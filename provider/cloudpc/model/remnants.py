@@ -1,17 +1,33 @@
-"""Volumes that machines have left on a host, and who may remove which of them."""
+"""What machines have left on a host, and who may remove which of it."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from uuid import UUID
+
+
+class Kind(StrEnum):
+    """What it is, as users call it."""
+
+    VOLUME = "volume"
+    """A disk, or something beside it: a seed, a console's log."""
+    DISK = "disk"
+    NETWORK_CARD = "network card"
+
+    @property
+    def may_hold_data(self) -> bool:
+        """Whether its user may have something on it."""
+        return self is not Kind.NETWORK_CARD
 
 
 @dataclass(frozen=True)
 class Remnant:
-    """A volume whose machine is not there any more."""
+    """Something whose machine is not there any more."""
 
+    kind: Kind
     name: str
     machine: str
     """How the identity of its machine begins, in hexadecimal digits."""
@@ -23,6 +39,11 @@ class Remnant:
     def is_of(self, machines: Iterable[UUID]) -> bool:
         """Whether it was one of these machines'."""
         return any(identity.hex.startswith(self.machine) for identity in machines)
+
+
+def of_machine(remnants: Iterable[Remnant], machine: UUID) -> list[Remnant]:
+    """Those that are this one's."""
+    return [remnant for remnant in remnants if remnant.is_of([machine])]
 
 
 def kept(remnants: Collection[Remnant]) -> list[Remnant]:

@@ -15,6 +15,7 @@ from uuid import UUID
 from cloudpc.model.cloud_pc import WAITING, RecordedCloudPC, Status
 from cloudpc.model.errors import TagUnreadable
 from cloudpc.model.machines import Host, Machine, Removed
+from cloudpc.model.remnants import of_machine
 from cloudpc.model.tags import Phase, Tag
 from cloudpc.model.watch import REMOVED_WITHIN, Watch
 from cloudpc.operations.consent import Consent
@@ -165,7 +166,7 @@ def _delete(host: Host, machine: Machine) -> list[str]:
 
 
 def _discard(host: Host, installation: str, identity: UUID) -> None:
-    host.discard([remnant for remnant in host.remnants(installation) if remnant.is_of([identity])])
+    host.discard(of_machine(host.remnants(installation), identity))
 
 
 def _remains(recorded: RecordedCloudPC) -> bool:

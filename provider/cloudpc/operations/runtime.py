@@ -23,7 +23,7 @@ from cloudpc.model.errors import ErrorCode, ProvisioningError, unexpected_told
 from cloudpc.model.hosts import HostConfig
 from cloudpc.model.image import Image
 from cloudpc.model.machines import Host, Machine, Removed, State
-from cloudpc.model.remnants import expired, kept
+from cloudpc.model.remnants import expired, kept, of_machine
 from cloudpc.model.tags import Phase
 from cloudpc.model.watch import REMOVED_WITHIN, Watch
 from cloudpc.operations import twins
@@ -129,7 +129,7 @@ class Runtime:
         """Remove what is kept of a failed Cloud PC; on a host that is away it goes when it has expired."""
         for host in self.hosts:
             try:
-                host.discard([r for r in kept(host.remnants(installation)) if r.is_of([identity])])
+                host.discard(kept(of_machine(host.remnants(installation), identity)))
             except Exception:  # whatever is wrong with a driver: making it anew comes first
                 log.exception("could not remove what is kept of %s on %s", identity, host.name)
 

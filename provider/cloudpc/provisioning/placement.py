@@ -21,14 +21,16 @@ _REMEMBERED = 60.0
 
 def headroom(capacity: Capacity, size: Amount) -> float:
     """How much of the scarcer of memory and cores stays free with this machine placed; below 0 it doesn't fit."""
-    shares = [
-        (total - committed - needed) / total if total else -1.0
-        for total, committed, needed in (
-            (capacity.total.memory_mib, capacity.committed.memory_mib, size.memory_mib),
-            (capacity.total.vcpus, capacity.committed.vcpus, size.vcpus),
-        )
-    ]
-    return min(shares)
+    total, free = capacity.total, capacity.free
+    return min(
+        _share(total.memory_mib, free.memory_mib - size.memory_mib), _share(total.vcpus, free.vcpus - size.vcpus)
+    )
+
+
+def _share(total: int | None, left: float) -> float:
+    if total is None:
+        return 1.0
+    return left / total if total else -1.0
 
 
 @dataclass

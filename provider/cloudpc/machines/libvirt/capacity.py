@@ -51,27 +51,22 @@ def committed(definitions: Iterable[Definition], room: Room) -> Amount:
 
 def shortage(capacity: Capacity, size: Amount) -> str:
     """What is missing for one more machine of this size, for people; empty if it fits."""
-    free_vcpus = capacity.total.vcpus - capacity.committed.vcpus
-    free_memory = capacity.total.memory_mib - capacity.committed.memory_mib
-    free_disk = capacity.total.disk_gib - capacity.committed.disk_gib
+    free = capacity.free
     missing = []
-    if size.vcpus > free_vcpus:
-        missing.append(f"needs {size.vcpus} vCPU, {max(0, free_vcpus)} free")
-    if (needed := size.memory_mib + MEMORY_OVERHEAD_MIB) > free_memory:
-        missing.append(f"needs {_gb(needed)} memory, {_gb(free_memory)} free")
-    if size.disk_gib > free_disk:
-        missing.append(f"needs {size.disk_gib} GB disk, {max(0, free_disk)} GB free")
+    if size.vcpus > free.vcpus:
+        missing.append(f"needs {size.vcpus} vCPU, {max(0, free.vcpus)} free")
+    if (needed := size.memory_mib + MEMORY_OVERHEAD_MIB) > free.memory_mib:
+        missing.append(f"needs {_gb(needed)} memory, {_gb(free.memory_mib)} free")
+    if size.disk_gib > free.disk_gib:
+        missing.append(f"needs {size.disk_gib} GB disk, {max(0, free.disk_gib)} GB free")
     return "; ".join(missing)
 
 
 def overcommitted(capacity: Capacity) -> bool:
     """Whether more is committed than may be."""
-    total, committed = capacity.total, capacity.committed
-    return (
-        committed.vcpus > total.vcpus or committed.memory_mib > total.memory_mib or committed.disk_gib > total.disk_gib
-    )
+    return min(capacity.free) < 0
 
 
-def _gb(mib: int) -> str:
+def _gb(mib: float) -> str:
     """Memory as people say it, in steps of 0.1 GB."""
     return f"{max(0, mib) / 1024:.1f} GB"

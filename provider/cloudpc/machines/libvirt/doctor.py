@@ -5,7 +5,7 @@ from __future__ import annotations
 import stat
 import time
 from collections.abc import Callable
-from dataclasses import astuple, replace
+from dataclasses import replace
 from pathlib import Path
 from posixpath import normpath
 
@@ -132,8 +132,7 @@ def _capacity(host: Host) -> Check:
         f"{committed.vcpus} of {total.vcpus} vCPUs, {committed.memory_mib} of {total.memory_mib} MiB memory and "
         f"{committed.disk_gib} of {total.disk_gib} GB disk committed"
     )
-    pairs = zip(astuple(committed), astuple(total), strict=True)
-    full = any(taken >= there for taken, there in pairs)
+    full = min(found.free) <= 0
     return Check("capacity", "warning" if full else "passed", detail, "No further Cloud PC fits." if full else "")
 
 

@@ -22,7 +22,7 @@ from cloudpc.model.errors import ErrorCode
 from cloudpc.model.image import Image
 from cloudpc.model.machine_names import named_after
 from cloudpc.model.machines import Order, Seed
-from cloudpc.model.remnants import Remnant
+from cloudpc.model.remnants import Kind, Remnant
 
 _DISK, _SEED = ".qcow2", "-seed.iso"
 _KEPT = re.compile(r"-failed-(\d+)\.log$")
@@ -119,7 +119,9 @@ class MachineVolumes:
         with classified("list the volumes", ErrorCode.DISK_FAILED):
             found = ((name, named_after(name)) for name in self._pool.names(pool))
             ours = ((name, at) for name, at in found if at is not None and at.may_be_of(installation))
-            return [Remnant(name, at.machine, at.is_of(installation), _kept_until(name)) for name, at in ours]
+            return [
+                Remnant(Kind.VOLUME, name, at.machine, at.is_of(installation), _kept_until(name)) for name, at in ours
+            ]
 
     def path(self, name: str) -> str | None:
         """The path, on the host, of a volume; None if it has gone."""
