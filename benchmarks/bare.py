@@ -25,8 +25,8 @@ from cloudpc.machines.libvirt.accelerator import Accelerator
 from cloudpc.machines.libvirt.guest import RESULT_FILE
 from cloudpc.machines.libvirt.host import LibvirtHost
 from cloudpc.machines.libvirt.seed import seed_iso
+from cloudpc.model.guests import Seed
 from cloudpc.model.image import Image
-from cloudpc.model.machines import Seed
 from cloudpc.model.watch import Watch
 
 _ASK_EVERY = 0.2

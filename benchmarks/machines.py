@@ -14,16 +14,16 @@ from typing import Any
 import yaml
 
 from benchmarks.common import BenchmarkError, Workspace, pulumi, say, undisturbed
+from cloudpc import guests
 from cloudpc.configuration import parsing
 from cloudpc.directory.opening import Directories
-from cloudpc.guests.linux import first_boot
 from cloudpc.images import gallery
 from cloudpc.machines.libvirt import driver
 from cloudpc.machines.libvirt.configuration import LibvirtHostConfig
 from cloudpc.machines.libvirt.host import LibvirtHost
 from cloudpc.model.cloud_pc import DesiredCloudPC
+from cloudpc.model.guests import Seed
 from cloudpc.model.image import Image
-from cloudpc.model.machines import Seed
 from cloudpc.model.watch import Watch
 from cloudpc.rules import entitlement, lifecycle
 from cloudpc.rules.today import Today
@@ -35,6 +35,7 @@ HOST = {
     "vCpuOvercommit": 16,  # eight guests on two cores, beside whatever else is defined here
 }
 _IMAGE = "micro"
+_LINUX = guests.named("linux")
 
 
 def micro() -> Image:
@@ -108,7 +109,7 @@ def desired(project: Project) -> tuple[DesiredCloudPC, ...]:
     installation = inputs.configuration.installation
     assert installation
     template = inputs.policy.cloud_pc_naming_template
-    today = Today("demo", installation, template, inputs.settings)
+    today = Today("demo", installation, template, inputs.settings, _LINUX.account_name)
     owed = entitlement.entitled(inputs.policy, inputs.snapshot)
     return lifecycle.reconcile({}, owed, {}, today, datetime.now(UTC)).desired
 
@@ -116,11 +117,9 @@ def desired(project: Project) -> tuple[DesiredCloudPC, ...]:
 def seed(cloud_pc: DesiredCloudPC) -> Seed:
     """The seed that provisioning gives this Cloud PC."""
     identity = cloud_pc.machine_id
-    return first_boot.seed(
+    return _LINUX.seed(
         instance_id=f"{identity}-{cloud_pc.generation}",
         device_name=cloud_pc.device_name,
-        account=cloud_pc.account.name,
-        full_name=cloud_pc.account.display_name,
-        ssh_public_keys=cloud_pc.account.ssh_public_keys,
+        account=cloud_pc.account,
         local_admin=cloud_pc.settings.local_admin_enabled,
     )

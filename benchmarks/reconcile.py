@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from benchmarks.common import Report, arguments, median, run, say, spread
+from cloudpc.guests.linux.names import account_name
 from cloudpc.model.cloud_pc import NetworkChoice, PolicySettings, RecordedCloudPC, Status
 from cloudpc.model.directory import Group, ServicePlan, Snapshot, User
 from cloudpc.model.policy import ProvisioningPolicy
@@ -97,7 +98,7 @@ def _today(number: int) -> Today:
         networks=(NetworkChoice(kind="hosted"),), locale="en-US", time_zone="UTC", local_admin_enabled=False,
         first_boot_in_seconds=60, set_up_in_seconds=60,
     )  # fmt: skip
-    return Today(f"p{number}", "0123456789abcdef", "CPC-%USERNAME:5%-%RAND:5%", settings)
+    return Today(f"p{number}", "0123456789abcdef", "CPC-%USERNAME:5%-%RAND:5%", settings, account_name)
 
 
 if __name__ == "__main__":

@@ -53,7 +53,9 @@ def _measured(count: int, *, throttled: bool) -> dict[str, Any]:
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             begin = time.perf_counter()
             made = list(
-                pool.map(lambda i: registry.register(NewDevice.of(i, "P", "12"), 300, Cancellation()), identities)
+                pool.map(
+                    lambda i: registry.register(NewDevice.of(i, "P", "Linux", "12"), 300, Cancellation()), identities
+                )
             )
             registered = time.perf_counter()
             there = len(tenant.devices)

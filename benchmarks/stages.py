@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
+from uuid import UUID
 
 from benchmarks import bare, machines
 from benchmarks.common import (
@@ -33,10 +34,12 @@ from benchmarks.common import (
     spread,
     workspace,
 )
+from cloudpc import guests
 from cloudpc.images import gallery
 from cloudpc.machines.libvirt.host import LibvirtHost
 from cloudpc.model.cancellation import Cancellation
 from cloudpc.model.cloud_pc import DesiredCloudPC, Status
+from cloudpc.model.guests import Guest
 from cloudpc.model.image import Image
 from cloudpc.model.watch import Watch
 from cloudpc.provisioning import pipeline
@@ -87,7 +90,8 @@ def _pipeline(cloud_pc: DesiredCloudPC) -> Times:
     times: Times = defaultdict(float)
     begin = time.perf_counter()
     host = machines.local()
-    resources = Resources([_clocked(host, times)], lambda _: _timed(times, "find image", _image), lambda: None)
+    clocked, linux = _clocked(host, times), guests.named("linux")
+    resources = Resources([clocked], lambda _: _timed(times, "find image", _image), lambda: None, linux)
     try:
         outcome = pipeline.provision(cloud_pc, resources, _Silent(), Cancellation())
         total = time.perf_counter() - begin
@@ -121,7 +125,15 @@ def _clocked(host: LibvirtHost, times: Times) -> LibvirtHost:
         for name in [name for name in dir(part) if not name.startswith("_") and name not in left_out]:
             if inspect.ismethod(call := getattr(part, name)):
                 setattr(part, name, partial(_called, times, name, call))
-    boot_slot = host.making.boot_slot
+    guest, boot_slot = host.guest, host.making.boot_slot
+
+    def clocked_guest(machine_id: UUID) -> Guest:
+        made = guest(machine_id)
+        for name in ("run", "set_password"):
+            setattr(made, name, partial(_called, times, name, getattr(made, name)))
+        return made
+
+    host.guest = clocked_guest  # type: ignore[method-assign]
 
     @contextmanager
     def waited_for(watch: Watch) -> Iterator[None]:

@@ -6,7 +6,15 @@ from collections.abc import Callable, Collection, Sequence, Set
 from uuid import UUID
 
 from cloudpc.model.cancellation import Cancellation
-from cloudpc.model.devices import ComputerAccount, Join, NewDevice, OwnedDevice, RegisteredDevice, TemporaryAccessPass
+from cloudpc.model.devices import (
+    ComputerAccount,
+    Controller,
+    Join,
+    NewDevice,
+    OwnedDevice,
+    RegisteredDevice,
+    TemporaryAccessPass,
+)
 from cloudpc.model.errors import ProvisioningError
 from cloudpc.provisioning.registration import AccessPass, Registration
 
@@ -62,7 +70,7 @@ class Organisation:
         self.enabled[computer] = True
         self._call("prepare_join")
         account = ComputerAccount(connection="hq", name=computer, object_guid="guid", distinguished_name="CN=x")
-        return Join(account, ("join", computer), b"one-time")
+        return Join(account, "corp.test", "one-time", Controller("dc.corp.test"))
 
     def disable(self, computer: str, recorded: ComputerAccount | None, owner: str) -> None:
         self._call("disable")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -11,6 +13,8 @@ from uuid import UUID
 from fake_driver import FakeHostConfig
 from fake_hypervisor import FakeHost
 
+from cloudpc import guests
+from cloudpc.guests.linux import facts
 from cloudpc.model.cancellation import Cancellation
 from cloudpc.model.cloud_pc import DesiredCloudPC, NetworkChoice
 from cloudpc.model.errors import ErrorCode, ProvisioningError
@@ -137,6 +141,17 @@ def desired(policy_id: str = "lab", user_id: str = "u-alice", **settings: Any) -
     return reconcile({}, [Entitlement(make.user(user_id), make.plan())], {}, today, make.NOW).desired[0]
 
 
+def said(folder: Path, **files: bytes | None) -> str:
+    """What a guest with these files says of itself: `system`, `key`, `device`; its own script is run."""
+    script = facts.script()
+    paths = [folder / name for name in ("system", "key", "device")]
+    for path in paths:
+        if (content := files.get(path.name)) is not None:
+            path.write_bytes(content)
+    argv = replace(script, arguments=tuple(map(str, paths))).argv
+    return subprocess.run(argv, capture_output=True, check=True, timeout=30).stdout.decode(errors="replace")
+
+
 IDENTITY = machine_id(make.INSTALLATION, "u-alice", "small")
 
 
@@ -155,7 +170,7 @@ class Run:
 
     def provision(self, wanted: DesiredCloudPC | None = None) -> Outcome:
         resources = Resources(
-            self.hosts, self.image, self.script,
+            self.hosts, self.image, self.script, guests.named("linux"),
             adoptable=self.adoptable, healthy=self.healthy, registration=self.registration,
         )  # fmt: skip
         return pipeline.provision(wanted or desired(), resources, self.lines, self.cancel)

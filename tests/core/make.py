@@ -10,6 +10,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from cloudpc.guests.linux.names import account_name
 from cloudpc.model.cloud_pc import NetworkChoice, PolicySettings
 from cloudpc.model.directory import Group, ServicePlan, Snapshot, User
 from cloudpc.model.policy import ProvisioningPolicy
@@ -60,7 +61,7 @@ def settings(**changes: Any) -> PolicySettings:
 def today(**changes: Any) -> Today:
     """A policy as it is now."""
     values = {"policy_id": "lab", "installation": INSTALLATION, "naming_template": "CPC-%USERNAME:5%-%RAND:5%"}
-    return Today(**{**values, "settings": settings(), **changes})
+    return Today(**{**values, "settings": settings(), "account_name": account_name, **changes})
 
 
 def asked(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from cloudpc import guests
 from cloudpc.model.cancellation import Cancellation
 from cloudpc.model.cloud_pc import Script
 from cloudpc.model.errors import ErrorCode, ProvisioningError
@@ -25,7 +26,7 @@ def afterwards(host: ScriptedHost) -> Afterwards:
     wanted = desired(script=Script(path="set-up.sh", sha256="ab" * 32))
     Run(host).provision()
     host.calls.clear()
-    resources = Resources([host], image=lambda _note: image(), script=changed_since)
+    resources = Resources([host], image=lambda _note: image(), script=changed_since, guest_os=guests.named("linux"))
     return Afterwards(wanted, host, resources, Lines(), Cancellation())
 
 

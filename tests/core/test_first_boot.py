@@ -9,15 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cloudpc.guests.linux import first_boot
-from cloudpc.model.machines import Seed
+from cloudpc.model.cloud_pc import Account
+from cloudpc.model.guests import Seed
 
 _TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 
 
 def _seed(full_name: str = "Alice", keys: tuple[str, ...] = (), local_admin: bool = False) -> Seed:
     return first_boot.seed(
-        instance_id="id-1", device_name="CPC_alice-XYZ23", account="alice", full_name=full_name,
-        ssh_public_keys=keys, local_admin=local_admin,
+        instance_id="id-1", device_name="CPC_alice-XYZ23",
+        account=Account(name="alice", display_name=full_name, ssh_public_keys=keys), local_admin=local_admin,
     )  # fmt: skip
 
 

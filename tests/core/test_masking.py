@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from cloudpc.configuration import parsing
 from cloudpc.graph.errors import GraphError
-from cloudpc.guests.linux.set_up import Warned
 from cloudpc.iac.engine import EngineError
 from cloudpc.model.check import Check
 from cloudpc.model.errors import ErrorCode, ProvisioningError
+from cloudpc.model.guests import Warned
 from cloudpc.model.masking import MaskingFormatter, masked, masked_value
 from cloudpc.model.problems import InvalidConfigurationError, Problem
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from cloudpc.guests.linux import names
 from cloudpc.model import naming
 
 _FREE = st.text(st.sampled_from(string.ascii_letters + string.digits + "-_"), max_size=6)
@@ -113,16 +114,16 @@ def test_when_all_names_are_taken_that_is_said() -> None:
 
 @given(_templates(), _USERNAMES, st.text())
 def test_the_host_name_is_a_dns_label(template: str, username: str, seed: str) -> None:
-    host = naming.host_name(naming.device_name(template, username, seed))
+    host = names.host_name(naming.device_name(template, username, seed))
     assert re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,13}[a-z0-9])?", host)
 
 
-@given(_USERNAMES | st.sampled_from(sorted(naming._SYSTEM_NAMES)))
+@given(_USERNAMES | st.sampled_from(sorted(names._SYSTEM_NAMES)))
 def test_the_account_is_a_valid_linux_account_and_never_a_systems(username: str) -> None:
-    name = naming.account_name(username)
+    name = names.account_name(username)
     assert re.fullmatch(r"[a-z][a-z0-9_-]{0,30}", name)  # useradd's rule and systemd's stricter one
-    assert name not in naming._SYSTEM_NAMES
-    assert not name.startswith(naming._SYSTEM_PREFIXES)
+    assert name not in names._SYSTEM_NAMES
+    assert not name.startswith(names._SYSTEM_PREFIXES)
 
 
 @pytest.mark.parametrize(
@@ -144,4 +145,4 @@ def test_the_account_is_a_valid_linux_account_and_never_a_systems(username: str)
     ],
 )
 def test_account_names(username: str, account: str) -> None:
-    assert naming.account_name(username) == account
+    assert names.account_name(username) == account

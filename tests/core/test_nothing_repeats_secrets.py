@@ -14,16 +14,18 @@ import cloudpc
 from cloudpc.cli.ssh import Target
 from cloudpc.connections import files
 from cloudpc.directory import opening
+from cloudpc.guests.linux.system import Linux
 from cloudpc.iac.fleet import CloudPCRecord
 from cloudpc.images.custom import CustomImage
 from cloudpc.machines.libvirt.configuration import LibvirtHostConfig
 from cloudpc.model import drivers
 from cloudpc.model.cloud_pc import DesiredCloudPC, RecordedCloudPC
 from cloudpc.model.credentials import Credentials
-from cloudpc.model.devices import ComputerAccount, Join, TemporaryAccessPass
+from cloudpc.model.devices import ComputerAccount, Controller, Join, TemporaryAccessPass
 
 CONNECTION = files.model(drivers.installed())
 SECRET = "S3cretPw"
+_ACCOUNT = ComputerAccount(connection="hq", name="a", object_guid="", distinguished_name="")
 
 
 def _models(base: type[BaseModel] = BaseModel) -> Iterator[type[BaseModel]]:
@@ -60,7 +62,8 @@ def test_what_was_read_of_a_directory_is_not_told() -> None:
         Credentials("alice", SECRET, TemporaryAccessPass("1", SECRET)),
         Target("CPC", "127.0.0.1", 1, "alice", SECRET, ""),
         CloudPCRecord("demo", {}, {"credentials": {"password": SECRET}}),
-        Join(ComputerAccount(connection="hq", name="a", object_guid="", distinguished_name=""), (), SECRET.encode()),
+        Join(_ACCOUNT, "corp.test", SECRET, Controller("dc")),
+        Linux().join(Join(_ACCOUNT, "corp.test", SECRET, Controller("dc"))),
     ],
 )
 def test_credentials_have_no_representation(held: object) -> None:

@@ -6,7 +6,7 @@ import json
 import logging
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,12 +16,15 @@ from uuid import UUID
 import pytest
 import yaml
 
+from cloudpc import guests
 from cloudpc.guests.linux import first_boot, set_up
+from cloudpc.model.access import Ssh
 from cloudpc.model.cloud_pc import USABLE, DesiredCloudPC, NetworkChoice, Script, Status
 from cloudpc.model.credentials import generate_password
 from cloudpc.model.errors import Cancelled, ErrorCode, ProvisioningError
+from cloudpc.model.guests import Seed
 from cloudpc.model.image import Image
-from cloudpc.model.machines import Capacity, Completed, KeepsForDiagnosis, Order, Removed, Seed
+from cloudpc.model.machines import Capacity, KeepsForDiagnosis, Order, Removed
 from cloudpc.model.stages import Stage
 from cloudpc.model.tags import Phase
 from cloudpc.model.watch import Watch
@@ -41,6 +44,7 @@ from .fake_rim import (
     hand_over,
     image,
     machines,
+    said,
 )
 
 STAGES = {
@@ -54,6 +58,7 @@ STAGES = {
     "finish ready": (Stage.CREDENTIALS, ErrorCode.HYPERVISOR_ERROR),
 }
 _THROUGH_HQ = NetworkChoice(kind="hosted", connection="hq", domain_join_type="hybridAzureADJoin")
+_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILr1oZs1LkO8Ry5N2yp7aYz0kEJzq8nZhb3bJm1yQy7M"
 every_call = pytest.mark.parametrize("call", CALLS)
 
 
@@ -63,8 +68,9 @@ def test_all_goes_well(host: ScriptedHost) -> None:
     assert outcome.status is Status.PROVISIONED
     assert outcome.attempts == 1
     assert outcome.host == "local"
-    assert outcome.endpoint == host.endpoint(IDENTITY, timeout=60, cancel=run.cancel)
-    assert outcome.host_key == "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILr1oZs1LkO8Ry5N2yp7aYz0kEJzq8nZhb3bJm1yQy7M"
+    assert outcome.access == host.access(IDENTITY, Watch()).proven(_KEY)
+    assert isinstance(outcome.access, Ssh)
+    assert outcome.access.host_key == _KEY
     assert outcome.credentials is not None
     assert outcome.credentials.user == "u-alice"
     assert (host.folder / f"{IDENTITY}.password").read_text() == f"u-alice:{outcome.credentials.password}"
@@ -96,9 +102,7 @@ def test_what_a_first_boot_and_its_start_are_given(host: ScriptedHost, monkeypat
         first_boot.seed(
             instance_id=f"{IDENTITY}-1",
             device_name=wanted.device_name,
-            account="u-alice",
-            full_name=account.display_name,
-            ssh_public_keys=("ssh-ed25519 AAAA",),
+            account=account,
             local_admin=True,
         )
     ]
@@ -153,8 +157,8 @@ def test_whatever_a_host_is_asked_is_of_this_machine_and_can_be_cancelled(
 
         monkeypatch.setattr(host, name, call)
 
-    lasting = {"ensure_image", "boot_slot", "wait_ready", "run", "read_file", "endpoint"}
-    of_the_machine = {"describe", "set_password", "finish", *lasting} - {"ensure_image", "boot_slot"}
+    lasting = {"ensure_image", "boot_slot", "wait_ready", "run_script", "access"}
+    of_the_machine = {"describe", "guest", "set_password", "finish", *lasting} - {"ensure_image", "boot_slot"}
     for name in lasting | of_the_machine:
         remember(name)
     run = Run(host)
@@ -837,9 +841,10 @@ def test_user_input_reaches_the_guest_as_arguments_only(tmp_path: Path) -> None:
     seen: list[tuple[tuple[str, ...], bytes]] = []
 
     class Listening(ScriptedHost):
-        def run(self, machine_id: Any, argv: Any, **more: Any) -> Any:
-            seen.append((tuple(argv), more["stdin"]))
-            return super().run(machine_id, argv, **more)
+        def run_script(self, machine_id: Any, script: Any, watch: Any) -> Any:
+            if script.name != "facts":
+                seen.append((script.argv, script.stdin))
+            return super().run_script(machine_id, script, watch)
 
     run = Run(Listening(tmp_path))
     script = b"#!/bin/sh\necho $(hostname)\n"
@@ -883,13 +888,8 @@ def test_what_the_rim_refuses_fails_in_its_stage(host: ScriptedHost, what: str, 
 
 @pytest.mark.parametrize("key", [None, b"", b"ssh-ed25519 AAAAfake fake", b"\xff\xfe", b"ssh-rsa AAAA"])
 def test_a_guest_without_host_key_is_not_handed_out(tmp_path: Path, key: bytes | None) -> None:
-    class Keyless(ScriptedHost):
-        def read_file(self, machine_id: Any, path: str, **_: Any) -> bytes:
-            if key is None:
-                raise FileNotFoundError(path)
-            return key
-
-    host = Keyless(tmp_path)
+    host = ScriptedHost(tmp_path)
+    host.facts = said(tmp_path, key=key)
     outcome = Run(host).provision()
     assert outcome.error is not None
     assert outcome.error.code is ErrorCode.CREDENTIALS_FAILED
@@ -900,18 +900,20 @@ def test_the_network_may_be_as_late_as_the_first_boot_and_what_needs_it_waits(tm
     seen: list[tuple[str, float]] = []
 
     class Late(ScriptedHost):
-        def endpoint(self, machine_id: Any, *, timeout: float, cancel: Any) -> Any:
-            seen.append(("endpoint", timeout))
-            return super().endpoint(machine_id, timeout=timeout, cancel=cancel)
+        def access(self, machine_id: Any, watch: Any) -> Any:
+            seen.append(("access", watch.remaining))
+            return super().access(machine_id, watch)
 
-        def run(self, machine_id: Any, argv: Any, **more: Any) -> Any:
-            seen.append(("run", more["timeout"]))
-            return super().run(machine_id, argv, **more)
+        def run_script(self, machine_id: Any, script: Any, watch: Any) -> Any:
+            if script.name != "facts":
+                seen.append(("run", script.timeout))
+            return super().run_script(machine_id, script, watch)
 
     assert Run(Late(tmp_path)).provision(desired(first_boot_in_seconds=600)).status is Status.PROVISIONED
-    assert [call for call, _ in seen] == ["endpoint", "run", "endpoint"]
+    assert [call for call, _ in seen] == ["access", "run", "access"]
     assert 500 < seen[0][1] <= 600
-    assert [timeout for _, timeout in seen[1:]] == [60, 600]
+    assert seen[1][1] == 60
+    assert 500 < seen[2][1] <= 600
 
 
 def test_the_machine_is_what_the_service_plan_says(host: ScriptedHost) -> None:
@@ -957,26 +959,23 @@ def test_a_custom_image_is_told_to_remember_its_first_boot(host: ScriptedHost, t
 
 
 def test_cloud_init_remembers_its_first_boot(tmp_path: Path) -> None:
-    ran: list[Sequence[str]] = []
+    def run() -> None:
+        subprocess.run(set_up.keep_first_boot(str(tmp_path)).script.argv, timeout=30, check=False)
 
-    def run(argv: Sequence[str], stdin: bytes, timeout: float) -> Completed:
-        ran.append(argv)
-        done = subprocess.run([*argv[:-1], str(tmp_path)], input=stdin, timeout=timeout, check=False)
-        return Completed(done.returncode, "")
-
-    set_up.keep_first_boot(run)
+    run()
     assert list(tmp_path.iterdir()) == [], "it has no cloud-init"
     instance = tmp_path / "var/lib/cloud/instances/i-1"
     (tmp_path / "etc/cloud").mkdir(parents=True)
-    set_up.keep_first_boot(run)
+    run()
     assert not (tmp_path / "var").exists()
     instance.mkdir(parents=True)
     (tmp_path / "var/lib/cloud/instance").symlink_to(instance)
-    set_up.keep_first_boot(run)
+    run()
     assert (instance / "manual-clean").exists(), "where ds-identify looks, which decides whether cloud-init runs at all"
     written = yaml.safe_load((tmp_path / "etc/cloud/cloud.cfg.d/99_cloudpc.cfg").read_text())
     assert written == {"manual_cache_clean": True, "ssh_deletekeys": False}
-    assert {argv[-1] for argv in ran} == {""}, "in a guest it is the root folder"
+    [in_guest] = set_up.extras(make.settings(image_type="custom"), None)
+    assert in_guest.script.arguments == ("",), "it is the root folder"
 
 
 def _of_two_gb() -> DesiredCloudPC:
@@ -992,7 +991,7 @@ def test_what_would_fail_anywhere_is_seen_before_anything_is_removed(
             watch.note("checking it")
             return made
 
-        return Resources([host], find, script)
+        return Resources([host], find, script, guests.named("linux"))
 
     lines, size = Lines(), [8.0]  # the plan's own
     monkeypatch.setattr(Image, "_disk_size_gib", lambda _self: size[0])
@@ -1027,25 +1026,14 @@ def test_what_would_fail_anywhere_is_seen_before_anything_is_removed(
     ],
 )
 def test_a_device_is_registered_with_what_its_guest_is(
-    host: ScriptedHost, organisation: Organisation, monkeypatch: pytest.MonkeyPatch, content: bytes | None, name: str
+    host: ScriptedHost, organisation: Organisation, tmp_path: Path, content: bytes | None, name: str
 ) -> None:
-    asked: list[tuple[UUID, object]] = []
-    key = host.read_file
-
-    def read(identity: UUID, path: str, **more: Any) -> bytes:
-        if path != "/etc/os-release":
-            return bytes(key(identity, path, **more))
-        asked.append((identity, more["cancel"]))
-        if content is None:
-            raise FileNotFoundError(path)
-        return content
-
-    monkeypatch.setattr(host, "read_file", read)
+    host.facts = said(tmp_path, system=content, key=f"{_KEY} a comment".encode())
     run = Run(host)
     run.registration = organisation.registration()
     assert run.provision().status in USABLE
     [device] = organisation.devices.values()
-    assert (device.operating_system_version, asked) == (name, [(IDENTITY, run.cancel)])
+    assert (device.operating_system, device.operating_system_version) == ("Linux", name)
 
 
 @pytest.fixture

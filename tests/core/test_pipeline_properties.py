@@ -58,7 +58,7 @@ def test_one_machine_or_none(
     if outcome.status in USABLE:
         assert machines(hosts) == {outcome.host: [Phase.READY]}
         assert outcome.credentials is not None
-        assert outcome.endpoint is not None
+        assert outcome.access is not None
         assert (outcome.status is Status.PROVISIONED_WITH_WARNINGS) == bool(outcome.warnings)
     else:
         assert outcome.status in (Status.FAILED, Status.PENDING_PROVISION)

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
 from uuid import UUID
 
 import pytest
 
 from cloudpc.model.cloud_pc import DesiredCloudPC, NetworkChoice, Status
-from cloudpc.model.devices import DEVICE_ID_FILE, ComputerAccount, NameTakenError, RegisteredDevice
+from cloudpc.model.devices import ComputerAccount, NameTakenError, RegisteredDevice
 from cloudpc.model.errors import Cancelled, ErrorCode, ProvisioningError
+from cloudpc.model.guests import Completed, Script
 from cloudpc.model.identity import Identity
-from cloudpc.model.machines import Completed
 from cloudpc.model.stages import Stage
 from cloudpc.model.tags import Phase
 from cloudpc.model.watch import Watch
@@ -21,7 +20,7 @@ from cloudpc.provisioning.registration import Registration, release
 
 from . import make
 from .fake_organisation import Organisation
-from .fake_rim import IDENTITY, Run, ScriptedHost, desired, hand_over
+from .fake_rim import IDENTITY, Run, ScriptedHost, desired, hand_over, said
 
 _THROUGH_HQ = NetworkChoice(kind="hosted", connection="hq", domain_join_type="hybridAzureADJoin")
 
@@ -64,18 +63,22 @@ def test_without_registration_nothing_is_asked(host: ScriptedHost, organisation:
     assert (outcome.device, outcome.computer, organisation.calls) == (None, None, [])
 
 
-def test_the_one_time_password_is_on_standard_input(
+def test_the_one_time_password_is_a_secret_of_the_script(
     run: Run, host: ScriptedHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen, original = [], host.run
+    seen: list[Script] = []
+    original = host.run_script
 
-    def seeing(id_: UUID, argv: Sequence[str], **more: Any) -> Completed:
-        seen.append((argv, more["stdin"]))
-        return original(id_, argv, **more)
+    def seeing(id_: UUID, script: Script, watch: Watch) -> Completed:
+        seen.append(script)
+        return original(id_, script, watch)
 
-    monkeypatch.setattr(host, "run", seeing)
+    monkeypatch.setattr(host, "run_script", seeing)
     run.provision(_joining())
-    assert (("join", _joining().device_name), b"one-time") in seen
+    [join] = [script for script in seen if script.name == "join"]
+    assert _joining().device_name in join.arguments
+    assert "one-time" in join.secrets.values()
+    assert "one-time" not in repr(join)
 
 
 @pytest.mark.parametrize("call", ["prepare_join", "register"])
@@ -100,7 +103,7 @@ def test_what_was_there_before_the_guest_is_not_the_guests(
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "named"),
     [
         (b"11111111-2222-3333-4444-555555555555\n", UUID("11111111-2222-3333-4444-555555555555")),
         (b"ssh-ed25519 AAAA", None),
@@ -112,24 +115,14 @@ def test_the_guest_is_asked_which_device_it_is(
     run: Run,
     host: ScriptedHost,
     organisation: Organisation,
-    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
     content: bytes | None,
-    said: UUID | None,
+    named: UUID | None,
 ) -> None:
-    original = host.read_file
-
-    def read_file(id_: UUID, path: str, **more: Any) -> bytes:
-        if path != DEVICE_ID_FILE:
-            return original(id_, path, **more)
-        assert (id_, more["cancel"]) == (IDENTITY, run.cancel)
-        if content is None:
-            raise FileNotFoundError(path)
-        return content
-
-    monkeypatch.setattr(host, "read_file", read_file)
     run.provision()
     [device] = organisation.devices.values()
-    assert device.joined_as() == said
+    host.facts += said(tmp_path, device=content)  # it may do so long after it was asked first
+    assert device.joined_as() == named
 
 
 @pytest.mark.parametrize(("call", "stage"), [("prepare_join", Stage.DOMAIN_JOIN), ("register", Stage.REGISTRATION)])

@@ -42,9 +42,9 @@ class Guest:
             (self.folder / f"{what}.{number}").write_text(f"Reading package lists...\n{answer}\n")
 
     def install(self, seconds: float = 600) -> subprocess.CompletedProcess[str]:
-        [extra] = set_up.of(make.settings(packages=("git", "vim"), set_up_in_seconds=seconds), None)
+        [extra] = set_up.extras(make.settings(packages=("git", "vim"), set_up_in_seconds=seconds), None)
         env = {**os.environ, "PATH": f"{self.folder}:{os.environ['PATH']}", "STAND_INS": str(self.folder)}
-        return subprocess.run(extra.argv, env=env, text=True, capture_output=True, timeout=60, check=False)
+        return subprocess.run(extra.script.argv, env=env, text=True, capture_output=True, timeout=60, check=False)
 
     @property
     def asked(self) -> list[str]:

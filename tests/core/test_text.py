@@ -16,7 +16,6 @@ from cloudpc.cli import output
 from cloudpc.cli.cloud_pcs import print_rows
 from cloudpc.cli.output import Terminal, behind, coloured, confirm, print_json, styled, table
 from cloudpc.graph.errors import GraphError
-from cloudpc.guests.linux.set_up import Warned, last_lines
 from cloudpc.iac import outputs
 from cloudpc.iac.engine_log import displayed
 from cloudpc.machines.libvirt.console import tail_of
@@ -24,8 +23,9 @@ from cloudpc.model.check import Check
 from cloudpc.model.cloud_pc import Status
 from cloudpc.model.directory import Group, ServicePlan, Snapshot, User
 from cloudpc.model.errors import ErrorCode, ProvisioningError
+from cloudpc.model.guests import Warned
 from cloudpc.model.problems import Problem
-from cloudpc.model.text import coloured_only, harmless, harmless_lines, plain, to_json, told
+from cloudpc.model.text import coloured_only, harmless, harmless_lines, last_lines, plain, to_json, told
 
 TITLE, CLIPBOARD, LINK = (
     "\x1b]0;pwned\x07",
@@ -70,7 +70,7 @@ def test_what_is_only_text_stays_as_it_is(literal: str) -> None:
 
 @given(st.text() | st.text(alphabet="\x1b\x9b[]0;m\x07\\\r\n\tab\u202e\x9c8"))
 def test_any_text_is_safe_and_twice_changes_nothing(text: str) -> None:
-    for function in (harmless, harmless_lines, plain, told):
+    for function in (harmless, harmless_lines, last_lines, plain, told):
         once = function(text)
         assert function(once) == once
     assert is_safe(harmless(text))

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
+from typing import Self
 from uuid import UUID, uuid4
 
 import pytest
 
+from cloudpc import guests
 from cloudpc.cli import unanswered
 from cloudpc.machines.libvirt.configuration import LibvirtHostConfig
-from cloudpc.model.cancellation import Cancellation
 from cloudpc.model.errors import ErrorCode, ProvisioningError
+from cloudpc.model.guests import Completed, Script
 from cloudpc.model.machines import PowerState
+from cloudpc.model.watch import Watch
+
+from .fake_rim import said
+
+LINUX = guests.named("linux")
 
 _HEAD = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI"
 OLD, NEW = _HEAD + "A" * 43, _HEAD + "B" * 43
@@ -23,19 +32,23 @@ KVM1 = LibvirtHostConfig(name="kvm1", uri="qemu+ssh://root@kvm1:2222/system?keyf
 class FakeHost:
     name = "kvm1"
 
-    def __init__(self, power: PowerState | None, file: bytes | Exception = b"") -> None:
+    def __init__(self, power: PowerState | None, key: bytes | Exception | None = b"") -> None:
         self._power = power
-        self._file = file
+        self._key = key
         self.closed = False
 
     def describe(self, _: UUID) -> object:
         return self._power and SimpleNamespace(name="cloudpc-1", power=self._power, paused_because="its disk is full")
 
-    def read_file(self, _: UUID, path: str, *, cancel: Cancellation) -> bytes:
-        assert path == "/etc/ssh/ssh_host_ed25519_key.pub"
-        if isinstance(self._file, Exception):
-            raise self._file
-        return self._file
+    def guest(self, _: UUID) -> Self:
+        return self
+
+    def run(self, scripts: Sequence[Script], watch: Watch) -> list[Completed]:
+        [_facts] = scripts
+        if isinstance(self._key, Exception):
+            raise self._key
+        with TemporaryDirectory() as folder:
+            return [Completed(0, said(Path(folder), key=self._key))]
 
     def close(self) -> None:
         self.closed = True
@@ -43,7 +56,7 @@ class FakeHost:
 
 def _look(monkeypatch: pytest.MonkeyPatch, host: FakeHost, config: LibvirtHostConfig = KVM1) -> unanswered.Seen:
     monkeypatch.setattr(unanswered, "connect", lambda _: host)
-    seen = unanswered.look(config, uuid4(), OLD, "demo")
+    seen = unanswered.look(config, uuid4(), LINUX, OLD, "demo")
     assert host.closed
     return seen
 
@@ -59,7 +72,7 @@ LOST = ProvisioningError(ErrorCode.GUEST_AGENT_LOST, "No answer.")
         (FakeHost(PowerState.PAUSED), "is paused: its disk is full; `cloudpc up demo` resumes it", ""),
         (FakeHost(PowerState.RUNNING, LOST), "agent does not answer either", ""),
         (FakeHost(PowerState.RUNNING, f"{OLD} a\n".encode()), "-oIdentityFile=\"/a key\"' -l root -p 2222 kvm1`", ""),
-        (FakeHost(PowerState.RUNNING, FileNotFoundError()), "sshDestination of kvm1", ""),
+        (FakeHost(PowerState.RUNNING, None), "sshDestination of kvm1", ""),
         (FakeHost(PowerState.RUNNING, b"\xff* ssh-ed25519 A"), "sshDestination of kvm1", ""),
         (FakeHost(PowerState.RUNNING, f"{NEW} root@a\n".encode()), "is not the one it was set up with, SHA256:", NEW),
     ],
@@ -80,7 +93,9 @@ def test_a_host_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
         raise ProvisioningError(ErrorCode.HOST_UNREACHABLE, "Could not connect.")
 
     monkeypatch.setattr(unanswered, "connect", away)
-    assert "can't say why: Could not connect. [hostUnreachable]" in unanswered.look(KVM1, uuid4(), OLD, "demo").why
+    assert (
+        "can't say why: Could not connect. [hostUnreachable]" in unanswered.look(KVM1, uuid4(), LINUX, OLD, "demo").why
+    )
 
 
 def test_a_key_is_named_as_ssh_names_it(tmp_path: Path) -> None:

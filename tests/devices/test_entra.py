@@ -39,7 +39,7 @@ def identity(generation: int = 1, installation: str = INSTALLATION, name: str = 
 
 
 def new(whose: Identity | None = None) -> NewDevice:
-    return NewDevice.of(whose or identity(), "Engineering's PCs", "12")
+    return NewDevice.of(whose or identity(), "Engineering's PCs", "Linux", "12")
 
 
 class Registry:

@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 
 from cloudpc.devices import account_mark
+from cloudpc.guests.linux.system import Linux
 from cloudpc.images import gallery
-from cloudpc.model.cancellation import Cancellation
+from cloudpc.model.devices import Join
 from cloudpc.model.machines import Amount
 from cloudpc.model.watch import Watch
 from tests.machines.daemon import Daemon
 from tests.machines.desk import Desk, open_desk
+from tests.machines.reach import ran
 
 from .conftest import Hq
 from .samba import CONTROLLER, Samba
@@ -41,20 +43,23 @@ def test_a_guest_joins_and_its_end_shuts_it_out(samba: Samba, hq: Hq, desk: Desk
     desk.host.making.wait_ready(spec.id, Watch().within(480))  # a whole Debian, perhaps without KVM
     machine = spec.id
 
-    def run(*argv: str, stdin: bytes = b"") -> tuple[int, str]:
-        done = desk.host.run(machine, argv, stdin=stdin, timeout=300, cancel=Cancellation())
+    def run(*argv: str) -> tuple[int, str]:
+        done = ran(desk.host, machine, *argv, timeout=300)
+        return done.exit_code, done.output
+
+    def joining(join: Join) -> tuple[int, str]:
+        [done] = desk.host.guest(machine).run([Linux().join(join)], Watch())
         return done.exit_code, done.output
 
     domain = hq.domain()
     join = domain.prepare_join(PC, OWNER)
     before = samba.find(PC)
     assert before is not None
-    status, output = run(*join.argv, stdin=join.stdin)
+    status, output = joining(join)
     assert status == 0, output
-    assert join.stdin.decode() not in output
+    assert join.password not in output
 
-    keys = desk.host.read_file(machine, "/etc/krb5.keytab", cancel=Cancellation())
-    assert f"{PC}$".encode() in keys
+    assert run("grep", "-c", "--text", f"{PC}\\$", "/etc/krb5.keytab")[0] == 0
     assert run("stat", "-c", "%a %U", "/etc/krb5.keytab") == (0, "600 root\n")
     account = samba.find(PC)
     assert account is not None
@@ -69,7 +74,7 @@ def test_a_guest_joins_and_its_end_shuts_it_out(samba: Samba, hq: Hq, desk: Desk
     controllers = hq.connection().model_dump(by_alias=True)["domainControllers"]
     dead = {"name": "dc0.corp.test", "address": "127.0.0.2", "guestAddress": "127.0.0.1"}
     again = hq.domain(domainControllers=[dead, *controllers]).prepare_join(PC, OWNER)
-    status, output = run(*again.argv, stdin=again.stdin)
+    status, output = joining(again)
     assert status == 0, output
     assert again.account == join.account
 

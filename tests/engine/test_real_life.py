@@ -14,7 +14,7 @@ import yaml
 
 from cloudpc.images import gallery
 from cloudpc.machines.libvirt.configuration import this_machine
-from cloudpc.model.machines import Endpoint
+from cloudpc.model.access import Ssh
 from tests.engine.conftest import REPO, Project, user
 from tests.machines.audit import listening, things
 from tests.machines.reach import greeting
@@ -66,7 +66,7 @@ def test_one_machine_from_its_first_day_to_its_end(real: Project) -> None:
     ran = real.pulumi("up", "--yes", "--skip-preview", "--refresh", "--stack", "demo")
     assert ran.code == 0, ran
     assert "was off, started on local" in ran.output
-    greeting(Endpoint(given["connection"]["host"], given["connection"]["port"]))
+    greeting(Ssh(host=given["connection"]["host"], port=given["connection"]["port"]))
     another_boot, mine = _ssh(real, given, LOOK).stdout.split()
     assert (mine, another_boot != boot) == ("mine", True)
 

@@ -27,17 +27,17 @@ from uuid import UUID
 
 from fake_driver import FakeHostConfig
 
+from cloudpc.model.access import Access, Ssh
 from cloudpc.model.cancellation import Cancellation
 from cloudpc.model.check import Check
 from cloudpc.model.errors import ErrorCode, ProvisioningError, TagUnreadable
+from cloudpc.model.guests import Completed, Guest, Script, Seed
 from cloudpc.model.image import Image
 from cloudpc.model.machine_names import named_after
 from cloudpc.model.machines import (
     Amount,
     Capacity,
     Claimed,
-    Completed,
-    Endpoint,
     Hypervisor,
     Limits,
     Machine,
@@ -45,7 +45,6 @@ from cloudpc.model.machines import (
     Order,
     PowerState,
     Removed,
-    Seed,
 )
 from cloudpc.model.remnants import Kind, Remnant
 from cloudpc.model.stages import Stage
@@ -66,6 +65,10 @@ _CODES = {
 """What a real host says when a call fails or its deadline is over."""
 _MEET_WITHIN = 60.0
 _VOLUMES = ("*.seed", "*.qcow2", "*-failed-*.log")
+_FACTS = """system PRETTY_NAME="Fake Linux 1"
+key ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILr1oZs1LkO8Ry5N2yp7aYz0kEJzq8nZhb3bJm1yQy7M fake
+"""
+"""What each guest says of itself, in the words of cloudpc.guests.linux."""
 
 
 class FakeHost:
@@ -78,6 +81,7 @@ class FakeHost:
         self._machines.mkdir(parents=True, exist_ok=True)
         self._meeting = threading.Condition()
         self._met: Counter[str] = Counter()
+        self.facts = _FACTS
 
     # ---- what the interface asks for
 
@@ -127,7 +131,7 @@ class FakeHost:
             booting = watch.within(order.first_boot_in_seconds)
             self.wait_ready(order.id, booting)
         watch.stage(Stage.FIRST_BOOT, "waiting for its network")
-        self.endpoint(order.id, timeout=max(20, booting.remaining), cancel=watch.cancel)
+        self.access(order.id, watch.within(max(20, booting.remaining)))
 
     def power_on(self, machine_id: UUID, watch: Watch, *, until_ready: bool = True) -> None:
         self._fault("power_on", self._user(machine_id))
@@ -145,22 +149,11 @@ class FakeHost:
         (self._folder / f"{self._need(machine_id).name}.kernel").write_text(image.digest)
         return "has another kernel at its next start"
 
-    def run(
-        self, machine_id: UUID, argv: Sequence[str], *, stdin: bytes = b"", timeout: float, cancel: Cancellation
-    ) -> Completed:
-        self._fault("run", self._user(machine_id), cancel, timeout)
-        settings = self._settings()
-        return Completed(settings.get("exit_code", 0), settings.get("output", "said by the fake guest"))
+    def guest(self, machine_id: UUID) -> Guest:
+        return FakeGuest(self, machine_id)
 
-    def read_file(self, machine_id: UUID, path: str, *, cancel: Cancellation) -> bytes:
-        return b"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILr1oZs1LkO8Ry5N2yp7aYz0kEJzq8nZhb3bJm1yQy7M fake\n"
-
-    def set_password(self, machine_id: UUID, user: str, password: str) -> None:
-        self._fault("set_password", self._user(machine_id))
-        (self._folder / f"{machine_id}.password").write_text(f"{user}:{password}")
-
-    def endpoint(self, machine_id: UUID, *, timeout: float, cancel: Cancellation) -> Endpoint:
-        return Endpoint("127.0.0.1", 20_000 + machine_id.int % 10_000)
+    def access(self, machine_id: UUID, watch: Watch) -> Access:
+        return Ssh(host="127.0.0.1", port=20_000 + machine_id.int % 10_000)
 
     def finish(self, machine_id: UUID, phase: Phase) -> None:
         self._fault(f"finish {phase}", self._user(machine_id))
@@ -258,6 +251,23 @@ class FakeHost:
         return [Check(f"libvirt network {network.source}", "passed")]
 
     def close(self) -> None: ...
+
+    # ---- what its guests do
+
+    def run_script(self, machine_id: UUID, script: Script, watch: Watch) -> Completed:
+        if script.name == "facts":
+            return Completed(0, self.facts)
+        timeout = min(script.timeout, watch.remaining)
+        try:
+            self._fault("run", self._user(machine_id), watch.cancel, timeout)
+        except TimeoutError as error:
+            return Completed(124, str(error), timed_out=True)
+        settings = self._settings()
+        return Completed(settings.get("exit_code", 0), settings.get("output", "said by the fake guest"))
+
+    def set_password(self, machine_id: UUID, user: str, password: str) -> None:
+        self._fault("set_password", self._user(machine_id))
+        (self._folder / f"{machine_id}.password").write_text(f"{user}:{password}")
 
     # ---- what making is made of
 
@@ -430,6 +440,26 @@ class FakeHost:
         temporary = path.with_suffix(f".{uuid.uuid4().hex}")
         temporary.write_text(json.dumps({**asdict(machine), "id": str(machine.id)}))
         temporary.replace(path)
+
+
+class FakeGuest:
+    """Implements cloudpc.model.guests.Guest: runs nothing, and says what it is told to."""
+
+    def __init__(self, host: FakeHost, machine_id: UUID) -> None:
+        self._host = host
+        self._id = machine_id
+
+    def run(self, scripts: Sequence[Script], watch: Watch) -> list[Completed]:
+        return [self._run(script, watch) for script in scripts]
+
+    def _run(self, script: Script, watch: Watch) -> Completed:
+        if script.title:
+            watch.note(script.title)
+        watch.check()
+        return self._host.run_script(self._id, script, watch)
+
+    def set_password(self, user: str, password: str, watch: Watch) -> None:
+        self._host.set_password(self._id, user, password)
 
 
 def _may_be_of(name: str, installation: str) -> bool:

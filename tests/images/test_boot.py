@@ -13,15 +13,16 @@ from pathlib import Path
 import pytest
 
 from cloudpc.guests.linux import first_boot
+from cloudpc.guests.linux.facts import HOST_KEY
 from cloudpc.images import gallery
 from cloudpc.machines.libvirt.seed import seed_iso
+from cloudpc.model.cloud_pc import Account
+from cloudpc.model.guests import Seed
 from cloudpc.model.image import Image
-from cloudpc.model.machines import Seed
 from tests.images.bare_guest import BareGuest
 
 VM_IMAGES = Path(__file__).parents[2] / "vm-images"
 AGENT_TIMEOUT, READY_TIMEOUT = 300, 400  # many times what a quiet machine needs
-HOST_KEY = "/etc/ssh/ssh_host_ed25519_key.pub"
 
 pytestmark = [pytest.mark.machine, pytest.mark.timeout(1500)]
 
@@ -78,9 +79,7 @@ def make_seed(folder: Path, client: Client, **more: object) -> Path:
     made = first_boot.seed(
         instance_id="i-1",
         device_name="CPC-TEST",
-        account="alice",
-        full_name="Alice Adams",
-        ssh_public_keys=[client.public_key],
+        account=Account(name="alice", display_name="Alice Adams", ssh_public_keys=(client.public_key,)),
         local_admin=False,
     )
     if more:

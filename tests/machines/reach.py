@@ -5,15 +5,26 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable
+from uuid import UUID
 
-from cloudpc.model.machines import Endpoint
+from cloudpc.model.access import Access
+from cloudpc.model.guests import Completed, Script
+from cloudpc.model.machines import Host
+from cloudpc.model.watch import Watch
 
 
-def greeting(endpoint: Endpoint) -> bytes:
+def greeting(endpoint: Access) -> bytes:
     """What answers there."""
     answers: list[bytes] = []
     wait_until(lambda: answers.append(answer(endpoint.host, endpoint.port)) or answers[-1], 60, "nothing answers")
     return answers[-1]
+
+
+def ran(host: Host, machine_id: UUID, *argv: str, stdin: bytes = b"", timeout: float = 10) -> Completed:
+    """What became of a command in the guest."""
+    script = Script(text='exec "$@"', arguments=argv, stdin=stdin, timeout=timeout)
+    [done] = host.guest(machine_id).run([script], Watch())
+    return done
 
 
 def wait_until(condition: Callable[[], object], seconds: float, otherwise: str) -> None:

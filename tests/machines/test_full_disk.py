@@ -11,7 +11,6 @@ import pytest
 
 from cloudpc.machines.libvirt.configuration import LibvirtHostConfig
 from cloudpc.machines.libvirt.power import NO_ROOM
-from cloudpc.model.cancellation import Cancellation
 from cloudpc.model.errors import ErrorCode, ProvisioningError
 from cloudpc.model.image import Image
 from cloudpc.model.machines import PowerState
@@ -20,6 +19,7 @@ from tests.support.waiting import wait_until
 
 from .daemon import Daemon
 from .desk import Desk, open_desk
+from .reach import ran
 
 pytestmark = pytest.mark.machine
 
@@ -47,10 +47,10 @@ def small(daemon: Daemon, micro: Image, cache: Path) -> Iterator[Desk]:
 
 
 def test_a_full_disk_pauses_a_machine_and_room_lets_it_go_on(small: Desk, daemon: Daemon) -> None:
-    host, spec, cancel = small.host, small.boot(), Cancellation()
+    host, spec = small.host, small.boot()
     _there(daemon, "sh", "-c", _FILL)
-    with contextlib.suppress(ProvisioningError, TimeoutError):  # as far as it comes
-        host.run(spec.id, ["sh", "-c", _WRITE], timeout=5, cancel=cancel)
+    with contextlib.suppress(ProvisioningError):  # as far as it comes
+        ran(host, spec.id, "sh", "-c", _WRITE, timeout=5)
 
     def paused() -> bool:
         machine = host.describe(spec.id)
@@ -63,5 +63,5 @@ def test_a_full_disk_pauses_a_machine_and_room_lets_it_go_on(small: Desk, daemon
     assert paused()
     _there(daemon, "rm", FILLER)
     host.power_on(spec.id, Watch(), until_ready=False)
-    written = host.run(spec.id, ["sh", "-c", "sync; wc -c < /home/data"], timeout=60, cancel=cancel)
+    written = ran(host, spec.id, "sh", "-c", "sync; wc -c < /home/data", timeout=60)
     assert written.exit_code == 0

@@ -20,6 +20,7 @@ from cloudpc.model.watch import Watch
 
 from .daemon import Daemon
 from .desk import Desk
+from .reach import ran
 
 BOOT = "/proc/sys/kernel/random/boot_id"
 DEFINED = """
@@ -61,12 +62,12 @@ def test_a_machine_takes_another_builds_kernel_and_modules_and_loses_nothing(
     host.finish(spec.id, Phase.HANDED_OVER)
 
     def sh(script: str) -> str:
-        done = host.run(spec.id, ["sh", "-c", script], timeout=60, cancel=cancel)
+        done = ran(host, spec.id, "sh", "-c", script, timeout=60)
         assert done.exit_code == 0, done.output
         return done.output.strip()
 
     sh("echo precious > /home/data; cd /lib/modules && mv $(uname -r) gone; sync")  # as if of another version
-    boot = host.read_file(spec.id, BOOT, cancel=cancel)
+    boot = sh(f"cat {BOOT}")
     host.making.bring_image(newer, Watch())
 
     connection = libvirt.open(daemon.tcp_uri)
@@ -75,8 +76,8 @@ def test_a_machine_takes_another_builds_kernel_and_modules_and_loses_nothing(
     domain.attachDeviceFlags(left, libvirt.VIR_DOMAIN_AFFECT_LIVE)  # by a run that was killed in the middle
     domain.reset(0)
     host.making.wait_ready(spec.id, Watch(cancel).within(180))
-    assert host.read_file(spec.id, "/home/data", cancel=cancel) == b"precious\n", "it boots its own disk"
-    assert host.read_file(spec.id, BOOT, cancel=cancel) != boot
+    assert sh("cat /home/data") == "precious", "it boots its own disk"
+    assert sh(f"cat {BOOT}") != boot
 
     assert "from its next start on" in host.update_kernel(spec.id, newer, Watch())
     assert "already" in host.update_kernel(spec.id, newer, Watch())
@@ -88,7 +89,7 @@ def test_a_machine_takes_another_builds_kernel_and_modules_and_loses_nothing(
     assert domain.XMLDesc(0).count("cd" * 8) == 2, "kernel and initrd, but not the disk"
     host.power_on(spec.id, Watch(), until_ready=False)
     host.making.wait_ready(spec.id, Watch(cancel).within(180))
-    assert host.read_file(spec.id, "/home/data", cancel=cancel) == b"precious\n"
+    assert sh("cat /home/data") == "precious"
     described = host.describe(spec.id)
     assert described is not None
     assert described.tag.phase is Phase.HANDED_OVER

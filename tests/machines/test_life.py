@@ -12,43 +12,59 @@ from uuid import UUID
 import libvirt
 import pytest
 
+from cloudpc import guests
 from cloudpc.machines.libvirt.connection import REMEMBER_FAILURE
 from cloudpc.machines.libvirt.networks import candidate_ports
 from cloudpc.model.cancellation import Cancellation
 from cloudpc.model.errors import Cancelled, ErrorCode, ProvisioningError
+from cloudpc.model.guests import Script
 from cloudpc.model.machines import Claimed, PowerState
+from cloudpc.model.stages import Stage
 from cloudpc.model.tags import Phase
 from cloudpc.model.watch import Watch
 
 from .daemon import Daemon
 from .desk import SIZE, Desk, open_desk
-from .reach import greeting
+from .reach import greeting, ran
 
 pytestmark = pytest.mark.machine
 
+LINUX = guests.named("linux")
 HANGS = "earlyprintk=ttyS0 loglevel=7 rdinit=/bin/busybox -- sleep 600"
 """A guest that is never ready: what happens to it while it is waited for happens before that on any machine."""
 
 
 def test_a_whole_life(desk: Desk, daemon: Daemon) -> None:
-    host, cancel = desk.host, Cancellation()
-    spec = desk.boot()
+    host, spec = desk.host, desk.boot()
 
-    assert host.run(spec.id, ["sh", "-c", "cat; exit 3"], stdin=b"hello", timeout=10, cancel=cancel).exit_code == 3
-    assert host.run(spec.id, ["cat"], stdin="grüß".encode(), timeout=10, cancel=cancel).output == "grüß"
-    assert host.run(spec.id, ["no-such-program"], timeout=10, cancel=cancel).exit_code == 127
-    assert host.read_file(spec.id, "/etc/ssh/ssh_host_ed25519_key.pub", cancel=cancel).startswith(b"ssh-ed25519 ")
-    with pytest.raises(FileNotFoundError):
-        host.read_file(spec.id, "/no/such/file", cancel=cancel)
-    host.set_password(spec.id, "alice", "correct horse")
+    assert ran(host, spec.id, "sh", "-c", "cat; exit 3", stdin=b"hello").exit_code == 3
+    assert ran(host, spec.id, "cat", stdin="grüß".encode()).output == "grüß"
+    assert ran(host, spec.id, "no-such-program").exit_code == 127
+    guest, titles = host.guest(spec.id), list[str]()
+    facts, secret, missing = guest.run(
+        [
+            LINUX.facts(),
+            Script(
+                text='command -v cat; printf %s "$A_SECRET"', timeout=10, title="a secret", secrets={"A_SECRET": "é'"}
+            ),
+            Script(text='ps; exec cat "$1"', arguments=("/no/such/file",), timeout=10, title="no file"),
+        ],
+        Watch(tell=titles.append, stage=Stage.SET_UP),
+    )
+    assert LINUX.read(facts.output).proof.startswith("ssh-ed25519 ")
+    assert (secret.exit_code, secret.output.splitlines()[1]) == (0, "é'")
+    assert missing.exit_code == 1
+    assert "A_SECRET" not in missing.output
+    assert titles == ["set-up: a secret", "set-up: no file"]
+    guest.set_password("alice", "correct horse", Watch())
     with pytest.raises(ProvisioningError) as refused:
-        host.set_password(spec.id, "nobody-of-this-name", "correct horse")
+        guest.set_password("nobody-of-this-name", "correct horse", Watch())
     assert refused.value.code is ErrorCode.CREDENTIALS_FAILED
     assert "correct horse" not in str(refused.value)
-    shadow = host.read_file(spec.id, "/etc/shadow", cancel=cancel).decode()
+    shadow = ran(host, spec.id, "cat", "/etc/shadow").output
     assert any(line.startswith("alice:$") for line in shadow.splitlines())
 
-    endpoint = host.endpoint(spec.id, timeout=60, cancel=Cancellation())
+    endpoint = host.access(spec.id, Watch().within(60))
     assert endpoint.host == "127.0.0.1"
     assert endpoint.via == ""
     assert greeting(endpoint) == b"SSH-"
@@ -71,10 +87,10 @@ def test_a_whole_life(desk: Desk, daemon: Daemon) -> None:
     assert domain.autostart()
     domain.destroy()
     with pytest.raises(ProvisioningError) as died:
-        host.read_file(spec.id, "/etc/passwd", cancel=Cancellation())
+        ran(host, spec.id, "true")
     assert died.value.code is ErrorCode.GUEST_DIED
     domain.create()
-    assert host.endpoint(spec.id, timeout=60, cancel=Cancellation()) == endpoint
+    assert host.access(spec.id, Watch().within(60)) == endpoint
     assert greeting(endpoint) == b"SSH-"
     connection.close()
 
@@ -109,23 +125,21 @@ def test_a_machine_that_stands_still_says_why_and_goes_on(desk: Desk, daemon: Da
 
 def test_a_short_life_on_this_machine_s_own_libvirtd(own_system: Desk) -> None:
     spec = own_system.boot()
-    assert greeting(own_system.host.endpoint(spec.id, timeout=60, cancel=Cancellation())) == b"SSH-"
+    assert greeting(own_system.host.access(spec.id, Watch().within(60))) == b"SSH-"
     own_system.host.finish(spec.id, Phase.HANDED_OVER)
 
 
 def test_a_command_that_takes_too_long_is_ended(desk: Desk) -> None:
     spec = desk.boot()
-    with pytest.raises(TimeoutError):
-        desk.host.run(spec.id, ["sleep", "4321"], timeout=1, cancel=Cancellation())
-    processes = desk.host.run(spec.id, ["ps"], timeout=10, cancel=Cancellation()).output
-    assert "4321" not in processes
+    late = ran(desk.host, spec.id, "sh", "-c", "sleep 4321 & sleep 4321", timeout=1)
+    assert (late.timed_out, late.output) == (True, "took longer than 1 s")
+    assert "4321" not in ran(desk.host, spec.id, "ps").output
 
 
 def test_a_first_boot_that_failed_says_how(desk: Desk) -> None:
     spec = desk.boot()
-    write = ["sh", "-c", "cat > /run/cloud-init/result.json"]
     result = b'{"v1": {"errors": ["no such user", "no such disk"]}}'
-    desk.host.run(spec.id, write, stdin=result, timeout=10, cancel=Cancellation())
+    ran(desk.host, spec.id, "sh", "-c", "cat > /run/cloud-init/result.json", stdin=result)
     with pytest.raises(ProvisioningError, match="no such user; no such disk") as caught:
         desk.host.making.wait_ready(spec.id, Watch().within(30))
     assert caught.value.code is ErrorCode.FIRST_BOOT_FAILED
@@ -212,7 +226,7 @@ def test_a_port_that_is_taken_is_passed_over(desk: Desk) -> None:
         taken.bind(("127.0.0.1", first))
         taken.listen()
         desk.host.making.start(spec, desk.image)
-    assert desk.host.endpoint(spec.id, timeout=60, cancel=Cancellation()).port == second
+    assert desk.host.access(spec.id, Watch().within(60)).port == second
 
 
 def test_a_folder_that_qemu_may_not_enter_is_named(desk: Desk, tmp_path: Path) -> None:

@@ -18,7 +18,6 @@ import pytest
 from cloudpc.machines.libvirt import networks
 from cloudpc.machines.libvirt.configuration import LibvirtHostConfig
 from cloudpc.machines.libvirt.host import LibvirtHost
-from cloudpc.model.cancellation import Cancellation
 from cloudpc.model.errors import ErrorCode, ProvisioningError
 from cloudpc.model.image import Image
 from cloudpc.model.machines import Network
@@ -26,7 +25,7 @@ from cloudpc.model.watch import Watch
 
 from .daemon import Daemon
 from .desk import Desk, open_desk
-from .reach import greeting
+from .reach import greeting, ran
 
 pytestmark = pytest.mark.machine
 
@@ -59,9 +58,8 @@ def network(daemon: Daemon) -> Iterator[libvirt.virNetwork]:
 @pytest.mark.parametrize("kind", ["network", "bridge"])
 def test_the_guest_is_asked_for_its_address(desk: Desk, network: libvirt.virNetwork, kind: str) -> None:
     spec = desk.boot(network=Network(kind, network.name()))  # type: ignore[arg-type]
-    add = ["ip", "addr", "add", f"{GUEST}/24", "dev", "eth0"]
-    assert desk.host.run(spec.id, add, timeout=10, cancel=Cancellation()).exit_code == 0
-    endpoint = desk.host.endpoint(spec.id, timeout=60, cancel=Cancellation())
+    assert ran(desk.host, spec.id, "ip", "addr", "add", f"{GUEST}/24", "dev", "eth0").exit_code == 0
+    endpoint = desk.host.access(spec.id, Watch().within(60))
     assert (endpoint.host, endpoint.port, endpoint.via) == (GUEST, 22, "")
     assert greeting(endpoint) == b"SSH-"
 
@@ -93,9 +91,9 @@ def over_ssh(daemon: Daemon, micro: Image, cache: Path, tmp_path: Path) -> Itera
 
 def test_a_host_by_ssh(over_ssh: Desk) -> None:
     spec = over_ssh.boot()
-    endpoint = over_ssh.host.endpoint(spec.id, timeout=60, cancel=Cancellation())
+    endpoint = over_ssh.host.access(spec.id, Watch().within(60))
     assert (endpoint.host, endpoint.via) == ("127.0.0.1", "admin@kvm1:2222")
-    assert over_ssh.host.run(spec.id, ["hostname"], timeout=10, cancel=Cancellation()).output.strip() == "u-1"
+    assert ran(over_ssh.host, spec.id, "hostname").output.strip() == "u-1"
 
 
 def test_on_a_restricted_network_guests_are_reached_and_reach_nothing(
@@ -110,9 +108,8 @@ def test_on_a_restricted_network_guests_are_reached_and_reach_nothing(
         ):
             threading.Thread(target=server.serve_forever, daemon=True).start()
             spec = desk.boot()
-            assert greeting(desk.host.endpoint(spec.id, timeout=60, cancel=Cancellation())) == b"SSH-"
-            command = ["sh", "-c", knock.format(port=server.server_address[1])]
-            said = desk.host.run(spec.id, command, timeout=60, cancel=Cancellation())
+            assert greeting(desk.host.access(spec.id, Watch().within(60))) == b"SSH-"
+            said = ran(desk.host, spec.id, "sh", "-c", knock.format(port=server.server_address[1]), timeout=60)
             assert " ".join(said.output.split()) == reached
             server.shutdown()
 

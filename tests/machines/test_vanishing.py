@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 import libvirt
 import pytest
 
+from cloudpc import guests
 from cloudpc.machines.libvirt import networks, removal
 from cloudpc.machines.libvirt.agent import Agent, AgentUnavailable
 from cloudpc.machines.libvirt.configuration import LibvirtHostConfig
@@ -18,7 +19,6 @@ from cloudpc.machines.libvirt.host import LibvirtHost
 from cloudpc.machines.libvirt.metadata import Label, to_element
 from cloudpc.machines.libvirt.power import power
 from cloudpc.machines.libvirt.volumes import _size
-from cloudpc.model.cancellation import Cancellation
 from cloudpc.model.errors import ErrorCode, ProvisioningError
 from cloudpc.model.identity import machine_id
 from cloudpc.model.machines import Amount, PowerState
@@ -26,12 +26,15 @@ from cloudpc.model.tags import Phase, Tag
 from cloudpc.model.watch import Watch
 from tests.support.orders import order
 
+from .reach import ran
+
 INSTALLATION = "0123456789abcdef"
 POOL, NETWORK = "pool", "net"
 ID = machine_id(INSTALLATION, "u-1", "plan")
 TAG = Tag(INSTALLATION, "policy", "u-1", "plan", 1, "CPC-1", "settings")
 SPEC = order(TAG, Amount(1, 64, 1))
 
+LINUX = guests.named("linux")
 DOMAIN = f"""
 <domain type="test">
   <name>{SPEC.name}</name><uuid>{ID}</uuid><memory unit="MiB">64</memory><vcpu>1</vcpu>
@@ -162,10 +165,10 @@ def test_capacity_counts_what_is_there(driver: Any, host: LibvirtHost) -> None:
         lambda host: host.making.start(SPEC, None),
         lambda host: host.power_on(ID, Watch(), until_ready=False),
         lambda host: host.making.wait_ready(ID, Watch().within(1)),
-        lambda host: host.run(ID, ["true"], timeout=1, cancel=Cancellation()),
-        lambda host: host.read_file(ID, "/etc/os-release", cancel=Cancellation()),
-        lambda host: host.set_password(ID, "alice", "secret"),
-        lambda host: host.endpoint(ID, timeout=1, cancel=Cancellation()),
+        lambda host: ran(host, ID, "true", timeout=1),
+        lambda host: host.guest(ID).run([LINUX.facts()], Watch()),
+        lambda host: host.guest(ID).set_password("alice", "secret", Watch()),
+        lambda host: host.access(ID, Watch().within(1)),
         lambda host: host.finish(ID, Phase.READY),
     ],
 )

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from cloudpc.guests.linux import first_boot
+from cloudpc.model.cloud_pc import Account
+from cloudpc.model.guests import Seed
 from cloudpc.model.image import Image, ImageFile
 from cloudpc.model.machine_names import machine_name
-from cloudpc.model.machines import Amount, Network, Order, Seed
+from cloudpc.model.machines import Amount, Network, Order
 from cloudpc.model.tags import Tag
 
 IMAGE = Image("micro", "ab" * 32, ImageFile(Path("/none/disk.qcow2"), "ab" * 32, 1))
@@ -16,9 +18,8 @@ IMAGE = Image("micro", "ab" * 32, ImageFile(Path("/none/disk.qcow2"), "ab" * 32,
 
 def seed(user: str) -> Seed:
     """A first boot with alice's account."""
-    return first_boot.seed(
-        instance_id=user, device_name=user, account="alice", full_name="Alice", ssh_public_keys=[], local_admin=False
-    )
+    account = Account(name="alice", display_name="Alice")
+    return first_boot.seed(instance_id=user, device_name=user, account=account, local_admin=False)
 
 
 def order(tag: Tag, size: Amount, network: Network | None = None, *, image: Image = IMAGE, **changes: Any) -> Order:

@@ -8,11 +8,13 @@ from typing import Annotated, Any
 
 import typer
 
+from cloudpc import guests
 from cloudpc.cli import ssh, unanswered
 from cloudpc.cli.cloud_pcs import Json
 from cloudpc.cli.context import Project
 from cloudpc.cli.output import CommandError, Exit, err, out, print_json, table
 from cloudpc.iac.fleet import CloudPCRecord
+from cloudpc.model.access import Access, Rdp, Ssh, from_outputs, to_outputs
 from cloudpc.model.cloud_pc import Status
 from cloudpc.model.hosts import HostConfig
 from cloudpc.model.ssh_hop import SshHop
@@ -26,15 +28,14 @@ Plan = Annotated[str | None, typer.Option("--service-plan", help="Which one, whe
 def credentials(user: User, service_plan: Plan = None, policy: Policy = None, as_json: Json = False) -> None:
     """Show what a user signs in with. Handle it as the secret that it is."""
     cloud_pc = _usable(Project().with_secrets(user, service_plan, policy))
-    secret, connection = cloud_pc.outputs["credentials"], cloud_pc.outputs["connection"]
+    secret, way = cloud_pc.outputs["credentials"], _access(cloud_pc)
     if as_json:
         print_json(
             {
                 "userPrincipalName": cloud_pc.user_principal_name,
                 "deviceName": cloud_pc.device_name,
                 **secret,
-                "connection": _connection(connection),
-                "hostKey": cloud_pc.outputs["hostKey"],
+                **to_outputs(way),
             }
         )
         return
@@ -45,15 +46,24 @@ def credentials(user: User, service_plan: Plan = None, policy: Policy = None, as
         "User": secret["user"],
         "Password": secret["password"],
         "Temporary Access Pass": _pass(secret.get("temporaryAccessPass")),
-        "Address": f"{connection['host']}:{int(connection['port'])}",
-        "Through": connection.get("via"),
-        "Host key": cloud_pc.outputs["hostKey"],
+        "Address": way.address,
+        "Through": way.via,
+        **_proof(way),
     }
     for name, value in rows.items():
         if value:
             shown.add_row(name, value)
     out.print(shown)
     out.print(f"Connect with: {command_line('cloudpc', 'connect', cloud_pc.user_principal_name)}")
+
+
+def _proof(way: Access) -> dict[str, str]:
+    """What the Cloud PC proves itself by, by its name."""
+    match way:
+        case Ssh():
+            return {"Host key": way.host_key}
+        case Rdp():
+            return {"Certificate": way.certificate_thumbprint}
 
 
 def _pass(given: dict[str, Any] | None) -> str | None:
@@ -78,11 +88,28 @@ def connect(
     """
     project = Project()
     cloud_pc = _usable(project.with_secrets(user, service_plan, policy))
-    target, words = _target(project, cloud_pc), command or []
-    ended = ssh.run(target, words)
+    match _access(cloud_pc):
+        case Ssh() as way:
+            raise typer.Exit(_by_ssh(project, cloud_pc, way, command or []))
+        case Rdp() as way:
+            raise CommandError(_by_desktop(cloud_pc, way))
+
+
+def _by_ssh(project: Project, cloud_pc: CloudPCRecord, way: Ssh, command: Sequence[str]) -> int:
+    target = _target(project, cloud_pc, way)
+    ended = ssh.run(target, command)
     if ended.code == ssh.FAILED and not ended.was_asked:
-        ended = _asked_why(project, cloud_pc, target, words) or ended
-    raise typer.Exit(ended.code)
+        ended = _asked_why(project, cloud_pc, target, command) or ended
+    return ended.code
+
+
+def _by_desktop(cloud_pc: CloudPCRecord, way: Rdp) -> str:
+    through = f", through {way.via}" if way.via else ""
+    return (
+        f"{cloud_pc.device_name} is reached by remote desktop, which this command does not open: {way.address}{through}"
+        f", with a certificate of the thumbprint {way.certificate_thumbprint or '(not known)'}; "
+        f"{command_line('cloudpc', 'credentials', cloud_pc.user_principal_name)} shows the password"
+    )
 
 
 def _asked_why(
@@ -95,36 +122,41 @@ def _asked_why(
         return None
     err.print(f"cloudpc: ssh did not get in; {config.name} is asked why")
     identity = cloud_pc.recorded.machine_id
-    seen = unanswered.look(config, identity, target.host_key, cloud_pc.policy)
+    guest_os = guests.named(cloud_pc.recorded.settings.guest_os)
+    seen = unanswered.look(config, identity, guest_os, target.host_key, cloud_pc.policy)
     err.print(f"cloudpc: {seen.why}")
     return ssh.run(replace(target, host_key=seen.host_key), command) if seen.host_key else None
 
 
-def _target(project: Project, cloud_pc: CloudPCRecord) -> ssh.Target:
-    outputs = cloud_pc.outputs
-    secret, connection = outputs["credentials"], outputs["connection"]
+def _target(project: Project, cloud_pc: CloudPCRecord, way: Ssh) -> ssh.Target:
+    secret = cloud_pc.outputs["credentials"]
     return ssh.Target(
         name=cloud_pc.device_name,
-        host=connection["host"],
-        port=int(connection["port"]),
+        host=way.host,
+        port=way.port,
         user=secret["user"],
         password=secret["password"],
-        host_key=outputs["hostKey"],
-        way=_way(project.host(cloud_pc), connection),
+        host_key=way.host_key,
+        way=_way(project.host(cloud_pc), way),
     )
 
 
-def _way(host: HostConfig | None, connection: dict[str, Any]) -> SshHop | None:
+def _way(host: HostConfig | None, way: Ssh) -> SshHop | None:
     """As the host is reached today, if the machine is behind it; state has how it was when the machine was made."""
-    via = connection.get("via") or ""
     if host is not None:
-        return host.way if via or ssh.is_loopback(connection["host"]) else None
+        return host.way if way.via or ssh.is_loopback(way.host) else None
     try:
-        return SshHop.parse(via)
+        return SshHop.parse(way.via)
     except ValueError:
         raise CommandError(
-            f"the way to its host is not known: state has {via!r}, and the policy's file no such host"
+            f"the way to its host is not known: state has {way.via!r}, and the policy's file no such host"
         ) from None
+
+
+def _access(cloud_pc: CloudPCRecord) -> Access:
+    way = from_outputs(cloud_pc.outputs)
+    assert way is not None  # noqa: S101 - see _usable
+    return way
 
 
 def _usable(cloud_pc: CloudPCRecord) -> CloudPCRecord:
@@ -136,7 +168,3 @@ def _usable(cloud_pc: CloudPCRecord) -> CloudPCRecord:
         f"the Cloud PC of {cloud_pc.user_principal_name} is {cloud_pc.status}, there is nothing to sign in to{why}"
     )
     raise CommandError(message, Exit.FAILED_CLOUD_PC)
-
-
-def _connection(connection: dict[str, Any]) -> dict[str, Any]:
-    return {**connection, "port": int(connection["port"])}

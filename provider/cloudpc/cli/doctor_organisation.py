@@ -10,9 +10,10 @@ from cloudpc.cli.context import Project
 from cloudpc.configuration.lookups import CONNECTIONS
 from cloudpc.configuration.parsing import Surroundings
 from cloudpc.connections import files
+from cloudpc.guests.linux.facts import DEVICE_ID_FILE
 from cloudpc.iac.fleet import StackRecord
 from cloudpc.model.check import Check
-from cloudpc.model.devices import DEVICE_ID_FILE, OwnedDevice
+from cloudpc.model.devices import OwnedDevice
 from cloudpc.model.errors import ProvisioningError
 from cloudpc.model.identity import Identity
 from cloudpc.model.machines import Machine

@@ -7,12 +7,13 @@ import hashlib
 from dataclasses import dataclass
 from uuid import UUID
 
-from cloudpc.guests.linux import host_key
-from cloudpc.model.cancellation import Cancellation
 from cloudpc.model.errors import ProvisioningError
+from cloudpc.model.guests import GuestOS
 from cloudpc.model.hosts import HostConfig
 from cloudpc.model.machines import Host, PowerState
+from cloudpc.model.watch import Watch
 from cloudpc.operations.runtime import connect
+from cloudpc.provisioning import extras
 
 
 @dataclass(frozen=True)
@@ -28,19 +29,19 @@ class Seen:
     host_key: str = ""
 
 
-def look(config: HostConfig, machine_id: UUID, pinned: str, policy: str) -> Seen:
+def look(config: HostConfig, machine_id: UUID, guest_os: GuestOS, pinned: str, policy: str) -> Seen:
     """Ask its host. Never raises for what keeps it from answering."""
     try:
         host = connect(config)
         try:
-            return _seen(config, host, machine_id, pinned, policy)
+            return _seen(config, host, machine_id, guest_os, pinned, policy)
         finally:
             host.close()
     except ProvisioningError as error:
         return Seen(f"its host can't say why: {error.message} [{error.code}]")
 
 
-def _seen(config: HostConfig, host: Host, machine_id: UUID, pinned: str, policy: str) -> Seen:
+def _seen(config: HostConfig, host: Host, machine_id: UUID, guest_os: GuestOS, pinned: str, policy: str) -> Seen:
     machine = host.describe(machine_id)
     if machine is None:
         return Seen(f"{host.name} has no such machine any more; `cloudpc up {policy}` says what became of it")
@@ -49,7 +50,7 @@ def _seen(config: HostConfig, host: Host, machine_id: UUID, pinned: str, policy:
     if machine.power is not PowerState.RUNNING:
         return Seen(f"its machine on {host.name} is {machine.power}; `cloudpc up {policy}` starts it")
     try:
-        found = host_key.read(host, machine_id, Cancellation())
+        found = extras.facts(host.guest(machine_id), guest_os, Watch()).proof
     except ProvisioningError as error:
         return Seen(
             f"its machine runs on {host.name}, but its guest agent does not answer either: it may be starting, or "

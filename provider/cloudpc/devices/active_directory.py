@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 from uuid import UUID
 
-from cloudpc.devices import account_mark, guest_join
+from cloudpc.devices import account_mark
 from cloudpc.devices.domain_accounts import DomainAccounts, words
 from cloudpc.devices.domain_errors import NO_SECOND_TRY, REFUSED_SIGN_IN, DomainError, NameTakenInDomainError
 from cloudpc.files import secret_file
 from cloudpc.model.check import Check
 from cloudpc.model.connection import DomainController, OnPremisesConnection
 from cloudpc.model.credentials import generate_password
-from cloudpc.model.devices import ComputerAccount, Join, NameTakenError, OwnedDevice
+from cloudpc.model.devices import ComputerAccount, Controller, Join, NameTakenError, OwnedDevice
 from cloudpc.model.errors import ErrorCode, ProvisioningError
 
 if TYPE_CHECKING:
@@ -72,13 +72,14 @@ class ActiveDirectory:
             lambda domain: domain.make(computer, owner, password),
             computer,
         )
-        argv = guest_join.command(self._domain, computer, self._made_at[computer], self._connection.domain_controllers)
         return Join(
             account=ComputerAccount(
                 connection=self._id, name=computer, object_guid=str(account.guid), distinguished_name=account.dn
             ),
-            argv=tuple(argv),
-            stdin=password.encode(),
+            domain=self._domain,
+            password=password,
+            made_at=_of_guests(self._made_at[computer]),
+            controllers=tuple(map(_of_guests, self._connection.domain_controllers)),
         )
 
     def disable(self, computer: str, recorded: ComputerAccount | None, owner: str) -> None:
@@ -277,3 +278,7 @@ class ActiveDirectory:
         domain = DomainAccounts(connection, self._domain, self._connection)
         domain.check_name()
         return domain
+
+
+def _of_guests(controller: DomainController) -> Controller:
+    return Controller(controller.name, controller.guest_address or "")

@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from cloudpc.guests.linux.set_up import Warned
+from cloudpc.model import access
 from cloudpc.model.cloud_pc import WAITING, DesiredCloudPC, Status
 from cloudpc.model.credentials import Credentials
 from cloudpc.model.errors import ErrorCode
+from cloudpc.model.guests import Warned
 from cloudpc.model.machines import PowerState
 from cloudpc.model.text import told
 from cloudpc.provisioning.pipeline import Outcome
@@ -26,8 +27,8 @@ EVENTS_KEPT = 8
 _EVENT_LENGTH = 179
 """With the time before it, 200 characters."""
 _OF_THE_MACHINE = (
-    "connection", "hostKey", "credentials", "powerState", "pausedBecause", "onPremisesConnectionName", "statusDetail",
-    "beforeLoss", "beforeChange",
+    "connection", "hostKey", "certificateThumbprint", "credentials", "powerState", "pausedBecause",
+    "onPremisesConnectionName", "statusDetail", "beforeLoss", "beforeChange",
 )  # fmt: skip
 _REGISTERED = ("device", "computer")
 _TRIED_EACH_RUN = WAITING | {Status.DEPROVISIONING}
@@ -51,10 +52,8 @@ def from_outcome(
     }
     if detail := _status_detail(outcome):
         outs["statusDetail"] = detail
-    if outcome.endpoint is not None:
-        endpoint = outcome.endpoint
-        outs["connection"] = {"protocol": "ssh", "host": endpoint.host, "port": endpoint.port, "via": endpoint.via}
-        outs["hostKey"] = outcome.host_key
+    if outcome.access is not None:
+        outs |= access.to_outputs(outcome.access)
     if outcome.credentials is not None:
         outs["credentials"] = _credentials(outcome.credentials)
     for name, registered in zip(_REGISTERED, (outcome.device, outcome.computer), strict=True):

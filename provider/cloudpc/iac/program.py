@@ -12,6 +12,7 @@ from uuid import UUID
 
 import pulumi
 
+from cloudpc import guests
 from cloudpc.configuration import parsing
 from cloudpc.configuration.installation import installation_id
 from cloudpc.configuration.parsing import StackInputs
@@ -215,6 +216,7 @@ def _plan(
         installation,
         inputs.policy.cloud_pc_naming_template,
         inputs.settings,
+        guests.named(inputs.settings.guest_os).account_name,
         inputs.policy.grace_period_in_hours,
         inputs.configuration.actions,
     )

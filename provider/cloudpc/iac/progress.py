@@ -39,7 +39,7 @@ class EngineReporter:
             case Status.PENDING_PROVISION | Status.NOT_PROVISIONED if error is not None:
                 self.milestone(f"{outcome.status}: {error.message} [{error.code}]", warning=True)
             case _:
-                where = f"{outcome.endpoint.host}:{outcome.endpoint.port}" if outcome.endpoint else "?"
+                where = outcome.access.address if outcome.access else "?"
                 self.milestone(f"{outcome.status} on {outcome.host}, ssh at {where}, {seconds:.0f} s")
                 for warned in outcome.warnings:
                     self.milestone(f"{warned.message} [{warned.code}]", warning=True)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
 
+from cloudpc.model.access import Access, from_outputs
 from cloudpc.model.devices import ComputerAccount, RegisteredDevice
 from cloudpc.model.errors import EXTRAS, ErrorCode
 from cloudpc.model.identity import Identity
@@ -90,6 +92,8 @@ class PolicySettings(_Value):
     image_type: Literal["gallery", "custom"]
     image_id: str
     image_digest: str
+    guest_os: str = Field(default="linux", alias="guestOS")
+    """The system of the image's guests, by its name in cloudpc.guests."""
     networks: tuple[NetworkChoice, ...]
     locale: str
     time_zone: str
@@ -188,6 +192,13 @@ class RecordedCloudPC(DesiredCloudPC):
     computer: ComputerAccount | None = None
     events: tuple[str, ...] = ()
     """Its last changes, oldest first: when, to which status, why."""
+    access: Access | None = None
+    """How its user gets to it; None where there is nothing to get to."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_access(cls, values: Any) -> Any:
+        return {**values, "access": from_outputs(values)} if isinstance(values, Mapping) else values
 
     @property
     def is_gone(self) -> bool:

@@ -18,9 +18,6 @@ from cloudpc.model.cancellation import Cancellation
 from cloudpc.model.errors import ProvisioningError
 from cloudpc.model.identity import Identity
 
-DEVICE_ID_FILE = "/var/lib/cloudpc/entra-device-id"
-"""Where what joins a guest to Entra may write the deviceId it has got: the guest's own word on which device it is."""
-
 
 def nothing_said() -> UUID | None:
     """Of a guest that does not say which device it is."""
@@ -57,11 +54,9 @@ class NewDevice:
     joined_as: Callable[[], UUID | None] = field(default=nothing_said, compare=False, repr=False)
 
     @classmethod
-    def of(cls, whose: Identity, group_tag: str, version: str) -> NewDevice:
+    def of(cls, whose: Identity, group_tag: str, operating_system: str, version: str) -> NewDevice:
         """A Cloud PC's."""
-        return cls(
-            whose.device_id, whose.device_name, whose.user_id, whose.owner, group_tag, operating_system_version=version
-        )
+        return cls(whose.device_id, whose.device_name, whose.user_id, whose.owner, group_tag, operating_system, version)
 
 
 class RegisteredDevice(_Recorded):
@@ -178,12 +173,30 @@ class DeviceRegistry(Protocol):
 
 
 @dataclass(frozen=True)
+class Controller:
+    """A domain controller as guests see it; without an address: as their DNS says."""
+
+    name: str
+    address: str = ""
+
+
+@dataclass(frozen=True)
 class Join:
-    """How a guest joins: run as root in it. The one-time password is on standard input, never an argument."""
+    """What a guest needs to join a domain as an account that is there.
+
+    Args:
+        account: made for it.
+        domain: its DNS name in small letters.
+        password: the account's, which only works until the guest has joined.
+        made_at: the controller that has made the account: the others need not know it yet.
+        controllers: those that the guest is to know for good; none: those that DNS names.
+    """
 
     account: ComputerAccount
-    argv: tuple[str, ...]
-    stdin: bytes = field(repr=False, default=b"")
+    domain: str
+    password: str = field(repr=False)
+    made_at: Controller
+    controllers: tuple[Controller, ...] = ()
 
 
 class NameTakenError(ProvisioningError):

@@ -1,17 +1,28 @@
-"""What runs in a guest: whole scripts, given together, since a cloud counts how often it is asked to run one."""
+"""What is done in a guest: whole scripts, given together, since a cloud counts how often it is asked to run one.
+
+A `Guest` is reached through its host; a `GuestOS` says what to run in it, and what its answers mean.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
+from uuid import UUID
+
+from cloudpc.model.cloud_pc import Account, PolicySettings
+from cloudpc.model.devices import Join
+from cloudpc.model.errors import ErrorCode
+from cloudpc.model.text import told
+from cloudpc.model.watch import Watch
 
 _NAME = re.compile(r"[A-Z][A-Z0-9_]*", re.ASCII)
 
 
 @dataclass(frozen=True)
 class Script:
-    """A script that root runs in a guest, in a session of its own. What it says is its output and its errors alike.
+    """A script that root runs in a guest. What it says is its output and its errors alike.
 
     Args:
         text: of it; hosts and logs may show it, so it holds no secret.
@@ -21,7 +32,7 @@ class Script:
         arguments: reach it as they are; no secrets either.
         stdin: what it reads; no secret either.
         secrets: variables of its environment, by name; nothing but its own processes sees them.
-        interpreter: what is started; the text, the name and the arguments follow.
+        interpreter: what is started, in a session of its own; the text, the name and the arguments follow.
         repeatable: running it twice does no harm, so that a guest that does not answer may be asked again.
     """
 
@@ -32,7 +43,7 @@ class Script:
     arguments: tuple[str, ...] = ()
     stdin: bytes = field(default=b"", repr=False)
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
-    interpreter: tuple[str, ...] = ("/bin/sh", "-c")
+    interpreter: tuple[str, ...] = ("setsid", "/bin/sh", "-c")
     repeatable: bool = False
 
     def __post_init__(self) -> None:
@@ -54,3 +65,97 @@ class Completed:
     output: str
     """The end of what it said; where it took too long, how long that was, in words."""
     timed_out: bool = False
+
+
+class Guest(Protocol):
+    """The guest of one machine, which runs."""
+
+    def run(self, scripts: Sequence[Script], watch: Watch) -> list[Completed]:
+        """Run these in this order, each whatever became of those before; a host may send them as one.
+
+        Where it can, the host tells each one's title while it runs. One that is not over in its time, or by the watch's
+        deadline, is ended.
+
+        Raises:
+            ProvisioningError: GUEST_DIED, GUEST_AGENT_LOST, HOST_UNREACHABLE: what has run by then is not known.
+            Cancelled: what ran then is ended.
+        """
+
+    def set_password(self, user: str, password: str, watch: Watch) -> None:
+        """Set an account's password, so that it is in no seed, log or command line.
+
+        Raises:
+            ProvisioningError: CREDENTIALS_FAILED; others as `run`.
+        """
+
+
+@dataclass(frozen=True)
+class Seed:
+    """NoCloud data for the first boot: public material only, never a secret."""
+
+    meta_data: str
+    user_data: str
+
+
+@dataclass(frozen=True)
+class Extra:
+    """A part of the set-up whose failure leaves a usable Cloud PC, with a warning of this code; None: without one."""
+
+    script: Script
+    code: ErrorCode | None
+
+
+@dataclass(frozen=True)
+class Warned:
+    """An extra that failed."""
+
+    code: ErrorCode
+    message: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "message", told(self.message))  # of what a guest's programs have said
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a guest says of itself.
+
+    Args:
+        version: of its system, as people call it; empty: not known.
+        proof: what whoever connects knows it by: Linux' ssh host key, as type and key; empty: it has none.
+        device_id: which device of Entra it has joined as, if it says so.
+    """
+
+    version: str = ""
+    proof: str = ""
+    device_id: UUID | None = None
+
+
+class GuestOS(Protocol):
+    """A system that guests run: what is particular to it, and pure. One folder of cloudpc/guests each."""
+
+    @property
+    def family(self) -> str:
+        """What Graph calls it as a device's operatingSystem."""
+
+    @property
+    def without_proof(self) -> str:
+        """Said of a guest whose facts hold no proof of its identity."""
+
+    def account_name(self, username: str) -> str:
+        """The account of a user: the part of the userPrincipalName before the @, as this system allows it."""
+
+    def seed(self, *, instance_id: str, device_name: str, account: Account, local_admin: bool) -> Seed:
+        """What its first boot reads; the account gets its password later."""
+
+    def extras(self, settings: PolicySettings, script: bytes | None) -> list[Extra]:
+        """What a policy asks for beyond the image; `script` is its post-provisioning script, if it has one."""
+
+    def join(self, terms: Join) -> Script:
+        """Joins a domain: the account is there, and only the guest knows its password afterwards."""
+
+    def facts(self) -> Script:
+        """Asks what `read` understands; also good to wait until a guest that is busy answers."""
+
+    def read(self, said: str) -> Facts:
+        """What the script of `facts` has said; whoever rules the guest may have written it."""

@@ -21,16 +21,16 @@ _OF_A_LINE = 40
 _LINE = re.compile(rf"^{_MARK} (\d+) (\d+|{_LATE}) ([A-Za-z0-9+/]*={{0,2}})\s*$", re.MULTILINE)
 _BESIDES = 10.0
 """Seconds for each script that are not its own."""
-# Who watches the time has a session of its own, like the script: both are ended with all that they have started.
+# Who watches the time has a session of its own, as scripts have: both are ended with all that they have started.
 _ONE = """
 one() { # NUMBER SECONDS KEPT COMMAND...: runs it with $folder/in as its input
     number=$1 seconds=$2 kept=$3
     shift 3
     rm -f "$folder/late"
-    setsid "$@" < "$folder/in" > "$folder/out" 2>&1 &
+    "$@" < "$folder/in" > "$folder/out" 2>&1 &
     running=$!
-    setsid /bin/sh -c 'sleep "$1"; : > "$2"; kill -KILL "-$3"' watch "$seconds" "$folder/late" "$running" \\
-        < /dev/null > /dev/null 2>&1 &
+    setsid /bin/sh -c 'sleep "$1"; : > "$2"; kill -KILL "-$3" || kill -KILL "$3"' \\
+        watch "$seconds" "$folder/late" "$running" < /dev/null > /dev/null 2>&1 &
     watch=$!
     wait "$running"
     code=$?

@@ -7,23 +7,21 @@ or `Cancelled`. A host is used from many threads at once.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Container, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Mapping
 from dataclasses import astuple, dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple, Protocol, runtime_checkable
 from uuid import UUID
 
-from cloudpc.model.cancellation import Cancellation
+from cloudpc.model.access import Access
 from cloudpc.model.check import Check
 from cloudpc.model.errors import TagUnreadable
+from cloudpc.model.guests import Guest, Seed
 from cloudpc.model.image import Image
 from cloudpc.model.remnants import Remnant
 from cloudpc.model.tags import Phase, Tag
 from cloudpc.model.watch import Watch
-
-FILE_LIMIT, FILE_TIMEOUT = 64 * 1024, 90.0
-"""Bytes of a guest's file, and seconds, that reading it may take at most: a guest may be anybody's."""
 
 
 class State(StrEnum):
@@ -102,14 +100,6 @@ class Network:
 
 
 @dataclass(frozen=True)
-class Seed:
-    """NoCloud data for the first boot: public material only, never a secret."""
-
-    meta_data: str
-    user_data: str
-
-
-@dataclass(frozen=True)
 class Order:
     """A machine to be made, whole: some hosts reserve a place by making it there and then."""
 
@@ -125,15 +115,6 @@ class Order:
     """Finds it, verified; may take long the first time, so a host asks when it needs it. Raises ProvisioningError."""
     seed: Callable[[Image], Seed]
     """What its first boot reads; asked once, just before there is a guest. Raises ProvisioningError."""
-
-
-@dataclass(frozen=True)
-class Endpoint:
-    """Where the guest's ssh is reached: `host` as seen from `via` (an ssh destination; empty: from here)."""
-
-    host: str
-    port: int
-    via: str = ""
 
 
 @dataclass(frozen=True)
@@ -159,14 +140,6 @@ class Machine:
             case Phase.GOING:
                 return State.GOING
         return State.THERE
-
-
-@dataclass(frozen=True)
-class Completed:
-    """A command that ran in the guest."""
-
-    exit_code: int
-    output: str
 
 
 @dataclass(frozen=True)
@@ -245,32 +218,14 @@ class Host(Protocol):
                 BOOT_TIMEOUT, GUEST_DIED.
         """
 
-    def run(
-        self, machine_id: UUID, argv: Sequence[str], *, stdin: bytes = b"", timeout: float, cancel: Cancellation
-    ) -> Completed:
-        """Run a command in the guest through the agent.
+    def guest(self, machine_id: UUID) -> Guest:
+        """The guest of a machine that runs; asks nobody yet."""
+
+    def access(self, machine_id: UUID, watch: Watch) -> Access:
+        """Where its user reaches it now, by what its image's guests offer; not yet proven. Waits for its address.
 
         Raises:
-            TimeoutError: it took longer than `timeout` seconds.
-            ProvisioningError: GUEST_DIED, GUEST_AGENT_LOST, HOST_UNREACHABLE.
-        """
-
-    def read_file(self, machine_id: UUID, path: str, *, cancel: Cancellation) -> bytes:
-        """Read a small file of the guest; waits for a guest that is busy or starting.
-
-        Raises:
-            FileNotFoundError: it has none of that name.
-            ProvisioningError: it is larger than FILE_LIMIT, or takes longer than FILE_TIMEOUT.
-        """
-
-    def set_password(self, machine_id: UUID, user: str, password: str) -> None:
-        """Set a password through the agent, so that it is in no seed, log or command line."""
-
-    def endpoint(self, machine_id: UUID, *, timeout: float, cancel: Cancellation) -> Endpoint:
-        """Where its ssh is reached now; waits at most `timeout` seconds until the guest has an address.
-
-        Raises:
-            ProvisioningError: SET_UP_FAILED, it has none by then.
+            ProvisioningError: SET_UP_FAILED, it has none by the watch's deadline.
         """
 
     def finish(self, machine_id: UUID, phase: Phase) -> None:

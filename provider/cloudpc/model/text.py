@@ -58,6 +58,11 @@ def told(message: str) -> str:
     return masked(" / ".join(filter(None, map(str.strip, plain(message).split("\n")))).replace("\t", " "))
 
 
+def last_lines(output: str) -> str:
+    """The end of what a program said, in one line."""
+    return (" / ".join(line.strip() for line in plain(output).strip().split("\n")[-3:]) or "no output")[-400:]
+
+
 def coloured_only(line: str) -> str:
     """A line of a program that we trust with colours, and with nothing else."""
     parts = _COLOURS.split(line)

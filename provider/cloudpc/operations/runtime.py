@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from uuid import UUID
 
+from cloudpc import guests
 from cloudpc.configuration.lookups import CONNECTIONS
 from cloudpc.configuration.parsing import Surroundings
 from cloudpc.connections.healthy import Connections
@@ -74,6 +75,7 @@ class Runtime:
             hosts=self.hosts,
             image=partial(self._image, settings),
             script=partial(self._script, settings),
+            guest_os=guests.named(settings.guest_os),
             adoptable=self._consent.adopt,
             healthy=self._connections.healthy,
             registration=self._organisation.registration(),

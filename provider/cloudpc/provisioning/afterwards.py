@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 
-from cloudpc.guests.linux import set_up
 from cloudpc.model.cancellation import Cancellation
 from cloudpc.model.cloud_pc import DesiredCloudPC
 from cloudpc.model.errors import ErrorCode, ProvisioningError, unexpected_told
-from cloudpc.model.machines import Completed, Host, MovesKernels
+from cloudpc.model.guests import Extra, Warned
+from cloudpc.model.machines import Host, MovesKernels
 from cloudpc.model.report import Reporter
 from cloudpc.model.stages import Stage
 from cloudpc.model.watch import Watch
+from cloudpc.provisioning import extras
 from cloudpc.provisioning.pipeline import Resources
-
-_IS_THERE = "/etc/hostname"
-"""Of every Linux; reading it waits for a guest that is busy."""
 
 
 class Afterwards:
@@ -37,10 +34,9 @@ class Afterwards:
         self._id = desired.machine_id
         self._host = host
         self._resources = resources
-        self._cancel = cancel
         self._watch = Watch(cancel, report.step, stage=Stage.SET_UP)
 
-    def try_extras(self, failed: Collection[ErrorCode]) -> list[set_up.Warned]:
+    def try_extras(self, failed: Collection[ErrorCode]) -> list[Warned]:
         """Run these extras again; returns what fails this time, too.
 
         Raises:
@@ -48,11 +44,10 @@ class Afterwards:
             Cancelled: by whoever runs it.
         """
         with unexpected_told(f"setting up {self._id}"):
-            extras = self._extras(failed)
+            failed_before = self._extras(failed)
             self._start()
-            self._host.endpoint(self._id, timeout=self._settings.first_boot_in_seconds, cancel=self._cancel)
-            warned = [self._apply(extra) for extra in extras]
-        return [warning for warning in warned if warning is not None]
+            self._host.access(self._id, self._watch.within(self._settings.first_boot_in_seconds))  # they may need it
+            return extras.set_up(self._host.guest(self._id), self._resources.guest_os, failed_before, self._watch)[0]
 
     def move_kernel(self) -> str:
         """Give it the kernel of its settings' image for its next start; returns what came of it, in words.
@@ -75,20 +70,12 @@ class Afterwards:
         message = f"machines on {self._host.name} boot a kernel of their own disk; update it there"
         raise ProvisioningError(ErrorCode.SET_UP_FAILED, message, retriable=False)
 
-    def _extras(self, failed: Collection[ErrorCode]) -> list[set_up.Extra]:
+    def _extras(self, failed: Collection[ErrorCode]) -> list[Extra]:
         """The script is read only if it failed itself: what it was when it succeeded may be no longer there."""
         script = self._resources.script() if ErrorCode.POST_PROVISIONING_SCRIPT_FAILED in failed else None
-        return [extra for extra in set_up.of(self._settings, script) if extra.code in failed]
+        return [extra for extra in self._resources.guest_os.extras(self._settings, script) if extra.code in failed]
 
     def _start(self) -> None:
         self._watch.check()
         self._host.power_on(self._id, self._watch.within(self._settings.first_boot_in_seconds))
-        with contextlib.suppress(FileNotFoundError):
-            self._host.read_file(self._id, _IS_THERE, cancel=self._cancel)
-
-    def _apply(self, extra: set_up.Extra) -> set_up.Warned | None:
-        self._watch.note(extra.title)
-        return set_up.apply(extra, self._run, self._settings.set_up_in_seconds)
-
-    def _run(self, argv: Sequence[str], stdin: bytes, timeout: float) -> Completed:
-        return self._host.run(self._id, argv, stdin=stdin, timeout=timeout, cancel=self._cancel)
+        extras.facts(self._host.guest(self._id), self._resources.guest_os, self._watch)  # waits for one that is busy

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from cloudpc.guests.linux import set_up
 from cloudpc.model.cancellation import Cancellation
 from cloudpc.model.devices import ComputerAccount, NameTakenError, NewDevice, RegisteredDevice, TemporaryAccessPass
 from cloudpc.model.errors import ErrorCode, ProvisioningError
+from cloudpc.model.guests import Guest, GuestOS
 from cloudpc.model.identity import Identity
+from cloudpc.model.text import last_lines
+from cloudpc.model.watch import Watch
 from cloudpc.provisioning.registration import Registration, release
-
-_JOIN_SECONDS = 300.0
 
 
 class Enrolment:
@@ -42,7 +42,9 @@ class Enrolment:
         registry = self._registration.registry
         return registry.known(device_name) if registry else frozenset()
 
-    def join(self, identity: Identity, connection: str, run: set_up.Run) -> ComputerAccount:
+    def join(
+        self, identity: Identity, connection: str, guest: Guest, guest_os: GuestOS, watch: Watch
+    ) -> ComputerAccount:
         """Have the guest join the connection's domain.
 
         Raises:
@@ -54,12 +56,11 @@ class Enrolment:
         except NameTakenError:
             self._joined.discard(connection)  # nothing there is ours to take back
             raise
-        try:
-            done = run(join.argv, join.stdin, _JOIN_SECONDS)
-        except TimeoutError as error:
-            raise ProvisioningError(ErrorCode.DOMAIN_JOIN_FAILED, f"joining the domain: {error}") from None
+        [done] = guest.run([guest_os.join(join)], watch)
+        if done.timed_out:
+            raise ProvisioningError(ErrorCode.DOMAIN_JOIN_FAILED, f"joining the domain: {done.output}")
         if done.exit_code != 0:
-            message = f"the guest could not join the domain: {set_up.last_lines(done.output)}"
+            message = f"the guest could not join the domain: {last_lines(done.output)}"
             raise ProvisioningError(ErrorCode.DOMAIN_JOIN_FAILED, message)
         return join.account
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cloudpc.guests.linux.set_up import Warned
+from cloudpc.model.access import Access
 from cloudpc.model.cloud_pc import DesiredCloudPC, Status
 from cloudpc.model.credentials import Credentials
 from cloudpc.model.devices import ComputerAccount, RegisteredDevice
 from cloudpc.model.errors import ProvisioningError
-from cloudpc.model.machines import Endpoint
+from cloudpc.model.guests import Warned
 from cloudpc.model.stages import Stage
 
 
@@ -20,8 +20,7 @@ class Outcome:
     status: Status
     attempts: int
     host: str = ""
-    endpoint: Endpoint | None = None
-    host_key: str = ""
+    access: Access | None = None
     credentials: Credentials | None = None
     error: ProvisioningError | None = None
     stage: Stage | None = None

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import re
 import secrets
 from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,34 +15,31 @@ from uuid import UUID
 
 import tenacity
 
-from cloudpc.guests.linux import first_boot, host_key, set_up
 from cloudpc.model import patience
 from cloudpc.model.cancellation import Cancellation
 from cloudpc.model.cloud_pc import DesiredCloudPC, NetworkChoice, Status
 from cloudpc.model.credentials import Credentials, generate_password
-from cloudpc.model.devices import DEVICE_ID_FILE, ComputerAccount, NewDevice, RegisteredDevice, TemporaryAccessPass
+from cloudpc.model.devices import ComputerAccount, NewDevice, RegisteredDevice, TemporaryAccessPass
 from cloudpc.model.digest import digest
 from cloudpc.model.errors import Cancelled, ErrorCode, ProvisioningError, TagUnreadable, unexpected_told
+from cloudpc.model.guests import Facts, Guest, GuestOS, Seed, Warned
 from cloudpc.model.image import Image
 from cloudpc.model.machines import (
     Amount,
     Claimed,
-    Completed,
     Host,
     KeepsForDiagnosis,
     Machine,
     Network,
     Order,
     Removed,
-    Seed,
     State,
 )
 from cloudpc.model.report import Reporter
 from cloudpc.model.stages import Stage
 from cloudpc.model.tags import Phase, Tag
-from cloudpc.model.text import told
 from cloudpc.model.watch import REMOVED_WITHIN, Watch
-from cloudpc.provisioning import placement
+from cloudpc.provisioning import extras, placement
 from cloudpc.provisioning.enrolment import Enrolment
 from cloudpc.provisioning.outcome import Outcome
 from cloudpc.provisioning.registration import Registration, release
@@ -65,12 +61,14 @@ class Resources:
         hosts: where machines may go.
         image: finds the image the settings name, verified; may take long.
         script: reads the post-provisioning script the settings name.
+        guest_os: the system of the image's guests.
         pause: seconds before the second attempt; doubled before the third.
     """
 
     hosts: Sequence[Host]
     image: Callable[[Watch], Image]
     script: Callable[[], bytes | None]
+    guest_os: GuestOS
     pause: float = 2.0
     adoptable: Container[str] = ()
     """Keys of Cloud PCs whose machine may be taken back though it was handed over and state does not know it."""
@@ -90,7 +88,9 @@ class _Attempt:
     watch: Watch
     host: Host | None = None
     connection: str = ""
-    warnings: list[set_up.Warned] = field(default_factory=list)
+    warnings: list[Warned] = field(default_factory=list)
+    facts: Facts | None = None
+    """What its guest has said of itself."""
     others: frozenset[str] = frozenset()
     """Devices of its name that were there before its guest was."""
     device: RegisteredDevice | None = None
@@ -124,9 +124,16 @@ def tag_of(desired: DesiredCloudPC) -> Tag:
         service_plan_id=desired.service_plan.id,
         generation=desired.generation,
         device_name=desired.device_name,
-        settings_hash=digest(desired.settings.model_dump_json(), desired.account.model_dump_json()).hex()[:16],
+        settings_hash=digest(
+            desired.settings.model_dump_json(exclude={"guest_os"}), desired.account.model_dump_json()
+        ).hex()[:16],
         made_with=desired.model_dump_json(by_alias=True, exclude_defaults=True),
     )
+
+
+def _made_like(desired: DesiredCloudPC) -> tuple[str, str]:
+    """Settings and account; the guests' system is its image's, which has its digest in them."""
+    return desired.settings.model_dump_json(exclude={"guest_os"}), desired.account.model_dump_json()
 
 
 def check_before(desired: DesiredCloudPC, resources: Resources, report: Reporter) -> None:
@@ -329,12 +336,10 @@ class _Provisioning:
 
     def _seed(self, _image: Image) -> Seed:
         desired = self._desired
-        seed = first_boot.seed(
+        seed = self._guest_os.seed(
             instance_id=f"{self._id}-{desired.generation}",
             device_name=desired.device_name,
-            account=desired.account.name,
-            full_name=desired.account.display_name,
-            ssh_public_keys=desired.account.ssh_public_keys,
+            account=desired.account,
             local_admin=desired.settings.local_admin_enabled,
         )
         self._attempt.others = self._enrolment.others(desired.device_name)  # the last moment without its guest
@@ -473,13 +478,22 @@ class _Provisioning:
         """Windows 365 "Automated provisioning steps": joining the domain is a core step."""
         if connection := self._tag.joined_through:
             self._enter(Stage.DOMAIN_JOIN, f"through {connection}")
-            self._attempt.computer = self._enrolment.join(self._desired.identity, connection, self._in_guest(host))
+            self._attempt.computer = self._enrolment.join(
+                self._desired.identity, connection, self._guest(host), self._guest_os, self._attempt.watch
+            )
 
-    def _in_guest(self, host: Host) -> set_up.Run:
-        def run(argv: Sequence[str], stdin: bytes, timeout: float) -> Completed:
-            return host.run(self._id, argv, stdin=stdin, timeout=timeout, cancel=self._cancel)
+    @property
+    def _guest_os(self) -> GuestOS:
+        return self._resources.guest_os
 
-        return run
+    def _guest(self, host: Host) -> Guest:
+        return host.guest(self._id)
+
+    def _facts(self, host: Host) -> Facts:
+        """What its guest says of itself; asked once."""
+        if self._attempt.facts is None:
+            self._attempt.facts = extras.facts(self._guest(host), self._guest_os, self._attempt.watch)
+        return self._attempt.facts
 
     def _register(self, host: Host, *, is_new: bool = True) -> None:
         """Before credentials: what can't be registered is handed to nobody."""
@@ -487,25 +501,13 @@ class _Provisioning:
             return
         self._enter(Stage.REGISTRATION)
         policy_name = self._desired.settings.provisioning_policy_name
-        device = NewDevice.of(self._desired.identity, policy_name, self._operating_system(host))
+        device = NewDevice.of(self._desired.identity, policy_name, self._guest_os.family, self._facts(host).version)
         device = replace(device, joined_as=lambda: self._joined_as(host))
         self._attempt.device = self._enrolment.register(device, self._attempt.others, self._cancel, is_new=is_new)
 
     def _joined_as(self, host: Host) -> UUID | None:
-        """The deviceId that the guest says it has joined Entra as, if it says one."""
-        try:
-            return UUID(host.read_file(self._id, DEVICE_ID_FILE, cancel=self._cancel).decode("ascii").strip())
-        except (FileNotFoundError, ValueError):
-            return None
-
-    def _operating_system(self, host: Host) -> str:
-        """The guest's operating system, as its own file says."""
-        try:
-            content = host.read_file(self._id, "/etc/os-release", cancel=self._cancel).decode("utf-8", "replace")
-        except FileNotFoundError:
-            return ""
-        found = re.search(r'^PRETTY_NAME="?([^"\n]{1,64})', content, re.MULTILINE)
-        return told(found[1]) if found else ""
+        """The deviceId that the guest says by now it has joined Entra as, if it says one."""
+        return extras.facts(self._guest(host), self._guest_os, self._attempt.watch).device_id
 
     def _access_pass(self) -> TemporaryAccessPass | None:
         given, has_another = self._enrolment.access_pass(self._desired.user_id)
@@ -517,13 +519,9 @@ class _Provisioning:
 
     def _set_up(self, host: Host) -> None:
         self._enter(Stage.SET_UP)
-        settings = self._desired.settings
-        if settings.image_type == "custom":  # recipes see to it themselves
-            set_up.keep_first_boot(self._in_guest(host))
-        for extra in set_up.of(settings, self._resources.script()):
-            self._enter(Stage.SET_UP, extra.title)
-            if warned := set_up.apply(extra, self._in_guest(host), settings.set_up_in_seconds):
-                self._attempt.warnings.append(warned)
+        wanted = self._guest_os.extras(self._desired.settings, self._resources.script())
+        guest, watch = self._guest(host), self._attempt.watch
+        self._attempt.warnings, self._attempt.facts = extras.set_up(guest, self._guest_os, wanted, watch)
 
     def _adopt(self, found: tuple[Host, Machine]) -> Outcome:
         host, machine = found
@@ -548,13 +546,11 @@ class _Provisioning:
     def _sign_in(self, host: Host) -> Outcome:
         self._enter(Stage.CREDENTIALS)
         credentials = Credentials(self._desired.account.name, generate_password())
-        host.set_password(self._id, credentials.user, credentials.password)
-        pinned = host_key.read(host, self._id, self._cancel)
-        if pinned is None:
-            message = f"the guest has no SSH host key (ed25519) at {host_key.HOST_KEY}"
-            raise ProvisioningError(ErrorCode.CREDENTIALS_FAILED, message)
-        seconds = self._desired.settings.first_boot_in_seconds
-        endpoint = host.endpoint(self._id, timeout=seconds, cancel=self._cancel)
+        watch = self._attempt.watch
+        self._guest(host).set_password(credentials.user, credentials.password, watch)
+        if not (proof := self._facts(host).proof):
+            raise ProvisioningError(ErrorCode.CREDENTIALS_FAILED, self._guest_os.without_proof)
+        access = host.access(self._id, watch.within(self._desired.settings.first_boot_in_seconds)).proven(proof)
         credentials = replace(credentials, access_pass=self._access_pass())
         warnings = tuple(self._attempt.warnings)
         # Adopting one with warnings would lose them: should state not come to know it, it is made again.
@@ -564,8 +560,7 @@ class _Provisioning:
             status,
             self._number,
             host=host.name,
-            endpoint=endpoint,
-            host_key=pinned,
+            access=access,
             credentials=credentials,
             warnings=warnings,
             desired=self._desired,

@@ -45,7 +45,7 @@ class Anew:
             user_principal_name=user.user_principal_name,
             generation=generation,
             device_name=self._name(owed, recorded, generation),
-            account=_account(user),
+            account=_account(user, today),
             service_plan=_size(owed.service_plan),
             settings=today.settings,
         )
@@ -64,9 +64,9 @@ class Anew:
         return name
 
 
-def _account(user: User) -> Account:
+def _account(user: User, today: Today) -> Account:
     return Account(
-        name=naming.account_name(user.username), display_name=user.display_name, ssh_public_keys=user.ssh_public_keys
+        name=today.account_name(user.username), display_name=user.display_name, ssh_public_keys=user.ssh_public_keys
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -20,6 +20,8 @@ class Today:
     installation: str
     naming_template: str
     settings: PolicySettings
+    account_name: Callable[[str], str]
+    """The account of a user in the image's guests, by the part of the userPrincipalName before the @."""
     grace_period_in_hours: int = 168
     actions: Traces = field(default_factory=dict)
 

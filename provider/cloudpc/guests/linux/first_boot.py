@@ -7,28 +7,20 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
 
-from cloudpc.model.machines import Seed
-from cloudpc.model.naming import host_name
+from cloudpc.guests.linux.names import host_name
+from cloudpc.model.cloud_pc import Account
+from cloudpc.model.guests import Seed
 
 
-def seed(
-    *,
-    instance_id: str,
-    device_name: str,
-    account: str,
-    full_name: str,
-    ssh_public_keys: Sequence[str],
-    local_admin: bool,
-) -> Seed:
+def seed(*, instance_id: str, device_name: str, account: Account, local_admin: bool) -> Seed:
     """Cloud-config for a guest whose account gets its password later, through the guest agent."""
     user: dict[str, object] = {
-        "name": account,
-        "gecos": re.sub(r"[\x00-\x1f\x7f:,]+", " ", full_name),  # what would break a line of /etc/passwd
+        "name": account.name,
+        "gecos": re.sub(r"[\x00-\x1f\x7f:,]+", " ", account.display_name),  # what would break a line of /etc/passwd
         "shell": "/bin/bash",
         "lock_passwd": False,
-        "ssh_authorized_keys": list(ssh_public_keys),
+        "ssh_authorized_keys": list(account.ssh_public_keys),
         # the password is known to its user alone, so sudo may ask for it
         "sudo": "ALL=(ALL:ALL) ALL" if local_admin else False,
     }

@@ -1,54 +1,17 @@
 """Set-up after the first boot: the extras, whose failure leaves a usable Cloud PC with a warning.
 
 Windows 365 calls them post-provisioning steps ("Automated provisioning steps"): non-fatal.
-Arguments reach the guest as arguments and scripts as standard input, so nothing is ever quoted.
 """
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
 from cloudpc.model.cloud_pc import PolicySettings
 from cloudpc.model.errors import ErrorCode
-from cloudpc.model.machines import Completed
-from cloudpc.model.text import plain, told
-
-Run = Callable[[Sequence[str], bytes, float], Completed]
-"""Runs a command in the guest: arguments, standard input, seconds it may take."""
-
+from cloudpc.model.guests import Extra, Script
 
 _KEEP_SECONDS = 30.0
-
-
-@dataclass(frozen=True)
-class Extra:
-    """One extra of the set-up.
-
-    Args:
-        title: what users see while it runs.
-        code: the warning's code if it fails.
-        argv: the command in the guest.
-        stdin: what it reads.
-    """
-
-    title: str
-    code: ErrorCode
-    argv: tuple[str, ...]
-    stdin: bytes = b""
-
-
-@dataclass(frozen=True)
-class Warned:
-    """An extra that failed."""
-
-    code: ErrorCode
-    message: str
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "message", told(self.message))  # of what a guest's programs have said
-
 
 _TIME_ZONE = """
 [ -e "/usr/share/zoneinfo/$1" ] || { echo "the image has no time zone data for $1" >&2; exit 1; }
@@ -106,7 +69,7 @@ printf 'manual_cache_clean: true\\nssh_deletekeys: false\\n' > "$1/etc/cloud/clo
 [ ! -d "$1/var/lib/cloud/instance" ] || : > "$1/var/lib/cloud/instance/manual-clean"
 """
 # Output goes through a file: there is more of it than the agent carries, and a daemon that a script starts would keep
-# a pipe open, for whose end the agent waits. A session of its own, so that a time-out ends all of it.
+# a pipe open, for whose end the agent waits.
 _TAIL = """
 log=$(mktemp) || exit 1
 ( %s ) > "$log" 2>&1
@@ -117,52 +80,38 @@ exit $code
 """
 
 
-def of(settings: PolicySettings, script: bytes | None) -> list[Extra]:
+def extras(settings: PolicySettings, script: bytes | None) -> list[Extra]:
     """What a policy asks for beyond the image. `en-US` and `UTC`, the defaults, are what images come with."""
     wanted: list[Extra] = []
-    locale, time_zone, packages = settings.locale, settings.time_zone, settings.packages
+    if settings.image_type == "custom":  # recipes see to it themselves
+        wanted.append(keep_first_boot())
+    locale, time_zone, packages, seconds = (
+        settings.locale, settings.time_zone, settings.packages, settings.set_up_in_seconds
+    )  # fmt: skip
     if time_zone != "UTC":
-        wanted.append(Extra(f"time zone {time_zone}", ErrorCode.TIME_ZONE_FAILED, _sh(_TIME_ZONE, time_zone)))
+        made = _script(f"time zone {time_zone}", _TIME_ZONE, seconds, time_zone)
+        wanted.append(Extra(made, ErrorCode.TIME_ZONE_FAILED))
     if packages:
-        title, waits = f"packages {', '.join(packages)}", str(max(1, int(settings.set_up_in_seconds) - _SPARE))
-        wanted.append(Extra(title, ErrorCode.PACKAGES_FAILED, _sh(_PACKAGES, waits, *packages)))
+        waits = str(max(1, int(seconds) - _SPARE))
+        made = _script(f"packages {', '.join(packages)}", _PACKAGES, seconds, waits, *packages)
+        wanted.append(Extra(made, ErrorCode.PACKAGES_FAILED))
     if locale != "en-US":
-        wanted.append(Extra(f"locale {locale}", ErrorCode.LOCALE_FAILED, _sh(_LOCALE, locale.replace("-", "_"))))
+        made = _script(f"locale {locale}", _LOCALE, seconds, locale.replace("-", "_"))
+        wanted.append(Extra(made, ErrorCode.LOCALE_FAILED))
     if script is not None:
-        title = "post-provisioning script"
-        wanted.append(Extra(title, ErrorCode.POST_PROVISIONING_SCRIPT_FAILED, _sh(_SCRIPT), script))
+        made = replace(_script("post-provisioning script", _SCRIPT, seconds), stdin=script)
+        wanted.append(Extra(made, ErrorCode.POST_PROVISIONING_SCRIPT_FAILED))
     return wanted
 
 
-def keep_first_boot(run: Run) -> None:
-    """Have cloud-init remember this first boot for good; nothing where there is none, or none that can be told.
+def keep_first_boot(root: str = "") -> Extra:
+    """Has cloud-init remember this first boot for good; nothing where there is none, or none that can be told.
 
-    Raises:
-        ProvisioningError: the machine itself is in trouble.
+    It is a precaution: nobody is kept from working by it.
     """
-    with contextlib.suppress(TimeoutError):  # it is a precaution: nobody is kept from working by it
-        run(("/bin/sh", "-c", _KEEP_FIRST_BOOT, "set-up", ""), b"", _KEEP_SECONDS)
+    script = Script(text=_KEEP_FIRST_BOOT, name="set-up", arguments=(root,), timeout=_KEEP_SECONDS, repeatable=True)
+    return Extra(script, None)
 
 
-def apply(extra: Extra, run: Run, timeout: float) -> Warned | None:
-    """Run one extra; a failure is a warning, unless the guest or its host is gone.
-
-    Raises:
-        ProvisioningError: the machine itself is in trouble, which is fatal.
-    """
-    try:
-        ended = run(extra.argv, extra.stdin, timeout)
-    except TimeoutError as error:
-        return Warned(extra.code, f"{extra.title}: {error}")
-    if ended.exit_code == 0:
-        return None
-    return Warned(extra.code, f"{extra.title}: exit code {ended.exit_code}: {last_lines(ended.output)}")
-
-
-def last_lines(output: str) -> str:
-    """The end of what a command said, in one line."""
-    return (" / ".join(line.strip() for line in plain(output).strip().split("\n")[-3:]) or "no output")[-400:]
-
-
-def _sh(script: str, *arguments: str) -> tuple[str, ...]:
-    return ("setsid", "/bin/sh", "-c", _TAIL % script, "set-up", *arguments)
+def _script(title: str, text: str, seconds: float, *arguments: str) -> Script:
+    return Script(text=_TAIL % text, title=title, name="set-up", arguments=arguments, timeout=seconds)

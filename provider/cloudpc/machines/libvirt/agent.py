@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -17,7 +17,7 @@ from cloudpc.machines.libvirt.answers import AgentRefused
 from cloudpc.machines.libvirt.definitions import is_running
 from cloudpc.machines.libvirt.errors import has_code, is_connection_error
 from cloudpc.model.cancellation import Cancellation
-from cloudpc.model.machines import FILE_LIMIT, FILE_TIMEOUT, Completed
+from cloudpc.model.guests import Completed
 
 _T = TypeVar("_T")
 _CHUNK = 48 * 1024
@@ -30,9 +30,13 @@ _NOT_ANSWERING = (
     libvirt.VIR_ERR_NO_DOMAIN,
 )
 _EXIT_NOT_FOUND = 127
+_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""An agent that is given an environment gives its own no more."""
 _PATIENCE = 90.0
 """Seconds in which a busy guest's agent may come back; under TCG on a loaded host it is silent for half a minute."""
 _ASK_AGAIN_EVERY = 0.5
+_FILE_LIMIT, _FILE_TIMEOUT = 64 * 1024, 90.0
+"""Bytes of a guest's file, and seconds, that reading it may take at most: a guest may be anybody's."""
 _OUTPUT_KEPT = 256 * 1024
 """Bytes of what a program said, from its end; the agent itself carries 16 MB."""
 _EXIT_CODES, _SIGNALS = range(-(2**31), 2**32), range(256)  # Windows has codes of 32 bits
@@ -40,6 +44,14 @@ _EXIT_CODES, _SIGNALS = range(-(2**31), 2**32), range(256)  # Windows has codes 
 
 class AgentUnavailable(Exception):  # noqa: N818 - a state, more often than an error
     """The agent does not answer: not started yet, busy, or the guest is gone."""
+
+
+class _NotOverError(Exception):
+    """Its time is."""
+
+
+class _AnswerLostError(Exception):
+    """It ended, and nobody knows how."""
 
 
 class Agent:
@@ -65,19 +77,50 @@ class Agent:
         self._patience = patience
         self._cancel = cancel or Cancellation()
 
-    def run(self, argv: Sequence[str], *, stdin: bytes, timeout: float) -> Completed:
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: bytes,
+        timeout: float,
+        secrets: Mapping[str, str] | None = None,
+        repeatable: bool = False,
+    ) -> Completed:
         """Run a command; a program that is not there ends with 127, as in a shell.
+
+        Args:
+            argv: the command.
+            stdin: what it reads.
+            timeout: seconds it may take.
+            secrets: variables of its environment; with some, it has no others but PATH.
+            repeatable: running it twice does no harm, so that a silent agent is asked again.
 
         Raises:
             TimeoutError: it took longer than `timeout` seconds, and was killed with what it had started in its
                 process group; or how it ended was lost on the way.
         """
         deadline = time.monotonic() + timeout
+        while True:
+            try:
+                return self._run(argv, stdin, secrets or {}, deadline, repeatable=repeatable)
+            except _AnswerLostError as lost:
+                if not repeatable or time.monotonic() > deadline:
+                    raise TimeoutError(str(lost)) from lost
+            except _NotOverError as late:
+                raise TimeoutError(f"took longer than {timeout:.0f} s") from late
+
+    def _run(
+        self, argv: Sequence[str], stdin: bytes, secrets: Mapping[str, str], deadline: float, *, repeatable: bool
+    ) -> Completed:
         arguments: dict[str, object] = {"path": argv[0], "arg": list(argv[1:]), "capture-output": True}
         if stdin:
             arguments["input-data"] = base64.b64encode(stdin).decode()
+        if secrets:
+            arguments["env"] = [_PATH, *(f"{name}={value}" for name, value in secrets.items())]
         try:
-            answer = self._command("guest-exec", arguments, patience=0)  # twice would run it twice
+            left = max(0.0, deadline - time.monotonic())
+            patience = min(self._patience, left) if repeatable else 0  # twice would run it twice
+            answer = self._command("guest-exec", arguments, patience)
         except AgentRefused as refused:
             if "failed to execute child" in str(refused).lower():
                 return Completed(_EXIT_NOT_FOUND, str(refused))
@@ -88,7 +131,7 @@ class Agent:
         try:
             while not answers.flag(status := self._status(pid, argv[0], deadline), "exited"):
                 if time.monotonic() > deadline:
-                    raise TimeoutError(f"took longer than {timeout:.0f} s")
+                    raise _NotOverError
                 self._cancel.wait(pause)
                 pause = min(pause * 1.5, _LONGEST_PAUSE)
             finished = True
@@ -98,7 +141,7 @@ class Agent:
         output = b"".join(answers.data(status, part) for part in ("out-data", "err-data"))
         return Completed(_exit_code(status), output[-_OUTPUT_KEPT:].decode(errors="replace"))
 
-    def read_file(self, path: str, *, limit: int = FILE_LIMIT, timeout: float = FILE_TIMEOUT) -> bytes:
+    def read_file(self, path: str, *, limit: int = _FILE_LIMIT, timeout: float = _FILE_TIMEOUT) -> bytes:
         """Read a whole file of at most `limit` bytes, within `timeout` seconds in all.
 
         Raises:
@@ -125,7 +168,7 @@ class Agent:
             return self._command("guest-exec-status", {"pid": pid}, patience=patience)
         except AgentRefused as refused:
             if "invalid parameter" in str(refused).lower():  # it forgets a program when it has told of its end
-                raise TimeoutError(f"{program} ended, but the guest agent's answer of how was lost") from refused
+                raise _AnswerLostError(f"{program} ended, but the guest agent's answer of how was lost") from refused
             raise
 
     def _read_file(self, path: str, limit: int, deadline: float) -> bytes:

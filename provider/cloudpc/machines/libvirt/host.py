@@ -4,11 +4,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -35,6 +36,7 @@ from cloudpc.machines.libvirt.domain_xml import SEED_ALIAS, claim_xml
 from cloudpc.machines.libvirt.domains import Domains
 from cloudpc.machines.libvirt.errors import classified, has_code
 from cloudpc.machines.libvirt.images import ImageStore
+from cloudpc.machines.libvirt.in_guest import LibvirtGuest
 from cloudpc.machines.libvirt.locks import HostLocks
 from cloudpc.machines.libvirt.making import Making
 from cloudpc.machines.libvirt.metadata import NAMESPACE, PREFIX, Label, to_xml
@@ -43,16 +45,16 @@ from cloudpc.machines.libvirt.starting import Starter
 from cloudpc.machines.libvirt.storage import Pool
 from cloudpc.machines.libvirt.volumes import MachineVolumes
 from cloudpc.model import patience
+from cloudpc.model.access import Access
 from cloudpc.model.cancellation import Cancellation
 from cloudpc.model.check import Check
 from cloudpc.model.errors import ErrorCode, ProvisioningError, TagUnreadable
+from cloudpc.model.guests import Guest
 from cloudpc.model.image import Image
 from cloudpc.model.machine_names import named_after
 from cloudpc.model.machines import (
     Capacity,
     Claimed,
-    Completed,
-    Endpoint,
     Host,
     Hypervisor,
     KeepsForDiagnosis,
@@ -97,7 +99,7 @@ class LibvirtHost(Host, KeepsForDiagnosis, MovesKernels):
             Starter(config, self._images, self._volumes, self._locks),
             self._locks,
             self.acceleration,
-            lambda machine_id, watch: self.endpoint(machine_id, timeout=watch.remaining, cancel=watch.cancel),
+            self.access,
         )
 
     @property
@@ -156,30 +158,20 @@ class LibvirtHost(Host, KeepsForDiagnosis, MovesKernels):
             domain, _ = self._domains.need(machine_id)
             return kernels.update(connection, domain, agent, image, base)
 
-    def run(
-        self, machine_id: UUID, argv: Sequence[str], *, stdin: bytes = b"", timeout: float, cancel: Cancellation
-    ) -> Completed:
-        with self._agent(machine_id, f"run {argv[0]}", cancel=cancel) as (agent, _definition):
-            return agent.run(argv, stdin=stdin, timeout=timeout)
+    def guest(self, machine_id: UUID) -> Guest:
+        return LibvirtGuest(self.name, partial(self._asking, machine_id))
 
-    def read_file(self, machine_id: UUID, path: str, *, cancel: Cancellation) -> bytes:
-        with self._agent(machine_id, f"read {path}", cancel=cancel) as (agent, _definition):
-            try:
-                return agent.read_file(path)
-            except TimeoutError as error:
-                raise AgentRefused(str(error)) from error
-
-    def set_password(self, machine_id: UUID, user: str, password: str) -> None:
-        doing = f"set the password of {user}"
-        with self._agent(machine_id, doing, ErrorCode.CREDENTIALS_FAILED) as (agent, _definition):
-            agent.set_password(user, password)
-
-    def endpoint(self, machine_id: UUID, *, timeout: float, cancel: Cancellation) -> Endpoint:
-        with self._agent(machine_id, "find the address", cancel=cancel) as (agent, definition):
+    def access(self, machine_id: UUID, watch: Watch) -> Access:
+        with self._agent(machine_id, "find the address", cancel=watch.cancel) as (agent, definition):
             if definition.forwarded_port is not None:
                 return networks.forwarded(self._config, definition.forwarded_port)
-            address = networks.wait_for_address(definition, agent, timeout, cancel)
-            return networks.attached_endpoint(self._config, self._connection.get(), definition, address)
+            address = networks.wait_for_address(definition, agent, watch)
+            return networks.attached(self._config, self._connection.get(), definition, address)
+
+    @contextmanager
+    def _asking(self, machine_id: UUID, doing: str, refused: ErrorCode, cancel: Cancellation) -> Iterator[Agent]:
+        with self._agent(machine_id, doing, refused, cancel) as (agent, _definition):
+            yield agent
 
     def finish(self, machine_id: UUID, phase: Phase) -> None:
         domain, definition = self._domains.need(machine_id)

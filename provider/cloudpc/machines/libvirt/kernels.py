@@ -19,8 +19,8 @@ from cloudpc.machines.libvirt.domain_xml import KernelBoot, extra_disk_xml, with
 from cloudpc.machines.libvirt.errors import classified
 from cloudpc.machines.libvirt.images import BaseImage
 from cloudpc.model.errors import ErrorCode, ProvisioningError
+from cloudpc.model.guests import Completed
 from cloudpc.model.image import Image
-from cloudpc.model.machines import Completed
 
 _ALIAS, _SERIAL, _TARGET = "ua-kernel", "cloudpc-kernel", "vdy"
 _SECONDS = 300.0

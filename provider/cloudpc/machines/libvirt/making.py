@@ -19,8 +19,9 @@ from cloudpc.machines.libvirt.locks import HostLocks
 from cloudpc.machines.libvirt.starting import Starter
 from cloudpc.machines.libvirt.volumes import MachineVolumes
 from cloudpc.model.errors import ErrorCode
+from cloudpc.model.guests import Seed
 from cloudpc.model.image import Image
-from cloudpc.model.machines import Order, PowerState, Seed
+from cloudpc.model.machines import Order, PowerState
 from cloudpc.model.stages import Stage
 from cloudpc.model.watch import Watch
 

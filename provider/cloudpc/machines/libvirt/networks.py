@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -17,12 +16,13 @@ from cloudpc.machines.libvirt.configuration import LibvirtHostConfig
 from cloudpc.machines.libvirt.definitions import Definition
 from cloudpc.machines.libvirt.domain_xml import AttachedNetwork, mac_address
 from cloudpc.machines.libvirt.errors import classified, unless_gone
-from cloudpc.model.cancellation import Cancellation
+from cloudpc.model.access import Ssh
 from cloudpc.model.check import Check
 from cloudpc.model.digest import digest
 from cloudpc.model.errors import ErrorCode, ProvisioningError
-from cloudpc.model.machines import Endpoint, Network
+from cloudpc.model.machines import Network
 from cloudpc.model.text import command_line
+from cloudpc.model.watch import Watch
 
 PORTS = range(20000, 30000)
 """Ports of the host's loopback that guests' ssh is forwarded from: below the ones given to outgoing connections."""
@@ -128,36 +128,36 @@ def candidate_ports(machine_id: UUID, taken: set[int]) -> list[int]:
     return [port for port in (*PORTS[start:], *PORTS[:start]) if port not in taken]
 
 
-def forwarded(config: LibvirtHostConfig, port: int) -> Endpoint:
+def forwarded(config: LibvirtHostConfig, port: int) -> Ssh:
     """Where the ssh of a machine on user-mode networking is reached."""
-    return Endpoint("127.0.0.1", port, config.way.destination if config.way else "")
+    return Ssh(host="127.0.0.1", port=port, via=config.way.destination if config.way else "")
 
 
-def wait_for_address(definition: Definition, agent: Agent, timeout: float, cancel: Cancellation) -> str:
+def wait_for_address(definition: Definition, agent: Agent, watch: Watch) -> str:
     """The guest's address in its network, as soon as it has one: a DHCP server may take its time.
 
     Raises:
-        ProvisioningError: SET_UP_FAILED, if it has got none after `timeout` seconds.
+        ProvisioningError: SET_UP_FAILED, if it has got none by the watch's deadline.
     """
     kind, source = definition.network or ("network", "")
-    deadline = time.monotonic() + timeout
+    given = watch.remaining
     while not (usable := [text for text in agent.addresses(mac_address(definition.id)) if is_usable(text)]):
-        if time.monotonic() > deadline:
+        if not watch.remaining:
             raise ProvisioningError(
                 ErrorCode.SET_UP_FAILED,
-                f"The guest has no address in the {kind} {source}, {timeout:.0f} s after it was ready for one.",
+                f"The guest has no address in the {kind} {source}, {given:.0f} s after it was ready for one.",
                 hint="Check that a DHCP server answers there. If it is merely slow: timeouts.firstBootInSeconds in the "
                 "policy.",
             )
-        cancel.wait(_ADDRESS_PAUSE)
+        watch.wait(_ADDRESS_PAUSE)
     return usable[0]
 
 
-def attached_endpoint(config: LibvirtHostConfig, connection: Any, definition: Definition, guest: str) -> Endpoint:
+def attached(config: LibvirtHostConfig, connection: Any, definition: Definition, guest: str) -> Ssh:
     """Where the ssh of a machine with an address of its own is reached."""
     kind, source = definition.network or ("network", "")
     through_host = config.way is not None and _is_behind_host(connection, kind, source)
-    return Endpoint(guest, SSH_PORT, config.way.destination if config.way and through_host else "")
+    return Ssh(host=guest, port=SSH_PORT, via=config.way.destination if config.way and through_host else "")
 
 
 def is_usable(address: str) -> bool:

@@ -6,7 +6,7 @@ import io
 
 import pycdlib
 
-from cloudpc.model.machines import Seed
+from cloudpc.model.guests import Seed
 
 VOLUME_LABEL = "cidata"
 """By this label cloud-init knows a NoCloud seed."""

@@ -19,9 +19,10 @@ from cloudpc.machines.libvirt.room import Room, Size
 from cloudpc.machines.libvirt.seed import seed_iso
 from cloudpc.machines.libvirt.storage import GIB, Pool, overlay_volume_xml, raw_volume_xml
 from cloudpc.model.errors import ErrorCode
+from cloudpc.model.guests import Seed
 from cloudpc.model.image import Image
 from cloudpc.model.machine_names import named_after
-from cloudpc.model.machines import Order, Seed
+from cloudpc.model.machines import Order
 from cloudpc.model.remnants import Kind, Remnant
 
 _DISK, _SEED = ".qcow2", "-seed.iso"

@@ -1,21 +1,22 @@
-"""How a guest joins a domain: a script that root runs in it, with adcli."""
+"""How a guest joins a domain: with adcli."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from cloudpc.model.devices import Join
+from cloudpc.model.guests import Script
 
-from cloudpc.model.connection import DomainController
+_SECONDS = 300.0
 
 # Arguments: domain, realm, computer, its fully qualified name, how many controllers to name for good, then controller
-# and address as guests see it, in pairs: the first has made the account, and the others need not know it yet. Standard
-# input: the one-time password. adcli signs in as the computer with it, sets a password that only the guest knows, and
-# writes the keytab.
+# and address as guests see it, in pairs: the first has made the account, and the others need not know it yet. adcli
+# signs in as the computer with the one-time password, sets another that only the guest knows, and writes the keytab.
 _JOIN = r"""
 set -eu
 domain=$1 realm=$2 computer=$3 fqdn=$4 named=$5
 shift 5
 command -v adcli >/dev/null || { echo "the image has no adcli, which joins a domain" >&2; exit 1; }
-password=$(cat)
+password=$JOIN_PASSWORD
+unset JOIN_PASSWORD
 
 # Host names are not looked up backwards: the addresses of user-mode networking have no names, and others' may be wrong.
 configure() { # CONTROLLER...; none: those that DNS names
@@ -52,16 +53,15 @@ exit $joined
 """
 
 
-def command(domain: str, computer: str, made_at: DomainController, listed: Iterable[DomainController]) -> list[str]:
-    """What to run; it wants the one-time password on standard input.
-
-    Args:
-        domain: its DNS name in small letters.
-        computer: the account's name, without the $.
-        made_at: the controller that has made the account, and is asked first.
-        listed: the controllers that the guest is to know for good; none: those that DNS names.
-    """
-    known = list(listed)
-    pairs = [part for c in dict.fromkeys([made_at, *known]) for part in (c.name, c.guest_address or "")]
-    names = (domain, domain.upper(), computer, f"{computer.lower()}.{domain}", str(len(known)))
-    return ["/bin/sh", "-c", _JOIN, "join", *names, *pairs]
+def script(join: Join) -> Script:
+    """What joins, made_at first."""
+    computer = join.account.name
+    pairs = [part for c in dict.fromkeys([join.made_at, *join.controllers]) for part in (c.name, c.address)]
+    fqdn, named = f"{computer.lower()}.{join.domain}", str(len(join.controllers))
+    return Script(
+        text=_JOIN,
+        name="join",
+        arguments=(join.domain, join.domain.upper(), computer, fqdn, named, *pairs),
+        secrets={"JOIN_PASSWORD": join.password},
+        timeout=_SECONDS,
+    )

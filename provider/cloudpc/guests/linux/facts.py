@@ -1,0 +1,58 @@
+"""What a Linux guest says of itself: its version, its ssh host key, and the device that it has joined Entra as."""
+
+from __future__ import annotations
+
+import re
+from uuid import UUID
+
+from cloudpc.model import ssh_keys
+from cloudpc.model.guests import Facts, Script
+from cloudpc.model.text import told
+
+HOST_KEY = "/etc/ssh/ssh_host_ed25519_key.pub"
+DEVICE_ID_FILE = "/var/lib/cloudpc/entra-device-id"
+"""Where what joins a guest to Entra may write the deviceId it has got: the guest's own word on which device it is."""
+_OS_RELEASE = "/etc/os-release"
+_SECONDS = 90.0
+# One line for each that is there. A guest may be anybody's, and a file of it without end or with the longest of lines.
+_TEXT = """
+export LC_ALL=C
+first() { # NAME PATTERN FILE: the first line with the pattern
+    [ -e "$3" ] || return 0
+    head -c 65536 "$3" 2>/dev/null | sed -n "/$2/{s/^/$1 /p;q;}" | cut -c 1-1000
+}
+first system '^PRETTY_NAME=' "$1"
+first key . "$2"
+first device . "$3"
+"""
+_PRETTY_NAME = re.compile(r'^system PRETTY_NAME="?([^"\n]{1,64})', re.MULTILINE)
+_KEY = re.compile(r"^key (\S+ \S+)", re.MULTILINE)
+_DEVICE = re.compile(r"^device (\S+)\s*$", re.MULTILINE)
+
+
+def script() -> Script:
+    """Asks for all of them."""
+    return Script(
+        text=_TEXT,
+        name="facts",
+        arguments=(_OS_RELEASE, HOST_KEY, DEVICE_ID_FILE),
+        timeout=_SECONDS,
+        repeatable=True,
+    )
+
+
+def read(said: str) -> Facts:
+    """What `script` has said; what is no key and no deviceId is left out."""
+    name, key, device = _PRETTY_NAME.search(said), _KEY.search(said), _DEVICE.search(said)
+    return Facts(
+        version=told(name[1]) if name else "",
+        proof=key[1] if key and ssh_keys.is_ed25519(key[1]) else "",
+        device_id=_uuid(device[1]) if device else None,
+    )
+
+
+def _uuid(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None

@@ -1,0 +1,42 @@
+"""Linux with cloud-init, a shell and ssh."""
+
+# ruff: noqa: D102 - the protocol says what each call means
+
+from __future__ import annotations
+
+from cloudpc.guests.linux import facts, first_boot, join, names, set_up
+from cloudpc.model.cloud_pc import Account, PolicySettings
+from cloudpc.model.devices import Join
+from cloudpc.model.guests import Extra, Facts, GuestOS, Script, Seed
+
+
+class Linux(GuestOS):
+    """Implements `cloudpc.model.guests.GuestOS`; says there what each call means."""
+
+    @property
+    def family(self) -> str:
+        return "Linux"
+
+    @property
+    def without_proof(self) -> str:
+        return f"the guest has no SSH host key (ed25519) at {facts.HOST_KEY}"
+
+    def account_name(self, username: str) -> str:
+        return names.account_name(username)
+
+    def seed(self, *, instance_id: str, device_name: str, account: Account, local_admin: bool) -> Seed:
+        return first_boot.seed(
+            instance_id=instance_id, device_name=device_name, account=account, local_admin=local_admin
+        )
+
+    def extras(self, settings: PolicySettings, script: bytes | None) -> list[Extra]:
+        return set_up.extras(settings, script)
+
+    def join(self, terms: Join) -> Script:
+        return join.script(terms)
+
+    def facts(self) -> Script:
+        return facts.script()
+
+    def read(self, said: str) -> Facts:
+        return facts.read(said)

@@ -1,0 +1,75 @@
+"""How a user gets to their Cloud PC: the protocol, where it is reached, and what it is known by there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic.alias_generators import to_camel
+
+
+class _Way(BaseModel):
+    model_config = ConfigDict(
+        hide_input_in_errors=True, alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore"
+    )
+
+    host: str
+    """As seen from `via`."""
+    port: int
+    via: str = ""
+    """An ssh destination; empty: from here."""
+
+    @property
+    def address(self) -> str:
+        """Host and port, for people."""
+        return f"{self.host}:{self.port}"
+
+
+class Ssh(_Way):
+    """By ssh."""
+
+    protocol: Literal["ssh"] = "ssh"
+    host_key: str = ""
+    """Type and key; empty while nobody has asked the guest."""
+
+    def proven(self, proof: str) -> Ssh:
+        """With what the guest proves itself by."""
+        return self.model_copy(update={"host_key": proof})
+
+
+class Rdp(_Way):
+    """By remote desktop."""
+
+    protocol: Literal["rdp"] = "rdp"
+    certificate_thumbprint: str = ""
+    """SHA-256 of the certificate, in hex; empty while nobody has asked the guest."""
+
+    def proven(self, proof: str) -> Rdp:
+        """With what the guest proves itself by."""
+        return self.model_copy(update={"certificate_thumbprint": proof})
+
+
+Access = Ssh | Rdp
+_ANY: TypeAdapter[Access] = TypeAdapter(
+    Annotated[Access, Field(discriminator="protocol")], config=ConfigDict(hide_input_in_errors=True)
+)
+_PROOFS = ("hostKey", "certificateThumbprint")
+"""Stand beside the connection in outputs, not in it."""
+
+
+def to_outputs(access: Access) -> dict[str, Any]:
+    """The outputs of a Cloud PC that say it: `connection`, and what the guest proves itself by."""
+    values = access.model_dump(by_alias=True)
+    proofs = {name: values.pop(name) for name in _PROOFS if name in values}
+    connection = {name: values[name] for name in ("protocol", "host", "port", "via")}
+    return {"connection": connection, **proofs}
+
+
+def from_outputs(outputs: Mapping[str, Any]) -> Access | None:
+    """What `to_outputs` has written, if it has; Pulumi makes floats of all numbers."""
+    connection = outputs.get("connection")
+    if connection is None:
+        return None
+    proofs = {name: outputs[name] for name in _PROOFS if name in outputs}
+    return _ANY.validate_python({"protocol": "ssh", **connection, **proofs})

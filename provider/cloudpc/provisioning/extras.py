@@ -1,0 +1,40 @@
+"""The extras of a set-up in a guest: what fails of them is a warning, unless the guest or its host is gone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cloudpc.model.errors import ErrorCode, ProvisioningError
+from cloudpc.model.guests import Completed, Extra, Facts, Guest, GuestOS, Warned
+from cloudpc.model.text import last_lines
+from cloudpc.model.watch import Watch
+
+
+def set_up(guest: Guest, guest_os: GuestOS, extras: Sequence[Extra], watch: Watch) -> tuple[list[Warned], Facts]:
+    """Run these in the guest, then ask what it is by now; all together.
+
+    Raises:
+        ProvisioningError: the machine itself is in trouble, which is fatal.
+    """
+    *ended, said = guest.run([*(extra.script for extra in extras), guest_os.facts()], watch)
+    warned = [_warned(extra, done) for extra, done in zip(extras, ended, strict=True)]
+    return [warning for warning in warned if warning is not None], _read(guest_os, said)
+
+
+def facts(guest: Guest, guest_os: GuestOS, watch: Watch) -> Facts:
+    """Ask what the guest is. Raises ProvisioningError."""
+    return set_up(guest, guest_os, [], watch)[1]
+
+
+def _read(guest_os: GuestOS, said: Completed) -> Facts:
+    if said.timed_out:
+        raise ProvisioningError(ErrorCode.SET_UP_FAILED, f"The guest does not say what it is: {said.output}.")
+    return guest_os.read(said.output)
+
+
+def _warned(extra: Extra, ended: Completed) -> Warned | None:
+    if extra.code is None or (ended.exit_code == 0 and not ended.timed_out):
+        return None
+    if ended.timed_out:
+        return Warned(extra.code, f"{extra.script.title}: {ended.output}")
+    return Warned(extra.code, f"{extra.script.title}: exit code {ended.exit_code}: {last_lines(ended.output)}")
