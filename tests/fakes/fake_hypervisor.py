@@ -19,7 +19,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -64,6 +64,7 @@ _CODES = {
 }
 """What a real host says when a call fails or its deadline is over."""
 _MEET_WITHIN = 60.0
+_FIELDS = frozenset(field.name for field in fields(Tag))
 _VOLUMES = ("*.seed", "*.qcow2", "*-failed-*.log")
 _FACTS = """system PRETTY_NAME="Fake Linux 1"
 key ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILr1oZs1LkO8Ry5N2yp7aYz0kEJzq8nZhb3bJm1yQy7M fake
@@ -103,6 +104,7 @@ class FakeHost:
         return Capacity(total, committed, frozenset(m.id for m in machines))
 
     def claim(self, order: Order, watch: Watch) -> None:
+        watch.check()
         self._fault("claim", order.tag.user_id)
         with self._lock():
             if machine := self.describe(order.id):
@@ -195,8 +197,8 @@ class FakeHost:
         return {i: name for i, name in names.items() if _may_be_of(name, installation) or i in known}
 
     def retag(self, machine_id: UUID, tag: Tag, disk_gib: int) -> None:
-        [value] = [v for v in self._values() if v["id"] == str(machine_id) and v["tag"] is None]
-        self._write(_load({**value, "tag": asdict(tag)}))
+        for value in (v for v in self._values() if v["id"] == str(machine_id) and v["tag"] is None):
+            self._write(_load({**value, "tag": asdict(tag)}))
 
     def remnants(self, installation: str) -> list[Remnant]:
         self._answer()
@@ -242,7 +244,8 @@ class FakeHost:
         return f"{machine.name}.qcow2 and {log.name}"
 
     def check(self) -> list[Check]:
-        return [Check("files", "passed", str(self._folder))]
+        is_away = self._settings().get("away")
+        return [Check("files", "failed" if is_away else "passed", str(self._folder), "wait" if is_away else "")]
 
     def check_network(self, network: Network) -> list[Check]:
         self._fault("check_network", "")
@@ -473,7 +476,8 @@ def _kept_until(name: str) -> datetime | None:
 
 
 def _load(value: dict[str, Any]) -> Machine:
-    tag = Tag(**{**value["tag"], "phase": Phase(value["tag"]["phase"])})
+    known = {name: said for name, said in value["tag"].items() if name in _FIELDS}
+    tag = Tag(**{**known, "phase": Phase(known["phase"])})
     size, why = Amount(**value["size"]), value.get("paused_because", "")
     return Machine(UUID(value["id"]), value["name"], tag, PowerState(value["power"]), size, paused_because=why)
 

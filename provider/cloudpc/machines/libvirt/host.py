@@ -124,6 +124,7 @@ class LibvirtHost(Host, KeepsForDiagnosis, MovesKernels):
         return found, room
 
     def claim(self, order: Order, watch: Watch) -> None:
+        watch.check()
         connection = self._connection.get()
         networks.check(connection, self._config, networks.attachment(self._config, order.network))
         with self._locks.hold("host", timeout=_LOCK_TIMEOUT, cancel=watch.cancel):
