@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cloudpc.cli import output
-from cloudpc.cli.cloud_pcs import print_rows
+from cloudpc.cli.cloud_pc_table import print_rows
 from cloudpc.cli.output import Terminal, behind, coloured, confirm, print_json, styled, table
 from cloudpc.graph.errors import GraphError
 from cloudpc.iac import outputs

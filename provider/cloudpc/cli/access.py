@@ -10,9 +10,8 @@ import typer
 
 from cloudpc import guests
 from cloudpc.cli import ssh, unanswered
-from cloudpc.cli.cloud_pcs import Json
 from cloudpc.cli.context import Project
-from cloudpc.cli.output import CommandError, Exit, err, out, print_json, table
+from cloudpc.cli.output import CommandError, Exit, Json, err, out, print_json, table
 from cloudpc.iac.fleet import CloudPCRecord
 from cloudpc.model.access import Access, Rdp, Ssh, from_outputs, to_outputs
 from cloudpc.model.cloud_pc import Status

@@ -10,9 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
-from cloudpc.cli.cloud_pcs import Json
 from cloudpc.cli.context import Project
-from cloudpc.cli.output import CommandError, Exit, Styled, err, out, print_json, styled, table
+from cloudpc.cli.output import CommandError, Exit, Json, Styled, err, out, print_json, styled, table
 from cloudpc.configuration import parsing
 from cloudpc.configuration.lookups import CONNECTIONS
 from cloudpc.connections import checks, files

@@ -11,9 +11,8 @@ from uuid import UUID
 import typer
 
 from cloudpc.cli import doctor_organisation
-from cloudpc.cli.cloud_pcs import Json
 from cloudpc.cli.context import Project
-from cloudpc.cli.output import CommandError, Exit, confirm, out, print_json, styled, table
+from cloudpc.cli.output import CommandError, Exit, Json, confirm, out, print_json, styled, table
 from cloudpc.configuration import parsing
 from cloudpc.configuration.installation import recorded_id
 from cloudpc.iac import renamed

@@ -6,9 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from cloudpc.cli.cloud_pcs import Json
 from cloudpc.cli.context import Project, of_user
-from cloudpc.cli.output import CommandError, out, print_json
+from cloudpc.cli.output import CommandError, Json, out, print_json
 from cloudpc.iac.fleet import CloudPCRecord, EndedRecord
 
 

@@ -52,6 +52,7 @@ err = Terminal(stderr=True, highlight=False, soft_wrap=True, width=None if sys.s
 
 
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 
 
 class Exit(IntEnum):

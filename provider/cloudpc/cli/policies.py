@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from cloudpc.cli import deletion, generations, locks, policy_import
-from cloudpc.cli.cloud_pcs import print_rows
+from cloudpc.cli.cloud_pc_table import print_rows
 from cloudpc.cli.context import Project
 from cloudpc.cli.down import refuse_to_forget
 from cloudpc.cli.output import CommandError, Exit, Yes, confirm, err, out, print_json

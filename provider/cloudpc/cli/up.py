@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from cloudpc.cli import deletion, locks, preflight
-from cloudpc.cli.cloud_pcs import print_rows
+from cloudpc.cli.cloud_pc_table import print_rows
 from cloudpc.cli.context import Project
 from cloudpc.cli.down import ForgetHost
 from cloudpc.cli.output import CommandError, Exit, behind, confirm, err, out, styled
