@@ -21,10 +21,11 @@ from cloudpc.model.errors import ErrorCode, ProvisioningError
 from cloudpc.model.identity import machine_id
 from cloudpc.model.image import Image, ImageFile
 from cloudpc.model.machines import Capacity, Machine, Order
+from cloudpc.model.outcome import Outcome
 from cloudpc.model.tags import Phase, Tag
 from cloudpc.model.watch import Watch
 from cloudpc.provisioning import pipeline
-from cloudpc.provisioning.pipeline import Outcome, Resources
+from cloudpc.provisioning.pipeline import Resources
 from cloudpc.provisioning.registration import Registration
 from cloudpc.rules.entitlement import Entitlement
 from cloudpc.rules.lifecycle import reconcile

@@ -6,13 +6,12 @@ import os
 import resource
 import socket
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from cloudpc.files import audit_file
-from cloudpc.iac import audit
 from cloudpc.model.cloud_pc import RecordedCloudPC, Status
+from cloudpc.operations import audit
 from tests.core.test_lifecycle import _recorded
 
 ELSEWHERE = "must be a file of this project; CLOUDPC_AUDIT in the environment may name any"
@@ -84,10 +83,6 @@ def _cloud_pc(event: str) -> RecordedCloudPC:
     return made
 
 
-def _outputs(event: str = "2026-11-01T00:00:00Z provisioned generation 1") -> dict[str, Any]:
-    return _cloud_pc(event).model_dump(mode="json", by_alias=True)
-
-
 @pytest.mark.parametrize("kind", ["pipe", "link", "socket", "nul", "full"])
 def test_a_line_that_can_t_be_written_is_told_and_fails_nobody(
     stacks: Path, kind: str, monkeypatch: pytest.MonkeyPatch
@@ -99,7 +94,9 @@ def test_a_line_that_can_t_be_written_is_told_and_fails_nobody(
     if kind == "full":
         resource.setrlimit(resource.RLIMIT_FSIZE, (1, before[1]))
     try:
-        audit.append(stacks / names[kind], {}, _outputs(), told.append)
+        audit.append(
+            stacks / names[kind], None, _cloud_pc("2026-11-01T00:00:00Z provisioned generation 1"), told.append
+        )
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert "can't be written: " in told[0]
@@ -109,7 +106,7 @@ def test_a_line_that_can_t_be_written_is_told_and_fails_nobody(
 
 def test_strange_text_is_written_and_strange_lines_are_passed_over(stacks: Path) -> None:
     file, told = stacks / "audit.jsonl", list[str]()
-    audit.append(file, {}, _outputs("2026-11-01T00:00:00Z failed \udcff"), told.append)
+    audit.append(file, None, _cloud_pc("2026-11-01T00:00:00Z failed \udcff"), told.append)
     with file.open("a") as out:
         out.write('{"time": ["a"]}\n' + "[" * 50_000 + "\n5\n")
     audit.catch_up(file, [_cloud_pc("2026-11-02T00:00:00Z failed")], told.append)

@@ -12,38 +12,41 @@ from typing import Any
 
 import pytest
 
-from cloudpc.iac import outputs, steps
-from cloudpc.iac.look import Look
 from cloudpc.model.cloud_pc import RecordedCloudPC, Status
 from cloudpc.model.errors import ErrorCode, ProvisioningError
 from cloudpc.model.machines import PowerState
 from cloudpc.model.tags import Phase
-from cloudpc.operations import asked
+from cloudpc.operations import asked, look
+from cloudpc.operations.look import Look
 from cloudpc.operations.runtime import Runtime
+from cloudpc.rules import transitions
 
 from .fake_rim import IDENTITY, Run, ScriptedHost, desired, hand_over
+from .make import NOW
 
 FULL = "the host's storage is full, so that its disk can't grow"
 
 
 @pytest.fixture
-def props(host: ScriptedHost) -> dict[str, Any]:
+def recorded(host: ScriptedHost) -> RecordedCloudPC:
     """What state has of a Cloud PC that its user works on."""
-    made = outputs.from_outcome(desired(), Run(host).provision())
+    made = transitions.provisioned(desired(), Run(host).provision(), NOW)
     hand_over(host)
     return made
 
 
-def _recorded(props: dict[str, Any]) -> dict[str, RecordedCloudPC]:
-    pc = RecordedCloudPC.model_validate(props)
-    return {pc.key: pc}
+def _but(pc: RecordedCloudPC, **changes: Any) -> RecordedCloudPC:
+    return pc.model_copy(update=changes)
 
 
-def _changed(props: dict[str, Any], *hosts: ScriptedHost) -> tuple[list[RecordedCloudPC], list[str]]:
+def _by_key(*cloud_pcs: RecordedCloudPC) -> dict[str, RecordedCloudPC]:
+    return {pc.key: pc for pc in cloud_pcs}
+
+
+def _changed(pc: RecordedCloudPC, *hosts: ScriptedHost) -> tuple[list[RecordedCloudPC], list[str]]:
     """What a run finds changed, and what it tells."""
     told: list[str] = []
-    recorded = _recorded(props)
-    changed = Look(hosts, recorded).changed(dict.fromkeys(recorded, props), told.append)
+    changed = Look(hosts, _by_key(pc)).changed(told.append, NOW)
     return list(changed.values()), told
 
 
@@ -97,36 +100,32 @@ def _restore_older_state(host: ScriptedHost) -> None:
     ],
 )
 def test_a_run_sees_what_a_refresh_would(
-    host: ScriptedHost, props: dict[str, Any], happens: Callable[[ScriptedHost], None], power: str, code: str | None
+    host: ScriptedHost, recorded: RecordedCloudPC, happens: Callable[[ScriptedHost], None], power: str, code: str | None
 ) -> None:
-    assert _changed(props, host) == ([], [])
+    assert _changed(recorded, host) == ([], [])
     happens(host)
-    [pc], told = _changed(props, host)
+    [pc], told = _changed(recorded, host)
     assert told == []
     assert (pc.power_state, pc.status_detail.code if pc.status_detail else None) == (power, code)
-    [recorded] = _recorded(props).values()
-    refreshed = RecordedCloudPC.model_validate(steps.as_seen(host, props, recorded))
-    assert pc.model_copy(update={"events": ()}) == refreshed.model_copy(update={"events": ()})
+    assert pc == look.as_seen(host, recorded, (), NOW)
 
 
-def test_one_that_is_known_to_stand_still_is_no_news(host: ScriptedHost, props: dict[str, Any]) -> None:
+def test_one_that_is_known_to_stand_still_is_no_news(host: ScriptedHost, recorded: RecordedCloudPC) -> None:
     _pause(host)
-    [recorded] = _recorded(props).values()
-    assert _changed(steps.as_seen(host, props, recorded), host) == ([], [])
+    assert _changed(look.as_seen(host, recorded, (), NOW), host) == ([], [])
 
 
-def test_a_disk_that_an_undefined_machine_has_left_is_named(host: ScriptedHost, props: dict[str, Any]) -> None:
+def test_a_disk_that_an_undefined_machine_has_left_is_named(host: ScriptedHost, recorded: RecordedCloudPC) -> None:
     _undefine(host)
-    [pc], _ = _changed(props, host)
+    [pc], _ = _changed(recorded, host)
     assert pc.status_detail is not None
     assert "its disk is there" in pc.status_detail.message
 
 
 def test_what_is_left_is_asked_once_and_its_trouble_hides_nothing_else(
-    host: ScriptedHost, props: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    host: ScriptedHost, recorded: RecordedCloudPC, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    there = {**props, "userId": "u-bob"}
-    recorded = _recorded(props) | _recorded({**props, "userId": "u-carol"}) | _recorded(there)
+    several = _by_key(recorded, *(_but(recorded, user_id=name) for name in ("u-bob", "u-carol")))
     asked: list[str] = []
 
     def remnants(installation: str) -> list[Any]:
@@ -136,36 +135,32 @@ def test_what_is_left_is_asked_once_and_its_trouble_hides_nothing_else(
     monkeypatch.setattr(host, "remnants", remnants)
     _stop(host)
     told: list[str] = []
-    changed = Look([host], recorded).changed(
-        dict.fromkeys(recorded, props) | {next(iter(recorded)): props}, told.append
-    )
+    changed = Look([host], several).changed(told.append, NOW)
     assert len(asked) == 1
     assert [pc.power_state for pc in changed.values()] == ["poweredOff"]
     assert [text.endswith(": no pool [diskFailed]") for text in told] == [True, True]
 
 
 @pytest.mark.parametrize("fault", [{"call": "overview", "fault": "crash"}, {"call": "overview", "fault": "error"}])
-def test_a_host_with_trouble_says_nothing(host: ScriptedHost, props: dict[str, Any], fault: dict[str, Any]) -> None:
+def test_a_host_with_trouble_says_nothing(host: ScriptedHost, recorded: RecordedCloudPC, fault: dict[str, Any]) -> None:
     _undefine(host)
     host.configure(faults=[fault])
-    changed, [told] = _changed(props, host)
+    changed, [told] = _changed(recorded, host)
     assert changed == []
     assert told.startswith("nothing is known of the machines on local: ")
 
 
 def test_a_host_that_is_silent_holds_up_nobody(
-    host: ScriptedHost, tmp_path: Path, props: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    host: ScriptedHost, tmp_path: Path, recorded: RecordedCloudPC, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What it says later is not for this run, and the other's answer counts."""
     monkeypatch.setattr(asked, "WITHIN", 0.2)
     other, end = ScriptedHost(tmp_path, "other"), threading.Event()
     monkeypatch.setattr(other, "overview", lambda _ids: end.wait(60) and {})
-    there = {**props, "userId": "u-bob", "host": "other"}
-    recorded = _recorded(props) | _recorded(there)
     _stop(host)
     told: list[str] = []
-    seen = Look([other, host], recorded)
-    changed = seen.changed(dict(zip(recorded, (props, there), strict=True)), told.append)
+    seen = Look([other, host], _by_key(recorded, _but(recorded, user_id="u-bob", host="other")))
+    changed = seen.changed(told.append, NOW)
     end.set()
     assert [pc.user_id for pc in changed.values()] == ["u-alice"]
     assert [text.partition(" within ")[0] for text in told] == ["nothing is known of the machines on other: no answer"]
@@ -176,14 +171,16 @@ def test_a_host_that_is_silent_holds_up_nobody(
 def test_hosts_without_machines_of_this_policy_are_not_asked(host: ScriptedHost, tmp_path: Path) -> None:
     other = ScriptedHost(tmp_path, "other")
     other.away = True
-    made = outputs.from_outcome(desired(), Run(host).provision())
+    made = transitions.provisioned(desired(), Run(host).provision(), NOW)
     assert _changed(made, host, other) == ([], [])
-    assert _changed({**made, "status": "deprovisioning", "host": "other"}, host, other) == ([], [])
+    assert _changed(_but(made, status=Status.DEPROVISIONING, host="other"), host, other) == ([], [])
 
 
-def test_one_whose_tag_can_t_be_read_while_it_counts_as_lost_is_told(host: ScriptedHost, props: dict[str, Any]) -> None:
+def test_one_whose_tag_can_t_be_read_while_it_counts_as_lost_is_told(
+    host: ScriptedHost, recorded: RecordedCloudPC
+) -> None:
     _take_tag(host)
-    lost = outputs.wrong(props, Status.FAILED, ErrorCode.MACHINE_LOST, "gone", "beforeLoss")
+    lost = transitions.lost(recorded, "gone", NOW)
     changed, [told] = _changed(lost, host)
     assert changed == []
     assert "[tagUnreadable]" in told
@@ -191,17 +188,17 @@ def test_one_whose_tag_can_t_be_read_while_it_counts_as_lost_is_told(host: Scrip
 
 @pytest.mark.parametrize("has_namesake", [True, False])
 def test_one_that_another_host_has_is_followed(
-    host: ScriptedHost, tmp_path: Path, props: dict[str, Any], has_namesake: bool
+    host: ScriptedHost, tmp_path: Path, recorded: RecordedCloudPC, has_namesake: bool
 ) -> None:
     """It was migrated by hand; or hosts were renamed, or the name of its own given to another."""
     _pause(host)
     host.folder.rename(tmp_path / "other")
     hosts = [ScriptedHost(tmp_path, name) for name in (["local"] if has_namesake else []) + ["other"]]
-    [pc], told = _changed(props, *hosts)
+    [pc], told = _changed(recorded, *hosts)
     assert told == []
     assert (pc.host, pc.status, pc.power_state) == ("other", Status.PROVISIONED, "paused")
     assert pc.events[-1].endswith("its machine is on other now")
-    lost = outputs.wrong(props, Status.FAILED, ErrorCode.MACHINE_LOST, "gone", "beforeLoss")
+    lost = transitions.lost(recorded, "gone", NOW)
     [pc], _ = _changed(lost, *hosts)
     assert (pc.host, pc.status) == ("other", Status.PROVISIONED)
 
@@ -210,17 +207,17 @@ def test_one_that_another_host_has_is_followed(
     "change", [{"phase": Phase.PROVISIONING}, {"phase": Phase.READY}, {"generation": 2}, {"policy_id": "theirs"}]
 )
 def test_what_else_another_host_may_have_is_not_followed(
-    host: ScriptedHost, tmp_path: Path, props: dict[str, Any], change: dict[str, Any]
+    host: ScriptedHost, tmp_path: Path, recorded: RecordedCloudPC, change: dict[str, Any]
 ) -> None:
     """What a failed attempt or an interrupted reprovision has left there, or another policy's."""
     host._change(IDENTITY, lambda m: replace(m, tag=replace(m.tag, **change)))
     host.folder.rename(tmp_path / "other")
-    [pc], _ = _changed(props, ScriptedHost(tmp_path, "local"), ScriptedHost(tmp_path, "other"))
+    [pc], _ = _changed(recorded, ScriptedHost(tmp_path, "local"), ScriptedHost(tmp_path, "other"))
     assert (pc.host, pc.is_lost) == ("local", True)
 
 
 def test_another_host_is_asked_once_for_all_that_are_missing(
-    host: ScriptedHost, tmp_path: Path, props: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    host: ScriptedHost, tmp_path: Path, recorded: RecordedCloudPC, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(asked, "WITHIN", 0.2)
     other, end = ScriptedHost(tmp_path, "other"), threading.Event()
@@ -232,16 +229,14 @@ def test_another_host_is_asked_once_for_all_that_are_missing(
         return {}
 
     monkeypatch.setattr(other, "overview", overview)
-    second = {**props, "userId": "u-bob"}
-    recorded = _recorded(props) | _recorded(second)
     _undefine(host)
-    changed = Look([host, other], recorded).changed(dict(zip(recorded, (props, second), strict=True)), print)
+    changed = Look([host, other], _by_key(recorded, _but(recorded, user_id="u-bob"))).changed(print, NOW)
     end.set()
     assert [pc.is_lost for pc in changed.values()] == [True, True]
     assert listed == ["other"]
 
 
-def test_a_silent_host_is_not_tidied(host: ScriptedHost, tmp_path: Path, props: dict[str, Any]) -> None:
+def test_a_silent_host_is_not_tidied(host: ScriptedHost, tmp_path: Path, recorded: RecordedCloudPC) -> None:
     """Its end would be waited for, and which hypervisor it is, is not known."""
     hosts = [host, ScriptedHost(tmp_path, "other")]
     listed: list[str] = []

@@ -1,28 +1,53 @@
-"""What state and history say after each step."""
+"""What is recorded goes through Pulumi's outputs and comes back; what this version does not know stays as it is."""
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+from typing import Any
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cloudpc.iac import outputs
-from cloudpc.model.cloud_pc import Status
+from cloudpc.model.cloud_pc import RecordedCloudPC
+from cloudpc.rules import transitions
 
-_EARLIER = "2026-11-24T09:00:00Z"
+from . import make
+from .states import recorded
 
-
-@pytest.mark.parametrize("status", [Status.PENDING_PROVISION, Status.NOT_PROVISIONED, Status.DEPROVISIONING])
-@pytest.mark.parametrize("why", ["noCapacity", "not whole: " + 300 * "x"])
-def test_what_is_tried_by_each_run_is_one_event_as_long_as_it_ends_the_same(status: Status, why: str) -> None:
-    first = outputs.with_event({"events": [f"{_EARLIER} provisioned generation 1"]}, status, why)
-    first["events"][-1] = first["events"][-1].replace(first["lastModifiedDateTime"], _EARLIER)
-    again = outputs.with_event(first, status, why)
-    assert again["events"] == first["events"]
-    assert again["lastModifiedDateTime"] == _EARLIER, "since then"
-    otherwise = outputs.with_event(again, status, "hostUnreachable")
-    assert len(otherwise["events"]) == 3
-    assert otherwise["lastModifiedDateTime"] != _EARLIER
+RECORDS = sorted((Path(__file__).parents[1] / "state").glob("*.json"))
 
 
-def test_a_retry_that_fails_the_same_way_is_an_event() -> None:
-    once = outputs.with_event({}, Status.FAILED, "bootTimeout")
-    assert len(outputs.with_event(once, Status.FAILED, "bootTimeout")["events"]) == 2
+def _recorded_outputs() -> list[dict[str, Any]]:
+    resources = [r for path in RECORDS for r in json.loads(path.read_text())["state"]["deployment"]["resources"]]
+    found = [r["outputs"] for r in resources if r["type"].endswith(":CloudPC")]
+    return [{name: value for name, value in each.items() if name != "credentials"} for each in found]
+
+
+@given(recorded())
+def test_what_is_recorded_comes_back_through_pulumi(pc: RecordedCloudPC) -> None:
+    written = make.through_pulumi(outputs.written(pc))
+    assert outputs.read(written) == pc
+    assert outputs.written(outputs.read(written), written) == written
+
+
+@pytest.mark.parametrize("values", _recorded_outputs(), ids=lambda values: values["userId"])
+def test_what_an_earlier_version_has_written_is_written_the_same(values: dict[str, Any]) -> None:
+    assert outputs.written(outputs.read(values)) == values
+
+
+@given(recorded().filter(lambda pc: not pc.is_gone), st.booleans())
+def test_what_a_newer_version_has_written_survives_a_change(pc: RecordedCloudPC, changes: bool) -> None:
+    """At the top as well as inside of what did not change; only a machine that is made anew begins anew."""
+    values = outputs.written(pc)
+    values["settings"] = {**values["settings"], "wallpaper": "blue"}
+    values["backup"] = {"sealed": "hunter2"}
+    read = outputs.read(values)
+    assert "hunter2" not in repr(read)
+    after = transitions.moved(read, "elsewhere", make.NOW) if changes else read
+    written = outputs.written(after, values)
+    assert written["backup"] == values["backup"]
+    assert written["settings"]["wallpaper"] == "blue"
+    assert (written == values) is not changes

@@ -11,10 +11,10 @@ import pytest
 from cloudpc.model.cloud_pc import NetworkChoice, RecordedCloudPC, Status
 from cloudpc.model.devices import ComputerAccount
 from cloudpc.model.errors import ErrorCode, ProvisioningError, TagUnreadable
+from cloudpc.model.outcome import Outcome
 from cloudpc.model.watch import Watch
 from cloudpc.operations.consent import Consent
 from cloudpc.operations.removal import Removal
-from cloudpc.provisioning.outcome import Outcome
 from cloudpc.provisioning.registration import Registration
 
 from .fake_organisation import Organisation

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cloudpc.iac.renamed import refusal
+from cloudpc.operations.renamed import refusal
 
 
 @pytest.mark.parametrize(

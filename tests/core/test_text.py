@@ -16,7 +16,6 @@ from cloudpc.cli import output
 from cloudpc.cli.cloud_pc_table import print_rows
 from cloudpc.cli.output import Terminal, behind, coloured, confirm, print_json, styled, table
 from cloudpc.graph.errors import GraphError
-from cloudpc.iac import outputs
 from cloudpc.iac.engine_log import displayed
 from cloudpc.machines.libvirt.console import tail_of
 from cloudpc.model.check import Check
@@ -24,8 +23,13 @@ from cloudpc.model.cloud_pc import Status
 from cloudpc.model.directory import Group, ServicePlan, Snapshot, User
 from cloudpc.model.errors import ErrorCode, ProvisioningError
 from cloudpc.model.guests import Warned
+from cloudpc.model.outcome import Outcome
 from cloudpc.model.problems import Problem
 from cloudpc.model.text import coloured_only, harmless, harmless_lines, last_lines, plain, to_json, told
+from cloudpc.rules import transitions
+
+from . import make
+from .fake_rim import desired
 
 TITLE, CLIPBOARD, LINK = (
     "\x1b]0;pwned\x07",
@@ -228,8 +232,9 @@ def test_what_files_hold() -> None:
 
 
 def test_what_state_remembers() -> None:
-    outs = outputs.with_event({}, Status.FAILED, f"left group {NASTY}\nforged line")
-    assert is_safe(outs["events"][0])
+    works = transitions.provisioned(desired(), Outcome(Status.PROVISIONED, 1, "local"), make.NOW)
+    left = desired().model_copy(update={"why": f"left group {NASTY}\nforged line"})
+    assert is_safe(transitions.grace_begun(works, left, make.NOW).events[-1])
 
 
 def test_commands_leave_texts_and_markup_to_output() -> None:

@@ -15,7 +15,6 @@ from cloudpc.cli.context import Project
 from cloudpc.cli.output import CommandError, Exit, Json, confirm, out, print_json, styled, table
 from cloudpc.configuration import parsing
 from cloudpc.configuration.installation import recorded_id
-from cloudpc.iac import renamed
 from cloudpc.iac.engine import OWN_FOLDER, EngineError
 from cloudpc.iac.fleet import CloudPCRecord, StackRecord
 from cloudpc.model.check import Check
@@ -28,7 +27,7 @@ from cloudpc.model.remnants import Remnant, left_over, uncertain
 from cloudpc.model.tags import Phase
 from cloudpc.model.text import command_line
 from cloudpc.model.watch import REMOVED_WITHIN, Watch
-from cloudpc.operations import twins
+from cloudpc.operations import renamed, twins
 from cloudpc.operations.asked import Asked
 from cloudpc.operations.known_machines import KnownMachines
 from cloudpc.operations.runtime import connect

@@ -18,10 +18,9 @@ from cloudpc.configuration.installation import installation_id
 from cloudpc.configuration.parsing import StackInputs
 from cloudpc.configuration.values import Values
 from cloudpc.directory.opening import Directories, Known, names_of
-from cloudpc.iac import audit, encryption_salt, first_run, passphrase, renamed, state, steps
+from cloudpc.iac import encryption_salt, first_run, passphrase, state
 from cloudpc.iac.engine import OWN_FOLDER, Engine, EngineError
 from cloudpc.iac.engine_log import displayed
-from cloudpc.iac.look import Look
 from cloudpc.iac.resources import CloudPC, ProvisioningPolicy, leave_out_debug_lines, leave_out_stack_traces
 from cloudpc.iac.state import StackState
 from cloudpc.model.cloud_pc import USABLE, DesiredCloudPC, RecordedCloudPC, Status
@@ -29,8 +28,9 @@ from cloudpc.model.directory import Snapshot
 from cloudpc.model.errors import CloudPCError
 from cloudpc.model.machines import Host
 from cloudpc.model.problems import InvalidConfigurationError
-from cloudpc.operations import twins
+from cloudpc.operations import audit, look, renamed, twins
 from cloudpc.operations.consent import ACCEPT_LOSS, Consent
+from cloudpc.operations.look import Look
 from cloudpc.operations.runtime import Runtime
 from cloudpc.rules import entitlement, lifecycle
 from cloudpc.rules.ownership import PolicyFacts
@@ -59,7 +59,7 @@ def run(stacks: Path) -> None:
         values = _values()
         runtime = _runtime(values, stacks)
         hosts = runtime.hosts if runtime else ()
-        look, which = Look(hosts, recorded.cloud_pcs), twins.ask(hosts)
+        seen, which = Look(hosts, recorded.cloud_pcs), twins.ask(hosts)
         siblings = _siblings(policy_id, stacks)
         known = _known(recorded, siblings)
         inputs = parsing.read(policy_id, values, Directories.shared(stacks), known)
@@ -75,7 +75,7 @@ def run(stacks: Path) -> None:
     except CloudPCError as error:
         raise pulumi.RunError(displayed(str(error))) from None
     now = datetime.now(UTC).replace(microsecond=0)
-    changed = look.changed(recorded.outputs, _warn)
+    changed = seen.changed(_warn, now)
     _tell_changed(changed, recorded.cloud_pcs, inputs.snapshot)
     cloud_pcs = {**recorded.cloud_pcs, **changed}
     own = PolicyFacts(policy_id, _assigned(inputs, recorded, now), cloud_pcs, _last_of_ended(recorded))
@@ -100,7 +100,7 @@ def run(stacks: Path) -> None:
     )
     made = [(desired, CloudPC(desired, _word(changed.get(desired.key)))) for desired in plan.desired]
     if runtime and not pulumi.runtime.is_dry_run():
-        _finish(made, cloud_pcs, inputs, installation, runtime, look, {*which.silent, *look.silent})
+        _finish(made, cloud_pcs, inputs, installation, runtime, seen, {*which.silent, *seen.silent})
     statuses = pulumi.Output.all(*(cloud_pc.status for _, cloud_pc in made))
     pulumi.export("cloudPcs", statuses.apply(lambda all_: dict(sorted(Counter(all_).items()))))
 
@@ -314,7 +314,7 @@ def _tell_changed(
     for key, pc in changed.items():
         if pc.events != recorded[key].events:
             who = f"{_present_name(pc, snapshot)} ({pc.service_plan.display_name})"
-            (_warn if pc.status_detail else _info)(f"{who}: {steps.told_seen(pc)}")
+            (_warn if pc.status_detail else _info)(f"{who}: {look.told_seen(pc)}")
 
 
 def _tell_failed(recorded: Mapping[str, RecordedCloudPC], plan: lifecycle.Reconciliation, snapshot: Snapshot) -> None:
@@ -333,7 +333,7 @@ def _finish(
     inputs: StackInputs,
     installation: str,
     runtime: Runtime,
-    look: Look,
+    seen: Look,
     silent: Collection[str],
 ) -> None:
     """Mark new machines as their users' once state has them, and finish what dead runs of this policy left.
@@ -358,7 +358,7 @@ def _finish(
 
     def tidy() -> None:
         known = {pc.machine_id for pc in recorded.values()}
-        for name in runtime.tidy(installation, inputs.policy_id, living, wanted, known, look.handed_over, silent):
+        for name in runtime.tidy(installation, inputs.policy_id, living, wanted, known, seen.handed_over, silent):
             _info(f"removed {name}, which an interrupted run had begun or a failed one had left for diagnosis")
 
     def start_tidying(_: list[Any]) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cloudpc.iac.engine_log import Severity, log
 from cloudpc.model.cloud_pc import Status
-from cloudpc.provisioning.pipeline import Outcome
+from cloudpc.model.outcome import Outcome
 
 
 class EngineReporter:

@@ -7,6 +7,7 @@ interface that must stay importable here (docs/engine.md).
 from __future__ import annotations
 
 import threading
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -23,13 +24,17 @@ from pulumi.dynamic import (
 
 from cloudpc.configuration.values import Values
 from cloudpc.files.project import project_root
-from cloudpc.iac import audit, outputs, passphrase, plugin_process, steps
+from cloudpc.iac import outputs, passphrase, plugin_process
 from cloudpc.iac.engine import Engine
 from cloudpc.iac.engine_log import Severity, log
-from cloudpc.model.cloud_pc import DesiredCloudPC, RecordedCloudPC, Status
+from cloudpc.iac.progress import EngineReporter
+from cloudpc.model.cloud_pc import DesiredCloudPC
+from cloudpc.model.directory import GUID
+from cloudpc.operations import audit
 from cloudpc.operations.consent import Consent
 from cloudpc.operations.runtime import Runtime
-from cloudpc.rules import lifecycle
+from cloudpc.operations.steps import Steps
+from cloudpc.rules import lifecycle, transitions
 from cloudpc.rules.step import Step
 
 
@@ -48,7 +53,7 @@ class CloudPCProvider(ResourceProvider):
 
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
         """Whether the lifecycle wants anything done. Compares outputs, so that a policy edit changes nothing."""
-        recorded, desired = RecordedCloudPC.model_validate(_olds), DesiredCloudPC.model_validate(_news)
+        recorded, desired = outputs.read(_olds), DesiredCloudPC.model_validate(_news)
         to_do = lifecycle.next_step(recorded, desired) is not Step.NONE
         return DiffResult(changes=to_do or outputs.SEEN in _news)
 
@@ -56,26 +61,27 @@ class CloudPCProvider(ResourceProvider):
         """Provision. Raises only on Cancel: failing is an outcome."""
         desired = DesiredCloudPC.model_validate(props)
         _check_passphrase(desired.policy_id)
-        identity = desired.machine_id
-        outs = steps.provision(_process.runtime(), desired)
-        audit.append(_process.audit_file(), {}, outs, _tell)
-        return CreateResult(str(identity), outs)
+        made = _steps(desired).provision(desired)
+        audit.append(_process.audit_file(), None, made, _tell)
+        return CreateResult(str(made.machine_id), outputs.written(made))
 
     def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
         """Take the lifecycle's step. Returns the complete outputs: Pulumi keeps no others (pulumi/pulumi#7809)."""
         desired = DesiredCloudPC.model_validate(_news)
         _check_passphrase(desired.policy_id)
-        outs = steps.update(_process.runtime(), _olds, desired, look=outputs.SEEN in _news)
-        audit.append(_process.audit_file(), _olds, outs, _tell)
-        return UpdateResult(outs)
+        recorded = outputs.read(_olds)
+        after = _steps(desired).update(recorded, desired, seen=outputs.SEEN in _news)
+        audit.append(_process.audit_file(), recorded, after, _tell)
+        return UpdateResult(outputs.written(after, _olds))
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
         """What a refresh sees of the machine, told as status; never that it is gone, or it would be made again."""
-        return ReadResult(id_, steps.read(_process.runtime(), props))
+        recorded = outputs.read(props)
+        return ReadResult(id_, outputs.written(_steps(recorded).refresh(recorded), props))
 
     def delete(self, id_: str, props: dict[str, Any]) -> None:
         """Nothing to do for one that has ended; else refuse, unless a flag names the policy (design rule 10)."""
-        recorded = RecordedCloudPC.model_validate(props)
+        recorded = outputs.read(props)
         if recorded.is_gone:
             return
         _check_delete_allowed(
@@ -84,8 +90,7 @@ class CloudPCProvider(ResourceProvider):
         )
         if left := _process.runtime().removal.remove(UUID(id_), recorded):
             raise plugin_process.Refusal(f"not deleted: {'; '.join(left)}")
-        gone = outputs.with_event(props, Status.DEPROVISIONING, "removed with its policy")
-        audit.append(_process.audit_file(), props, gone, _tell)
+        audit.append(_process.audit_file(), recorded, transitions.removed(recorded, datetime.now(UTC)), _tell)
 
 
 class ProvisioningPolicyProvider(ResourceProvider):
@@ -158,6 +163,14 @@ class _Process:
                 surroundings = parsing.parse_surroundings(self._values)
                 self._runtime = Runtime(surroundings, project_root() / "stacks", _tell)
             return self._runtime
+
+
+def _steps(cloud_pc: DesiredCloudPC) -> Steps:
+    call = plugin_process.current_call()
+    # a tenant's ids, which resources are named by, say nothing to people
+    who = cloud_pc.user_principal_name if GUID.fullmatch(cloud_pc.user_id) else ""
+    reporter = EngineReporter(call.urn if call else "", who)
+    return Steps(_process.runtime(), reporter, plugin_process.cancellation)
 
 
 def _tell(text: str) -> None:

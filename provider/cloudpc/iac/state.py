@@ -10,6 +10,7 @@ import pulumi
 import tenacity
 from pydantic import ValidationError
 
+from cloudpc.iac import outputs
 from cloudpc.iac.type_tokens import CLOUD_PC, PROVISIONING_POLICY
 from cloudpc.model.cloud_pc import RecordedCloudPC
 from cloudpc.model.errors import CloudPCError
@@ -28,8 +29,6 @@ class StackState:
     """A stack's resources as recorded; empty before its first run."""
 
     cloud_pcs: Mapping[str, RecordedCloudPC] = field(default_factory=dict)
-    outputs: Mapping[str, dict[str, Any]] = field(default_factory=dict)
-    """The same as Pulumi has them."""
     provisioning_policy: Mapping[str, Any] = field(default_factory=dict)
     policies: Mapping[str, str] = field(default_factory=dict)
     """Ids of all policies that it holds, with their URNs: one, unless the stack has been renamed."""
@@ -57,19 +56,18 @@ def read(stack: str) -> StackState | None:
         raise StateError(f"the state of the stack {name} can't be read: {error}") from error
     resources: Mapping[str, Any] = (answer.value or {}).get("outputs") or {}
     cloud_pcs: dict[str, RecordedCloudPC] = {}
-    as_they_are: dict[str, dict[str, Any]] = {}
     policy: Mapping[str, Any] = {}
     policies: dict[str, str] = {}
     for urn, resource in resources.items():
-        outputs = resource["outputs"]
+        values = resource["outputs"]
         if resource["type"] == PROVISIONING_POLICY:
-            policies[outputs["policyId"]] = urn
-            policy = outputs if outputs["policyId"] == stack else policy or outputs
+            policies[values["policyId"]] = urn
+            policy = values if values["policyId"] == stack else policy or values
         elif resource["type"] == CLOUD_PC:
             try:
-                recorded = RecordedCloudPC.model_validate(outputs)
+                recorded = outputs.read(values)
             except ValidationError as error:
                 fields = ", ".join(".".join(map(str, e["loc"])) for e in error.errors(include_url=False))
                 raise StateError(f"state holds {urn} in a form that this version can't read: {fields}") from None
-            cloud_pcs[recorded.key], as_they_are[recorded.key] = recorded, outputs
-    return StackState(cloud_pcs, as_they_are, policy, policies)
+            cloud_pcs[recorded.key] = recorded
+    return StackState(cloud_pcs, policy, policies)

@@ -56,6 +56,8 @@ _ANY: TypeAdapter[Access] = TypeAdapter(
 )
 _PROOFS = ("hostKey", "certificateThumbprint")
 """Stand beside the connection in outputs, not in it."""
+IN_OUTPUTS = ("connection", *_PROOFS)
+"""The outputs that say it."""
 
 
 def to_outputs(access: Access) -> dict[str, Any]:

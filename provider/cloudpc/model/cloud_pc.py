@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal
@@ -11,7 +11,8 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
 
-from cloudpc.model.access import Access, from_outputs
+from cloudpc.model.access import IN_OUTPUTS, Access, from_outputs
+from cloudpc.model.credentials import RecordedCredentials
 from cloudpc.model.devices import ComputerAccount, RegisteredDevice
 from cloudpc.model.errors import EXTRAS, ErrorCode
 from cloudpc.model.identity import Identity
@@ -172,11 +173,22 @@ class Before(_Value):
 
 
 class RecordedCloudPC(DesiredCloudPC):
-    """A Cloud PC as state remembers it, as far as decisions need it."""
+    """A Cloud PC as state remembers it: all of it, also what a newer version has added."""
+
+    model_config = ConfigDict(extra="allow")
 
     status: Status
     status_detail: StatusDetail | None = None
+    last_modified_date_time: datetime | None = None
+    """When it came to have its status."""
+    attempts: int = 0
     host: str = ""
+    access: Access | None = None
+    """How its user gets to it, also while its machine is lost; None where there is nothing to get to."""
+    credentials: RecordedCredentials | None = Field(default=None, repr=False)
+    """Only where they were asked for, or are about to be recorded."""
+    on_premises_connection_name: str = ""
+    """Graph's name of the network connection that it was made through; empty for the hosted network."""
     status_before_grace: Status | None = None
     before_loss: Before | None = None
     """While its machine is lost: what it is again if the machine comes back."""
@@ -192,13 +204,20 @@ class RecordedCloudPC(DesiredCloudPC):
     computer: ComputerAccount | None = None
     events: tuple[str, ...] = ()
     """Its last changes, oldest first: when, to which status, why."""
-    access: Access | None = None
-    """How its user gets to it; None where there is nothing to get to."""
 
     @model_validator(mode="before")
     @classmethod
     def _with_access(cls, values: Any) -> Any:
-        return {**values, "access": from_outputs(values)} if isinstance(values, Mapping) else values
+        """From the outputs that say it."""
+        if not (isinstance(values, Mapping) and "connection" in values):
+            return values
+        return {name: value for name, value in values.items() if name not in IN_OUTPUTS} | {
+            "access": from_outputs(values)
+        }
+
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        """Without what this version does not know: it may be secret."""
+        return ((name, value) for name, value in super().__repr_args__() if name in type(self).model_fields)
 
     @property
     def is_gone(self) -> bool:

@@ -35,16 +35,16 @@ from cloudpc.model.machines import (
     Removed,
     State,
 )
+from cloudpc.model.outcome import Outcome
 from cloudpc.model.report import Reporter
 from cloudpc.model.stages import Stage
 from cloudpc.model.tags import Phase, Tag
 from cloudpc.model.watch import REMOVED_WITHIN, Watch
 from cloudpc.provisioning import extras, placement
 from cloudpc.provisioning.enrolment import Enrolment
-from cloudpc.provisioning.outcome import Outcome
 from cloudpc.provisioning.registration import Registration, release
 
-__all__ = ["ATTEMPTS", "Outcome", "Resources", "provision"]
+__all__ = ["ATTEMPTS", "Resources", "provision"]
 
 log = logging.getLogger(__name__)
 

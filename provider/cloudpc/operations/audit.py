@@ -29,21 +29,22 @@ def target(path: str | None, stacks: Path, tell: Callable[[str], None]) -> Path 
         return None
 
 
-def append(file: Path | None, before: dict[str, Any], after: dict[str, Any], tell: Callable[[str], None]) -> None:
+def append(
+    file: Path | None, before: RecordedCloudPC | None, after: RecordedCloudPC, tell: Callable[[str], None]
+) -> None:
     """Add the events that are new. A file that can't be written stops nobody.
 
     Args:
         file: where, if anywhere.
-        before: outputs as state has them.
-        after: outputs as they are now.
+        before: what was recorded, if anything.
+        after: what is recorded now.
         tell: is given what went wrong.
     """
     if file is None:
         return
-    events, known = after.get("events") or [], before.get("events") or []
-    new = [event for event in events if event not in known]
-    who = RecordedCloudPC.model_validate(after)
-    _write(file, [_line(who, event, status) for event, status in _with_status_before(new, before.get("status"))], tell)
+    known, status = (before.events, before.status) if before else ((), None)
+    new = [event for event in after.events if event not in known]
+    _write(file, [_line(after, event, was) for event, was in _with_status_before(new, status)], tell)
 
 
 def catch_up(file: Path, recorded: Iterable[RecordedCloudPC], tell: Callable[[str], None]) -> None:
