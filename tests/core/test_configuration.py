@@ -266,6 +266,7 @@ def test_custom_images(project: Project) -> None:
         "raw": {"path": "raw.img", "sha256": "ab" * 32},
         "gone": {"path": "gone.qcow2", "sha256": "ab" * 32},
         "odd": {"path": "good.qcow2", "sha": "ab"},
+        "other": {"path": "good.qcow2", "sha256": "ab" * 32, "guestOS": "linus"},
     }
 
     def told(name: str, *names: str) -> list[str]:
@@ -275,6 +276,9 @@ def test_custom_images(project: Project) -> None:
     values = {**_values(imageType="custom", imageId="good"), "cloudpc:images": {"good": images["good"]}}
     assert project.read(values).settings.image_digest == "ab" * 32
     assert "is no custom image of cloudpc:images; did you mean 'good'?; there: good" in told("goood", "good")[0]
+    assert project.read(values).settings.guest_os == "linux"
+    [line] = told("other", "other")
+    assert "cloudpc:images.other.guestOS: is no system of guests; did you mean 'linux'?; there: linux" in line
     assert "qemu-img convert" in told("raw", "raw")[0]
     assert "gone.qcow2 can't be read" in told("gone", "gone")[0]
     assert [line.partition(": must")[0].partition(": is")[0] for line in told("odd", "odd")] == [

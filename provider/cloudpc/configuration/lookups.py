@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
+from cloudpc import guests
 from cloudpc.configuration import offers
 from cloudpc.connections import files
 from cloudpc.directory.configuration import DirectoryConfig, LocalDirectoryConfig
@@ -28,6 +30,14 @@ from cloudpc.model.text import command_line
 CONNECTIONS = "connections"
 """The folder of network connections, beside the stacks' files."""
 _T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class UsedImage:
+    """A policy's image: which contents it has, and the system of its guests."""
+
+    digest: str
+    guest_os: str
 
 
 class References:
@@ -115,10 +125,10 @@ class References:
             return None
         return NetworkChoice(kind=network.kind, source=network.source, connection=name, domain_join_type=join)
 
-    def image_digest(
+    def image(
         self, policy: ProvisioningPolicy, images: Mapping[str, custom.CustomImage], malformed: Collection[str]
-    ) -> str | None:
-        """Which contents the policy's image has now.
+    ) -> UsedImage | None:
+        """What the policy's image is now.
 
         Args:
             policy: names it.
@@ -126,8 +136,8 @@ class References:
             malformed: names of custom images that are there, but reported already.
         """
         if policy.image_type == "custom":
-            return None if policy.image_id in malformed else self._custom_digest(policy.image_id, images)
-        return self._gallery_digest(policy.image_id)
+            return None if policy.image_id in malformed else self._custom_image(policy.image_id, images)
+        return self._gallery_image(policy.image_id)
 
     def script(self, policy: ProvisioningPolicy) -> Script | None:
         """The post-provisioning script, if there is one."""
@@ -177,7 +187,7 @@ class References:
                 message = f"is the displayName of {len(found)} groups; write the id of one: {ids}"
                 yield i, Problem(self.file, field, message, group)
 
-    def _custom_digest(self, image_id: str, images: Mapping[str, custom.CustomImage]) -> str | None:
+    def _custom_image(self, image_id: str, images: Mapping[str, custom.CustomImage]) -> UsedImage | None:
         image = images.get(image_id)
         if image is None:
             known = ", ".join(sorted(images)) or "none"
@@ -187,9 +197,13 @@ class References:
             return None
         wrong = custom.problems(image, self._folder)
         self.problems.extend(Problem(self.file, f"cloudpc:images.{image_id}", message) for message in wrong)
-        return None if wrong else image.sha256
+        if image.guest_os not in guests.SYSTEMS:
+            field, message = f"cloudpc:images.{image_id}.guestOS", _no_system(image.guest_os)
+            self.problems.append(Problem(self.file, field, message, image.guest_os))
+            return None
+        return None if wrong else UsedImage(image.sha256, image.guest_os)
 
-    def _gallery_digest(self, image_id: str) -> str | None:
+    def _gallery_image(self, image_id: str) -> UsedImage | None:
         folder = self._folder.parent / "vm-images"
         recipes = sorted(path.parent.name for path in folder.glob(f"*/{RECIPE_FILE}"))
         if image_id not in recipes:
@@ -205,7 +219,10 @@ class References:
             build = command_line("cloudpc", "image", "build", image_id)
             self._add("imageId", f"is not built on this machine yet: run `{build}`", image_id)
             return None
-        return built.digest
+        if built.guest_os not in guests.SYSTEMS:
+            self._add("imageId", f"has a recipe whose guestOS {_no_system(built.guest_os)}", image_id)
+            return None
+        return UsedImage(built.digest, built.guest_os)
 
     def _add(self, field: str, message: str, found: object) -> None:
         self.problems.append(Problem(self.file, f"cloudpc:policy.{field}", message, found))
@@ -216,6 +233,10 @@ class References:
         except InvalidConfigurationError as error:
             self.problems.extend(error.problems)
             return None
+
+
+def _no_system(name: str) -> str:
+    return f"is no system of guests{closest(name, guests.SYSTEMS)}; there: {', '.join(sorted(guests.SYSTEMS))}"
 
 
 def _now_another(name: str, others: list[str], snapshot: Snapshot) -> str:

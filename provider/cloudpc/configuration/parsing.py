@@ -359,14 +359,15 @@ def _settings(policy: ProvisioningPolicy, parts: _Parts, references: References)
     parts.problems.extend(restricted.problems(references.file, policy, networks, around.hosts, around.devices))
     if {"imageId", "imageType"} & parts.malformed_fields:
         return None
-    digest = references.image_digest(policy, parts.surroundings.images, parts.malformed_images)
-    if digest is None or None in networks:
+    image = references.image(policy, parts.surroundings.images, parts.malformed_images)
+    if image is None or None in networks:
         return None
     return PolicySettings(
         provisioning_policy_name=policy.display_name,
         image_type=policy.image_type,
         image_id=policy.image_id,
-        image_digest=digest,
+        image_digest=image.digest,
+        guest_os=image.guest_os,
         networks=tuple(n for n in networks if n),
         locale=policy.windows_setting.locale,
         time_zone=policy.time_zone,

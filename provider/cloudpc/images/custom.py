@@ -49,6 +49,10 @@ class CustomImage(BaseModel):
         default=64, alias="maximumSizeInGB", ge=1, le=65536, description="Downloads that are larger are refused."
     )
 
+    guest_os: str = Field(
+        default="linux", alias="guestOS", description="The system of its guests; `linux` is the only one there is."
+    )
+
     @field_validator("sha256")
     @classmethod
     def _hex(cls, value: str) -> str:
@@ -111,6 +115,7 @@ def resolve(name: str, image: CustomImage, base_folder: Path, note: Note) -> Ima
         disk=disk,
         firmware=image.firmware,
         minimum_memory_mib=image.minimum_memory_in_mb,
+        guest_os=image.guest_os,
     )
 
 

@@ -79,4 +79,5 @@ def _image(wanted: Recipe, files: dict[str, ImageFile]) -> Image:
         initrd=files[builder.INITRD],
         command_line=wanted.settings.command_line,
         minimum_memory_mib=wanted.settings.minimum_memory_in_mb,
+        guest_os=wanted.settings.guest_os,
     )

@@ -42,6 +42,7 @@ class Settings(BaseModel):
     disk_size_in_mb: int = Field(alias="diskSizeInMB", ge=16, description="Size of the disk as built, in MiB.")
     journal_size_in_mb: int = Field(alias="journalSizeInMB", ge=4, description="Of the root file system, in MiB.")
     minimum_memory_in_mb: int = Field(alias="minimumMemoryInMB", ge=64, description="What a guest needs, in MiB.")
+    guest_os: str = Field(default="linux", alias="guestOS", description="The system of its guests.")
 
 
 @dataclass(frozen=True)
