@@ -26,7 +26,7 @@ from cloudpc.machines.libvirt.guest import RESULT_FILE
 from cloudpc.machines.libvirt.host import LibvirtHost
 from cloudpc.machines.libvirt.seed import seed_iso
 from cloudpc.model.guests import Seed
-from cloudpc.model.image import Image
+from cloudpc.model.image import DiskImage
 from cloudpc.model.watch import Watch
 
 _ASK_EVERY = 0.2
@@ -36,7 +36,7 @@ _GIVE_UP_AFTER = 300.0
 _OVERLAY, _SEED = "overlay.qcow2", "seed.iso"
 
 
-def boot_all(image: Image, seeds: Sequence[Seed], folder: Path, host: LibvirtHost) -> tuple[float, list[float]]:
+def boot_all(image: DiskImage, seeds: Sequence[Seed], folder: Path, host: LibvirtHost) -> tuple[float, list[float]]:
     """Boot a guest for each seed, as provisioning bounds it; they keep running until all are ready.
 
     Args:
@@ -76,7 +76,7 @@ def boot_all(image: Image, seeds: Sequence[Seed], folder: Path, host: LibvirtHos
         return time.perf_counter() - begin, boots
 
 
-def _disks(image: Image, seed: Seed, folder: Path) -> Path:
+def _disks(image: DiskImage, seed: Seed, folder: Path) -> Path:
     """Overlay and seed of a guest, made before it waits for its turn, as provisioning does."""
     folder.mkdir(parents=True)
     overlay = folder / _OVERLAY
@@ -99,7 +99,7 @@ def _disks(image: Image, seed: Seed, folder: Path) -> Path:
 
 
 @contextmanager
-def _guest(image: Image, folder: Path) -> Iterator[socket.socket]:
+def _guest(image: DiskImage, folder: Path) -> Iterator[socket.socket]:
     """A running guest with the service plan of the benchmarks; its agent's socket."""
     agent = folder / "agent"
     with socket.socket(socket.AF_UNIX) as listening:
@@ -119,7 +119,7 @@ def _guest(image: Image, folder: Path) -> Iterator[socket.socket]:
                 process.kill()
 
 
-def _machine(image: Image) -> list[str]:
+def _machine(image: DiskImage) -> list[str]:
     assert image.kernel
     assert image.initrd
     return [

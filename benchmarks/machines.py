@@ -23,7 +23,7 @@ from cloudpc.machines.libvirt.configuration import LibvirtHostConfig
 from cloudpc.machines.libvirt.host import LibvirtHost
 from cloudpc.model.cloud_pc import DesiredCloudPC
 from cloudpc.model.guests import Seed
-from cloudpc.model.image import Image
+from cloudpc.model.image import DiskImage
 from cloudpc.model.watch import Watch
 from cloudpc.rules import entitlement, lifecycle
 from cloudpc.rules.today import Today
@@ -38,7 +38,7 @@ _IMAGE = "micro"
 _LINUX = guests.named("linux")
 
 
-def micro() -> Image:
+def micro() -> DiskImage:
     """The image all guests boot; built first if need be."""
     return gallery.build(REPO / "vm-images", _IMAGE, say)
 

@@ -29,7 +29,7 @@ from benchmarks.common import (
     workspace,
 )
 from benchmarks.floor import empty
-from cloudpc.model.image import Image
+from cloudpc.model.image import DiskImage
 from tests.support.project import Project
 
 UP_, NOTHING, BARE, EMPTY = "pulumi up", "nothing to do", "bare QEMU", "empty program"
@@ -59,7 +59,7 @@ def main() -> None:
     report.show(as_json=options.json)
 
 
-def _measure(here: Workspace, image: Image, count: int, rounds: int) -> dict[str, Any]:
+def _measure(here: Workspace, image: DiskImage, count: int, rounds: int) -> dict[str, Any]:
     seconds: dict[str, list[float]] = {name: [] for name in (UP_, BARE, EMPTY, NOTHING)}
     nothing = empty(here.project(f"empty-{count}"))
     with machines.real_project(here, count) as project:
@@ -99,7 +99,7 @@ def _up(project: Project, count: int) -> dict[str, float]:
     return {UP_: made.seconds, NOTHING: again.seconds}
 
 
-def _bare(here: Workspace, image: Image, project: Project) -> dict[str, float]:
+def _bare(here: Workspace, image: DiskImage, project: Project) -> dict[str, float]:
     folder, host = here.root / "bare", machines.local()
     try:
         seeds = [machines.seed(cloud_pc) for cloud_pc in machines.desired(project)]

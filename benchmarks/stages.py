@@ -40,7 +40,7 @@ from cloudpc.machines.libvirt.host import LibvirtHost
 from cloudpc.model.cancellation import Cancellation
 from cloudpc.model.cloud_pc import DesiredCloudPC, Status
 from cloudpc.model.guests import Guest
-from cloudpc.model.image import Image
+from cloudpc.model.image import DiskImage
 from cloudpc.model.watch import Watch
 from cloudpc.provisioning import pipeline
 from cloudpc.provisioning.pipeline import Resources
@@ -65,7 +65,7 @@ def main() -> None:
     report.show(as_json=options.json)
 
 
-def _measure(here: Workspace, image: Image, rounds: int) -> list[Times]:
+def _measure(here: Workspace, image: DiskImage, rounds: int) -> list[Times]:
     found: list[Times] = []
     with machines.real_project(here, 1) as project:
         cloud_pc = machines.desired(project)[0]
@@ -105,7 +105,7 @@ def _pipeline(cloud_pc: DesiredCloudPC) -> Times:
     return {"pipeline, whole": total, **parts, "pipeline: all else": rest}
 
 
-def _image() -> Image:
+def _image() -> DiskImage:
     found = gallery.find(REPO / "vm-images", "micro")
     assert found
     return found
@@ -161,7 +161,7 @@ class _Silent:
 # ---- the same guest alone
 
 
-def _bare(here: Workspace, image: Image, cloud_pc: DesiredCloudPC) -> Times:
+def _bare(here: Workspace, image: DiskImage, cloud_pc: DesiredCloudPC) -> Times:
     folder, host = here.root / "bare", machines.local()
     try:
         seconds, boots = bare.boot_all(image, [machines.seed(cloud_pc)], folder, host)

@@ -19,7 +19,7 @@ from cloudpc.model.cancellation import Cancellation
 from cloudpc.model.cloud_pc import DesiredCloudPC, NetworkChoice
 from cloudpc.model.errors import ErrorCode, ProvisioningError
 from cloudpc.model.identity import machine_id
-from cloudpc.model.image import Image, ImageFile
+from cloudpc.model.image import DiskImage, Image
 from cloudpc.model.machines import Capacity, Machine, Order
 from cloudpc.model.outcome import Outcome
 from cloudpc.model.tags import Phase, Tag
@@ -29,6 +29,7 @@ from cloudpc.provisioning.pipeline import Resources
 from cloudpc.provisioning.registration import Registration
 from cloudpc.rules.entitlement import Entitlement
 from cloudpc.rules.lifecycle import reconcile
+from tests.support.orders import IMAGE
 
 from . import make
 
@@ -131,9 +132,9 @@ class Lines:
             self.warnings.append(text)
 
 
-def image(**changes: Any) -> Image:
+def image(**changes: Any) -> DiskImage:
     """A base image; the fake never opens it."""
-    return Image("micro", "ab" * 32, ImageFile(Path("/none/disk.qcow2"), "ab" * 32, 1), **changes)
+    return replace(IMAGE, **changes)
 
 
 def desired(policy_id: str = "lab", user_id: str = "u-alice", **settings: Any) -> DesiredCloudPC:

@@ -983,9 +983,7 @@ def _of_two_gb() -> DesiredCloudPC:
     return wanted.model_copy(update={"service_plan": wanted.service_plan.model_copy(update={"ram_in_gb": 2})})
 
 
-def test_what_would_fail_anywhere_is_seen_before_anything_is_removed(
-    host: ScriptedHost, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_would_fail_anywhere_is_seen_before_anything_is_removed(host: ScriptedHost) -> None:
     def resources(made: Image, script: Callable[[], bytes | None] = lambda: None) -> Resources:
         def find(watch: Watch) -> Image:
             watch.note("checking it")
@@ -993,16 +991,13 @@ def test_what_would_fail_anywhere_is_seen_before_anything_is_removed(
 
         return Resources([host], find, script, guests.named("linux"))
 
-    lines, size = Lines(), [8.0]  # the plan's own
-    monkeypatch.setattr(Image, "_disk_size_gib", lambda _self: size[0])
-    pipeline.check_before(desired(), resources(image(minimum_memory_mib=512)), lines)
+    lines = Lines()
+    pipeline.check_before(desired(), resources(image(minimum_memory_mib=512, disk_gib=8.0)), lines)
     assert lines.steps == ["image: checking it"]
     with pytest.raises(ProvisioningError, match="513 MiB of memory"):
         pipeline.check_before(desired(), resources(image(minimum_memory_mib=513)), lines)
-    size[0] = 8.1
     with pytest.raises(ProvisioningError, match=r"has a disk of 8\.1 GB"):
-        pipeline.check_before(desired(), resources(image()), lines)
-    size[0] = 1
+        pipeline.check_before(desired(), resources(image(disk_gib=8.1)), lines)
     with pytest.raises(ProvisioningError, match="2049 MiB of memory"):
         pipeline.check_before(_of_two_gb(), resources(image(minimum_memory_mib=2049)), lines)
 

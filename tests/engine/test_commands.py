@@ -11,6 +11,7 @@ import pytest
 from cloudpc.images import builder, gallery, store
 from cloudpc.model.identity import machine_id
 from cloudpc.model.machine_names import machine_name
+from tests.support import qcow2
 from tests.support.project import REPO, Project, user
 
 pytestmark = pytest.mark.engine
@@ -173,7 +174,7 @@ def test_images_are_listed_with_what_is_built_of_them(new_project: Callable[[str
     rows = {row["imageId"]: row for row in json.loads(project.cloudpc("image", "list", "--json").output)}
     assert set(rows) == {path.parent.name for path in (REPO / "vm-images").glob("*/recipe.yaml")}
     assert rows["debian-12"]["status"] == "not built"
-    assert rows["micro"] | {"status": "built", "path": str(built), "size": 3} == rows["micro"]
+    assert rows["micro"] | {"status": "built", "path": str(built), "size": 3 * len(qcow2.header())} == rows["micro"]
     again = project.cloudpc("image", "build", "micro")  # what is there is left as it is
     assert again.code == 0, again
     assert f"micro {rows['micro']['digest'][:12]} {built}" in again.output
@@ -189,7 +190,7 @@ def test_an_unknown_image_is_not_built(new_project: Callable[[str], Project]) ->
 
 
 def _pretend_to_have_built(project: Project, image_id: str) -> Path:
-    """Put empty files into the project's cache where its recipe's build would."""
+    """Put files that nobody can boot into the project's cache where its recipe's build would."""
     folder = Path(project.env["CLOUDPC_CACHE"]) / "images" / "gallery"
     wanted = gallery.get_recipe(REPO / "vm-images", image_id)
     images = store.Store(folder)
@@ -197,7 +198,7 @@ def _pretend_to_have_built(project: Project, image_id: str) -> Path:
         made = work / "made"
         made.mkdir()
         for name in (builder.DISK, builder.KERNEL, builder.INITRD):
-            (made / name).write_text("x")
+            (made / name).write_bytes(qcow2.header())
         entry = f"{image_id}-{builder.key(wanted)[:32]}"
         images.put(entry, made)
     return folder / entry

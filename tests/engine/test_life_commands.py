@@ -16,6 +16,7 @@ import yaml
 
 from cloudpc.cli.run import duration
 from cloudpc.images import builder, gallery
+from tests.support import qcow2
 from tests.support.project import UP, Project, Ran, user
 from tests.support.waiting import wait_until
 
@@ -287,7 +288,7 @@ def built(project: Project, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], 
             made = work / "made"
             made.mkdir()
             for name in (builder.DISK, builder.KERNEL, builder.INITRD):
-                (made / name).write_bytes(b"QFI\xfb" + bytes(28) + f"{content} {name}".encode())
+                (made / name).write_bytes(qcow2.header() + f"{content} {name}".encode())
             images.put(f"micro-{builder.key(recipe)[:32]}", made)
 
     return build

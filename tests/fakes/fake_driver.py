@@ -7,6 +7,7 @@ from urllib.parse import unquote, urlsplit
 
 from cloudpc.machines.libvirt.configuration import LibvirtNetworks
 from cloudpc.model.hosts import HostConfig, Uri
+from cloudpc.model.image import QCOW2
 
 if TYPE_CHECKING:
     from fake_hypervisor import FakeHost
@@ -28,6 +29,7 @@ class FakeDriver:
 
     config = FakeHostConfig
     network = LibvirtNetworks
+    images = frozenset({QCOW2})
 
     def open(self, config: FakeHostConfig) -> FakeHost:
         from fake_hypervisor import FakeHost

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any, Self
 
-from cloudpc.model.image import Image
+from cloudpc.model.image import DiskImage
 
 
 def free_port() -> int:
@@ -25,7 +25,7 @@ class BareGuest:
     """One QEMU process with TCG, an overlay, the agent's socket and ssh forwarded to 127.0.0.1:`port`."""
 
     def __init__(
-        self, image: Image, folder: Path, *, seed: Path | None, vcpus: int = 1, memory: int = 512, disk_gib: int = 8
+        self, image: DiskImage, folder: Path, *, seed: Path | None, vcpus: int = 1, memory: int = 512, disk_gib: int = 8
     ) -> None:
         self.port = free_port()
         self.console = folder / "console.log"

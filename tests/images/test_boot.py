@@ -18,7 +18,7 @@ from cloudpc.images import gallery
 from cloudpc.machines.libvirt.seed import seed_iso
 from cloudpc.model.cloud_pc import Account
 from cloudpc.model.guests import Seed
-from cloudpc.model.image import Image
+from cloudpc.model.image import DiskImage
 from tests.images.bare_guest import BareGuest
 
 VM_IMAGES = Path(__file__).parents[2] / "vm-images"
@@ -173,7 +173,7 @@ def test_micro_without_a_seed_is_an_error_and_not_a_hang(tmp_path: Path) -> None
 
 
 def test_the_same_inputs_give_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def build(cache: str) -> Image:
+    def build(cache: str) -> DiskImage:
         monkeypatch.setenv("CLOUDPC_CACHE", str(tmp_path / cache))
         return gallery.build(VM_IMAGES, "micro", print)
 

@@ -12,7 +12,7 @@ import pytest
 
 from cloudpc.images import gallery
 from cloudpc.machines.libvirt.configuration import this_machine
-from cloudpc.model.image import Image
+from cloudpc.model.image import DiskImage
 
 from .daemon import Daemon, missing
 from .desk import Desk, open_desk
@@ -41,7 +41,7 @@ def connection(daemon: Daemon) -> Iterator[libvirt.virConnect]:
 
 
 @pytest.fixture(scope="session")
-def micro() -> Image:
+def micro() -> DiskImage:
     """The smallest real guest there is; built if nobody did yet."""
     return gallery.build(RECIPES, "micro", print)
 
@@ -53,13 +53,13 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def desk(daemon: Daemon, micro: Image, cache: Path) -> Iterator[Desk]:
+def desk(daemon: Daemon, micro: DiskImage, cache: Path) -> Iterator[Desk]:
     """The tests' own libvirtd, over TCP, as a remote host is reached."""
     yield from open_desk(daemon.tcp_uri, micro, cache, "cloudpc")
 
 
 @pytest.fixture
-def own_system(micro: Image, cache: Path) -> Iterator[Desk]:
+def own_system(micro: DiskImage, cache: Path) -> Iterator[Desk]:
     """This machine's libvirtd over its socket (a user's own, where it is not root), in a pool of the test's own."""
     uri = this_machine().uri
     try:

@@ -11,7 +11,7 @@ from pathlib import Path
 from cloudpc.machines.libvirt.configuration import LibvirtHostConfig
 from cloudpc.machines.libvirt.driver import connect
 from cloudpc.machines.libvirt.host import LibvirtHost
-from cloudpc.model.image import Image
+from cloudpc.model.image import DiskImage
 from cloudpc.model.machines import Amount, Network, Order
 from cloudpc.model.tags import Tag
 from cloudpc.model.watch import Watch
@@ -28,7 +28,7 @@ class Desk:
     config: LibvirtHostConfig
     cache: Path
     installation: str
-    image: Image
+    image: DiskImage
 
     def spec(self, user: str = "u-1", size: Amount = SIZE, network: Network | None = None) -> Order:
         """A machine of this user."""
@@ -52,7 +52,7 @@ class Desk:
         self.host.make(spec, Watch())
         return spec
 
-    def with_command_line(self, more: str) -> Image:
+    def with_command_line(self, more: str) -> DiskImage:
         """The image, booted with more on its kernel's command line."""
         return replace(self.image, command_line=f"{self.image.command_line} {more}")
 
@@ -62,7 +62,7 @@ class Desk:
 
 
 def open_desk(
-    uri: str, image: Image, cache: Path, pool: str, config: LibvirtHostConfig | None = None
+    uri: str, image: DiskImage, cache: Path, pool: str, config: LibvirtHostConfig | None = None
 ) -> Iterator[Desk]:
     """A desk; when the test is over, whatever it left is removed and nothing may be left."""
     config = config or LibvirtHostConfig(name="lab", uri=uri, pool=pool, sshDestination="")  # its loopback is ours

@@ -12,7 +12,7 @@ import pytest
 from cloudpc.machines.libvirt.configuration import LibvirtHostConfig
 from cloudpc.machines.libvirt.power import NO_ROOM
 from cloudpc.model.errors import ErrorCode, ProvisioningError
-from cloudpc.model.image import Image
+from cloudpc.model.image import DiskImage
 from cloudpc.model.machines import PowerState
 from cloudpc.model.watch import Watch
 from tests.support.waiting import wait_until
@@ -35,7 +35,7 @@ def _there(daemon: Daemon, *command: str) -> None:
 
 
 @pytest.fixture
-def small(daemon: Daemon, micro: Image, cache: Path) -> Iterator[Desk]:
+def small(daemon: Daemon, micro: DiskImage, cache: Path) -> Iterator[Desk]:
     """A pool in a file system of its own, with room for one machine and little more."""
     config = LibvirtHostConfig.model_validate(
         {"name": "lab", "uri": daemon.tcp_uri, "pool": "small", "poolPath": FOLDER, "diskOvercommit": 100}

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from cloudpc.images.sizes import disk_gib
 from cloudpc.model.cancellation import Cancellation
 from cloudpc.model.errors import Cancelled, ErrorCode, ProvisioningError
-from cloudpc.model.image import Image, ImageFile
+from cloudpc.model.image import DiskImage, ImageFile
 from cloudpc.model.machines import Amount
 from cloudpc.model.watch import Watch
 from tests.support.orders import seed
@@ -25,22 +26,22 @@ pytestmark = pytest.mark.machine
 
 
 @pytest.fixture
-def image(tmp_path: Path) -> Image:
+def image(tmp_path: Path) -> DiskImage:
     """An image of random bytes inside, that no host has yet: 24 MiB, so that its upload takes several notes."""
     raw, disk = tmp_path / "disk.raw", tmp_path / "disk.qcow2"
     raw.write_bytes(secrets.token_bytes(24 << 20))
     subprocess.run(["qemu-img", "convert", "-O", "qcow2", raw, disk], check=True)
     content = disk.read_bytes()
     sha256 = hashlib.sha256(content).hexdigest()
-    return Image("random", sha256, ImageFile(disk, sha256, len(content)))
+    return DiskImage(image_id="random", digest=sha256, disk=ImageFile(disk, sha256, len(content)))
 
 
-def files(daemon: Daemon, image: Image) -> list[Path]:
+def files(daemon: Daemon, image: DiskImage) -> list[Path]:
     pool = daemon.root / "var/lib/libvirt/images/cloudpc"
     return sorted(pool.glob(f"cloudpc-image-{image.digest[:16]}-*"))
 
 
-def test_it_arrives_once_and_whole(desk: Desk, daemon: Daemon, image: Image) -> None:
+def test_it_arrives_once_and_whole(desk: Desk, daemon: Daemon, image: DiskImage) -> None:
     notes: list[str] = []
     with ThreadPoolExecutor(8) as threads:
         futures = [threads.submit(desk.host.making.bring_image, image, Watch(tell=notes.append)) for _ in range(8)]
@@ -53,7 +54,7 @@ def test_it_arrives_once_and_whole(desk: Desk, daemon: Daemon, image: Image) -> 
     assert all(note.startswith("placing: uploading random ") for note in notes)
 
 
-def test_an_interrupted_upload_is_never_used_and_goes(desk: Desk, daemon: Daemon, image: Image) -> None:
+def test_an_interrupted_upload_is_never_used_and_goes(desk: Desk, daemon: Daemon, image: DiskImage) -> None:
     cancel = Cancellation()
     with pytest.raises(Cancelled):
         desk.host.making.bring_image(image, Watch(cancel, lambda _: cancel.cancel()))
@@ -72,7 +73,7 @@ def test_an_interrupted_upload_is_never_used_and_goes(desk: Desk, daemon: Daemon
     assert len(files(daemon, image)) == 2
 
 
-def test_a_changed_file_is_refused(desk: Desk, daemon: Daemon, image: Image) -> None:
+def test_a_changed_file_is_refused(desk: Desk, daemon: Daemon, image: DiskImage) -> None:
     wrong = replace(image, disk=replace(image.disk, sha256="0" * 64))
     with pytest.raises(ProvisioningError) as caught:
         desk.host.making.bring_image(wrong, Watch())
@@ -92,7 +93,8 @@ def test_a_disk_is_never_smaller_than_its_image(desk: Desk, tmp_path: Path) -> N
     disk = tmp_path / "large.qcow2"
     subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", disk, "5G"], check=True)
     content = disk.read_bytes()
-    image = Image("large", "ab" * 32, ImageFile(disk, hashlib.sha256(content).hexdigest(), len(content)))
+    file = ImageFile(disk, hashlib.sha256(content).hexdigest(), len(content))
+    image = DiskImage(image_id="large", digest="ab" * 32, disk=file, disk_gib=disk_gib("large", disk))
     with pytest.raises(ProvisioningError, match=r"5\.0 GB.*1 GB") as caught:
         desk.host.making.create_disk(desk.spec(size=Amount(1, 128, 1)), image, seed("u-1"))
     assert caught.value.code is ErrorCode.IMAGE_INVALID

@@ -14,7 +14,7 @@ from cloudpc.machines.libvirt import kernels
 from cloudpc.machines.libvirt.domain_xml import KernelBoot, extra_disk_xml, with_kernel
 from cloudpc.model.cancellation import Cancellation
 from cloudpc.model.errors import ErrorCode, ProvisioningError
-from cloudpc.model.image import Image, ImageFile
+from cloudpc.model.image import DiskImage, ImageFile
 from cloudpc.model.tags import Phase
 from cloudpc.model.watch import Watch
 
@@ -43,7 +43,7 @@ def test_only_the_kernel_changes(kind: str, command_line: str) -> None:
     assert [e.tag for e in before.iter()] == [e.tag for e in after.iter()]
 
 
-def rebuilt(image: Image, folder: Path) -> Image:
+def rebuilt(image: DiskImage, folder: Path) -> DiskImage:
     """Another build: the same files, but for bytes after the initrd's end, which the kernel passes over."""
     assert image.initrd is not None
     content = image.initrd.path.read_bytes() + bytes(512)

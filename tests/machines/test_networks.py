@@ -19,7 +19,7 @@ from cloudpc.machines.libvirt import networks
 from cloudpc.machines.libvirt.configuration import LibvirtHostConfig
 from cloudpc.machines.libvirt.host import LibvirtHost
 from cloudpc.model.errors import ErrorCode, ProvisioningError
-from cloudpc.model.image import Image
+from cloudpc.model.image import DiskImage
 from cloudpc.model.machines import Network
 from cloudpc.model.watch import Watch
 
@@ -73,7 +73,7 @@ def test_a_network_that_is_not_active_is_said(desk: Desk, network: libvirt.virNe
 
 
 @pytest.fixture
-def over_ssh(daemon: Daemon, micro: Image, cache: Path, tmp_path: Path) -> Iterator[Desk]:
+def over_ssh(daemon: Daemon, micro: DiskImage, cache: Path, tmp_path: Path) -> Iterator[Desk]:
     """The tests' libvirtd by ssh, with a stand-in for the ssh program that runs the command over there itself."""
     stand_in = tmp_path / "ssh"
     stand_in.write_text(
@@ -97,7 +97,7 @@ def test_a_host_by_ssh(over_ssh: Desk) -> None:
 
 
 def test_on_a_restricted_network_guests_are_reached_and_reach_nothing(
-    daemon: Daemon, micro: Image, cache: Path, tmp_path: Path
+    daemon: Daemon, micro: DiskImage, cache: Path, tmp_path: Path
 ) -> None:
     knock = "nc -w 3 10.0.2.2 {port} </dev/null 2>/dev/null && echo reached"
     for hosted, reached in (("user", "hello reached"), ("restricted", "")):

@@ -8,12 +8,12 @@ from typing import Any
 from cloudpc.guests.linux import first_boot
 from cloudpc.model.cloud_pc import Account
 from cloudpc.model.guests import Seed
-from cloudpc.model.image import Image, ImageFile
+from cloudpc.model.image import DiskImage, Image, ImageFile
 from cloudpc.model.machine_names import machine_name
 from cloudpc.model.machines import Amount, Network, Order
 from cloudpc.model.tags import Tag
 
-IMAGE = Image("micro", "ab" * 32, ImageFile(Path("/none/disk.qcow2"), "ab" * 32, 1))
+IMAGE = DiskImage(image_id="micro", digest="ab" * 32, disk=ImageFile(Path("/none/disk.qcow2"), "ab" * 32, 1))
 
 
 def seed(user: str) -> Seed:

@@ -16,7 +16,7 @@ from cloudpc.files.project import project_root
 from cloudpc.images import gallery
 from cloudpc.images.commands import Note
 from cloudpc.images.recipe import Recipe
-from cloudpc.model.image import Image
+from cloudpc.model.image import DiskImage
 
 app = typer.Typer(no_args_is_help=True, help="Gallery images: built on this machine from the recipes in vm-images/.")
 
@@ -61,7 +61,7 @@ def build(
         out.print(f"{name} {image.digest[:12]} {image.disk.path.parent}")
 
 
-def _row(recipe: Recipe, image: Image | None) -> dict[str, Any]:
+def _row(recipe: Recipe, image: DiskImage | None) -> dict[str, Any]:
     files = [file for file in (image.disk, image.kernel, image.initrd) if file] if image else []
     return {
         "imageId": recipe.image_id,

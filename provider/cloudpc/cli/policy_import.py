@@ -158,7 +158,7 @@ class _Import:
         images = others.get("cloudpc:images")
         # what is wrong with an image itself is validate's to tell, too
         if policy.image_type == "gallery" or not isinstance(images, dict) or policy.image_id not in images:
-            references.image(policy, {}, ())
+            references.image(policy, {}, (), ())
         return references.problems
 
     def _shared(self) -> dict[str, Any]:

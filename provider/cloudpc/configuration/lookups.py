@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TypeVar
 
 from cloudpc import guests
@@ -15,29 +14,19 @@ from cloudpc.directory.configuration import DirectoryConfig, LocalDirectoryConfi
 from cloudpc.directory.opening import Directories, Known
 from cloudpc.files import audit_file, regular_file, script_file
 from cloudpc.graph.configuration import GraphConfig
-from cloudpc.images import custom, gallery
-from cloudpc.images.recipe import RECIPE_FILE
+from cloudpc.images import custom, sources
 from cloudpc.model import drivers
 from cloudpc.model.cloud_pc import NetworkChoice, Script
 from cloudpc.model.directory import Snapshot
-from cloudpc.model.errors import ProvisioningError
 from cloudpc.model.hosts import HostConfig
+from cloudpc.model.image import UsedImage
 from cloudpc.model.machines import HOSTED
 from cloudpc.model.policy import ProvisioningPolicy
 from cloudpc.model.problems import InvalidConfigurationError, Problem, closest
-from cloudpc.model.text import command_line
 
 CONNECTIONS = "connections"
 """The folder of network connections, beside the stacks' files."""
 _T = TypeVar("_T")
-
-
-@dataclass(frozen=True)
-class UsedImage:
-    """A policy's image: which contents it has, and the system of its guests."""
-
-    digest: str
-    guest_os: str
 
 
 class References:
@@ -126,7 +115,11 @@ class References:
         return NetworkChoice(kind=network.kind, source=network.source, connection=name, domain_join_type=join)
 
     def image(
-        self, policy: ProvisioningPolicy, images: Mapping[str, custom.CustomImage], malformed: Collection[str]
+        self,
+        policy: ProvisioningPolicy,
+        images: Mapping[str, custom.CustomImage],
+        malformed: Collection[str],
+        hosts: Sequence[HostConfig],
     ) -> UsedImage | None:
         """What the policy's image is now.
 
@@ -134,10 +127,22 @@ class References:
             policy: names it.
             images: custom images.
             malformed: names of custom images that are there, but reported already.
+            hosts: as `network` has them.
         """
-        if policy.image_type == "custom":
-            return None if policy.image_id in malformed else self._custom_image(policy.image_id, images)
-        return self._gallery_image(policy.image_id)
+        if policy.image_type == "custom" and policy.image_id in malformed:
+            return None
+        meant = sources.of(policy.image_type, sources.Places(self._folder, images))
+        source = offers.source(meant, policy.image_id, hosts)
+        if source is None:
+            kinds, there = ", ".join(source.kind for source in meant), offers.told_with_images(hosts)
+            message = f"means images of the kind {kinds}, and no host of the policy takes those: {there}"
+            self._add("imageType", message, policy.image_type)
+            return None
+        used = source.look(policy.image_id, self._tell)
+        if used is not None and used.guest_os not in guests.SYSTEMS:
+            self._tell_of_system(policy, used.guest_os)
+            return None
+        return used
 
     def script(self, policy: ProvisioningPolicy) -> Script | None:
         """The post-provisioning script, if there is one."""
@@ -187,45 +192,18 @@ class References:
                 message = f"is the displayName of {len(found)} groups; write the id of one: {ids}"
                 yield i, Problem(self.file, field, message, group)
 
-    def _custom_image(self, image_id: str, images: Mapping[str, custom.CustomImage]) -> UsedImage | None:
-        image = images.get(image_id)
-        if image is None:
-            known = ", ".join(sorted(images)) or "none"
-            self._add(
-                "imageId", f"is no custom image of cloudpc:images{closest(image_id, images)}; there: {known}", image_id
-            )
-            return None
-        wrong = custom.problems(image, self._folder)
-        self.problems.extend(Problem(self.file, f"cloudpc:images.{image_id}", message) for message in wrong)
-        if image.guest_os not in guests.SYSTEMS:
-            field, message = f"cloudpc:images.{image_id}.guestOS", _no_system(image.guest_os)
-            self.problems.append(Problem(self.file, field, message, image.guest_os))
-            return None
-        return None if wrong else UsedImage(image.sha256, image.guest_os)
-
-    def _gallery_image(self, image_id: str) -> UsedImage | None:
-        folder = self._folder.parent / "vm-images"
-        recipes = sorted(path.parent.name for path in folder.glob(f"*/{RECIPE_FILE}"))
-        if image_id not in recipes:
-            message = f"is no recipe in vm-images/{closest(image_id, recipes)}; there: {', '.join(recipes) or 'none'}"
-            self._add("imageId", message, image_id)
-            return None
-        try:
-            built = gallery.find(folder, image_id)
-        except ProvisioningError as error:
-            self._add("imageId", error.message, image_id)
-            return None
-        if built is None:
-            build = command_line("cloudpc", "image", "build", image_id)
-            self._add("imageId", f"is not built on this machine yet: run `{build}`", image_id)
-            return None
-        if built.guest_os not in guests.SYSTEMS:
-            self._add("imageId", f"has a recipe whose guestOS {_no_system(built.guest_os)}", image_id)
-            return None
-        return UsedImage(built.digest, built.guest_os)
+    def _tell_of_system(self, policy: ProvisioningPolicy, guest_os: str) -> None:
+        wrong = _no_system(guest_os)
+        if policy.image_type == "custom":
+            self._tell(f"cloudpc:images.{policy.image_id}.guestOS", wrong, guest_os)
+        else:
+            self._add("imageId", f"has a recipe whose guestOS {wrong}", policy.image_id)
 
     def _add(self, field: str, message: str, found: object) -> None:
-        self.problems.append(Problem(self.file, f"cloudpc:policy.{field}", message, found))
+        self._tell(f"cloudpc:policy.{field}", message, found)
+
+    def _tell(self, field: str, message: str, found: object) -> None:
+        self.problems.append(Problem(self.file, field, message, found))
 
     def _collect(self, read: Callable[[], _T]) -> _T | None:
         try:

@@ -359,7 +359,7 @@ def _settings(policy: ProvisioningPolicy, parts: _Parts, references: References)
     parts.problems.extend(restricted.problems(references.file, policy, networks, around.hosts, around.devices))
     if {"imageId", "imageType"} & parts.malformed_fields:
         return None
-    image = references.image(policy, parts.surroundings.images, parts.malformed_images)
+    image = references.image(policy, around.images, parts.malformed_images, used)
     if image is None or None in networks:
         return None
     return PolicySettings(

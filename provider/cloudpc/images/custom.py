@@ -9,7 +9,7 @@ import re
 import shlex
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -19,9 +19,11 @@ from cloudpc.images import commands, formats, qcow2, store
 from cloudpc.images.commands import Note
 from cloudpc.images.download import DownloadError, address, download
 from cloudpc.images.qcow2 import UnusableError
+from cloudpc.images.sizes import disk_gib
 from cloudpc.model.errors import ErrorCode, ProvisioningError
-from cloudpc.model.image import Firmware, Image, ImageFile
+from cloudpc.model.image import QCOW2, DiskImage, Firmware, ImageFile, UsedImage
 from cloudpc.model.masking import masked_value
+from cloudpc.model.problems import closest
 
 _DISK = "disk.qcow2"
 _SECONDS_BETWEEN_NOTES = 2.0
@@ -96,7 +98,7 @@ def problems(image: CustomImage, base_folder: Path) -> list[str]:
     return []
 
 
-def resolve(name: str, image: CustomImage, base_folder: Path, note: Note) -> Image:
+def resolve(name: str, image: CustomImage, base_folder: Path, note: Note) -> DiskImage:
     """The image, verified: downloaded if it has to be, its SHA-256 and format checked.
 
     Args:
@@ -109,14 +111,51 @@ def resolve(name: str, image: CustomImage, base_folder: Path, note: Note) -> Ima
         ProvisioningError: IMAGE_NOT_FOUND, IMAGE_INVALID; retriable only if the network failed.
     """
     disk = _local(name, image, base_folder / image.path, note) if image.path is not None else _cached(name, image, note)
-    return Image(
+    return DiskImage(
         image_id=name,
         digest=image.sha256,
         disk=disk,
+        disk_gib=disk_gib(name, disk.path),
         firmware=image.firmware,
         minimum_memory_mib=image.minimum_memory_in_mb,
         guest_os=image.guest_os,
     )
+
+
+class Files:
+    """Implements cloudpc.images.sources.Source: the entries of `cloudpc:images`.
+
+    Args:
+        images: the entries.
+        folder: what their paths are relative to.
+    """
+
+    image_type = "custom"
+    kind = QCOW2
+
+    def __init__(self, images: Mapping[str, CustomImage], folder: Path) -> None:
+        self._images = images
+        self._folder = folder
+
+    def has(self, image_id: str) -> bool:
+        """See Source."""
+        return image_id in self._images
+
+    def look(self, image_id: str, tell: Callable[[str, str, object], None]) -> UsedImage | None:
+        """See Source."""
+        image = self._images.get(image_id)
+        if image is None:
+            known = f"{closest(image_id, self._images)}; there: {', '.join(sorted(self._images)) or 'none'}"
+            tell("cloudpc:policy.imageId", f"is no custom image of cloudpc:images{known}", image_id)
+            return None
+        wrong = problems(image, self._folder)
+        for message in wrong:
+            tell(f"cloudpc:images.{image_id}", message, None)
+        return None if wrong else UsedImage(image.sha256, image.guest_os)
+
+    def image(self, image_id: str, _digest: str, note: Note) -> DiskImage:
+        """See Source."""
+        return resolve(image_id, self._images[image_id], self._folder, note)
 
 
 def _local(name: str, image: CustomImage, path: Path, note: Note) -> ImageFile:

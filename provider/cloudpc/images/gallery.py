@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 from cloudpc.images import builder, mirror, recipe
 from cloudpc.images.commands import Note
 from cloudpc.images.recipe import Recipe
+from cloudpc.images.sizes import disk_gib
 from cloudpc.model.errors import ErrorCode, ProvisioningError
-from cloudpc.model.image import Image, ImageFile
+from cloudpc.model.image import QCOW2, DiskImage, ImageFile, UsedImage
+from cloudpc.model.problems import closest
+from cloudpc.model.text import command_line
 
 recipes = recipe.recipes
 
 
-def find(folder: Path, image_id: str, *, verify: bool = False) -> Image | None:
+def find(folder: Path, image_id: str, *, verify: bool = False) -> DiskImage | None:
     """The built image of a recipe, or None if it is not built, out of date or damaged.
 
     Cheap: files are hashed again only with `verify`, or when they look changed.
@@ -27,7 +31,7 @@ def find(folder: Path, image_id: str, *, verify: bool = False) -> Image | None:
     return _image(wanted, files) if files else None
 
 
-def build(folder: Path, image_id: str, note: Note, *, force: bool = False) -> Image:
+def build(folder: Path, image_id: str, note: Note, *, force: bool = False) -> DiskImage:
     """The built image of a recipe; built first if need be, which takes a minute or two.
 
     Args:
@@ -69,15 +73,64 @@ def _entry(wanted: Recipe) -> str:
     return f"{wanted.image_id}-{builder.key(wanted)[:32]}"
 
 
-def _image(wanted: Recipe, files: dict[str, ImageFile]) -> Image:
+def _image(wanted: Recipe, files: dict[str, ImageFile]) -> DiskImage:
     parts = [wanted.settings.command_line, *(f"{name} {file.sha256}" for name, file in sorted(files.items()))]
-    return Image(
+    return DiskImage(
         image_id=wanted.image_id,
         digest=hashlib.sha256("\n".join(parts).encode()).hexdigest(),
         disk=files[builder.DISK],
+        disk_gib=disk_gib(wanted.image_id, files[builder.DISK].path),
         kernel=files[builder.KERNEL],
         initrd=files[builder.INITRD],
         command_line=wanted.settings.command_line,
         minimum_memory_mib=wanted.settings.minimum_memory_in_mb,
         guest_os=wanted.settings.guest_os,
     )
+
+
+class Recipes:
+    """Implements cloudpc.images.sources.Source: what is built of the recipes in a folder."""
+
+    image_type = "gallery"
+    kind = QCOW2
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def has(self, image_id: str) -> bool:
+        """See Source."""
+        return image_id in self._names()
+
+    def look(self, image_id: str, tell: Callable[[str, str, object], None]) -> UsedImage | None:
+        """See Source."""
+        field = "cloudpc:policy.imageId"
+        if not self.has(image_id):
+            names = self._names()
+            message = f"is no recipe in vm-images/{closest(image_id, names)}; there: {', '.join(names) or 'none'}"
+            tell(field, message, image_id)
+            return None
+        try:
+            built = find(self._folder, image_id)
+        except ProvisioningError as error:
+            tell(field, error.message, image_id)
+            return None
+        if built is None:
+            build = command_line("cloudpc", "image", "build", image_id)
+            tell(field, f"is not built on this machine yet: run `{build}`", image_id)
+            return None
+        return UsedImage(built.digest, built.guest_os)
+
+    def image(self, image_id: str, digest: str, _note: Note) -> DiskImage:
+        """See Source."""
+        built = find(self._folder, image_id)
+        if built is None or built.digest != digest:
+            raise ProvisioningError(
+                ErrorCode.IMAGE_NOT_FOUND,
+                f"the image {image_id} is not what it was when this run began (built again meanwhile?)",
+                retriable=False,
+                hint="leave vm-images/ and its cache alone while a run is on",
+            )
+        return built
+
+    def _names(self) -> list[str]:
+        return sorted(path.parent.name for path in self._folder.glob(f"*/{recipe.RECIPE_FILE}"))

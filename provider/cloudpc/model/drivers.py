@@ -25,6 +25,10 @@ class Driver(Protocol):
     def network(self) -> type[NetworkPart]:
         """Its own part of a connection's file."""
 
+    @property
+    def images(self) -> frozenset[str]:
+        """The kinds of images that its hosts take."""
+
     def open(self, config: Any) -> Host:
         """The host of an entry, which is of the type `config`. Asks nothing of it yet."""
 

@@ -1,4 +1,4 @@
-"""What a base image is, to those who boot it."""
+"""What a base image is, to those who make machines of it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from cloudpc.images import qcow2
 from cloudpc.model.errors import ErrorCode, ProvisioningError
 
 Firmware = Literal["bios", "uefi"]
@@ -21,27 +20,35 @@ class ImageFile:
     size: int
 
 
+QCOW2 = "qcow2"
+"""The kind of images that are a file here, which hosts are given."""
+
+
 @dataclass(frozen=True)
+class UsedImage:
+    """A policy's image: which contents it has, and the system of its guests."""
+
+    digest: str
+    guest_os: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Image:
-    """A verified base image: a qcow2 disk, booted by firmware or, where a kernel is given, directly.
+    """A verified base image, of whatever kind.
 
     Args:
-        image_id: the recipe's folder in vm-images/, or the name of a custom image.
+        image_id: its name in the place that it comes from.
         digest: identifies its contents; hosts keep it under this name. Hex.
-        disk: the qcow2 that overlays are made on. Never written to.
-        kernel: kernel for direct boot, with `initrd` and `command_line`.
-        firmware: how the disk boots where there is no kernel.
+        kind: what it is, and so which hosts take it.
+        disk_gib: what its disk needs at least.
         minimum_memory_mib: refused on smaller service plans.
         guest_os: the system of its guests, by its name in cloudpc.guests.
     """
 
     image_id: str
     digest: str
-    disk: ImageFile
-    kernel: ImageFile | None = None
-    initrd: ImageFile | None = None
-    command_line: str = ""
-    firmware: Firmware = "bios"
+    kind: str
+    disk_gib: float = 0.0
     minimum_memory_mib: int = 64
     guest_os: str = "linux"
 
@@ -63,30 +70,46 @@ class Image:
 
     def check_disk(self, disk_gib: int) -> None:
         """Raises ProvisioningError IMAGE_INVALID if its disk is larger, which no overlay may be smaller than."""
-        needed = self._disk_size_gib()
-        if needed > disk_gib:
+        if self.disk_gib > disk_gib:
             raise ProvisioningError(
                 ErrorCode.IMAGE_INVALID,
-                f"The image {self.image_id} has a disk of {needed:.1f} GB, the service plan gives {disk_gib} GB.",
+                f"The image {self.image_id} has a disk of {self.disk_gib:.1f} GB, "
+                f"the service plan gives {disk_gib} GB.",
                 retriable=False,
                 hint="Choose a service plan with more storage, or a smaller image.",
             )
 
-    def _disk_size_gib(self) -> float:
-        try:
-            with self.disk.path.open("rb") as file:
-                return qcow2.read_header(file).size / 1024**3
-        except qcow2.UnusableError as error:
-            message = f"{self.disk.path} of the image {self.image_id} {error}."
-            raise ProvisioningError(ErrorCode.IMAGE_INVALID, message, retriable=False) from error
-        except OSError as error:
-            raise unreadable(self, self.disk.path, error) from error
+
+@dataclass(frozen=True, kw_only=True)
+class DiskImage(Image):
+    """A qcow2 on this machine, booted by firmware or, where a kernel is given, directly.
+
+    Args:
+        disk: the qcow2 that overlays are made on. Never written to.
+        kernel: kernel for direct boot, with `initrd` and `command_line`.
+        firmware: how the disk boots where there is no kernel.
+    """
+
+    kind: str = QCOW2
+    disk: ImageFile
+    kernel: ImageFile | None = None
+    initrd: ImageFile | None = None
+    command_line: str = ""
+    firmware: Firmware = "bios"
 
 
-def unreadable(image: Image, path: Path, error: OSError) -> ProvisioningError:
+def disk_image(image: Image) -> DiskImage:
+    """The same, for hosts that take qcow2 only. Raises ProvisioningError IMAGE_INVALID if it is another kind."""
+    if isinstance(image, DiskImage):
+        return image
+    message = f"The image {image.image_id} is of the kind {image.kind}, and its host takes {QCOW2}."
+    raise ProvisioningError(ErrorCode.IMAGE_INVALID, message, retriable=False)
+
+
+def unreadable(image_id: str, path: Path, error: OSError) -> ProvisioningError:
     """A file of it is not there, or may not be read."""
     return ProvisioningError(
         ErrorCode.IMAGE_NOT_FOUND,
-        f"{path} of the image {image.image_id} cannot be read: {error.strerror}.",
+        f"{path} of the image {image_id} cannot be read: {error.strerror}.",
         retriable=False,
     )

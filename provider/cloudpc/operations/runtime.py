@@ -13,11 +13,13 @@ from pathlib import Path
 from uuid import UUID
 
 from cloudpc import guests
+from cloudpc.configuration import offers
 from cloudpc.configuration.lookups import CONNECTIONS
 from cloudpc.configuration.parsing import Surroundings
 from cloudpc.connections.healthy import Connections
 from cloudpc.files import regular_file
-from cloudpc.images import custom, gallery
+from cloudpc.images import sources
+from cloudpc.images.sources import Places, Source
 from cloudpc.model import drivers, patience
 from cloudpc.model.cloud_pc import PolicySettings
 from cloudpc.model.errors import ErrorCode, ProvisioningError, unexpected_told
@@ -49,6 +51,13 @@ def connect(config: HostConfig) -> Host:
     return driver.open(config)
 
 
+def _image(source: Source | None, settings: PolicySettings, watch: Watch) -> Image:
+    if source is None:
+        message = f"no host of the policy takes images of the imageType {settings.image_type}"
+        raise ProvisioningError(ErrorCode.IMAGE_NOT_FOUND, message, retriable=False)
+    return source.image(settings.image_id, settings.image_digest, watch.note)
+
+
 class Runtime:
     """Opened hosts, directories and the files of one stack.
 
@@ -62,7 +71,8 @@ class Runtime:
         self.hosts = [connect(host) for host in surroundings.hosts]
         self._tell = tell
         self._told: set[str] = set()
-        self._images = surroundings.images
+        self._configured = surroundings.hosts
+        self._places = Places(stacks, surroundings.images)
         self._stacks = stacks
         self._organisation = Organisation(surroundings, stacks / CONNECTIONS, tell)
         self._consent = Consent.of_this_run()
@@ -71,9 +81,10 @@ class Runtime:
 
     def resources(self, settings: PolicySettings) -> Resources:
         """What the pipeline needs for a Cloud PC with these settings."""
+        source = offers.source(sources.of(settings.image_type, self._places), settings.image_id, self._configured)
         return Resources(
-            hosts=self.hosts,
-            image=partial(self._image, settings),
+            hosts=self.hosts if source is None else self._taking(source.kind),
+            image=partial(_image, source, settings),
             script=partial(self._script, settings),
             guest_os=guests.named(settings.guest_os),
             adoptable=self._consent.adopt,
@@ -81,18 +92,10 @@ class Runtime:
             registration=self._organisation.registration(),
         )
 
-    def _image(self, settings: PolicySettings, watch: Watch) -> Image:
-        if settings.image_type == "custom":
-            return custom.resolve(settings.image_id, self._images[settings.image_id], self._stacks, watch.note)
-        image = gallery.find(self._stacks.parent / "vm-images", settings.image_id)
-        if image is None or image.digest != settings.image_digest:
-            raise ProvisioningError(
-                ErrorCode.IMAGE_NOT_FOUND,
-                f"the image {settings.image_id} is not what it was when this run began (built again meanwhile?)",
-                retriable=False,
-                hint="leave vm-images/ and its cache alone while a run is on",
-            )
-        return image
+    def _taking(self, kind: str) -> list[Host]:
+        """The hosts that take images of this kind."""
+        others = {config.name for config in self._configured if not offers.takes(config, kind)}
+        return [host for host in self.hosts if host.name not in others]
 
     def _script(self, settings: PolicySettings) -> bytes | None:
         script = settings.script

@@ -9,6 +9,7 @@ from cloudpc.files import folders
 from cloudpc.machines.libvirt.configuration import LibvirtHostConfig, LibvirtNetworks, this_machine
 from cloudpc.model import patience
 from cloudpc.model.digest import digest
+from cloudpc.model.image import QCOW2
 
 if TYPE_CHECKING:
     from cloudpc.machines.libvirt.host import LibvirtHost
@@ -34,6 +35,7 @@ class LibvirtDriver:
 
     config = LibvirtHostConfig
     network = LibvirtNetworks
+    images = frozenset({QCOW2})
 
     def open(self, config: LibvirtHostConfig) -> LibvirtHost:
         """See Driver."""

@@ -50,7 +50,7 @@ from cloudpc.model.cancellation import Cancellation
 from cloudpc.model.check import Check
 from cloudpc.model.errors import ErrorCode, ProvisioningError, TagUnreadable
 from cloudpc.model.guests import Guest
-from cloudpc.model.image import Image
+from cloudpc.model.image import Image, disk_image
 from cloudpc.model.machine_names import named_after
 from cloudpc.model.machines import (
     Capacity,
@@ -150,14 +150,15 @@ class LibvirtHost(Host, KeepsForDiagnosis, MovesKernels):
         self.making.power_on(machine_id, watch, until_ready=until_ready)
 
     def bring_image(self, image: Image, watch: Watch) -> None:
-        self.making.bring_image(image, watch)
+        self.making.bring_image(disk_image(image), watch)
 
     def update_kernel(self, machine_id: UUID, image: Image, watch: Watch) -> str:
-        base = self._images.locate(image)
+        disk = disk_image(image)
+        base = self._images.locate(disk)
         connection = self._connection.get()
         with self._agent(machine_id, "change the kernel", cancel=watch.cancel) as (agent, _definition):
             domain, _ = self._domains.need(machine_id)
-            return kernels.update(connection, domain, agent, image, base)
+            return kernels.update(connection, domain, agent, disk, base)
 
     def guest(self, machine_id: UUID) -> Guest:
         return LibvirtGuest(self.name, partial(self._asking, machine_id))

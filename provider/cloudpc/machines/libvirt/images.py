@@ -17,7 +17,7 @@ from cloudpc.machines.libvirt.errors import classified
 from cloudpc.machines.libvirt.locks import HostLocks
 from cloudpc.machines.libvirt.storage import Pool, file_chunks, raw_volume_xml
 from cloudpc.model.errors import ErrorCode, ProvisioningError
-from cloudpc.model.image import Image, ImageFile, unreadable
+from cloudpc.model.image import DiskImage, ImageFile, unreadable
 from cloudpc.model.watch import Watch
 
 _PREFIX = "cloudpc-image-"
@@ -47,7 +47,7 @@ class ImageStore:
         self._pool = pool
         self._locks = locks
 
-    def ensure(self, image: Image, watch: Watch) -> None:
+    def ensure(self, image: DiskImage, watch: Watch) -> None:
         """Upload the image unless it is there. Costs one question to libvirt if it is.
 
         Raises:
@@ -65,7 +65,7 @@ class ImageStore:
             if self._stem(pool, image) is None:
                 self._upload(pool, image, watch)
 
-    def locate(self, image: Image) -> BaseImage:
+    def locate(self, image: DiskImage) -> BaseImage:
         """Where the host has the image's files.
 
         Raises:
@@ -81,7 +81,7 @@ class ImageStore:
             paths = {suffix: pool.storageVolLookupByName(stem + suffix).path() for suffix, _file in _files(image)}
         return BaseImage(paths[".qcow2"], paths.get(".kernel"), paths.get(".initrd"))
 
-    def _stem(self, pool: Any, image: Image) -> str | None:
+    def _stem(self, pool: Any, image: DiskImage) -> str | None:
         names = set(self._pool.names(pool))
         prefix = f"{_PREFIX}{image.digest[:16]}-"
         for name in sorted(names):
@@ -91,7 +91,7 @@ class ImageStore:
                     return stem
         return None
 
-    def _upload(self, pool: Any, image: Image, watch: Watch) -> None:
+    def _upload(self, pool: Any, image: DiskImage, watch: Watch) -> None:
         # What an interrupted upload of ours left. Those of other clients of the host may be under way. One that was
         # complete is not touched, even if a part of it is gone: overlays may need the rest.
         mine = f"{_PREFIX}{image.digest[:16]}-{self._locks.scope}"
@@ -111,7 +111,7 @@ class ImageStore:
         self._pool.create(pool, raw_volume_xml(stem + _MARKER, 0, "0644"), stem + _MARKER)
 
 
-def _files(image: Image) -> Iterator[tuple[str, ImageFile]]:
+def _files(image: DiskImage) -> Iterator[tuple[str, ImageFile]]:
     yield ".qcow2", image.disk
     if image.kernel is not None:
         yield ".kernel", image.kernel
@@ -119,17 +119,17 @@ def _files(image: Image) -> Iterator[tuple[str, ImageFile]]:
             yield ".initrd", image.initrd
 
 
-def _size(image: Image, file: ImageFile) -> int:
+def _size(image: DiskImage, file: ImageFile) -> int:
     try:
         size = file.path.stat().st_size
     except OSError as error:
-        raise unreadable(image, file.path, error) from error
+        raise unreadable(image.image_id, file.path, error) from error
     if size != file.size:
         raise _changed(image, file)
     return size
 
 
-def _verified(image: Image, file: ImageFile, more: Callable[[int], None], watch: Watch) -> Iterator[bytes]:
+def _verified(image: DiskImage, file: ImageFile, more: Callable[[int], None], watch: Watch) -> Iterator[bytes]:
     """The file's pieces; raises at its end if they weren't what the image says, before the upload is accepted."""
     sha256 = hashlib.sha256()
     try:
@@ -139,12 +139,12 @@ def _verified(image: Image, file: ImageFile, more: Callable[[int], None], watch:
             yield chunk
             more(len(chunk))
     except OSError as error:
-        raise unreadable(image, file.path, error) from error
+        raise unreadable(image.image_id, file.path, error) from error
     if sha256.hexdigest() != file.sha256.lower():
         raise _changed(image, file)
 
 
-def _changed(image: Image, file: ImageFile) -> ProvisioningError:
+def _changed(image: DiskImage, file: ImageFile) -> ProvisioningError:
     return ProvisioningError(
         ErrorCode.IMAGE_INVALID,
         f"{file.path} of the image {image.image_id} is not the file that was verified: size or SHA-256 differ.",
@@ -156,7 +156,7 @@ def _changed(image: Image, file: ImageFile) -> ProvisioningError:
 class _Progress:
     """Says how far the upload is, at most once a second."""
 
-    def __init__(self, image: Image, watch: Watch) -> None:
+    def __init__(self, image: DiskImage, watch: Watch) -> None:
         self._image = image
         self._watch = watch
         self._total = max(1, sum(file.size for _suffix, file in _files(image)))

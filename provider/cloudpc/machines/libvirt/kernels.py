@@ -20,7 +20,7 @@ from cloudpc.machines.libvirt.errors import classified
 from cloudpc.machines.libvirt.images import BaseImage
 from cloudpc.model.errors import ErrorCode, ProvisioningError
 from cloudpc.model.guests import Completed
-from cloudpc.model.image import Image
+from cloudpc.model.image import DiskImage
 
 _ALIAS, _SERIAL, _TARGET = "ua-kernel", "cloudpc-kernel", "vdy"
 _SECONDS = 300.0
@@ -51,7 +51,7 @@ exit $code
 """
 
 
-def update(connection: Any, domain: Any, agent: Agent, image: Image, base: BaseImage) -> str:
+def update(connection: Any, domain: Any, agent: Agent, image: DiskImage, base: BaseImage) -> str:
     """See `Host.update_kernel`; the image's files are at `base`."""
     before = ElementTree.fromstring(_definition(domain)).findtext("./os/kernel")  # noqa: S314 - from the hypervisor
     if before is None or base.kernel is None:

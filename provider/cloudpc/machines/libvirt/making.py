@@ -20,7 +20,7 @@ from cloudpc.machines.libvirt.starting import Starter
 from cloudpc.machines.libvirt.volumes import MachineVolumes
 from cloudpc.model.errors import ErrorCode
 from cloudpc.model.guests import Seed
-from cloudpc.model.image import Image
+from cloudpc.model.image import DiskImage, disk_image
 from cloudpc.model.machines import Order, PowerState
 from cloudpc.model.stages import Stage
 from cloudpc.model.watch import Watch
@@ -72,7 +72,7 @@ class Making:
     def make(self, order: Order, watch: Watch) -> None:
         """See `Host.make`."""
         watch.stage(Stage.IMAGE)
-        image = order.image(watch)
+        image = disk_image(order.image(watch))
         self.bring_image(image, watch)
         watch.stage(Stage.DISK)
         self.create_disk(order, image, order.seed(image))
@@ -96,11 +96,11 @@ class Making:
             watch.note(f"was off, starting on {self._host}")
             self.wait_ready(machine_id, watch)
 
-    def bring_image(self, image: Image, watch: Watch) -> None:
+    def bring_image(self, image: DiskImage, watch: Watch) -> None:
         """Bring the image to the host unless it is there; safe to call for many machines at once."""
         self._images.ensure(image, watch)
 
-    def create_disk(self, order: Order, image: Image, seed: Seed) -> None:
+    def create_disk(self, order: Order, image: DiskImage, seed: Seed) -> None:
         """Make the overlay, as large as the service plan says, and the seed."""
         self._volumes.create(order, image, seed)
 
@@ -111,7 +111,7 @@ class Making:
         kvm = self._acceleration.verdict().accelerator is Accelerator.KVM
         return self._locks.slot("boot", max(4, 2 * cores) if kvm else cores, watch.cancel)
 
-    def start(self, order: Order, image: Image) -> None:
+    def start(self, order: Order, image: DiskImage) -> None:
         """Start the machine; returns when its processors run."""
         connection = self._connection.get()
         _domain, definition = self._domains.need(order.id)

@@ -21,7 +21,7 @@ from cloudpc.machines.libvirt.locks import HostLocks
 from cloudpc.machines.libvirt.metadata import Label
 from cloudpc.machines.libvirt.volumes import MachineVolumes
 from cloudpc.model.errors import ErrorCode, ProvisioningError
-from cloudpc.model.image import Image
+from cloudpc.model.image import DiskImage
 from cloudpc.model.machines import Order
 
 LOCK_TIMEOUT = 900.0
@@ -41,7 +41,7 @@ class Starter:
         self._volumes = volumes
         self._locks = locks
 
-    def start(self, connection: Any, order: Order, label: Label, image: Image, accelerator: Accelerator) -> Console:
+    def start(self, connection: Any, order: Order, label: Label, image: DiskImage, accelerator: Accelerator) -> Console:
         """Define the machine anew, whole, and start it; returns its console, read from the first character.
 
         Raises:

@@ -20,7 +20,7 @@ from cloudpc.machines.libvirt.seed import seed_iso
 from cloudpc.machines.libvirt.storage import GIB, Pool, overlay_volume_xml, raw_volume_xml
 from cloudpc.model.errors import ErrorCode
 from cloudpc.model.guests import Seed
-from cloudpc.model.image import Image
+from cloudpc.model.image import DiskImage
 from cloudpc.model.machine_names import named_after
 from cloudpc.model.machines import Order
 from cloudpc.model.remnants import Kind, Remnant
@@ -40,7 +40,7 @@ class MachineVolumes:
         self._pool = pool
         self._images = images
 
-    def create(self, order: Order, image: Image, seed: Seed) -> None:
+    def create(self, order: Order, image: DiskImage, seed: Seed) -> None:
         """Make overlay and seed; what an earlier attempt left is replaced.
 
         Raises:
