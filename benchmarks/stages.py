@@ -43,7 +43,7 @@ from cloudpc.model.guests import Guest
 from cloudpc.model.image import DiskImage
 from cloudpc.model.watch import Watch
 from cloudpc.provisioning import pipeline
-from cloudpc.provisioning.pipeline import Resources
+from cloudpc.provisioning.resources import Resources
 from tests.support.project import REPO, Project
 
 GUEST = "wait_ready"

@@ -25,8 +25,8 @@ from cloudpc.model.outcome import Outcome
 from cloudpc.model.tags import Phase, Tag
 from cloudpc.model.watch import Watch
 from cloudpc.provisioning import pipeline
-from cloudpc.provisioning.pipeline import Resources
 from cloudpc.provisioning.registration import Registration
+from cloudpc.provisioning.resources import Resources
 from cloudpc.rules.entitlement import Entitlement
 from cloudpc.rules.lifecycle import reconcile
 from tests.support.orders import IMAGE

@@ -13,7 +13,7 @@ from cloudpc.model.cloud_pc import Script
 from cloudpc.model.errors import ErrorCode, ProvisioningError
 from cloudpc.model.machines import PowerState
 from cloudpc.provisioning.afterwards import Afterwards
-from cloudpc.provisioning.pipeline import Resources
+from cloudpc.provisioning.resources import Resources
 
 from .fake_rim import IDENTITY, Lines, Run, ScriptedHost, desired, image
 

@@ -28,8 +28,9 @@ from cloudpc.model.machines import Capacity, KeepsForDiagnosis, Order, Removed
 from cloudpc.model.stages import Stage
 from cloudpc.model.tags import Phase
 from cloudpc.model.watch import Watch
-from cloudpc.provisioning import pipeline, placement
-from cloudpc.provisioning.pipeline import Resources
+from cloudpc.provisioning import pipeline, placement, stages
+from cloudpc.provisioning.clean_up import KEPT_FOR
+from cloudpc.provisioning.resources import Resources
 
 from . import make
 from .fake_organisation import Organisation
@@ -375,7 +376,7 @@ def test_the_password_is_nowhere_but_with_its_user(
     host: ScriptedHost, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     secret = "hUnTeR-22222-secrt-ABCDE"
-    monkeypatch.setattr(pipeline, "generate_password", lambda: secret)
+    monkeypatch.setattr(stages, "generate_password", lambda: secret)
     caplog.set_level(logging.DEBUG)
     kept: list[str] = []
     host.hooks["start"] = lambda: kept.extend(path.read_text() for path in host.folder.glob("*.seed"))
@@ -1056,7 +1057,7 @@ def test_what_is_kept_says_where_and_until_when(host: ScriptedHost, monkeypatch:
     outcome = Run(host).provision()
     [log] = host.kept()
     until = datetime.fromtimestamp(int(log.stem.rpartition("-")[2]), UTC)
-    assert before - timedelta(seconds=1) <= until - pipeline.KEPT_FOR <= datetime.now(UTC)
+    assert before - timedelta(seconds=1) <= until - KEPT_FOR <= datetime.now(UTC)
     assert outcome.kept.endswith(f"{log.name} on local, until {until:%Y-%m-%d %H:%M} UTC")
     assert len(deleted) == 2, "what is kept of the third is not deleted after that"
 

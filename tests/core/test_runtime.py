@@ -14,7 +14,7 @@ from cloudpc.model.machines import Amount
 from cloudpc.model.tags import Phase
 from cloudpc.model.watch import Watch
 from cloudpc.operations.runtime import Runtime
-from cloudpc.provisioning.pipeline import tag_of
+from cloudpc.provisioning.order import tag_of
 from tests.support.orders import order
 
 from . import make

@@ -20,7 +20,7 @@ from cloudpc.model.cloud_pc import DesiredCloudPC, RecordedCloudPC, Status
 from cloudpc.model.tags import Phase, Tag
 from cloudpc.operations.consent import Consent
 from cloudpc.operations.known_machines import Found, KnownMachines, unknown
-from cloudpc.provisioning.pipeline import tag_of
+from cloudpc.provisioning.order import tag_of
 from cloudpc.rules.actions.retry import RETRY
 
 if TYPE_CHECKING:

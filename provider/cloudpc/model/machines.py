@@ -189,7 +189,8 @@ class Host(Protocol):
         """Reserve identity and room, atomically over all processes, under the tag of the order.
 
         Nothing that takes long comes before the answer, unless the host can't give one otherwise: a cloud reserves by
-        making the machine, and says yes only when it has found room.
+        making the machine, and says yes only when it has found room. Whatever it raises, nothing of it is left; what
+        a killed one leaves has the tag, and the next run finds it.
 
         Raises:
             Claimed: it is there already; nothing was changed.

@@ -33,7 +33,7 @@ from cloudpc.operations import twins
 from cloudpc.operations.consent import Consent
 from cloudpc.operations.organisation import Organisation
 from cloudpc.operations.removal import Removal
-from cloudpc.provisioning.pipeline import Resources
+from cloudpc.provisioning.resources import Resources
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from cloudpc.model.report import Reporter
 from cloudpc.model.stages import Stage
 from cloudpc.model.watch import Watch
 from cloudpc.provisioning import extras
-from cloudpc.provisioning.pipeline import Resources
+from cloudpc.provisioning.resources import Resources
 
 
 class Afterwards:

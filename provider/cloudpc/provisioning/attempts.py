@@ -1,0 +1,146 @@
+"""Three attempts at one Cloud PC, with cleaning up in between, and what is left when they are over.
+
+Source of the three attempts: Windows 365 "Provisioning": first try and two automatic ones, then `failed`.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+
+import tenacity
+
+from cloudpc.model import patience
+from cloudpc.model.cancellation import Cancellation
+from cloudpc.model.cloud_pc import DesiredCloudPC, Status
+from cloudpc.model.errors import ErrorCode, ProvisioningError
+from cloudpc.model.outcome import Outcome
+from cloudpc.model.report import Reporter
+from cloudpc.model.stages import Stage
+from cloudpc.model.watch import Watch
+from cloudpc.provisioning.attempt import Attempt, Before, Placed, is_failure
+from cloudpc.provisioning.claim import Claim
+from cloudpc.provisioning.clean_up import CleanUp
+from cloudpc.provisioning.enrolment import Enrolment
+from cloudpc.provisioning.order import order_of
+from cloudpc.provisioning.resources import Resources
+from cloudpc.provisioning.stages import Stages
+
+log = logging.getLogger(__name__)
+
+ATTEMPTS = 3
+_WITHOUT_DISK = (Stage.PLACING, Stage.IMAGE, Stage.DISK)
+
+
+class Attempts:
+    """At one Cloud PC; `run` once."""
+
+    def __init__(self, desired: DesiredCloudPC, resources: Resources, report: Reporter, cancel: Cancellation) -> None:
+        self._desired = desired
+        self._resources = resources
+        self._report = report
+        self._cancel = cancel
+        self._enrolment = Enrolment(resources.registration)
+        self._before = Before()
+        self._clean_up = CleanUp(cancel)
+        self._attempt = self._begin(0)
+
+    def run(self) -> Outcome:
+        """Failure is an outcome. Raises Cancelled: what was begun has been removed."""
+        retrying = tenacity.Retrying(
+            stop=tenacity.stop_after_attempt(ATTEMPTS),
+            wait=tenacity.wait_exponential(multiplier=self._resources.pause),
+            retry=tenacity.retry_if_exception(lambda e: isinstance(e, ProvisioningError) and e.retriable),
+            sleep=self._cancel.wait,
+            before_sleep=self._announce_retry,
+            reraise=True,
+        )
+        try:
+            with patience.telling(lambda text: self._attempt.watch.say(text)):
+                outcome = retrying(self._one)
+            self._enrolment.take_back_others(self._attempt.desired.identity, self._attempt.connection)
+            return replace(outcome, remains=self._remains())
+        except Placed as placed:
+            error, stage = placed.error, Stage.PLACING
+            return Outcome(placed.status, self._attempt.number, error=error, stage=stage, remains=self._remains())
+        except ProvisioningError as error:
+            return self._failed(error)
+        except BaseException:
+            # also where the pause between two attempts was cancelled
+            self._enrolment.take_back(self._attempt.desired.identity)
+            raise
+
+    def _failed(self, error: ProvisioningError) -> Outcome:
+        attempt = self._attempt
+        return Outcome(
+            Status.FAILED,
+            attempt.number,
+            host=attempt.host.name if attempt.host else "",
+            error=error,
+            stage=attempt.watch.now,
+            remains=self._remains(),
+            kept=self._clean_up.kept,
+        )
+
+    def _remains(self) -> str:
+        return "; ".join([*self._clean_up.remains, *self._enrolment.left])
+
+    def _announce_retry(self, state: tenacity.RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        pause = state.next_action.sleep if state.next_action else 0
+        self._report.milestone(
+            f"attempt {self._attempt.number} of {ATTEMPTS} failed in {self._attempt.watch.now}: {error}; "
+            f"next in {pause:.0f} s",
+            warning=True,
+        )
+
+    def _begin(self, number: int) -> Attempt:
+        mark = f" (attempt {number} of {ATTEMPTS})" if number > 1 else ""
+        order = order_of(self._desired, self._resources, self._see_others)
+        return Attempt(number, self._desired, order, Watch(self._cancel, self._report.step, mark=mark))
+
+    def _see_others(self) -> None:
+        self._attempt.others = self._enrolment.others(self._desired.device_name)
+
+    def _one(self) -> Outcome:
+        self._attempt = attempt = self._begin(self._attempt.number + 1)
+        try:
+            claim = Claim(attempt, self._resources, self._before, self._clean_up)
+            return Stages(attempt, claim, self._resources, self._enrolment, self._report).run()
+        except BaseException as error:
+            self._end(error)  # Ctrl-C and unexpected errors clean up as well: nothing may be left over
+            if not is_failure(error):
+                raise
+            told = error if isinstance(error, ProvisioningError) else self._unexpected(error)
+            self._before.failure = (told, attempt.watch.now)
+            if told is error:
+                raise
+            raise told from error
+
+    def _unexpected(self, error: BaseException) -> ProvisioningError:
+        log.exception("unexpected error while provisioning %s", self._attempt.order.name)
+        return ProvisioningError(ErrorCode.INTERNAL_ERROR, f"unexpected {type(error).__name__}: {error}")
+
+    def _end(self, error: BaseException) -> None:
+        """Take back and remove what has come of an attempt that ended without a Cloud PC."""
+        attempt = self._attempt
+        if isinstance(error, ProvisioningError) and error.code is ErrorCode.DOMAIN_JOIN_FAILED:
+            self._before.doubted.add(attempt.connection)
+        is_last = self._is_last(error)
+        if is_last:
+            self._enrolment.take_back(attempt.desired.identity)
+        if attempt.host is None:
+            return
+        # without a failure to record, the machine's tag alone remembers what could not be taken back yet
+        if self._enrolment.left and not (is_failure(error) or isinstance(error, Placed)):
+            return
+        self._before.failed_on.add(attempt.host.name)
+        is_worth_a_look = is_failure(error) and attempt.watch.now not in _WITHOUT_DISK
+        self._clean_up.after(attempt, attempt.host, keep=is_last and is_worth_a_look)
+
+    def _is_last(self, error: BaseException) -> bool:
+        """Whether no attempt comes after this one."""
+        if not is_failure(error):
+            return True
+        retriable = error.retriable if isinstance(error, ProvisioningError) else True
+        return self._attempt.number == ATTEMPTS or not retriable

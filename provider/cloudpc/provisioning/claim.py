@@ -1,0 +1,186 @@
+"""A place for a Cloud PC's machine: what is there of it already, and which host takes it; one alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from cloudpc.model.cloud_pc import NetworkChoice, Status
+from cloudpc.model.errors import ErrorCode, ProvisioningError, TagUnreadable
+from cloudpc.model.machines import Claimed, Host, Machine, Network, State
+from cloudpc.model.tags import Phase, Tag
+from cloudpc.provisioning import placement
+from cloudpc.provisioning.attempt import Attempt, Before, Placed
+from cloudpc.provisioning.clean_up import CleanUp, going
+from cloudpc.provisioning.registration import release
+from cloudpc.provisioning.resources import Resources
+
+
+class Claim:
+    """One attempt's.
+
+    Args:
+        attempt: whose; it is told where its machine goes.
+        resources: hosts, and what else is asked.
+        before: what attempts before have come to.
+        clean_up: removes what is in the way.
+    """
+
+    def __init__(self, attempt: Attempt, resources: Resources, before: Before, clean_up: CleanUp) -> None:
+        self._attempt = attempt
+        self._resources = resources
+        self._before = before
+        self._clean_up = clean_up
+
+    def found(self) -> tuple[Host, Machine] | None:
+        """A complete machine that a run made and died before state knew; unfinished ones are removed here."""
+        for host in self._resources.hosts:
+            machine = self._there(host)
+            if machine is None:
+                continue
+            self._check_ours(machine)
+            if self._is_complete(machine):
+                self._clean_up.forget(host)
+                return host, machine
+            self._remove(host, machine)
+        return None
+
+    def place(self) -> Host:
+        """Claim a place on a host, trying the policy's networks in order and the roomiest host first.
+
+        Raises:
+            Placed: it has to wait, or is not for this policy.
+            ProvisioningError: others than what is waited for.
+        """
+        order, last = self._attempt.order, self._before.failed_on
+        with placement.by_headroom(self._resources.hosts, order.id, order.size, last) as (hosts, errors):
+            for choice in self._attempt.desired.settings.networks:
+                if taken := self._through(choice, hosts, errors):
+                    return taken
+        error = placement.waiting_for(errors)
+        if not error.code.meaning.waits:
+            raise error
+        raise Placed(Status.PENDING_PROVISION, error)
+
+    def _there(self, host: Host) -> Machine | None:
+        """What a host has of it; one that is down takes no new machine either, so that placing says so.
+
+        Raises:
+            TagUnreadable: a second one beside it would be one too many.
+        """
+        try:
+            return host.describe(self._attempt.id)
+        except TagUnreadable:
+            raise
+        except ProvisioningError:
+            return None
+
+    def _check_ours(self, machine: Machine) -> None:
+        if machine.tag.policy_id != self._attempt.tag.policy_id:
+            raise Placed(
+                Status.NOT_PROVISIONED,
+                ProvisioningError(
+                    ErrorCode.OTHER_POLICY_FIRST,
+                    f"the user's Cloud PC of this service plan belongs to the policy {machine.tag.policy_id!r}",
+                ),
+            )
+        if machine.tag.phase is Phase.HANDED_OVER and self._attempt.desired.key not in self._resources.adoptable:
+            raise ProvisioningError(
+                ErrorCode.MACHINE_NOT_IN_STATE,
+                f"the machine {machine.name} was handed over to this user before, but this stack's state does not "
+                "know it; it is left untouched",
+                retriable=False,
+                hint="`cloudpc adopt` takes it back as it is, with new credentials, or removes it",
+            )
+
+    def _is_complete(self, machine: Machine) -> bool:
+        """Whether it is to be taken over as it is."""
+        if machine.tag.phase is Phase.HANDED_OVER:  # and may be adopted, or this would have been refused
+            return True
+        if machine.tag.phase is Phase.READY and _comparable(machine.tag) == _comparable(self._attempt.tag):
+            self._attempt.tag = replace(self._attempt.tag, attempt=machine.tag.attempt)
+            return True
+        return False
+
+    def _remove(self, host: Host, machine: Machine) -> None:
+        if machine.state is not State.GOING:
+            self._attempt.watch.note("removing what an interrupted run left")
+            self._release_another(machine.tag)
+        try:
+            self._clean_up.delete(self._attempt, host, of_any_attempt=True)
+        except ProvisioningError as stays:
+            if self._before.failure is not None:
+                # what failed first is the news; that its remains can't be removed is told beside it
+                error, stage = self._before.failure
+                self._attempt.watch.stage(stage)
+                raise error from None
+            if stays.code is ErrorCode.MACHINE_GOING:
+                raise Placed(Status.PENDING_PROVISION, stays) from None
+            raise
+
+    def _release_another(self, tag: Tag) -> None:
+        """Take back what directories know of an unfinished one that is not this one: its tag alone remembers that.
+
+        Raises:
+            ProvisioningError: not for now, so that its machine, and with it the tag, has to stay.
+        """
+        if tag.identity == self._attempt.desired.identity:
+            return  # registered again, which finds it
+        if left := release(self._resources.registration, tag.identity, connections=tag.joined):
+            message = f"what an interrupted run left can't be taken back yet: {'; '.join(left)}"
+            raise ProvisioningError(ErrorCode.DEVICE_REGISTRATION_FAILED, message)
+
+    def _through(self, choice: NetworkChoice, hosts: Sequence[Host], errors: list[ProvisioningError]) -> Host | None:
+        """Claim a place on one of these hosts in this network; adds why not."""
+        joined_through = choice.connection if choice.joins_domain else ""
+        self._attempt.tag = replace(self._attempt.tag, joined_through=joined_through)
+        self._attempt.connection = choice.connection
+        if unhealthy := self._unhealthy(choice):
+            errors.append(unhealthy)
+            return None
+        self._attempt.order = replace(self._attempt.order, network=Network(choice.kind, choice.source))
+        for host in hosts:
+            if error := self._claim(host):
+                errors.append(error)
+                continue
+            self._check_alone(host)
+            return host
+        return None
+
+    def _unhealthy(self, choice: NetworkChoice) -> ProvisioningError | None:
+        if self._resources.healthy is None or not choice.connection:
+            return None
+        self._attempt.watch.note(f"checking the connection {choice.connection}")
+        afresh = choice.connection in self._before.doubted
+        self._before.doubted.discard(choice.connection)
+        return self._resources.healthy(choice, afresh)
+
+    def _claim(self, host: Host) -> ProvisioningError | None:
+        """Claim a place on this host, or say what has to be waited for."""
+        order = self._attempt.order
+        try:
+            host.claim(order, self._attempt.watch)
+        except Claimed as claimed:  # another stack was faster
+            if claimed.machine.state is State.GOING:
+                return going(claimed.machine.name, host)
+            self._check_ours(claimed.machine)
+            message = f"{order.name} was claimed by another run of this policy"
+            raise ProvisioningError(ErrorCode.HYPERVISOR_ERROR, message) from None
+        except ProvisioningError as error:
+            if not error.code.meaning.waits:
+                raise
+            return error
+        self._attempt.host = host
+        return None
+
+    def _check_alone(self, host: Host) -> None:
+        """A host refuses a second claim itself; between hosts, who sees another's claim takes the own one back."""
+        for other in self._resources.hosts:
+            machine = None if other is host else self._there(other)
+            if machine is not None and machine.state is not State.GOING:
+                self._check_ours(machine)
+
+
+def _comparable(tag: Tag) -> Tag:
+    """What makes two machines the same: not how far they are, which attempt made them, nor how their user is called."""
+    return replace(tag, phase=Phase.PROVISIONING, attempt="", made_with="", joined_through="")

@@ -1,0 +1,69 @@
+"""What is asked of a host for a Cloud PC, and what its machine carries."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+
+from cloudpc.model.cloud_pc import DesiredCloudPC
+from cloudpc.model.digest import digest
+from cloudpc.model.guests import Seed
+from cloudpc.model.image import Image
+from cloudpc.model.machines import Amount, Network, Order
+from cloudpc.model.tags import Tag
+from cloudpc.model.watch import Watch
+from cloudpc.provisioning.resources import Resources
+
+
+def tag_of(desired: DesiredCloudPC, attempt: str = "") -> Tag:
+    """What its machine carries from the beginning."""
+    # the guests' system is the image's, whose digest is in the settings
+    made_like = desired.settings.model_dump_json(exclude={"guest_os"}), desired.account.model_dump_json()
+    return Tag(
+        installation=desired.installation,
+        policy_id=desired.policy_id,
+        user_id=desired.user_id,
+        service_plan_id=desired.service_plan.id,
+        generation=desired.generation,
+        device_name=desired.device_name,
+        settings_hash=digest(*made_like).hex()[:16],
+        attempt=attempt,
+        made_with=desired.model_dump_json(by_alias=True, exclude_defaults=True),
+    )
+
+
+def order_of(desired: DesiredCloudPC, resources: Resources, before_guest: Callable[[], None]) -> Order:
+    """A new attempt's; its network is chosen when it is placed.
+
+    Args:
+        desired: what is asked for.
+        resources: for its settings.
+        before_guest: is called at the last moment at which there is no guest of it yet.
+    """
+    plan = desired.service_plan
+
+    def image(watch: Watch) -> Image:
+        found = resources.image(watch)
+        found.check_memory(plan.memory_mib)
+        return found
+
+    def seed(_image: Image) -> Seed:
+        before_guest()
+        return resources.guest_os.seed(
+            instance_id=f"{desired.machine_id}-{desired.generation}",
+            device_name=desired.device_name,
+            account=desired.account,
+            local_admin=desired.settings.local_admin_enabled,
+        )
+
+    return Order(
+        id=desired.machine_id,
+        name=desired.identity.machine_name,
+        title=f"{desired.device_name} ({desired.user_principal_name})",
+        size=Amount(plan.v_cpu_count, plan.memory_mib, plan.storage_in_gb),
+        network=Network(),
+        tag=tag_of(desired, secrets.token_hex(4)),
+        first_boot_in_seconds=desired.settings.first_boot_in_seconds,
+        image=image,
+        seed=seed,
+    )

@@ -1,0 +1,39 @@
+"""What provisioning works with: the rim, as the core sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Sequence
+from dataclasses import dataclass, field
+
+from cloudpc.model.cloud_pc import NetworkChoice
+from cloudpc.model.errors import ProvisioningError
+from cloudpc.model.guests import GuestOS
+from cloudpc.model.image import Image
+from cloudpc.model.machines import Host
+from cloudpc.model.watch import Watch
+from cloudpc.provisioning.registration import Registration
+
+
+@dataclass(frozen=True)
+class Resources:
+    """For a Cloud PC with certain settings.
+
+    Args:
+        hosts: where machines may go.
+        image: finds the image the settings name, verified; may take long.
+        script: reads the post-provisioning script the settings name.
+        guest_os: the system of the image's guests.
+        pause: seconds before the second attempt; doubled before the third.
+    """
+
+    hosts: Sequence[Host]
+    image: Callable[[Watch], Image]
+    script: Callable[[], bytes | None]
+    guest_os: GuestOS
+    pause: float = 2.0
+    adoptable: Container[str] = ()
+    """Keys of Cloud PCs whose machine may be taken back though it was handed over and state does not know it."""
+    healthy: Callable[[NetworkChoice, bool], ProvisioningError | None] | None = None
+    """Why a network must not be used now, if so; may take long, the first time, or if it is to be looked at afresh.
+    None: nobody looks."""
+    registration: Registration = field(default_factory=Registration)
