@@ -22,7 +22,7 @@ from cloudpc.model.access import Ssh
 from cloudpc.model.cloud_pc import USABLE, DesiredCloudPC, NetworkChoice, Script, Status
 from cloudpc.model.credentials import generate_password
 from cloudpc.model.errors import Cancelled, ErrorCode, ProvisioningError
-from cloudpc.model.guests import Seed
+from cloudpc.model.guests import Completed, Seed
 from cloudpc.model.image import Image
 from cloudpc.model.machines import Capacity, KeepsForDiagnosis, Order, Removed
 from cloudpc.model.stages import Stage
@@ -895,6 +895,24 @@ def test_a_guest_without_host_key_is_not_handed_out(tmp_path: Path, key: bytes |
     assert outcome.error is not None
     assert outcome.error.code is ErrorCode.CREDENTIALS_FAILED
     assert host.things() == []
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (Completed(127, "sh: setsid: not found\n"), "exit code 127: sh: setsid: not found"),
+        (Completed(124, "took longer than 90 s", timed_out=True), "took longer than 90 s"),
+    ],
+)
+def test_a_guest_that_can_not_be_asked_what_it_is_fails(tmp_path: Path, said: Completed, told: str) -> None:
+    class Dumb(ScriptedHost):
+        def run_script(self, machine_id: Any, script: Any, watch: Any) -> Any:
+            return said if script.name == "facts" else super().run_script(machine_id, script, watch)
+
+    outcome = Run(Dumb(tmp_path)).provision()
+    assert outcome.error is not None
+    assert outcome.error.code is ErrorCode.SET_UP_FAILED
+    assert outcome.error.message == f"The guest does not say what it is: {told}."
 
 
 def test_the_network_may_be_as_late_as_the_first_boot_and_what_needs_it_waits(tmp_path: Path) -> None:

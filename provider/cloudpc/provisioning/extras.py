@@ -27,14 +27,18 @@ def facts(guest: Guest, guest_os: GuestOS, watch: Watch) -> Facts:
 
 
 def _read(guest_os: GuestOS, said: Completed) -> Facts:
-    if said.timed_out:
-        raise ProvisioningError(ErrorCode.SET_UP_FAILED, f"The guest does not say what it is: {said.output}.")
+    if wrong := _wrong(said):
+        raise ProvisioningError(ErrorCode.SET_UP_FAILED, f"The guest does not say what it is: {wrong}.")
     return guest_os.read(said.output)
 
 
 def _warned(extra: Extra, ended: Completed) -> Warned | None:
-    if extra.code is None or (ended.exit_code == 0 and not ended.timed_out):
-        return None
+    wrong = _wrong(ended)
+    return Warned(extra.code, f"{extra.script.title}: {wrong}") if extra.code is not None and wrong else None
+
+
+def _wrong(ended: Completed) -> str:
+    """How it ended, if not well."""
     if ended.timed_out:
-        return Warned(extra.code, f"{extra.script.title}: {ended.output}")
-    return Warned(extra.code, f"{extra.script.title}: exit code {ended.exit_code}: {last_lines(ended.output)}")
+        return ended.output
+    return f"exit code {ended.exit_code}: {last_lines(ended.output)}" if ended.exit_code else ""
