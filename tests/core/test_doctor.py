@@ -21,6 +21,7 @@ from cloudpc.model.machines import Amount, Machine, PowerState, Removed
 from cloudpc.model.remnants import Remnant
 from cloudpc.model.tags import Phase, Tag
 from cloudpc.model.watch import Watch
+from cloudpc.operations.inventory import Inventory
 
 _INSTALLATION = "abcdefgh"
 _HOST = FakeHostConfig(name="kvm1", uri="fake:///nowhere")
@@ -87,7 +88,8 @@ class _Host:
 def _looked_at(host: _Host, monkeypatch: pytest.MonkeyPatch, *known: Machine) -> Seen:
     monkeypatch.setattr(doctor, "connect", lambda _: host)
     seen = Seen()
-    list(doctor._host(_HOST, [_INSTALLATION], {m.id for m in known}, frozenset(), set(), seen, remove=True))
+    inventory = Inventory(given=frozenset(m.id for m in known))
+    list(doctor._host(_HOST, [_INSTALLATION], inventory, set(), seen, remove=True))
     return seen
 
 

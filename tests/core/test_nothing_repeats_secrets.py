@@ -8,19 +8,18 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, SecretStr, ValidationError
 
 import cloudpc
 from cloudpc.cli.ssh import Target
 from cloudpc.connections import files
 from cloudpc.directory import opening
 from cloudpc.guests.linux.system import Linux
-from cloudpc.iac.fleet import CloudPCRecord
 from cloudpc.images.custom import CustomImage
 from cloudpc.machines.libvirt.configuration import LibvirtHostConfig
 from cloudpc.model import drivers
 from cloudpc.model.cloud_pc import DesiredCloudPC, RecordedCloudPC
-from cloudpc.model.credentials import Credentials
+from cloudpc.model.credentials import Credentials, RecordedCredentials, RecordedPass
 from cloudpc.model.devices import ComputerAccount, Controller, Join, TemporaryAccessPass
 
 CONNECTION = files.model(drivers.installed())
@@ -61,7 +60,8 @@ def test_what_was_read_of_a_directory_is_not_told() -> None:
     [
         Credentials("alice", SECRET, TemporaryAccessPass("1", SECRET)),
         Target("CPC", "127.0.0.1", 1, "alice", SECRET, ""),
-        CloudPCRecord("demo", {}, {"credentials": {"password": SECRET}}),
+        RecordedCredentials(user="alice", password=SecretStr(SECRET)),
+        RecordedPass(value=SecretStr(SECRET)),
         Join(_ACCOUNT, "corp.test", SECRET, Controller("dc")),
         Linux().join(Join(_ACCOUNT, "corp.test", SECRET, Controller("dc"))),
     ],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -12,12 +12,13 @@ from cloudpc import guests
 from cloudpc.cli import ssh, unanswered
 from cloudpc.cli.context import Project
 from cloudpc.cli.output import CommandError, Exit, Json, err, out, print_json, table
-from cloudpc.iac.fleet import CloudPCRecord
-from cloudpc.model.access import Access, Rdp, Ssh, from_outputs, to_outputs
+from cloudpc.model.access import Access, Rdp, Ssh, to_outputs
 from cloudpc.model.cloud_pc import Status
+from cloudpc.model.credentials import RecordedCredentials, RecordedPass
 from cloudpc.model.hosts import HostConfig
 from cloudpc.model.ssh_hop import SshHop
 from cloudpc.model.text import command_line
+from cloudpc.operations.records import CloudPCRecord
 
 User = Annotated[str, typer.Argument(help="userPrincipalName, its part before the @, or the user's id.")]
 Policy = Annotated[str | None, typer.Option("--policy", help="Which one, where several policies serve the user.")]
@@ -26,14 +27,14 @@ Plan = Annotated[str | None, typer.Option("--service-plan", help="Which one, whe
 
 def credentials(user: User, service_plan: Plan = None, policy: Policy = None, as_json: Json = False) -> None:
     """Show what a user signs in with. Handle it as the secret that it is."""
-    cloud_pc = _usable(Project().with_secrets(user, service_plan, policy))
-    secret, way = cloud_pc.outputs["credentials"], _access(cloud_pc)
+    cloud_pc = Project().with_secrets(user, service_plan, policy)
+    way, secret = _usable(cloud_pc)
     if as_json:
         print_json(
             {
                 "userPrincipalName": cloud_pc.user_principal_name,
                 "deviceName": cloud_pc.device_name,
-                **secret,
+                **secret.opened(),
                 **to_outputs(way),
             }
         )
@@ -42,9 +43,9 @@ def credentials(user: User, service_plan: Plan = None, policy: Policy = None, as
     shown.show_header = False
     rows = {
         "Device": cloud_pc.device_name,
-        "User": secret["user"],
-        "Password": secret["password"],
-        "Temporary Access Pass": _pass(secret.get("temporaryAccessPass")),
+        "User": secret.user,
+        "Password": secret.password.get_secret_value(),
+        "Temporary Access Pass": _pass(secret.access_pass),
         "Address": way.address,
         "Through": way.via,
         **_proof(way),
@@ -65,14 +66,12 @@ def _proof(way: Access) -> dict[str, str]:
             return {"Certificate": way.certificate_thumbprint}
 
 
-def _pass(given: dict[str, Any] | None) -> str | None:
+def _pass(given: RecordedPass | None) -> str | None:
     if given is None:
         return None
-    once = ", for one sign-in" if given["isUsableOnce"] else ""
-    start = f" from {given['startDateTime']}" if given["startDateTime"] else ""
-    return (
-        f"{given['temporaryAccessPass']} (for Microsoft Entra, {int(given['lifetimeInMinutes'])} minutes{start}{once})"
-    )
+    once = ", for one sign-in" if given.is_usable_once else ""
+    start = f" from {given.start_date_time}" if given.start_date_time else ""
+    return f"{given.value.get_secret_value()} (for Microsoft Entra, {given.lifetime_in_minutes} minutes{start}{once})"
 
 
 def connect(
@@ -86,16 +85,19 @@ def connect(
     Ends with the command's own exit code. Several words reach it as they are; one quoted word is a line of shell.
     """
     project = Project()
-    cloud_pc = _usable(project.with_secrets(user, service_plan, policy))
-    match _access(cloud_pc):
-        case Ssh() as way:
-            raise typer.Exit(_by_ssh(project, cloud_pc, way, command or []))
-        case Rdp() as way:
+    cloud_pc = project.with_secrets(user, service_plan, policy)
+    way, secret = _usable(cloud_pc)
+    match way:
+        case Ssh():
+            raise typer.Exit(_by_ssh(project, cloud_pc, way, secret, command or []))
+        case Rdp():
             raise CommandError(_by_desktop(cloud_pc, way))
 
 
-def _by_ssh(project: Project, cloud_pc: CloudPCRecord, way: Ssh, command: Sequence[str]) -> int:
-    target = _target(project, cloud_pc, way)
+def _by_ssh(
+    project: Project, cloud_pc: CloudPCRecord, way: Ssh, secret: RecordedCredentials, command: Sequence[str]
+) -> int:
+    target = _target(project, cloud_pc, way, secret)
     ended = ssh.run(target, command)
     if ended.code == ssh.FAILED and not ended.was_asked:
         ended = _asked_why(project, cloud_pc, target, command) or ended
@@ -117,7 +119,7 @@ def _asked_why(
     """Tell why ssh did not come as far as the password; once more with the guest's present key, if that is another."""
     config = project.host(cloud_pc)
     if config is None:
-        err.print(f"cloudpc: {cloud_pc.policy} names no host {cloud_pc.outputs['host']} that could say why")
+        err.print(f"cloudpc: {cloud_pc.policy} names no host {cloud_pc.recorded.host} that could say why")
         return None
     err.print(f"cloudpc: ssh did not get in; {config.name} is asked why")
     identity = cloud_pc.recorded.machine_id
@@ -127,14 +129,13 @@ def _asked_why(
     return ssh.run(replace(target, host_key=seen.host_key), command) if seen.host_key else None
 
 
-def _target(project: Project, cloud_pc: CloudPCRecord, way: Ssh) -> ssh.Target:
-    secret = cloud_pc.outputs["credentials"]
+def _target(project: Project, cloud_pc: CloudPCRecord, way: Ssh, secret: RecordedCredentials) -> ssh.Target:
     return ssh.Target(
         name=cloud_pc.device_name,
         host=way.host,
         port=way.port,
-        user=secret["user"],
-        password=secret["password"],
+        user=secret.user,
+        password=secret.password.get_secret_value(),
         host_key=way.host_key,
         way=_way(project.host(cloud_pc), way),
     )
@@ -152,17 +153,12 @@ def _way(host: HostConfig | None, way: Ssh) -> SshHop | None:
         ) from None
 
 
-def _access(cloud_pc: CloudPCRecord) -> Access:
-    way = from_outputs(cloud_pc.outputs)
-    assert way is not None  # noqa: S101 - see _usable
-    return way
-
-
-def _usable(cloud_pc: CloudPCRecord) -> CloudPCRecord:
-    if "credentials" in cloud_pc.outputs and "connection" in cloud_pc.outputs and cloud_pc.status != Status.FAILED:
-        return cloud_pc
-    detail: dict[str, Any] = cloud_pc.outputs.get("statusDetail") or {}
-    why = f": {detail['message']} [{detail['code']}]" if detail else ""
+def _usable(cloud_pc: CloudPCRecord) -> tuple[Access, RecordedCredentials]:
+    """The way there, and what is signed in with. Raises CommandError: there is nothing to sign in to."""
+    pc = cloud_pc.recorded
+    if pc.credentials and pc.access and pc.status is not Status.FAILED:
+        return pc.access, pc.credentials
+    why = f": {pc.status_detail.message} [{pc.status_detail.code}]" if pc.status_detail else ""
     message = (
         f"the Cloud PC of {cloud_pc.user_principal_name} is {cloud_pc.status}, there is nothing to sign in to{why}"
     )

@@ -14,8 +14,8 @@ from cloudpc.cli.choice import Choice
 from cloudpc.cli.context import Project
 from cloudpc.cli.output import CommandError, Exit, Yes, coloured, confirm, err, table
 from cloudpc.cli.up import How, bring_up_and_tell
-from cloudpc.iac.fleet import CloudPCRecord
 from cloudpc.model.cloud_pc import PolicySettings, RecordedCloudPC
+from cloudpc.operations.records import CloudPCRecord
 from cloudpc.rules.actions import ACTIONS
 from cloudpc.rules.actions.action import Action, Filter, Question
 

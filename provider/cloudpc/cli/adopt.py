@@ -15,11 +15,11 @@ from cloudpc.cli.output import CommandError, Yes, confirm, err, out, table
 from cloudpc.cli.preflight import without_hindered
 from cloudpc.cli.up import How, bring_up_and_tell
 from cloudpc.configuration import parsing
-from cloudpc.iac.fleet import CloudPCRecord, StackRecord
 from cloudpc.model.cloud_pc import DesiredCloudPC, RecordedCloudPC, Status
 from cloudpc.model.tags import Phase, Tag
 from cloudpc.operations.consent import Consent
-from cloudpc.operations.known_machines import Found, KnownMachines, unknown
+from cloudpc.operations.inventory import Found, Inventory
+from cloudpc.operations.records import CloudPCRecord, StackRecord
 from cloudpc.provisioning.order import tag_of
 from cloudpc.rules.actions.retry import RETRY
 
@@ -47,7 +47,7 @@ def adopt(
         err.print(why)
     records = {record.policy: record for record in project.records()}
     _write_tags(project, [records[name] for name in names if name in records], yes=yes)
-    known = KnownMachines.to(list(records.values()))
+    known = Inventory.of(list(records.values()))
     lost = {name: found for name in names if (found := _lost(project, name, records.get(name), known))}
     nobodys = {} if policies else _without_policy(project, names, records, known)
     everything = {name: [*lost.get(name, []), *nobodys.get(name, [])] for name in {**lost, **nobodys}}
@@ -128,25 +128,25 @@ def _entitled(project: Project, lost: dict[str, Found]) -> dict[str, Found]:
     return rest
 
 
-def _lost(project: Project, policy: str, record: StackRecord | None, known: KnownMachines) -> Found:
+def _lost(project: Project, policy: str, record: StackRecord | None, known: Inventory) -> Found:
     """Handed over, and not among the Cloud PCs that have a machine by any stack's state.
 
     Of a policy that has not run, half-made ones as well: its first run stops before them, and so finishes none.
     """
-    found = unknown(_runtime(project, policy).hosts, project.installation(policy, record), known, policy)
+    found = known.unknown(_runtime(project, policy).hosts, project.installation(policy, record), policy)
     whole = policy in known.policies
-    return [each for each in found if each[1].tag.phase is Phase.HANDED_OVER or not whole]
+    return [(host, machine) for host, machine in found if known.is_lost(machine) or not whole]
 
 
 def _without_policy(
-    project: Project, names: Sequence[str], records: Mapping[str, StackRecord], known: KnownMachines
+    project: Project, names: Sequence[str], records: Mapping[str, StackRecord], known: Inventory
 ) -> dict[str, Found]:
     """Those whose policy has neither file nor stack any more, by the name of one whose hosts have them."""
     here, seen = {*project.policy_ids(), *records}, set[UUID]()
     result: dict[str, Found] = {}
     for name in names:
         installation = project.installation(name, records.get(name))
-        for host, machine in unknown(_runtime(project, name).hosts, installation, known):
+        for host, machine in known.unknown(_runtime(project, name).hosts, installation):
             if machine.tag.policy_id not in here and machine.id not in seen:
                 seen.add(machine.id)
                 result.setdefault(name, []).append((host, machine))

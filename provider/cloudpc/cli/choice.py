@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from cloudpc.cli.context import Project, check_name, of_user
 from cloudpc.cli.output import CommandError, Exit, err
 from cloudpc.cli.preflight import check
-from cloudpc.iac.fleet import CloudPCRecord
+from cloudpc.operations.records import CloudPCRecord
 from cloudpc.rules.notices import Reason
 
 

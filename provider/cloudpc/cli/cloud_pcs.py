@@ -11,8 +11,9 @@ from cloudpc.cli import drift
 from cloudpc.cli.cloud_pc_table import print_rows
 from cloudpc.cli.context import Project
 from cloudpc.cli.output import CommandError, Exit, Json, err, out, print_json, styled, table
-from cloudpc.iac.fleet import CloudPCRecord, StackRecord
+from cloudpc.iac import outputs
 from cloudpc.model.cloud_pc import Status
+from cloudpc.operations.records import CloudPCRecord, StackRecord
 
 
 def list_(
@@ -106,10 +107,10 @@ def show(
 
 def _more(cloud_pc: CloudPCRecord) -> dict[str, Any]:
     names = ("account", "attempts", "device", "computer", "onPremisesConnectionName", "hostKey", "settings")
-    more = {name: cloud_pc.outputs.get(name) for name in names}
-    detail = cloud_pc.outputs.get("statusDetail")
-    page = f"docs/errors.md#{detail['code'].lower()}" if detail else None
-    return {"help": page, "generation": cloud_pc.outputs.get("generation", 1), **more}
+    values = outputs.written(cloud_pc.recorded)
+    detail = cloud_pc.recorded.status_detail
+    page = f"docs/errors.md#{detail.code.lower()}" if detail else None
+    return {"help": page, "generation": cloud_pc.generation, **{name: values.get(name) for name in names}}
 
 
 def _lines(name: str, value: Any) -> list[tuple[str, str]]:

@@ -24,9 +24,10 @@ from cloudpc.iac.engine import OWN_FOLDER, Engine, EngineError
 from cloudpc.model.directory import GUID, DirectoryError, User
 from cloudpc.model.hosts import HostConfig
 from cloudpc.model.problems import InvalidConfigurationError, Problem, closest
+from cloudpc.operations.records import CloudPCRecord, EndedRecord, StackRecord
 from cloudpc.rules import entitlement
 
-_Owned = TypeVar("_Owned", fleet.CloudPCRecord, fleet.CloudPCRecord | fleet.EndedRecord)
+_Owned = TypeVar("_Owned", CloudPCRecord, CloudPCRecord | EndedRecord)
 
 
 class Project:
@@ -138,11 +139,11 @@ class Project:
             return {}
         return {key: clear[key]["value"] for key in sealed}
 
-    def host(self, cloud_pc: fleet.CloudPCRecord) -> HostConfig | None:
+    def host(self, cloud_pc: CloudPCRecord) -> HostConfig | None:
         """A Cloud PC's host as its policy's file has it today; None if that can't be read or names it no more."""
         with contextlib.suppress(InvalidConfigurationError):
             hosts = parsing.parse_surroundings(self.values(cloud_pc.policy)).hosts
-            return next((host for host in hosts if host.name == cloud_pc.outputs.get("host")), None)
+            return next((host for host in hosts if host.name == cloud_pc.recorded.host), None)
         return None
 
     def is_marked_as_deleted(self, policy_id: str) -> bool:
@@ -237,7 +238,7 @@ class Project:
         is_there = (self.root / OWN_FOLDER).exists() or not self.engine.has_own_backend
         return is_there and bool(json.loads(self.engine.read(["stack", "ls", "--all", "--json"])))
 
-    def records(self, policy: str | None = None) -> list[fleet.StackRecord]:
+    def records(self, policy: str | None = None) -> list[StackRecord]:
         """The state of all stacks of the project, or of one; a policy that has never run has none.
 
         Raises:
@@ -256,7 +257,7 @@ class Project:
             message = f"there is no policy {policy!r}; policies here: {', '.join(known) or 'none'}"
             raise CommandError(message, Exit.INVALID)
 
-    def installation(self, policy_id: str, record: fleet.StackRecord | None) -> str | None:
+    def installation(self, policy_id: str, record: StackRecord | None) -> str | None:
         """Which installation a policy's machines carry in their tags: by state, its file, or this project's own."""
         if record is not None and record.installation:
             return record.installation
@@ -264,11 +265,11 @@ class Project:
             return str(configured)
         return recorded_id(self.root / OWN_FOLDER)
 
-    def of_user(self, user: str) -> list[fleet.CloudPCRecord]:
+    def of_user(self, user: str) -> list[CloudPCRecord]:
         """A user's Cloud PCs in state; see `of_user`."""
         return of_user(user, [c for stack in self.records() for c in stack.cloud_pcs])
 
-    def with_secrets(self, user: str, plan: str | None, policy: str | None) -> fleet.CloudPCRecord:
+    def with_secrets(self, user: str, plan: str | None, policy: str | None) -> CloudPCRecord:
         """The user's Cloud PC, with credentials; of the service plan or policy named if there are several machines.
 
         Only its own stack's secrets are opened.
@@ -282,7 +283,7 @@ class Project:
         if not found:
             raise CommandError(f"{user} has no such Cloud PC, but: {choices}", Exit.INVALID)
         # what was never made, or has ended, is no choice beside one that there is
-        found = [c for c in found if "connection" in c.outputs] or found
+        found = [c for c in found if c.recorded.access] or found
         if len(found) > 1:
             message = f"which Cloud PC of {user}? Name one with --service-plan or --policy: {choices}"
             raise CommandError(message, Exit.INVALID)
@@ -290,7 +291,7 @@ class Project:
         [stack] = fleet.read(self.engine, [found[0].policy], show_secrets=True)
         return next(c for c in stack.cloud_pcs if c.key == found[0].key)
 
-    def _check_name(self, name: str, cloud_pc: fleet.CloudPCRecord) -> None:
+    def _check_name(self, name: str, cloud_pc: CloudPCRecord) -> None:
         """Where the directory is a file; whoever hands out passwords need not have a sign-in to a tenant."""
         with contextlib.suppress(InvalidConfigurationError, DirectoryError):
             if not parsing.uses_tenant(self.values(cloud_pc.policy)):
@@ -308,7 +309,7 @@ def _names_groups(inputs: parsing.StackInputs) -> bool:
     return any(named not in inputs.snapshot.groups and not GUID.fullmatch(named) for named in references)
 
 
-def check_name(name: str, cloud_pc: fleet.CloudPCRecord, user: User | None) -> None:
+def check_name(name: str, cloud_pc: CloudPCRecord, user: User | None) -> None:
     """State has names of the last run, and by now one may be somebody else's, whose Cloud PC is meant.
 
     Raises:

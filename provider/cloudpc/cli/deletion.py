@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from cloudpc.cli.context import Project
 from cloudpc.cli.output import err, out
-from cloudpc.iac.fleet import StackRecord
 from cloudpc.model.errors import ProvisioningError
-from cloudpc.operations.known_machines import KnownMachines, named, unknown
+from cloudpc.operations.inventory import Inventory, named
+from cloudpc.operations.records import StackRecord
 
 
 def mark(project: Project, policy: str) -> None:
@@ -60,7 +60,7 @@ def _kept_because(project: Project, record: StackRecord) -> str:
     installation = project.installation(record.policy, record)
     try:
         runtime = Runtime(surroundings, project.stacks_folder)
-        found = unknown(runtime.hosts, installation, KnownMachines(), record.policy)
+        found = Inventory().unknown(runtime.hosts, installation, record.policy)
     except ProvisioningError as error:
         return f"its hosts can't be looked at: {error.message}"
     return (

@@ -16,7 +16,6 @@ from cloudpc.cli.output import CommandError, Exit, Json, confirm, out, print_jso
 from cloudpc.configuration import parsing
 from cloudpc.configuration.installation import recorded_id
 from cloudpc.iac.engine import OWN_FOLDER, EngineError
-from cloudpc.iac.fleet import CloudPCRecord, StackRecord
 from cloudpc.model.check import Check
 from cloudpc.model.directory import DirectoryError
 from cloudpc.model.errors import ProvisioningError
@@ -29,7 +28,8 @@ from cloudpc.model.text import command_line
 from cloudpc.model.watch import REMOVED_WITHIN, Watch
 from cloudpc.operations import renamed, twins
 from cloudpc.operations.asked import Asked
-from cloudpc.operations.known_machines import KnownMachines
+from cloudpc.operations.inventory import Inventory
+from cloudpc.operations.records import CloudPCRecord, StackRecord
 from cloudpc.operations.runtime import connect
 
 _RESULTS = {"passed": ("ok", "green"), "warning": ("warning", "yellow"), "failed": ("failed", "red")}
@@ -97,10 +97,9 @@ def _findings(project: Project, *, remove: bool) -> Iterator[Check]:
     ids = {project.installation(name, None) for name in surroundings} | {r.installation for r in records}
     installations = sorted(filter(None, ids | {recorded_id(project.root / OWN_FOLDER)})) if readable else []
     busy = {record.policy for record in records if project.locks(record.policy)}
-    recorded = frozenset[UUID]().union(*(record.machines for record in records))
-    known = set(KnownMachines.to(records).given)  # wherever state says: a host may have another name, or two
+    inventory = Inventory.of(records)  # wherever state says: a host may have another name, or two
     for config in _each_once(surroundings):
-        yield from _host(config, installations, known, recorded, busy, seen, remove=remove)
+        yield from _host(config, installations, inventory, busy, seen, remove=remove)
     yield from _twins(surroundings)
     everything = doctor_organisation.Known(
         installations, doctor_organisation.owners(records) | seen.owners, seen, remove=remove
@@ -141,7 +140,7 @@ def _stacks(project: Project, records: Sequence[StackRecord], seen: doctor_organ
         yield Check(f"policy {policy}", "warning", "its stack has no file in stacks/", hint)
         seen.doubts.append(f"the hosts of the policy {policy} are not known")
     for record in records:
-        made_by = [str(c.outputs["policyId"]) for c in record.cloud_pcs]
+        made_by = [c.recorded.policy_id for c in record.cloud_pcs]
         if why := renamed.refusal(record.policy, record.policies, made_by):
             yield Check(f"policy {record.policy}", "failed", why)
     for policy in (record.policy for record in records):
@@ -190,8 +189,7 @@ def _hypervisor(config: HostConfig) -> Hypervisor:
 def _host(
     config: HostConfig,
     installations: list[str],
-    known: set[UUID],
-    recorded: frozenset[UUID],
+    inventory: Inventory,
     busy: set[str],
     seen: doctor_organisation.Seen,
     *,
@@ -203,7 +201,7 @@ def _host(
         for check in host.check():
             yield Check(f"{what}: {check.what}", check.status, check.detail, check.hint)
         for installation in installations:
-            yield from _left_over(what, host, installation, known, recorded, busy, seen, remove=remove)
+            yield from _left_over(what, host, installation, inventory, busy, seen, remove=remove)
     except ProvisioningError as error:
         seen.doubts.append(f"the host {config.name} did not answer")
         yield Check(what, "failed", error.message, error.hint)
@@ -221,13 +219,13 @@ def _left_over(
     what: str,
     host: Host,
     installation: str,
-    known: set[UUID],
-    recorded: frozenset[UUID],
+    inventory: Inventory,
     busy: set[str],
     seen: doctor_organisation.Seen,
     *,
     remove: bool,
 ) -> Iterator[Check]:
+    known, recorded = inventory.given, inventory.remembered
     all_ = host.owned(installation)
     machines = [m for m in all_ if m.id not in known]
     if remove:
@@ -263,7 +261,7 @@ def _left_over(
         yield Check(f"{what}: left over", "passed", "nothing")
 
 
-def _volumes(what: str, remnants: list[Remnant], known: set[UUID], recorded: frozenset[UUID]) -> Iterator[Check]:
+def _volumes(what: str, remnants: list[Remnant], known: frozenset[UUID], recorded: frozenset[UUID]) -> Iterator[Check]:
     for each in left_over(remnants, known, recorded, datetime.now(UTC)):
         yield Check(what, "warning", f"{each.kind} {each.name} has no machine", "--remove-leftovers")
     for each in (r for r in remnants if r.kind.may_hold_data and r.is_of(known)):

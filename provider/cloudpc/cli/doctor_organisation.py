@@ -11,7 +11,6 @@ from cloudpc.configuration.lookups import CONNECTIONS
 from cloudpc.configuration.parsing import Surroundings
 from cloudpc.connections import files
 from cloudpc.guests.linux.facts import DEVICE_ID_FILE
-from cloudpc.iac.fleet import StackRecord
 from cloudpc.model.check import Check
 from cloudpc.model.devices import OwnedDevice
 from cloudpc.model.errors import ProvisioningError
@@ -20,6 +19,7 @@ from cloudpc.model.machines import Machine
 from cloudpc.model.problems import InvalidConfigurationError
 from cloudpc.model.tags import Phase
 from cloudpc.operations.organisation import Mode, Organisation
+from cloudpc.operations.records import StackRecord
 
 
 @dataclass
@@ -88,7 +88,7 @@ def findings(
         known: what of ours should be there.
     """
     folder = project.stacks_folder / CONNECTIONS
-    registered = {r.policy for r in records if any(c.outputs.get("device") for c in r.cloud_pcs)}
+    registered = {r.policy for r in records if any(c.recorded.device for c in r.cloud_pcs)}
     tenants: dict[str, tuple[Surroundings, set[Mode], bool]] = {}
     for policy, (surroundings, is_tenant) in configured.items():
         mode = surroundings.devices.registration

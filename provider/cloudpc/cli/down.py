@@ -15,11 +15,12 @@ from cloudpc.cli import locks
 from cloudpc.cli.cloud_pc_table import print_rows
 from cloudpc.cli.context import Project
 from cloudpc.cli.output import CommandError, Exit, Yes, confirm, err, out
-from cloudpc.iac import encryption_salt, fleet
+from cloudpc.iac import encryption_salt
 from cloudpc.iac.engine import OWN_FOLDER
 from cloudpc.model.remnants import left_over
 from cloudpc.operations.consent import Consent
-from cloudpc.operations.known_machines import Found, KnownMachines, named, unknown
+from cloudpc.operations.inventory import Found, Inventory, named
+from cloudpc.operations.records import StackRecord
 
 if TYPE_CHECKING:
     from cloudpc.operations.runtime import Runtime
@@ -68,7 +69,7 @@ def down(
         _forget(project, policy, whole=True)
         return
     _refuse_without_hosts(record, runtime, forgotten)
-    known = KnownMachines.to([record])
+    known = Inventory.of([record])
     unfinished, staying = _unknown(runtime, installation, known, policy)
     _tell_what_goes(record, unfinished, staying, forgotten)
     confirm(f"Delete all of this, and the stack of the policy {policy}?", yes=yes)
@@ -88,14 +89,14 @@ def down(
     out.print(f"{policy} is gone")
 
 
-def _unknown(runtime: Runtime, installation: str | None, known: KnownMachines, policy: str) -> tuple[Found, Found]:
+def _unknown(runtime: Runtime, installation: str | None, known: Inventory, policy: str) -> tuple[Found, Found]:
     """The policy's machines that its state lacks: those it had begun, and those that are none of its concern."""
-    found = unknown(runtime.hosts, installation, known, policy)
-    unfinished = [(host, machine) for host, machine in found if known.is_to_finish(machine)]
+    found = known.unknown(runtime.hosts, installation, policy)
+    unfinished = [(host, machine) for host, machine in found if known.is_unfinished(machine)]
     return unfinished, [each for each in found if each not in unfinished]
 
 
-def _tell_what_goes(record: fleet.StackRecord, unfinished: Found, staying: Found, forgotten: Sequence[str]) -> None:
+def _tell_what_goes(record: StackRecord, unfinished: Found, staying: Found, forgotten: Sequence[str]) -> None:
     left = {machine.tag.key for _, machine in staying}
     if going := [c for c in record.cloud_pcs if c.recorded.has_machine or c.key not in left]:
         out.print(f"These Cloud PCs of the policy {record.policy} will be deleted, with all data on them:")
@@ -110,7 +111,7 @@ def _tell_what_goes(record: fleet.StackRecord, unfinished: Found, staying: Found
         out.print(f"The machine {machine.name} on {host.name}, which the policy's state does not know, stays.")
 
 
-def _volumes(runtime: Runtime, installation: str | None, record: fleet.StackRecord) -> list[str]:
+def _volumes(runtime: Runtime, installation: str | None, record: StackRecord) -> list[str]:
     """Disks that no machine has; with the last stack goes what could say whose they are."""
     now = datetime.now(UTC)
     return [
@@ -133,7 +134,7 @@ def refuse_to_forget(project: Project, runtime: Runtime, installation: str | Non
     """Without its id nobody could say any more whose a machine is: while there are machines, it is kept."""
     _stop_at_unreadable(project, runtime, installation, policy)
     for host in runtime.hosts:
-        if found := unknown([host], installation, KnownMachines(), policy):
+        if found := Inventory().unknown([host], installation, policy):
             names = ", ".join(machine.name for _, machine in found)
             raise CommandError(
                 f"{policy} has no stack in this backend, but machines on {host.name}: {names}. If its state is in "
@@ -146,7 +147,7 @@ def _stop_at_unreadable(project: Project, runtime: Runtime, installation: str | 
     """Nothing says whose these are, and no other policy's state: they may be this one's. Told, and never deleted."""
     if installation is None:
         return
-    known = KnownMachines.to([record for record in project.records() if record.policy != policy]).given
+    known = Inventory.of([record for record in project.records() if record.policy != policy]).given
     found = [
         f"{name} on {h.name}" for h in runtime.hosts for i, name in h.unreadable(installation).items() if i not in known
     ]
@@ -158,7 +159,7 @@ def _stop_at_unreadable(project: Project, runtime: Runtime, installation: str | 
         )
 
 
-def _refuse_without_hosts(record: fleet.StackRecord, runtime: Runtime, forgotten: Sequence[str]) -> None:
+def _refuse_without_hosts(record: StackRecord, runtime: Runtime, forgotten: Sequence[str]) -> None:
     """A Cloud PC whose host is no longer configured could not be deleted, only forgotten."""
     configured = {*forgotten, *(host.name for host in runtime.hosts)}
     if gone := sorted({c.recorded.host for c in record.cloud_pcs if c.recorded.has_machine} - configured):

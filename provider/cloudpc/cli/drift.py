@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 from cloudpc.cli.context import Project
 from cloudpc.cli.output import err
-from cloudpc.iac.fleet import CloudPCRecord
 from cloudpc.model.cloud_pc import WITH_MACHINE, PolicySettings
 from cloudpc.model.directory import DirectoryError
 from cloudpc.model.problems import InvalidConfigurationError
+from cloudpc.operations.records import CloudPCRecord
 from cloudpc.rules.drift import outdated
 
 

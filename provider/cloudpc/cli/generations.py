@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from cloudpc.cli import deletion
 from cloudpc.cli.context import Project
-from cloudpc.iac.fleet import CloudPCRecord
+from cloudpc.operations.records import CloudPCRecord
 from cloudpc.rules.actions import ACTIONS
 from cloudpc.rules.actions.action import Action
 

@@ -8,7 +8,7 @@ import typer
 
 from cloudpc.cli.context import Project, of_user
 from cloudpc.cli.output import CommandError, Json, out, print_json
-from cloudpc.iac.fleet import CloudPCRecord, EndedRecord
+from cloudpc.operations.records import CloudPCRecord, EndedRecord
 
 
 def history(
@@ -43,7 +43,7 @@ def _history(cloud_pc: CloudPCRecord | EndedRecord) -> dict[str, Any]:
     if isinstance(cloud_pc, EndedRecord):
         ended, lines = True, [cloud_pc.event] if cloud_pc.event else []
     else:
-        ended, lines = cloud_pc.is_gone, list(cloud_pc.outputs.get("events") or [])
+        ended, lines = cloud_pc.is_gone, list(cloud_pc.recorded.events)
     return {
         "userPrincipalName": cloud_pc.user_principal_name,
         "userId": cloud_pc.user_id,

@@ -15,11 +15,11 @@ from cloudpc.cli.output import CommandError, Exit, Yes, confirm, err, out, print
 from cloudpc.cli.preflight import check
 from cloudpc.cli.up import How, bring_up
 from cloudpc.configuration import parsing
-from cloudpc.iac.fleet import CloudPCRecord, StackRecord
 from cloudpc.model import drivers
 from cloudpc.model.cloud_pc import USABLE, WITH_MACHINE
 from cloudpc.model.directory import DirectoryError
 from cloudpc.model.problems import Problem, report
+from cloudpc.operations.records import CloudPCRecord, StackRecord
 from cloudpc.rules.actions.end_grace import END_GRACE
 from cloudpc.rules.entitlement import entitled
 

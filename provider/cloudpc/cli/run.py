@@ -65,8 +65,8 @@ def _once(how: How) -> None:
     for name in result.broken:
         _tell_error(f"`pulumi up` did not end well for {name}")
     for cloud_pc in result.newly_failed:
-        detail = cloud_pc.outputs.get("statusDetail") or {}
-        why = f"{detail.get('message')} [{detail.get('code')}]"
+        detail = cloud_pc.recorded.status_detail
+        why = f"{detail.message} [{detail.code}]" if detail else "no reason recorded"
         _tell_error(f"{cloud_pc.user_principal_name} ({cloud_pc.service_plan}) has failed: {why}")
     counts = Counter(c.status for record in result.records for c in record.cloud_pcs)
     statuses = ", ".join(f"{count} {status}" for status, count in sorted(counts.items())) or "no Cloud PCs"

@@ -22,11 +22,11 @@ from cloudpc.cli.output import CommandError, Exit, behind, confirm, err, out, st
 from cloudpc.directory.opening import SHARED
 from cloudpc.iac import encryption_salt, fleet, parallel
 from cloudpc.iac.engine import EngineError
-from cloudpc.iac.fleet import CloudPCRecord, StackRecord
 from cloudpc.iac.plugin_process import CANCELLED
 from cloudpc.model.cloud_pc import Status
 from cloudpc.model.masking import masked
 from cloudpc.operations.consent import Consent
+from cloudpc.operations.records import CloudPCRecord, StackRecord
 
 AT_ONCE = 4
 _CLEAR_PENDING = "--clear-pending-creates"
@@ -183,7 +183,7 @@ def bring_up(project: Project, names: Sequence[str], how: How) -> Result:
                     removed.append(record.policy)
     left = [record for record in records if record.policy not in removed]
     failed = [c for record in left for c in record.cloud_pcs if c.status == Status.FAILED]
-    newly = [c for c in failed if _changed_at(c) >= begin]
+    newly = [c for c in failed if (c.recorded.last_modified_date_time or begin) >= begin]
     return Result(left, broken, newly, removed, troubles=[f"{name}: {why}" for name, why in troubles.of.items()])
 
 
@@ -227,10 +227,6 @@ def _clear_pending(project: Project, record: StackRecord) -> None:
     """What a dead run had begun has been adopted or removed by this one; Pulumi would go on warning of it."""
     if record.interrupted:
         project.engine.read(["refresh", "--stack", record.policy, "--yes", "--skip-preview", _CLEAR_PENDING])
-
-
-def _changed_at(cloud_pc: CloudPCRecord) -> datetime:
-    return datetime.fromisoformat(cloud_pc.outputs["lastModifiedDateTime"])
 
 
 def _run(project: Project, names: Sequence[str], how: How) -> list[str]:

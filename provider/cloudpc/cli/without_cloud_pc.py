@@ -8,12 +8,12 @@ from typing import Any
 
 from cloudpc.cli.context import Project
 from cloudpc.cli.output import err
-from cloudpc.iac.fleet import StackRecord
 from cloudpc.model.cloud_pc import Status
 from cloudpc.model.directory import DirectoryError, ServicePlan, Snapshot, User
 from cloudpc.model.errors import ErrorCode
 from cloudpc.model.policy import ProvisioningPolicy
 from cloudpc.model.problems import InvalidConfigurationError
+from cloudpc.operations.records import StackRecord
 from cloudpc.rules import entitlement, ownership
 from cloudpc.rules.entitlement import Entitlement, NotProvisioned, Reason
 from cloudpc.rules.ownership import PolicyFacts
@@ -44,7 +44,8 @@ def rows(project: Project, stacks: Sequence[StackRecord], present: Sequence[dict
         present: the rows of those who have one.
     """
     directories, files = _directories(project), project.policy_ids()
-    ignored = _ignored(directories, [stack.facts(has_file=stack.policy in files) for stack in stacks])
+    facts = [stack.facts(stack.assigned if stack.policy in files else {}) for stack in stacks]
+    ignored = _ignored(directories, facts)
     return [*_without(directories, present, ignored), *ignored]
 
 

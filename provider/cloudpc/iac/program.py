@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -18,19 +19,20 @@ from cloudpc.configuration.installation import installation_id
 from cloudpc.configuration.parsing import StackInputs
 from cloudpc.configuration.values import Values
 from cloudpc.directory.opening import Directories, Known, names_of
-from cloudpc.iac import encryption_salt, first_run, passphrase, state
+from cloudpc.iac import encryption_salt, fleet, passphrase, state
 from cloudpc.iac.engine import OWN_FOLDER, Engine, EngineError
 from cloudpc.iac.engine_log import displayed
+from cloudpc.iac.records import StateError, ended_outputs
 from cloudpc.iac.resources import CloudPC, ProvisioningPolicy, leave_out_debug_lines, leave_out_stack_traces
-from cloudpc.iac.state import StackState
 from cloudpc.model.cloud_pc import USABLE, DesiredCloudPC, RecordedCloudPC, Status
 from cloudpc.model.directory import Snapshot
 from cloudpc.model.errors import CloudPCError
 from cloudpc.model.machines import Host
 from cloudpc.model.problems import InvalidConfigurationError
-from cloudpc.operations import audit, look, renamed, twins
+from cloudpc.operations import audit, first_run, look, renamed, twins
 from cloudpc.operations.consent import ACCEPT_LOSS, Consent
 from cloudpc.operations.look import Look
+from cloudpc.operations.records import StackRecord
 from cloudpc.operations.runtime import Runtime
 from cloudpc.rules import entitlement, lifecycle
 from cloudpc.rules.ownership import PolicyFacts
@@ -54,18 +56,18 @@ def run(stacks: Path) -> None:
     leave_out_debug_lines()
     try:
         _check_passphrase(policy_id, stacks)
-        recorded = state.read(policy_id) or StackState()
+        recorded = state.read(policy_id) or StackRecord(policy_id)
         _check_name(policy_id, recorded)
         values = _values()
         runtime = _runtime(values, stacks)
         hosts = runtime.hosts if runtime else ()
-        seen, which = Look(hosts, recorded.cloud_pcs), twins.ask(hosts)
+        seen, which = Look(hosts, recorded.by_key), twins.ask(hosts)
         siblings = _siblings(policy_id, stacks)
         known = _known(recorded, siblings)
         inputs = parsing.read(policy_id, values, Directories.shared(stacks), known)
         installation = installation_id(
             inputs.configuration.installation,
-            recorded.provisioning_policy.get("installation"),
+            recorded.installation,
             stacks.parent / OWN_FOLDER,
         )
         twins.check(which)
@@ -75,24 +77,23 @@ def run(stacks: Path) -> None:
     except CloudPCError as error:
         raise pulumi.RunError(displayed(str(error))) from None
     now = datetime.now(UTC).replace(microsecond=0)
-    changed = seen.changed(_warn, now)
-    _tell_changed(changed, recorded.cloud_pcs, inputs.snapshot)
-    cloud_pcs = {**recorded.cloud_pcs, **changed}
-    own = PolicyFacts(policy_id, _assigned(inputs, recorded, now), cloud_pcs, _last_of_ended(recorded))
+    changed, before = seen.changed(_warn, now), recorded.by_key
+    _tell_changed(changed, before, inputs.snapshot)
+    own = recorded.facts(_assigned(inputs, recorded, now), changed)
     plan = _plan(inputs, installation, own, siblings, recorded, now)
     _stop_mass_loss(plan, inputs, own)
     for warning in inputs.snapshot.warnings:
         _warn(warning)
     for notice in plan.notices:
-        if not (pulumi.runtime.is_dry_run() or notice.warning or notice.key in recorded.cloud_pcs):
+        if not (pulumi.runtime.is_dry_run() or notice.warning or notice.key in before):
             continue  # a run shows each new one as it is made
         (_warn if notice.warning else _info)(notice.message)
-    _tell_failed(recorded.cloud_pcs, plan, inputs.snapshot)
+    _tell_failed(before, plan, inputs.snapshot)
     leave_out_stack_traces()
     audited = inputs.configuration.audit
     file = audit.target(audited.path if audited else None, stacks, _warn)
     if file and not pulumi.runtime.is_dry_run():
-        audit.catch_up(file, recorded.cloud_pcs.values(), _warn)
+        audit.catch_up(file, before.values(), _warn)
     ProvisioningPolicy(
         policy_id,
         _policy_props(inputs, installation, own, recorded, plan),
@@ -100,7 +101,7 @@ def run(stacks: Path) -> None:
     )
     made = [(desired, CloudPC(desired, _word(changed.get(desired.key)))) for desired in plan.desired]
     if runtime and not pulumi.runtime.is_dry_run():
-        _finish(made, cloud_pcs, inputs, installation, runtime, seen, {*which.silent, *seen.silent})
+        _finish(made, own.cloud_pcs, inputs, installation, runtime, seen, {*which.silent, *seen.silent})
     statuses = pulumi.Output.all(*(cloud_pc.status for _, cloud_pc in made))
     pulumi.export("cloudPcs", statuses.apply(lambda all_: dict(sorted(Counter(all_).items()))))
 
@@ -129,19 +130,19 @@ def _values() -> Values:
     return Values(values, {}, {key: value for key, value in values.items() if is_config_secret(key)})
 
 
-def _check_name(stack: str, recorded: StackState) -> None:
+def _check_name(stack: str, recorded: StackRecord) -> None:
     """Raises StateError: the stack has been renamed."""
-    if why := renamed.refusal(stack, recorded.policies, [pc.policy_id for pc in recorded.cloud_pcs.values()]):
-        raise state.StateError(why)
+    if why := renamed.refusal(stack, recorded.policies, [c.recorded.policy_id for c in recorded.cloud_pcs]):
+        raise StateError(why)
 
 
 def _check_first_run(
-    hosts: Sequence[Host], inputs: StackInputs, installation: str, recorded: StackState, root: Path
+    hosts: Sequence[Host], inputs: StackInputs, installation: str, recorded: StackRecord, root: Path
 ) -> None:
     """Raises StrangersError, EngineError: see `first_run`. Who adopts has been told of the machines, and means it."""
-    is_first = not (recorded.provisioning_policy or recorded.cloud_pcs)
-    if is_first and inputs.configuration.installation and not Consent.of_this_run().adopt:
-        first_run.check(hosts, inputs.policy_id, installation, Engine(root, inside_a_run=True))
+    if not recorded.has_run and inputs.configuration.installation and not Consent.of_this_run().adopt:
+        engine = Engine(root, inside_a_run=True)
+        first_run.check(hosts, inputs.policy_id, installation, partial(fleet.read_all, engine))
 
 
 def _runtime(values: dict[str, Any], stacks: Path) -> Runtime | None:
@@ -169,38 +170,25 @@ def _siblings(own: str, stacks: Path) -> list[PolicyFacts]:
     for policy_id in names:
         if policy_id == own or (recorded := state.read(policy_id)) is None:
             continue
-        if recorded.provisioning_policy or recorded.cloud_pcs:
+        if recorded.has_run:
             file = stacks / f"Pulumi.{policy_id}.yaml"
             has_file = file.is_file() and not encryption_salt.is_all(file)
-            assigned = _first_seen(recorded) if has_file else {}
-            found.append(PolicyFacts(policy_id, assigned, recorded.cloud_pcs, _last_of_ended(recorded)))
+            found.append(recorded.facts(recorded.assigned if has_file else {}))
     return found
 
 
-def _known(recorded: StackState, siblings: list[PolicyFacts]) -> Known:
+def _known(recorded: StackRecord, siblings: list[PolicyFacts]) -> Known:
     """What the directory must be asked about whatever the policy's file says now."""
-    groups = {*_first_seen(recorded), *(group for sibling in siblings for group in sibling.assigned)}
-    groups.update(*(recorded.provisioning_policy.get("takenAway") or {}).values())
-    users = frozenset(pc.user_id for pc in recorded.cloud_pcs.values())
-    return Known(frozenset(groups), users, names_of(_names_before(recorded)))
+    groups = {*recorded.assigned, *(group for sibling in siblings for group in sibling.assigned)}
+    groups.update(*recorded.taken_away.values())
+    users = frozenset(c.user_id for c in recorded.cloud_pcs)
+    return Known(frozenset(groups), users, names_of(recorded.group_names))
 
 
-def _names_before(recorded: StackState) -> dict[str, str]:
-    return {group["groupId"]: group["displayName"] for group in recorded.provisioning_policy.get("assignments") or []}
-
-
-def _first_seen(recorded: StackState) -> dict[str, datetime]:
-    return {
-        group["groupId"]: datetime.fromisoformat(group["firstSeen"])
-        for group in recorded.provisioning_policy.get("assignments") or []
-    }
-
-
-def _assigned(inputs: StackInputs, recorded: StackState, now: datetime) -> dict[str, datetime]:
+def _assigned(inputs: StackInputs, recorded: StackRecord, now: datetime) -> dict[str, datetime]:
     """This policy's groups with the time each assignment was first seen: kept from run to run (design rule 2)."""
-    before = _first_seen(recorded)
     groups = entitlement.assigned_groups(inputs.policy, inputs.snapshot)
-    return {group.id: before.get(group.id, now) for group in groups}
+    return {group.id: recorded.assigned.get(group.id, now) for group in groups}
 
 
 def _plan(
@@ -208,7 +196,7 @@ def _plan(
     installation: str,
     own: PolicyFacts,
     siblings: list[PolicyFacts],
-    recorded: StackState,
+    recorded: StackRecord,
     now: datetime,
 ) -> lifecycle.Reconciliation:
     today = Today(
@@ -227,8 +215,8 @@ def _plan(
         siblings,
         today,
         now,
-        formerly_assigned=_names_before(recorded),
-        taken_away=recorded.provisioning_policy.get("takenAway"),
+        formerly_assigned=recorded.group_names,
+        taken_away=recorded.taken_away,
     )
 
 
@@ -249,7 +237,7 @@ def _stop_mass_loss(plan: lifecycle.Reconciliation, inputs: StackInputs, own: Po
 
 
 def _policy_props(
-    inputs: StackInputs, installation: str, own: PolicyFacts, recorded: StackState, plan: lifecycle.Reconciliation
+    inputs: StackInputs, installation: str, own: PolicyFacts, recorded: StackRecord, plan: lifecycle.Reconciliation
 ) -> dict[str, Any]:
     names = entitlement.names_written(inputs.policy, inputs.snapshot)
     return {
@@ -260,35 +248,8 @@ def _policy_props(
             {"groupId": group_id, "displayName": names[group_id], "firstSeen": seen.isoformat()}
             for group_id, seen in sorted(own.assigned.items())
         ],
-        "ended": _with_newly_ended(recorded)[-_ENDED_KEPT:],
+        "ended": [ended_outputs(ended) for ended in (*recorded.ended, *recorded.newly_ended)[-_ENDED_KEPT:]],
         "takenAway": {key: list(groups) for key, groups in sorted(plan.taken_away.items())},
-    }
-
-
-def _ended(recorded: StackState) -> list[dict[str, Any]]:
-    return list(recorded.provisioning_policy.get("ended") or [])
-
-
-def _last_of_ended(recorded: StackState) -> dict[str, int]:
-    return {entry["key"]: int(entry["generation"]) for entry in _ended(recorded)}
-
-
-def _with_newly_ended(recorded: StackState) -> list[dict[str, Any]]:
-    """Each once: a run that was killed before it dropped their entries has remembered them already."""
-    known = _ended(recorded)
-    ends = [_end_of(pc) for pc in recorded.cloud_pcs.values() if pc.is_gone]
-    remembered = {(entry["key"], int(entry["generation"])) for entry in known}
-    return [*known, *(end for end in ends if (end["key"], end["generation"]) not in remembered)]
-
-
-def _end_of(pc: RecordedCloudPC) -> dict[str, Any]:
-    """What is remembered of one that is gone."""
-    return {
-        "key": pc.key,
-        "userPrincipalName": pc.user_principal_name,
-        "deviceName": pc.device_name,
-        "generation": pc.generation,
-        "event": pc.events[-1] if pc.events else "",
     }
 
 

@@ -1,40 +1,22 @@
-"""What Pulumi's state remembers of a stack, read from inside the program."""
+"""State as a run reads it, from inside its program."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import pulumi
 import tenacity
-from pydantic import ValidationError
 
-from cloudpc.iac import outputs
-from cloudpc.iac.type_tokens import CLOUD_PC, PROVISIONING_POLICY
-from cloudpc.model.cloud_pc import RecordedCloudPC
-from cloudpc.model.errors import CloudPCError
-
-
-class StateError(CloudPCError):
-    """Previous state can't be read; deciding without it could make or end Cloud PCs wrongly."""
+from cloudpc.iac.records import Resource, StateError, stack_record
+from cloudpc.operations.records import StackRecord
 
 
 def _is_unknown(error: BaseException) -> bool:
     return "unknown stack" in str(error).lower()
 
 
-@dataclass(frozen=True)
-class StackState:
-    """A stack's resources as recorded; empty before its first run."""
-
-    cloud_pcs: Mapping[str, RecordedCloudPC] = field(default_factory=dict)
-    provisioning_policy: Mapping[str, Any] = field(default_factory=dict)
-    policies: Mapping[str, str] = field(default_factory=dict)
-    """Ids of all policies that it holds, with their URNs: one, unless the stack has been renamed."""
-
-
-def read(stack: str) -> StackState | None:
+def read(stack: str) -> StackRecord | None:
     """The recorded resources of a stack of this project; None if there is no such stack.
 
     Raises:
@@ -55,19 +37,4 @@ def read(stack: str) -> StackState | None:
             return None
         raise StateError(f"the state of the stack {name} can't be read: {error}") from error
     resources: Mapping[str, Any] = (answer.value or {}).get("outputs") or {}
-    cloud_pcs: dict[str, RecordedCloudPC] = {}
-    policy: Mapping[str, Any] = {}
-    policies: dict[str, str] = {}
-    for urn, resource in resources.items():
-        values = resource["outputs"]
-        if resource["type"] == PROVISIONING_POLICY:
-            policies[values["policyId"]] = urn
-            policy = values if values["policyId"] == stack else policy or values
-        elif resource["type"] == CLOUD_PC:
-            try:
-                recorded = outputs.read(values)
-            except ValidationError as error:
-                fields = ", ".join(".".join(map(str, e["loc"])) for e in error.errors(include_url=False))
-                raise StateError(f"state holds {urn} in a form that this version can't read: {fields}") from None
-            cloud_pcs[recorded.key] = recorded
-    return StackState(cloud_pcs, policy, policies)
+    return stack_record(stack, (Resource(r["type"], urn, r["outputs"] or {}) for urn, r in resources.items()))

@@ -19,7 +19,7 @@ from cloudpc.model.remnants import of_machine
 from cloudpc.model.tags import Phase, Tag
 from cloudpc.model.watch import REMOVED_WITHIN, Watch
 from cloudpc.operations.consent import Consent
-from cloudpc.operations.known_machines import Found, named
+from cloudpc.operations.inventory import Found, named
 from cloudpc.operations.organisation import Organisation
 from cloudpc.provisioning.registration import release, trying
 
