@@ -9,9 +9,9 @@ import pytest
 
 from cloudpc.cli import access as commands
 from cloudpc.cli.output import CommandError
-from cloudpc.iac.fleet import CloudPCRecord
 from cloudpc.model.access import Access, Rdp, Ssh, from_outputs, to_outputs
 from cloudpc.model.cloud_pc import RecordedCloudPC, Status
+from cloudpc.operations.records import CloudPCRecord
 
 from . import make
 from .fake_rim import desired
@@ -50,10 +50,10 @@ def test_connect_says_where_a_remote_desktop_is(monkeypatch: pytest.MonkeyPatch)
     outputs: dict[str, Any] = {
         **desired().model_dump(by_alias=True, mode="json"),
         "status": "provisioned",
-        "credentials": {},
+        "credentials": {"user": "alice", "password": "p"},
         **to_outputs(RDP),
     }
-    record = CloudPCRecord("demo", {}, outputs)
+    record = CloudPCRecord("demo", RecordedCloudPC.model_validate(outputs), "u-alice@contoso.example")
     monkeypatch.setattr(commands, "Project", lambda: SimpleNamespace(with_secrets=lambda *_: record))
     with pytest.raises(CommandError) as said:
         commands.connect("u-alice")

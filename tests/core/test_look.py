@@ -7,7 +7,6 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,10 +16,13 @@ from cloudpc.model.errors import ErrorCode, ProvisioningError
 from cloudpc.model.machines import PowerState
 from cloudpc.model.tags import Phase
 from cloudpc.operations import asked, look
+from cloudpc.operations.consent import Consent
 from cloudpc.operations.look import Look
-from cloudpc.operations.runtime import Runtime
+from cloudpc.operations.removal import Removal
+from cloudpc.operations.tidying import Meant, tidy
 from cloudpc.rules import transitions
 
+from .fake_organisation import Organisation
 from .fake_rim import IDENTITY, Run, ScriptedHost, desired, hand_over
 from .make import NOW
 
@@ -242,6 +244,6 @@ def test_a_silent_host_is_not_tidied(host: ScriptedHost, tmp_path: Path, recorde
     listed: list[str] = []
     for each in hosts:
         each.owned = lambda *_, name=each.name: listed.append(name) or []
-    world: Any = SimpleNamespace(hosts=hosts, removal=None)
-    assert Runtime.tidy(world, "inst", "demo", {}, (), (), silent={"other"}) == []
+    removal = Removal(hosts, Organisation(), Consent())  # type: ignore[arg-type]
+    assert tidy(hosts, removal, Meant("inst", "demo", {}, silent={"other"})) == []
     assert listed == ["local"]

@@ -9,11 +9,13 @@ from uuid import uuid4
 import pytest
 
 from cloudpc.configuration.parsing import parse_surroundings
+from cloudpc.model.cloud_pc import RecordedCloudPC, Status
 from cloudpc.model.errors import ErrorCode, ProvisioningError
 from cloudpc.model.machines import Amount
 from cloudpc.model.tags import Phase
 from cloudpc.model.watch import Watch
 from cloudpc.operations.runtime import Runtime
+from cloudpc.operations.tidying import Meant, tidy
 from cloudpc.provisioning.order import tag_of
 from tests.support.orders import order
 
@@ -45,5 +47,6 @@ def test_what_state_may_mean_is_not_tidied_away(tmp_path: Path, kvm1: str, kvm2:
         host.claim(order(tag, Amount(1, 512, 8)), Watch())
     hosts = [{"name": n, "uri": f"fake://{tmp_path}/{at}"} for n, at in (("kvm1", kvm1), ("kvm2", kvm2))]
     runtime = Runtime(parse_surroundings({"cloudpc:hosts": hosts}), tmp_path)
-    runtime.tidy(make.INSTALLATION, "lab", {IDENTITY: ("kvm1", 1)}, [], [IDENTITY])
+    recorded = RecordedCloudPC(**desired().model_dump(), status=Status.PROVISIONED, host="kvm1")
+    tidy(runtime.hosts, runtime.removal, Meant(make.INSTALLATION, "lab", {IDENTITY: recorded}, [], [IDENTITY]))
     assert {name for name, host in folders.items() if host.machines()} == left

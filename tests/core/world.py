@@ -86,7 +86,7 @@ class World:
         self.refreshing = False
         """Whether runs look at each machine before they do something about it (`up --refresh`)."""
         self.silent = False
-        """Whether the host does not answer when a run looks at all its machines (`cloudpc.iac.look`)."""
+        """Whether the host does not answer when a run looks at all its machines (`cloudpc.operations.look`)."""
         self.off: set[str] = set()
         """Keys of machines that somebody has turned off."""
         self.ends_allowed: dict[str, datetime] = {}
@@ -139,7 +139,7 @@ class World:
         stack.cloud_pcs = recorded
 
     def _seen(self, policy_id: str, recorded: RecordedCloudPC) -> RecordedCloudPC:
-        """What a refresh makes of it: cloudpc.iac.steps.as_seen, which works on Pulumi's dictionaries."""
+        """What a refresh makes of it: cloudpc.operations.look.as_seen."""
         is_there = self.machines.get(recorded.key) == Machine(policy_id, recorded.generation)
         power = "poweredOff" if is_there and recorded.key in self.off else "running"
         recorded = recorded.model_copy(update={"power_state": power})
@@ -299,7 +299,7 @@ class World:
     def _change(
         self, stack: Stack, before: RecordedCloudPC, desired: DesiredCloudPC, status: Status, **more: Any
     ) -> None:
-        """cloudpc.iac.steps._changed: what is lost stays so."""
+        """cloudpc.rules.transitions: what is lost stays so."""
         more["status_detail"] = before.status_detail
         if before.is_lost:
             was = before.before_loss.status_detail if before.before_loss else None

@@ -29,11 +29,12 @@ from cloudpc.model.directory import Snapshot
 from cloudpc.model.errors import CloudPCError
 from cloudpc.model.machines import Host
 from cloudpc.model.problems import InvalidConfigurationError
-from cloudpc.operations import audit, first_run, look, renamed, twins
+from cloudpc.operations import audit, first_run, look, renamed, tidying, twins
 from cloudpc.operations.consent import ACCEPT_LOSS, Consent
 from cloudpc.operations.look import Look
 from cloudpc.operations.records import StackRecord
 from cloudpc.operations.runtime import Runtime
+from cloudpc.operations.tidying import Meant
 from cloudpc.rules import entitlement, lifecycle
 from cloudpc.rules.ownership import PolicyFacts
 from cloudpc.rules.today import Today
@@ -306,7 +307,7 @@ def _finish(
         status, machine, host = values
         return asyncio.to_thread(runtime.hand_over, machine, host) if status in USABLE else None
 
-    living: dict[UUID, tuple[str, int]] = {}
+    living: dict[UUID, RecordedCloudPC] = {}
     wanted: set[UUID] = set()
     for desired, cloud_pc in made:
         before = recorded.get(desired.key)
@@ -315,11 +316,12 @@ def _finish(
             wanted.add(identity)
             pulumi.Output.all(cloud_pc.status, cloud_pc.id, cloud_pc.host).apply(hand_over)
         elif before.has_machine:
-            living[identity] = (before.host, before.generation)
+            living[identity] = before
 
     def tidy() -> None:
         known = {pc.machine_id for pc in recorded.values()}
-        for name in runtime.tidy(installation, inputs.policy_id, living, wanted, known, seen.handed_over, silent):
+        meant = Meant(installation, inputs.policy_id, living, wanted, known, seen.handed_over, silent)
+        for name in tidying.tidy(runtime.hosts, runtime.removal, meant):
             _info(f"removed {name}, which an interrupted run had begun or a failed one had left for diagnosis")
 
     def start_tidying(_: list[Any]) -> Any:

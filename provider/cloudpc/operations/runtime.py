@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
-from collections.abc import Callable, Collection, Container, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from uuid import UUID
@@ -25,11 +23,10 @@ from cloudpc.model.cloud_pc import PolicySettings
 from cloudpc.model.errors import ErrorCode, ProvisioningError, unexpected_told
 from cloudpc.model.hosts import HostConfig
 from cloudpc.model.image import Image
-from cloudpc.model.machines import Host, Machine, Removed, State
-from cloudpc.model.remnants import expired, kept, of_machine
+from cloudpc.model.machines import Host
+from cloudpc.model.remnants import kept, of_machine
 from cloudpc.model.tags import Phase
-from cloudpc.model.watch import REMOVED_WITHIN, Watch
-from cloudpc.operations import twins
+from cloudpc.model.watch import Watch
 from cloudpc.operations.consent import Consent
 from cloudpc.operations.organisation import Organisation
 from cloudpc.operations.removal import Removal
@@ -147,84 +144,3 @@ class Runtime:
         """Mark a machine as its user's; if its host is away now, `tidy` of a later run does it."""
         with contextlib.suppress(ProvisioningError), unexpected_told(f"handing over {identity}"):
             self.host(host_name).finish(UUID(identity), Phase.HANDED_OVER)
-
-    def tidy(
-        self,
-        installation: str,
-        policy_id: str,
-        recorded: Mapping[UUID, tuple[str, int]],
-        wanted: Collection[UUID],
-        known: Collection[UUID],
-        handed_over: Callable[[str], Container[UUID]] = lambda _host: (),
-        silent: Container[str] = (),
-    ) -> list[str]:
-        """Finish what dead runs of this policy left between a machine and its record; the stack's lock is held.
-
-        A machine that state has is handed over, if a run died just before it could say so. One that nobody was ever
-        given (phase `provisioning` or `ready`), that is neither recorded nor being made now, is removed. What was kept
-        of failed ones for diagnosis goes when its time is over.
-
-        Args:
-            installation: whose machines.
-            policy_id: of which policy; others are left alone.
-            recorded: Cloud PCs of state that have a machine, with their host's name and their generation.
-            wanted: what this run is making: its provider sees to it.
-            known: all that state has anything of.
-            handed_over: of a host, machines that are known to be: they need no look.
-            silent: hosts that are not asked: nobody waits for them, nor knows which hypervisor they are.
-
-        Returns:
-            The names of removed machines and volumes.
-        """
-        names = {host.name for host in self.hosts}
-
-        def one(host: Host) -> list[str]:
-            removed: list[str] = []
-            # a host that is away, or has trouble of its own, has its turn in a later run
-            with contextlib.suppress(ProvisioningError), unexpected_told(f"tidying {host.name}"):
-                for machine in host.owned(installation, handed_over(host.name)):
-                    if (
-                        machine.tag.policy_id != policy_id
-                        or machine.tag.phase is Phase.HANDED_OVER
-                        or machine.id in wanted
-                    ):
-                        continue
-                    place, generation = recorded.get(machine.id, (None, 0))
-                    # a host that was given another name is still the one that state means; another generation is what
-                    # a reprovision had begun that nobody asks for any more, and may be half a machine
-                    is_its = place == host.name or (place is not None and place not in names)
-                    if is_its and machine.tag.generation == generation:
-                        if machine.state is not State.GOING:  # whoever ends it or makes it anew looks at that one
-                            host.finish(machine.id, Phase.HANDED_OVER)
-                    else:
-                        if generation == machine.tag.generation:
-                            if not self._has_another(place or "", host, machine):
-                                continue
-                            # state has another of the same generation, which goes on
-                            if host.delete(machine.id, Watch().within(REMOVED_WITHIN)) is Removed.GOING:
-                                continue
-                        elif left := self.removal.delete_unknown(host, machine):
-                            log.warning("%s stays for now: %s", machine.name, "; ".join(left))
-                            continue
-                        removed.append(machine.name)
-                removed += host.discard(expired(host.remnants(installation), wanted, known, datetime.now(UTC)))
-            return removed
-
-        asked = [host for host in self.hosts if host.name not in silent]
-        with ThreadPoolExecutor(max(1, len(asked))) as pool:  # one that does not answer holds up no other
-            return [name for removed in pool.map(one, asked) for name in removed]
-
-    def _has_another(self, place: str, host: Host, machine: Machine) -> bool:
-        """Whether the host that state names has one like it, so that this is not the very one that state means.
-
-        Hosts' names may have been exchanged, and two of them be one hypervisor that did not say so when it was asked.
-
-        Raises:
-            ProvisioningError: that host does not say.
-        """
-        named = self.host(place)
-        its = named.describe(machine.id)
-        if its is None or its.tag.generation != machine.tag.generation:
-            return False
-        which = twins.ask([named, host])
-        return not which.silent and not twins.twins(which.answers)
