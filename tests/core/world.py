@@ -13,19 +13,21 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from cloudpc.iac import outputs
 from cloudpc.model.cloud_pc import (
     USABLE,
     WAITING,
-    Before,
     DesiredCloudPC,
     RecordedCloudPC,
     Status,
-    StatusDetail,
 )
 from cloudpc.model.directory import Group, Snapshot
 from cloudpc.model.errors import ErrorCode
+from cloudpc.model.guests import Warned
+from cloudpc.model.machines import PowerState
+from cloudpc.model.outcome import Outcome
 from cloudpc.model.policy import ProvisioningPolicy
-from cloudpc.rules import lifecycle
+from cloudpc.rules import lifecycle, transitions
 from cloudpc.rules.actions.action import Action
 from cloudpc.rules.actions.reprovision import REPROVISION
 from cloudpc.rules.actions.retry import RETRY
@@ -141,19 +143,12 @@ class World:
     def _seen(self, policy_id: str, recorded: RecordedCloudPC) -> RecordedCloudPC:
         """What a refresh makes of it: cloudpc.operations.look.as_seen."""
         is_there = self.machines.get(recorded.key) == Machine(policy_id, recorded.generation)
-        power = "poweredOff" if is_there and recorded.key in self.off else "running"
-        recorded = recorded.model_copy(update={"power_state": power})
-        if recorded.is_lost and is_there:
-            assert recorded.before_loss is not None
-            was = recorded.before_loss
-            return recorded.model_copy(
-                update={"status": was.status, "status_detail": was.status_detail, "before_loss": None}
-            )
         if recorded.status in WITH_MACHINE and not is_there:
-            detail = StatusDetail(code=ErrorCode.MACHINE_LOST, message="gone")
-            before = Before(status=recorded.status, status_detail=recorded.status_detail)
-            return recorded.model_copy(update={"status": Status.FAILED, "status_detail": detail, "before_loss": before})
-        return recorded
+            return transitions.lost(recorded, "gone", self.now)
+        if recorded.is_lost and is_there:
+            recorded = transitions.found_again(recorded, self.now)
+        off = is_there and recorded.key in self.off
+        return transitions.powered(recorded, PowerState.STOPPED if off else PowerState.RUNNING)
 
     def plan(self, policy_id: str) -> tuple[Reconciliation, dict[str, datetime]]:
         """What a run of this policy decides now, and its assignments with the time they were first seen."""
@@ -235,35 +230,34 @@ class World:
             found = self.machines.get(key)
             if found is not None and found.policy_id != stack.policy_id:
                 assert self.racing, "another policy's Cloud PC is waited for"
-                self._record(stack, desired, Status.NOT_PROVISIONED)
+                self._record(stack, transitions.provisioned(desired, REFUSED, self.now, before))
                 return
             status = outcome()
             if status in USABLE:
                 self.off.discard(key)
                 self.machines[key] = Machine(stack.policy_id, desired.generation)
-            self._record(stack, desired, status, status_detail=_warning(status))
+            self._record(stack, transitions.provisioned(desired, _outcome(status), self.now, before))
             return
         if isinstance(step, Action):
             assert before.status in USABLE
             is_there = self.machines.get(key) == Machine(stack.policy_id, before.generation)
             self.off.discard(key)
-            self._on_the_machine(stack, step, before, desired, outcome() if is_there else Status.FAILED)
+            came = outcome() if is_there else Status.FAILED
+            self._record(stack, self._on_the_machine(step, before, desired, came))
             return
         match step:
             case Step.BEGIN_GRACE:
-                was = before.status_if_there
-                assert was in USABLE
+                assert before.status_if_there in USABLE
                 end = desired.grace_period_end_date_time
                 assert end is not None
                 self.ends_allowed[key] = end
-                self._change(stack, before, desired, Status.IN_GRACE_PERIOD, status_before_grace=was)
+                self._record(stack, transitions.grace_begun(before, desired, self.now))
             case Step.RESTORE:
-                self._change(stack, before, desired, before.status_before_grace or Status.PROVISIONED)
+                self._record(stack, transitions.restored(before, desired, self.now))
             case Step.START:
                 assert key in self.off or key not in self.machines
                 self.off.discard(key)
-                more = {"status_before_grace": before.status_before_grace, "status_detail": before.status_detail}
-                self._record(stack, desired, before.status, **more)
+                self._record(stack, transitions.started(before, "was off, started", self.now))
             case Step.END:
                 if before.status_if_there in WITH_MACHINE:  # data of a lost one may be there
                     asked = stack.actions["end_grace"].get(key) == before.grace_period_end_date_time
@@ -273,58 +267,42 @@ class World:
                 if not left:
                     self._remove(stack, key)
                     self.undefined.pop(key, None)
-                self._record(stack, desired, Status.DEPROVISIONING, leftovers=left)
+                self._record(stack, transitions.ended(before, desired, left, self.now))
 
     def _on_the_machine(
-        self, stack: Stack, step: Action, before: RecordedCloudPC, desired: DesiredCloudPC, outcome: Status
-    ) -> None:
-        """cloudpc.iac.outputs: only what was done is recorded; what could not be done is asked for again."""
-        kept = set(RecordedCloudPC.model_fields) - set(DesiredCloudPC.model_fields)
-        status, detail = before.status, before.status_detail
-        if outcome in (Status.FAILED, Status.PENDING_PROVISION):
-            done = {}
-        elif step is RETRY:
+        self, step: Action, before: RecordedCloudPC, desired: DesiredCloudPC, came: Status
+    ) -> RecordedCloudPC:
+        """Only what was done is recorded; what could not be done is asked for again."""
+        if came in (Status.FAILED, Status.PENDING_PROVISION):
+            return before
+        if step is RETRY:
             assert desired.retry > before.retry
             assert before.failed_extras
-            done = {"retry": desired.retry, "settings": desired.settings}
-            status, detail = outcome, _warning(outcome)
-        else:
-            assert step is UPDATE_KERNEL
-            assert desired.kernel_generation > before.kernel_generation
-            done = {"kernel_generation": desired.kernel_generation, "kernel_digest": desired.kernel_digest}
-        more = {name: getattr(before, name) for name in kept - {"status", "status_detail", "host", "power_state"}}
-        same = DesiredCloudPC.model_validate(before.model_dump(include=set(DesiredCloudPC.model_fields)))
-        self._record(stack, same.model_copy(update=done), status, status_detail=detail, **more)
-
-    def _change(
-        self, stack: Stack, before: RecordedCloudPC, desired: DesiredCloudPC, status: Status, **more: Any
-    ) -> None:
-        """cloudpc.rules.transitions: what is lost stays so."""
-        more["status_detail"] = before.status_detail
-        if before.is_lost:
-            was = before.before_loss.status_detail if before.before_loss else None
-            more["before_loss"] = Before(status=status, status_detail=was)
-        self._record(stack, desired, before.status if before.is_lost else status, **more)
+            return transitions.set_up_again(before, desired, _outcome(came).warnings, self.now)
+        assert step is UPDATE_KERNEL
+        assert desired.kernel_generation > before.kernel_generation
+        return transitions.kernel_moved(before, desired, "has another kernel", self.now)
 
     def _remove(self, stack: Stack, key: str) -> None:
         found = self.machines.get(key)
         if found is not None and found.policy_id == stack.policy_id:
             del self.machines[key]
 
-    def _record(self, stack: Stack, desired: DesiredCloudPC, status: Status, **more: Any) -> None:
-        recorded = RecordedCloudPC(**desired.model_dump(), status=status, host="local", **more)
-        dumped = recorded.model_dump(by_alias=True, mode="json", exclude_defaults=True)
-        stack.cloud_pcs[desired.key] = RecordedCloudPC.model_validate(make.through_pulumi(dumped))
+    def _record(self, stack: Stack, pc: RecordedCloudPC) -> None:
+        before = stack.cloud_pcs.get(pc.key)
+        written = outputs.written(pc, outputs.written(before) if before else None)
+        stack.cloud_pcs[pc.key] = outputs.read(make.through_pulumi(written))
 
     def pass_time(self, hours: float) -> None:
         self.now += timedelta(hours=hours)
 
 
-def _warning(status: Status) -> StatusDetail | None:
-    failed = {"failed": "localeFailed"}
-    if status is not Status.PROVISIONED_WITH_WARNINGS:
-        return None
-    return StatusDetail(code="localeFailed", message="no such locale", additional_information=failed)
+def _outcome(status: Status) -> Outcome:
+    warned = (Warned(ErrorCode.LOCALE_FAILED, "no such locale"),)
+    return Outcome(status, 1, "local", warnings=warned if status is Status.PROVISIONED_WITH_WARNINGS else ())
+
+
+REFUSED = _outcome(Status.NOT_PROVISIONED)
 
 
 def inputs(desired: DesiredCloudPC) -> dict[str, Any]:
