@@ -26,7 +26,7 @@ from .fake_rim import IDENTITY, ScriptedHost, desired
 def test_nothing_is_started_on_a_host_that_is_not_configured(tmp_path: Path) -> None:
     hosts = [{"name": "kvm1", "uri": f"fake://{tmp_path}/kvm1"}]
     runtime = Runtime(parse_surroundings({"cloudpc:hosts": hosts}), tmp_path)
-    with pytest.raises(ProvisioningError, match="kvm2 is not in cloudpc:hosts") as raised:
+    with pytest.raises(ProvisioningError) as raised:
         runtime.start(uuid4(), "kvm2")
     assert raised.value.code is ErrorCode.HOST_UNREACHABLE
 

@@ -14,6 +14,7 @@ _DIFFERS: list[tuple[str, str]] = [
     (r"(ssh at \S+, )\d+ s", r"\1<n> s"),
     (r"^Duration: \S+$", "Duration: <n>s"),
     (r"(pulumi )v\d+\.\d+\.\d+", r"\1<version>"),
+    (r"taken by \S+@\S+ \(pid \d+\)", "taken by <user>@<host> (pid <n>)"),
     (r"\(\d+ free\)", "(<n> free)"),  # others take theirs meanwhile
     (r"\b[0-9a-f]{64}\b", "<sha256>"),
     (r'(^Password +|"password": ")[^\s"]+', r"\1<password>"),

@@ -7,6 +7,7 @@ import pytest
 from tests.golden.by_hand import config, failing
 from tests.golden.conftest import Golden
 from tests.support.project import Project, user
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.engine
 
@@ -65,3 +66,25 @@ def test_state_that_is_lost(golden: Golden, project: Project) -> None:
     project.policy(hosts=["another"])
     golden.cloudpc("errors/down-without-its-hosts", "down", "demo", "--yes")
     golden.cloudpc("errors/forget-an-unknown-host", "up", "demo", "--forget-host", "hst")
+
+
+def test_runs_that_died_and_hosts_that_are_gone(golden: Golden, project: Project) -> None:
+    project.directory(1)
+    project.host(faults=[{"call": "wait_ready", "fault": "kill-engine", "times": 1}])
+    project.init()
+    assert project.pulumi("up", "--yes", "--skip-preview", "--stack", "demo").code != 0
+    wait_until(lambda: not project.processes(b"cloudpc.iac.plugin_process"), 60, "the provider outlived the engine")
+    golden.cloudpc("errors/locked-by-a-dead-run", "up", "demo")
+    golden.cloudpc("doctor/locked-by-a-dead-run", "doctor")
+    golden.cloudpc("errors/dead-run-question", "up", "demo", answer="n")
+    golden.cloudpc("runs/after-a-dead-run", "up", "demo", "--clear-lock")
+    project.policy(hosts=["another"])
+    golden.cloudpc("errors/host-is-gone", "reprovision", "u000", "--yes")
+    golden.cloudpc("runs/host-is-forgotten", "up", "demo", "--forget-host", "host")
+    (project.root / "alias").symlink_to("another")
+    project.policy(hosts=["another", "alias"])
+    golden.cloudpc("errors/one-hypervisor-twice", "up", "demo")
+    golden.cloudpc("doctor/one-hypervisor-twice", "doctor")
+    project.policy(hosts=["another"])
+    assert project.cloudpc("down", "demo", "--yes").code == 0
+    golden.cloudpc("commands/down-of-nothing", "down", "demo")

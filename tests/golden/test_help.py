@@ -34,6 +34,12 @@ def _commands(command: click.Command, *names: str) -> Iterator[tuple[str, ...]]:
         yield from _commands(each, *names, name)
 
 
+def _each(lines: str) -> list[str]:
+    """`retry|end-grace` are two."""
+    first, _, rest = lines.partition(" ")
+    return [f"{name} {rest}".strip() for name in first.split("|")]
+
+
 def test_each_commands_help(said: Said, whole: click.Command) -> None:
     shown = set()
     for names in _commands(whole):
@@ -48,7 +54,8 @@ def test_each_commands_help(said: Said, whole: click.Command) -> None:
 
 def test_each_command_that_people_are_told_to_use_is_there(whole: click.Command) -> None:
     texts = {file: file.read_text() for file in SAID.rglob("*.txt")}
-    named = {(found[1] or found[2], file.stem) for file, text in texts.items() for found in _NAMED.finditer(text)}
+    found = [(each[1] or each[2], file.stem) for file, text in texts.items() for each in _NAMED.finditer(text)]
+    named = {(line, where) for lines, where in found for line in _each(lines)}
     assert len(named) > 10
     for line, where in sorted(named):
         command, words = whole, shlex.split(line)

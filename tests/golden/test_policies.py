@@ -24,6 +24,9 @@ def _stack_file(project: Project, name: str, content: str) -> None:
 def test_what_is_wrong_is_told_all_at_once(golden: Golden, project: Project) -> None:
     project.directory(2)
     golden.cloudpc("policies/valid", "policy", "validate")
+    golden.cloudpc("schemas/policy", "policy", "schema")
+    golden.cloudpc("schemas/directory", "policy", "schema", "--of", "directory")
+    golden.cloudpc("schemas/connection", "policy", "schema", "--of", "connection")
     golden.cloudpc("policies/no-such-policy", "policy", "validate", "nowhere")
     project.policy(
         displayName="a<b", imageType="custm", imageId="", timeZone="Mars/Olympus", cloudPcNamingTemplate="PC",
