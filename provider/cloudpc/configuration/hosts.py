@@ -23,6 +23,8 @@ class _OfNobody(HostConfig):
 
     model_config = ConfigDict(extra="ignore")
 
+
+class _WithoutKind(_OfNobody):
     uri: Uri
 
 
@@ -53,7 +55,7 @@ def read(value: Any, file: str, problems: list[Problem]) -> tuple[HostConfig, ..
 def _entry(entry: Any, field: str, file: str, problems: list[Problem]) -> HostConfig | None:
     values = entry if isinstance(entry, Mapping) else {}
     driver = drivers.named(driver_name(values))
-    model = driver.config if driver is not None else _OfNobody
+    model = driver.config if driver is not None else _OfNobody if "kind" in values else _WithoutKind
     try:
         host = model.model_validate(entry)
     except ValidationError as error:

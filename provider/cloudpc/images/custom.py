@@ -9,7 +9,7 @@ import re
 import shlex
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -20,6 +20,7 @@ from cloudpc.images.commands import Note
 from cloudpc.images.download import DownloadError, address, download
 from cloudpc.images.qcow2 import UnusableError
 from cloudpc.images.sizes import disk_gib
+from cloudpc.images.sources import Places, Tell
 from cloudpc.model.errors import ErrorCode, ProvisioningError
 from cloudpc.model.image import QCOW2, DiskImage, Firmware, ImageFile, UsedImage
 from cloudpc.model.masking import masked_value
@@ -123,25 +124,20 @@ def resolve(name: str, image: CustomImage, base_folder: Path, note: Note) -> Dis
 
 
 class Files:
-    """Implements cloudpc.images.sources.Source: the entries of `cloudpc:images`.
-
-    Args:
-        images: the entries.
-        folder: what their paths are relative to.
-    """
+    """Implements cloudpc.images.sources.Source: the entries of `cloudpc:images`."""
 
     image_type = "custom"
     kind = QCOW2
 
-    def __init__(self, images: Mapping[str, CustomImage], folder: Path) -> None:
-        self._images = images
-        self._folder = folder
+    def __init__(self, places: Places) -> None:
+        self._images = places.custom
+        self._folder = places.stacks
 
     def has(self, image_id: str) -> bool:
         """See Source."""
         return image_id in self._images
 
-    def look(self, image_id: str, tell: Callable[[str, str, object], None]) -> UsedImage | None:
+    def look(self, image_id: str, tell: Tell) -> UsedImage | None:
         """See Source."""
         image = self._images.get(image_id)
         if image is None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from pathlib import Path
 
 from cloudpc.images import builder, mirror, recipe
 from cloudpc.images.commands import Note
 from cloudpc.images.recipe import Recipe
 from cloudpc.images.sizes import disk_gib
+from cloudpc.images.sources import Places, Tell
 from cloudpc.model.errors import ErrorCode, ProvisioningError
 from cloudpc.model.image import QCOW2, DiskImage, ImageFile, UsedImage
 from cloudpc.model.problems import closest
@@ -89,19 +89,19 @@ def _image(wanted: Recipe, files: dict[str, ImageFile]) -> DiskImage:
 
 
 class Recipes:
-    """Implements cloudpc.images.sources.Source: what is built of the recipes in a folder."""
+    """Implements cloudpc.images.sources.Source: what is built of the recipes in vm-images/."""
 
     image_type = "gallery"
     kind = QCOW2
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, places: Places) -> None:
+        self._folder = places.recipes
 
     def has(self, image_id: str) -> bool:
         """See Source."""
         return image_id in self._names()
 
-    def look(self, image_id: str, tell: Callable[[str, str, object], None]) -> UsedImage | None:
+    def look(self, image_id: str, tell: Tell) -> UsedImage | None:
         """See Source."""
         field = "cloudpc:policy.imageId"
         if not self.has(image_id):

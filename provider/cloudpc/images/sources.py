@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from cloudpc.images import custom, gallery
-from cloudpc.images.custom import CustomImage
 from cloudpc.model.image import Image, UsedImage
 
+if TYPE_CHECKING:
+    from cloudpc.images.custom import CustomImage
+
+ENTRY_POINTS = "cloudpc.images"
+"""Group of entry points: each makes a source for the places where it looks."""
 Tell = Callable[[str, str, object], None]
 """Is given what is wrong: the field of the policy's file, the message and the value."""
 
@@ -63,15 +68,14 @@ class Source(Protocol):
         """
 
 
-SOURCES: tuple[Callable[[Places], Source], ...] = (
-    lambda places: gallery.Recipes(places.recipes),
-    lambda places: custom.Files(places.custom, places.stacks),
-)
+@cache
+def _installed() -> tuple[Callable[[Places], Source], ...]:
+    return tuple(entry.load() for entry in sorted(entry_points(group=ENTRY_POINTS), key=lambda entry: entry.name))
 
 
 def of(image_type: str, places: Places) -> list[Source]:
     """The sources that a policy with this `imageType` may mean."""
-    return [source for make in SOURCES if (source := make(places)).image_type == image_type]
+    return [source for make in _installed() if (source := make(places)).image_type == image_type]
 
 
 def chosen(sources: Collection[Source], image_id: str) -> Source | None:

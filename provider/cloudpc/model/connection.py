@@ -216,8 +216,8 @@ class OnPremisesConnection(_Whole):
     def network(self) -> Network:
         """Where machines are plugged in."""
         values = self.model_dump(by_alias=True)
-        named = (Network(kind.kind, values[kind.field]) for kind in self._kinds() if values[kind.field] is not None)
-        return next(named, Network())
+        kinds = (kind for kind in self._kinds() if values[kind.field] is not None)
+        return next((Network(kind.kind, str(values[kind.field])) for kind in kinds), Network())
 
     @classmethod
     def _kinds(cls) -> list[NetworkKind]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import entry_points
 from typing import Any, Protocol, cast
 
@@ -41,6 +42,7 @@ def names() -> list[str]:
     return sorted({entry.name for entry in entry_points(group=ENTRY_POINTS)})
 
 
+@cache
 def named(name: str) -> Driver | None:
     """The driver of that name, if it is installed."""
     for entry in entry_points(group=ENTRY_POINTS, name=name):
