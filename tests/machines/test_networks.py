@@ -57,7 +57,9 @@ def network(daemon: Daemon) -> Iterator[libvirt.virNetwork]:
 
 @pytest.mark.parametrize("kind", ["network", "bridge"])
 def test_the_guest_is_asked_for_its_address(desk: Desk, network: libvirt.virNetwork, kind: str) -> None:
-    spec = desk.boot(network=Network(kind, network.name()))  # type: ignore[arg-type]
+    spec = desk.claim(network=Network(kind, network.name()))
+    desk.host.making.start(spec, desk.image)
+    desk.host.making.wait_ready(spec.id, Watch().within(180))
     assert ran(desk.host, spec.id, "ip", "addr", "add", f"{GUEST}/24", "dev", "eth0").exit_code == 0
     endpoint = desk.host.access(spec.id, Watch().within(60))
     assert (endpoint.host, endpoint.port, endpoint.via) == (GUEST, 22, "")
