@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import shell_guest
 from fake_driver import FakeHostConfig
 
 from cloudpc.model.access import Access, Ssh
@@ -260,6 +261,10 @@ class FakeHost:
     def run_script(self, machine_id: UUID, script: Script, watch: Watch) -> Completed:
         if script.name == "facts":
             return Completed(0, self.facts)
+        if self._settings().get("shell"):  # for real, on this machine: only scripts of tests are harmless
+            self._need(machine_id)
+            done: Completed = shell_guest.run(script, watch)
+            return done
         timeout = min(script.timeout, watch.remaining)
         try:
             self._fault("run", self._user(machine_id), watch.cancel, timeout)
@@ -270,6 +275,8 @@ class FakeHost:
 
     def set_password(self, machine_id: UUID, user: str, password: str) -> None:
         self._fault("set_password", self._user(machine_id))
+        if user == self._settings().get("no_user"):
+            raise ProvisioningError(ErrorCode.CREDENTIALS_FAILED, f"the guest has no user {user}")
         (self._folder / f"{machine_id}.password").write_text(f"{user}:{password}")
 
     # ---- what making is made of
@@ -424,7 +431,7 @@ class FakeHost:
     def _need(self, machine_id: UUID) -> Machine:
         machine = self.describe(machine_id)
         if machine is None:
-            raise ProvisioningError(ErrorCode.HYPERVISOR_ERROR, f"{self.name} has no machine {machine_id}")
+            raise ProvisioningError(ErrorCode.GUEST_DIED, f"{self.name} has no machine {machine_id}")
         return machine
 
     def _user(self, machine_id: UUID) -> str:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
 from cloudpc.model.connection import NetworkKind, NetworkPart
+from cloudpc.model.drivers import Driver
 from cloudpc.model.hosts import HostConfig
-
-if TYPE_CHECKING:
-    from .host import CloudyHost
+from cloudpc.model.image import QCOW2
+from cloudpc.model.machines import Host
 
 
 class Subnets(NetworkPart):
@@ -44,8 +44,9 @@ class CloudyDriver:
 
     config = CloudyHostConfig
     network = Subnets
+    images = frozenset({QCOW2})
 
-    def open(self, config: CloudyHostConfig) -> CloudyHost:
+    def open(self, config: CloudyHostConfig) -> Host:
         from .host import CloudyHost
 
         return CloudyHost(config)
@@ -54,4 +55,4 @@ class CloudyDriver:
         return None
 
 
-DRIVER = CloudyDriver()
+DRIVER: Driver = CloudyDriver()

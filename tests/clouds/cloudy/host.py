@@ -12,6 +12,7 @@ from collections.abc import Collection, Container, Iterator, Mapping
 from pathlib import Path
 from uuid import UUID
 
+from cloudpc.model.access import Ssh
 from cloudpc.model.check import Check
 from cloudpc.model.errors import ErrorCode, ProvisioningError, TagUnreadable
 from cloudpc.model.machines import (
@@ -33,6 +34,7 @@ from cloudpc.model.tags import Phase, Tag
 from cloudpc.model.watch import Watch
 
 from .driver import CloudyHostConfig
+from .guest import CloudyGuest
 from .names import id_of, name_of, starts_with
 from .service import CloudError, CloudService, Item
 from .tags import PHASE, from_tags, installation_of, to_tags
@@ -154,11 +156,12 @@ class CloudyHost:
         watch.stage(Stage.FIRST_BOOT, f"on {self.name}")
         self._wait_until_ready(name_of(order.id), watch.within(order.first_boot_in_seconds))
 
-    def power_on(self, machine_id: UUID, watch: Watch) -> None:
+    def power_on(self, machine_id: UUID, watch: Watch, *, until_ready: bool = True) -> None:
         machine = self._described(machine_id)
         with self._asking(f"start {machine.name}"):
             self._cloud.start_machine(machine.name)
-        self._wait_until_ready(machine.name, watch)
+        if until_ready:
+            self._wait_until_ready(machine.name, watch)
 
     def _wait_until_ready(self, name: str, watch: Watch) -> None:
         while not (found := self._need(name))["ready"]:
@@ -205,6 +208,19 @@ class CloudyHost:
         if found is not None and from_tags(found["tags"]) is None:
             with self._asking(f"write the tag of {found['name']}"):
                 self._cloud.merge_tags(found["name"], to_tags(tag))
+
+    # ---- the guest
+
+    def guest(self, machine_id: UUID) -> CloudyGuest:
+        return CloudyGuest(self._cloud, self.name, name_of(machine_id), self._asking)
+
+    def access(self, machine_id: UUID, watch: Watch) -> Ssh:
+        machine = self._described(machine_id)
+        with self._asking(f"find the address of {machine.name}"):
+            card = self._cloud.get_card(self._need(machine.name)["card"])
+        if card is None:
+            raise ProvisioningError(ErrorCode.SET_UP_FAILED, f"{machine.name} has no network card")
+        return Ssh(host=card["address"], port=22)
 
     # ---- removal
 

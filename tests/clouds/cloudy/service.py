@@ -25,14 +25,16 @@ import fcntl
 import json
 import os
 import re
-import shlex
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+from . import runner
 
 _NAME = re.compile(r"[a-z][a-z0-9-]*")
 _LONGEST_NAME, _LONGEST_PART_NAME = 15, 80
@@ -232,8 +234,8 @@ class CloudService:
         """End it if it runs, and forget it; not counted here."""
         with self._call("delete_command", machine):
             folder = self.folder / "commands" / f"{machine}.{name}"
-            with contextlib.suppress(OSError, ValueError):
-                os.killpg(int((folder / "pid").read_text()), signal.SIGKILL)
+            with contextlib.suppress(FileNotFoundError):
+                runner.end_with_all(int((folder / "pid").read_text()))
             if folder.exists():
                 folder.rename(gone := folder.with_name(f".{folder.name}"))
                 subprocess.run(["rm", "-rf", "--", str(gone)], check=True)
@@ -356,24 +358,20 @@ class CloudService:
         return subnets
 
     def _run_for_real(self, folder: Path, steps: Sequence[Step]) -> None:
-        """On this machine: for scripts of tests alone. Nothing of an environment is on a command line."""
-        lines = []
-        for number, step in enumerate(steps):
-            script = folder / f"{number}.script"
-            script.write_text(step.script)
-            script.chmod(0o600)
-            others = {name for each in steps for name in each.environment} - {*step.environment}
-            without = ["env", *(word for name in sorted(others) for word in ("-u", name))]
-            command = shlex.join([*without, "timeout", "-k", "1", str(step.seconds), "/bin/sh", str(script)])
-            lines += [f"{command} >{number}.output 2>&1 </dev/null; echo $? >{number}.code.new",
-                      f"mv {number}.code.new {number}.code"]  # fmt: skip
+        """On this machine: for scripts of tests alone."""
         self._put(folder, len(steps), 0.0)
-        environment = {key: value for step in steps for key, value in step.environment.items()}
         process = subprocess.Popen(
-            ["/bin/sh", "-c", "\n".join(lines)], cwd=folder, start_new_session=True, stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            env={"PATH": f"{self.folder}/bin:{os.environ['PATH']}", **environment},
-        )  # fmt: skip
+            [sys.executable, runner.__file__],
+            cwd=folder,
+            start_new_session=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env={"PATH": f"{self.folder}/bin:{os.environ['PATH']}"},
+        )
+        assert process.stdin is not None
+        with process.stdin as given:
+            given.write(json.dumps([asdict(step) for step in steps]).encode())
         (folder / "pid").write_text(str(process.pid))
         self._started.append(process)
 
@@ -430,12 +428,8 @@ def _ended(step: Path) -> Item | None:
     if not code.exists():
         return None
     output = step.with_suffix(".output").read_bytes()[-_TAIL:].decode("utf-8", "replace")
-    exit_code = int(code.read_text())
-    return {"exit_code": None if exit_code in _OUT_OF_TIME else exit_code, "output": output}
-
-
-_OUT_OF_TIME = (124, 137)
-"""What `timeout` ends with."""
+    said = code.read_text()
+    return {"exit_code": int(said) if said else None, "output": output}
 
 
 def _check_name(name: str, longest: int) -> None:

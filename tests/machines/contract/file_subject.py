@@ -34,7 +34,9 @@ class FileSubject(Subject):
 
     def configure(self, **more: object) -> None:
         """Its settings, for so long."""
-        settings = {"cores": 8, "memory_mib": 65536, "disk_gib": 1024, "networks": ["lan"], "shell": True, **more}
+        room = {"cores": 8, "memory_mib": 65536, "disk_gib": 1024}
+        guest = {"shell": True, "no_user": "nobody-of-this-name"}
+        settings = {**room, **guest, "networks": ["lan"], **more}
         (self.folder / "host.json").write_text(json.dumps(settings))
 
     def things(self) -> list[str]:

@@ -10,15 +10,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, NoReturn, Self
 
 import pytest
 
 from cloudpc.model.drivers import Driver
+from cloudpc.model.guests import Seed
 from cloudpc.model.hosts import HostConfig
 from cloudpc.model.image import Image
 from cloudpc.model.machine_names import machine_name
-from cloudpc.model.machines import Amount, Host, Machine, Network, Order, Seed
+from cloudpc.model.machines import Amount, Host, Machine, Network, Order
 from cloudpc.model.tags import Tag
 from cloudpc.model.watch import Watch
 from tests.support.orders import seed
@@ -200,6 +201,6 @@ class _Seed:
         return seed(self._user)
 
 
-def cannot(why: str) -> Any:
+def cannot(why: str) -> NoReturn:
     """This kind of host has nothing that the rule is about."""
     pytest.skip(why)

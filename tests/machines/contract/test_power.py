@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cloudpc.model.errors import ProvisioningError
+from cloudpc.model.guests import Script
 from cloudpc.model.machines import PowerState
 
 from .subject import Ready, Subject
@@ -21,6 +22,8 @@ def test_what_was_off_is_ready_when_it_was_turned_on(subject: Subject) -> None:
     machine = subject.host.describe(order.id)
     assert machine is not None
     assert (machine.power, machine.tag) == (PowerState.RUNNING, order.tag)
+    [done] = subject.host.guest(order.id).run([Script("echo up", timeout=30)], Watched())
+    assert done.output.strip() == "up"
 
 
 def test_what_runs_is_left_alone(ready: Ready) -> None:
