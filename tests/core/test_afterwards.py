@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from cloudpc import guests
-from cloudpc.model.cancellation import Cancellation
 from cloudpc.model.cloud_pc import Script
 from cloudpc.model.errors import ErrorCode, ProvisioningError
 from cloudpc.model.machines import PowerState
+from cloudpc.model.watch import Watch
 from cloudpc.provisioning.afterwards import Afterwards
 from cloudpc.provisioning.resources import Resources
+from cloudpc.rules.actions.update_kernel import UPDATE_KERNEL
 
-from .fake_rim import IDENTITY, Lines, Run, ScriptedHost, desired, image
+from .fake_rim import IDENTITY, Run, ScriptedHost, desired, image
 
 
 def changed_since() -> bytes:
@@ -27,7 +30,14 @@ def afterwards(host: ScriptedHost) -> Afterwards:
     Run(host).provision()
     host.calls.clear()
     resources = Resources([host], image=lambda _note: image(), script=changed_since, guest_os=guests.named("linux"))
-    return Afterwards(wanted, host, resources, Lines(), Cancellation())
+    return Afterwards(wanted, host, resources, Watch())
+
+
+def workplace(host: ScriptedHost, machine: Afterwards) -> Any:
+    wanted = desired()
+    return SimpleNamespace(
+        host=host, recorded=wanted, desired=wanted, watch=Watch(), wake=machine.wake, image=lambda _settings: image()
+    )
 
 
 def stop(host: ScriptedHost) -> None:
@@ -48,7 +58,7 @@ def test_one_that_was_off_is_tried_once_it_is_ready(host: ScriptedHost) -> None:
     tried.try_extras({ErrorCode.PACKAGES_FAILED})
     assert host.calls == ["power_on", "wait_ready", "run"]
     stop(host)
-    tried.move_kernel()
+    UPDATE_KERNEL.work(workplace(host, tried))
     assert host.calls[3:] == ["ensure_image", "power_on", "wait_ready", "update_kernel"]
 
 
@@ -62,6 +72,6 @@ def test_where_no_kernel_can_be_moved_it_says_so_and_touches_nothing(tmp_path: P
     host = Cloud(tmp_path)
     tried = afterwards(host)
     with pytest.raises(ProvisioningError, match="machines on local boot a kernel of their own disk") as refused:
-        tried.move_kernel()
+        UPDATE_KERNEL.work(workplace(host, tried))
     assert not refused.value.retriable
     assert host.calls == []

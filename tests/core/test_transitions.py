@@ -47,7 +47,7 @@ def after(step: Step | Action, pc: RecordedCloudPC, wanted: DesiredCloudPC, draw
     if step is RETRY:
         return transitions.set_up_again(pc, wanted, draw.draw(st.sampled_from([(), WARNED])), LATER)
     if step is UPDATE_KERNEL:
-        return transitions.kernel_moved(pc, wanted, "has another kernel", LATER)
+        return transitions.acted(UPDATE_KERNEL.after(pc, wanted), "has another kernel", LATER)
     match step:
         case Step.START:
             return transitions.started(pc, "was off, started", LATER)
@@ -87,7 +87,7 @@ def test_what_the_lifecycle_never_asks_for_is_refused(pc: RecordedCloudPC, wante
         (pc.status_if_there in USABLE, lambda: transitions.grace_begun(pc, wanted, LATER)),
         (pc.status_if_there is Status.IN_GRACE_PERIOD, lambda: transitions.restored(pc, wanted, LATER)),
         (pc.stands_still, lambda: transitions.started(pc, "was off, started", LATER)),
-        (pc.status in USABLE, lambda: transitions.kernel_moved(pc, wanted, "moved", LATER)),
+        (pc.status in USABLE, lambda: transitions.acted(UPDATE_KERNEL.after(pc, wanted), "moved", LATER)),
         (pc.status not in USABLE and not pc.is_gone, lambda: transitions.ended(pc, wanted, (), LATER)),
         (pc.status in WITH_MACHINE, lambda: transitions.lost(pc, "gone", LATER)),
         (pc.is_lost, lambda: transitions.found_again(pc, LATER)),

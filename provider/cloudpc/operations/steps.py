@@ -6,25 +6,30 @@ Only Cancel raises: trouble is an outcome, or leaves things as they are until th
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Protocol
 
 from cloudpc.model import patience, report
 from cloudpc.model.cancellation import Cancellation
-from cloudpc.model.cloud_pc import DesiredCloudPC, RecordedCloudPC, Status
-from cloudpc.model.errors import ProvisioningError
+from cloudpc.model.cloud_pc import DesiredCloudPC, PolicySettings, RecordedCloudPC, Status
+from cloudpc.model.errors import ErrorCode, ProvisioningError
+from cloudpc.model.guests import Warned
+from cloudpc.model.image import Image
+from cloudpc.model.machines import Host
 from cloudpc.model.outcome import Outcome
+from cloudpc.model.stages import Stage
+from cloudpc.model.watch import Watch
 from cloudpc.operations import look
 from cloudpc.operations.runtime import Runtime
 from cloudpc.provisioning import pipeline
 from cloudpc.provisioning.afterwards import Afterwards
+from cloudpc.provisioning.resources import Resources
 from cloudpc.rules import lifecycle, transitions
 from cloudpc.rules.actions.action import Action
 from cloudpc.rules.actions.reprovision import REPROVISION
-from cloudpc.rules.actions.retry import RETRY
-from cloudpc.rules.actions.update_kernel import UPDATE_KERNEL
 from cloudpc.rules.step import Step
 
 
@@ -109,13 +114,10 @@ class Steps:
                 return self._end(recorded, desired)
 
     def _act(self, action: Action, recorded: RecordedCloudPC, desired: DesiredCloudPC) -> RecordedCloudPC:
-        if action is REPROVISION:
-            return self._reprovision(recorded, desired)
-        if action is UPDATE_KERNEL:
-            return self._update_kernel(recorded, desired)
-        if action is RETRY and recorded.status is not Status.FAILED:
-            return self._set_up_again(recorded, desired)
-        return self.provision(desired, recorded)
+        try:
+            return action.carry_out(_Workplace(self, recorded, desired))
+        except ProvisioningError as error:
+            return self._as_it_was(recorded, action.not_done, error)
 
     def _looked(self, recorded: RecordedCloudPC) -> RecordedCloudPC:
         if not look.is_looked_at(recorded):
@@ -132,46 +134,6 @@ class Steps:
         if seen.events != recorded.events:
             self.reporter.milestone(look.told_seen(seen), warning=seen.status_detail is not None)
         return seen
-
-    def _reprovision(self, recorded: RecordedCloudPC, desired: DesiredCloudPC) -> RecordedCloudPC:
-        if recorded.has_machine:
-            try:
-                pipeline.check_before(desired, self.runtime.resources(desired.settings), self.reporter)
-            except ProvisioningError as error:
-                return self._as_it_was(recorded, "not reprovisioned, its machine is untouched", error)
-        self.reporter.step("removing the machine of before")
-        # one of the new generation is what an interrupted run of this made: the pipeline adopts or removes it
-        if left := self.runtime.removal.remove(recorded.machine_id, recorded, below=desired.generation):
-            said = f"not reprovisioned, tried again by the next run: {'; '.join(left)}"
-            self.reporter.milestone(said, warning=True)
-            return recorded
-        return self.provision(desired, recorded)
-
-    def _set_up_again(self, recorded: RecordedCloudPC, desired: DesiredCloudPC) -> RecordedCloudPC:
-        try:
-            warned = self._on_its_machine(recorded, desired).try_extras(recorded.failed_extras)
-        except ProvisioningError as error:
-            return self._as_it_was(recorded, "its set-up was not tried again", error)
-        after = transitions.set_up_again(recorded, desired, warned, self.now())
-        detail = after.status_detail
-        said = f"still fails: {detail.message}" if detail else "its set-up is complete"
-        self.reporter.milestone(said, warning=bool(detail))
-        return after
-
-    def _update_kernel(self, recorded: RecordedCloudPC, desired: DesiredCloudPC) -> RecordedCloudPC:
-        build = desired.settings.model_copy(update={"image_digest": desired.kernel_digest})
-        wanted = desired.model_copy(update={"settings": build})
-        try:
-            came = self._on_its_machine(recorded, wanted).move_kernel()
-        except ProvisioningError as error:
-            return self._as_it_was(recorded, "keeps its kernel, tried again by the next run", error)
-        self.reporter.milestone(came)
-        return transitions.kernel_moved(recorded, desired, came, self.now())
-
-    def _on_its_machine(self, recorded: RecordedCloudPC, desired: DesiredCloudPC) -> Afterwards:
-        """Raises ProvisioningError: its host is not in cloudpc:hosts."""
-        where, resources = self.runtime.host(recorded.host), self.runtime.resources(desired.settings)
-        return Afterwards(desired, where, resources, self.reporter, self.cancellation)
 
     def _start(self, recorded: RecordedCloudPC) -> RecordedCloudPC:
         was, doing, done = _words(recorded)
@@ -197,6 +159,58 @@ class Steps:
         """Told, and left until the next run."""
         self.reporter.milestone(f"{what}: {error.message} [{error.code}]", warning=True)
         return recorded
+
+
+@dataclass(frozen=True)
+class _Workplace:
+    """One Cloud PC, as an action finds it (`cloudpc.rules.actions.workplace`)."""
+
+    steps: Steps
+    recorded: RecordedCloudPC
+    desired: DesiredCloudPC
+
+    @property
+    def report(self) -> report.Reporter:
+        return self.steps.reporter
+
+    @cached_property
+    def watch(self) -> Watch:
+        return Watch(self.steps.cancellation, self.steps.reporter.step, stage=Stage.SET_UP)
+
+    @property
+    def now(self) -> datetime:
+        return self.steps.now()
+
+    @property
+    def host(self) -> Host:
+        return self.steps.runtime.host(self.recorded.host)
+
+    def image(self, settings: PolicySettings) -> Image:
+        return self.steps.runtime.resources(settings).image(self.watch)
+
+    def wake(self) -> None:
+        self._on_machine().wake()
+
+    def set_up(self, failed: Collection[ErrorCode]) -> list[Warned]:
+        return self._on_machine().try_extras(failed)
+
+    def check_before(self) -> None:
+        pipeline.check_before(self.desired, self._resources(), self.report)
+
+    def remove(self) -> list[str]:
+        self.report.step("removing the machine of before")
+        # one of the new generation is what an interrupted run of this made: the pipeline adopts or removes it
+        below = self.desired.generation
+        return self.steps.runtime.removal.remove(self.recorded.machine_id, self.recorded, below=below)
+
+    def provision(self) -> RecordedCloudPC:
+        return self.steps.provision(self.desired, self.recorded)
+
+    def _resources(self) -> Resources:
+        return self.steps.runtime.resources(self.desired.settings)
+
+    def _on_machine(self) -> Afterwards:
+        return Afterwards(self.desired, self.host, self._resources(), self.watch)
 
 
 def _words(recorded: RecordedCloudPC) -> tuple[str, str, str]:

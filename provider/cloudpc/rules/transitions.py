@@ -83,11 +83,10 @@ def set_up_again(
     return _event(_with(powered(recorded, PowerState.RUNNING), done), why, now)
 
 
-def kernel_moved(recorded: RecordedCloudPC, desired: DesiredCloudPC, why: str, now: datetime) -> RecordedCloudPC:
-    """With another build's kernel, from its next start on."""
-    _refuse_unless(recorded.status in USABLE, "given another kernel", recorded)
-    moved = {"kernel_generation": desired.kernel_generation, "kernel_digest": desired.kernel_digest}
-    return _event(_with(powered(recorded, PowerState.RUNNING), moved), why, now)
+def acted(after: RecordedCloudPC, why: str, now: datetime) -> RecordedCloudPC:
+    """A remote action was carried out on its machine, which works; `after` has what that changes."""
+    _refuse_unless(after.status in USABLE, "acted on", after)
+    return _event(powered(after, PowerState.RUNNING), why, now)
 
 
 def started(recorded: RecordedCloudPC, why: str, now: datetime) -> RecordedCloudPC:

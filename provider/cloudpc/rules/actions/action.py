@@ -6,12 +6,17 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any, ClassVar, Protocol
+from typing import Annotated, Any, ClassVar, Protocol, TypeVar
 
 from pydantic import Field
 
 from cloudpc.model.cloud_pc import USABLE, WAITING, DesiredCloudPC, PolicySettings, RecordedCloudPC, Status
+from cloudpc.model.errors import unexpected_told
+from cloudpc.rules import transitions
+from cloudpc.rules.actions.workplace import Workplace
 from cloudpc.rules.notices import Reason
+
+_PC = TypeVar("_PC", bound=DesiredCloudPC)
 
 
 class Candidate(Protocol):
@@ -157,7 +162,7 @@ class Action(ABC):
         """The generation that was asked for last."""
         return pc.actions.get(self.name, 0)
 
-    def counted(self, pc: DesiredCloudPC, generation: int) -> DesiredCloudPC:
+    def counted(self, pc: _PC, generation: int) -> _PC:
         """With this generation."""
         return pc.model_copy(update={"actions": {**pc.actions, self.name: generation}})
 
@@ -198,6 +203,20 @@ class Action(ABC):
     def is_due(self, recorded: RecordedCloudPC, desired: DesiredCloudPC) -> bool:
         """Whether this is what leads from what is recorded to what is desired."""
 
+    # ---- its step
+
+    not_done: ClassVar[str]
+    """What is said where it is not carried out, and all is as it was; the error follows."""
+
+    @abstractmethod
+    def carry_out(self, at: Workplace) -> RecordedCloudPC:
+        """Do it; what is recorded from now on. What is recorded now asks for it again in the next run.
+
+        Raises:
+            ProvisioningError: it is as it was.
+            Cancelled: by whoever runs it; what is half done is done again by the next run.
+        """
+
     def makes_machine(self, recorded: RecordedCloudPC) -> bool:
         """Whether it gives its user another machine than the one that state knows."""
         del recorded
@@ -235,6 +254,20 @@ class OnMachine(Action):
         """What else speaks against it on one that works."""
         del recorded, settings
         return None
+
+    @abstractmethod
+    def work(self, at: Workplace) -> str:
+        """Do it; what came of it, in words. Raises as `carry_out`."""
+
+    def after(self, recorded: RecordedCloudPC, desired: DesiredCloudPC) -> RecordedCloudPC:
+        """What is recorded once it is done."""
+        return self.counted(recorded, self.count(desired))
+
+    def carry_out(self, at: Workplace) -> RecordedCloudPC:
+        with unexpected_told(f"{self.command} of {at.recorded.machine_id}"):
+            came = self.work(at)
+        at.report.milestone(came)
+        return transitions.acted(self.after(at.recorded, at.desired), came, at.now)
 
     def changes(self, settings: PolicySettings) -> dict[str, object]:
         """What else is desired once it is asked for, by DesiredCloudPC's fields."""

@@ -12,6 +12,7 @@ from pydantic import BeforeValidator
 
 from cloudpc.model.cloud_pc import DesiredCloudPC, RecordedCloudPC, Status
 from cloudpc.rules.actions.action import NOTHING, Action, Answer, Candidate, Case, Question
+from cloudpc.rules.actions.workplace import Workplace
 from cloudpc.rules.notices import Reason, shown
 
 
@@ -89,6 +90,12 @@ class EndGrace(Action):
     def is_due(self, recorded: RecordedCloudPC, desired: DesiredCloudPC) -> bool:
         del recorded, desired
         return False
+
+    not_done = "its grace period goes on"
+
+    def carry_out(self, at: Workplace) -> RecordedCloudPC:
+        """Never due: the lifecycle's own step ends it."""
+        return at.recorded
 
     def ignored(self, recorded: RecordedCloudPC, asked: int | datetime | None, now: datetime) -> AnotherEnd | None:
         """Whether what is written means no grace period that there was, and is not the one that goes on."""

@@ -18,6 +18,7 @@ from cloudpc.rules.actions.action import (
     Question,
     WrongStatus,
 )
+from cloudpc.rules.actions.workplace import Workplace
 from cloudpc.rules.drift import outdated
 from cloudpc.rules.notices import Reason
 
@@ -138,6 +139,16 @@ class Reprovision(Action):
 
     def is_due(self, recorded: RecordedCloudPC, desired: DesiredCloudPC) -> bool:
         return desired.generation > recorded.generation
+
+    not_done = "not reprovisioned, its machine is untouched"
+
+    def carry_out(self, at: Workplace) -> RecordedCloudPC:
+        if at.recorded.has_machine:
+            at.check_before()
+        if left := at.remove():
+            at.report.milestone(f"not reprovisioned, tried again by the next run: {'; '.join(left)}", warning=True)
+            return at.recorded
+        return at.provision()
 
     def makes_machine(self, recorded: RecordedCloudPC) -> bool:
         del recorded

@@ -6,10 +6,15 @@ Graph's `retry` is of shared Cloud PCs' policies; Windows 365's page has it for 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 from cloudpc.model.cloud_pc import DesiredCloudPC, RecordedCloudPC, Status
+from cloudpc.rules import transitions
 from cloudpc.rules.actions.action import NOTHING, Action, Answer, Candidate, Case, NotEntitled, WrongStatus
+from cloudpc.rules.actions.workplace import Workplace
 from cloudpc.rules.notices import Reason
+
+_PC = TypeVar("_PC", bound=DesiredCloudPC)
 
 
 @dataclass(frozen=True)
@@ -60,7 +65,7 @@ class Retry(Action):
     def count(self, pc: DesiredCloudPC) -> int:
         return pc.retry
 
-    def counted(self, pc: DesiredCloudPC, generation: int) -> DesiredCloudPC:
+    def counted(self, pc: _PC, generation: int) -> _PC:
         return pc.model_copy(update={"retry": generation})
 
     def refusal(self, candidate: Candidate) -> Reason | None:
@@ -94,6 +99,18 @@ class Retry(Action):
         """Of one that a refresh finds lost, there may still be its disk."""
         may_be = recorded.status is Status.FAILED or bool(recorded.failed_extras)
         return may_be and not recorded.is_lost and desired.retry > recorded.retry
+
+    not_done = "its set-up was not tried again"
+
+    def carry_out(self, at: Workplace) -> RecordedCloudPC:
+        if at.recorded.status is Status.FAILED:
+            return at.provision()
+        warned = at.set_up(at.recorded.failed_extras)
+        after = transitions.set_up_again(at.recorded, at.desired, warned, at.now)
+        detail = after.status_detail
+        said = f"still fails: {detail.message}" if detail else "its set-up is complete"
+        at.report.milestone(said, warning=bool(detail))
+        return after
 
     def makes_machine(self, recorded: RecordedCloudPC) -> bool:
         return recorded.status is Status.FAILED

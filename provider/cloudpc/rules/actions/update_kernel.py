@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 from cloudpc.model.cloud_pc import DesiredCloudPC, PolicySettings, RecordedCloudPC
+from cloudpc.model.errors import ErrorCode, ProvisioningError
+from cloudpc.model.machines import MovesKernels
 from cloudpc.rules.actions.action import Candidate, OnMachine
+from cloudpc.rules.actions.workplace import Workplace
 from cloudpc.rules.notices import Reason
+
+_PC = TypeVar("_PC", bound=DesiredCloudPC)
 
 
 @dataclass(frozen=True)
@@ -54,11 +60,27 @@ class UpdateKernel(OnMachine):
     def count(self, pc: DesiredCloudPC) -> int:
         return pc.kernel_generation
 
-    def counted(self, pc: DesiredCloudPC, generation: int) -> DesiredCloudPC:
+    def counted(self, pc: _PC, generation: int) -> _PC:
         return pc.model_copy(update={"kernel_generation": generation})
 
     def changes(self, settings: PolicySettings) -> dict[str, object]:
         return {"kernel_digest": settings.image_digest}
+
+    not_done = "keeps its kernel, tried again by the next run"
+
+    def work(self, at: Workplace) -> str:
+        host, machine = at.host, at.recorded.machine_id
+        if not isinstance(host, MovesKernels):
+            message = f"machines on {host.name} boot a kernel of their own disk; update it there"
+            raise ProvisioningError(ErrorCode.SET_UP_FAILED, message, retriable=False)
+        image = at.image(at.desired.settings.model_copy(update={"image_digest": at.desired.kernel_digest}))
+        host.bring_image(image, at.watch)
+        at.wake()
+        at.watch.note(f"kernel of {image.image_id} on {host.name}")
+        return host.update_kernel(machine, image, at.watch)
+
+    def after(self, recorded: RecordedCloudPC, desired: DesiredCloudPC) -> RecordedCloudPC:
+        return super().after(recorded, desired).model_copy(update={"kernel_digest": desired.kernel_digest})
 
     def why_not(self, recorded: RecordedCloudPC, settings: PolicySettings) -> Reason | None:
         made_with = recorded.settings

@@ -1,0 +1,62 @@
+"""A remote action that is added in one place is carried out by the real engine."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import yaml
+
+from tests.support.project import FAKES, Project
+
+pytestmark = pytest.mark.engine
+
+KEY = "u000/LAB_1C_0.5GB_8GB"
+
+
+@pytest.fixture
+def with_restart(project: Project) -> Project:
+    project.env["PYTHONPATH"] = f"{FAKES / 'added_action'}:{FAKES}"
+    return project
+
+
+def test_it_is_asked_for_by_its_command_told_and_done_once(with_restart: Project) -> None:
+    project = with_restart
+    project.up()
+    ran = project.cloudpc("restart", "u000")
+    assert ran.code == 4, "nobody was there to say yes"
+    assert "Whoever works on 1 Cloud PC is signed out:" in ran.output
+    assert project.cloudpc("restart", "u000", "--yes", "--write-only").code == 0
+    file = yaml.safe_load((project.root / "stacks" / "Pulumi.demo.yaml").read_text())
+    assert file["config"]["cloudpc:actions"] == {"restart": {KEY: 1}}
+    preview = project.pulumi("preview", "--stack", "demo")
+    assert "u000@contoso.example (LAB_1C_0.5GB_8GB): is restarted; whoever works on it is signed out" in preview.output
+    before = _restarts(project)
+    told = project.up()
+    assert "restarted" in told.output
+    assert _restarts(project) == before + 1
+    project.up()
+    assert _restarts(project) == before + 1
+    assert project.state()["u000"]["actions"] == {"restart": 1}
+    rows = json.loads(project.cloudpc("list", "--json").output)
+    assert {row["status"] for row in rows} == {"provisioned"}
+    again = project.cloudpc("restart", "u000", "--yes")
+    assert again.code == 0, again
+    assert project.state()["u000"]["actions"] == {"restart": 2}
+    assert project.cloudpc("restart", "u009", "--yes").code == 2
+
+
+def test_it_is_asked_for_again_where_it_could_not_be_done(with_restart: Project) -> None:
+    project = with_restart
+    project.up()
+    project.host(faults=[{"call": "run", "user": "u000", "fault": "error", "retriable": True}])
+    ran = project.cloudpc("restart", "u000", "--yes")
+    assert ran.code == 1, ran
+    assert "not restarted, tried again by the next run" in ran.output
+    project.host()
+    project.up()
+    assert project.state()["u000"]["actions"] == {"restart": 1}
+
+
+def _restarts(project: Project) -> int:
+    return project.calls().count("run u000")
