@@ -58,27 +58,19 @@ def as_seen(where: Place | None, recorded: RecordedCloudPC, places: Iterable[Pla
         if followed := _followed(recorded, places, now):
             return followed
         raise ProvisioningError(ErrorCode.HOST_UNREACHABLE, f"the host {recorded.host} is not in cloudpc:hosts")
-    with unexpected_told(f"looking at {recorded.machine_id}"):
-        try:
-            machine = where.describe(recorded.machine_id)
-        except TagUnreadable as error:
-            if recorded.status not in WITH_MACHINE:  # it counts as lost, and goes on doing so
-                raise
-            return transitions.tag_unreadable(recorded, error, now)
-        if machine is not None and machine.state is State.GOING:  # its data is as good as gone
-            machine = None
-        left = "" if machine or recorded.is_lost else _what_is_left(where, recorded)
+    try:
+        machine, left = _asked(where, recorded)
+    except TagUnreadable as error:
+        if recorded.status not in WITH_MACHINE:  # it counts as lost, and goes on doing so
+            raise
+        return transitions.tag_unreadable(recorded, error, now)
     if machine is not None and _is_newer(machine, recorded):
         return transitions.not_in_state(recorded, _from_an_older_copy(where, machine, recorded), now)
-    is_there = machine is not None and machine.tag.generation == recorded.generation
-    if not is_there and (followed := _followed(recorded, places, now)):
-        return followed
-    if machine is None or not is_there:
+    if machine is None or machine.tag.generation != recorded.generation:
         message = left or f"its machine is no longer on {where.name}; its data is gone"
-        return recorded if recorded.is_lost else transitions.lost(recorded, message, now)
+        return _followed(recorded, places, now) or _missed(recorded, message, now)
     if not machine.has_disk:
-        message = f"its machine is defined on {where.name}, but its disk is not there"
-        return recorded if recorded.is_lost else transitions.lost(recorded, message, now)
+        return _missed(recorded, f"its machine is defined on {where.name}, but its disk is not there", now)
     return _as_its_machine_is(recorded, machine, now)
 
 
@@ -94,6 +86,19 @@ def told_still(pc: RecordedCloudPC) -> str:
     if pc.power_state == "paused":
         return f"paused: {pc.paused_because}; the next run resumes it"
     return "off; the next run starts it"
+
+
+def _asked(where: Place, recorded: RecordedCloudPC) -> tuple[Machine | None, str]:
+    """Its machine; what is left of one that is missing, in words. Raises ProvisioningError."""
+    with unexpected_told(f"looking at {recorded.machine_id}"):
+        machine = where.describe(recorded.machine_id)
+        if machine is not None and machine.state is State.GOING:  # its data is as good as gone
+            machine = None
+        return machine, "" if machine or recorded.is_lost else _what_is_left(where, recorded)
+
+
+def _missed(recorded: RecordedCloudPC, message: str, now: datetime) -> RecordedCloudPC:
+    return recorded if recorded.is_lost else transitions.lost(recorded, message, now)
 
 
 def _as_its_machine_is(recorded: RecordedCloudPC, machine: Machine, now: datetime) -> RecordedCloudPC:
