@@ -28,6 +28,7 @@ from uuid import UUID
 import shell_guest
 from fake_driver import FakeHostConfig
 
+from cloudpc.machines.libvirt.configuration import REMEDY
 from cloudpc.model.access import Access, Ssh
 from cloudpc.model.cancellation import Cancellation
 from cloudpc.model.check import Check
@@ -89,7 +90,7 @@ class FakeHost:
 
     def hypervisor(self) -> Hypervisor:
         self._answer()
-        return Hypervisor(str(self._folder.resolve()), frozenset())
+        return Hypervisor(str(self._folder.resolve()), frozenset(), REMEDY)
 
     def capacity(self) -> Capacity:
         self._answer()

@@ -19,7 +19,7 @@ from cloudpc.iac.engine import OWN_FOLDER, EngineError
 from cloudpc.model.check import Check
 from cloudpc.model.directory import DirectoryError
 from cloudpc.model.errors import ProvisioningError
-from cloudpc.model.hosts import HostConfig
+from cloudpc.model.hosts import ByHand, HostConfig
 from cloudpc.model.machines import Host, Hypervisor, Machine, PowerState, Removed, State
 from cloudpc.model.problems import InvalidConfigurationError
 from cloudpc.model.remnants import Remnant, left_over, uncertain
@@ -178,8 +178,8 @@ def _twins(surroundings: Mapping[str, tuple[parsing.Surroundings, bool]]) -> Ite
     )
     for policy, hosts in by_policy.items():
         known = {config.name: asked.answers[config.where] for config in hosts if config.where in asked.answers}
-        if found := twins.twins(known):
-            yield Check(f"policy {policy}", "failed", twins.refusal(found))
+        if why := twins.refusal(known):
+            yield Check(f"policy {policy}", "failed", why)
 
 
 def _hypervisor(config: HostConfig) -> Hypervisor:
@@ -201,7 +201,7 @@ def _host(
         for check in host.check():
             yield Check(f"{what}: {check.what}", check.status, check.detail, check.hint)
         for installation in installations:
-            yield from _left_over(what, host, installation, inventory, busy, seen, remove=remove)
+            yield from _left_over(what, config.by_hand, host, installation, inventory, busy, seen, remove=remove)
     except ProvisioningError as error:
         seen.doubts.append(f"the host {config.name} did not answer")
         yield Check(what, "failed", error.message, error.hint)
@@ -217,6 +217,7 @@ def _standing_still(what: str, machines: Sequence[Machine]) -> Iterator[Check]:
 
 def _left_over(
     what: str,
+    by_hand: ByHand,
     host: Host,
     installation: str,
     inventory: Inventory,
@@ -255,13 +256,15 @@ def _left_over(
             yield Check(
                 f"{what}: left over", "warning", detail, "`cloudpc adopt` takes it back, or removes it with its data"
             )
-    told = list(_volumes(f"{what}: left over", host.remnants(installation), known, recorded))
+    told = list(_volumes(f"{what}: left over", by_hand, host.remnants(installation), known, recorded))
     yield from told
     if not machines and not told and not unreadable:
         yield Check(f"{what}: left over", "passed", "nothing")
 
 
-def _volumes(what: str, remnants: list[Remnant], known: frozenset[UUID], recorded: frozenset[UUID]) -> Iterator[Check]:
+def _volumes(
+    what: str, by_hand: ByHand, remnants: list[Remnant], known: frozenset[UUID], recorded: frozenset[UUID]
+) -> Iterator[Check]:
     for each in left_over(remnants, known, recorded, datetime.now(UTC)):
         yield Check(what, "warning", f"{each.kind} {each.name} has no machine", "--remove-leftovers")
     for each in (r for r in remnants if r.kind.may_hold_data and r.is_of(known)):
@@ -270,5 +273,5 @@ def _volumes(what: str, remnants: list[Remnant], known: frozenset[UUID], recorde
         yield Check(what, "warning", detail, hint)
     for each in uncertain(remnants, recorded):
         detail = f"{each.kind} {each.name} has no machine; its name, of an older cloudpc, does not say whose it is"
-        hint = "it may be another installation's: look at it, and remove it with `virsh vol-delete` if it is not"
+        hint = f"it may be another installation's: look at it, and remove it {by_hand.removing} if it is not"
         yield Check(what, "warning", detail, hint)

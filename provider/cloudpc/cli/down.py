@@ -148,14 +148,14 @@ def _stop_at_unreadable(project: Project, runtime: Runtime, installation: str | 
     if installation is None:
         return
     known = Inventory.of([record for record in project.records() if record.policy != policy]).given
-    found = [
-        f"{name} on {h.name}" for h in runtime.hosts for i, name in h.unreadable(installation).items() if i not in known
-    ]
-    if found:
+    hosts = [(h, name) for h in runtime.hosts for i, name in h.unreadable(installation).items() if i not in known]
+    if hosts:
+        found = [f"{name} on {host.name}" for host, name in hosts]
+        looks = [runtime.by_hand(host.name).looking for host, _ in hosts]
         raise CommandError(
             f"not everything is gone: {', '.join(found)} has no tag that can be read, so nothing says whose it is. "
-            f"If a newer cloudpc made it, run `cloudpc down {policy}` with that one; else look at it with "
-            "`virsh dumpxml`, and remove it by hand"
+            f"If a newer cloudpc made it, run `cloudpc down {policy}` with that one; else look at it "
+            f"{' or '.join(dict.fromkeys(looks))}, and remove it by hand"
         )
 
 

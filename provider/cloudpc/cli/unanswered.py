@@ -54,7 +54,7 @@ def _seen(config: HostConfig, host: Host, machine_id: UUID, guest_os: GuestOS, p
     except ProvisioningError as error:
         return Seen(
             f"its machine runs on {host.name}, but its guest agent does not answer either: it may be starting, or "
-            f"hang; look at `virsh console {machine.name}` there ({error.message})"
+            f"hang; look at {config.by_hand.console_of(machine.name)} there ({error.message})"
         )
     if found and found != pinned:
         return Seen(

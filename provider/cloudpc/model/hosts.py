@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from cloudpc.model.ssh_hop import SshHop
+from cloudpc.model.text import command_line
 
 Uri = Annotated[str, Field(pattern=r"^[a-z0-9]+(\+[a-z0-9]+)?://.*$")]
 """Of a host; its scheme names the driver."""
@@ -22,6 +24,22 @@ def driver_name(entry: Mapping[str, Any]) -> str:
     return scheme.partition("+")[0] if found else ""
 
 
+@dataclass(frozen=True)
+class ByHand:
+    """How an admin works on a host without us, for hints."""
+
+    console: str = ""
+    """Command that shows a machine's console; the machine's name follows."""
+    looking: str = "on its host"
+    """How a machine is looked at: completes "look at it …"."""
+    removing: str = "there"
+    """How something is removed: completes "remove it …"."""
+
+    def console_of(self, machine: str) -> str:
+        """What to look at where a machine does not answer."""
+        return f"`{command_line(*self.console.split(), machine)}`" if self.console else f"the console of {machine}"
+
+
 class HostConfig(BaseModel):
     """One host. What its driver knows of it besides is asked through what stands below."""
 
@@ -29,6 +47,8 @@ class HostConfig(BaseModel):
 
     PLACED_BY: ClassVar[str] = "uri"
     """The field that says where it is, for messages."""
+
+    by_hand: ClassVar[ByHand] = ByHand()
 
     name: str = Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$", description="Name shown as a Cloud PC's host.")
 

@@ -150,6 +150,8 @@ class Hypervisor:
     """Its machine's and its own. Vendors give the same to many machines: it proves no more than a difference."""
     holds: frozenset[str]
     """Ids of what was made in it, which no other has."""
+    remedy: str = ""
+    """What an admin does where two only look like one; completes "If they are …, "."""
 
     def is_one_with(self, other: Hypervisor) -> bool:
         """Whether both are the same; where nothing was made yet, the id has to do."""

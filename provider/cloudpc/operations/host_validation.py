@@ -59,8 +59,8 @@ class HostValidation:
             field = f"{_HOSTS}[{index}]" if self._are_configured else _HOSTS
             for check in answers[name].failed if name in answers else ():
                 yield Problem(self._file, field, f"{name}: {check.what}: {_with_hint(check.detail, check.hint)}")
-        if found := twins.twins({name: answer.hypervisor for name, answer in answers.items()}):
-            yield Problem(self._file, _HOSTS, twins.refusal(found))
+        if why := twins.refusal({name: answer.hypervisor for name, answer in answers.items()}):
+            yield Problem(self._file, _HOSTS, why)
 
     def _of_networks(self) -> Iterator[Problem]:
         """One that a single host has is enough: Cloud PCs go there."""

@@ -21,7 +21,7 @@ from cloudpc.images.sources import Places, Source
 from cloudpc.model import drivers, patience
 from cloudpc.model.cloud_pc import PolicySettings
 from cloudpc.model.errors import ErrorCode, ProvisioningError, unexpected_told
-from cloudpc.model.hosts import HostConfig
+from cloudpc.model.hosts import ByHand, HostConfig
 from cloudpc.model.image import Image
 from cloudpc.model.machines import Host
 from cloudpc.model.remnants import kept, of_machine
@@ -88,6 +88,10 @@ class Runtime:
             healthy=self._connections.healthy,
             registration=self._organisation.registration(),
         )
+
+    def by_hand(self, host_name: str) -> ByHand:
+        """How an admin works on the host of this name without us."""
+        return next((config.by_hand for config in self._configured if config.name == host_name), ByHand())
 
     def _taking(self, kind: str) -> list[Host]:
         """The hosts that take images of this kind."""

@@ -29,8 +29,8 @@ def check(asked: Asked[Hypervisor]) -> None:
     Raises:
         TwinsError: two are one.
     """
-    if found := twins(asked.answers):
-        raise TwinsError(refusal(found))
+    if why := refusal(asked.answers):
+        raise TwinsError(why)
 
 
 def twins(known: Mapping[str, Hypervisor]) -> Pairs:
@@ -38,11 +38,15 @@ def twins(known: Mapping[str, Hypervisor]) -> Pairs:
     return [(one, other) for (one, a), (other, b) in combinations(known.items(), 2) if a.is_one_with(b)]
 
 
-def refusal(found: Pairs) -> str:
-    """What is wrong, and what to do."""
+def refusal(known: Mapping[str, Hypervisor]) -> str:
+    """What is wrong, and what to do; nothing where each is one of its own."""
+    found = twins(known)
+    if not found:
+        return ""
     pairs = "; ".join(f"{one} and {other} are one hypervisor" for one, other in found)
+    remedies = dict.fromkeys(known[name].remedy for pair in found for name in pair)
+    told_apart = "".join(f". If they are two that only look like one, {remedy}" for remedy in remedies if remedy)
     return (
         f"cloudpc:hosts: {pairs}. Nothing was touched. Leave one of them out: that on which `cloudpc list` shows no "
-        "Cloud PC. If they are two that only look like one, give each a host_uuid of its own in "
-        "/etc/libvirt/libvirtd.conf"
+        f"Cloud PC{told_apart}"
     )

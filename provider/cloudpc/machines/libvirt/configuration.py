@@ -12,9 +12,11 @@ from pydantic import AfterValidator, Field, model_validator
 
 from cloudpc.machines.libvirt.address import Address
 from cloudpc.model.connection import NetworkKind, NetworkPart
-from cloudpc.model.hosts import HostConfig, Uri
+from cloudpc.model.hosts import ByHand, HostConfig, Uri
 from cloudpc.model.ssh_hop import SshHop
 
+REMEDY = "give each a host_uuid of its own in /etc/libvirt/libvirtd.conf"
+"""Of hosts that look like one hypervisor, and are two."""
 _LONGEST = 200
 """Of a pool's name; libvirt makes a file's of it."""
 
@@ -63,6 +65,8 @@ def _folder(value: str) -> str:
 
 class LibvirtHostConfig(HostConfig):
     """One hypervisor host, reached through libvirt."""
+
+    by_hand = ByHand(console="virsh console", looking="with `virsh dumpxml`", removing="with `virsh vol-delete`")
 
     uri: Annotated[
         Uri,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 from xml.etree import ElementTree
 
+from cloudpc.machines.libvirt.configuration import REMEDY
 from cloudpc.machines.libvirt.errors import classified
 from cloudpc.model.machines import Hypervisor
 
@@ -25,4 +26,4 @@ def hypervisor(connection: Any) -> Hypervisor:
     uuid = "" if host is None else host.findtext("uuid", "")
     # only the system's daemon gives its guests to another user
     whose = "system" if host is not None and "dac" in [m.text for m in host.iterfind("secmodel/model")] else "session"
-    return Hypervisor(f"{kind} {uuid} {whose}", ids)
+    return Hypervisor(f"{kind} {uuid} {whose}", ids, REMEDY)
