@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import typer
@@ -73,9 +75,22 @@ def test_what_is_made_anew_has_spent_it(restart: Restart, status: Status) -> Non
     assert desired.actions == {"restart": 2}
 
 
+def test_what_was_asked_for_before_state_was_lost_is_over(restart: Restart) -> None:
+    made, asked = recorded(), recorded().model_copy(update={"actions": {"restart": 2}})
+    assert restart.taken_back(made, asked).actions == {"restart": 2}
+    assert restart.taken_back(made, made) is made
+
+
 def test_a_key_that_nobody_has_is_told(restart: Restart) -> None:
     plan = reconcile({}, [], {}, make.today(actions={"restart": {"u1/smal": 1}}), make.NOW)
     assert [notice.reason for notice in plan.notices] == [UnknownKey(restart.name, "u1/smal")]
+
+
+def test_names_in_graph_are_graphs(restart: Restart) -> None:
+    contract = json.loads((Path(__file__).parents[1] / "contracts" / "graph-v1.0.json").read_text())
+    paths = [path for path in contract["paths"] if "/cloudPCs/{cloudPC-id}/" in path]
+    known = {path.rpartition("/")[2] for path in paths}
+    assert {action.graph for action in ACTIONS if action.graph} == {"reprovision", "endGracePeriod", "reboot"} <= known
 
 
 def test_it_has_a_command(restart: Restart) -> None:

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from cloudpc.model.cloud_pc import USABLE, Status
 from cloudpc.rules.actions import ACTIONS
-from cloudpc.rules.actions.action import Ignored
+from cloudpc.rules.actions.action import Action, Ignored
 from cloudpc.rules.actions.end_grace import END_GRACE, AnotherEnd
-from cloudpc.rules.actions.reprovision import GenerationIsOver
+from cloudpc.rules.actions.reprovision import REPROVISION, GenerationIsOver
+from cloudpc.rules.actions.retry import RETRY
+from cloudpc.rules.actions.update_kernel import UPDATE_KERNEL
 from cloudpc.rules.lifecycle import next_step
 from cloudpc.rules.notices import UnknownKey
 from cloudpc.rules.ownership import owners
 from cloudpc.rules.step import Step
+from tests.fakes.added_action.restart import Restart
 
 from . import make
 from .world import PLANS, STEPS_TAKEN, WITH_MACHINE, World
@@ -31,6 +36,9 @@ _OUTCOMES = st.sampled_from(
 STEPS = int(os.environ.get("CLOUDPC_WORLD_STEPS", "10000"))
 """Of all histories together; `make world` plays a million."""
 _STEPS_EACH = 40
+_RESTART = Restart()
+"""A remote action that the rules do not know by name."""
+_ON_MACHINE = [UPDATE_KERNEL, _RESTART]
 
 users, groups, policies = (st.sampled_from(names) for names in (USERS, GROUPS, POLICIES))
 
@@ -90,7 +98,7 @@ class Histories(RuleBasedStateMachine):
         stack.file = stack.file.model_copy(update={"display_name": name})
         after, _ = self.world.plan(policy)
         existing = {k for k, pc in stack.cloud_pcs.items() if pc.status in WITH_MACHINE or pc.status is Status.FAILED}
-        asked = {key for what in ("reprovision", "retry", "update_kernel") for key in stack.actions[what]}
+        asked = {key for action in (REPROVISION, RETRY, *_ON_MACHINE) for key in stack.actions[action.name]}
         kept = existing - asked
         assert [d for d in before.desired if d.key in kept] == [d for d in after.desired if d.key in kept]
 
@@ -99,24 +107,24 @@ class Histories(RuleBasedStateMachine):
         stack = self.world.stacks[policy]
         stack.file = stack.file.model_copy(update={"grace_period_in_hours": hours})
 
-    @rule(policy=policies, data=st.data(), what=st.sampled_from(["reprovision"] * 2 + ["retry", "update_kernel"]))
-    def ask(self, policy: str, data: st.DataObject, what: str) -> None:
+    @rule(policy=policies, data=st.data(), what=st.sampled_from([REPROVISION, REPROVISION, RETRY, *_ON_MACHINE]))
+    def ask(self, policy: str, data: st.DataObject, what: Action) -> None:
         stack = self.world.stacks[policy]
         key = data.draw(st.sampled_from(sorted(stack.cloud_pcs) or ["u1/small", "u2/big"]))
         recorded = stack.cloud_pcs.get(key)
-        names = {"reprovision": "generation", "retry": "retry", "update_kernel": "kernel_generation"}
-        now = 0 if recorded is None else getattr(recorded, names[what])
-        stack.actions[what][key] = max(stack.actions[what].get(key, 0), now) + 1
+        now = 0 if recorded is None else what.count(recorded)
+        stack.actions[what.name][key] = max(stack.actions[what.name].get(key, 0), now) + 1
 
     @rule(policy=policies, data=st.data())
     def retry_or_update_all(self, policy: str, data: st.DataObject) -> None:
         actions, cloud_pcs = self.world.stacks[policy].actions, self.world.stacks[policy].cloud_pcs.items()
         actions["retry"] |= {key: pc.retry + 1 for key, pc in cloud_pcs if pc.failed_extras}
-        actions["update_kernel"] |= {key: pc.kernel_generation + 1 for key, pc in cloud_pcs}
+        for action in _ON_MACHINE:
+            actions[action.name] |= {key: action.count(pc) + 1 for key, pc in cloud_pcs}
         self.world.run(policy, lambda: data.draw(_OUTCOMES))
 
-    @rule(policy=policies, data=st.data(), what=st.sampled_from(["reprovision", "retry"]))
-    def ask_and_run(self, policy: str, data: st.DataObject, what: str) -> None:
+    @rule(policy=policies, data=st.data(), what=st.sampled_from([REPROVISION, RETRY]))
+    def ask_and_run(self, policy: str, data: st.DataObject, what: Action) -> None:
         """As the commands do."""
         self.ask(policy, data, what)
         self.world.run(policy, lambda: data.draw(_OUTCOMES))
@@ -136,7 +144,7 @@ class Histories(RuleBasedStateMachine):
         ends = {key: pc.grace_period_end_date_time for key, pc in stack.cloud_pcs.items()}
         if keys := sorted(key for key, end in ends.items() if end is not None):
             key = data.draw(st.sampled_from(keys))
-            stack.actions["end_grace"][key] = (ends[key] or self.world.now) + timedelta(hours=hours)
+            stack.actions["endGrace"][key] = (ends[key] or self.world.now) + timedelta(hours=hours)
 
     @rule(user=users, plan=st.sampled_from(PLANS))
     def turn_off(self, user: str, plan: str) -> None:
@@ -275,6 +283,13 @@ class Histories(RuleBasedStateMachine):
                 self.world.run(policy)
         assert self.world.machines == {}
         assert [stack.cloud_pcs for stack in self.world.stacks.values()] == [{}, {}, {}]
+
+
+@pytest.fixture(autouse=True)
+def restart() -> Iterator[None]:
+    ACTIONS.append(_RESTART)
+    yield
+    ACTIONS.remove(_RESTART)
 
 
 def test_histories() -> None:

@@ -28,10 +28,10 @@ from cloudpc.model.machines import PowerState
 from cloudpc.model.outcome import Outcome
 from cloudpc.model.policy import ProvisioningPolicy
 from cloudpc.rules import lifecycle, transitions
-from cloudpc.rules.actions.action import Action
+from cloudpc.rules.actions import ACTIONS
+from cloudpc.rules.actions.action import Action, OnMachine
 from cloudpc.rules.actions.reprovision import REPROVISION
 from cloudpc.rules.actions.retry import RETRY
-from cloudpc.rules.actions.update_kernel import UPDATE_KERNEL
 from cloudpc.rules.lifecycle import Reconciliation, makes_machine, next_step
 from cloudpc.rules.ownership import PolicyFacts
 from cloudpc.rules.step import Step
@@ -50,9 +50,7 @@ class Stack:
 
     policy_id: str
     file: ProvisioningPolicy
-    actions: dict[str, dict[str, Any]] = field(
-        default_factory=lambda: {"reprovision": {}, "retry": {}, "end_grace": {}, "update_kernel": {}}
-    )
+    actions: dict[str, dict[str, Any]] = field(default_factory=lambda: {action.name: {} for action in ACTIONS})
     template: str = "CPC-%USERNAME:5%-%RAND:5%"
     locale: str = "en-US"
     has_run: bool = False
@@ -164,7 +162,7 @@ class World:
             naming_template=stack.template,
             settings=make.settings(locale=stack.locale, provisioning_policy_name=stack.file.display_name),
             grace_period_in_hours=stack.file.grace_period_in_hours,
-            actions=make.asked(**stack.actions),
+            actions=stack.actions,
         )
         siblings = [s.facts for s in self.stacks.values() if s.policy_id != policy_id and s.has_run]
         plan = lifecycle.plan(
@@ -260,7 +258,7 @@ class World:
                 self._record(stack, transitions.started(before, "was off, started", self.now))
             case Step.END:
                 if before.status_if_there in WITH_MACHINE:  # data of a lost one may be there
-                    asked = stack.actions["end_grace"].get(key) == before.grace_period_end_date_time
+                    asked = stack.actions["endGrace"].get(key) == before.grace_period_end_date_time
                     assert before.status_if_there is Status.IN_GRACE_PERIOD, "nothing ends without a grace period"
                     assert asked or self.now >= self.ends_allowed[key], "nothing ends before its grace is over"
                 left = () if outcome() is not Status.FAILED else ("its machine on local: away",)
@@ -279,9 +277,9 @@ class World:
             assert desired.retry > before.retry
             assert before.failed_extras
             return transitions.set_up_again(before, desired, _outcome(came).warnings, self.now)
-        assert step is UPDATE_KERNEL
-        assert desired.kernel_generation > before.kernel_generation
-        return transitions.kernel_moved(before, desired, "has another kernel", self.now)
+        assert isinstance(step, OnMachine)
+        assert step.count(desired) > step.count(before)
+        return transitions.acted(step.after(before, desired), "done", self.now)
 
     def _remove(self, stack: Stack, key: str) -> None:
         found = self.machines.get(key)

@@ -20,6 +20,7 @@ from cloudpc.provisioning.attempt import Attempt
 from cloudpc.provisioning.claim import Claim
 from cloudpc.provisioning.enrolment import Enrolment
 from cloudpc.provisioning.resources import Resources
+from cloudpc.rules.actions import ACTIONS
 
 
 class Stages:
@@ -152,8 +153,7 @@ class Stages:
 
 
 def _taken_back(made: DesiredCloudPC, asked: DesiredCloudPC) -> DesiredCloudPC:
-    """As it was made; what was asked for before state was lost is over, or the next run would make it anew."""
-    over = max(asked.generation, asked.waived_generation)
-    waived = over if over > made.generation else made.waived_generation
-    spent = {"retry": asked.retry, "kernel_generation": asked.kernel_generation}
-    return made.model_copy(update={**spent, "waived_generation": waived})
+    """As it was made; what was asked for before state was lost is over."""
+    for action in ACTIONS:
+        made = action.taken_back(made, asked)
+    return made

@@ -189,6 +189,11 @@ class Action(ABC):
         generation = max(asked if isinstance(asked, int) else 0, self.count(before) if before else 0)
         return self.counted(new, generation) if generation else new
 
+    def taken_back(self, made: DesiredCloudPC, asked: DesiredCloudPC) -> DesiredCloudPC:
+        """One that state had lost, as it was made; what was asked for until then is over, or it would be done again."""
+        generation = self.count(asked)
+        return self.counted(made, generation) if generation != self.count(made) else made
+
     # ---- what it decides; pure
 
     @abstractmethod

@@ -72,11 +72,20 @@ class EndGrace(Action):
         del asked
         return not _is_in_grace(recorded)
 
+    def count(self, pc: DesiredCloudPC) -> int:
+        """It counts nothing."""
+        del pc
+        return 0
+
     def spent(
         self, new: DesiredCloudPC, before: RecordedCloudPC | None, asked: int | datetime | None
     ) -> DesiredCloudPC:
         del before, asked
         return new
+
+    def taken_back(self, made: DesiredCloudPC, asked: DesiredCloudPC) -> DesiredCloudPC:
+        del asked
+        return made
 
     def refusal(self, candidate: Candidate) -> Reason | None:
         recorded = candidate.recorded

@@ -116,6 +116,10 @@ class Reprovision(Action):
         waived = before.waived_generation if before else 0
         return new.model_copy(update={"waived_generation": waived}) if waived > new.generation else new
 
+    def taken_back(self, made: DesiredCloudPC, asked: DesiredCloudPC) -> DesiredCloudPC:
+        over = self.count(asked)
+        return made.model_copy(update={"waived_generation": over}) if over > made.generation else made
+
     def refusal(self, candidate: Candidate) -> Reason | None:
         recorded = candidate.recorded
         if recorded.is_not_in_state:

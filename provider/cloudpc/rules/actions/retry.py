@@ -52,7 +52,7 @@ class ReprovisionInstead(Reason):
 class Retry(Action):
     """Of one that waits nobody need ask for it: each run tries."""
 
-    name = command = graph = "retry"
+    name = command = "retry"
     help = (
         "Give failed Cloud PCs three fresh attempts, and try again what failed of the set-up of working ones.\n\n"
         "With today's policy. Nothing on a machine that works is lost."
