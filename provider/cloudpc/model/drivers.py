@@ -37,11 +37,6 @@ class Driver(Protocol):
         """What is used where nothing is configured; None if hosts of this kind are never this machine."""
 
 
-def names() -> list[str]:
-    """The names of all drivers there are; loads none."""
-    return sorted({entry.name for entry in entry_points(group=ENTRY_POINTS)})
-
-
 @cache
 def named(name: str) -> Driver | None:
     """The driver of that name, if it is installed."""
@@ -50,9 +45,11 @@ def named(name: str) -> Driver | None:
     return None
 
 
+@cache
 def installed() -> Mapping[str, Driver]:
     """All drivers by name."""
-    found = {name: named(name) for name in names()}
+    names = sorted({entry.name for entry in entry_points(group=ENTRY_POINTS)})
+    found = {name: named(name) for name in names}
     return {name: driver for name, driver in found.items() if driver is not None}
 
 
