@@ -4,17 +4,28 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 from uuid import UUID
 
 import pytest
+from cloudpc.operations.known_machines import KnownMachines
 
-from cloudpc.model.cloud_pc import Status
+from cloudpc.cli import doctor
+from cloudpc.cli.doctor_organisation import Seen
+from cloudpc.configuration.parsing import parse_surroundings
+from cloudpc.model.cloud_pc import RecordedCloudPC, Status
 from cloudpc.model.errors import ErrorCode
 from cloudpc.model.machines import Removed, State
 from cloudpc.model.tags import Phase
 from cloudpc.model.watch import Watch
+from cloudpc.operations.consent import Consent
+from cloudpc.operations.removal import Removal
+from cloudpc.operations.runtime import Runtime
+from cloudpc.provisioning.registration import Registration
 
-from .fake_rim import IDENTITY, Run, ScriptedHost, desired, machines
+from . import make
+from .fake_rim import IDENTITY, Run, ScriptedHost, desired, hand_over, machines
 
 
 class Slow(ScriptedHost):
@@ -58,3 +69,71 @@ def test_what_failed_is_told_before_what_is_still_going(host: Slow) -> None:
     assert machines([host]) == {"local": [Phase.GOING]}
     host.done = True
     assert Run(host).provision().status is Status.PROVISIONED
+
+
+def _removal(host: ScriptedHost) -> Removal:
+    nobody: Any = SimpleNamespace(registration=lambda _recorded=None: Registration())
+    return Removal([host], nobody, Consent())
+
+
+def _recorded() -> RecordedCloudPC:
+    return RecordedCloudPC.model_validate({**desired().model_dump(), "status": Status.PROVISIONED, "host": "local"})
+
+
+def test_what_ends_keeps_it_among_its_leftovers_until_it_is_gone(host: Slow) -> None:
+    Run(host).provision()
+    hand_over(host)
+    for _run in range(2):
+        [left] = _removal(host).remove(IDENTITY, _recorded())
+        assert left.endswith("on local is still being removed")
+    host.done = True
+    assert _removal(host).remove(IDENTITY, _recorded()) == []
+    assert host.things() == []
+
+
+def test_it_keeps_nobody_from_making_another(host: Slow) -> None:
+    Run(host).provision()
+    hand_over(host)
+    assert _removal(host).remove(IDENTITY, _recorded(), below=2) == []
+    assert machines([host]) == {"local": [Phase.GOING]}
+
+
+@pytest.mark.parametrize("recorded", [{IDENTITY: ("local", 1)}, {}])
+def test_a_run_that_tidies_hands_it_to_nobody(
+    host: Slow, monkeypatch: pytest.MonkeyPatch, recorded: dict[UUID, tuple[str, int]]
+) -> None:
+    Run(host).provision()
+    host.delete(IDENTITY, Watch())
+    runtime = Runtime(
+        parse_surroundings({"cloudpc:hosts": [{"name": "local", "uri": f"fake://{host.folder}"}]}), host.folder
+    )
+    monkeypatch.setattr(runtime, "hosts", [host])
+    assert runtime.tidy(make.INSTALLATION, "lab", recorded, [], list(recorded)) == []
+    assert machines([host]) == {"local": [Phase.GOING]}
+    host.done = True
+    assert len(runtime.tidy(make.INSTALLATION, "lab", recorded, [], list(recorded))) == (not recorded)
+
+
+def test_it_is_unfinished_business_and_nobodys_lost_machine(host: Slow) -> None:
+    Run(host).provision()
+    hand_over(host)
+    host.delete(IDENTITY, Watch())
+    [machine] = host.machines()
+    assert KnownMachines().is_to_finish(machine)
+
+
+def test_doctor_tells_of_it_and_asks_again(host: Slow, monkeypatch: pytest.MonkeyPatch) -> None:
+    Run(host).provision()
+    host.delete(IDENTITY, Watch())
+    monkeypatch.setattr(doctor, "connect", lambda _: host)
+    config: Any = SimpleNamespace(name="local")
+
+    def look(*, remove: bool) -> list[str]:
+        left = doctor._host(config, [make.INSTALLATION], set(), frozenset(), set(), Seen(), remove=remove)
+        return [check.detail for check in left if check.what.endswith("left over")]
+
+    for remove in (False, True):
+        [told] = look(remove=remove)
+        assert told.endswith(" is being removed")
+    host.done = True
+    assert look(remove=True)[0].startswith("removed cloudpc-")
