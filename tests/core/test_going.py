@@ -9,19 +9,19 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from cloudpc.operations.known_machines import KnownMachines
+from fake_driver import FakeHostConfig
 
 from cloudpc.cli import doctor
 from cloudpc.cli.doctor_organisation import Seen
-from cloudpc.configuration.parsing import parse_surroundings
 from cloudpc.model.cloud_pc import RecordedCloudPC, Status
 from cloudpc.model.errors import ErrorCode
 from cloudpc.model.machines import Removed, State
 from cloudpc.model.tags import Phase
 from cloudpc.model.watch import Watch
 from cloudpc.operations.consent import Consent
+from cloudpc.operations.inventory import Inventory
 from cloudpc.operations.removal import Removal
-from cloudpc.operations.runtime import Runtime
+from cloudpc.operations.tidying import Meant, tidy
 from cloudpc.provisioning.registration import Registration
 
 from . import make
@@ -98,20 +98,15 @@ def test_it_keeps_nobody_from_making_another(host: Slow) -> None:
     assert machines([host]) == {"local": [Phase.GOING]}
 
 
-@pytest.mark.parametrize("recorded", [{IDENTITY: ("local", 1)}, {}])
-def test_a_run_that_tidies_hands_it_to_nobody(
-    host: Slow, monkeypatch: pytest.MonkeyPatch, recorded: dict[UUID, tuple[str, int]]
-) -> None:
+@pytest.mark.parametrize("living", [True, False])
+def test_a_run_that_tidies_hands_it_to_nobody(host: Slow, *, living: bool) -> None:
     Run(host).provision()
     host.delete(IDENTITY, Watch())
-    runtime = Runtime(
-        parse_surroundings({"cloudpc:hosts": [{"name": "local", "uri": f"fake://{host.folder}"}]}), host.folder
-    )
-    monkeypatch.setattr(runtime, "hosts", [host])
-    assert runtime.tidy(make.INSTALLATION, "lab", recorded, [], list(recorded)) == []
+    meant = Meant(make.INSTALLATION, "lab", {IDENTITY: _recorded()} if living else {})
+    assert tidy([host], _removal(host), meant) == []
     assert machines([host]) == {"local": [Phase.GOING]}
     host.done = True
-    assert len(runtime.tidy(make.INSTALLATION, "lab", recorded, [], list(recorded))) == (not recorded)
+    assert len(tidy([host], _removal(host), meant)) == (not living)
 
 
 def test_it_is_unfinished_business_and_nobodys_lost_machine(host: Slow) -> None:
@@ -119,17 +114,17 @@ def test_it_is_unfinished_business_and_nobodys_lost_machine(host: Slow) -> None:
     hand_over(host)
     host.delete(IDENTITY, Watch())
     [machine] = host.machines()
-    assert KnownMachines().is_to_finish(machine)
+    assert Inventory().is_unfinished(machine)
 
 
 def test_doctor_tells_of_it_and_asks_again(host: Slow, monkeypatch: pytest.MonkeyPatch) -> None:
     Run(host).provision()
     host.delete(IDENTITY, Watch())
     monkeypatch.setattr(doctor, "connect", lambda _: host)
-    config: Any = SimpleNamespace(name="local")
+    config = FakeHostConfig(name="local", uri=host.folder.as_uri().replace("file:", "fake:", 1))
 
     def look(*, remove: bool) -> list[str]:
-        left = doctor._host(config, [make.INSTALLATION], set(), frozenset(), set(), Seen(), remove=remove)
+        left = doctor._host(config, [make.INSTALLATION], Inventory(), set(), Seen(), remove=remove)
         return [check.detail for check in left if check.what.endswith("left over")]
 
     for remove in (False, True):
