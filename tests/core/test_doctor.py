@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from fake_driver import FakeHostConfig
 
-from cloudpc.cli import doctor, doctor_organisation
+from cloudpc.cli import doctor_hosts, doctor_organisation
+from cloudpc.cli.doctor_hosts import Ours
 from cloudpc.cli.doctor_organisation import Known, Seen
 from cloudpc.connections import files
 from cloudpc.model.check import Check
@@ -86,10 +87,10 @@ class _Host:
 
 
 def _looked_at(host: _Host, monkeypatch: pytest.MonkeyPatch, *known: Machine) -> Seen:
-    monkeypatch.setattr(doctor, "connect", lambda _: host)
+    monkeypatch.setattr(doctor_hosts, "connect", lambda _: host)
     seen = Seen()
-    inventory = Inventory(given=frozenset(m.id for m in known))
-    list(doctor._host(_HOST, [_INSTALLATION], inventory, set(), seen, remove=True))
+    ours = Ours([_INSTALLATION], Inventory(given=frozenset(m.id for m in known)), set(), remove=True)
+    list(doctor_hosts._host(_HOST, ours, seen))
     return seen
 
 

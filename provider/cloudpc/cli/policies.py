@@ -45,21 +45,9 @@ def validate(
     unread: list[str] = []
     names = policies or project.policy_ids()
     for name in names:
-        try:
-            found = project.problems(name, by_state=True)
-        except DirectoryError as error:
-            unread.append(f"{name}: {error}")
-            continue
-        passed_over = project.passed_over.get(name, [])
-        unread += map(str, passed_over)
-        if hosts and not found and not passed_over:
-            found = _by_hosts(project, name, unread)
-        if found:
-            problems += [p for p in found if p not in problems]
-        elif not as_json and not passed_over:
-            inputs = project.inputs(name)
-            count = len(entitled(inputs.policy, inputs.snapshot))
-            out.print(f"{name}: valid; {count} Cloud PC{'' if count == 1 else 's'} owed")
+        found, unknown = _validated(project, name, hosts=hosts, silent=as_json)
+        problems += [problem for problem in found if problem not in problems]
+        unread += unknown
     if as_json:
         print_json([{"file": p.file, "field": p.field, "message": p.message, "found": p.found} for p in problems])
     elif problems:
@@ -70,6 +58,25 @@ def validate(
         err.print(f"not known: {why}")
     if problems or unread:
         raise typer.Exit(Exit.INVALID if problems else Exit.ERROR)
+
+
+def _validated(project: Project, name: str, *, hosts: bool, silent: bool) -> tuple[list[Problem], list[str]]:
+    """What is wrong with a policy, and what could not be looked at; that nothing is wrong is told."""
+    try:
+        found = project.problems(name, by_state=True)
+    except DirectoryError as error:
+        return [], [f"{name}: {error}"]
+    passed_over = [str(each) for each in project.passed_over.get(name, [])]
+    if found or passed_over:
+        return found, passed_over
+    unread: list[str] = []
+    if hosts and (found := _by_hosts(project, name, unread)):
+        return found, unread
+    if not silent:
+        inputs = project.inputs(name)
+        count = len(entitled(inputs.policy, inputs.snapshot))
+        out.print(f"{name}: valid; {count} Cloud PC{'' if count == 1 else 's'} owed")
+    return [], unread
 
 
 class Kind(StrEnum):

@@ -1,0 +1,154 @@
+"""What doctor says of hosts: whether they work, which are one, and what of ours is left there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from uuid import UUID
+
+from cloudpc.cli.doctor_organisation import Seen
+from cloudpc.configuration.parsing import Surroundings
+from cloudpc.model.check import Check
+from cloudpc.model.errors import ProvisioningError
+from cloudpc.model.hosts import ByHand, HostConfig
+from cloudpc.model.machines import Host, Hypervisor, Machine, PowerState, Removed, State
+from cloudpc.model.remnants import Remnant, left_over, uncertain
+from cloudpc.model.tags import Phase
+from cloudpc.model.watch import REMOVED_WITHIN, Watch
+from cloudpc.operations import twins
+from cloudpc.operations.asked import Asked
+from cloudpc.operations.inventory import Inventory
+from cloudpc.operations.runtime import connect
+
+
+@dataclass(frozen=True)
+class Ours:
+    """What of ours there should be on hosts, and what becomes of the rest.
+
+    Args:
+        installations: whose things are ours.
+        inventory: machines that state knows, wherever it says: a host may have another name, or two.
+        busy: policies that a run is, or was, at work on.
+        remove: whether to remove what is unfinished.
+    """
+
+    installations: Sequence[str]
+    inventory: Inventory
+    busy: set[str]
+    remove: bool
+
+
+def findings(surroundings: Mapping[str, Surroundings], ours: Ours, seen: Seen) -> Iterator[Check]:
+    """Look at each host once.
+
+    Args:
+        surroundings: of each policy.
+        ours: what there should be.
+        seen: is told what hosts have.
+    """
+    # those with the same holdings once
+    configured = {host.holdings: host for each in surroundings.values() for host in each.hosts}
+    for config in configured.values():
+        yield from _host(config, ours, seen)
+    yield from _twins({policy: each.hosts for policy, each in surroundings.items()})
+
+
+def _host(config: HostConfig, ours: Ours, seen: Seen) -> Iterator[Check]:
+    what = f"host {config.name}"
+    try:
+        host = connect(config)
+        for check in host.check():
+            yield Check(f"{what}: {check.what}", check.status, check.detail, check.hint)
+        for installation in ours.installations:
+            yield from _of_installation(what, config.by_hand, host, installation, ours, seen)
+    except ProvisioningError as error:
+        seen.doubts.append(f"the host {config.name} did not answer")
+        yield Check(what, "failed", error.message, error.hint)
+
+
+def _of_installation(
+    what: str, by_hand: ByHand, host: Host, installation: str, ours: Ours, seen: Seen
+) -> Iterator[Check]:
+    owned = host.owned(installation)
+    given, remembered = ours.inventory.given, ours.inventory.remembered
+    known, unknown = [m for m in owned if m.id in given], [m for m in owned if m.id not in given]
+    if ours.remove:
+        gone = _unfinished_removed(host, unknown, ours)
+        volumes = left_over(host.remnants(installation), given, remembered, datetime.now(UTC))
+        if removed := [machine.name for machine in gone] + host.discard(volumes):
+            yield Check(f"{what}: left over", "passed", f"removed {', '.join(removed)}")
+        unknown = [machine for machine in unknown if machine not in gone]
+    seen.add(unknown, known)
+    yield from _standing_still(what, known)
+    unreadable = host.unreadable(installation, given)
+    seen.doubts += [f"{name} carries no tag that can be read" for name in unreadable.values()]
+    left = [
+        *(_unreadable(what, name, is_known=identity in given) for identity, name in unreadable.items()),
+        *(_unknown(f"{what}: left over", machine) for machine in unknown),
+        *_volumes(f"{what}: left over", by_hand, host.remnants(installation), given, remembered),
+    ]
+    yield from left or [Check(f"{what}: left over", "passed", "nothing")]
+
+
+def _unfinished_removed(host: Host, machines: Sequence[Machine], ours: Ours) -> list[Machine]:
+    """Remove those that no run works on and no user was given; returns those that are gone now."""
+    unfinished = [m for m in machines if m.state is not State.THERE and m.tag.policy_id not in ours.busy]
+    return [m for m in unfinished if host.delete(m.id, Watch().within(REMOVED_WITHIN)) is Removed.GONE]
+
+
+def _standing_still(what: str, machines: Sequence[Machine]) -> Iterator[Check]:
+    """Their users can't work, and state may not know yet."""
+    for machine in (m for m in machines if m.power is not PowerState.RUNNING and m.state is not State.GOING):
+        how = f"paused: {machine.paused_because}" if machine.power is PowerState.PAUSED else "off"
+        detail = f"{machine.name} ({machine.tag.device_name}, policy {machine.tag.policy_id}) is {how}"
+        yield Check(f"{what}: machines", "warning", detail, "the next run of its policy has it go on, if it can")
+
+
+def _unreadable(what: str, name: str, *, is_known: bool) -> Check:
+    whose = "state knows it: `cloudpc adopt` writes its tag anew" if is_known else "no state knows it"
+    detail = f"{name} carries no tag that can be read; nothing is done to it"
+    return Check(f"{what}: tag", "failed", detail, f"{whose}; if a newer cloudpc made it, use that one")
+
+
+def _unknown(what: str, machine: Machine) -> Check:
+    """A machine that no user has, by state."""
+    if machine.state is State.GOING:
+        hint = "its host has accepted that; each run of its policy looks again"
+        return Check(what, "warning", f"{machine.name} is being removed", hint)
+    if machine.tag.phase is not Phase.HANDED_OVER:
+        hint = "a run may be working on it; else the next `up` of its policy adopts or removes it"
+        return Check(what, "warning", f"{machine.name} is unfinished", hint)
+    detail = f"{machine.name} ({machine.tag.device_name}, policy {machine.tag.policy_id}) is in no state"
+    return Check(what, "warning", detail, "`cloudpc adopt` takes it back, or removes it with its data")
+
+
+def _volumes(
+    what: str, by_hand: ByHand, remnants: list[Remnant], known: frozenset[UUID], recorded: frozenset[UUID]
+) -> Iterator[Check]:
+    for each in left_over(remnants, known, recorded, datetime.now(UTC)):
+        yield Check(what, "warning", f"{each.kind} {each.name} has no machine", "--remove-leftovers")
+    for each in (r for r in remnants if r.kind.may_hold_data and r.is_of(known)):
+        detail = f"{each.kind} {each.name} is of a Cloud PC in state whose machine is not defined any more"
+        hint = "define the machine again; `cloudpc reprovision` makes a new one, without that disk"
+        yield Check(what, "warning", detail, hint)
+    for each in uncertain(remnants, recorded):
+        detail = f"{each.kind} {each.name} has no machine; its name, of an older cloudpc, does not say whose it is"
+        hint = f"it may be another installation's: look at it, and remove it {by_hand.removing} if it is not"
+        yield Check(what, "warning", detail, hint)
+
+
+def _twins(by_policy: Mapping[str, Sequence[HostConfig]]) -> Iterator[Check]:
+    places = {config.where: config for hosts in by_policy.values() if len(hosts) > 1 for config in hosts}
+    asked = Asked(
+        "asking which hypervisor is", {where: partial(_hypervisor, config) for where, config in places.items()}
+    )
+    for policy, hosts in by_policy.items():
+        known = {config.name: asked.answers[config.where] for config in hosts if config.where in asked.answers}
+        if why := twins.refusal(known):
+            yield Check(f"policy {policy}", "failed", why)
+
+
+def _hypervisor(config: HostConfig) -> Hypervisor:
+    return connect(config).hypervisor()
