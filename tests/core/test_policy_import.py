@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import Phase, find, given, settings
+from hypothesis import Phase, example, find, given, settings
 from hypothesis import strategies as st
 
 from cloudpc.cli.policy_import import _parsed
 from cloudpc.configuration import parsing
-from cloudpc.configuration.policy_import import Imported, Remark, convert, policies_in, stack_name, to_yaml
+from cloudpc.configuration.graph_policy import policies_in
+from cloudpc.configuration.imported import Imported, Remark, to_yaml
+from cloudpc.configuration.policy_import import convert, stack_name
 from cloudpc.files import yaml_file
 from cloudpc.model.policy import ProvisioningPolicy
 from cloudpc.model.problems import InvalidConfigurationError, Problem
@@ -297,6 +299,7 @@ _JSON = st.recursive(
 
 
 @given(st.dictionaries(st.sampled_from(sorted(graphs())), _JSON, max_size=4))
+@example({"managedBy": {"Target": False}})
 def test_whatever_stands_in_a_field_the_policy_is_imported_or_a_reason_given(changes: dict[str, Any]) -> None:
     needed = {"displayName", "imageId", "domainJoinConfigurations", "provisioningType"}
     imported, refused = _imported(graphs(**changes))

@@ -15,8 +15,10 @@ from pydantic import ValidationError
 from cloudpc.cli.context import Project
 from cloudpc.cli.output import CommandError, Exit, err, out
 from cloudpc.configuration.exported import value_of
+from cloudpc.configuration.graph_policy import policies_in
+from cloudpc.configuration.imported import POLICY, Imported, to_yaml
 from cloudpc.configuration.lookups import References
-from cloudpc.configuration.policy_import import POLICY, Imported, convert, policies_in, stack_name, to_yaml
+from cloudpc.configuration.policy_import import convert, stack_name
 from cloudpc.files import yaml_file
 from cloudpc.graph.configuration import GraphConfig
 from cloudpc.graph.errors import GraphError

@@ -6,200 +6,20 @@ Pure: JSON in, values and a file's text out. Source: Microsoft Graph `cloudPcPro
 
 from __future__ import annotations
 
-import json
 import re
 import unicodedata
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from textwrap import indent
-from typing import Any, TypeGuard
+from collections.abc import Collection, Sequence
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
-from pydantic.alias_generators import to_camel
+from pydantic import TypeAdapter, ValidationError
 
-from cloudpc.configuration import exported
-from cloudpc.files import yaml_file
+from cloudpc.configuration.graph_policy import READ_ONLY, WHY_LOST, GraphPolicy, Join, asks_nothing, read, spelled
+from cloudpc.configuration.imported import Imported, Remark
 from cloudpc.model.policy import DomainJoinConfiguration, ProvisioningPolicy, WindowsSetting
 from cloudpc.model.problems import InvalidConfigurationError, Problem, from_validation
-from cloudpc.model.text import harmless
 
-POLICY = "cloudpc:policy"
-
-
-@dataclass(frozen=True)
-class Remark:
-    """Something an import could not do by itself.
-
-    Args:
-        field: of Graph's policy, for example `enableSingleSignOn`.
-        value: what it has there.
-        why: what became of it, or what is to be decided.
-        decide: whether somebody has to decide or do something; else it is merely not carried over.
-    """
-
-    field: str
-    value: Any
-    why: str
-    decide: bool = False
-
-    def __str__(self) -> str:
-        value = json.dumps(self.value, ensure_ascii=False, default=str)
-        value = value if len(value) <= 80 else value[:77] + "..."
-        # one line each, also as a comment in the file: what a tenant's admin has typed ends no comment
-        return harmless(f"{self.field} ({value}): {self.why}")
-
-
-@dataclass(frozen=True)
-class Imported:
-    """One policy, converted.
-
-    Args:
-        id: Graph's.
-        policy: values for `cloudpc:policy`; valid by themselves.
-        remarks: in the order of the fields.
-    """
-
-    id: str
-    policy: dict[str, Any]
-    remarks: tuple[Remark, ...]
-
-    @property
-    def display_name(self) -> str:
-        """As in Graph, as far as ours may have it."""
-        return str(self.policy["displayName"])
-
-
-class _Graph(BaseModel):
-    """A part of Graph's policy. Every property may be null or missing there, and newer ones may be added."""
-
-    model_config = ConfigDict(
-        hide_input_in_errors=True, alias_generator=to_camel, extra="allow", strict=True, frozen=True
-    )
-
-    def others(self, *known: str) -> Iterator[tuple[str, Any]]:
-        """What has a value and is not read here."""
-        for name, value in (self.model_extra or {}).items():
-            if value not in (None, "", [], {}) and "@odata." not in name.lower() and name not in known:
-                yield name, value
-
-
-class _Join(_Graph):
-    domain_join_type: str | None = None
-    type: str | None = None
-    """The beta's earlier name of domainJoinType."""
-    on_premises_connection_id: str | None = None
-    region_name: str | None = None
-    region_group: str | None = None
-
-
-class _Windows(_Graph):
-    locale: str | None = None
-    language: str | None = None
-
-
-class _Target(_Graph):
-    group_id: str | None = None
-    service_plan_id: str | None = None
-
-
-class _Assignment(_Graph):
-    id: str | None = None
-    target: _Target | None = None
-
-
-class _Policy(_Graph):
-    id: str | None = None
-    display_name: str | None = None
-    description: str | None = None
-    provisioning_type: str | None = None
-    domain_join_configurations: list[_Join | None] | None = None
-    domain_join_configuration: _Join | None = None
-    on_premises_connection_id: str | None = None
-    image_type: str | None = None
-    image_id: str | None = None
-    image_display_name: str | None = None
-    cloud_pc_naming_template: str | None = None
-    windows_setting: _Windows | None = None
-    windows_settings: _Windows | None = None
-    local_admin_enabled: bool | None = None
-    grace_period_in_hours: int | None = None
-    assignments: list[_Assignment | None] | None = Field(default=None)
-
-
-_READ_ONLY = (
-    "alternateResourceUrl", "cloudPcGroupDisplayName", "createdBy", "createdDateTime", "lastModifiedBy",
-    "lastModifiedDateTime",
-)  # fmt: skip
-"""Graph's own book-keeping: nothing is lost with it."""
-_NOTHING_LOST: dict[str, Any] = {
-    "autopatch": {"autopatchGroupId": None},
-    "enableSingleSignOn": False,
-    "managedBy": "windows365",
-    "microsoftManagedDesktop": {"managedType": "notManaged", "profile": None},
-    "scopeIds": ["0"],
-    "userExperienceType": "cloudPc",
-}
-"""Values by which these fields ask for nothing."""
-_WHY_LOST = {
-    "autopatch": "Windows Autopatch has no counterpart here",
-    "autopilotConfiguration": "Autopilot has no counterpart here; packages and postProvisioningScript set a guest up",
-    "enableSingleSignOn": "there is no single sign-on here",
-    "managedBy": "no other service manages Cloud PCs here",
-    "microsoftManagedDesktop": "Microsoft Managed Desktop has no counterpart here",
-    "scopeIds": "there are no scope tags here: who may change this file decides",
-    "userExperienceType": "there are only whole Cloud PCs here",
-    "userSettingsPersistenceConfiguration": "there is no storage for user settings here: a Cloud PC's disk keeps them",
-}
-
-
-_MODELS: tuple[type[_Graph], ...] = (_Policy, _Assignment, _Target, _Windows, _Join)
-_NAMES = {
-    name.lower(): name
-    for name in (
-        *(field.alias for model in _MODELS for field in model.model_fields.values() if field.alias),
-        *_READ_ONLY, *_NOTHING_LOST, *_WHY_LOST, "managedType", "profile", "autopatchGroupId",
-    )
-}  # fmt: skip
-"""Graph's names, by themselves in small letters."""
 _TO_DECIDE = "to-be-decided"
 """In the place of what a policy must have, and can't be read."""
-_LISTS = ("domainJoinConfigurations", "assignments", "scopeIds")
-_TEXTS = ("id", "displayName", "description", "imageId", "imageDisplayName")
-_SPELLINGS = {
-    text.lower(): text for text in ("azureADJoin", "hybridAzureADJoin", "gallery", "custom", "dedicated", "automatic")
-}
-"""Values that decide something, by themselves in small letters."""
-_MENDINGS = 100
-
-
-def policies_in(content: object, file: str) -> list[object]:
-    """What Graph answered, or a tool exported: one policy, a list of them, or a collection's `value`.
-
-    Args:
-        content: the file's, parsed.
-        file: for messages.
-
-    Raises:
-        InvalidConfigurationError: it is neither.
-    """
-    if isinstance(content, dict) and exported.value_of(content, "@odata.nextLink"):
-        message = "is one page of several: read them all, or use --all"
-        raise InvalidConfigurationError([Problem(file, "@odata.nextLink", message)])
-    if isinstance(content, list):
-        return [policy for each in content for policy in (policies_in(each, file) if _is_collection(each) else [each])]
-    found = exported.value_of(content, "value") if _is_collection(content) else content
-    if isinstance(found, list):
-        return found
-    if isinstance(found, dict) and exported.value_of(found, "displayName") is not None:
-        return [found]
-    message = 'must be a provisioning policy as Graph answers it, a list of them, or {"value": [...]}'
-    raise InvalidConfigurationError([Problem(file, "file", message)])
-
-
-def _is_collection(content: object) -> TypeGuard[dict[str, Any]]:
-    return isinstance(content, dict) and (
-        exported.value_of(content, "displayName") is None and exported.value_of(content, "value") is not None
-    )
 
 
 def stack_name(display_name: str, taken: Collection[str] = ()) -> str:
@@ -224,76 +44,12 @@ def convert(values: object, file: str, image: str | None = None) -> Imported:
     Raises:
         InvalidConfigurationError: it can't be one of ours; with all reasons.
     """
-    graph, unread = _read(values, file)
+    graph, unread = read(values, file)
     return _Conversion(graph, file, image, unread).run()
 
 
-def _read(values: object, file: str) -> tuple[_Policy, list[Remark]]:
-    """The policy without what can't be read, and what that is: a value never costs the policy.
-
-    Raises:
-        InvalidConfigurationError: it is no policy at all.
-    """
-    mended = _in_graphs_shape(values)
-    unread: list[Remark] = []
-    for _ in range(_MENDINGS):
-        try:
-            return _Policy.model_validate(mended), unread
-        except ValidationError as error:
-            problems = from_validation(file, "", _Policy, error)
-            places = [details["loc"] for details in error.errors(include_url=False)]
-            if () in places or not isinstance(mended, dict):
-                raise InvalidConfigurationError(problems) from None
-            for problem, place in zip(problems, places, strict=True):
-                unread.append(_unread(problem.field, _taken_out(mended, place), problem.message))
-    raise InvalidConfigurationError([Problem(file, "file", "has too much that can't be read")])
-
-
-def _in_graphs_shape(values: object) -> object:
-    found = exported.in_graphs_spelling(values, _NAMES)
-    if not isinstance(found, dict):
-        return found
-    for name in _LISTS:
-        if isinstance(found.get(name), dict | str) and not exported.is_cut_off(found[name]):
-            found[name] = [found[name]]
-    for name in _TEXTS:
-        if isinstance(found.get(name), int | float):
-            found[name] = str(found[name])
-    found["localAdminEnabled"] = _as_boolean(found.get("localAdminEnabled"))
-    if "enableSingleSignOn" in found:
-        found["enableSingleSignOn"] = _as_boolean(found["enableSingleSignOn"])
-    found["gracePeriodInHours"] = _as_number(found.get("gracePeriodInHours"))
-    return found
-
-
-def _as_boolean(value: Any) -> Any:
-    return {"true": True, "false": False}.get(value.strip().lower(), value) if isinstance(value, str) else value
-
-
-def _as_number(value: Any) -> Any:
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    return int(value) if isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}", value.strip(), re.ASCII) else value
-
-
-def _taken_out(values: dict[str, Any], place: tuple[str | int, ...]) -> Any:
-    """Take what is at this place out; returns it."""
-    here: Any = values
-    for step in place[:-1]:
-        here = here[step]
-    found = here[place[-1]]
-    here[place[-1]] = None
-    return found
-
-
-def _unread(field: str, value: Any, message: str) -> Remark:
-    if exported.is_cut_off(value):
-        return Remark(field, value, "is cut off, and left out: export it with ConvertTo-Json -Depth 10")
-    return Remark(field, value, f"can't be read, and is left out: it {message}")
-
-
 class _Conversion:
-    def __init__(self, graph: _Policy, file: str, image: str | None, unread: Sequence[Remark] = ()) -> None:
+    def __init__(self, graph: GraphPolicy, file: str, image: str | None, unread: Sequence[Remark] = ()) -> None:
         self._graph = graph
         self._file = file
         self._image = image
@@ -307,7 +63,7 @@ class _Conversion:
         self._display_name()
         if graph.description:
             self._policy["description"] = graph.description
-        if _spelled(graph.provisioning_type) not in (None, "dedicated"):
+        if spelled(graph.provisioning_type) not in (None, "dedicated"):
             message = "can't be carried over: here a Cloud PC belongs to one user (dedicated)"
             self._refuse("provisioningType", message, graph.provisioning_type)
         self._joins()
@@ -318,9 +74,9 @@ class _Conversion:
             self._policy["localAdminEnabled"] = graph.local_admin_enabled
         self._checked("gracePeriodInHours", graph.grace_period_in_hours)
         self._assignments()
-        for name, value in graph.others(*_READ_ONLY):
-            if not _asks_nothing(name, value):
-                self._lost(name, value, _WHY_LOST.get(name, "is not known here"))
+        for name, value in graph.others(*READ_ONLY):
+            if not asks_nothing(name, value):
+                self._lost(name, value, WHY_LOST.get(name, "is not known here"))
         if self._problems:
             raise InvalidConfigurationError(self._problems)
         try:
@@ -352,9 +108,7 @@ class _Conversion:
             entries, name = [graph.domain_join_configuration], "domainJoinConfiguration"
         if not entries and graph.on_premises_connection_id:
             # the beta of 2021: a policy with a connection was hybrid
-            entries = [
-                _Join(domainJoinType="hybridAzureADJoin", onPremisesConnectionId=graph.on_premises_connection_id)
-            ]
+            entries = [Join(domainJoinType="hybridAzureADJoin", onPremisesConnectionId=graph.on_premises_connection_id)]
             name = "onPremisesConnectionId"
         joins: list[dict[str, Any]] = []
         for index, entry in enumerate(entries):
@@ -370,8 +124,8 @@ class _Conversion:
         else:
             self._refuse("domainJoinConfigurations", "has no entry that can be carried over", None)
 
-    def _join(self, field: str, entry: _Join) -> dict[str, Any] | None:
-        kind = _spelled(entry.domain_join_type or entry.type)
+    def _join(self, field: str, entry: Join) -> dict[str, Any] | None:
+        kind = spelled(entry.domain_join_type or entry.type)
         for name, value in entry.others():
             self._lost(f"{field}.{name}", value, "is not known here")
         if kind not in ("azureADJoin", "hybridAzureADJoin"):
@@ -407,7 +161,7 @@ class _Conversion:
             if shown:
                 self._lost("imageId", shown, f"{self._image} takes its place")
             return
-        kind = _spelled(graph.image_type)
+        kind = spelled(graph.image_type)
         if kind not in (None, "gallery", "custom"):
             self._lost("imageType", graph.image_type, "is not known here; gallery takes its place")
         self._policy["imageType"] = "custom" if kind == "custom" else "gallery"
@@ -483,51 +237,3 @@ class _Conversion:
 
     def _refuse(self, field: str, message: str, found: Any) -> None:
         self._problems.append(Problem(self._file, field, message, found))
-
-
-def _spelled(text: str | None) -> str | None:
-    return None if text is None else _SPELLINGS.get(text.lower(), text)
-
-
-def _asks_nothing(name: str, value: Any) -> bool:
-    if isinstance(value, dict):
-        # of its kind (managedType, autopatchGroupId), not of what goes with it
-        nothing = _NOTHING_LOST.get(name, {})
-        said = {key: part for key, part in value.items() if part not in (None, "") and "@odata." not in key.lower()}
-        return not said or said == {key: part for key, part in nothing.items() if part is not None}
-    return bool(value == _NOTHING_LOST.get(name)) and type(value) is type(_NOTHING_LOST.get(name))
-
-
-def to_yaml(imported: Imported, others: Mapping[str, Any], keep: Mapping[str, Any]) -> str:
-    """The stack's file.
-
-    Args:
-        imported: the policy.
-        others: the other values of its `config`, by key.
-        keep: what else stands in the file, such as the `encryptionsalt` that Pulumi wrote there.
-    """
-    lines = [
-        "# yaml-language-server: $schema=schemas/policy.json\n",
-        f"# Imported from Microsoft Graph, provisioning policy {harmless(imported.id)}.\n",
-    ]
-    lost = [remark for remark in imported.remarks if not remark.decide]
-    if lost:
-        lines.append("# Not carried over:\n")
-        lines += [f"#   {remark}\n" for remark in lost]
-    lines.append(f"config:\n  {POLICY}:\n")
-    left = [remark for remark in imported.remarks if remark.decide]
-    for name, value in imported.policy.items():
-        lines += [f"    # TO DECIDE: {r}\n" for r in left if _first(r.field) == name]
-        lines.append(indent(yaml_file.dump({name: value}), "    "))
-    lines += [f"    # TO DECIDE: {r}\n" for r in left if _first(r.field) not in imported.policy]
-    if others:
-        lines.append(indent(yaml_file.dump(dict(others)), "  "))
-    if keep:
-        lines.append(yaml_file.dump(dict(keep)))
-    return "".join(lines)
-
-
-def _first(field: str) -> str:
-    name = re.split(r"[.\[]", field)[0]
-    legacy = ("onPremisesConnectionId", "domainJoinConfiguration")
-    return "domainJoinConfigurations" if name in legacy else name

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from uuid import UUID
 
 from cloudpc.machines.libvirt import power
@@ -29,6 +30,7 @@ _AT_LEAST = 20.0
 """Seconds for the network of a guest that was ready at the last moment."""
 
 
+@dataclass(frozen=True)
 class Making:
     """The stages of one host, which `Host.make` and `Host.power_on` are made of.
 
@@ -45,29 +47,16 @@ class Making:
         has_network: waits until a guest has an address, within the time of the watch.
     """
 
-    def __init__(
-        self,
-        host: str,
-        connection: Connection,
-        domains: Domains,
-        consoles: Consoles,
-        images: ImageStore,
-        volumes: MachineVolumes,
-        starter: Starter,
-        locks: HostLocks,
-        acceleration: Acceleration,
-        has_network: Callable[[UUID, Watch], object],
-    ) -> None:
-        self._host = host
-        self._connection = connection
-        self._domains = domains
-        self._consoles = consoles
-        self._images = images
-        self._volumes = volumes
-        self._starter = starter
-        self._locks = locks
-        self._acceleration = acceleration
-        self._has_network = has_network
+    host: str
+    connection: Connection
+    domains: Domains
+    consoles: Consoles
+    images: ImageStore
+    volumes: MachineVolumes
+    starter: Starter
+    locks: HostLocks
+    acceleration: Acceleration
+    has_network: Callable[[UUID, Watch], object]
 
     def make(self, order: Order, watch: Watch) -> None:
         """See `Host.make`."""
@@ -78,45 +67,45 @@ class Making:
         self.create_disk(order, image, order.seed(image))
         watch.stage(Stage.STARTING, "waiting for a free boot slot")
         with self.boot_slot(watch):
-            watch.stage(Stage.STARTING, f"on {self._host}")
+            watch.stage(Stage.STARTING, f"on {self.host}")
             self.start(order, image)
-            watch.stage(Stage.FIRST_BOOT, f"on {self._host}")
+            watch.stage(Stage.FIRST_BOOT, f"on {self.host}")
             booting = watch.within(order.first_boot_in_seconds)
             self.wait_ready(order.id, booting)
         watch.stage(Stage.FIRST_BOOT, "waiting for its network")  # what follows may need it
-        self._has_network(order.id, watch.within(max(_AT_LEAST, booting.remaining)))
+        self.has_network(order.id, watch.within(max(_AT_LEAST, booting.remaining)))
 
     def power_on(self, machine_id: UUID, watch: Watch, *, until_ready: bool) -> None:
         """See `Host.power_on`."""
-        domain, definition = self._domains.need(machine_id)
-        self._domains.label(definition)
+        domain, definition = self.domains.need(machine_id)
+        self.domains.label(definition)
         with classified(f"start {definition.name}", ErrorCode.START_FAILED):
             was = power.turn_on(domain)
         if until_ready and was is PowerState.STOPPED:
-            watch.note(f"was off, starting on {self._host}")
+            watch.note(f"was off, starting on {self.host}")
             self.wait_ready(machine_id, watch)
 
     def bring_image(self, image: DiskImage, watch: Watch) -> None:
         """Bring the image to the host unless it is there; safe to call for many machines at once."""
-        self._images.ensure(image, watch)
+        self.images.ensure(image, watch)
 
     def create_disk(self, order: Order, image: DiskImage, seed: Seed) -> None:
         """Make the overlay, as large as the service plan says, and the seed."""
-        self._volumes.create(order, image, seed)
+        self.volumes.create(order, image, seed)
 
     def boot_slot(self, watch: Watch) -> AbstractContextManager[None]:
         """Waits until this host may boot one more (under TCG as many at once as cores), over all processes."""
         with classified("read the host's cores"):
-            cores = int(self._connection.get().getInfo()[2])
-        kvm = self._acceleration.verdict().accelerator is Accelerator.KVM
-        return self._locks.slot("boot", max(4, 2 * cores) if kvm else cores, watch.cancel)
+            cores = int(self.connection.get().getInfo()[2])
+        kvm = self.acceleration.verdict().accelerator is Accelerator.KVM
+        return self.locks.slot("boot", max(4, 2 * cores) if kvm else cores, watch.cancel)
 
     def start(self, order: Order, image: DiskImage) -> None:
         """Start the machine; returns when its processors run."""
-        connection = self._connection.get()
-        _domain, definition = self._domains.need(order.id)
-        label, accelerator = self._domains.label(definition), self._acceleration.verdict().accelerator
-        self._consoles.keep(order.id, self._starter.start(connection, order, label, image, accelerator))
+        connection = self.connection.get()
+        _domain, definition = self.domains.need(order.id)
+        label, accelerator = self.domains.label(definition), self.acceleration.verdict().accelerator
+        self.consoles.keep(order.id, self.starter.start(connection, order, label, image, accelerator))
 
     def wait_ready(self, machine_id: UUID, watch: Watch) -> None:
         """Wait until the guest agent answers *and* first-boot set-up is done, within the time of the watch.
@@ -124,4 +113,4 @@ class Making:
         Raises:
             ProvisioningError: GUEST_DIED at once, BOOT_TIMEOUT, FIRST_BOOT_FAILED; with the console's tail.
         """
-        FirstBoot(self._connection, machine_id, self._consoles.opened(machine_id)).wait(watch)
+        FirstBoot(self.connection, machine_id, self.consoles.opened(machine_id)).wait(watch)
