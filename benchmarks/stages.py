@@ -90,8 +90,8 @@ def _pipeline(cloud_pc: DesiredCloudPC) -> Times:
     times: Times = defaultdict(float)
     begin = time.perf_counter()
     host = machines.local()
-    clocked, linux = _clocked(host, times), guests.named("linux")
-    resources = Resources([clocked], lambda _: _timed(times, "find image", _image), lambda: None, linux)
+    clocked = _clocked(host, times)
+    resources = Resources([clocked], lambda _: _timed(times, "find image", _image), lambda: None, guests.named)
     try:
         outcome = pipeline.provision(cloud_pc, resources, _Silent(), Cancellation())
         total = time.perf_counter() - begin

@@ -172,7 +172,7 @@ class Run:
 
     def provision(self, wanted: DesiredCloudPC | None = None) -> Outcome:
         resources = Resources(
-            self.hosts, self.image, self.script, guests.named("linux"),
+            self.hosts, self.image, self.script, guests.named,
             adoptable=self.adoptable, healthy=self.healthy, registration=self.registration,
         )  # fmt: skip
         return pipeline.provision(wanted or desired(), resources, self.lines, self.cancel)

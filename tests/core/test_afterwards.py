@@ -29,7 +29,7 @@ def afterwards(host: ScriptedHost) -> Afterwards:
     wanted = desired(script=Script(path="set-up.sh", sha256="ab" * 32))
     Run(host).provision()
     host.calls.clear()
-    resources = Resources([host], image=lambda _note: image(), script=changed_since, guest_os=guests.named("linux"))
+    resources = Resources([host], image=lambda _note: image(), script=changed_since, guest_os=guests.named)
     return Afterwards(wanted, host, resources, Watch())
 
 

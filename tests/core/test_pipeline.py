@@ -897,6 +897,13 @@ def test_a_guest_without_host_key_is_not_handed_out(tmp_path: Path, key: bytes |
     assert host.things() == []
 
 
+def test_a_system_that_nobody_knows_is_no_reason_to_try_again(host: ScriptedHost) -> None:
+    outcome = Run(host).provision(desired(guest_os="later"))
+    assert outcome.error is not None
+    assert outcome.error.message == "'later' is no system of guests; there: linux"
+    assert (outcome.attempts, host.things()) == (1, [])
+
+
 @pytest.mark.parametrize(
     ("said", "told"),
     [
@@ -1008,7 +1015,7 @@ def test_what_would_fail_anywhere_is_seen_before_anything_is_removed(host: Scrip
             watch.note("checking it")
             return made
 
-        return Resources([host], find, script, guests.named("linux"))
+        return Resources([host], find, script, guests.named)
 
     lines = Lines()
     pipeline.check_before(desired(), resources(image(minimum_memory_mib=512, disk_gib=8.0)), lines)

@@ -242,7 +242,7 @@ def test_a_folder_that_qemu_may_not_enter_is_named(desk: Desk, tmp_path: Path) -
         assert str(folder) in caught.value.message
         assert "poolPath" in caught.value.hint
         guest = next(check for check in closed.host.check() if check.what == "a guest")
-        assert guest.state == "failed"
+        assert guest.status == "failed"
 
 
 def test_a_host_that_is_closed_lets_go(desk: Desk) -> None:

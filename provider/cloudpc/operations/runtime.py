@@ -83,7 +83,7 @@ class Runtime:
             hosts=self.hosts if source is None else self._taking(source.kind),
             image=partial(_image, source, settings),
             script=partial(self._script, settings),
-            guest_os=guests.named(settings.guest_os),
+            guest_os=guests.named,
             adoptable=self._consent.adopt,
             healthy=self._connections.healthy,
             registration=self._organisation.registration(),

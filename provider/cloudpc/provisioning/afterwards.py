@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from cloudpc.model.cloud_pc import DesiredCloudPC
 from cloudpc.model.errors import ErrorCode, unexpected_told
-from cloudpc.model.guests import Extra, Warned
+from cloudpc.model.guests import Extra, GuestOS, Warned
 from cloudpc.model.machines import Host
 from cloudpc.model.watch import Watch
 from cloudpc.provisioning import extras
@@ -34,7 +34,7 @@ class Afterwards:
         """Have it work, and wait for a guest that is busy. Raises as `try_extras`."""
         self._watch.check()
         self._host.power_on(self._id, self._watch.within(self._settings.first_boot_in_seconds))
-        extras.facts(self._host.guest(self._id), self._resources.guest_os, self._watch)
+        extras.facts(self._host.guest(self._id), self._guest_os, self._watch)
 
     def try_extras(self, failed: Collection[ErrorCode]) -> list[Warned]:
         """Run these extras again; returns what fails this time, too.
@@ -47,9 +47,13 @@ class Afterwards:
             failed_before = self._extras(failed)
             self.wake()
             self._host.access(self._id, self._watch.within(self._settings.first_boot_in_seconds))  # they may need it
-            return extras.set_up(self._host.guest(self._id), self._resources.guest_os, failed_before, self._watch)[0]
+            return extras.set_up(self._host.guest(self._id), self._guest_os, failed_before, self._watch)[0]
+
+    @property
+    def _guest_os(self) -> GuestOS:
+        return self._resources.guest_os(self._settings.guest_os)
 
     def _extras(self, failed: Collection[ErrorCode]) -> list[Extra]:
         """The script is read only if it failed itself: what it was when it succeeded may be no longer there."""
         script = self._resources.script() if ErrorCode.POST_PROVISIONING_SCRIPT_FAILED in failed else None
-        return [extra for extra in self._resources.guest_os.extras(self._settings, script) if extra.code in failed]
+        return [extra for extra in self._guest_os.extras(self._settings, script) if extra.code in failed]

@@ -49,7 +49,7 @@ def order_of(desired: DesiredCloudPC, resources: Resources, before_guest: Callab
 
     def seed(_image: Image) -> Seed:
         before_guest()
-        return resources.guest_os.seed(
+        return resources.guest_os(desired.settings.guest_os).seed(
             instance_id=f"{desired.machine_id}-{desired.generation}",
             device_name=desired.device_name,
             account=desired.account,

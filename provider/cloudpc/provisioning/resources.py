@@ -22,14 +22,14 @@ class Resources:
         hosts: where machines may go.
         image: finds the image the settings name, verified; may take long.
         script: reads the post-provisioning script the settings name.
-        guest_os: the system of the image's guests.
+        guest_os: finds the system of guests by the name in settings; one that is taken over may have another's.
         pause: seconds before the second attempt; doubled before the third.
     """
 
     hosts: Sequence[Host]
     image: Callable[[Watch], Image]
     script: Callable[[], bytes | None]
-    guest_os: GuestOS
+    guest_os: Callable[[str], GuestOS]
     pause: float = 2.0
     adoptable: Container[str] = ()
     """Keys of Cloud PCs whose machine may be taken back though it was handed over and state does not know it."""

@@ -9,7 +9,7 @@ from cloudpc.model.cloud_pc import DesiredCloudPC, Status
 from cloudpc.model.credentials import Credentials, generate_password
 from cloudpc.model.devices import ComputerAccount, NewDevice, TemporaryAccessPass
 from cloudpc.model.errors import ErrorCode, ProvisioningError
-from cloudpc.model.guests import Facts, Guest
+from cloudpc.model.guests import Facts, Guest, GuestOS
 from cloudpc.model.machines import Host, Machine
 from cloudpc.model.outcome import Outcome
 from cloudpc.model.report import Reporter
@@ -40,7 +40,6 @@ class Stages:
         self._attempt = attempt
         self._claim = claim
         self._resources = resources
-        self._guest_os = resources.guest_os
         self._enrolment = enrolment
         self._report = report
         self._watch = attempt.watch
@@ -56,6 +55,10 @@ class Stages:
         self._set_up(host)
         self._register(host)
         return self._sign_in(host)
+
+    @property
+    def _guest_os(self) -> GuestOS:
+        return self._resources.guest_os(self._attempt.desired.settings.guest_os)
 
     def _guest(self, host: Host) -> Guest:
         return host.guest(self._attempt.id)
