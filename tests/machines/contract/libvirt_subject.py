@@ -30,6 +30,7 @@ class LibvirtSubject(Subject):
 
     driver = DRIVER
     marks = (pytest.mark.machine,)
+    rounds = 3
     soon = 60.0
     until_gone = 60.0
     daemon: Daemon

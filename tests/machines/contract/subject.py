@@ -44,6 +44,8 @@ class Subject(ABC):
     """Seconds within which whatever is cancelled has ended."""
     until_gone: ClassVar[float] = 10.0
     """Seconds after which nothing is left of what was deleted."""
+    rounds: ClassVar[int] = 20
+    """So often two processes claim at once."""
     installation: str
     config: HostConfig
     image: Image

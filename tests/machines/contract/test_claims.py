@@ -60,19 +60,20 @@ def test_of_many_claims_at_once_one_wins(subject: Subject) -> None:
 
 
 def test_of_two_processes_that_claim_at_once_one_wins(subject: Subject, processes: Processes) -> None:
-    orders = [subject.order() for _ in range(2)]
-    outcomes = processes.claim(subject.driver, subject.config, orders)
-    assert sorted(outcomes) == ["Claimed", "claimed"]
-    machine = subject.host.describe(orders[0].id)
+    rounds = [(subject.order(f"u-{n}"), subject.order(f"u-{n}")) for n in range(subject.rounds)]
+    outcomes = processes.claim(subject.driver, subject.config, rounds)
+    assert {tuple(sorted(each)) for each in outcomes} == {("Claimed", "claimed")}
+    winner = rounds[-1][outcomes[-1].index("claimed")]
+    machine = subject.host.describe(winner.id)
     assert machine is not None
-    assert machine.tag.attempt == orders[outcomes.index("claimed")].tag.attempt
+    assert machine.tag.attempt == winner.tag.attempt
 
 
 def test_the_last_place_is_given_to_one(subject: Subject, processes: Processes) -> None:
     size = _more_than_half(subject.host, subject.size)
-    orders = [subject.order(user, size=size) for user in ("u-1", "u-2")]
-    outcomes = processes.claim(subject.driver, subject.config, orders)
-    assert sorted(outcomes) == ["claimed", ErrorCode.NO_CAPACITY.value]
+    rounds = [(subject.order("u-1", size=size), subject.order("u-2", size=size)) for _ in range(subject.rounds)]
+    outcomes = processes.claim(subject.driver, subject.config, rounds)
+    assert {tuple(sorted(each)) for each in outcomes} == {("claimed", ErrorCode.NO_CAPACITY.value)}
     assert len(subject.host.owned(subject.installation)) == 1
 
 
