@@ -125,6 +125,7 @@ def test_actions_on_what_has_ended_are_no_slip() -> None:
 def test_who_left_the_group_is_told_with_its_name_and_counts_for_a_mass_loss() -> None:
     result = plan(snapshot(Group("g", "G")), recorded(Status.PROVISIONED), formerly_assigned={"g": "G"})
     assert only(result) == begins_grace(Loss(Lost.MEMBERSHIP, ("G",)))
+    assert result.desired[0].why == "left group G"
     assert result.lost_by_directory == (KEY,)
     assert result.taken_away == {}
 
