@@ -17,10 +17,10 @@ from cloudpc.model.machines import PowerState
 from cloudpc.model.tags import Phase
 from cloudpc.operations import asked, look
 from cloudpc.operations.consent import Consent
-from cloudpc.operations.look import Look
+from cloudpc.operations.overview import Look
 from cloudpc.operations.removal import Removal
 from cloudpc.operations.tidying import Meant, tidy
-from cloudpc.rules import transitions
+from cloudpc.rules import findings, transitions
 
 from .fake_organisation import Organisation
 from .fake_rim import IDENTITY, Run, ScriptedHost, desired, hand_over
@@ -182,7 +182,7 @@ def test_one_whose_tag_can_t_be_read_while_it_counts_as_lost_is_told(
     host: ScriptedHost, recorded: RecordedCloudPC
 ) -> None:
     _take_tag(host)
-    lost = transitions.lost(recorded, "gone", NOW)
+    lost = findings.lost(recorded, "gone", NOW)
     changed, [told] = _changed(lost, host)
     assert changed == []
     assert "[tagUnreadable]" in told
@@ -200,7 +200,7 @@ def test_one_that_another_host_has_is_followed(
     assert told == []
     assert (pc.host, pc.status, pc.power_state) == ("other", Status.PROVISIONED, "paused")
     assert pc.events[-1].endswith("its machine is on other now")
-    lost = transitions.lost(recorded, "gone", NOW)
+    lost = findings.lost(recorded, "gone", NOW)
     [pc], _ = _changed(lost, *hosts)
     assert (pc.host, pc.status) == ("other", Status.PROVISIONED)
 

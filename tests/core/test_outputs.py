@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from cloudpc.iac import outputs
 from cloudpc.model.cloud_pc import RecordedCloudPC
-from cloudpc.rules import transitions
+from cloudpc.rules import findings
 
 from . import make
 from .states import recorded
@@ -46,7 +46,7 @@ def test_what_a_newer_version_has_written_survives_a_change(pc: RecordedCloudPC,
     values["backup"] = {"sealed": "hunter2"}
     read = outputs.read(values)
     assert "hunter2" not in repr(read)
-    after = transitions.moved(read, "elsewhere", make.NOW) if changes else read
+    after = findings.moved(read, "elsewhere", make.NOW) if changes else read
     written = outputs.written(after, values)
     assert written["backup"] == values["backup"]
     assert written["settings"]["wallpaper"] == "blue"

@@ -17,13 +17,13 @@ from cloudpc.model.guests import Warned
 from cloudpc.model.machines import PowerState
 from cloudpc.model.outcome import Outcome
 from cloudpc.model.stages import Stage
-from cloudpc.rules import transitions
+from cloudpc.rules import findings, recording, transitions
 from cloudpc.rules.actions.action import Action
 from cloudpc.rules.actions.retry import RETRY
 from cloudpc.rules.actions.update_kernel import UPDATE_KERNEL
 from cloudpc.rules.lifecycle import makes_machine, next_step
+from cloudpc.rules.recording import ImpossibleTransitionError
 from cloudpc.rules.step import Step
-from cloudpc.rules.transitions import ImpossibleTransitionError
 
 from .make import NOW
 from .states import desired, recorded
@@ -67,7 +67,7 @@ def test_every_step_leads_somewhere_and_is_not_asked_for_again(
     step = next_step(pc, wanted)
     then = after(step, pc, wanted, data)
     assert then.key == pc.key
-    assert len(then.events) <= transitions.EVENTS_KEPT
+    assert len(then.events) <= recording.EVENTS_KEPT
     if step is Step.NONE:
         assert then is pc
         return
@@ -89,9 +89,9 @@ def test_what_the_lifecycle_never_asks_for_is_refused(pc: RecordedCloudPC, wante
         (pc.stands_still, lambda: transitions.started(pc, "was off, started", LATER)),
         (pc.status in USABLE, lambda: transitions.acted(UPDATE_KERNEL.after(pc, wanted), "moved", LATER)),
         (pc.status not in USABLE and not pc.is_gone, lambda: transitions.ended(pc, wanted, (), LATER)),
-        (pc.status in WITH_MACHINE, lambda: transitions.lost(pc, "gone", LATER)),
-        (pc.is_lost, lambda: transitions.found_again(pc, LATER)),
-        (pc.status in USABLE, lambda: transitions.size_differs(pc, "bigger", LATER)),
+        (pc.status in WITH_MACHINE, lambda: findings.lost(pc, "gone", LATER)),
+        (pc.is_lost, lambda: findings.found_again(pc, LATER)),
+        (pc.status in USABLE, lambda: findings.size_differs(pc, "bigger", LATER)),
     ]
     for is_possible, transition in checks:
         if is_possible:
@@ -103,15 +103,15 @@ def test_what_the_lifecycle_never_asks_for_is_refused(pc: RecordedCloudPC, wante
 
 @given(recorded().filter(lambda pc: pc.status in WITH_MACHINE))
 def test_what_a_look_has_found_wrong_is_as_it_was_once_it_is_well_again(pc: RecordedCloudPC) -> None:
-    back = transitions.found_again(transitions.lost(pc, "gone", LATER), LATER)
+    back = findings.found_again(findings.lost(pc, "gone", LATER), LATER)
     assert _but_for_history(back) == _but_for_history(pc)
     if pc.has_code(ErrorCode.TAG_UNREADABLE):
         return
-    torn = transitions.tag_unreadable(pc, TagUnreadable("cloudpc-x", "local"), LATER)
-    readable = transitions.tag_readable(torn, LATER)
+    torn = findings.tag_unreadable(pc, TagUnreadable("cloudpc-x", "local"), LATER)
+    readable = findings.tag_readable(torn, LATER)
     if pc.before_change is None:
         assert _but_for_history(readable) == _but_for_history(pc)
-    assert transitions.tag_unreadable(torn, TagUnreadable("cloudpc-x", "local"), LATER) is torn, "no news"
+    assert findings.tag_unreadable(torn, TagUnreadable("cloudpc-x", "local"), LATER) is torn, "no news"
 
 
 def _but_for_history(pc: RecordedCloudPC) -> RecordedCloudPC:
@@ -120,7 +120,7 @@ def _but_for_history(pc: RecordedCloudPC) -> RecordedCloudPC:
 
 @given(recorded(), st.sampled_from(PowerState))
 def test_that_a_machine_stands_still_is_no_event(pc: RecordedCloudPC, power: PowerState) -> None:
-    seen = transitions.powered(pc, power, "its host's storage is full")
+    seen = findings.powered(pc, power, "its host's storage is full")
     assert (seen.events, seen.last_modified_date_time) == (pc.events, pc.last_modified_date_time)
     assert bool(seen.paused_because) is (power is PowerState.PAUSED)
 
@@ -131,7 +131,7 @@ _EARLIER = "2026-11-24T09:00:00Z"
 
 
 def _ended(pc: RecordedCloudPC, status: Status, why: str, now: datetime) -> RecordedCloudPC:
-    return transitions._event(pc.model_copy(update={"status": status}), why, now)
+    return recording.event(pc.model_copy(update={"status": status}), why, now)
 
 
 @pytest.mark.parametrize("status", [Status.PENDING_PROVISION, Status.NOT_PROVISIONED, Status.DEPROVISIONING])

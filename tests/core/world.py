@@ -27,7 +27,7 @@ from cloudpc.model.guests import Warned
 from cloudpc.model.machines import PowerState
 from cloudpc.model.outcome import Outcome
 from cloudpc.model.policy import ProvisioningPolicy
-from cloudpc.rules import lifecycle, transitions
+from cloudpc.rules import findings, lifecycle, transitions
 from cloudpc.rules.actions import ACTIONS
 from cloudpc.rules.actions.action import Action, OnMachine
 from cloudpc.rules.actions.reprovision import REPROVISION
@@ -86,7 +86,7 @@ class World:
         self.refreshing = False
         """Whether runs look at each machine before they do something about it (`up --refresh`)."""
         self.silent = False
-        """Whether the host does not answer when a run looks at all its machines (`cloudpc.operations.look`)."""
+        """Whether the host does not answer when a run looks at all its machines (`cloudpc.operations.overview`)."""
         self.off: set[str] = set()
         """Keys of machines that somebody has turned off."""
         self.ends_allowed: dict[str, datetime] = {}
@@ -142,11 +142,11 @@ class World:
         """What a refresh makes of it: cloudpc.operations.look.as_seen."""
         is_there = self.machines.get(recorded.key) == Machine(policy_id, recorded.generation)
         if recorded.status in WITH_MACHINE and not is_there:
-            return transitions.lost(recorded, "gone", self.now)
+            return findings.lost(recorded, "gone", self.now)
         if recorded.is_lost and is_there:
-            recorded = transitions.found_again(recorded, self.now)
+            recorded = findings.found_again(recorded, self.now)
         off = is_there and recorded.key in self.off
-        return transitions.powered(recorded, PowerState.STOPPED if off else PowerState.RUNNING)
+        return findings.powered(recorded, PowerState.STOPPED if off else PowerState.RUNNING)
 
     def plan(self, policy_id: str) -> tuple[Reconciliation, dict[str, datetime]]:
         """What a run of this policy decides now, and its assignments with the time they were first seen."""

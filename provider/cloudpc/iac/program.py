@@ -31,7 +31,7 @@ from cloudpc.model.machines import Host
 from cloudpc.model.problems import InvalidConfigurationError
 from cloudpc.operations import audit, first_run, look, renamed, tidying, twins
 from cloudpc.operations.consent import ACCEPT_LOSS, Consent
-from cloudpc.operations.look import Look
+from cloudpc.operations.overview import Look
 from cloudpc.operations.records import StackRecord
 from cloudpc.operations.runtime import Runtime
 from cloudpc.operations.tidying import Meant
