@@ -11,7 +11,7 @@ from uuid import UUID
 import pytest
 from fake_driver import FakeHostConfig
 
-from cloudpc.cli import doctor
+from cloudpc.cli import doctor_hosts
 from cloudpc.cli.doctor_organisation import Seen
 from cloudpc.model.cloud_pc import RecordedCloudPC, Status
 from cloudpc.model.errors import ErrorCode
@@ -120,11 +120,12 @@ def test_it_is_unfinished_business_and_nobodys_lost_machine(host: Slow) -> None:
 def test_doctor_tells_of_it_and_asks_again(host: Slow, monkeypatch: pytest.MonkeyPatch) -> None:
     Run(host).provision()
     host.delete(IDENTITY, Watch())
-    monkeypatch.setattr(doctor, "connect", lambda _: host)
+    monkeypatch.setattr(doctor_hosts, "connect", lambda _: host)
     config = FakeHostConfig(name="local", uri=host.folder.as_uri().replace("file:", "fake:", 1))
 
     def look(*, remove: bool) -> list[str]:
-        left = doctor._host(config, [make.INSTALLATION], Inventory(), set(), Seen(), remove=remove)
+        ours = doctor_hosts.Ours([make.INSTALLATION], Inventory(), set(), remove=remove)
+        left = doctor_hosts._host(config, ours, Seen())
         return [check.detail for check in left if check.what.endswith("left over")]
 
     for remove in (False, True):

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from ldap3 import Connection
 
 from cloudpc.devices import account_mark
+from cloudpc.guests.linux.join import script
 from cloudpc.model.devices import ComputerAccount, Domain, NameTakenError, OwnedDevice
 from cloudpc.model.errors import ErrorCode, ProvisioningError
 
@@ -59,9 +60,10 @@ def test_an_account_is_made_in_the_ou_for_the_guest_alone(samba: Samba, hq: Hq) 
         "object_guid": join.account.object_guid,
     }  # fmt: skip
 
-    password = join.stdin.decode()
+    password = join.password
     assert samba.accepts(f"{PC}$@{DOMAIN}", password)
-    assert not any(password in argument for argument in join.argv)
+    assert not any(password in argument for argument in script(join).arguments)
+    assert password not in repr(join)
     assert password not in repr(join)
 
 
@@ -73,8 +75,10 @@ def test_an_account_of_an_attempt_before_is_taken_again(samba: Samba, hq: Hq) ->
 
     assert again.account == first.account
     assert _control(samba) == 4096
-    assert samba.accepts(f"{PC}$@{DOMAIN}", again.stdin.decode())
-    assert again.stdin != first.stdin  # which Active Directory may still take for an hour: OldPasswordAllowedPeriod
+    assert samba.accepts(f"{PC}$@{DOMAIN}", again.password)
+    assert (
+        again.password != first.password
+    )  # which Active Directory may still take for an hour: OldPasswordAllowedPeriod
     assert domain.owned("0123456789abcdef") == [
         OwnedDevice("computer account", PC, again.account.object_guid, account_mark.mark(RENEWED), True)
     ]
@@ -248,7 +252,7 @@ def test_the_guest_asks_the_controller_first_that_has_made_its_account(samba: Sa
     dead = {"name": "dc0.corp.invalid", "guestAddress": "10.9.9.9"}
     good = {"name": CONTROLLER, "address": ADDRESS, "guestAddress": "10.0.2.2"}
     join = hq.domain(domainControllers=[dead, good]).prepare_join(PC, OWNER)
-    assert join.argv[-5:] == ("2", CONTROLLER, "10.0.2.2", "dc0.corp.invalid", "10.9.9.9")
+    assert script(join).arguments[-5:] == ("2", CONTROLLER, "10.0.2.2", "dc0.corp.invalid", "10.9.9.9")
 
 
 def test_of_a_domain_s_many_controllers_the_same_one_is_asked_again(
@@ -264,7 +268,7 @@ def test_of_a_domain_s_many_controllers_the_same_one_is_asked_again(
     monkeypatch.setattr(socket, "getaddrinfo", resolved)
     domain = hq.domain(domainControllers=[])
     join = domain.prepare_join(PC, OWNER)
-    assert join.argv[-3:] == ("0", CONTROLLER, "")
+    assert script(join).arguments[-3:] == ("0", CONTROLLER, "")
     assert CONTROLLER not in asked
     asked.clear()
     domain.disable(PC, join.account, OWNER)

@@ -23,6 +23,7 @@ from cloudpc.model.machines import Amount, Host, Machine, Network, Order
 from cloudpc.model.tags import Tag
 from cloudpc.model.watch import Watch
 from tests.support.orders import seed
+from tests.support.skips import NOT_OF_THIS_KIND
 
 from .watching import Watched
 
@@ -205,4 +206,4 @@ class _Seed:
 
 def cannot(why: str) -> NoReturn:
     """This kind of host has nothing that the rule is about."""
-    pytest.skip(why)
+    pytest.skip(f"{NOT_OF_THIS_KIND}: {why}")
