@@ -22,7 +22,7 @@ from typing import Any
 
 from benchmarks.common import BenchmarkError
 from cloudpc.machines.libvirt.accelerator import Accelerator
-from cloudpc.machines.libvirt.guest import RESULT_FILE
+from cloudpc.machines.libvirt.first_boot_wait import RESULT_FILE
 from cloudpc.machines.libvirt.host import LibvirtHost
 from cloudpc.machines.libvirt.seed import seed_iso
 from cloudpc.model.guests import Seed

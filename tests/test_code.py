@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cloudpc.model.errors import ErrorCode
-from cloudpc.rules.entitlement import Reason
+from cloudpc.rules.entitlement import NotOwed
 
 ROOT = Path(__file__).resolve().parents[1]
 HEAVY = ("libvirt", "msgraph", "azure", "kiota_abstractions", "ldap3", "pycdlib")
@@ -85,14 +85,14 @@ def _sections() -> dict[str, tuple[str, str]]:
 
 def test_every_code_has_its_section() -> None:
     sections = _sections()
-    assert {code.value for code in (*ErrorCode, *Reason)} == set(sections)
+    assert {code.value for code in (*ErrorCode, *NotOwed)} == set(sections)
     for code, (chapter, body) in sections.items():
         assert len(body.split()) > 8, f"{code} says too little"
         assert chapter == _chapter(code), code
 
 
 def _chapter(code: str) -> str:
-    if code in set(Reason):
+    if code in set(NotOwed):
         return "Nobody to provision for"
     if stage := ErrorCode(code).meaning.stage:
         return stage.capitalize()

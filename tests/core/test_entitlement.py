@@ -15,7 +15,7 @@ from cloudpc.model.policy import ProvisioningPolicy
 from cloudpc.rules.entitlement import (
     Loss,
     Lost,
-    Reason,
+    NotOwed,
     assigned_groups,
     entitled,
     loss,
@@ -147,11 +147,11 @@ def test_reasons() -> None:
     snapshot = Snapshot(users, {"g": Group("g", "G", members)}, {"small": make.plan()})
     told = {n.user.id: (n.code, n.policy_ids) for n in not_provisioned({"lab": make.policy("g")}, snapshot)}
     assert told == {
-        "licensed": (Reason.LICENCE_WITHOUT_POLICY, ()),
-        "member": (Reason.POLICY_WITHOUT_LICENCE, ("lab",)),
-        "disabled": (Reason.ACCOUNT_DISABLED, ("lab",)),
-        "unlicensed": (Reason.ACCOUNT_DISABLED, ("lab",)),
-        "outside": (Reason.ACCOUNT_DISABLED, ()),
+        "licensed": (NotOwed.LICENCE_WITHOUT_POLICY, ()),
+        "member": (NotOwed.POLICY_WITHOUT_LICENCE, ("lab",)),
+        "disabled": (NotOwed.ACCOUNT_DISABLED, ("lab",)),
+        "unlicensed": (NotOwed.ACCOUNT_DISABLED, ("lab",)),
+        "outside": (NotOwed.ACCOUNT_DISABLED, ()),
     }
 
 

@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from cloudpc import guests
-from cloudpc.guests.linux import first_boot, set_up
+from cloudpc.guests.linux import extras, first_boot
 from cloudpc.model.access import Ssh
 from cloudpc.model.cloud_pc import USABLE, DesiredCloudPC, NetworkChoice, Script, Status
 from cloudpc.model.credentials import generate_password
@@ -986,7 +986,7 @@ def test_a_custom_image_is_told_to_remember_its_first_boot(host: ScriptedHost, t
 
 def test_cloud_init_remembers_its_first_boot(tmp_path: Path) -> None:
     def run() -> None:
-        subprocess.run(set_up.keep_first_boot(str(tmp_path)).script.argv, timeout=30, check=False)
+        subprocess.run(extras.keep_first_boot(str(tmp_path)).script.argv, timeout=30, check=False)
 
     run()
     assert list(tmp_path.iterdir()) == [], "it has no cloud-init"
@@ -1000,7 +1000,7 @@ def test_cloud_init_remembers_its_first_boot(tmp_path: Path) -> None:
     assert (instance / "manual-clean").exists(), "where ds-identify looks, which decides whether cloud-init runs at all"
     written = yaml.safe_load((tmp_path / "etc/cloud/cloud.cfg.d/99_cloudpc.cfg").read_text())
     assert written == {"manual_cache_clean": True, "ssh_deletekeys": False}
-    [in_guest] = set_up.extras(make.settings(image_type="custom"), None)
+    [in_guest] = extras.wanted(make.settings(image_type="custom"), None)
     assert in_guest.script.arguments == ("",), "it is the root folder"
 
 

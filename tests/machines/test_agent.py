@@ -12,10 +12,10 @@ import libvirt_qemu
 import pytest
 
 from cloudpc.machines.libvirt import agent as module
-from cloudpc.machines.libvirt import guest as waiting
+from cloudpc.machines.libvirt import first_boot_wait
 from cloudpc.machines.libvirt.agent import Agent, AgentUnavailable
 from cloudpc.machines.libvirt.answers import AgentRefused
-from cloudpc.machines.libvirt.guest import _Questions
+from cloudpc.machines.libvirt.first_boot_wait import _Questions
 from cloudpc.model.cancellation import Cancellation
 from cloudpc.model.errors import Cancelled, ErrorCode
 
@@ -110,7 +110,7 @@ def test_an_agent_whose_event_was_lost_is_asked_all_the_same(
         def XMLDesc(self, _flags: int) -> str:
             return super().XMLDesc(0).replace("state='connected'", "state='disconnected'")
 
-    monkeypatch.setattr(waiting, "_LISTEN_FOR", 0.01)
+    monkeypatch.setattr(first_boot_wait, "_LISTEN_FOR", 0.01)
     guest(7, part(b'{"v1": {"errors": []}}', eof=True), {})
     with _Questions(Unheard()) as questions:
         questions._thread.join(10)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cloudpc.cli import drift, generations, locks
+from cloudpc.cli import differences, generations, locks
 from cloudpc.cli.choice import Choice
 from cloudpc.cli.context import Project
 from cloudpc.cli.output import CommandError, Exit, Yes, coloured, confirm, err, table
@@ -100,7 +100,7 @@ class _Today:
 
     def settings(self, policy: str) -> PolicySettings | None:
         if policy not in self._settings:
-            self._settings[policy] = drift.settings_of_today(self.project, policy)
+            self._settings[policy] = differences.settings_of_today(self.project, policy)
         return self._settings[policy]
 
     def entitled(self, policy: str) -> set[str]:
@@ -131,7 +131,7 @@ class _Candidate:
     def is_outdated(self) -> bool:
         if (settings := self.settings_of_today) is None:
             raise CommandError("which ones are outdated is not known; nothing was done", Exit.INVALID)
-        return bool(drift.of(self.cloud_pc, settings))
+        return bool(differences.of(self.cloud_pc, settings))
 
 
 def _keep(choice: Choice, wanted: Filter, today: _Today) -> None:
@@ -149,7 +149,7 @@ def _count(cloud_pcs: Sequence[CloudPCRecord]) -> str:
 
 
 def _show(title: str, project: Project, cloud_pcs: Sequence[CloudPCRecord]) -> None:
-    differing = drift.differences(project, cloud_pcs).found
+    differing = differences.of_all(project, cloud_pcs).found
     err.print(title)
     shown = table("USER", "SERVICE PLAN", "POLICY", "DEVICE", "STATUS", "TODAY'S POLICY / WHY")
     for c in cloud_pcs:

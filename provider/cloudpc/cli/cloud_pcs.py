@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cloudpc.cli import drift
+from cloudpc.cli import differences
 from cloudpc.cli.cloud_pc_table import print_rows
 from cloudpc.cli.context import Project
 from cloudpc.cli.output import CommandError, Exit, Json, err, out, print_json, styled, table
@@ -65,7 +65,7 @@ def _outdated(
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """Rows with what differs, and the policies whose settings of today are not known."""
     cloud_pcs = [c for stack in stacks for c in stack.cloud_pcs if policy in (None, c.policy)]
-    differing = drift.differences(project, cloud_pcs)
+    differing = differences.of_all(project, cloud_pcs)
     named = ((c, differing.found.get((c.policy, c.key))) for c in cloud_pcs)
     return [{**c.as_json(), "outdated": changes} for c, changes in named if changes], differing.unknown
 

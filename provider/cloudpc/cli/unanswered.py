@@ -13,7 +13,7 @@ from cloudpc.model.hosts import HostConfig
 from cloudpc.model.machines import Host, PowerState
 from cloudpc.model.watch import Watch
 from cloudpc.operations.runtime import connect
-from cloudpc.provisioning import extras
+from cloudpc.provisioning import set_up
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def _seen(config: HostConfig, host: Host, machine_id: UUID, guest_os: GuestOS, p
     if machine.power is not PowerState.RUNNING:
         return Seen(f"its machine on {host.name} is {machine.power}; `cloudpc up {policy}` starts it")
     try:
-        found = extras.facts(host.guest(machine_id), guest_os, Watch()).proof
+        found = set_up.facts(host.guest(machine_id), guest_os, Watch()).proof
     except ProvisioningError as error:
         return Seen(
             f"its machine runs on {host.name}, but its guest agent does not answer either: it may be starting, or "

@@ -15,7 +15,7 @@ from cloudpc.model.policy import ProvisioningPolicy
 from cloudpc.model.problems import InvalidConfigurationError
 from cloudpc.operations.records import StackRecord
 from cloudpc.rules import entitlement, ownership
-from cloudpc.rules.entitlement import Entitlement, NotProvisioned, Reason
+from cloudpc.rules.entitlement import Entitlement, NotOwed, NotProvisioned
 from cloudpc.rules.ownership import PolicyFacts
 
 
@@ -81,7 +81,7 @@ def _without(
             found[none.user.id, plan.id if plan else None] = _not_provisioned(none)
         for policy_id, owed in directory.owed():
             if (policy_id, owed.user.id, owed.service_plan.id) not in not_theirs:
-                row = _not_provisioned(NotProvisioned(owed.user, owed.service_plan, (policy_id,), Reason.NOT_RUN_YET))
+                row = _not_provisioned(NotProvisioned(owed.user, owed.service_plan, (policy_id,), NotOwed.NOT_RUN_YET))
                 found.setdefault((owed.user.id, owed.service_plan.id), row)
     return [
         row for (user, plan), row in found.items() if (user, plan) not in have and not (plan is None and user in served)
@@ -123,7 +123,7 @@ def _not_provisioned(none: NotProvisioned) -> dict[str, Any]:
 
 
 def _row(
-    user: User, plan: ServicePlan | None, policy: str | None, code: ErrorCode | Reason, message: str
+    user: User, plan: ServicePlan | None, policy: str | None, code: ErrorCode | NotOwed, message: str
 ) -> dict[str, Any]:
     return {
         "userPrincipalName": user.user_principal_name,

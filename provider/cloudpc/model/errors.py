@@ -51,7 +51,7 @@ class _Meaning:
 class ErrorCode(StrEnum):
     """`statusDetail.code` of a Cloud PC that something is wrong with. docs/errors.md has a section for each.
 
-    Why somebody has no Cloud PC although nothing is wrong is another matter: `rules.entitlement.Reason`.
+    Why somebody has no Cloud PC although nothing is wrong is another matter: `rules.entitlement.NotOwed`.
     """
 
     meaning: _Meaning

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
 
-from cloudpc.model import places
+from cloudpc.model import locales
 from cloudpc.model.naming import DEFAULT_TEMPLATE, check_template
 
 
@@ -67,7 +67,7 @@ class DomainJoinConfiguration(Part):
 class WindowsSetting(Part):
     """Language and region of the guest; the name is Graph's, it holds for Linux guests too."""
 
-    locale: Annotated[str, AfterValidator(places.locale_name)] = Field(
+    locale: Annotated[str, AfterValidator(locales.locale_name)] = Field(
         default="en-US",
         description="For example en-US or de-DE.",
         json_schema_extra={"pattern": "^[a-z]{2,3}-[A-Z]{2}$"},
@@ -117,7 +117,9 @@ class ProvisioningPolicy(Part):
     image_id: str = Field(min_length=1, description="Recipe or custom image.")
     cloud_pc_naming_template: Annotated[str, AfterValidator(_template)] = DEFAULT_TEMPLATE
     windows_setting: WindowsSetting = WindowsSetting()
-    time_zone: Annotated[str, AfterValidator(places.time_zone)] = Field(default="UTC", description="Ours, not Graph's.")
+    time_zone: Annotated[str, AfterValidator(locales.time_zone)] = Field(
+        default="UTC", description="Ours, not Graph's."
+    )
     local_admin_enabled: bool = Field(default=False, description="Whether the user may become root with sudo.")
     grace_period_in_hours: int = Field(
         default=168, ge=0, le=8760, description="Read-only in Graph (7 days); ours can be set."

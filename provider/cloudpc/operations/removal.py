@@ -32,7 +32,7 @@ _MAY_HAVE_KEPT = (Status.FAILED, Status.DEPROVISIONING)
 
 @dataclass(frozen=True)
 class _There:
-    """What hosts have of one identity."""
+    """What hosts have under one machine id."""
 
     machines: Found
     own: Found
@@ -59,17 +59,17 @@ class Removal:
         self._releasing = Releasing(organisation, consent)
         self._consent = consent
 
-    def remove(self, identity: UUID, recorded: RecordedCloudPC, below: int | None = None) -> list[str]:
+    def remove(self, machine_id: UUID, recorded: RecordedCloudPC, below: int | None = None) -> list[str]:
         """Remove a Cloud PC whole; returns what could not be removed now, in words. Idempotent.
 
         Args:
-            identity: the machine's.
+            machine_id: the machine's.
             recorded: what state knows of it: other policies' machines are left alone.
             below: only a machine of an older generation than this, and that only if all the rest can go. Who makes it
                 anew sees for itself whether it is still going.
         """
         try:
-            there = self._look(identity, recorded)
+            there = self._look(machine_id, recorded)
         except TagUnreadable as error:
             return [error.message]  # somebody may work on it: what directories know of it stays as well
         if there.is_handed_over and not recorded.has_machine:
@@ -81,7 +81,7 @@ class Removal:
         if left and below is not None:
             return left
         left += self._delete_own(there.own, None if releases else recorded.policy_id, below)
-        return left + self._discard(identity, recorded, there, told=bool(left))
+        return left + self._discard(machine_id, recorded, there, told=bool(left))
 
     def delete_unknown(self, host: Host, machine: Machine, *, forget: bool = False) -> list[str]:
         """Delete a machine that state does not know, and before that what directories know of it.
@@ -98,14 +98,14 @@ class Removal:
             return left
         return _delete(host, machine)
 
-    def _look(self, identity: UUID, recorded: RecordedCloudPC) -> _There:
+    def _look(self, machine_id: UUID, recorded: RecordedCloudPC) -> _There:
         """Raises TagUnreadable."""
         found: Found = []
         unreadable: list[TagUnreadable] = []
         doubts: list[str] = []
         for host in self._hosts:
-            look = partial(_add, found, unreadable, host, identity)
-            why = trying(f"its machine on {host.name}", str(identity), look)
+            look = partial(_add, found, unreadable, host, machine_id)
+            why = trying(f"its machine on {host.name}", str(machine_id), look)
             if recorded.host == host.name:
                 doubts += why
         if unreadable:
@@ -150,7 +150,7 @@ class Removal:
             left += going if below is None else []
         return left
 
-    def _discard(self, identity: UUID, recorded: RecordedCloudPC, there: _There, *, told: bool) -> list[str]:
+    def _discard(self, machine_id: UUID, recorded: RecordedCloudPC, there: _There, *, told: bool) -> list[str]:
         """What is kept of it; what can't be discarded counts only where its disk may be, and if nothing else is told.
 
         What is kept for diagnosis goes when its time is over.
@@ -160,8 +160,8 @@ class Removal:
             return []
         left: list[str] = []
         for host in self._not_forgotten():
-            discard = partial(_discard_of, host, recorded.installation, identity)
-            why = trying(f"what is kept of it on {host.name}", str(identity), discard)
+            discard = partial(_discard_of, host, recorded.installation, machine_id)
+            why = trying(f"what is kept of it on {host.name}", str(machine_id), discard)
             if recorded.has_machine and recorded.host == host.name and not told:
                 left += why
         return left
@@ -181,13 +181,13 @@ def _delete_into(going: list[str], host: Host, machine: Machine) -> None:
     going += _delete(host, machine)
 
 
-def _discard_of(host: Host, installation: str, identity: UUID) -> None:
-    host.discard(of_machine(host.remnants(installation), identity))
+def _discard_of(host: Host, installation: str, machine_id: UUID) -> None:
+    host.discard(of_machine(host.remnants(installation), machine_id))
 
 
-def _add(found: Found, unreadable: list[TagUnreadable], host: Host, identity: UUID) -> None:
+def _add(found: Found, unreadable: list[TagUnreadable], host: Host, machine_id: UUID) -> None:
     try:
-        if (machine := host.describe(identity)) is not None:
+        if (machine := host.describe(machine_id)) is not None:
             found.append((host, machine))
     except TagUnreadable as error:
         unreadable.append(error)

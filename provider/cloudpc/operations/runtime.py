@@ -131,20 +131,20 @@ class Runtime:
                 return host
         raise ProvisioningError(ErrorCode.HOST_UNREACHABLE, f"the host {name} is not in cloudpc:hosts")
 
-    def discard_kept(self, installation: str, identity: UUID) -> None:
+    def discard_kept(self, installation: str, machine_id: UUID) -> None:
         """Remove what is kept of a failed Cloud PC; on a host that is away it goes when it has expired."""
         for host in self.hosts:
             try:
-                host.discard(kept(of_machine(host.remnants(installation), identity)))
+                host.discard(kept(of_machine(host.remnants(installation), machine_id)))
             except Exception:  # whatever is wrong with a driver: making it anew comes first
-                log.exception("could not remove what is kept of %s on %s", identity, host.name)
+                log.exception("could not remove what is kept of %s on %s", machine_id, host.name)
 
-    def start(self, identity: UUID, host_name: str) -> None:
+    def start(self, machine_id: UUID, host_name: str) -> None:
         """Start a machine that is off. Raises ProvisioningError, whatever is wrong."""
-        with unexpected_told(f"starting {identity}"):
-            self.host(host_name).power_on(identity, Watch(), until_ready=False)
+        with unexpected_told(f"starting {machine_id}"):
+            self.host(host_name).power_on(machine_id, Watch(), until_ready=False)
 
-    def hand_over(self, identity: str, host_name: str) -> None:
+    def hand_over(self, machine_id: str, host_name: str) -> None:
         """Mark a machine as its user's; if its host is away now, `tidy` of a later run does it."""
-        with contextlib.suppress(ProvisioningError), unexpected_told(f"handing over {identity}"):
-            self.host(host_name).finish(UUID(identity), Phase.HANDED_OVER)
+        with contextlib.suppress(ProvisioningError), unexpected_told(f"handing over {machine_id}"):
+            self.host(host_name).finish(UUID(machine_id), Phase.HANDED_OVER)

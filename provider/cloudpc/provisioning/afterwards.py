@@ -9,7 +9,7 @@ from cloudpc.model.errors import ErrorCode, unexpected_told
 from cloudpc.model.guests import Extra, GuestOS, Warned
 from cloudpc.model.machines import Host
 from cloudpc.model.watch import Watch
-from cloudpc.provisioning import extras
+from cloudpc.provisioning import set_up
 from cloudpc.provisioning.resources import Resources
 
 
@@ -34,7 +34,7 @@ class Afterwards:
         """Have it work, and wait for a guest that is busy. Raises as `try_extras`."""
         self._watch.check()
         self._host.power_on(self._id, self._watch.within(self._settings.first_boot_in_seconds))
-        extras.facts(self._host.guest(self._id), self._guest_os, self._watch)
+        set_up.facts(self._host.guest(self._id), self._guest_os, self._watch)
 
     def try_extras(self, failed: Collection[ErrorCode]) -> list[Warned]:
         """Run these extras again; returns what fails this time, too.
@@ -47,7 +47,7 @@ class Afterwards:
             failed_before = self._extras(failed)
             self.wake()
             self._host.access(self._id, self._watch.within(self._settings.first_boot_in_seconds))  # they may need it
-            return extras.set_up(self._host.guest(self._id), self._guest_os, failed_before, self._watch)[0]
+            return set_up.run(self._host.guest(self._id), self._guest_os, failed_before, self._watch)[0]
 
     @property
     def _guest_os(self) -> GuestOS:

@@ -60,7 +60,7 @@ class Placed(Exception):  # noqa: N818 - an answer
 
 
 @dataclass
-class Before:
+class Earlier:
     """What attempts before have come to, for the one that follows."""
 
     failure: tuple[ProvisioningError, Stage] | None = None

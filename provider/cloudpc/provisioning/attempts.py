@@ -18,7 +18,7 @@ from cloudpc.model.outcome import Outcome
 from cloudpc.model.report import Reporter
 from cloudpc.model.stages import Stage
 from cloudpc.model.watch import Watch
-from cloudpc.provisioning.attempt import Attempt, Before, Placed, is_failure
+from cloudpc.provisioning.attempt import Attempt, Earlier, Placed, is_failure
 from cloudpc.provisioning.claim import Claim
 from cloudpc.provisioning.clean_up import CleanUp
 from cloudpc.provisioning.enrolment import Enrolment
@@ -41,7 +41,7 @@ class Attempts:
         self._report = report
         self._cancel = cancel
         self._enrolment = Enrolment(resources.registration)
-        self._before = Before()
+        self._earlier = Earlier()
         self._clean_up = CleanUp(cancel)
         self._attempt = self._begin(0)
 
@@ -105,14 +105,14 @@ class Attempts:
     def _one(self) -> Outcome:
         self._attempt = attempt = self._begin(self._attempt.number + 1)
         try:
-            claim = Claim(attempt, self._resources, self._before, self._clean_up)
+            claim = Claim(attempt, self._resources, self._earlier, self._clean_up)
             return Stages(attempt, claim, self._resources, self._enrolment, self._report).run()
         except BaseException as error:
             self._end(error)  # Ctrl-C and unexpected errors clean up as well: nothing may be left over
             if not is_failure(error):
                 raise
             told = error if isinstance(error, ProvisioningError) else self._unexpected(error)
-            self._before.failure = (told, attempt.watch.now)
+            self._earlier.failure = (told, attempt.watch.now)
             if told is error:
                 raise
             raise told from error
@@ -125,7 +125,7 @@ class Attempts:
         """Take back and remove what has come of an attempt that ended without a Cloud PC."""
         attempt = self._attempt
         if isinstance(error, ProvisioningError) and error.code is ErrorCode.DOMAIN_JOIN_FAILED:
-            self._before.doubted.add(attempt.connection)
+            self._earlier.doubted.add(attempt.connection)
         is_last = self._is_last(error)
         if is_last:
             self._enrolment.take_back(attempt.desired.identity)
@@ -134,7 +134,7 @@ class Attempts:
         # without a failure to record, the machine's tag alone remembers what could not be taken back yet
         if self._enrolment.left and not (is_failure(error) or isinstance(error, Placed)):
             return
-        self._before.failed_on.add(attempt.host.name)
+        self._earlier.failed_on.add(attempt.host.name)
         is_worth_a_look = is_failure(error) and attempt.watch.now not in _WITHOUT_DISK
         self._clean_up.after(attempt, attempt.host, keep=is_last and is_worth_a_look)
 

@@ -10,7 +10,7 @@ from cloudpc.model.errors import ErrorCode, ProvisioningError, TagUnreadable
 from cloudpc.model.machines import Claimed, Host, Machine, Network, State
 from cloudpc.model.tags import Phase, Tag
 from cloudpc.provisioning import placement
-from cloudpc.provisioning.attempt import Attempt, Before, Placed
+from cloudpc.provisioning.attempt import Attempt, Earlier, Placed
 from cloudpc.provisioning.clean_up import CleanUp, going
 from cloudpc.provisioning.registration import release
 from cloudpc.provisioning.resources import Resources
@@ -22,14 +22,14 @@ class Claim:
     Args:
         attempt: whose; it is told where its machine goes.
         resources: hosts, and what else is asked.
-        before: what attempts before have come to.
+        earlier: what attempts before have come to.
         clean_up: removes what is in the way.
     """
 
-    def __init__(self, attempt: Attempt, resources: Resources, before: Before, clean_up: CleanUp) -> None:
+    def __init__(self, attempt: Attempt, resources: Resources, earlier: Earlier, clean_up: CleanUp) -> None:
         self._attempt = attempt
         self._resources = resources
-        self._before = before
+        self._earlier = earlier
         self._clean_up = clean_up
 
     def found(self) -> tuple[Host, Machine] | None:
@@ -52,7 +52,7 @@ class Claim:
             Placed: it has to wait, or is not for this policy.
             ProvisioningError: others than what is waited for.
         """
-        order, last = self._attempt.order, self._before.failed_on
+        order, last = self._attempt.order, self._earlier.failed_on
         with placement.by_headroom(self._resources.hosts, order.id, order.size, last) as (hosts, errors):
             for choice in self._attempt.desired.settings.networks:
                 if taken := self._through(choice, hosts, errors):
@@ -109,9 +109,9 @@ class Claim:
         try:
             self._clean_up.delete(self._attempt, host, of_any_attempt=True)
         except ProvisioningError as stays:
-            if self._before.failure is not None:
+            if self._earlier.failure is not None:
                 # what failed first is the news; that its remains can't be removed is told beside it
-                error, stage = self._before.failure
+                error, stage = self._earlier.failure
                 self._attempt.watch.stage(stage)
                 raise error from None
             if stays.code is ErrorCode.MACHINE_GOING:
@@ -151,8 +151,8 @@ class Claim:
         if self._resources.healthy is None or not choice.connection:
             return None
         self._attempt.watch.note(f"checking the connection {choice.connection}")
-        afresh = choice.connection in self._before.doubted
-        self._before.doubted.discard(choice.connection)
+        afresh = choice.connection in self._earlier.doubted
+        self._earlier.doubted.discard(choice.connection)
         return self._resources.healthy(choice, afresh)
 
     def _claim(self, host: Host) -> ProvisioningError | None:

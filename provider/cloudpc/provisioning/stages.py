@@ -15,7 +15,7 @@ from cloudpc.model.outcome import Outcome
 from cloudpc.model.report import Reporter
 from cloudpc.model.stages import Stage
 from cloudpc.model.tags import Phase
-from cloudpc.provisioning import extras
+from cloudpc.provisioning import set_up
 from cloudpc.provisioning.attempt import Attempt
 from cloudpc.provisioning.claim import Claim
 from cloudpc.provisioning.enrolment import Enrolment
@@ -66,7 +66,7 @@ class Stages:
     def _facts(self, host: Host) -> Facts:
         """What its guest says of itself; asked once."""
         if self._attempt.facts is None:
-            self._attempt.facts = extras.facts(self._guest(host), self._guest_os, self._watch)
+            self._attempt.facts = set_up.facts(self._guest(host), self._guest_os, self._watch)
         return self._attempt.facts
 
     def _join(self, host: Host) -> None:
@@ -80,7 +80,7 @@ class Stages:
     def _set_up(self, host: Host) -> None:
         self._watch.stage(Stage.SET_UP)
         wanted = self._guest_os.extras(self._attempt.desired.settings, self._resources.script())
-        found = extras.set_up(self._guest(host), self._guest_os, wanted, self._watch)
+        found = set_up.run(self._guest(host), self._guest_os, wanted, self._watch)
         self._attempt.warnings, self._attempt.facts = found
 
     def _register(self, host: Host, *, is_new: bool = True) -> None:
@@ -97,7 +97,7 @@ class Stages:
 
     def _joined_as(self, host: Host) -> UUID | None:
         """The deviceId that the guest says by now it has joined Entra as, if it says one."""
-        return extras.facts(self._guest(host), self._guest_os, self._watch).device_id
+        return set_up.facts(self._guest(host), self._guest_os, self._watch).device_id
 
     def _access_pass(self) -> TemporaryAccessPass | None:
         given, has_another = self._enrolment.access_pass(self._attempt.desired.user_id)

@@ -28,7 +28,7 @@ class Entitlement:
         return key_of(self.user.id, self.service_plan.id)
 
 
-class Reason(StrEnum):
+class NotOwed(StrEnum):
     """Why somebody has no Cloud PC although nothing is wrong (`statusDetail.code` of `notProvisioned`).
 
     docs/errors.md has a section for each, as for each `ErrorCode`.
@@ -49,7 +49,7 @@ class NotProvisioned:
     service_plan: ServicePlan | None
     policy_ids: tuple[str, ...]
     """The policies that are assigned to a group of the user's."""
-    code: Reason
+    code: NotOwed
 
     @property
     def policy_id(self) -> str | None:
@@ -60,13 +60,13 @@ class NotProvisioned:
     def message(self) -> str:
         """For people."""
         match self.code:
-            case Reason.LICENCE_WITHOUT_POLICY:
+            case NotOwed.LICENCE_WITHOUT_POLICY:
                 return "licensed, but in no group that a provisioning policy is assigned to"
-            case Reason.POLICY_WITHOUT_LICENCE:
+            case NotOwed.POLICY_WITHOUT_LICENCE:
                 return f"in a group of {', '.join(self.policy_ids)}, but without a licence for a Cloud PC"
-            case Reason.ACCOUNT_DISABLED:
+            case NotOwed.ACCOUNT_DISABLED:
                 return "the user's account is disabled"
-            case Reason.NOT_RUN_YET:
+            case NotOwed.NOT_RUN_YET:
                 return "entitled; the next `pulumi up` of this policy makes one"
 
 
@@ -213,9 +213,9 @@ def _not_provisioned(policies: Mapping[str, ProvisioningPolicy], snapshot: Snaps
     for user in sorted(snapshot.users.values(), key=lambda user: user.id):
         policy_ids, plans = tuple(sorted(targeted.get(user.id, []))), _licensed(user, snapshot)
         if not user.account_enabled and (plans or policy_ids):
-            yield NotProvisioned(user, None, policy_ids, Reason.ACCOUNT_DISABLED)
+            yield NotProvisioned(user, None, policy_ids, NotOwed.ACCOUNT_DISABLED)
         elif plans and not policy_ids:
             for plan in plans:
-                yield NotProvisioned(user, plan, (), Reason.LICENCE_WITHOUT_POLICY)
+                yield NotProvisioned(user, plan, (), NotOwed.LICENCE_WITHOUT_POLICY)
         elif policy_ids and not plans:
-            yield NotProvisioned(user, None, policy_ids, Reason.POLICY_WITHOUT_LICENCE)
+            yield NotProvisioned(user, None, policy_ids, NotOwed.POLICY_WITHOUT_LICENCE)

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from cloudpc.guests.linux import facts, first_boot, join, names, set_up
+from cloudpc.guests.linux import extras, facts, first_boot, join, names
 from cloudpc.model.cloud_pc import Account, PolicySettings
 from cloudpc.model.devices import Join
 from cloudpc.model.guests import Extra, Facts, GuestOS, Script, Seed
@@ -30,7 +30,7 @@ class Linux(GuestOS):
         )
 
     def extras(self, settings: PolicySettings, script: bytes | None) -> list[Extra]:
-        return set_up.extras(settings, script)
+        return extras.wanted(settings, script)
 
     def join(self, terms: Join) -> Script:
         return join.script(terms)

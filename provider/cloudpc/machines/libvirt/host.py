@@ -35,8 +35,8 @@ from cloudpc.machines.libvirt.definitions import (
 from cloudpc.machines.libvirt.domain_xml import SEED_ALIAS, claim_xml
 from cloudpc.machines.libvirt.domains import Domains
 from cloudpc.machines.libvirt.errors import classified, has_code
+from cloudpc.machines.libvirt.guest import LibvirtGuest
 from cloudpc.machines.libvirt.images import ImageStore
-from cloudpc.machines.libvirt.in_guest import LibvirtGuest
 from cloudpc.machines.libvirt.locks import HostLocks
 from cloudpc.machines.libvirt.making import Making
 from cloudpc.machines.libvirt.metadata import NAMESPACE, PREFIX, Label, to_xml

@@ -14,7 +14,7 @@ from cloudpc.machines.libvirt.connection import Connection
 from cloudpc.machines.libvirt.consoles import Consoles
 from cloudpc.machines.libvirt.domains import Domains
 from cloudpc.machines.libvirt.errors import classified
-from cloudpc.machines.libvirt.guest import FirstBoot
+from cloudpc.machines.libvirt.first_boot_wait import FirstBoot
 from cloudpc.machines.libvirt.images import ImageStore
 from cloudpc.machines.libvirt.locks import HostLocks
 from cloudpc.machines.libvirt.starting import Starter

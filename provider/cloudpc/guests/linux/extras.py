@@ -1,4 +1,4 @@
-"""Set-up after the first boot: the extras, whose failure leaves a usable Cloud PC with a warning.
+"""The extras of a set-up after the first boot, whose failure leaves a usable Cloud PC with a warning.
 
 Windows 365 calls them post-provisioning steps ("Automated provisioning steps"): non-fatal.
 """
@@ -80,28 +80,28 @@ exit $code
 """
 
 
-def extras(settings: PolicySettings, script: bytes | None) -> list[Extra]:
+def wanted(settings: PolicySettings, script: bytes | None) -> list[Extra]:
     """What a policy asks for beyond the image. `en-US` and `UTC`, the defaults, are what images come with."""
-    wanted: list[Extra] = []
+    extras: list[Extra] = []
     if settings.image_type == "custom":  # recipes see to it themselves
-        wanted.append(keep_first_boot())
+        extras.append(keep_first_boot())
     locale, time_zone, packages, seconds = (
         settings.locale, settings.time_zone, settings.packages, settings.set_up_in_seconds
     )  # fmt: skip
     if time_zone != "UTC":
         made = _script(f"time zone {time_zone}", _TIME_ZONE, seconds, time_zone)
-        wanted.append(Extra(made, ErrorCode.TIME_ZONE_FAILED))
+        extras.append(Extra(made, ErrorCode.TIME_ZONE_FAILED))
     if packages:
         waits = str(max(1, int(seconds) - _SPARE))
         made = _script(f"packages {', '.join(packages)}", _PACKAGES, seconds, waits, *packages)
-        wanted.append(Extra(made, ErrorCode.PACKAGES_FAILED))
+        extras.append(Extra(made, ErrorCode.PACKAGES_FAILED))
     if locale != "en-US":
         made = _script(f"locale {locale}", _LOCALE, seconds, locale.replace("-", "_"))
-        wanted.append(Extra(made, ErrorCode.LOCALE_FAILED))
+        extras.append(Extra(made, ErrorCode.LOCALE_FAILED))
     if script is not None:
         made = replace(_script("post-provisioning script", _SCRIPT, seconds), stdin=script)
-        wanted.append(Extra(made, ErrorCode.POST_PROVISIONING_SCRIPT_FAILED))
-    return wanted
+        extras.append(Extra(made, ErrorCode.POST_PROVISIONING_SCRIPT_FAILED))
+    return extras
 
 
 def keep_first_boot(root: str = "") -> Extra:

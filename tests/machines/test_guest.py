@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cloudpc.machines.libvirt.in_guest import LibvirtGuest
+from cloudpc.machines.libvirt.guest import LibvirtGuest
 from cloudpc.model.cancellation import Cancellation
 from cloudpc.model.errors import Cancelled, ErrorCode
 from cloudpc.model.guests import Completed, Script

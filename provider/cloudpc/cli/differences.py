@@ -23,7 +23,7 @@ class Differences:
     """Policies whose file is wrong or whose directory can't be read: what they say today is not known."""
 
 
-def differences(project: Project, cloud_pcs: Iterable[CloudPCRecord]) -> Differences:
+def of_all(project: Project, cloud_pcs: Iterable[CloudPCRecord]) -> Differences:
     """Compare each with its policy of today; policies that can't be read are told."""
     today: dict[str, PolicySettings | None] = {}
     result = Differences()

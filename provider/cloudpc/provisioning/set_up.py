@@ -1,4 +1,4 @@
-"""The extras of a set-up in a guest: what fails of them is a warning, unless the guest or its host is gone."""
+"""The set-up in a guest: what fails of its extras is a warning, unless the guest or its host is gone."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from cloudpc.model.text import last_lines
 from cloudpc.model.watch import Watch
 
 
-def set_up(guest: Guest, guest_os: GuestOS, extras: Sequence[Extra], watch: Watch) -> tuple[list[Warned], Facts]:
+def run(guest: Guest, guest_os: GuestOS, extras: Sequence[Extra], watch: Watch) -> tuple[list[Warned], Facts]:
     """Run these in the guest, then ask what it is by now; all together.
 
     Raises:
@@ -23,7 +23,7 @@ def set_up(guest: Guest, guest_os: GuestOS, extras: Sequence[Extra], watch: Watc
 
 def facts(guest: Guest, guest_os: GuestOS, watch: Watch) -> Facts:
     """Ask what the guest is. Raises ProvisioningError."""
-    return set_up(guest, guest_os, [], watch)[1]
+    return run(guest, guest_os, [], watch)[1]
 
 
 def _read(guest_os: GuestOS, said: Completed) -> Facts:

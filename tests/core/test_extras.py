@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cloudpc.guests.linux import set_up
+from cloudpc.guests.linux import extras
 
 from . import make
 
@@ -42,7 +42,7 @@ class Guest:
             (self.folder / f"{what}.{number}").write_text(f"Reading package lists...\n{answer}\n")
 
     def install(self, seconds: float = 600) -> subprocess.CompletedProcess[str]:
-        [extra] = set_up.extras(make.settings(packages=("git", "vim"), set_up_in_seconds=seconds), None)
+        [extra] = extras.wanted(make.settings(packages=("git", "vim"), set_up_in_seconds=seconds), None)
         env = {**os.environ, "PATH": f"{self.folder}:{os.environ['PATH']}", "STAND_INS": str(self.folder)}
         return subprocess.run(extra.script.argv, env=env, text=True, capture_output=True, timeout=60, check=False)
 

@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloudpc.model import places
+from cloudpc.model import locales
 
 
 @pytest.mark.parametrize(
     "name", ["UTC", "Europe/Berlin", "America/Argentina/Buenos_Aires", "Etc/GMT+5", "EST5EDT", "GMT"]
 )
 def test_time_zones(name: str) -> None:
-    assert places.time_zone(name) == name
+    assert locales.time_zone(name) == name
 
 
 @pytest.mark.parametrize(
@@ -42,25 +42,25 @@ def test_time_zones(name: str) -> None:
 )
 def test_what_was_meant(written: str, meant: str) -> None:
     with pytest.raises(ValueError, match="of the IANA database") as caught:
-        places.time_zone(written)
+        locales.time_zone(written)
     assert str(caught.value).endswith(f"; did you mean {meant!r}?")
 
 
 @pytest.mark.parametrize("name", ["localtime", "posixrules", "Factory", "", "/etc/passwd", "../UTC", "UTC+99"])
 def test_files_beside_them_and_paths_are_none(name: str) -> None:
     with pytest.raises(ValueError, match="must be a time zone"):
-        places.time_zone(name)
+        locales.time_zone(name)
 
 
 def test_what_this_machine_has_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(zoneinfo, "available_timezones", set)
-    places._time_zones.cache_clear()
-    assert places.time_zone("Europe/Kyiv") == "Europe/Kyiv"
+    locales._time_zones.cache_clear()
+    assert locales.time_zone("Europe/Kyiv") == "Europe/Kyiv"
 
 
 @pytest.mark.parametrize("name", ["en-US", "de-DE", "nb-NO", "dsb-DE", "zh-CN", "sr-RS", "fil-PH"])
 def test_locales(name: str) -> None:
-    assert places.locale_name(name) == name
+    assert locales.locale_name(name) == name
 
 
 @pytest.mark.parametrize(
@@ -82,19 +82,19 @@ def test_locales(name: str) -> None:
 )
 def test_which_locale_was_meant(written: str, meant: str) -> None:
     with pytest.raises(ValueError, match="must be a language and a region") as caught:
-        places.locale_name(written)
+        locales.locale_name(written)
     assert str(caught.value).endswith(f"; did you mean {meant!r}?")
 
 
 @pytest.mark.parametrize("name", ["", "C", "POSIX", "xx-XX", "en-US; reboot", "../en-US"])
 def test_no_locales(name: str) -> None:
     with pytest.raises(ValueError, match="must be a language and a region"):
-        places.locale_name(name)
+        locales.locale_name(name)
 
 
 @given(st.text(max_size=20))
 def test_whatever_is_written_is_taken_or_refused_in_words(text: str) -> None:
-    for read in (places.time_zone, places.locale_name):
+    for read in (locales.time_zone, locales.locale_name):
         try:
             assert read(text) == text
         except ValueError as error:
