@@ -875,6 +875,26 @@ def test_an_image_that_needs_more_memory_than_the_plan_has(host: ScriptedHost) -
     assert host.things() == []
 
 
+def test_an_image_larger_than_the_plans_disk_is_brought_to_no_host(host: ScriptedHost) -> None:
+    run = Run(host)
+    run.image = lambda _note: image(disk_gib=8.1)
+    outcome = run.provision()
+    assert outcome.error is not None
+    assert (outcome.status, outcome.stage, outcome.attempts) == (Status.FAILED, Stage.IMAGE, 1)
+    assert (outcome.error.code, "has a disk of 8.1 GB" in outcome.error.message) == (ErrorCode.IMAGE_INVALID, True)
+    assert "ensure_image" not in host.calls
+
+
+def test_an_image_that_is_needed_to_give_a_place_fails_as_one(
+    host: ScriptedHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host, "claim", lambda order, watch: order.image(watch))
+    run = Run(host)
+    run.image = lambda _note: image(disk_gib=8.1)
+    assert run.provision().stage is Stage.IMAGE
+    assert run.lines.steps[-1].startswith(Stage.IMAGE)
+
+
 @pytest.mark.parametrize(("what", "stage"), [("image", Stage.IMAGE), ("script", Stage.SET_UP)])
 def test_what_the_rim_refuses_fails_in_its_stage(host: ScriptedHost, what: str, stage: Stage) -> None:
     def refuse(*_: Any) -> Any:

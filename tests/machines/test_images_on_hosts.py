@@ -15,7 +15,6 @@ from cloudpc.images.sizes import disk_gib
 from cloudpc.model.cancellation import Cancellation
 from cloudpc.model.errors import Cancelled, ErrorCode, ProvisioningError
 from cloudpc.model.image import DiskImage, ImageFile
-from cloudpc.model.machines import Amount
 from cloudpc.model.watch import Watch
 from tests.support.orders import seed
 
@@ -89,12 +88,12 @@ def test_a_changed_file_is_refused(desk: Desk, daemon: Daemon, image: DiskImage)
     assert files(daemon, image) == []
 
 
-def test_a_disk_is_never_smaller_than_its_image(desk: Desk, tmp_path: Path) -> None:
+def test_a_disk_is_never_smaller_than_its_image(tmp_path: Path) -> None:
     disk = tmp_path / "large.qcow2"
     subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", disk, "5G"], check=True)
     content = disk.read_bytes()
     file = ImageFile(disk, hashlib.sha256(content).hexdigest(), len(content))
     image = DiskImage(image_id="large", digest="ab" * 32, disk=file, disk_gib=disk_gib("large", disk))
     with pytest.raises(ProvisioningError, match=r"5\.0 GB.*1 GB") as caught:
-        desk.host.making.create_disk(desk.spec(size=Amount(1, 128, 1)), image, seed("u-1"))
+        image.check_fits(128, 1)
     assert caught.value.code is ErrorCode.IMAGE_INVALID

@@ -112,7 +112,10 @@ class Order:
     first_boot_in_seconds: float
     """From the start until it is ready, at most."""
     image: Callable[[Watch], Image]
-    """Finds it, verified; may take long the first time, so a host asks when it needs it. Raises ProvisioningError."""
+    """Finds it, verified, and no larger than `size`; may take long the first time, so a host asks when it needs it.
+
+    Raises ProvisioningError: of Stage.IMAGE, which the watch is told.
+    """
     seed: Callable[[Image], Seed]
     """What its first boot reads; asked once, just before there is a guest. Raises ProvisioningError."""
 

@@ -10,6 +10,7 @@ from cloudpc.model.digest import digest
 from cloudpc.model.guests import Seed
 from cloudpc.model.image import Image
 from cloudpc.model.machines import Amount, Network, Order
+from cloudpc.model.stages import Stage
 from cloudpc.model.tags import Tag
 from cloudpc.model.watch import Watch
 from cloudpc.provisioning.resources import Resources
@@ -43,8 +44,13 @@ def order_of(desired: DesiredCloudPC, resources: Resources, before_guest: Callab
     plan = desired.service_plan
 
     def image(watch: Watch) -> Image:
-        found = resources.image(watch)
-        found.check_memory(plan.memory_mib)
+        try:
+            found = resources.image(watch)
+            found.check_fits(plan.memory_mib, plan.storage_in_gb)
+        except Exception:
+            if watch.now is not Stage.IMAGE:  # a host that needs it to give a place has asked for it then
+                watch.stage(Stage.IMAGE)
+            raise
         return found
 
     def seed(_image: Image) -> Seed:

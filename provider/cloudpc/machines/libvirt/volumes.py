@@ -44,9 +44,8 @@ class MachineVolumes:
         """Make overlay and seed; what an earlier attempt left is replaced.
 
         Raises:
-            ProvisioningError: IMAGE_INVALID (larger than the service plan's disk), STORAGE_FULL, DISK_FAILED.
+            ProvisioningError: STORAGE_FULL, DISK_FAILED.
         """
-        image.check_disk(order.size.disk_gib)
         base = self._images.locate(image)
         pool = self._pool.open()
         with classified(f"make the disk of {order.name}", ErrorCode.DISK_FAILED):
