@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -113,6 +115,23 @@ def test_every_code_is_used() -> None:
         if path.name != "errors.py" or path.parent.name != "model"
     )
     assert not [code.name for code in ErrorCode if f"ErrorCode.{code.name}" not in used]
+
+
+def test_the_readme_has_each_folder_in_the_order_of_the_layers() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]["contracts"]
+    folders = [folder for layer in contracts[0]["layers"] for folder in layer.split(" | ")]
+    package = ROOT / "provider" / "cloudpc"
+    assert set(folders) == {path.parent.name for path in package.glob("*/__init__.py")}
+    said = [ast.get_docstring(ast.parse((package / name / "__init__.py").read_text("utf-8"))) for name in folders]
+    tree = re.findall(r"^  ([a-z]+)/ +(.+)$", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE)
+    assert tree == list(zip(folders, said, strict=True))
+
+
+def test_rules_that_code_names_are_in_docs() -> None:
+    rules = re.findall(r"^(\d+)\. ", (ROOT / "docs" / "rules.md").read_text("utf-8"), re.MULTILINE)
+    code = "\n".join(path.read_text("utf-8") for path in (ROOT / "provider").rglob("*.py"))
+    assert rules == [str(number) for number in range(1, len(rules) + 1)]
+    assert set(re.findall(r"\(rule (\d+)\)", code)) <= set(rules)
 
 
 def test_every_test_that_documentation_names_exists() -> None:

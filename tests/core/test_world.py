@@ -1,4 +1,4 @@
-"""Random histories of people, policies, runs and clocks: the rules of design section 5 hold after each step."""
+"""Random histories of people, policies, runs and clocks: the rules of docs/rules.md hold after each step."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ def _without(
 
 
 def _ignored(directories: Sequence[_Directory], facts: Sequence[PolicyFacts]) -> list[dict[str, Any]]:
-    """Policies that target a user whom another one serves, and which: the first assigned wins (design rule 2)."""
+    """Policies that target a user whom another one serves, and which: the first assigned wins (rule 2)."""
     present = {(policy.policy_id, key) for policy in facts for key in policy.cloud_pcs}
     held = ownership.held(facts)
     found = []

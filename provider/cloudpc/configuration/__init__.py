@@ -1,0 +1,1 @@
+"""What a policy is configured with: read, checked, written, imported from a tenant."""

@@ -1,0 +1,1 @@
+"""Where Cloud PCs are registered: Microsoft Entra and Intune, Active Directory."""

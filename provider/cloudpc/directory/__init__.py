@@ -1,0 +1,1 @@
+"""Users, groups and licences: from a local file, or from a tenant."""

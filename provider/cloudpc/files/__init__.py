@@ -1,0 +1,1 @@
+"""Files that people write or several processes share: YAML, scripts, secrets, the audit log."""

@@ -6,7 +6,6 @@ from cloudpc.graph.permissions import Permission
 from cloudpc.model.errors import CloudPCError
 from cloudpc.model.text import told
 
-TOO_MANY_REQUESTS = "TooManyRequests"
 UNREACHABLE = "unreachable"
 TIMEOUT = "timeout"
 SIGN_IN = "signIn"

@@ -1,0 +1,1 @@
+"""Pulumi: the program, the dynamic provider, the engine and its state."""

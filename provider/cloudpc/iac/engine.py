@@ -20,7 +20,7 @@ from cloudpc.model.errors import CloudPCError
 from cloudpc.model.masking import masked
 
 OPERATIONS_AT_ONCE = 32
-"""What our commands let the engine have in flight; boots are bounded by each host (design section 6)."""
+"""What our commands let the engine have in flight; boots are bounded by each host."""
 OWN_FOLDER = ".cloudpc"
 """Of a project, with its own state in it; goes with the last stack."""
 _CUT_OFF = "A run was killed while it wrote its state: `cloudpc up --clear-lock` mends that."

@@ -187,7 +187,7 @@ def _known(recorded: StackRecord, siblings: list[PolicyFacts]) -> Known:
 
 
 def _assigned(inputs: StackInputs, recorded: StackRecord, now: datetime) -> dict[str, datetime]:
-    """This policy's groups with the time each assignment was first seen: kept from run to run (design rule 2)."""
+    """This policy's groups with the time each assignment was first seen: kept from run to run (rule 2)."""
     groups = entitlement.assigned_groups(inputs.policy, inputs.snapshot)
     return {group.id: recorded.assigned.get(group.id, now) for group in groups}
 
@@ -222,7 +222,7 @@ def _plan(
 
 
 def _stop_mass_loss(plan: lifecycle.Reconciliation, inputs: StackInputs, own: PolicyFacts) -> None:
-    """A directory that has lost many at once is more likely wrong than right: a person decides (design rule 10)."""
+    """A directory that has lost many at once is more likely wrong than right: a person decides (rule 10)."""
     count = len(plan.lost_by_directory)
     usable = sum(pc.status_if_there in USABLE for pc in own.cloud_pcs.values())
     share = inputs.configuration.safety.mass_loss_in_percent
@@ -300,7 +300,7 @@ def _finish(
 ) -> None:
     """Mark new machines as their users' once state has them, and finish what dead runs of this policy left.
 
-    The engine answers a registration only after state has recorded it, so what is marked is recorded (design rule 12).
+    The engine answers a registration only after state has recorded it, so what is marked is recorded (rule 12).
     """
 
     def hand_over(values: list[Any]) -> Any:

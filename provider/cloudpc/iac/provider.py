@@ -80,7 +80,7 @@ class CloudPCProvider(ResourceProvider):
         return ReadResult(id_, outputs.written(_steps(recorded).refresh(recorded), props))
 
     def delete(self, id_: str, props: dict[str, Any]) -> None:
-        """Nothing to do for one that has ended; else refuse, unless a flag names the policy (design rule 10)."""
+        """Nothing to do for one that has ended; else refuse, unless a flag names the policy (rule 10)."""
         recorded = outputs.read(props)
         if recorded.is_gone:
             return
@@ -111,7 +111,7 @@ class ProvisioningPolicyProvider(ResourceProvider):
         return UpdateResult(dict(_news))
 
     def delete(self, _id: str, _props: dict[str, Any]) -> None:
-        """Refuse while the policy is assigned (design rule 11)."""
+        """Refuse while the policy is assigned (rule 11)."""
         if _props.get("assignments"):
             groups = ", ".join(f"{group['displayName']} ({group['groupId']})" for group in _props["assignments"])
             _check_delete_allowed(_props["policyId"], f"the provisioning policy is assigned to {groups}")

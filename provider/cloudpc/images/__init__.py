@@ -1,0 +1,1 @@
+"""Base images: where they come from, how they are built, checked and stored."""

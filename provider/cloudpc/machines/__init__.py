@@ -1,1 +1,1 @@
-"""Where Cloud PCs run: the interface, and one driver per kind of host."""
+"""Where Cloud PCs run: one driver for each kind of host, in a folder of its own."""

@@ -1,0 +1,1 @@
+"""What everything speaks in: values, codes, and the protocols that drivers implement."""

@@ -87,7 +87,7 @@ class Script(_Value):
 
 
 class PolicySettings(_Value):
-    """What today's policy says a new Cloud PC is made like. Pinned in its outputs once it is made (design rule 3)."""
+    """What today's policy says a new Cloud PC is made like. Pinned in its outputs once it is made (rule 3)."""
 
     provisioning_policy_name: str
     image_type: Literal["gallery", "custom"]

@@ -15,7 +15,7 @@ from cloudpc.model.stages import Stage
 
 @dataclass(frozen=True)
 class Outcome:
-    """How provisioning ended. Failure is an outcome, not an exception (design rule 5)."""
+    """How provisioning ended. Failure is an outcome, not an exception (rule 5)."""
 
     status: Status
     attempts: int

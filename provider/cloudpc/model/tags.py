@@ -1,4 +1,4 @@
-"""Ownership: every machine carries who it belongs to, written before anything can leak (design rule 12)."""
+"""Ownership: every machine carries who it belongs to, written before anything can leak (rule 12)."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""What is done with Cloud PCs without Pulumi: steps, looks, removal, tidying, records."""

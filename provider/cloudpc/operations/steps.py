@@ -1,6 +1,6 @@
 """Carrying out what the lifecycle decided for one Cloud PC: what is recorded in, what is recorded from now on out.
 
-Only Cancel raises: trouble is an outcome, or leaves things as they are until the next run (design rules 5 and 8).
+Only Cancel raises: trouble is an outcome, or leaves things as they are until the next run (rules 5 and 8).
 """
 
 from __future__ import annotations

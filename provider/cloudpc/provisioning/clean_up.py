@@ -15,7 +15,7 @@ from cloudpc.provisioning.attempt import Attempt
 log = logging.getLogger(__name__)
 
 KEPT_FOR = timedelta(hours=3)
-"""How long the last attempt's disk and console are kept: as long as Windows 365 takes to clean up (design rule 9)."""
+"""How long the last attempt's disk and console are kept: as long as Windows 365 takes to clean up (rule 9)."""
 
 
 class CleanUp:

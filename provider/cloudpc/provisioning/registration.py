@@ -1,7 +1,7 @@
 """What makes a Cloud PC known to its organisation, and its end: Entra and Intune, Active Directory.
 
 Windows 365: at the end Intune's and Entra's objects are removed, accounts of Active Directory disabled only. All
-identities derive from the Cloud PC's own, so that what a dead run has begun is found again (design rule 12).
+identities derive from the Cloud PC's own, so that what a dead run has begun is found again (rule 12).
 """
 
 from __future__ import annotations

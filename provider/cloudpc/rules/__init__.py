@@ -1,0 +1,1 @@
+"""What becomes of each Cloud PC, without I/O: entitlement, lifecycle, actions/ (remote actions)."""

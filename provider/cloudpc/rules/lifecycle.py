@@ -1,6 +1,6 @@
 """What becomes of each Cloud PC: previous state, entitlements and the clock in, desired Cloud PCs out. Pure and total.
 
-The rules are design section 5's. Sources: Windows 365 "Provisioning", "Device management overview", "Grace period".
+The rules are those of docs/rules.md. Sources: Windows 365 "Provisioning", "Device management overview", "Grace period".
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Windows 365 "Provisioning": where several policies target a user, the first *assigned* wins; all of a user's Cloud PCs
 come from one policy. "Grace period": who is entitled again in time has it back as it was. Every stack computes the
-same answer from the same facts (design rule 2).
+same answer from the same facts (rule 2).
 """
 
 from __future__ import annotations

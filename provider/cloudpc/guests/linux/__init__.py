@@ -1,0 +1,1 @@
+"""Linux: its first boot, extras, join, names, and what it says of itself."""
