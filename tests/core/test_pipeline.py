@@ -732,6 +732,67 @@ def test_when_no_host_answers_it_waits(tmp_path: Path, count: int) -> None:
     assert (outcome.error.code, outcome.error.hint) == (ErrorCode.HOST_UNREACHABLE, "start libvirt")
 
 
+def _refusing(folder: Path, name: str, code: ErrorCode, call: str = "wait_ready", **settings: Any) -> ScriptedHost:
+    """A host that claims and then, while it makes the machine, says this."""
+    host = ScriptedHost(folder, name, **settings)
+
+    def refuse() -> None:
+        raise ProvisioningError(code, f"{name} says {code}")
+
+    host.hooks[call] = refuse
+    return host
+
+
+@pytest.mark.parametrize("call", ["ensure_image", "create_disk", "start", "wait_ready"])
+@pytest.mark.parametrize(
+    ("code", "status", "attempts"),
+    [
+        (ErrorCode.NO_CAPACITY, Status.PENDING_PROVISION, 1),
+        (ErrorCode.POOL_UNUSABLE, Status.PENDING_PROVISION, 1),
+        (ErrorCode.HOST_UNREACHABLE, Status.PENDING_PROVISION, 3),
+        (ErrorCode.STORAGE_FULL, Status.FAILED, 3),
+    ],
+)
+def test_what_has_to_wait_waits_whenever_its_host_finds_out(
+    tmp_path: Path, call: str, code: ErrorCode, status: Status, attempts: int
+) -> None:
+    host = _refusing(tmp_path, "late", code, call)
+    outcome = Run(host).provision()
+    assert outcome.error is not None
+    assert (outcome.status, outcome.error.code, outcome.attempts) == (status, code, attempts)
+    assert (outcome.stage is Stage.PLACING) == (status is Status.PENDING_PROVISION)
+    assert host.things() == []
+    assert not (status is Status.PENDING_PROVISION and host.kept())
+
+
+def test_a_host_that_has_no_room_after_all_is_passed_over(tmp_path: Path) -> None:
+    late, small = _refusing(tmp_path, "late", ErrorCode.NO_CAPACITY, cores=8), ScriptedHost(tmp_path, "small", cores=1)
+    outcome = Run(late, small).provision()
+    assert (outcome.status, outcome.host, outcome.attempts) == (Status.PROVISIONED, "small", 2)
+
+
+@pytest.mark.parametrize("cores", [0, 1])
+def test_where_no_host_has_room_after_all_it_waits(tmp_path: Path, cores: int) -> None:
+    late = _refusing(tmp_path, "late", ErrorCode.NO_CAPACITY, cores=8)
+    other = _refusing(tmp_path, "other", ErrorCode.NO_CAPACITY, cores=cores)
+    outcome = Run(late, other).provision()
+    assert (outcome.status, outcome.attempts) == (Status.PENDING_PROVISION, 2)
+    assert late.things() == other.things() == []
+
+
+def test_what_waits_after_its_registration_has_none(host: ScriptedHost, organisation: Organisation) -> None:
+    run = Run(host)
+    run.registration = organisation.registration()
+
+    def away() -> None:
+        raise ProvisioningError(ErrorCode.NO_CAPACITY, "stopped, and there is no room to start it")
+
+    host.hooks["set_password"] = away
+    assert run.provision().status is Status.PENDING_PROVISION
+    assert organisation.devices == {}
+    assert host.things() == []
+
+
 def test_a_broken_host_does_not_get_every_attempt(tmp_path: Path) -> None:
     broken = ScriptedHost(tmp_path, "broken", cores=64, faults=[{"call": "create_disk", "fault": "error"}])
     sound = ScriptedHost(tmp_path, "sound", cores=2)

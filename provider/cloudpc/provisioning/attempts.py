@@ -107,8 +107,11 @@ class Attempts:
         try:
             claim = Claim(attempt, self._resources, self._earlier, self._clean_up)
             return Stages(attempt, claim, self._resources, self._enrolment, self._report).run()
-        except BaseException as error:
+        except BaseException as raised:
+            error = self._waiting(raised) or raised
             self._end(error)  # Ctrl-C and unexpected errors clean up as well: nothing may be left over
+            if error is not raised:
+                raise error from raised
             if not is_failure(error):
                 raise
             told = error if isinstance(error, ProvisioningError) else self._unexpected(error)
@@ -116,6 +119,12 @@ class Attempts:
             if told is error:
                 raise
             raise told from error
+
+    def _waiting(self, error: BaseException) -> Placed | None:
+        """The answer that it has to wait, if that is what the last attempt has come to, in whatever stage."""
+        if isinstance(error, ProvisioningError) and error.code.meaning.waits and self._is_last(error):
+            return Placed(Status.PENDING_PROVISION, error)
+        return None
 
     def _unexpected(self, error: BaseException) -> ProvisioningError:
         log.exception("unexpected error while provisioning %s", self._attempt.order.name)
@@ -142,5 +151,14 @@ class Attempts:
         """Whether no attempt comes after this one."""
         if not is_failure(error):
             return True
-        retriable = error.retriable if isinstance(error, ProvisioningError) else True
-        return self._attempt.number == ATTEMPTS or not retriable
+        if self._attempt.number == ATTEMPTS:
+            return True
+        return isinstance(error, ProvisioningError) and not self._is_worth_another(error)
+
+    def _is_worth_another(self, error: ProvisioningError) -> bool:
+        """Not where there was no room, on the hosts that were tried: that is the same in a minute."""
+        if not error.retriable or error.code is not ErrorCode.NO_CAPACITY or self._attempt.host is None:
+            return error.retriable
+        here, tried = self._attempt.host.name, self._earlier.failed_on
+        # where it has come back to one that it was to avoid, no other has taken it
+        return here not in tried and any(host.name not in {*tried, here} for host in self._resources.hosts)

@@ -90,6 +90,12 @@ class CloudySubject(Subject):
         self.configure()
         self.cloud.finish_deletions()
 
+    @contextmanager
+    def refuses_late(self) -> Iterator[None]:
+        self.configure(faults=[{"call": "allocate", "code": "AllocationFailed"}])
+        yield
+        self.configure()
+
     def never_ready(self) -> Order:
         self.configure(seconds={"boot": 600})
         return super().never_ready()

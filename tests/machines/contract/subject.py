@@ -160,6 +160,10 @@ class Subject(ABC):
         """A deletion takes longer than the call that asks for it; when this ends, all is soon gone."""
         cannot("what is deleted is gone at once")
 
+    def refuses_late(self) -> AbstractContextManager[None]:
+        """There turns out to be no room once a machine was accepted."""
+        cannot("whether there is room is said at once")
+
     def never_ready(self) -> Order:
         """A machine whose guest does not come up in its time, which is short."""
         return self.order(first_boot_in_seconds=0.3)

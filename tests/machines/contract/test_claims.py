@@ -9,8 +9,10 @@ from dataclasses import replace
 
 import pytest
 
+from cloudpc.model.cloud_pc import Status
 from cloudpc.model.errors import Cancelled, ErrorCode, ProvisioningError
 from cloudpc.model.machines import Amount, Claimed, Host, Order
+from tests.core.fake_rim import Run, desired
 
 from .processes import Processes
 from .subject import Subject, cannot
@@ -83,6 +85,16 @@ def test_what_does_not_fit_is_refused_with_what_is_missing_and_leaves_nothing(su
         subject.host.claim(subject.order(size=size), Watched())
     assert refused.value.code is ErrorCode.NO_CAPACITY
     assert str(size.vcpus) in refused.value.message
+    subject.wait_until(lambda: subject.things() == [], "something is left")
+
+
+def test_room_that_is_refused_late_is_waited_for(subject: Subject) -> None:
+    """Whether it is the claim that says so, or the making."""
+    with subject.refuses_late():
+        outcome = Run(subject.host).provision(desired().model_copy(update={"installation": subject.installation}))
+    assert outcome.error is not None
+    assert outcome.error.code is ErrorCode.NO_CAPACITY
+    assert (outcome.status, outcome.attempts) == (Status.PENDING_PROVISION, 1)
     subject.wait_until(lambda: subject.things() == [], "something is left")
 
 
