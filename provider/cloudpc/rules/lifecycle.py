@@ -12,13 +12,13 @@ from datetime import datetime
 from cloudpc.model.cloud_pc import USABLE, WAITING, WITH_MACHINE, DesiredCloudPC, RecordedCloudPC, Status
 from cloudpc.model.directory import Snapshot
 from cloudpc.model.policy import ProvisioningPolicy
-from cloudpc.rules import entitlement, leaving, ownership, staying
+from cloudpc.rules import entitlement, grace, ownership, staying
 from cloudpc.rules.actions import ACTIONS
-from cloudpc.rules.actions.action import Action
+from cloudpc.rules.actions.action import Action, as_it_is
 from cloudpc.rules.anew import Anew
 from cloudpc.rules.decision import Decision
 from cloudpc.rules.entitlement import Entitlement, Loss
-from cloudpc.rules.notices import New, Notice, UnknownKey
+from cloudpc.rules.notices import New, Notice, NotRemovedWhole, UnknownKey
 from cloudpc.rules.ownership import PolicyFacts
 from cloudpc.rules.step import Step
 from cloudpc.rules.today import Today
@@ -32,7 +32,7 @@ def next_step(recorded: RecordedCloudPC, desired: DesiredCloudPC) -> Step | Acti
     if recorded.status is Status.DEPROVISIONING:
         return Step.NONE  # what has ended is not restored
     if desired.desired_status is Status.IN_GRACE_PERIOD:
-        return Step.BEGIN_GRACE if recorded.status_if_there in USABLE else _as_it_is(recorded)
+        return Step.BEGIN_GRACE if recorded.status_if_there in USABLE else _stay(recorded)
     return _next_of_one_that_stays(recorded, desired)
 
 
@@ -45,10 +45,10 @@ def _next_of_one_that_stays(recorded: RecordedCloudPC, desired: DesiredCloudPC) 
             return action
     if recorded.status_if_there is Status.IN_GRACE_PERIOD:
         return Step.RESTORE
-    return Step.PROVISION if recorded.status in WAITING else _as_it_is(recorded)
+    return Step.PROVISION if recorded.status in WAITING else _stay(recorded)
 
 
-def _as_it_is(recorded: RecordedCloudPC) -> Step:
+def _stay(recorded: RecordedCloudPC) -> Step:
     return Step.START if recorded.stands_still else Step.NONE
 
 
@@ -171,7 +171,7 @@ def reconcile(
         desired.append(decision.desired)
         who = _who(decision.desired, recorded)
         notices += [Notice(key, reason, who) for reason in decision.told]
-        if recorded is not None and leaving.begins_grace(recorded, decision.desired) and lost[key].by_directory:
+        if recorded is not None and grace.begins(recorded, decision.desired) and lost[key].by_directory:
             by_directory.append(key)
     notices += _of_unknown({*keys, *remembered}, today)
     return Reconciliation(tuple(desired), tuple(notices), tuple(by_directory))
@@ -189,10 +189,10 @@ def _decide(
         assert owed is not None  # noqa: S101 - the key comes from one of the two
         return Decision(anew.first(owed), (New(today.settings.image_id),))
     if recorded.status is Status.DEPROVISIONING:
-        return leaving.removed_again(recorded)
+        return Decision(as_it_is(recorded), (NotRemovedWhole(recorded.leftovers),))
     if owed is None:
         assert loss is not None  # noqa: S101 - there is one for each that is not owed
-        return leaving.decide(recorded, loss, today, now)
+        return grace.leaving(recorded, loss, today, now)
     return staying.decide(recorded, owed, today, anew)
 
 

@@ -51,7 +51,7 @@ class NotInGrace(Reason):
 class EndGrace(Action):
     """Its trace is the end of the very grace period that is to be cut short: no later one is meant.
 
-    The lifecycle ends it as it ends one whose time has come (`cloudpc.rules.leaving`), which is its step.
+    The lifecycle ends it as it ends one whose time has come (`cloudpc.rules.grace`), which is its step.
     """
 
     name = "endGrace"
