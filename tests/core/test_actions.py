@@ -10,11 +10,13 @@ import pytest
 from cloudpc.model.cloud_pc import RecordedCloudPC, Status, StatusDetail
 from cloudpc.model.errors import ErrorCode
 from cloudpc.model.guests import Warned
-from cloudpc.rules.actions.action import Action, NotEntitled, PolicyNotKnown, WrongStatus
+from cloudpc.rules.actions.action import Action
 from cloudpc.rules.actions.end_grace import END_GRACE, NotInGrace
+from cloudpc.rules.actions.reasons import NotEntitled, PolicyNotKnown, WrongStatus
 from cloudpc.rules.actions.reprovision import REPROVISION, AdoptFirst
 from cloudpc.rules.actions.retry import RETRY, ReprovisionInstead
 from cloudpc.rules.actions.update_kernel import UPDATE_KERNEL, HasIt, OtherImage, OwnKernel
+from cloudpc.rules.asked import Asked
 from cloudpc.rules.notices import Reason
 
 from . import make
@@ -30,7 +32,9 @@ def recorded(status: Status = Status.PROVISIONED, code: str = "", **changes: Any
 
 
 def candidate(pc: RecordedCloudPC, *, entitled: bool = True, today: Any = BUILT_AGAIN) -> Any:
-    return SimpleNamespace(recorded=pc, is_entitled=entitled, is_outdated=False, settings_of_today=today)
+    return SimpleNamespace(
+        recorded=pc, asked=Asked(generation=1), is_entitled=entitled, is_outdated=False, settings_of_today=today
+    )
 
 
 WARNED = recorded(Status.PROVISIONED_WITH_WARNINGS, ErrorCode.PACKAGES_FAILED)

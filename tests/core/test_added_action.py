@@ -8,17 +8,21 @@ from pathlib import Path
 
 import pytest
 import typer
+from pydantic import ValidationError
 from typer.testing import CliRunner
 
 from cloudpc.cli import actions
 from cloudpc.configuration.actions import model, traces
-from cloudpc.model.cloud_pc import RecordedCloudPC, Status
+from cloudpc.iac import outputs
+from cloudpc.model.cloud_pc import DesiredCloudPC, RecordedCloudPC, Status
+from cloudpc.model.problems import from_validation
 from cloudpc.rules.actions import ACTIONS
-from cloudpc.rules.actions.action import Done
+from cloudpc.rules.actions.reasons import Done, Ignored
 from cloudpc.rules.entitlement import Entitlement
 from cloudpc.rules.lifecycle import next_step, reconcile
 from cloudpc.rules.notices import UnknownKey
 from cloudpc.rules.step import Step
+from tests.fakes.added_action.rename import IsItsName, NewName, Rename
 from tests.fakes.added_action.restart import Restart
 
 from . import make
@@ -30,6 +34,14 @@ KEY = OWED.key
 @pytest.fixture
 def restart() -> Iterator[Restart]:
     added = Restart()
+    ACTIONS.append(added)
+    yield added
+    ACTIONS.remove(added)
+
+
+@pytest.fixture
+def rename() -> Iterator[Rename]:
+    added = Rename()
     ACTIONS.append(added)
     yield added
     ACTIONS.remove(added)
@@ -100,3 +112,112 @@ def test_it_has_a_command(restart: Restart) -> None:
     assert "Restart the guests of Cloud PCs." in shown
     for option in ("--policy", "--service-plan", "--yes", "--write-only"):
         assert option in shown
+
+
+# ---- with arguments
+
+
+def asked(**values: object) -> dict[str, dict[str, NewName]]:
+    return {"rename": {KEY: NewName.model_validate({"generation": 2, "to": "ada", **values})}}
+
+
+def wrong(value: object) -> list[str]:
+    found = model()
+    with pytest.raises(ValidationError) as error:
+        found.model_validate({"rename": {KEY: value}})
+    return [f"{each.field}: {each.message}" for each in from_validation("", "cloudpc:actions", found, error.value)]
+
+
+def test_arguments_stand_beside_the_generation(rename: Rename) -> None:
+    schema = model().model_json_schema(by_alias=True)
+    assert schema["properties"]["rename"]["additionalProperties"] == {"$ref": "#/$defs/NewName"}
+    fields = schema["$defs"]["NewName"]
+    assert list(fields["properties"]) == ["generation", "to", "shownAs"]
+    assert fields["required"] == ["generation", "to"]
+    assert fields["properties"]["to"]["description"] == "The guest's name: up to 15 of a-z, 0-9 and -."
+    given = model().model_validate({"rename": {KEY: {"generation": 2, "to": "ada", "shownAs": "Ada"}}})
+    assert traces(given)["rename"] == asked(shownAs="Ada")["rename"]
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        (2, ": must be {generation: ..., to: ..., shownAs: ...}: a number alone does not say with what"),
+        ({"generation": 2}, ".to: is required"),
+        ({"to": "ada"}, ".generation: is required"),
+        ({"generation": 0, "to": "ada"}, ".generation: must be greater than or equal to 1"),
+        ({"generation": 2, "to": "A d a"}, ".to: must match the pattern ^[a-z0-9-]{1,15}$"),
+        ({"generation": 2, "to": "ada", "too": 1},
+         ".too: is not a known field; did you mean 'to'?; allowed here: generation, shownAs, to"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_them_is_told_where_it_stands(rename: Rename, value: object, told: str) -> None:
+    assert wrong(value) == [f"cloudpc:actions.rename.{KEY}{told}"]
+
+
+def test_an_action_without_them_takes_none(restart: Restart) -> None:
+    with pytest.raises(ValueError, match="valid integer"):
+        model().model_validate({"restart": {KEY: {"generation": 2}}})
+
+
+@pytest.mark.parametrize(("written", "meant"), [(7, "7"), (True, "true"), ("007", "007")])
+def test_text_is_read_as_the_engine_writes_it(rename: Rename, written: object, meant: str) -> None:
+    given = model().model_validate({"rename": {KEY: {"generation": 1, "to": written}}})
+    assert traces(given)["rename"][KEY].to == meant
+
+
+def test_they_are_told_and_recorded_and_the_next_ones_take_their_place(rename: Rename) -> None:
+    today, before = make.today(actions=asked(shownAs="Ada")), recorded()
+    plan = reconcile({KEY: before}, [OWED], {}, today, make.NOW)
+    [desired] = plan.desired
+    assert [str(notice.reason) for notice in plan.notices] == ["its guest is renamed to ada"]
+    assert next_step(before, desired) is rename
+    through = DesiredCloudPC.model_validate(make.through_pulumi(outputs.pinned(desired)))
+    assert rename.given(through) == NewName.model_validate({"generation": 2, "to": "ada", "shownAs": "Ada"})
+    after = rename.after(before, through)
+    assert after.action_arguments == {"rename": {"to": "ada", "shownAs": "Ada"}}
+    assert outputs.read(make.through_pulumi(outputs.written(after))) == after
+    assert next_step(after, reconcile({KEY: after}, [OWED], {}, today, make.NOW).desired[0]) is Step.NONE
+    later = make.today(actions=asked(generation=3, to="bob"))
+    [other] = reconcile({KEY: after}, [OWED], {}, later, make.NOW).desired
+    assert rename.after(after, other).action_arguments == {"rename": {"to": "bob"}}
+
+
+def test_state_without_arguments_says_nothing_of_them() -> None:
+    written = outputs.written(recorded())
+    assert "actionArguments" not in written
+    assert outputs.read(written).action_arguments == {}
+
+
+def test_what_speaks_against_an_argument(rename: Rename) -> None:
+    name = recorded().device_name.lower()
+    plan = reconcile({KEY: recorded()}, [OWED], {}, make.today(actions=asked(to=name)), make.NOW)
+    assert [notice.reason for notice in plan.notices] == [Ignored("rename", str(IsItsName(name)))]
+    assert plan.desired[0].action_arguments == {}
+
+
+def test_arguments_of_what_is_made_anew_or_taken_back(rename: Rename) -> None:
+    before, today = recorded(Status.FAILED), make.today(actions={**asked(), "retry": {KEY: 1}})
+    [new] = reconcile({KEY: before}, [OWED], {}, today, make.NOW).desired
+    assert (new.actions, new.action_arguments) == ({"rename": 2}, {"rename": {"to": "ada"}})
+    assert rename.taken_back(recorded(), new).action_arguments == {"rename": {"to": "ada"}}
+    kept = {"actions": new.actions, "action_arguments": new.action_arguments}
+    again = rename.spent(recorded(), recorded().model_copy(update=kept), None)
+    assert (again.actions, again.action_arguments) == (new.actions, new.action_arguments)
+
+
+def test_a_command_writes_them_above_what_stands_there(rename: Rename) -> None:
+    written = rename.asks(recorded(), {"generation": 4, "to": "bob"}, NewName(generation=1, to="ada"))
+    assert written == NewName(generation=5, to="ada")
+    assert not rename.is_done(recorded(), written)
+
+
+def test_its_command_has_them_as_options(rename: Rename) -> None:
+    app, terminal = typer.Typer(), {"COLUMNS": "200", "NO_COLOR": "1"}
+    actions.mount(app)
+    shown = CliRunner().invoke(app, ["rename", "--help"], env=terminal).output
+    for said in ("--to", "[required]", "The guest's name", "--shown-as"):
+        assert said in shown
+    assert "Missing option '--to'" in CliRunner().invoke(app, ["rename", "u1"], env=terminal).output
+    refused = CliRunner().invoke(app, ["rename", "u1", "--to", "A d a"], env=terminal).exception
+    assert str(refused) == "--to: must match the pattern ^[a-z0-9-]{1,15}$"

@@ -28,8 +28,8 @@ from cloudpc.model.directory import Group, Snapshot
 from cloudpc.model.errors import EXTRAS, ErrorCode
 from cloudpc.rules import lifecycle, ownership
 from cloudpc.rules.actions import ACTIONS
-from cloudpc.rules.actions.action import Done, Ignored
 from cloudpc.rules.actions.end_grace import AnotherEnd
+from cloudpc.rules.actions.reasons import Done, Ignored
 from cloudpc.rules.actions.reprovision import REPROVISION, GenerationIsOver, Reprovisioned
 from cloudpc.rules.actions.retry import RETRY, IsLost, SetUpAgain
 from cloudpc.rules.actions.update_kernel import UPDATE_KERNEL, OtherImage

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 import pytest
 
 from cloudpc.model.cloud_pc import Status
-from cloudpc.rules.actions.action import Ignored, NotEntitled, PolicyNotKnown, WrongStatus
 from cloudpc.rules.actions.end_grace import AnotherEnd, NotInGrace
+from cloudpc.rules.actions.reasons import Ignored, NotEntitled, PolicyNotKnown, WrongStatus
 from cloudpc.rules.actions.reprovision import AdoptFirst, GenerationIsOver, NotInState, Reprovisioned
 from cloudpc.rules.actions.retry import AttemptsAgain, IsLost, ReprovisionInstead, SetUpAgain
 from cloudpc.rules.actions.update_kernel import HasIt, OtherImage, OwnKernel

@@ -15,8 +15,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 
 from cloudpc.model.cloud_pc import USABLE, Status
 from cloudpc.rules.actions import ACTIONS
-from cloudpc.rules.actions.action import Action, Ignored
+from cloudpc.rules.actions.action import Action
 from cloudpc.rules.actions.end_grace import END_GRACE, AnotherEnd
+from cloudpc.rules.actions.reasons import Ignored
 from cloudpc.rules.actions.reprovision import REPROVISION, GenerationIsOver
 from cloudpc.rules.actions.retry import RETRY
 from cloudpc.rules.actions.update_kernel import UPDATE_KERNEL

@@ -29,7 +29,8 @@ from cloudpc.model.outcome import Outcome
 from cloudpc.model.policy import ProvisioningPolicy
 from cloudpc.rules import findings, lifecycle, transitions
 from cloudpc.rules.actions import ACTIONS
-from cloudpc.rules.actions.action import Action, OnMachine
+from cloudpc.rules.actions.action import Action
+from cloudpc.rules.actions.on_machine import OnMachine
 from cloudpc.rules.actions.reprovision import REPROVISION
 from cloudpc.rules.actions.retry import RETRY
 from cloudpc.rules.lifecycle import Reconciliation, makes_machine, next_step

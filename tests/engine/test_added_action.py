@@ -15,13 +15,13 @@ KEY = "u000/LAB_1C_0.5GB_8GB"
 
 
 @pytest.fixture
-def with_restart(project: Project) -> Project:
+def with_actions(project: Project) -> Project:
     project.env["PYTHONPATH"] = f"{FAKES / 'added_action'}:{FAKES}"
     return project
 
 
-def test_it_is_asked_for_by_its_command_told_and_done_once(with_restart: Project) -> None:
-    project = with_restart
+def test_it_is_asked_for_by_its_command_told_and_done_once(with_actions: Project) -> None:
+    project = with_actions
     project.up()
     ran = project.cloudpc("restart", "u000")
     assert ran.code == 4, "nobody was there to say yes"
@@ -46,8 +46,8 @@ def test_it_is_asked_for_by_its_command_told_and_done_once(with_restart: Project
     assert project.cloudpc("restart", "u009", "--yes").code == 2
 
 
-def test_it_is_asked_for_again_where_it_could_not_be_done(with_restart: Project) -> None:
-    project = with_restart
+def test_it_is_asked_for_again_where_it_could_not_be_done(with_actions: Project) -> None:
+    project = with_actions
     project.up()
     project.host(faults=[{"call": "run", "user": "u000", "fault": "error", "retriable": True}])
     ran = project.cloudpc("restart", "u000", "--yes")
@@ -56,6 +56,39 @@ def test_it_is_asked_for_again_where_it_could_not_be_done(with_restart: Project)
     project.host()
     project.up()
     assert project.state()["u000"]["actions"] == {"restart": 1}
+
+
+def test_its_arguments_reach_the_guest_once(with_actions: Project) -> None:
+    project = with_actions
+    project.up()
+    file = project.root / "stacks" / "Pulumi.demo.yaml"
+    before = file.read_text()
+    wrong = project.cloudpc("rename", "u000", "--to", "A d a", "--yes")
+    assert wrong.code == 2
+    assert "--to: must match the pattern" in wrong.output
+    unanswered = project.cloudpc("rename", "u000", "--to", "ada")
+    assert unanswered.code == 4
+    assert "These are called ada from now on:" in unanswered.output
+    assert file.read_text() == before
+    assert project.cloudpc("rename", "u000", "--to", "ada", "--shown-as", "7", "--yes", "--write-only").code == 0
+    config = yaml.safe_load(file.read_text())["config"]
+    assert config["cloudpc:actions"]["rename"][KEY] == {"generation": 1, "to": "ada", "shownAs": 7}
+    preview = project.pulumi("preview", "--stack", "demo")
+    assert "u000@contoso.example (LAB_1C_0.5GB_8GB): its guest is renamed to ada" in preview.output
+    ran = _restarts(project)
+    assert "its guest is called ada" in project.up().output
+    project.up()
+    assert _restarts(project) == ran + 1
+    recorded = project.state()["u000"]
+    assert recorded["actions"] == {"rename": 1}
+    assert recorded["actionArguments"] == {"rename": {"to": "ada", "shownAs": "7"}}
+    again = project.cloudpc("rename", "u000", "--to", "bob", "--yes")
+    assert again.code == 0, again
+    assert project.state()["u000"]["actionArguments"] == {"rename": {"to": "bob"}}
+    file.write_text(file.read_text().replace("to: bob", "to: B o b"))
+    refused = project.pulumi("preview", "--stack", "demo")
+    assert refused.code != 0
+    assert f"cloudpc:actions.rename.{KEY}.to: must match the pattern" in refused.output
 
 
 def _restarts(project: Project) -> int:

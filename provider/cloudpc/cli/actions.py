@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import typer
+from pydantic import ValidationError
 
 from cloudpc.cli import differences, generations, locks
 from cloudpc.cli.choice import Choice
@@ -15,9 +16,11 @@ from cloudpc.cli.context import Project
 from cloudpc.cli.output import CommandError, Exit, Yes, coloured, confirm, err, table
 from cloudpc.cli.up import How, bring_up_and_tell
 from cloudpc.model.cloud_pc import PolicySettings, RecordedCloudPC
+from cloudpc.model.problems import from_validation
 from cloudpc.operations.records import CloudPCRecord
 from cloudpc.rules.actions import ACTIONS
 from cloudpc.rules.actions.action import Action, Filter, Question
+from cloudpc.rules.asked import Asked
 
 _NAMED = typer.Argument(help="userPrincipalNames, their parts before the @, or users' ids.")
 Users = Annotated[list[str] | None, _NAMED]
@@ -35,7 +38,7 @@ def mount(app: typer.Typer) -> None:
         app.command(action.command, help=action.help)(_command(action))
 
 
-def _command(action: Action) -> Callable[..., None]:
+def _command(action: Action[Any]) -> Callable[..., None]:
     def command(
         users: list[str] | None,
         policy: str | None,
@@ -43,29 +46,30 @@ def _command(action: Action) -> Callable[..., None]:
         write_only: bool,
         clear_lock: bool,
         yes: bool = False,
-        **filters: bool,
+        **options: Any,
     ) -> None:
+        asked = _asked(action, options)
         project = Project()
-        given = [each for each in action.filters if filters[each.name]]
+        given = [each for each in action.filters if options[each.name]]
         if not (users or policy or given):
             raise CommandError(f"which ones? Name users, or give {_any_of(action)}", Exit.INVALID)
         choice, today = Choice.of(project, users, policy, service_plan), _Today(project)
         for each in given:
-            _keep(choice, each, today)
+            _keep(choice, each, today, asked)
         choice.check(project, clear_lock=clear_lock)
-        chosen = choice.without(lambda cloud_pc: action.refusal(_Candidate(cloud_pc, today)))
+        chosen = choice.without(lambda cloud_pc: action.refusal(_Candidate(cloud_pc, today, asked)))
         if not chosen:
             return
         if action.question:
-            _ask(action.question, project, chosen, yes=yes)
-        _write_and_run(project, action, chosen, write_only=write_only)
+            _ask(action.question, asked, project, chosen, yes=yes)
+        _write_and_run(project, action, asked, chosen, write_only=write_only)
 
     command.__signature__ = inspect.Signature(list(_parameters(action)))  # type: ignore[attr-defined]
     command.__annotations__ = {}
     return command
 
 
-def _parameters(action: Action) -> Iterator[inspect.Parameter]:
+def _parameters(action: Action[Any]) -> Iterator[inspect.Parameter]:
     """As typer reads them from a function."""
 
     def parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
@@ -75,6 +79,9 @@ def _parameters(action: Action) -> Iterator[inspect.Parameter]:
         yield parameter("users", User, inspect.Parameter.empty)
     else:
         yield parameter("users", Users, None)
+    for name, taken in action.asked.options().items():
+        default = inspect.Parameter.empty if taken.is_required() else taken.default
+        yield parameter(name, Annotated[taken.annotation, typer.Option(_option(name), help=taken.description)], default)
     yield parameter("policy", Policy, None)
     for each in action.filters:
         yield parameter(each.name, Annotated[bool, typer.Option(f"--{each.name}", help=each.help)], False)
@@ -85,7 +92,24 @@ def _parameters(action: Action) -> Iterator[inspect.Parameter]:
     yield parameter("clear_lock", locks.ClearLock, False)
 
 
-def _any_of(action: Action) -> str:
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _asked(action: Action[Any], options: Mapping[str, Any]) -> Asked:
+    """The arguments that were given. Raises CommandError: one is not what the action takes."""
+    fields = action.asked.options()
+    given = {taken.alias or name: options[name] for name, taken in fields.items() if options[name] is not None}
+    try:
+        return action.asked.model_validate({"generation": 1, **given}, strict=False)
+    except ValidationError as error:
+        names = {taken.alias or name: _option(name) for name, taken in fields.items()}
+        problems = from_validation("", "", action.asked, error)
+        told = "; ".join(f"{names.get(each.field, action.command)}: {each.message}" for each in problems)
+        raise CommandError(told, Exit.INVALID) from None
+
+
+def _any_of(action: Action[Any]) -> str:
     *others, last = ["--policy", *(f"--{each.name}" for each in action.filters)]
     return f"{', '.join(others)} or {last}" if others else last
 
@@ -114,6 +138,7 @@ class _Today:
 class _Candidate:
     cloud_pc: CloudPCRecord
     today: _Today
+    asked: Asked
 
     @property
     def recorded(self) -> RecordedCloudPC:
@@ -134,12 +159,12 @@ class _Candidate:
         return bool(differences.of(self.cloud_pc, settings))
 
 
-def _keep(choice: Choice, wanted: Filter, today: _Today) -> None:
-    choice.keep(lambda cloud_pc: wanted.keeps(_Candidate(cloud_pc, today)))
+def _keep(choice: Choice, wanted: Filter, today: _Today, asked: Asked) -> None:
+    choice.keep(lambda cloud_pc: wanted.keeps(_Candidate(cloud_pc, today, asked)))
 
 
-def _ask(question: Question, project: Project, chosen: Sequence[CloudPCRecord], *, yes: bool) -> None:
-    words = {"cloud_pcs": _count(chosen), "them": "it" if len(chosen) == 1 else "them"}
+def _ask(question: Question, asked: Asked, project: Project, chosen: Sequence[CloudPCRecord], *, yes: bool) -> None:
+    words = {**asked.words, "cloud_pcs": _count(chosen), "them": "it" if len(chosen) == 1 else "them"}
     _show(question.title.format(**words), project, chosen)
     confirm(question.question.format(**words), yes=yes)
 
@@ -161,12 +186,14 @@ def _show(title: str, project: Project, cloud_pcs: Sequence[CloudPCRecord]) -> N
     err.print(shown)
 
 
-def _write_and_run(project: Project, action: Action, chosen: Sequence[CloudPCRecord], *, write_only: bool) -> None:
+def _write_and_run(
+    project: Project, action: Action[Any], asked: Asked, chosen: Sequence[CloudPCRecord], *, write_only: bool
+) -> None:
     policies = sorted({c.policy for c in chosen})
-    wanted = {(c.policy, c.key): generations.following(project, action, c) for c in chosen}
+    wanted = {(c.policy, c.key): generations.following(project, action, c, asked) for c in chosen}
     for policy in policies:
-        asked = {key: value for (of, key), value in wanted.items() if of == policy}
-        generations.write(project, policy, action, asked)
+        theirs = {key: value for (of, key), value in wanted.items() if of == policy}
+        generations.write(project, policy, action, theirs)
     files = ", ".join(project.shown(policy) for policy in policies)
     err.print(f"Written to {files}: cloudpc:actions.{action.name} of {_count(chosen)}.")
     if write_only:

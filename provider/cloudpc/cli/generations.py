@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from cloudpc.cli import deletion
 from cloudpc.cli.context import Project
 from cloudpc.operations.records import CloudPCRecord
 from cloudpc.rules.actions import ACTIONS
 from cloudpc.rules.actions.action import Action
+from cloudpc.rules.asked import Asked
 
 
-def following(project: Project, action: Action, cloud_pc: CloudPCRecord) -> int | str:
-    """What asks for it (once more)."""
+def following(
+    project: Project, action: Action[Any], cloud_pc: CloudPCRecord, asked: Asked | None = None
+) -> int | str | Asked:
+    """What asks for it (once more), with what a command was given."""
     written = (_written(project, cloud_pc.policy).get(action.name) or {}).get(cloud_pc.key)
-    return action.asks(cloud_pc.recorded, written)
+    following: int | str | Asked = action.asks(cloud_pc.recorded, written, asked)
+    return following
 
 
-def write(project: Project, policy: str, action: Action, asked: Mapping[str, int | str]) -> None:
+def write(project: Project, policy: str, action: Action[Any], asked: Mapping[str, int | str | Asked]) -> None:
     """Write what is asked for, by key, into a policy's file; Pulumi keeps its comments.
 
     What would only be warned of at each run, since state has gone past it, is taken out.
@@ -26,16 +31,36 @@ def write(project: Project, policy: str, action: Action, asked: Mapping[str, int
         EngineError: it can't be written.
     """
     # the directory allows no character in ids that means something in a path
-    values = [f"{_path(action, key)}={value}" for key, value in asked.items()]
+    values = [each for key, value in asked.items() for each in _assignments(_path(action, key), value)]
+    former = _former(_written(project, policy).get(action.name) or {}, action, asked)
     arguments = [argument for value in values for argument in ("--plaintext", value)]
     project.engine.read(["config", "set-all", "--stack", policy, "--path", *arguments])
-    if over := _over(project, policy):
+    if over := [*former, *_over(project, policy)]:
         project.engine.read(["config", "rm-all", "--stack", policy, "--path", *over])
     deletion.keep_plain(project, policy)
 
 
-def _path(action: Action, key: str) -> str:
+def _path(action: Action[Any], key: str) -> str:
     return f'cloudpc:actions.{action.name}["{key}"]'
+
+
+def _assignments(path: str, value: int | str | Asked) -> Iterator[str]:
+    if not isinstance(value, Asked):
+        yield f"{path}={value}"
+        return
+    for name, given in {"generation": value.generation, **value.arguments}.items():
+        yield f"{path}.{name}={str(given).lower() if isinstance(given, bool) else given}"
+
+
+def _former(written: Mapping[str, object], action: Action[Any], asked: Mapping[str, int | str | Asked]) -> list[str]:
+    """Paths of arguments that were given the last time, and are not now."""
+    return [
+        f"{_path(action, key)}.{name}"
+        for key, value in asked.items()
+        if isinstance(value, Asked) and isinstance(was := written.get(key), Mapping)
+        for name in was
+        if name not in {"generation", *value.arguments}
+    ]
 
 
 def _written(project: Project, policy: str) -> Mapping[str, Mapping[str, object]]:

@@ -136,6 +136,8 @@ class DesiredCloudPC(_Value):
     """The build of its image that its kernel comes from, where that is another than its disk's."""
     actions: dict[str, int] = {}
     """Of each other remote action, by its name (`cloudpc.rules.actions`): goes up each time it is asked for."""
+    action_arguments: dict[str, dict[str, Any]] = {}
+    """Of each remote action that takes some, by its name: what it was asked for with last."""
     device_name: str
     account: Account
     service_plan: PlanSize

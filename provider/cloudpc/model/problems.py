@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
+from typing import Any, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -134,14 +134,17 @@ def join(prefix: str, path: Sequence[str | int]) -> str:
 
 def _fields_at(model: type[BaseModel], path: Sequence[str | int]) -> list[str]:
     here: Any = model
+    is_key = False
     for part in path:
-        if isinstance(part, int):
+        if isinstance(part, int) or is_key:
+            is_key = False
             continue
         field = next((f for n, f in here.model_fields.items() if part in (n, f.alias)), None)
         inner = _models_in(field.annotation) if field else []
         if not inner:
             return []
         here = inner[0]
+        is_key = field is not None and get_origin(field.annotation) is dict
     return [f.alias or n for n, f in here.model_fields.items()]
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Protocol
+from typing import Any, Protocol
 
 from cloudpc.model import patience, report
 from cloudpc.model.cancellation import Cancellation
@@ -113,7 +113,7 @@ class Steps:
             case Step.END:
                 return self._end(recorded, desired)
 
-    def _act(self, action: Action, recorded: RecordedCloudPC, desired: DesiredCloudPC) -> RecordedCloudPC:
+    def _act(self, action: Action[Any], recorded: RecordedCloudPC, desired: DesiredCloudPC) -> RecordedCloudPC:
         try:
             return action.carry_out(_Workplace(self, recorded, desired))
         except ProvisioningError as error:

@@ -8,11 +8,11 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from cloudpc.model.cloud_pc import USABLE, DesiredCloudPC, RecordedCloudPC, Status
-from cloudpc.rules.actions.action import as_it_is
 from cloudpc.rules.actions.end_grace import END_GRACE
 from cloudpc.rules.actions.reprovision import REPROVISION
 from cloudpc.rules.decision import Decision, standing_still
 from cloudpc.rules.entitlement import Loss
+from cloudpc.rules.kept import as_it_is
 from cloudpc.rules.notices import BeginsGrace, EndsUnused, EntitledAgain, GraceEnds
 from cloudpc.rules.today import Today
 

@@ -8,23 +8,25 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Any
 
 from cloudpc.model.cloud_pc import USABLE, WAITING, WITH_MACHINE, DesiredCloudPC, RecordedCloudPC, Status
 from cloudpc.model.directory import Snapshot
 from cloudpc.model.policy import ProvisioningPolicy
 from cloudpc.rules import entitlement, grace, ownership, staying
 from cloudpc.rules.actions import ACTIONS
-from cloudpc.rules.actions.action import Action, as_it_is
+from cloudpc.rules.actions.action import Action
 from cloudpc.rules.anew import Anew
 from cloudpc.rules.decision import Decision
 from cloudpc.rules.entitlement import Entitlement, Loss
+from cloudpc.rules.kept import as_it_is
 from cloudpc.rules.notices import New, Notice, NotRemovedWhole, UnknownKey
 from cloudpc.rules.ownership import PolicyFacts
 from cloudpc.rules.step import Step
 from cloudpc.rules.today import Today
 
 
-def next_step(recorded: RecordedCloudPC, desired: DesiredCloudPC) -> Step | Action:
+def next_step(recorded: RecordedCloudPC, desired: DesiredCloudPC) -> Step | Action[Any]:
     """Total: every pair has an answer. A policy edit alone is none, since kept ones are asked to be what they are."""
     if desired.desired_status is Status.DEPROVISIONING:
         # one that works never ends without its grace: a refresh has found it well after the run was planned
@@ -36,7 +38,7 @@ def next_step(recorded: RecordedCloudPC, desired: DesiredCloudPC) -> Step | Acti
     return _next_of_one_that_stays(recorded, desired)
 
 
-def _next_of_one_that_stays(recorded: RecordedCloudPC, desired: DesiredCloudPC) -> Step | Action:
+def _next_of_one_that_stays(recorded: RecordedCloudPC, desired: DesiredCloudPC) -> Step | Action[Any]:
     """What goes before what: `staying.decide` has the same order."""
     if recorded.status is Status.IN_GRACE_PERIOD:
         return Step.RESTORE  # and nothing else, whatever was asked for meanwhile: somebody's data is on it

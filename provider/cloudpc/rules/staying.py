@@ -7,10 +7,11 @@ from functools import partial
 from cloudpc.model.cloud_pc import WAITING, RecordedCloudPC, Status
 from cloudpc.rules import grace
 from cloudpc.rules.actions import ACTIONS
-from cloudpc.rules.actions.action import Case, as_it_is
+from cloudpc.rules.actions.case import Case
 from cloudpc.rules.anew import Anew
 from cloudpc.rules.decision import Decision, standing_still
 from cloudpc.rules.entitlement import Entitlement
+from cloudpc.rules.kept import as_it_is
 from cloudpc.rules.notices import Reason, StillWaiting
 from cloudpc.rules.today import Today
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 
 from cloudpc.model.cloud_pc import PolicySettings
+from cloudpc.rules.asked import Written
 
-Traces = Mapping[str, Mapping[str, int | datetime]]
+Traces = Mapping[str, Mapping[str, Written]]
 """`cloudpc:actions`: by action and key, what a command such as `cloudpc retry` or a pull request has written."""
 
 
@@ -25,6 +25,6 @@ class Today:
     grace_period_in_hours: int = 168
     actions: Traces = field(default_factory=dict)
 
-    def asked(self, action: str, key: str) -> int | datetime | None:
+    def asked(self, action: str, key: str) -> Written | None:
         """What `cloudpc:actions` has for a Cloud PC."""
         return self.actions.get(action, {}).get(key)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from cloudpc.model.guests import Script
-from cloudpc.rules.actions.action import OnMachine, Question
+from cloudpc.rules.actions.action import Question
+from cloudpc.rules.actions.on_machine import OnMachine
 from cloudpc.rules.actions.workplace import Workplace
+from cloudpc.rules.asked import Asked
 
 
-class Restart(OnMachine):
+class Restart(OnMachine[Asked]):
     """Graph's `reboot`."""
 
     name = command = "restart"

@@ -1,10 +1,12 @@
 """The remote actions: one file each, and listed here. Nothing else of the program knows how many there are."""
 
+from typing import Any
+
 from cloudpc.rules.actions.action import Action
 from cloudpc.rules.actions.end_grace import END_GRACE
 from cloudpc.rules.actions.reprovision import REPROVISION
 from cloudpc.rules.actions.retry import RETRY
 from cloudpc.rules.actions.update_kernel import UPDATE_KERNEL
 
-ACTIONS: list[Action] = [REPROVISION, RETRY, UPDATE_KERNEL, END_GRACE]
+ACTIONS: list[Action[Any]] = [REPROVISION, RETRY, UPDATE_KERNEL, END_GRACE]
 """In the order in which they go before each other, where several are asked for of one Cloud PC."""

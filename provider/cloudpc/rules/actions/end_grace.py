@@ -10,9 +10,10 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
-from cloudpc.model.cloud_pc import DesiredCloudPC, RecordedCloudPC, Status
-from cloudpc.rules.actions.action import NOTHING, Action, Answer, Candidate, Case, Question
-from cloudpc.rules.actions.workplace import Workplace
+from cloudpc.model.cloud_pc import RecordedCloudPC, Status
+from cloudpc.rules.actions.action import Action, Question
+from cloudpc.rules.actions.case import Candidate
+from cloudpc.rules.asked import Asked, Written
 from cloudpc.rules.notices import Reason, shown
 
 
@@ -48,7 +49,7 @@ class NotInGrace(Reason):
         return f"it is {self.status}; only the grace period of one that is inGracePeriod can be ended"
 
 
-class EndGrace(Action):
+class EndGrace(Action[Asked]):
     """Its trace is the end of the very grace period that is to be cut short: no later one is meant.
 
     The lifecycle ends it as it ends one whose time has come (`cloudpc.rules.grace`), which is its step.
@@ -61,52 +62,22 @@ class EndGrace(Action):
     description = "The gracePeriodEndDateTime of the grace period that ends now; no later one does."
     question = Question("All data on {cloud_pcs} will be lost:", "End the grace period of {cloud_pcs}?")
     must_name_users = True
-    trace = dict[str, Annotated[datetime, BeforeValidator(_time)]]
+    trace: Any = dict[str, Annotated[datetime, BeforeValidator(_time)]]
 
-    def asks(self, recorded: RecordedCloudPC, written: Any = None) -> str:
-        del written
+    def asks(self, recorded: RecordedCloudPC, written: Any = None, asked: Asked | None = None) -> str:
+        del written, asked
         end = recorded.grace_period_end_date_time
         return end.isoformat().replace("+00:00", "Z") if end else ""
 
-    def is_done(self, recorded: RecordedCloudPC, asked: int | str) -> bool:
+    def is_done(self, recorded: RecordedCloudPC, asked: int | str | Asked) -> bool:
         del asked
         return not _is_in_grace(recorded)
 
-    def count(self, pc: DesiredCloudPC) -> int:
-        """It counts nothing."""
-        del pc
-        return 0
-
-    def spent(
-        self, new: DesiredCloudPC, before: RecordedCloudPC | None, asked: int | datetime | None
-    ) -> DesiredCloudPC:
-        del before, asked
-        return new
-
-    def taken_back(self, made: DesiredCloudPC, asked: DesiredCloudPC) -> DesiredCloudPC:
-        del asked
-        return made
-
-    def refusal(self, candidate: Candidate) -> Reason | None:
+    def refusal(self, candidate: Candidate[Asked]) -> Reason | None:
         recorded = candidate.recorded
         return None if _is_in_grace(recorded) else NotInGrace(recorded.status)
 
-    def plan(self, case: Case) -> Answer:
-        """Of one that stays, there is nothing to end."""
-        del case
-        return NOTHING
-
-    def is_due(self, recorded: RecordedCloudPC, desired: DesiredCloudPC) -> bool:
-        del recorded, desired
-        return False
-
-    not_done = "its grace period goes on"
-
-    def carry_out(self, at: Workplace) -> RecordedCloudPC:
-        """Never due: the lifecycle's own step ends it."""
-        return at.recorded
-
-    def ignored(self, recorded: RecordedCloudPC, asked: int | datetime | None, now: datetime) -> AnotherEnd | None:
+    def ignored(self, recorded: RecordedCloudPC, asked: Written | None, now: datetime) -> AnotherEnd | None:
         """Whether what is written means no grace period that there was, and is not the one that goes on."""
         end = recorded.grace_period_end_date_time or now
         if isinstance(asked, datetime) and asked > now and recorded.generation == 1:  # else of one before

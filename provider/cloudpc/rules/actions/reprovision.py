@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from cloudpc.model.cloud_pc import USABLE, DesiredCloudPC, RecordedCloudPC, Status
-from cloudpc.rules.actions.action import (
-    NOTHING,
-    Action,
-    Answer,
-    Candidate,
-    Case,
-    Filter,
-    NotEntitled,
-    Question,
-    WrongStatus,
-)
+from cloudpc.rules.actions.action import Filter, Question
+from cloudpc.rules.actions.case import NOTHING, Answer, Candidate, Case
+from cloudpc.rules.actions.counted import Counted
+from cloudpc.rules.actions.reasons import NotEntitled, WrongStatus
 from cloudpc.rules.actions.workplace import Workplace
+from cloudpc.rules.asked import Asked, Written, generation_of
 from cloudpc.rules.drift import outdated
 from cloudpc.rules.notices import Reason
 
@@ -77,7 +70,7 @@ class GenerationIsOver(Reason):
         )
 
 
-class Reprovision(Action):
+class Reprovision(Counted[Asked]):
     """Its trace is the generation that everything of a Cloud PC is named by: the device's name, the tag."""
 
     name = command = graph = "reprovision"
@@ -100,17 +93,15 @@ class Reprovision(Action):
         """What is over: done, or waived."""
         return max(pc.generation, pc.waived_generation)
 
-    def is_done(self, recorded: RecordedCloudPC, asked: int | str) -> bool:
-        return recorded.generation == asked
+    def is_done(self, recorded: RecordedCloudPC, asked: int | str | Asked) -> bool:
+        return recorded.generation == generation_of(asked)
 
     can_be_over = True
 
     def is_over(self, recorded: RecordedCloudPC, written: Any) -> bool:
         return int(written) < recorded.generation
 
-    def spent(
-        self, new: DesiredCloudPC, before: RecordedCloudPC | None, asked: int | datetime | None
-    ) -> DesiredCloudPC:
+    def spent(self, new: DesiredCloudPC, before: RecordedCloudPC | None, asked: Written | None) -> DesiredCloudPC:
         """What was waived stays so, until a generation above it comes."""
         del asked
         waived = before.waived_generation if before else 0
@@ -120,7 +111,7 @@ class Reprovision(Action):
         over = self.count(asked)
         return made.model_copy(update={"waived_generation": over}) if over > made.generation else made
 
-    def refusal(self, candidate: Candidate) -> Reason | None:
+    def refusal(self, candidate: Candidate[Asked]) -> Reason | None:
         recorded = candidate.recorded
         if recorded.is_not_in_state:
             return AdoptFirst()

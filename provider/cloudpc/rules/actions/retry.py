@@ -10,8 +10,11 @@ from typing import TypeVar
 
 from cloudpc.model.cloud_pc import DesiredCloudPC, RecordedCloudPC, Status
 from cloudpc.rules import transitions
-from cloudpc.rules.actions.action import NOTHING, Action, Answer, Candidate, Case, NotEntitled, WrongStatus
+from cloudpc.rules.actions.case import NOTHING, Answer, Candidate, Case
+from cloudpc.rules.actions.counted import Counted
+from cloudpc.rules.actions.reasons import NotEntitled, WrongStatus
 from cloudpc.rules.actions.workplace import Workplace
+from cloudpc.rules.asked import Asked
 from cloudpc.rules.notices import Reason
 
 _PC = TypeVar("_PC", bound=DesiredCloudPC)
@@ -49,7 +52,7 @@ class ReprovisionInstead(Reason):
         return "its machine is lost: `cloudpc reprovision` makes a new one"
 
 
-class Retry(Action):
+class Retry(Counted[Asked]):
     """Of one that waits nobody need ask for it: each run tries."""
 
     name = command = "retry"
@@ -68,7 +71,7 @@ class Retry(Action):
     def counted(self, pc: _PC, generation: int) -> _PC:
         return pc.model_copy(update={"retry": generation})
 
-    def refusal(self, candidate: Candidate) -> Reason | None:
+    def refusal(self, candidate: Candidate[Asked]) -> Reason | None:
         recorded = candidate.recorded
         if recorded.status is not Status.FAILED and not recorded.failed_extras:
             rule = "only a failed one, or one of whose set-up something failed, can be tried again"

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeVar
 
-from cloudpc.model.cloud_pc import DesiredCloudPC, PolicySettings, RecordedCloudPC
+from cloudpc.model.cloud_pc import DesiredCloudPC, RecordedCloudPC
 from cloudpc.model.errors import ErrorCode, ProvisioningError
 from cloudpc.model.machines import MovesKernels
-from cloudpc.rules.actions.action import Candidate, OnMachine
+from cloudpc.rules.actions.case import Candidate, Request
+from cloudpc.rules.actions.on_machine import OnMachine
 from cloudpc.rules.actions.workplace import Workplace
+from cloudpc.rules.asked import Asked
 from cloudpc.rules.notices import Reason
 
 _PC = TypeVar("_PC", bound=DesiredCloudPC)
@@ -44,7 +46,7 @@ class HasIt(Reason):
         return f"it has the kernel of the present build of {self.image_id}"
 
 
-class UpdateKernel(OnMachine):
+class UpdateKernel(OnMachine[Asked]):
     """Whoever asks by `cloudpc:actions` has it done also where it changes nothing."""
 
     name = "updateKernel"
@@ -63,8 +65,8 @@ class UpdateKernel(OnMachine):
     def counted(self, pc: _PC, generation: int) -> _PC:
         return pc.model_copy(update={"kernel_generation": generation})
 
-    def changes(self, settings: PolicySettings) -> dict[str, object]:
-        return {"kernel_digest": settings.image_digest}
+    def changes(self, request: Request[Asked]) -> dict[str, object]:
+        return {"kernel_digest": request.settings.image_digest}
 
     not_done = "keeps its kernel, tried again by the next run"
 
@@ -82,15 +84,15 @@ class UpdateKernel(OnMachine):
     def after(self, recorded: RecordedCloudPC, desired: DesiredCloudPC) -> RecordedCloudPC:
         return super().after(recorded, desired).model_copy(update={"kernel_digest": desired.kernel_digest})
 
-    def why_not(self, recorded: RecordedCloudPC, settings: PolicySettings) -> Reason | None:
-        made_with = recorded.settings
+    def why_not(self, request: Request[Asked]) -> Reason | None:
+        made_with, settings = request.recorded.settings, request.settings
         if made_with.image_type == "custom":
             return OwnKernel()
         if (settings.image_type, settings.image_id) != (made_with.image_type, made_with.image_id):
             return OtherImage(made_with.image_id, settings.image_id)
         return None
 
-    def refusal(self, candidate: Candidate) -> Reason | None:
+    def refusal(self, candidate: Candidate[Asked]) -> Reason | None:
         if why := super().refusal(candidate):
             return why
         recorded, settings = candidate.recorded, candidate.settings_of_today

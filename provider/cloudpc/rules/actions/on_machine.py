@@ -1,0 +1,68 @@
+"""An action on a machine that works, which stays."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import ClassVar
+
+from cloudpc.model.cloud_pc import USABLE, DesiredCloudPC, RecordedCloudPC
+from cloudpc.model.errors import unexpected_told
+from cloudpc.rules import transitions
+from cloudpc.rules.actions.case import NOTHING, A, Answer, Candidate, Case, Request
+from cloudpc.rules.actions.counted import Counted
+from cloudpc.rules.actions.reasons import Done, Ignored, PolicyNotKnown, WrongStatus
+from cloudpc.rules.actions.workplace import Workplace
+from cloudpc.rules.notices import Reason
+
+
+class OnMachine(Counted[A]):
+    """Nothing on the machine is lost."""
+
+    rule: ClassVar[str]
+    """Whom it may act on, as what it would have to be: `only one that works can be …`."""
+    notice: ClassVar[str]
+    """What a preview says will happen; each argument stands under its name, as `{to}`."""
+
+    def why_not(self, request: Request[A]) -> Reason | None:
+        """What else speaks against it on one that works."""
+        del request
+        return None
+
+    def changes(self, request: Request[A]) -> dict[str, object]:
+        """What else is desired once it is asked for, by DesiredCloudPC's fields."""
+        del request
+        return {}
+
+    @abstractmethod
+    def work(self, at: Workplace) -> str:
+        """Do it; what came of it, in words. `given(at.desired)` has its arguments. Raises as `carry_out`."""
+
+    def after(self, recorded: RecordedCloudPC, desired: DesiredCloudPC) -> RecordedCloudPC:
+        """What is recorded once it is done."""
+        return self.same_as(recorded, desired)
+
+    def carry_out(self, at: Workplace) -> RecordedCloudPC:
+        with unexpected_told(f"{self.command} of {at.recorded.machine_id}"):
+            came = self.work(at)
+        at.report.milestone(came)
+        return transitions.acted(self.after(at.recorded, at.desired), came, at.now)
+
+    def refusal(self, candidate: Candidate[A]) -> Reason | None:
+        recorded = candidate.recorded
+        if recorded.status not in USABLE:
+            return WrongStatus(recorded.status, self.rule)
+        settings = candidate.settings_of_today
+        return self.why_not(Request(recorded, settings, candidate.asked)) if settings else PolicyNotKnown()
+
+    def plan(self, case: Case) -> Answer:
+        recorded = case.recorded
+        if recorded.status not in USABLE or case.generation <= self.count(recorded):
+            return NOTHING
+        request = Request(recorded, case.settings, self.read(case.asked))
+        if why := self.why_not(request):
+            return Answer(told=[Ignored(self.name, str(why))])
+        desired = self.noted(case.as_it_is(**self.changes(request)), request.asked)
+        return Answer(desired, [Done(self.name, self.notice.format(**request.asked.words))])
+
+    def is_due(self, recorded: RecordedCloudPC, desired: DesiredCloudPC) -> bool:
+        return recorded.status in USABLE and self.count(desired) > self.count(recorded)
