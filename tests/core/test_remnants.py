@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from cloudpc.model.identity import machine_id
 from cloudpc.model.machine_names import machine_name, named_after
-from cloudpc.model.remnants import Kind, Remnant, expired, left_over, uncertain
+from cloudpc.model.remnants import Kind, Remnant, expired, left_over, uncertain, without_data
 
 NOW = datetime(2026, 11, 29, tzinfo=UTC)
 ids = st.text("abcdefghijklmnopqrstuvwxyz0123456789", min_size=8, max_size=64)
@@ -44,6 +45,15 @@ def test_a_name_of_before_says_no_more_than_how_the_id_begins(one: str) -> None:
 def test_what_is_not_named_after_a_machine_of_ours() -> None:
     for name in ("cloudpc-image-0123456789abcdef-0123456789ab.qcow2", "cloudpc", "other.qcow2", "cloudpc-a-b.qcow2"):
         assert named_after(name) is None
+
+
+@given(st.sets(machines))
+def test_what_holds_no_data_goes_only_with_its_own_policys_run(meant: set[UUID]) -> None:
+    """Another's may be making the machine that it is for."""
+    machine = machine_id("installation", "u-0", "plan")
+    card = Remnant(Kind.NETWORK_CARD, "nic", machine.hex[:12], policy_id="lab")
+    others = [replace(card, policy_id="other"), replace(card, policy_id=""), replace(card, kind=Kind.DISK)]
+    assert without_data([card, *others], "lab", meant, [], NOW) == [card] * (machine not in meant)
 
 
 @given(st.lists(remnants), st.sets(machines), st.sets(machines))

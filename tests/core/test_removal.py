@@ -12,6 +12,7 @@ from cloudpc.model.cloud_pc import NetworkChoice, RecordedCloudPC, Status
 from cloudpc.model.devices import ComputerAccount
 from cloudpc.model.errors import ErrorCode, ProvisioningError, TagUnreadable
 from cloudpc.model.outcome import Outcome
+from cloudpc.model.remnants import Kind, Remnant
 from cloudpc.model.watch import Watch
 from cloudpc.operations.consent import Consent
 from cloudpc.operations.removal import Removal
@@ -380,6 +381,35 @@ def test_a_waiting_ones_machine_stays_while_its_registrations_can_not_be_taken_b
     organisation.errors["remove"] = [ProvisioningError(ErrorCode.DEVICE_REGISTRATION_FAILED, "Graph is away")]
     left = _removal(host, organisation, consent).remove(IDENTITY, _recorded(Status.PENDING_PROVISION))
     assert left == (["its device: Graph is away"] if stays else [])
+
+
+def test_a_card_that_outlives_its_machine_is_a_leftover_and_copies_of_its_disk_are_none(
+    removal: Removal, host: ScriptedHost, made: Outcome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begins = IDENTITY.hex[:12]
+    card = Remnant(Kind.NETWORK_CARD, "a-nic", begins, policy_id="lab")
+    theirs = Remnant(Kind.NETWORK_CARD, "b-nic", begins, policy_id="other")
+    copy = Remnant(Kind.VOLUME, "a copy", begins)
+    asked: list[str] = []
+    monkeypatch.setattr(host, "remnants", lambda _installation: [card, theirs, copy])
+    monkeypatch.setattr(host, "discard", lambda those: asked.extend(each.name for each in those) or [])
+    [left] = removal.remove(IDENTITY, _recorded(Status.PROVISIONED, made))
+    assert left == "its network card a-nic on local can't be removed yet"
+    assert asked == ["a-nic"]
+    ends = _recorded(Status.DEPROVISIONING, made, leftovers=(left,))
+    assert removal.remove(IDENTITY, ends) == [left]
+    assert asked == ["a-nic", "a-nic", "a copy"]
+    monkeypatch.setattr(host, "discard", lambda those: [each.name for each in those])
+    assert removal.remove(IDENTITY, ends) == []
+
+
+def test_a_card_that_stays_keeps_nobody_from_making_another(
+    removal: Removal, host: ScriptedHost, made: Outcome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card = Remnant(Kind.NETWORK_CARD, "a-nic", IDENTITY.hex[:12], policy_id="lab")
+    monkeypatch.setattr(host, "remnants", lambda _installation: [card])
+    monkeypatch.setattr(host, "discard", lambda _those: [])
+    assert removal.remove(IDENTITY, _recorded(Status.PROVISIONED, made), below=2) == []
 
 
 def _undefined(host: ScriptedHost) -> list[str]:

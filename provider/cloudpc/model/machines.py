@@ -263,10 +263,17 @@ class Host(Protocol):
         """
 
     def remnants(self, installation: str) -> list[Remnant]:
-        """Volumes of this installation whose machine is gone, and those that may be its own by their old names."""
+        """What this installation's machines that are gone have left, and what may be its own by an old name.
+
+        What was made a moment ago, for a machine that is about to be, is none.
+        """
 
     def discard(self, remnants: Collection[Remnant]) -> list[str]:
-        """Remove these, but of machines that are there by now. Returns the names of what is gone. Idempotent."""
+        """Remove these, but of machines that are there by now. Idempotent.
+
+        Returns:
+            The names of those that are gone now, whoever removed them; others can't be removed, for now at least.
+        """
 
     def delete(self, machine_id: UUID, watch: Watch) -> Removed:
         """Remove the machine whole, in whatever state: memory, firmware, snapshots, seed, cards and its disks.

@@ -35,6 +35,8 @@ class Remnant:
     """Whether its name says whose it is: those of before hold eight characters of the installation's id alone."""
     keep_until: datetime | None = None
     """A console's log says until when it and its machine's disk are kept for diagnosis."""
+    policy_id: str = ""
+    """Which policy its machine was of, where it says so: all do that hold no data."""
 
     def is_of(self, machines: Iterable[UUID]) -> bool:
         """Whether it was one of these machines'."""
@@ -74,6 +76,21 @@ def expired(
     """Those that were kept for diagnosis, and long enough; the rest as for `left_over`."""
     over = {remnant.machine for remnant in remnants if remnant.keep_until is not None and remnant.keep_until <= now}
     return [remnant for remnant in left_over(remnants, meant, recorded, now) if remnant.machine in over]
+
+
+def without_data(
+    remnants: Collection[Remnant],
+    policy_id: str,
+    meant: Collection[UUID],
+    recorded: Collection[UUID],
+    now: datetime,
+) -> list[Remnant]:
+    """Those of the policy's machines that hold nothing of their users; the rest as for `left_over`.
+
+    A run of the policy may remove them unasked: nobody else makes a machine of it meanwhile.
+    """
+    left = left_over(remnants, meant, recorded, now)
+    return [remnant for remnant in left if remnant.policy_id == policy_id and not remnant.kind.may_hold_data]
 
 
 def uncertain(remnants: Collection[Remnant], recorded: Collection[UUID]) -> list[Remnant]:

@@ -16,7 +16,7 @@ from uuid import UUID
 from cloudpc.model.cloud_pc import RecordedCloudPC, Status
 from cloudpc.model.errors import TagUnreadable
 from cloudpc.model.machines import Host, Machine, Removed
-from cloudpc.model.remnants import of_machine
+from cloudpc.model.remnants import Kind, Remnant, kept, of_machine
 from cloudpc.model.tags import Phase
 from cloudpc.model.watch import REMOVED_WITHIN, Watch
 from cloudpc.operations.consent import Consent
@@ -81,7 +81,7 @@ class Removal:
         if left and below is not None:
             return left
         left += self._delete_own(there.own, None if releases else recorded.policy_id, below)
-        return left + self._discard(machine_id, recorded, there, told=bool(left))
+        return left + self._discard(machine_id, recorded, there, below, told=bool(left))
 
     def delete_unknown(self, host: Host, machine: Machine, *, forget: bool = False) -> list[str]:
         """Delete a machine that state does not know, and before that what directories know of it.
@@ -150,20 +150,26 @@ class Removal:
             left += going if below is None else []
         return left
 
-    def _discard(self, machine_id: UUID, recorded: RecordedCloudPC, there: _There, *, told: bool) -> list[str]:
-        """What is kept of it; what can't be discarded counts only where its disk may be, and if nothing else is told.
+    def _discard(
+        self, machine_id: UUID, recorded: RecordedCloudPC, there: _There, below: int | None, *, told: bool
+    ) -> list[str]:
+        """What is left of it beside its machine; returns what of that its host can't remove yet.
 
-        What is kept for diagnosis goes when its time is over.
+        A host that does not say what there is counts only where its disk may be, and if nothing else is told. What is
+        kept for diagnosis goes when its time is over.
         """
         undefined = recorded.has_machine and not there.machines  # by somebody's hand, which leaves its disk
-        if not undefined and (recorded.status not in _MAY_HAVE_KEPT or recorded.is_not_in_state):
+        whole = undefined or (recorded.status in _MAY_HAVE_KEPT and not recorded.is_not_in_state)
+        if not whole and below is not None:  # who makes it anew sees to it
             return []
         left: list[str] = []
-        for host in self._not_forgotten():
-            discard = partial(_discard_of, host, recorded.installation, machine_id)
+        for host in self._not_forgotten() if whole else [host for host, _ in there.own]:
+            stays: list[str] = []
+            discard = partial(_discard_into, stays, host, recorded, machine_id, whole=whole)
             why = trying(f"what is kept of it on {host.name}", str(machine_id), discard)
             if recorded.has_machine and recorded.host == host.name and not told:
                 left += why
+            left += stays if below is None else []
         return left
 
     def _not_forgotten(self) -> Iterable[Host]:
@@ -181,8 +187,24 @@ def _delete_into(going: list[str], host: Host, machine: Machine) -> None:
     going += _delete(host, machine)
 
 
-def _discard_of(host: Host, installation: str, machine_id: UUID) -> None:
-    host.discard(of_machine(host.remnants(installation), machine_id))
+def _discard_into(stays: list[str], host: Host, recorded: RecordedCloudPC, machine_id: UUID, *, whole: bool) -> None:
+    """What a machine has left; unless `whole`, only what holds no data: copies of its disk may lie beside it."""
+    of_it = of_machine(host.remnants(recorded.installation), machine_id)
+    its = [each for each in of_it if each.policy_id in ("", recorded.policy_id)]
+    its = [each for each in its if whole or not each.kind.may_hold_data]
+    if not its:
+        return
+    gone = host.discard(its)
+    stays += [
+        f"its {each.kind} {each.name} on {host.name} can't be removed yet"
+        for each in its
+        if each.name not in gone and _counts(each, its)
+    ]
+
+
+def _counts(remnant: Remnant, its: list[Remnant]) -> bool:
+    """A volume that stays is one that somebody's own machine or overlay lies on: theirs by now."""
+    return remnant.kind is not Kind.VOLUME and remnant not in kept(its)
 
 
 def _add(found: Found, unreadable: list[TagUnreadable], host: Host, machine_id: UUID) -> None:

@@ -13,7 +13,7 @@ from uuid import UUID
 from cloudpc.model.cloud_pc import RecordedCloudPC
 from cloudpc.model.errors import ProvisioningError, unexpected_told
 from cloudpc.model.machines import Host, Machine, Removed, State
-from cloudpc.model.remnants import expired
+from cloudpc.model.remnants import Remnant, expired, without_data
 from cloudpc.model.tags import Phase
 from cloudpc.model.watch import REMOVED_WITHIN, Watch
 from cloudpc.operations import twins
@@ -54,7 +54,7 @@ def tidy(hosts: Sequence[Host], removal: Removal, meant: Meant) -> list[str]:
 
     One that state has is handed over, if a run died just before it could say so. One that nobody was ever given (phase
     `provisioning` or `ready`), that is neither recorded nor being made now, is removed. What was kept of failed ones
-    for diagnosis goes when its time is over.
+    for diagnosis goes when its time is over; what holds no data and outlived its machine (a network card) goes at once.
 
     Returns:
         The names of removed machines, and of what else was removed.
@@ -78,9 +78,14 @@ class _Tidying:
             for machine in host.owned(meant.installation, meant.handed_over(host.name)):
                 if self._is_concerned(machine) and self._is_removed(host, machine):
                     removed.append(machine.name)
-            remnants = host.remnants(meant.installation)
-            removed += host.discard(expired(remnants, meant.wanted, meant.known, datetime.now(UTC)))
+            removed += host.discard(self._over(host.remnants(meant.installation)))
         return removed
+
+    def _over(self, remnants: Collection[Remnant]) -> list[Remnant]:
+        meant, now = self._meant, datetime.now(UTC)
+        over = expired(remnants, meant.wanted, meant.known, now)
+        needed = [*meant.wanted, *meant.living]
+        return list(dict.fromkeys([*over, *without_data(remnants, meant.policy_id, needed, meant.known, now)]))
 
     def _is_concerned(self, machine: Machine) -> bool:
         is_the_policys = machine.tag.policy_id == self._meant.policy_id

@@ -37,7 +37,7 @@ from .driver import CloudyHostConfig
 from .guest import CloudyGuest
 from .names import id_of, name_of, starts_with
 from .service import CloudError, CloudService, Item
-from .tags import PHASE, from_tags, installation_of, to_tags
+from .tags import PHASE, from_tags, installation_of, policy_of, to_tags
 
 _CODES = {
     "Unreachable": ErrorCode.HOST_UNREACHABLE,
@@ -265,7 +265,7 @@ class CloudyHost:
             parts = self._cloud.list_parts()  # before the machines: a card is made before its machine
         old = time.time() - self._young
         ours = [
-            Remnant(_KINDS[kind], part["name"], starts_with(part["name"]))
+            Remnant(_KINDS[kind], part["name"], starts_with(part["name"]), policy_id=policy_of(part["tags"]))
             for kind in parts
             for part in parts[kind]
             if not part["machine"] and part["made_at"] <= old and installation_of(part["tags"]) == installation

@@ -159,6 +159,13 @@ class CloudService:
                 if "gone_at" in machine:
                     self._write("machines", machine["name"], {**machine, "gone_at": time.time()})
 
+    def end_reservations(self) -> None:
+        """Nothing is reserved any more for a machine that has gone."""
+        with self._call("end_reservations"):
+            for kind in ("cards", "disks"):
+                for part in self._all(kind):
+                    self._write(kind, part["name"], {**part, "reserved_until": 0.0})
+
     # ---- cards and disks
 
     def put_card(self, name: str, *, subnet: str, tags: Mapping[str, str]) -> Item:

@@ -45,6 +45,11 @@ def installation_of(tags: Mapping[str, str]) -> str | None:
     return _joined("installation", tags)
 
 
+def policy_of(tags: Mapping[str, str]) -> str:
+    """The same of its policy; nothing if that can't be read."""
+    return _joined("policy_id", tags) or ""
+
+
 _NOTHING = base64.b64encode(zlib.compress(b"")).decode()
 
 

@@ -66,7 +66,15 @@ class CloudySubject(Subject):
         self.cloud.merge_tags(name_of(order.id), {"cloudpc-from_a_later_version": "1", "costCenter": "4711"})
 
     def lose(self, order: Order) -> list[str]:
-        self.configure(keeps_parts=True, seconds={"delete": 0, "reserved": 0})
+        return self._lose(order, reserved=0)
+
+    @contextmanager
+    def lose_reserved(self, order: Order) -> Iterator[list[str]]:
+        yield self._lose(order, reserved=600)
+        self.cloud.end_reservations()
+
+    def _lose(self, order: Order, *, reserved: float) -> list[str]:
+        self.configure(keeps_parts=True, seconds={"delete": 0, "reserved": reserved})
         machine = self.cloud.get_machine(name_of(order.id))
         assert machine is not None
         self.cloud.delete_machine(machine["name"])

@@ -140,6 +140,10 @@ class Subject(ABC):
         """The claimed machine vanishes by somebody's hand and leaves some of what it was made of; names of that."""
         cannot("nothing outlives its machine")
 
+    def lose_reserved(self, order: Order) -> AbstractContextManager[list[str]]:
+        """The same, but what it leaves can't be removed before this ends."""
+        cannot("what outlives its machine can be removed at once")
+
     def put_back(self, order: Order) -> None:
         """What was lost is there again, whoever did it."""
         self.host.claim(order, Watched())

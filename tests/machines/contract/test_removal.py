@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from cloudpc.model.cloud_pc import RecordedCloudPC, Status
 from cloudpc.model.machines import Claimed, KeepsForDiagnosis, Removed
 from cloudpc.model.remnants import Kind, Remnant
 from cloudpc.model.tags import Phase
+from cloudpc.operations.consent import Consent
+from cloudpc.operations.removal import Removal
+from cloudpc.operations.tidying import Meant, tidy
+from cloudpc.provisioning.registration import Registration
+from tests.core.fake_rim import desired
 
 from .subject import Subject, cannot
 from .watching import Watched
@@ -73,8 +82,46 @@ def test_what_a_vanished_machine_has_left_is_named_and_discarded(subject: Subjec
     assert sorted(remnant.name for remnant in found) == sorted(names) != []
     assert all(remnant.is_of([order.id]) and remnant.certain and remnant.kind for remnant in found)
     assert not any(remnant.is_of([subject.order("u-2").id]) for remnant in found)
+    assert all(remnant.kind.may_hold_data or remnant.policy_id == order.tag.policy_id for remnant in found)
+    another = subject.open()
+    assert another.discard(found) == sorted(names)
+    assert subject.host.discard(found) == sorted(names), "gone now, whoever removed it"
+    another.close()
+    assert subject.things() == []
+
+
+def test_what_can_not_be_discarded_yet_is_not_said_to_be_gone(subject: Subject) -> None:
+    order = subject.claimed()
+    with subject.lose_reserved(order) as names:
+        found = subject.host.remnants(subject.installation)
+        assert sorted(remnant.name for remnant in found) == sorted(names) != []
+        assert subject.host.discard(found) == []
+        assert subject.host.remnants(subject.installation) == found
     assert subject.host.discard(found) == sorted(names)
-    subject.host.discard(found)
+    assert subject.things() == []
+
+
+def test_a_card_that_stays_is_a_leftover_until_it_is_gone(subject: Subject) -> None:
+    """Of one that has ended; and where nobody remembers it, the next run of its policy finds it."""
+    wanted = desired().model_copy(update={"installation": subject.installation})
+    ends = {"status": Status.DEPROVISIONING, "host": subject.host.name, "leftovers": ("its machine",)}
+    recorded = RecordedCloudPC.model_validate({**wanted.model_dump(), **ends})
+    nobody: Any = SimpleNamespace(registration=lambda _recorded=None: Registration())
+    removal = Removal([subject.host], nobody, Consent())
+    order = subject.order(wanted.user_id, service_plan_id=wanted.service_plan.id, policy_id="lab")
+    assert order.id == wanted.machine_id
+    subject.host.claim(order, Watched())
+    with subject.lose_reserved(order):
+        cards = [r.name for r in subject.host.remnants(subject.installation) if not r.kind.may_hold_data]
+        left = removal.remove(order.id, recorded)
+        assert [any(name in why for why in left) for name in cards] == [True] != []
+        forgotten = Meant(subject.installation, "lab", {})
+        assert tidy([subject.host], removal, forgotten) == []
+    for meant in (replace(forgotten, policy_id="other"), replace(forgotten, living={order.id: recorded})):
+        assert tidy([subject.host], removal, meant) == [], "somebody else sees to it"
+    assert tidy([subject.host], removal, replace(forgotten, wanted=[order.id])) == []
+    assert tidy([subject.host], removal, forgotten) == cards
+    assert removal.remove(order.id, recorded) == []
     assert subject.things() == []
 
 

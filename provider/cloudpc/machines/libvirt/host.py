@@ -254,9 +254,9 @@ class LibvirtHost(Host, KeepsForDiagnosis, MovesKernels):
             looked = {each.name: self._volumes.path(each.name) for each in self._without_machine(remnants)}
             paths = {name: path for name, path in looked.items() if path is not None}
             needed = disks.needed(self._volumes.backing(), paths.values(), used)
-            names = sorted(name for name, path in paths.items() if path not in needed)
-            self._volumes.delete(names)
-        return names
+            gone = sorted(name for name, path in looked.items() if path not in needed)
+            self._volumes.delete(name for name in gone if name in paths)
+        return gone
 
     def _without_machine(self, remnants: Iterable[Remnant]) -> list[Remnant]:
         """Those whose machine is not there, under whatever name and with whatever tag."""
