@@ -103,5 +103,5 @@ def test_doctor_of_a_host_that_is_not_there_says_only_that(desk: Desk) -> None:
     config = desk.config.model_copy(update={"uri": "qemu+unix:///system?socket=/nowhere/libvirt-sock"})
     host = connect(config, cache=desk.cache)
     (only,) = host.check()
-    assert (only.what, only.state) == ("libvirt", "failed")
+    assert (only.what, only.status) == ("libvirt", "failed")
     assert "libvirtd" in only.hint
