@@ -11,7 +11,7 @@ import typer
 from pydantic import ValidationError
 from typer.testing import CliRunner
 
-from cloudpc.cli import actions
+from cloudpc.cli import actions, generations
 from cloudpc.configuration.actions import model, traces
 from cloudpc.iac import outputs
 from cloudpc.model.cloud_pc import DesiredCloudPC, RecordedCloudPC, Status
@@ -221,3 +221,12 @@ def test_its_command_has_them_as_options(rename: Rename) -> None:
     assert "Missing option '--to'" in CliRunner().invoke(app, ["rename", "u1"], env=terminal).output
     refused = CliRunner().invoke(app, ["rename", "u1", "--to", "A d a"], env=terminal).exception
     assert str(refused) == "--to: must match the pattern ^[a-z0-9-]{1,15}$"
+    changed = CliRunner().invoke(app, ["rename", "u1", "--to", "a", "--shown-as", "+49"], env=terminal).exception
+    assert str(changed) == "--shown-as: the engine would write +49 as 49; write it into the file, in quotes"
+
+
+@pytest.mark.parametrize(
+    ("text", "otherwise"), [("+49", True), ("-07", True), ("-7", False), ("007", False), ("+a", False)]
+)
+def test_text_that_the_engine_would_change(text: str, otherwise: bool) -> None:
+    assert generations.is_written_otherwise(text) is otherwise

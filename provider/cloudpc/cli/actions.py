@@ -100,6 +100,12 @@ def _asked(action: Action[Any], options: Mapping[str, Any]) -> Asked:
     """The arguments that were given. Raises CommandError: one is not what the action takes."""
     fields = action.asked.options()
     given = {taken.alias or name: options[name] for name, taken in fields.items() if options[name] is not None}
+    for name in fields:
+        if isinstance(text := options[name], str) and generations.is_written_otherwise(text):
+            message = (
+                f"{_option(name)}: the engine would write {text} as {int(text)}; write it into the file, in quotes"
+            )
+            raise CommandError(message, Exit.INVALID)
     try:
         return action.asked.model_validate({"generation": 1, **given}, strict=False)
     except ValidationError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -38,6 +39,11 @@ def write(project: Project, policy: str, action: Action[Any], asked: Mapping[str
     if over := [*former, *_over(project, policy)]:
         project.engine.read(["config", "rm-all", "--stack", policy, "--path", *over])
     deletion.keep_plain(project, policy)
+
+
+def is_written_otherwise(text: str) -> bool:
+    """Whether the engine takes a text for a number that is written another way, such as +49."""
+    return re.fullmatch(r"[+-]\d+", text, re.ASCII) is not None and str(int(text)) != text
 
 
 def _path(action: Action[Any], key: str) -> str:
