@@ -70,7 +70,7 @@ LOST = ProvisioningError(ErrorCode.GUEST_AGENT_LOST, "No answer.")
         (FakeHost(None), "no such machine", ""),
         (FakeHost(PowerState.STOPPED), "is stopped; `cloudpc up demo` starts it", ""),
         (FakeHost(PowerState.PAUSED), "is paused: its disk is full; `cloudpc up demo` resumes it", ""),
-        (FakeHost(PowerState.RUNNING, LOST), "agent does not answer either", ""),
+        (FakeHost(PowerState.RUNNING, LOST), "guest does not answer there either", ""),
         (FakeHost(PowerState.RUNNING, f"{OLD} a\n".encode()), "-oIdentityFile=\"/a key\"' -l root -p 2222 kvm1`", ""),
         (FakeHost(PowerState.RUNNING, None), "sshDestination of kvm1", ""),
         (FakeHost(PowerState.RUNNING, b"\xff* ssh-ed25519 A"), "sshDestination of kvm1", ""),

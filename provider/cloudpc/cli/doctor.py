@@ -25,7 +25,7 @@ _RESULTS = {"passed": ("ok", "green"), "warning": ("warning", "yellow"), "failed
 
 def doctor(
     remove: Annotated[
-        bool, typer.Option("--remove-leftovers", help="Remove unfinished machines and volumes without one.")
+        bool, typer.Option("--remove-leftovers", help="Remove unfinished machines, and what gone ones have left.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask before removing.")] = False,
     as_json: Json = False,

@@ -76,8 +76,8 @@ def _of_installation(
     known, unknown = [m for m in owned if m.id in given], [m for m in owned if m.id not in given]
     if ours.remove:
         gone = _unfinished_removed(host, unknown, ours)
-        volumes = left_over(host.remnants(installation), given, remembered, datetime.now(UTC))
-        if removed := [machine.name for machine in gone] + host.discard(volumes):
+        remnants = left_over(host.remnants(installation), given, remembered, datetime.now(UTC))
+        if removed := [machine.name for machine in gone] + host.discard(remnants):
             yield Check(f"{what}: left over", "passed", f"removed {', '.join(removed)}")
         unknown = [machine for machine in unknown if machine not in gone]
     seen.add(unknown, known)
@@ -85,9 +85,9 @@ def _of_installation(
     unreadable = host.unreadable(installation, given)
     seen.doubts += [f"{name} carries no tag that can be read" for name in unreadable.values()]
     left = [
-        *(_unreadable(what, name, is_known=identity in given) for identity, name in unreadable.items()),
+        *(_unreadable(what, name, is_known=machine_id in given) for machine_id, name in unreadable.items()),
         *(_unknown(f"{what}: left over", machine) for machine in unknown),
-        *_volumes(f"{what}: left over", by_hand, host.remnants(installation), given, remembered),
+        *_left(f"{what}: left over", by_hand, host.remnants(installation), given, remembered),
     ]
     yield from left or [Check(f"{what}: left over", "passed", "nothing")]
 
@@ -124,7 +124,7 @@ def _unknown(what: str, machine: Machine) -> Check:
     return Check(what, "warning", detail, "`cloudpc adopt` takes it back, or removes it with its data")
 
 
-def _volumes(
+def _left(
     what: str, by_hand: ByHand, remnants: list[Remnant], known: frozenset[UUID], recorded: frozenset[UUID]
 ) -> Iterator[Check]:
     for each in left_over(remnants, known, recorded, datetime.now(UTC)):

@@ -10,7 +10,6 @@ from cloudpc.cli.context import Project
 from cloudpc.configuration.lookups import CONNECTIONS
 from cloudpc.configuration.parsing import Surroundings
 from cloudpc.connections import files
-from cloudpc.guests.linux.facts import DEVICE_ID_FILE
 from cloudpc.model.check import Check
 from cloudpc.model.devices import OwnedDevice
 from cloudpc.model.errors import ProvisioningError
@@ -136,7 +135,7 @@ def _tenant(
             f"{what}: adopting devices",
             "passed",
             "of the devices of a Cloud PC's name that appear after its start, the one with the deviceId that the guest "
-            f"has written to {DEVICE_ID_FILE}; where it writes none, the name alone decides",
+            "says it has got; where it says none, the name alone decides",
         )
     if modes:
         yield from _left(what, organisation, next(iter(sorted(modes))), known)

@@ -82,10 +82,10 @@ def down(
         out.print(f"removed {machine.name} on {host.name}")
     _stop_at_unreadable(project, runtime, installation, policy)
     project.engine.read(["stack", "rm", policy, "--yes", "--preserve-config"])
-    volumes = [] if project.engine.stacks() else _volumes(runtime, installation, record)
-    _forget(project, policy, whole=not (staying or volumes))
-    if staying or volumes:
-        raise CommandError(f"{policy} is gone; {_why_left(staying, volumes)}")
+    remnants = [] if project.engine.stacks() else _remnants(runtime, installation, record)
+    _forget(project, policy, whole=not (staying or remnants))
+    if staying or remnants:
+        raise CommandError(f"{policy} is gone; {_why_left(staying, remnants)}")
     out.print(f"{policy} is gone")
 
 
@@ -111,23 +111,23 @@ def _tell_what_goes(record: StackRecord, unfinished: Found, staying: Found, forg
         out.print(f"The machine {machine.name} on {host.name}, which the policy's state does not know, stays.")
 
 
-def _volumes(runtime: Runtime, installation: str | None, record: StackRecord) -> list[str]:
-    """Disks that no machine has; with the last stack goes what could say whose they are."""
+def _remnants(runtime: Runtime, installation: str | None, record: StackRecord) -> list[str]:
+    """What no machine has; with the last stack goes what could say whose it is."""
     now = datetime.now(UTC)
     return [
-        f"{volume.name} on {host.name}"
+        f"{remnant.kind} {remnant.name} on {host.name}"
         for host in (runtime.hosts if installation else ())
-        for volume in left_over(host.remnants(installation or ""), (), record.machines, now)
+        for remnant in left_over(host.remnants(installation or ""), (), record.machines, now)
     ]
 
 
-def _why_left(staying: Found, volumes: Sequence[str]) -> str:
+def _why_left(staying: Found, remnants: Sequence[str]) -> str:
     machines = (
         f"these machines of it stay, which its state did not know: {named(staying)}. If another backend's state knows "
         "them, leave them to that; `cloudpc adopt` takes lost ones back, `cloudpc adopt --remove` deletes them"
     )
-    disks = f"these volumes stay, which no machine has: {', '.join(volumes)}; `cloudpc doctor --remove-leftovers`"
-    return "; ".join(([machines] if staying else []) + ([disks] if volumes else []))
+    rest = f"this stays, which no machine has: {', '.join(remnants)}; `cloudpc doctor --remove-leftovers`"
+    return "; ".join(([machines] if staying else []) + ([rest] if remnants else []))
 
 
 def refuse_to_forget(project: Project, runtime: Runtime, installation: str | None, policy: str) -> None:

@@ -53,7 +53,7 @@ def _seen(config: HostConfig, host: Host, machine_id: UUID, guest_os: GuestOS, p
         found = set_up.facts(host.guest(machine_id), guest_os, Watch()).proof
     except ProvisioningError as error:
         return Seen(
-            f"its machine runs on {host.name}, but its guest agent does not answer either: it may be starting, or "
+            f"its machine runs on {host.name}, but its guest does not answer there either: it may be starting, or "
             f"hang; look at {config.by_hand.console_of(machine.name)} there ({error.message})"
         )
     if found and found != pinned:

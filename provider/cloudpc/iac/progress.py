@@ -39,8 +39,9 @@ class EngineReporter:
             case Status.PENDING_PROVISION | Status.NOT_PROVISIONED if error is not None:
                 self.milestone(f"{outcome.status}: {error.message} [{error.code}]", warning=True)
             case _:
-                where = outcome.access.address if outcome.access else "?"
-                self.milestone(f"{outcome.status} on {outcome.host}, ssh at {where}, {seconds:.0f} s")
+                access = outcome.access
+                reached = f", {access.protocol} at {access.address}" if access else ""
+                self.milestone(f"{outcome.status} on {outcome.host}{reached}, {seconds:.0f} s")
                 for warned in outcome.warnings:
                     self.milestone(f"{warned.message} [{warned.code}]", warning=True)
         if outcome.kept:

@@ -49,8 +49,9 @@ class NewDevice:
     user_id: str
     owner: str
     group_tag: str
-    operating_system: str = "Linux"
-    operating_system_version: str = ""
+    operating_system: str
+    operating_system_version: str
+    """Empty: not known."""
     joined_as: Callable[[], UUID | None] = field(default=nothing_said, compare=False, repr=False)
 
     @classmethod

@@ -25,7 +25,7 @@ def user_and_plan(key: str) -> tuple[str, str]:
 def machine_id(installation: str, user_id: str, service_plan_id: str) -> uuid.UUID:
     """The machine of a user's Cloud PC of one service plan, the same in every stack of an installation.
 
-    Leaving the policy out makes the hypervisor itself refuse a second one (rule 1).
+    Leaving the policy out makes the host itself refuse a second one (rule 1).
     """
     return uuid.uuid5(_MACHINES, "\0".join((installation, user_id, service_plan_id)))
 

@@ -1,4 +1,4 @@
-"""What provisioning needs of a machine's host. One driver per scheme of a host's URI implements it.
+"""What provisioning needs of a machine's host. One driver for each kind of host implements it (model/drivers.py).
 
 Calls block, have a deadline of their own or take one, and raise only `ProvisioningError` (code, retriable, hint)
 or `Cancelled`. A host is used from many threads at once.
@@ -178,7 +178,7 @@ class Claimed(Exception):  # noqa: N818 - an answer, not an error
 
 
 class Host(Protocol):
-    """One hypervisor host."""
+    """Something that machines are made on: a computer with a hypervisor, or a cloud."""
 
     @property
     def name(self) -> str:
@@ -284,7 +284,7 @@ class Host(Protocol):
         """
 
     def check(self) -> list[Check]:
-        """What doctor says of this host: versions, accelerator and why, storage, capacity. Never raises."""
+        """What doctor says of this host: versions, how fast guests run and why, storage, capacity. Never raises."""
 
     def check_network(self, network: Network) -> list[Check]:
         """What a connection's health check finds on this host: the network, and whether it has addresses left.

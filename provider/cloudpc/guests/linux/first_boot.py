@@ -14,7 +14,7 @@ from cloudpc.model.guests import Seed
 
 
 def seed(*, instance_id: str, device_name: str, account: Account, local_admin: bool) -> Seed:
-    """Cloud-config for a guest whose account gets its password later, through the guest agent."""
+    """Cloud-config for a guest whose account gets its password later, through its host."""
     user: dict[str, object] = {
         "name": account.name,
         "gecos": re.sub(r"[\x00-\x1f\x7f:,]+", " ", account.display_name),  # what would break a line of /etc/passwd
