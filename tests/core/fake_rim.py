@@ -22,6 +22,7 @@ from cloudpc.model.identity import machine_id
 from cloudpc.model.image import DiskImage, Image
 from cloudpc.model.machines import Capacity, Machine, Order
 from cloudpc.model.outcome import Outcome
+from cloudpc.model.stages import Stage
 from cloudpc.model.tags import Phase, Tag
 from cloudpc.model.watch import Watch
 from cloudpc.provisioning import pipeline
@@ -35,6 +36,19 @@ from . import make
 
 CALLS = ["claim", "ensure_image", "create_disk", "start", "wait_ready", "run", "set_password", "finish ready"]
 """The calls that a provisioning from nothing makes, in order, where the policy asks for set-up."""
+STAGES = {
+    "claim": (Stage.PLACING, ErrorCode.HYPERVISOR_ERROR),
+    "ensure_image": (Stage.IMAGE, ErrorCode.IMAGE_UPLOAD_FAILED),
+    "create_disk": (Stage.DISK, ErrorCode.DISK_FAILED),
+    "start": (Stage.STARTING, ErrorCode.START_FAILED),
+    "wait_ready": (Stage.FIRST_BOOT, ErrorCode.GUEST_DIED),
+    "run": (Stage.SET_UP, ErrorCode.GUEST_AGENT_LOST),
+    "set_password": (Stage.CREDENTIALS, ErrorCode.CREDENTIALS_FAILED),
+    "finish ready": (Stage.CREDENTIALS, ErrorCode.HYPERVISOR_ERROR),
+}
+"""Where each of them belongs, and the code that the fake host's fault there has."""
+THROUGH_HQ = NetworkChoice(kind="hosted", connection="hq", domain_join_type="hybridAzureADJoin")
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILr1oZs1LkO8Ry5N2yp7aYz0kEJzq8nZhb3bJm1yQy7M"
 
 
 class ScriptedHost(FakeHost):
@@ -141,6 +155,12 @@ def desired(policy_id: str = "lab", user_id: str = "u-alice", **settings: Any) -
     """A Cloud PC to be made; by default its policy asks for a package, so that there is some set-up."""
     today = make.today(policy_id=policy_id, settings=make.settings(**{"packages": ("git",), **settings}))
     return reconcile({}, [Entitlement(make.user(user_id), make.plan())], {}, today, make.NOW).desired[0]
+
+
+def of_two_gb() -> DesiredCloudPC:
+    """As `desired`, of a plan with more memory."""
+    wanted = desired()
+    return wanted.model_copy(update={"service_plan": wanted.service_plan.model_copy(update={"ram_in_gb": 2})})
 
 
 def said(folder: Path, **files: bytes | None) -> str:

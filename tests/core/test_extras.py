@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
 from cloudpc.guests.linux import extras
 
@@ -86,3 +87,23 @@ def test_an_installation_that_was_cut_short_is_carried_on(guest: Guest) -> None:
     guest.says("install", "E: dpkg was interrupted, you must manually run 'dpkg --configure -a' to correct it.")
     assert guest.install().returncode == 0
     assert [line for line in guest.asked if line.startswith("dpkg")] == ["dpkg --configure -a"]
+
+
+def test_cloud_init_remembers_its_first_boot(tmp_path: Path) -> None:
+    def run() -> None:
+        subprocess.run(extras.keep_first_boot(str(tmp_path)).script.argv, timeout=30, check=False)
+
+    run()
+    assert list(tmp_path.iterdir()) == [], "it has no cloud-init"
+    instance = tmp_path / "var/lib/cloud/instances/i-1"
+    (tmp_path / "etc/cloud").mkdir(parents=True)
+    run()
+    assert not (tmp_path / "var").exists()
+    instance.mkdir(parents=True)
+    (tmp_path / "var/lib/cloud/instance").symlink_to(instance)
+    run()
+    assert (instance / "manual-clean").exists(), "where ds-identify looks, which decides whether cloud-init runs at all"
+    written = yaml.safe_load((tmp_path / "etc/cloud/cloud.cfg.d/99_cloudpc.cfg").read_text())
+    assert written == {"manual_cache_clean": True, "ssh_deletekeys": False}
+    [in_guest] = extras.wanted(make.settings(image_type="custom"), None)
+    assert in_guest.script.arguments == ("",), "it is the root folder"
