@@ -122,9 +122,9 @@ def _asked_why(
         err.print(f"cloudpc: {cloud_pc.policy} names no host {cloud_pc.recorded.host} that could say why")
         return None
     err.print(f"cloudpc: ssh did not get in; {config.name} is asked why")
-    identity = cloud_pc.recorded.machine_id
+    machine_id = cloud_pc.recorded.machine_id
     guest_os = guests.named(cloud_pc.recorded.settings.guest_os)
-    seen = unanswered.look(config, identity, guest_os, target.host_key, cloud_pc.policy)
+    seen = unanswered.look(config, machine_id, guest_os, target.host_key, cloud_pc.policy)
     err.print(f"cloudpc: {seen.why}")
     return ssh.run(replace(target, host_key=seen.host_key), command) if seen.host_key else None
 

@@ -98,7 +98,7 @@ def _unreadable(project: Project, record: StackRecord) -> Iterator[tuple[Host, C
     known = {_tag(c.recorded).machine_id: c for c in record.cloud_pcs if c.recorded.has_machine}
     for host in _runtime(project, record.policy).hosts if record.installation else ():
         found = host.unreadable(record.installation or "", known)
-        yield from ((host, known[identity]) for identity in found if identity in known)
+        yield from ((host, known[machine_id]) for machine_id in found if machine_id in known)
 
 
 def _tag(recorded: RecordedCloudPC) -> Tag:

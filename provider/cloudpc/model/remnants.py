@@ -30,7 +30,7 @@ class Remnant:
     kind: Kind
     name: str
     machine: str
-    """How the identity of its machine begins, in hexadecimal digits."""
+    """How the id of its machine begins, in hexadecimal digits."""
     certain: bool = True
     """Whether its name says whose it is: those of before hold eight characters of the installation's id alone."""
     keep_until: datetime | None = None
@@ -40,7 +40,7 @@ class Remnant:
 
     def is_of(self, machines: Iterable[UUID]) -> bool:
         """Whether it was one of these machines'."""
-        return any(identity.hex.startswith(self.machine) for identity in machines)
+        return any(machine_id.hex.startswith(self.machine) for machine_id in machines)
 
 
 def of_machine(remnants: Iterable[Remnant], machine: UUID) -> list[Remnant]:

@@ -33,7 +33,7 @@ class Meant:
     Args:
         installation: whose machines.
         policy_id: of which policy; others are left alone.
-        living: Cloud PCs of state that have a machine, by its identity.
+        living: Cloud PCs of state that have a machine, by its id.
         wanted: what this run is making: its provider sees to it.
         known: all that state has anything of.
         handed_over: of a host, machines that are known to be: they need no look.

@@ -143,7 +143,7 @@ def all_definitions(connection: Any) -> list[Definition]:
 
 
 def find_domain(connection: Any, machine_id: UUID) -> Any | None:
-    """The domain of this identity, or None."""
+    """The domain of this id, or None."""
     return unless_gone(lambda: connection.lookupByUUID(machine_id.bytes))
 
 

@@ -39,7 +39,7 @@ def changed_by_hand(domain: Any, usual: str | None) -> list[str]:
     Raises:
         ProvisioningError: DISK_FAILED; one is no file of the host, so that nobody here may remove it.
     """
-    connection, identity = domain.connect(), UUID(bytes=domain.UUID())
+    connection, machine_id = domain.connect(), UUID(bytes=domain.UUID())
     with classified(f"look for the disks of {domain.name()}", ErrorCode.DISK_FAILED):
         definitions = [parse(xml) for xml in _definitions(domain)]
         own = {path for definition in definitions for path in paths(connection, definition)} - {usual}
@@ -47,7 +47,7 @@ def changed_by_hand(domain: Any, usual: str | None) -> list[str]:
         alone = sorted(own.difference(used))
         for path in [*alone, *(far for definition in definitions for far in definition.far_disks)]:
             _refuse_foreign(path, domain.name())
-        layers = [layer for path in alone for layer in _layers(connection, path, identity)]
+        layers = [layer for path in alone for layer in _layers(connection, path, machine_id)]
         return [layer for layer in layers if layer not in used]
 
 
@@ -147,13 +147,13 @@ def _refuse_foreign(path: str, name: str) -> None:
         )
 
 
-def _layers(connection: Any, path: str, identity: UUID) -> list[str]:
+def _layers(connection: Any, path: str, machine_id: UUID) -> list[str]:
     """A disk and what it lies on, as far as that is this machine's alone: base images are not."""
     chain = [path]
     while len(chain) < _MANY and (backing := _backing(connection, chain[-1])):
         chain.append(backing)
     names = [named_after(posixpath.basename(each)) for each in chain]
-    own = [at for at, name in enumerate(names) if name is not None and identity.hex.startswith(name.machine)]
+    own = [at for at, name in enumerate(names) if name is not None and machine_id.hex.startswith(name.machine)]
     bases = [at for at, each in enumerate(chain) if is_base(posixpath.basename(each))]
     end = own[-1] + 1 if own else bases[0] if bases else 1
     return [each for at, each in enumerate(chain[:end]) if at in own or names[at] is None]  # never another machine's

@@ -109,7 +109,7 @@ class Starter:
         return domain
 
 
-def _agent_socket(address: Address, identity: UUID) -> str | None:
+def _agent_socket(address: Address, machine_id: UUID) -> str | None:
     """Where the guest agent's socket goes; None: where libvirt puts it.
 
     For a user's own session that is below the home, under the names of the domain and of the channel: longer than a
@@ -118,7 +118,7 @@ def _agent_socket(address: Address, identity: UUID) -> str | None:
     if not (address.is_session and address.is_local):
         return None
     folder = folders.config("libvirt") / "qemu" / "channel" / "target"
-    return str(folder / identity.hex[:12]) if folder.is_dir() else None
+    return str(folder / machine_id.hex[:12]) if folder.is_dir() else None
 
 
 def _run(connection: Any, domain: Any) -> Console:
