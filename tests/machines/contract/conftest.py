@@ -20,7 +20,7 @@ def subject(request: pytest.FixtureRequest) -> Iterator[Subject]:
     yield from SUBJECTS[request.param].opened(request)
 
 
-@pytest.fixture(params=_EACH, scope="session")
+@pytest.fixture(params=_EACH, scope="package")  # other tests of the same daemon count what is on it
 def ready(request: pytest.FixtureRequest) -> Iterator[Ready]:
     """A machine that is ready, the same for all tests that leave it as it is: to make one may take a minute."""
     for opened in SUBJECTS[request.param].opened(request):
