@@ -145,8 +145,7 @@ def test_one_more_boot_than_the_host_has_cores_waits(
 
 def test_two_boot_side_by_side(desk: Desk) -> None:
     def boot(user: str) -> int:
-        with desk.host.making.boot_slot(Watch()):
-            return desk.host.access(desk.boot(user).id, Watch().within(60)).port
+        return desk.host.access(desk.boot(user).id, Watch().within(60)).port
 
     with ThreadPoolExecutor(2) as threads:
         ports = list(threads.map(boot, ["u-1", "u-2"]))
