@@ -186,6 +186,7 @@ class Run:
         self.lines = Lines()
         self.script: Callable[[], bytes | None] = lambda: None
         self.adoptable: tuple[str, ...] = ()
+        self.taking: Sequence[ScriptedHost] | None = None
         self.registration = Registration()
         self.image: Callable[[Watch], Image] = lambda _watch: image()
         self.healthy: Callable[[NetworkChoice, bool], ProvisioningError | None] | None = None
@@ -193,7 +194,7 @@ class Run:
     def provision(self, wanted: DesiredCloudPC | None = None) -> Outcome:
         resources = Resources(
             self.hosts, self.image, self.script, guests.named,
-            adoptable=self.adoptable, healthy=self.healthy, registration=self.registration,
+            adoptable=self.adoptable, taking=self.taking, healthy=self.healthy, registration=self.registration,
         )  # fmt: skip
         return pipeline.provision(wanted or desired(), resources, self.lines, self.cancel)
 

@@ -17,7 +17,7 @@ from cloudpc.model.watch import Watch
 from cloudpc.provisioning import placement
 
 from .fake_organisation import Organisation
-from .fake_rim import IDENTITY, THROUGH_HQ, Run, ScriptedHost, desired, machines
+from .fake_rim import IDENTITY, THROUGH_HQ, Run, ScriptedHost, desired, hand_over, machines
 
 
 @pytest.mark.parametrize("phase", Phase)
@@ -183,11 +183,11 @@ def _refusing(folder: Path, name: str, code: ErrorCode, call: str = "wait_ready"
     [
         (ErrorCode.NO_CAPACITY, Status.PENDING_PROVISION, 1),
         (ErrorCode.POOL_UNUSABLE, Status.PENDING_PROVISION, 1),
-        (ErrorCode.HOST_UNREACHABLE, Status.PENDING_PROVISION, 3),
+        (ErrorCode.HOST_UNREACHABLE, Status.FAILED, 3),
         (ErrorCode.STORAGE_FULL, Status.FAILED, 3),
     ],
 )
-def test_what_has_to_wait_waits_whenever_its_host_finds_out(
+def test_no_room_is_waited_for_whenever_its_host_finds_out(
     tmp_path: Path, call: str, code: ErrorCode, status: Status, attempts: int
 ) -> None:
     host = _refusing(tmp_path, "late", code, call)
@@ -276,3 +276,28 @@ def test_without_any_of_the_networks_it_waits(host: ScriptedHost) -> None:
     assert outcome.error.code is ErrorCode.NETWORK_NOT_FOUND
     assert "corp" in outcome.error.message
     assert "br0" in outcome.error.message
+
+
+def test_a_users_machine_is_looked_for_where_none_would_be_made(tmp_path: Path) -> None:
+    """Its policy has another kind of image by now, which that host does not take."""
+    old, new = ScriptedHost(tmp_path, "old"), ScriptedHost(tmp_path, "new")
+    Run(old).provision()
+    hand_over(old)
+    run = Run(old, new)
+    run.taking = [new]
+    outcome = run.provision()
+    assert outcome.error is not None
+    assert (outcome.status, outcome.error.code) == (Status.FAILED, ErrorCode.MACHINE_NOT_IN_STATE)
+    assert new.machines() == []
+
+
+def test_where_something_is_left_is_recorded_though_it_waits(tmp_path: Path) -> None:
+    host = _refusing(tmp_path, "late", ErrorCode.NO_CAPACITY, "start")
+
+    def keep() -> None:
+        raise ProvisioningError(ErrorCode.HYPERVISOR_ERROR, "can't be removed now")
+
+    host.hooks["delete"] = keep
+    outcome = Run(host).provision()
+    assert (outcome.status, outcome.host) == (Status.PENDING_PROVISION, "late")
+    assert "can't be removed now" in outcome.remains

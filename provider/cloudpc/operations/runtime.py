@@ -80,7 +80,8 @@ class Runtime:
         """What the pipeline needs for a Cloud PC with these settings."""
         source = offers.source(sources.of(settings.image_type, self._places), settings.image_id, self._configured)
         return Resources(
-            hosts=self.hosts if source is None else self._taking(source.kind),
+            hosts=self.hosts,
+            taking=None if source is None else self._taking(source.kind),
             image=partial(_image, source, settings),
             script=partial(self._script, settings),
             guest_os=guests.named,

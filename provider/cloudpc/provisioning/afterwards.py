@@ -47,7 +47,7 @@ class Afterwards:
             failed_before = self._extras(failed)
             self.wake()
             self._host.access(self._id, self._watch.within(self._settings.first_boot_in_seconds))  # they may need it
-            return set_up.run(self._host.guest(self._id), self._guest_os, failed_before, self._watch)[0]
+            return set_up.again(self._host.guest(self._id), failed_before, self._watch)
 
     @property
     def _guest_os(self) -> GuestOS:

@@ -29,6 +29,7 @@ from cloudpc.provisioning.stages import Stages
 log = logging.getLogger(__name__)
 
 ATTEMPTS = 3
+_NO_ROOM_AFTER_ALL = (ErrorCode.NO_CAPACITY, ErrorCode.POOL_UNUSABLE)
 _WITHOUT_DISK = (Stage.PLACING, Stage.IMAGE, Stage.DISK)
 
 
@@ -61,14 +62,25 @@ class Attempts:
             self._enrolment.take_back_others(self._attempt.desired.identity, self._attempt.connection)
             return replace(outcome, remains=self._remains())
         except Placed as placed:
-            error, stage = placed.error, Stage.PLACING
-            return Outcome(placed.status, self._attempt.number, error=error, stage=stage, remains=self._remains())
+            return self._placed(placed)
         except ProvisioningError as error:
             return self._failed(error)
         except BaseException:
             # also where the pause between two attempts was cancelled
             self._enrolment.take_back(self._attempt.desired.identity)
             raise
+
+    def _placed(self, placed: Placed) -> Outcome:
+        """What remains somewhere is looked for there, so the host is recorded then."""
+        host, remains = self._attempt.host, self._remains()
+        return Outcome(
+            placed.status,
+            self._attempt.number,
+            host=host.name if host and remains else "",
+            error=placed.error,
+            stage=Stage.PLACING,
+            remains=remains,
+        )
 
     def _failed(self, error: ProvisioningError) -> Outcome:
         attempt = self._attempt
@@ -121,8 +133,11 @@ class Attempts:
             raise told from error
 
     def _waiting(self, error: BaseException) -> Placed | None:
-        """The answer that it has to wait, if that is what the last attempt has come to, in whatever stage."""
-        if isinstance(error, ProvisioningError) and error.code.meaning.waits and self._is_last(error):
+        """The answer that it has to wait, if there turned out to be no room after all, in whatever stage.
+
+        A host that is lost on the way is none: its machine may be its user's, and what is left there is not known.
+        """
+        if isinstance(error, ProvisioningError) and error.code in _NO_ROOM_AFTER_ALL and self._is_last(error):
             return Placed(Status.PENDING_PROVISION, error)
         return None
 
@@ -161,4 +176,4 @@ class Attempts:
             return error.retriable
         here, tried = self._attempt.host.name, self._earlier.failed_on
         # where it has come back to one that it was to avoid, no other has taken it
-        return here not in tried and any(host.name not in {*tried, here} for host in self._resources.hosts)
+        return here not in tried and any(host.name not in {*tried, here} for host in self._resources.places)

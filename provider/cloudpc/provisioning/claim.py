@@ -53,7 +53,7 @@ class Claim:
             ProvisioningError: others than what is waited for.
         """
         order, last = self._attempt.order, self._earlier.failed_on
-        with placement.by_headroom(self._resources.hosts, order.id, order.size, last) as (hosts, errors):
+        with placement.by_headroom(self._resources.places, order.id, order.size, last) as (hosts, errors):
             for choice in self._attempt.desired.settings.networks:
                 if taken := self._through(choice, hosts, errors):
                     return taken

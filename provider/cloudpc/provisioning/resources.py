@@ -19,7 +19,7 @@ class Resources:
     """For a Cloud PC with certain settings.
 
     Args:
-        hosts: where machines may go.
+        hosts: all that the policy has: its user's machine may be on any of them.
         image: finds the image the settings name, verified; may take long.
         script: reads the post-provisioning script the settings name.
         guest_os: finds the system of guests by the name in settings; one that is taken over may have another's.
@@ -31,9 +31,16 @@ class Resources:
     script: Callable[[], bytes | None]
     guest_os: Callable[[str], GuestOS]
     pause: float = 2.0
+    taking: Sequence[Host] | None = None
+    """Those that take its image, where that is not all."""
     adoptable: Container[str] = ()
     """Keys of Cloud PCs whose machine may be taken back though it was handed over and state does not know it."""
     healthy: Callable[[NetworkChoice, bool], ProvisioningError | None] | None = None
     """Why a network must not be used now, if so; may take long, the first time, or if it is to be looked at afresh.
     None: nobody looks."""
     registration: Registration = field(default_factory=Registration)
+
+    @property
+    def places(self) -> Sequence[Host]:
+        """Where a new machine may go."""
+        return self.hosts if self.taking is None else self.taking

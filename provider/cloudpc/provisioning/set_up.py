@@ -17,8 +17,12 @@ def run(guest: Guest, guest_os: GuestOS, extras: Sequence[Extra], watch: Watch) 
         ProvisioningError: the machine itself is in trouble, which is fatal.
     """
     *ended, said = guest.run([*(extra.script for extra in extras), guest_os.facts()], watch)
-    warned = [_warned(extra, done) for extra, done in zip(extras, ended, strict=True)]
-    return [warning for warning in warned if warning is not None], _read(guest_os, said)
+    return _failed(extras, ended), _read(guest_os, said)
+
+
+def again(guest: Guest, extras: Sequence[Extra], watch: Watch) -> list[Warned]:
+    """Run these, and ask no more: what has run is known then, even if one of them has the guest start again."""
+    return _failed(extras, guest.run([extra.script for extra in extras], watch))
 
 
 def facts(guest: Guest, guest_os: GuestOS, watch: Watch) -> Facts:
@@ -30,6 +34,11 @@ def _read(guest_os: GuestOS, said: Completed) -> Facts:
     if wrong := _wrong(said):
         raise ProvisioningError(ErrorCode.SET_UP_FAILED, f"The guest does not say what it is: {wrong}.")
     return guest_os.read(said.output)
+
+
+def _failed(extras: Sequence[Extra], ended: Sequence[Completed]) -> list[Warned]:
+    warned = [_warned(extra, done) for extra, done in zip(extras, ended, strict=True)]
+    return [warning for warning in warned if warning is not None]
 
 
 def _warned(extra: Extra, ended: Completed) -> Warned | None:

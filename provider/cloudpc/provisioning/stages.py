@@ -65,7 +65,7 @@ class Stages:
 
     def _facts(self, host: Host) -> Facts:
         """What its guest says of itself; asked once."""
-        if self._attempt.facts is None:
+        if self._attempt.facts is None or not self._attempt.facts.proof:  # a guest may make its keys late
             self._attempt.facts = set_up.facts(self._guest(host), self._guest_os, self._watch)
         return self._attempt.facts
 
