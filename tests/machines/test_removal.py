@@ -155,7 +155,8 @@ def test_what_its_disk_became_by_hand_goes_too(desk: Desk, daemon: Daemon, conne
     assert desk.host.making.bring_image(desk.image, Watch()) is None, "its base is others', too"
 
 
-def test_a_disk_of_another_name_is_there_and_goes(desk: Desk, daemon: Daemon, connection: Any) -> None:
+def _with_its_disk_renamed(desk: Desk, daemon: Daemon, connection: Any) -> tuple[Any, Any, str, Path]:
+    """One that is off: its order, its domain, which names its disk as before, by this path, and the disk's file now."""
     spec = desk.claim()
     desk.host.making.start(spec, desk.image)
     domain = connection.lookupByUUID(spec.id.bytes)
@@ -163,13 +164,19 @@ def test_a_disk_of_another_name_is_there_and_goes(desk: Desk, daemon: Daemon, co
     pool = connection.storagePoolLookupByName(desk.config.pool)
     disk = pool.storageVolLookupByName(f"{spec.name}.qcow2").path()
     file = daemon.root / disk.lstrip("/")
-    file.rename(file.with_name("alice.qcow2"))
-    connection.defineXML(domain.XMLDesc(0).replace(disk, disk.replace(f"{spec.name}.qcow2", "alice.qcow2")))
+    renamed = file.rename(file.with_name("alice.qcow2"))
+    pool.refresh(0)
+    return spec, domain, disk, renamed
+
+
+def test_a_disk_of_another_name_is_there_and_goes(desk: Desk, daemon: Daemon, connection: Any) -> None:
+    spec, domain, disk, renamed = _with_its_disk_renamed(desk, daemon, connection)
+    connection.defineXML(domain.XMLDesc(0).replace(disk, disk.replace(f"{spec.name}.qcow2", renamed.name)))
     described = desk.host.describe(spec.id)
     assert described is not None
     assert described.has_disk
     desk.host.delete(spec.id, Watch())
-    assert not file.with_name("alice.qcow2").exists()
+    assert not renamed.exists()
 
 
 def _as_volume(domain: Any, path: str, pool: str, volume: str) -> str:
@@ -186,16 +193,8 @@ def _as_volume(domain: Any, path: str, pool: str, volume: str) -> str:
 
 def test_disks_that_it_has_as_volumes_are_there_and_go(desk: Desk, daemon: Daemon, connection: Any) -> None:
     """virt-manager attaches them so, from whatever pool; its own may have been made one, under another name."""
-    spec = desk.claim()
-    desk.host.making.start(spec, desk.image)
-    domain = connection.lookupByUUID(spec.id.bytes)
-    domain.destroy()
-    pool = connection.storagePoolLookupByName(desk.config.pool)
-    disk = pool.storageVolLookupByName(f"{spec.name}.qcow2").path()
-    file = daemon.root / disk.lstrip("/")
-    file.rename(file.with_name("alice.qcow2"))
-    pool.refresh(0)
-    connection.defineXML(_as_volume(domain, disk, pool.name(), "alice.qcow2"))
+    spec, domain, disk, renamed = _with_its_disk_renamed(desk, daemon, connection)
+    connection.defineXML(_as_volume(domain, disk, desk.config.pool, renamed.name))
     described = desk.host.describe(spec.id)
     assert described is not None
     assert described.has_disk
@@ -206,7 +205,7 @@ def test_disks_that_it_has_as_volumes_are_there_and_go(desk: Desk, daemon: Daemo
         more = "<disk type='volume'><source pool='theirs' volume='data.raw'/><target dev='vdz' bus='virtio'/></disk>"
         domain.attachDeviceFlags(more, libvirt.VIR_DOMAIN_AFFECT_CONFIG)
         desk.host.delete(spec.id, Watch())
-        assert not file.with_name("alice.qcow2").exists()
+        assert not renamed.exists()
         assert other.listVolumes() == []
     finally:
         other.destroy()

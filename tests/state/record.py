@@ -17,6 +17,8 @@ from tests.support.project import Project, user
 FULL = "the host's storage is full, so that its disk can't grow"
 NEVER = "2099-12-31T00:00:00Z"
 """The end of the grace period: the record gets older, and its Cloud PCs must not."""
+_PLACES = ("sourcePosition", "stackTrace")
+"""Where the program stood on the machine that recorded it: the engine needs neither."""
 PEOPLE = [
     *(user(name) for name in ("well", "warned", "paused", "torn", "lost", "fails")),
     user("waits", "LAB_2C_1GB_8GB"),
@@ -70,6 +72,8 @@ def recorded(project: Project) -> dict[str, Any]:
     """State, what opens its secrets, and the host."""
     exported = json.loads(project.pulumi("stack", "export", "--stack", "demo").output)
     for resource in exported["deployment"]["resources"]:
+        for place in _PLACES:
+            resource.pop(place, None)
         for values in (resource.get("inputs") or {}, resource.get("outputs") or {}):
             if values.get("userId") == "leaves":
                 values["gracePeriodEndDateTime"] = NEVER
