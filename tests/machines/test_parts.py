@@ -24,6 +24,7 @@ from cloudpc.machines.libvirt.storage import default_path
 from cloudpc.model.cancellation import Cancellation
 from cloudpc.model.errors import Cancelled, ProvisioningError
 from cloudpc.model.machines import Seed
+from cloudpc.model.watch import Watch
 
 
 @given(st.text(st.characters(codec="utf-8"), max_size=5000), st.text(st.characters(codec="utf-8"), max_size=5000))
@@ -146,27 +147,36 @@ def test_the_rom_is_its_source_s() -> None:
     assert build.assemble() == probe.rom(), "run python -m cloudpc.machines.libvirt.probe.build"
 
 
-def test_a_guest_whose_address_comes_late_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_guest_whose_address_comes_late_is_waited_for() -> None:
     seconds = 0.0
 
-    class Clock(Cancellation):
+    class Clock(Watch):
+        """Its time goes by in waits alone."""
+
+        def __init__(self, given: float) -> None:
+            super().__init__()
+            self.given = given
+
         def wait(self, pause: float) -> None:
             nonlocal seconds
             self.check()
             seconds += pause
 
+        @property
+        def remaining(self) -> float:
+            return max(0.0, self.given - seconds)
+
     class Agent:
         def addresses(self, _mac: str) -> list[str]:
             return ["fe80::1", "10.0.0.7"] if seconds > 120 else ["fe80::1", "169.254.3.4"]
 
-    monkeypatch.setattr(networks.time, "monotonic", lambda: seconds)
     machine = Definition(UUID(int=1), "m", 1, 1, None, None, ("network", "hq"))
-    assert networks.wait_for_address(machine, Agent(), 900, Clock()) == "10.0.0.7"  # type: ignore[arg-type]
+    assert networks.wait_for_address(machine, Agent(), Clock(900)) == "10.0.0.7"  # type: ignore[arg-type]
     seconds = 0.0
-    with pytest.raises(ProvisioningError, match="no address in the network hq") as caught:
-        networks.wait_for_address(machine, Agent(), 60, Clock())  # type: ignore[arg-type]
+    with pytest.raises(ProvisioningError, match=r"no address in the network hq, 60 s after") as caught:
+        networks.wait_for_address(machine, Agent(), Clock(60))  # type: ignore[arg-type]
     assert "timeouts.firstBootInSeconds" in caught.value.hint
-    stopped = Clock()
-    stopped.cancel()
+    stopped = Clock(900)
+    stopped.cancel.cancel()
     with pytest.raises(Cancelled):
-        networks.wait_for_address(machine, Agent(), 900, stopped)  # type: ignore[arg-type]
+        networks.wait_for_address(machine, Agent(), stopped)  # type: ignore[arg-type]
