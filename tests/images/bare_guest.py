@@ -22,12 +22,32 @@ def free_port() -> int:
 
 
 class BareGuest:
-    """One QEMU process with TCG, an overlay, the agent's socket and ssh forwarded to 127.0.0.1:`port`."""
+    """One QEMU process with TCG, an overlay, the agent's socket and ssh forwarded to `address`:`port`.
+
+    Args:
+        image: what it boots.
+        folder: where its overlay, console and socket are.
+        seed: NoCloud's ISO 9660 image.
+        vcpus: how many.
+        memory: in MiB.
+        disk_gib: the overlay's size, when it is made.
+        at: a loopback address and a port; None: 127.0.0.1 and a free one.
+        reboots: it starts again when the guest says so; otherwise QEMU ends.
+    """
 
     def __init__(
-        self, image: DiskImage, folder: Path, *, seed: Path | None, vcpus: int = 1, memory: int = 512, disk_gib: int = 8
+        self,
+        image: DiskImage,
+        folder: Path,
+        *,
+        seed: Path | None,
+        vcpus: int = 1,
+        memory: int = 512,
+        disk_gib: int = 8,
+        at: tuple[str, int] | None = None,
+        reboots: bool = False,
     ) -> None:
-        self.port = free_port()
+        self.address, self.port = at or ("127.0.0.1", free_port())
         self.console = folder / "console.log"
         self._overlay = folder / "overlay.qcow2"
         self._socket = folder / "agent.sock"
@@ -36,10 +56,11 @@ class BareGuest:
             subprocess.run([*create, str(self._overlay), f"{disk_gib}G"], check=True)
         disk = f"file={self._overlay},if=none,id=disk,format=qcow2,cache=unsafe,discard=unmap,detect-zeroes=unmap"
         self._argv = [
-            *("qemu-system-x86_64", "-nodefaults", "-no-reboot", "-display", "none", "-machine", "q35"),
+            *("qemu-system-x86_64", "-nodefaults", "-display", "none", "-machine", "q35"),
+            *(() if reboots else ("-no-reboot",)),
             *("-accel", "tcg,thread=multi,tb-size=128", "-cpu", "max", "-smp", str(vcpus), "-m", str(memory)),
             *("-serial", f"file:{self.console}", "-monitor", "none"),
-            *("-netdev", f"user,id=net0,hostfwd=tcp:127.0.0.1:{self.port}-:22"),
+            *("-netdev", f"user,id=net0,hostfwd=tcp:{self.address}:{self.port}-:22"),
             *("-device", "virtio-net-pci,netdev=net0,romfile="),
             *("-device", "virtio-serial-pci", "-chardev", f"socket,id=agent,path={self._socket},server=on,wait=off"),
             *("-device", "virtserialport,chardev=agent,name=org.qemu.guest_agent.0"),
@@ -56,7 +77,7 @@ class BareGuest:
     def __enter__(self) -> Self:
         self._socket.unlink(missing_ok=True)
         self.started = time.monotonic()
-        self._process = subprocess.Popen(self._argv, stdin=subprocess.DEVNULL)
+        self._process = self._launch(self._argv)
         try:
             self._agent = self._connect()
         except BaseException:
@@ -71,6 +92,9 @@ class BareGuest:
         self._agent.close()
         self._process.kill()
         self._process.wait()
+
+    def _launch(self, argv: list[str]) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(argv, stdin=subprocess.DEVNULL)
 
     def _connect(self) -> socket.socket:
         deadline = time.monotonic() + 60
