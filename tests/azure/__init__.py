@@ -1,0 +1,1 @@
+"""Azure: the driver in front of a fake of its resource manager."""
