@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import BenchmarkError
+from cloudpc.guests.linux.first_boot_end import RESULT_FILE
 from cloudpc.machines.libvirt.accelerator import Accelerator
-from cloudpc.machines.libvirt.first_boot_wait import RESULT_FILE
 from cloudpc.machines.libvirt.host import LibvirtHost
 from cloudpc.machines.libvirt.seed import seed_iso
 from cloudpc.model.guests import Seed

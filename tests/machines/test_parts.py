@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cloudpc.guests.linux.first_boot_end import errors_in
 from cloudpc.machines.libvirt import networks, probe
 from cloudpc.machines.libvirt.address import Address
 from cloudpc.machines.libvirt.console import tail_of
 from cloudpc.machines.libvirt.definitions import Definition
-from cloudpc.machines.libvirt.first_boot_wait import errors_in
 from cloudpc.machines.libvirt.locks import HostLocks
 from cloudpc.machines.libvirt.seed import seed_iso
 from cloudpc.machines.libvirt.storage import default_path

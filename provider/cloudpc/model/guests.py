@@ -8,12 +8,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 from uuid import UUID
 
 from cloudpc.model.cloud_pc import Account, PolicySettings
 from cloudpc.model.devices import Join
-from cloudpc.model.errors import ErrorCode
+from cloudpc.model.errors import ErrorCode, ProvisioningError
 from cloudpc.model.text import told
 from cloudpc.model.watch import Watch
 
@@ -81,6 +81,11 @@ class Guest(Protocol):
             Cancelled: what ran then is ended.
         """
 
+
+@runtime_checkable
+class SetsPasswords(Protocol):
+    """A guest whose host sets passwords by itself; in others a script of their system does."""
+
     def set_password(self, user: str, password: str, watch: Watch) -> None:
         """Set an account's password, so that it is in no seed, log or command line.
 
@@ -147,6 +152,15 @@ class GuestOS(Protocol):
 
     def seed(self, *, instance_id: str, device_name: str, account: Account, local_admin: bool) -> Seed:
         """What its first boot reads; the account gets its password later."""
+
+    def first_boot(self, seconds: float) -> Script:
+        """Waits for the end of a boot's set-up, so long at most; for hosts that don't see it themselves."""
+
+    def first_boot_problem(self, ended: Completed) -> ProvisioningError | None:
+        """What the script of `first_boot` has found wrong: BOOT_TIMEOUT, FIRST_BOOT_FAILED; None where all is well."""
+
+    def password(self, user: str, password: str) -> Script:
+        """Sets an account's password, which is among its secrets alone; other than 0 where it could not."""
 
     def extras(self, settings: PolicySettings, script: bytes | None) -> list[Extra]:
         """What a policy asks for beyond the image; `script` is its post-provisioning script, if it has one."""

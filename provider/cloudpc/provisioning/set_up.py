@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cloudpc.model.errors import ErrorCode, ProvisioningError
-from cloudpc.model.guests import Completed, Extra, Facts, Guest, GuestOS, Warned
+from cloudpc.model.guests import Completed, Extra, Facts, Guest, GuestOS, SetsPasswords, Warned
 from cloudpc.model.text import last_lines
 from cloudpc.model.watch import Watch
 
@@ -28,6 +28,21 @@ def again(guest: Guest, extras: Sequence[Extra], watch: Watch) -> list[Warned]:
 def facts(guest: Guest, guest_os: GuestOS, watch: Watch) -> Facts:
     """Ask what the guest is. Raises ProvisioningError."""
     return run(guest, guest_os, [], watch)[1]
+
+
+def set_password(guest: Guest, guest_os: GuestOS, user: str, password: str, watch: Watch) -> None:
+    """Set an account's password, by the guest's host if it can.
+
+    Raises:
+        ProvisioningError: CREDENTIALS_FAILED; others as `Guest.run`.
+    """
+    if isinstance(guest, SetsPasswords):
+        guest.set_password(user, password, watch)
+        return
+    [done] = guest.run([guest_os.password(user, password)], watch)
+    if wrong := _wrong(done):
+        message = f"The password of {user} could not be set: {wrong}."
+        raise ProvisioningError(ErrorCode.CREDENTIALS_FAILED, message)
 
 
 def _read(guest_os: GuestOS, said: Completed) -> Facts:

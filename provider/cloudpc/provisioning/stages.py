@@ -132,7 +132,7 @@ class Stages:
         self._watch.stage(Stage.CREDENTIALS)
         attempt, watch = self._attempt, self._watch
         credentials = Credentials(attempt.desired.account.name, generate_password())
-        self._guest(host).set_password(credentials.user, credentials.password, watch)
+        set_up.set_password(self._guest(host), self._guest_os, credentials.user, credentials.password, watch)
         if not (proof := self._facts(host).proof):
             raise ProvisioningError(ErrorCode.CREDENTIALS_FAILED, self._guest_os.without_proof)
         access = host.access(attempt.id, watch.within(attempt.desired.settings.first_boot_in_seconds)).proven(proof)

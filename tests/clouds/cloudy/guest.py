@@ -16,8 +16,6 @@ from .service import CloudError, CloudService, Item, Step
 
 _LONGER = 30.0
 """Seconds that the service may take besides, until it says what came of a command."""
-_SET_PASSWORD = """set -eu
-printf '%s:%s\\n' "$CLOUDPC_USER" "$CLOUDPC_PASSWORD" | chpasswd"""
 
 
 class CloudyGuest:
@@ -51,14 +49,6 @@ class CloudyGuest:
                 with suppress(CloudError):
                     self._cloud.delete_command(self._machine, name)
         return [_completed(script, step) for script, step in zip(scripts, ended, strict=True)]
-
-    def set_password(self, user: str, password: str, watch: Watch) -> None:
-        """By the guest's own chpasswd, which reads it from a pipe."""
-        values = {"CLOUDPC_USER": user, "CLOUDPC_PASSWORD": password}
-        [done] = self.run([Script(_SET_PASSWORD, timeout=60, name="set-password", secrets=values)], watch)
-        if done.exit_code or done.timed_out:
-            message = f"could not set the password of {user} in {self._machine} on {self._host}: {done.output}"
-            raise ProvisioningError(ErrorCode.CREDENTIALS_FAILED, message)
 
     def _put(self, steps: Sequence[Step], watch: Watch) -> str:
         """Ask until the service takes it: it counts commands, and says when it takes the next one."""

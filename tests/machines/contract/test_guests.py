@@ -8,8 +8,10 @@ import time
 
 import pytest
 
+from cloudpc import guests
 from cloudpc.model.errors import Cancelled, ErrorCode, ProvisioningError
 from cloudpc.model.guests import Completed, Guest, Script
+from cloudpc.provisioning import set_up
 
 from ..audit import CommandLines
 from .subject import Ready, Subject
@@ -24,6 +26,11 @@ def run(ready: Ready, *scripts: Script) -> list[Completed]:
 def guest(ready: Ready) -> Guest:
     """Of the machine that is ready."""
     return ready.subject.host.guest(ready.order.id)
+
+
+def set_password(ready: Ready, user: str, password: str) -> None:
+    """By its host, or by a script of its system where the host can't."""
+    set_up.set_password(guest(ready), guests.named(ready.subject.image.guest_os), user, password, Watched())
 
 
 def test_all_scripts_run_in_their_order_and_each_says_how_it_ended(ready: Ready) -> None:
@@ -96,14 +103,14 @@ def test_cancel_ends_a_script_soon(ready: Ready) -> None:
 def test_a_password_is_set_and_no_command_line_shows_it(ready: Ready) -> None:
     secret = secrets.token_urlsafe(16)
     with CommandLines() as seen:
-        guest(ready).set_password("alice", secret, Watched())
+        set_password(ready, "alice", secret)
     assert seen.with_(secret) == []
 
 
 def test_a_password_of_nobody_is_refused_without_telling_it(ready: Ready) -> None:
     secret = secrets.token_urlsafe(16)
     with pytest.raises(ProvisioningError) as refused:
-        guest(ready).set_password("nobody-of-this-name", secret, Watched())
+        set_password(ready, "nobody-of-this-name", secret)
     assert refused.value.code is ErrorCode.CREDENTIALS_FAILED
     assert secret not in f"{refused.value.message} {refused.value.hint} {refused.value.console}"
 

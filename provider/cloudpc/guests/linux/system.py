@@ -4,10 +4,12 @@
 
 from __future__ import annotations
 
-from cloudpc.guests.linux import extras, facts, first_boot, join, names
+from cloudpc.guests.linux import extras, facts, first_boot, first_boot_end, join, names
+from cloudpc.guests.linux import password as _password
 from cloudpc.model.cloud_pc import Account, PolicySettings
 from cloudpc.model.devices import Join
-from cloudpc.model.guests import Extra, Facts, GuestOS, Script, Seed
+from cloudpc.model.errors import ProvisioningError
+from cloudpc.model.guests import Completed, Extra, Facts, GuestOS, Script, Seed
 
 
 class Linux(GuestOS):
@@ -28,6 +30,15 @@ class Linux(GuestOS):
         return first_boot.seed(
             instance_id=instance_id, device_name=device_name, account=account, local_admin=local_admin
         )
+
+    def first_boot(self, seconds: float) -> Script:
+        return first_boot_end.script(seconds)
+
+    def first_boot_problem(self, ended: Completed) -> ProvisioningError | None:
+        return first_boot_end.problem(ended)
+
+    def password(self, user: str, password: str) -> Script:
+        return _password.script(user, password)
 
     def extras(self, settings: PolicySettings, script: bytes | None) -> list[Extra]:
         return extras.wanted(settings, script)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import queue
 import threading
 import time
@@ -12,6 +11,7 @@ from uuid import UUID
 
 import libvirt
 
+from cloudpc.guests.linux.first_boot_end import RESULT_FILE, errors_in
 from cloudpc.machines.libvirt.agent import Agent, AgentUnavailable
 from cloudpc.machines.libvirt.answers import AgentRefused
 from cloudpc.machines.libvirt.connection import Connection
@@ -22,9 +22,6 @@ from cloudpc.machines.libvirt.events import Happening
 from cloudpc.model.errors import ErrorCode, ProvisioningError, unexpected_told
 from cloudpc.model.watch import Watch
 
-RESULT_FILE = "/run/cloud-init/result.json"
-"""cloud-init writes it last, when every stage is over."""
-
 _LOOK_EVERY = 0.1
 _ASK_EVERY = 0.2
 _LISTEN_FOR = 5.0
@@ -32,7 +29,6 @@ _LISTEN_FOR = 5.0
 _ANSWER_WITHIN = 2
 _LAST_WORDS = 0.5
 _RESULT_LIMIT, _RESULT_TIMEOUT = 256 * 1024, 30.0
-_ERRORS_SHOWN, _ERROR_LENGTH = 10, 400
 _NEVER_ALLOWED = ("has been disabled", "has not been found", "not been enabled")
 """How an agent refuses commands that its image forbids or that it lacks: waiting changes nothing."""
 
@@ -202,14 +198,3 @@ def _refused(refused: AgentRefused) -> Answer:
             "kin; see docs/images.md.",
         ),
     )
-
-
-def errors_in(result: bytes) -> list[str] | None:
-    """What cloud-init's result file says went wrong; None while the file is still being written."""
-    try:
-        report = json.loads(result)["v1"]["errors"]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return None
-    if not isinstance(report, list):
-        return [f"{RESULT_FILE} is not what cloud-init writes: its v1.errors is no list"]
-    return [str(error)[:_ERROR_LENGTH] for error in report[:_ERRORS_SHOWN]]

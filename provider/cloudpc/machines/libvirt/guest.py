@@ -11,7 +11,7 @@ from cloudpc.machines.libvirt.agent import Agent
 from cloudpc.model import patience
 from cloudpc.model.cancellation import Cancellation
 from cloudpc.model.errors import ErrorCode
-from cloudpc.model.guests import Completed, Guest, Script
+from cloudpc.model.guests import Completed, Guest, Script, SetsPasswords
 from cloudpc.model.watch import Watch
 
 Asking = Callable[[str, ErrorCode, Cancellation], AbstractContextManager[Agent]]
@@ -19,8 +19,8 @@ Asking = Callable[[str, ErrorCode, Cancellation], AbstractContextManager[Agent]]
 
 
 @patience.of_its_host
-class LibvirtGuest(Guest):
-    """Implements `cloudpc.model.guests.Guest`; says there what each call means.
+class LibvirtGuest(Guest, SetsPasswords):
+    """Implements `cloudpc.model.guests.Guest` and `SetsPasswords`; says there what each call means.
 
     Args:
         name: its host's.
