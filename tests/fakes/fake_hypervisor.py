@@ -253,7 +253,8 @@ class FakeHost:
         self._fault("check_network", "")
         if network.kind != "hosted" and network.source not in self._settings().get("networks", []):
             raise ProvisioningError(ErrorCode.NETWORK_NOT_FOUND, f"{self.name} has no {network.source}", hint="make it")
-        return [Check(f"libvirt network {network.source}", "passed")]
+        name = "hosted network" if network == Network() else f"libvirt network {network.source}"
+        return [Check(name, "passed")]
 
     def close(self) -> None: ...
 

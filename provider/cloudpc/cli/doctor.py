@@ -110,7 +110,9 @@ def _state(project: Project) -> tuple[Check, list[StackRecord] | None]:
         hint = "until it can be read, nobody can say what is left over"
         return Check("state", "failed", str(error), hint), None
     stacks = f"{len(records)} stack{'' if len(records) == 1 else 's'}"
-    return Check("state", "passed", f"{stacks}, {sum(len(r.cloud_pcs) for r in records)} Cloud PCs"), list(records)
+    count = sum(len(record.cloud_pcs) for record in records)
+    cloud_pcs = f"{count} Cloud PC{'' if count == 1 else 's'}"
+    return Check("state", "passed", f"{stacks}, {cloud_pcs}"), list(records)
 
 
 def _installations(project: Project, policies: Iterable[str], records: Sequence[StackRecord]) -> list[str]:

@@ -32,7 +32,7 @@ class Script:
         arguments: reach it as they are; no secrets either.
         stdin: what it reads; no secret either.
         secrets: variables of its environment, by name; nothing but its own processes sees them.
-        interpreter: what is started, in a session of its own; the text, the name and the arguments follow.
+        interpreter: what is started, by default in a session of its own; the text, the name and the arguments follow.
         repeatable: running it twice does no harm, so that a guest that does not answer may be asked again.
     """
 

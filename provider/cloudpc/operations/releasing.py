@@ -12,8 +12,6 @@ from cloudpc.provisioning.registration import release
 
 log = logging.getLogger(__name__)
 
-_OF_A_DOMAIN = "its computer account"
-
 
 class Releasing:
     """Releases from the organisation's directories; each answer is what could not be released now, in words."""
@@ -25,7 +23,7 @@ class Releasing:
     def recorded(self, recorded: RecordedCloudPC) -> list[str]:
         """What state remembers of it, or says may be there (`may_be_registered`)."""
         joined = [network.connection for network in recorded.settings.networks if network.joins_domain]
-        still_joined = remains(recorded) or any(left.startswith(_OF_A_DOMAIN) for left in recorded.leftovers)
+        still_joined = remains(recorded) or bool(recorded.leftovers)  # asking a domain once more does no harm
         left = release(
             self._organisation.registration(recorded.device.registration if recorded.device else None),
             recorded.identity,

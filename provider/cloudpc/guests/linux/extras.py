@@ -109,7 +109,14 @@ def keep_first_boot(root: str = "") -> Extra:
 
     It is a precaution: nobody is kept from working by it.
     """
-    script = Script(text=_KEEP_FIRST_BOOT, name="set-up", arguments=(root,), timeout=_KEEP_SECONDS, repeatable=True)
+    script = Script(
+        text=_KEEP_FIRST_BOOT,
+        name="set-up",
+        arguments=(root,),
+        timeout=_KEEP_SECONDS,
+        interpreter=("/bin/sh", "-c"),  # nothing that it starts outlives it, and a custom image may have no setsid
+        repeatable=True,
+    )
     return Extra(script, None)
 
 

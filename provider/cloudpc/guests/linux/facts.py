@@ -14,6 +14,8 @@ DEVICE_ID_FILE = "/var/lib/cloudpc/entra-device-id"
 """Where what joins a guest to Entra may write the deviceId it has got: the guest's own word on which device it is."""
 _OS_RELEASE = "/etc/os-release"
 _SECONDS = 90.0
+_SHELL = ("/bin/sh", "-c")
+"""Nothing that it starts outlives it, and a custom image may have no setsid."""
 # One line for each that is there. A guest may be anybody's, and a file of it without end or with the longest of lines.
 _TEXT = """
 export LC_ALL=C
@@ -37,6 +39,7 @@ def script() -> Script:
         name="facts",
         arguments=(_OS_RELEASE, HOST_KEY, DEVICE_ID_FILE),
         timeout=_SECONDS,
+        interpreter=_SHELL,
         repeatable=True,
     )
 
