@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
+import time
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +15,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cloudpc.model.guests import Completed, Script
-from cloudpc.model.joined_scripts import apart, joined
+from cloudpc.model.joined_scripts import apart, joined, reached
 
 _SAYS = Script(text='cat; exit "$1"', timeout=20)
 
@@ -88,3 +92,46 @@ def test_what_did_not_come_to_an_end_is_not_taken_for_done() -> None:
         Completed(0, "hi"),
         Completed(124, "did not come to an end", timed_out=True),
     ]
+
+
+def test_all_that_runs_ends_soon_where_somebody_kills_the_one_that_runs_it(tmp_path: Path) -> None:
+    """As a host does on Ctrl-C: it knows the session of what it has started, and none of those in it."""
+    mark, folder = f"3{time.time_ns() % 10**7}", tmp_path / "temporary"
+    folder.mkdir()
+    one = joined([Script(text=f"sleep {mark} & sleep {mark}", timeout=60)])
+    with subprocess.Popen(
+        one.argv[1:],  # without `setsid`
+        env={"PATH": os.environ["PATH"], "TMPDIR": str(folder)},
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as process:
+        assert _within(5, lambda: _running(mark) == 2)
+        os.killpg(process.pid, signal.SIGKILL)
+    assert _within(10, lambda: not _running(mark))
+    assert _within(5, lambda: not list(folder.iterdir()))
+
+
+def _running(mark: str) -> int:
+    """How many `sleep` this long."""
+    found = 0
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):  # it has ended meanwhile
+            found += path.read_bytes() == f"sleep\0{mark}\0".encode()
+    return found
+
+
+def _within(seconds: float, is_so: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + seconds
+    while not is_so():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def test_how_far_it_came_is_known_from_what_was_said_so_far() -> None:
+    scripts = [_SAYS, _SAYS, _SAYS]
+    assert [
+        reached(Completed(0, text)) for text in ("", "cloudpc-script 0 0 YQ==\n", "cloudpc-script 1 late YQ==\n")
+    ] == [0, 1, 2]
+    assert [each.timed_out for each in apart(scripts, Completed(0, "cloudpc-script 1 0 YQ==\n"))] == [True, False, True]

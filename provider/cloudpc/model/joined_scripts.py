@@ -21,7 +21,8 @@ _OF_A_LINE = 40
 _LINE = re.compile(rf"^{_MARK} (\d+) (\d+|{_LATE}) ([A-Za-z0-9+/]*={{0,2}})\s*$", re.MULTILINE)
 _BESIDES = 10.0
 """Seconds for each script that are not its own."""
-# Who watches the time has a session of its own, as scripts have: both are ended with all that they have started.
+# Who watches the time has a session of its own, as scripts have: both are ended with all that they have started, also
+# where somebody else ends the shell that runs them, and its session with it.
 _ONE = """
 one() { # NUMBER SECONDS KEPT COMMAND...: runs it with $folder/in as its input
     number=$1 seconds=$2 kept=$3
@@ -32,6 +33,7 @@ one() { # NUMBER SECONDS KEPT COMMAND...: runs it with $folder/in as its input
     setsid /bin/sh -c 'sleep "$1"; : > "$2"; kill -KILL "-$3" || kill -KILL "$3"' \\
         watch "$seconds" "$folder/late" "$running" < /dev/null > /dev/null 2>&1 &
     watch=$!
+    printf '%s %s' "$watch" "$running" > "$folder/now"
     wait "$running"
     code=$?
     [ ! -e "$folder/late" ] || code=late
@@ -39,6 +41,11 @@ one() { # NUMBER SECONDS KEPT COMMAND...: runs it with $folder/in as its input
     printf 'cloudpc-script %s %s %s\\n' "$number" "$code" "$(tail -c "$kept" "$folder/out" | base64 | tr -d '\\n')"
 }
 folder=$(mktemp -d) && trap 'rm -rf "$folder"' EXIT || exit 1
+setsid /bin/sh -c '
+    while kill -0 "$1" && [ -d "$2" ]; do sleep 1; done
+    for pid in $(cat "$2/now"); do kill -KILL "-$pid" || kill -KILL "$pid"; done
+    rm -rf "$2"
+' guard $$ "$folder" < /dev/null > /dev/null 2>&1 &
 """
 
 
@@ -66,6 +73,11 @@ def apart(scripts: Sequence[Script], ended: Completed) -> list[Completed]:
     """What became of each, from what the joined one has said: those of which it said nothing were not run to an end."""
     said = {int(number): (code, output) for number, code, output in _LINE.findall(ended.output)}
     return [_completed(each, *said.get(number, ("", ""))) for number, each in enumerate(scripts)]
+
+
+def reached(ended: Completed) -> int:
+    """How many of them came to an end, from what the joined one has said so far."""
+    return max((int(number) + 1 for number, _code, _output in _LINE.findall(ended.output)), default=0)
 
 
 def _completed(script: Script, code: str, output: str) -> Completed:
