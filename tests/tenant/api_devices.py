@@ -6,10 +6,11 @@ from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
+from tests.support.http_server import Answer
 from tests.tenant import tokens
 from tests.tenant.errors import invalid, not_found
 from tests.tenant.odata import Json, ResourceType
-from tests.tenant.routing import Answer, Call, Routes, parameter
+from tests.tenant.routing import Call, Routes, parameter
 
 ROUTES = Routes()
 

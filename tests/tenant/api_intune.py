@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from tests.support.http_server import Answer
 from tests.tenant import tokens
 from tests.tenant.errors import GraphError, bad_request
 from tests.tenant.odata import Json, ResourceType
-from tests.tenant.routing import Answer, Call, Find, Routes, parameter
+from tests.tenant.routing import Call, Find, Routes, parameter
 
 ROUTES = Routes()
 

@@ -6,11 +6,12 @@ import secrets
 from datetime import datetime, timedelta
 from uuid import uuid4
 
+from tests.support.http_server import Answer
 from tests.tenant import tokens
 from tests.tenant.api_directory import user_of
 from tests.tenant.errors import GraphError, invalid, not_found
 from tests.tenant.odata import Json
-from tests.tenant.routing import Answer, Call, Routes
+from tests.tenant.routing import Call, Routes
 from tests.tenant.store import timestamp
 
 ROUTES = Routes()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
+from tests.support.http_server import Answer
 from tests.tenant.contract import Contract
 from tests.tenant.errors import GraphError, bad_request
 from tests.tenant.odata import Json, Pages, Query, ResourceType, next_link
@@ -102,15 +103,6 @@ class Call:
     @property
     def _context(self) -> str:
         return self.path.strip("/").partition("/")[0]
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What is sent back."""
-
-    status: int
-    body: Json | None = None
-    headers: dict[str, str] = field(default_factory=dict)
 
 
 Handler = Callable[[Call], Answer]

@@ -14,8 +14,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 from uuid import uuid4
 
-from tests.tenant.routing import Answer
-from tests.tenant.server import Received, Reply, Server
+from tests.support.http_server import Answer, Received, Reply, Server
 from tests.tenant.tenant import Tenant
 
 _ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"

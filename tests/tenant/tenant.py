@@ -15,13 +15,14 @@ from uuid import uuid4
 from cloudpc.directory.local import LocalDirectory
 from cloudpc.model.directory import Snapshot
 from cloudpc.model.problems import InvalidConfigurationError
+from tests.support.contracts import Request
+from tests.support.http_server import Answer, Received, Reply, Server
 from tests.tenant import api_devices, api_directory, api_intune, api_passes
-from tests.tenant.contract import Contract, Request
+from tests.tenant.contract import Contract
 from tests.tenant.errors import GraphError, bad_request
 from tests.tenant.faults import Fault, Faults
 from tests.tenant.odata import Json, Pages, Query
-from tests.tenant.routing import Answer, Call, Route, Routes, as_json
-from tests.tenant.server import Received, Reply, Server
+from tests.tenant.routing import Call, Route, Routes, as_json
 from tests.tenant.store import Store, timestamp
 from tests.tenant.tokens import Kind, Tokens
 
@@ -86,7 +87,7 @@ class Tenant(Store):
         self._seen = _stamp(self._file) if self._file else None
         self._on_request = on_request
         self._stopping = threading.Event()
-        self._server = Server(self._respond, port)
+        self._server = Server(self._respond, port, "application/json;odata.metadata=minimal")
 
     @property
     def store(self) -> Store:

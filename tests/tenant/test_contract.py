@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from tests.support.contracts import Request
 from tests.tenant.client import Http
-from tests.tenant.contract import Contract, Request
+from tests.tenant.contract import Contract
 from tests.tenant.identifiers import guid
 from tests.tenant.tenant import Tenant
 from tests.tenant.test_devices_api import new_device

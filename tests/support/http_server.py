@@ -8,12 +8,10 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-
-from tests.tenant.routing import Answer
 
 
 @dataclass(frozen=True)
@@ -25,6 +23,16 @@ class Received:
     """Path and query, percent-encoded."""
     headers: Message
     body: bytes
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What is to be sent back."""
+
+    status: int
+    body: Any = None
+    """JSON; None: nothing."""
+    headers: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -51,12 +59,13 @@ class Server:
     Args:
         respond: the answer to a request; None: end the connection without one.
         port: 0 for any that is free.
+        content_type: of answers that don't say their own.
     """
 
-    def __init__(self, respond: Respond, port: int = 0) -> None:
-        self._http = _Http(("127.0.0.1", port), respond)
+    def __init__(self, respond: Respond, port: int = 0, content_type: str = "application/json") -> None:
+        self._http = _Http(("127.0.0.1", port), respond, content_type)
         self.port: int = self._http.server_address[1]
-        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.05,), daemon=True, name="tenant")
+        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.05,), daemon=True, name="fake service")
 
     def wrap(self, wrapped: Callable[[socket.socket], socket.socket]) -> None:
         """Put TLS around the listening socket, before the start."""
@@ -80,8 +89,9 @@ class _Http(ThreadingHTTPServer):
     block_on_close = False
     request_queue_size = 128
 
-    def __init__(self, address: tuple[str, int], respond: Respond) -> None:
+    def __init__(self, address: tuple[str, int], respond: Respond, content_type: str) -> None:
         self.respond = respond
+        self.content_type = content_type
         self._connections: set[socket.socket] = set()
         self._lock = threading.Lock()
         super().__init__(address, _Handler)
@@ -119,13 +129,13 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         reply = self.server.respond(Received(self.command, self.path, self.headers, body))
         if reply is None:
-            # without a word: what a client sees when something between it and Graph breaks
+            # without a word: what a client sees when something between it and the service breaks
             self.close_connection = True
             with contextlib.suppress(OSError):
                 self.connection.shutdown(socket.SHUT_RDWR)
             return
         headers: Mapping[str, str] = {
-            **({"Content-Type": "application/json;odata.metadata=minimal"} if reply.content else {}),
+            **({"Content-Type": self.server.content_type} if reply.content else {}),
             **({} if reply.status == 204 else {"Content-Length": str(len(reply.content))}),
             **reply.headers,
         }
@@ -138,4 +148,4 @@ class _Handler(BaseHTTPRequestHandler):
     do_GET = do_POST = do_PATCH = do_DELETE = do_PUT = _handle
 
     def log_message(self, format: str, *args: Any) -> None:
-        """The tenant keeps its own log."""
+        """The service keeps its own log."""
