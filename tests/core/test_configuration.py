@@ -124,7 +124,7 @@ def test_everything_wrong_in_every_file_is_told_at_once(project: Project) -> Non
         f"{_FILE}: cloudpc:hosts[0].uri: must match the pattern",
         f"{_FILE}: cloudpc:hosts[1].ur: is not a known field; did you mean 'uri'?",
         f"{_FILE}: cloudpc:images.mine.sha256: is required",
-        "stacks/connections/main-office.yaml: file: needs exactly one of libvirtNetwork, bridge and "
+        "stacks/connections/main-office.yaml: file: needs exactly one of subnetId, libvirtNetwork, bridge and "
         "hostedNetwork: true; there are libvirtNetwork and bridge",
         "stacks/connections/odd.yaml: line 2, column 1: is not valid YAML",
         "stacks/directory.yaml: groups[0].members[0]: is not the id of a user",
@@ -239,9 +239,8 @@ def test_an_ambiguous_group(project: Project) -> None:
 def test_an_empty_connection_is_a_problem_and_not_none(project: Project) -> None:
     project.write("connections/hq.yaml", "# not filled in yet\n")
     [told] = project.told(_values(domainJoinConfigurations=[_joined("hq")]))
-    assert (
-        told == "stacks/connections/hq.yaml: file: needs exactly one of libvirtNetwork, bridge and hostedNetwork: true"
-    )
+    wanted = "exactly one of subnetId, libvirtNetwork, bridge and hostedNetwork: true"
+    assert told == f"stacks/connections/hq.yaml: file: needs {wanted}"
 
 
 def test_an_image_that_is_not_built(project: Project) -> None:

@@ -95,7 +95,7 @@ def test_fields_and_contradictions_are_told_together(folder: Path) -> None:
         "adDomainPassword.value: is not a known field",
         "adDomainPassword: needs either environment or file, not both",
         "adDomainPassword.file: must be an absolute path",
-        "file: needs exactly one of libvirtNetwork, bridge and hostedNetwork: true; there are libvirtNetwork and br",
+        "file: needs exactly one of subnetId, libvirtNetwork, bridge and hostedNetwork: true; there are libvirtNetwork",
         "caCertificate: must be a file in connections/ or below it",
         "endpoints[0]: must be host:port",
         "domainControllers[0].name: must be a fully qualified name",

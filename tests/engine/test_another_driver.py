@@ -84,7 +84,8 @@ def test_its_mistakes_are_told_by_their_fields_and_all_at_once(shelf: Project) -
     ]
     _write(shelf, vlan=None)
     assert _told(shelf) == [
-        "stacks/connections/floor.yaml: file: needs exactly one of libvirtNetwork, bridge, vlan and hostedNetwork: true"
+        "stacks/connections/floor.yaml: file: needs exactly one of subnetId, libvirtNetwork, bridge, vlan and "
+        "hostedNetwork: true"
     ]
     _write(shelf, _shelf(shelf), _shelf(shelf, name="loft"))
     assert _told(shelf) == [f"{FILE}: cloudpc:hosts: two hosts have the same folder"]

@@ -69,8 +69,12 @@ class ErrorCode(StrEnum):
     NO_CAPACITY = "noCapacity", _Meaning(Stage.PLACING, waits=True)
     CONNECTION_NOT_HEALTHY = "connectionNotHealthy", _Meaning(Stage.PLACING, waits=True)
     HOST_UNREACHABLE = "hostUnreachable", _Meaning(Stage.PLACING, waits=True)
+    HOST_REFUSES = "hostRefuses", _Meaning(Stage.PLACING, waits=True, retriable=False)
+    """A cloud wants somebody to change something first: rights, a registration, a lock."""
     NETWORK_NOT_FOUND = "networkNotFound", _Meaning(Stage.PLACING, waits=True)
     POOL_UNUSABLE = "poolUnusable", _Meaning(Stage.PLACING, waits=True, retriable=False)
+    DISALLOWED_BY_POLICY = "disallowedByPolicy", _Meaning(Stage.PLACING, retriable=False)
+    """The organisation's own rules for its cloud, such as Azure Policy, forbid such a machine."""
     OTHER_POLICY_FIRST = "otherPolicyFirst", _Meaning(Stage.PLACING)
     """The user's Cloud PC of this service plan belongs to another policy (notProvisioned)."""
     MACHINE_NOT_IN_STATE = "machineNotInState", _Meaning(Stage.PLACING, retriable=False)

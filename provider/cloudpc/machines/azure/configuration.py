@@ -1,0 +1,105 @@
+"""What a policy's files say of hosts in Azure and of their networks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import AfterValidator, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from cloudpc.graph import clouds
+from cloudpc.model.connection import NetworkKind, NetworkPart
+from cloudpc.model.hosts import ByHand, HostConfig
+
+AZURE_IMAGE = "azure"
+"""The kind of images that its hosts take."""
+SUBNET = "subnet"
+"""The kind of a `Network` whose source is a subnet's whole id."""
+
+_GUID = r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
+FAMILIES = ("standardDASv5Family", "standardDSv5Family", "standardBasv2Family")
+"""Families of sizes that are tried where an entry names none, in this order: v5, since later ones want NVMe images."""
+
+
+def _loopback(value: str) -> str:
+    if not clouds.is_loopback(value):
+        raise ValueError("is for tests: only an address of this machine's loopback; see cloud for Azure's own")
+    return value.rstrip("/")
+
+
+class AzureHostConfig(HostConfig):
+    """One region of one subscription, as far as one resource group goes: all machines of this host are in there."""
+
+    model_config = ConfigDict(alias_generator=to_camel)
+
+    PLACED_BY: ClassVar[str] = "place"
+    by_hand = ByHand(
+        console="az vm boot-diagnostics get-boot-log --name",
+        looking="in its resource group in the Azure portal",
+        removing="in its resource group in the Azure portal",
+    )
+
+    kind: Literal["azure"]
+    subscription_id: str = Field(pattern=_GUID, description="Id of the subscription.")
+    resource_group: str = Field(description="Where machines, disks and network cards are made; it must exist.")
+    location: str = Field(description="Azure's short name of a region, for example westeurope.")
+    tenant_id: str | None = Field(default=None, description="Of the sign-in; default: the credential's own.")
+    auth: Literal["default", "cli", "environment", "token"] = Field(
+        default="default",
+        description="As in cloudpc:graph; token: the value of CLOUDPC_AZURE_TOKEN.",
+    )
+    cloud: Literal["public", "usGovernment", "china"] | None = Field(
+        default=None, description="Default: the one of cloudpc:graph.endpoint."
+    )
+    endpoint: Annotated[str, AfterValidator(_loopback)] | None = Field(
+        default=None, description="Of an Azure Resource Manager on this machine's loopback, for tests."
+    )
+    size_families: tuple[str, ...] = Field(
+        default=FAMILIES, description="Families of sizes, in the order in which they are tried."
+    )
+    sizes: Mapping[str, tuple[str, ...]] = Field(
+        default={}, description="Instead of families: sizes by service plan, in the order in which they are tried."
+    )
+    zones: tuple[str, ...] = Field(default=(), description="Availability zones; none: the region chooses.")
+    disk_type: str = Field(default="StandardSSD_LRS", description="Of machines' disks.")
+    hosted_network: str | None = Field(
+        default=None, description="Id of the subnet that `regionName: automatic` means here; default: not offered."
+    )
+    bastion: str | None = Field(default=None, description="Id of an Azure Bastion, through which machines are reached.")
+    tags: Mapping[str, str] = Field(default={}, description="Of machines, disks and network cards, beside cloudpc's.")
+    license_type: str | None = Field(default=None, description="Windows_Client, for those who have the right.")
+    max_cloud_pcs: int | None = Field(
+        default=None, ge=0, alias="maxCloudPCs", description="So many machines at most; default: the quota's."
+    )
+    deallocate_stopped: bool = Field(
+        default=False, description="Whether each run deallocates machines that were shut down inside, and are billed."
+    )
+
+    @property
+    def where(self) -> str:
+        """See HostConfig."""
+        return f"{self.subscription_id}/{self.resource_group}/{self.location}".lower()
+
+    @property
+    def place(self) -> tuple[object, ...]:
+        """See HostConfig."""
+        return (self.driver, self.where)
+
+    @property
+    def group_path(self) -> str:
+        """Of the resource group, as requests have it."""
+        return f"/subscriptions/{self.subscription_id}/resourceGroups/{self.resource_group}"
+
+
+class AzureNetworks(NetworkPart):
+    """What names a subnet of a virtual network in a connection's file, with Graph's names."""
+
+    KINDS = (NetworkKind("subnetId", SUBNET, "subnet"),)
+
+    subnet_id: str | None = Field(
+        default=None, min_length=1, description="Whole id of a subnet, or its name together with virtualNetworkId."
+    )
+    virtual_network_id: str | None = Field(default=None, min_length=1, description="Id of the subnet's network.")
+    resource_group_id: str | None = Field(default=None, min_length=1, description="Where network cards are made.")
+    subscription_id: str | None = Field(default=None, min_length=1, description="The subscription of these ids.")
