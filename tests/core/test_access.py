@@ -9,7 +9,7 @@ import pytest
 
 from cloudpc.cli import access as commands
 from cloudpc.cli.output import CommandError
-from cloudpc.model.access import Access, Rdp, Ssh, from_outputs, to_outputs
+from cloudpc.model.access import Access, Bastion, Rdp, Ssh, from_outputs, to_outputs
 from cloudpc.model.cloud_pc import RecordedCloudPC, Status
 from cloudpc.operations.records import CloudPCRecord
 
@@ -18,9 +18,11 @@ from .fake_rim import desired
 
 SSH = Ssh(host="10.0.0.5", port=22, via="root@kvm1", host_key="ssh-ed25519 AAAA")
 RDP = Rdp(host="10.0.0.5", port=3389, certificate_thumbprint="12b1")
+BASTION = Bastion(bastion_id="/subscriptions/s/bastionHosts/hub", target_id="/subscriptions/s/virtualMachines/cpc1")
+TUNNELED = Ssh(host="10.1.0.5", port=22, bastion=BASTION, host_key="ssh-ed25519 AAAA")
 
 
-@pytest.mark.parametrize("way", [SSH, RDP])
+@pytest.mark.parametrize("way", [SSH, RDP, TUNNELED])
 def test_what_state_keeps_is_read_again(way: Access) -> None:
     assert from_outputs(make.through_pulumi(to_outputs(way))) == way
 
@@ -31,10 +33,14 @@ def test_the_names_in_state_are_those_of_always() -> None:
         "hostKey": "ssh-ed25519 AAAA",
     }
     assert to_outputs(RDP)["certificateThumbprint"] == "12b1"
+    assert to_outputs(TUNNELED)["connection"] == {
+        "protocol": "ssh", "host": "10.1.0.5", "port": 22, "via": "",
+        "bastion": {"bastionId": BASTION.bastion_id, "targetId": BASTION.target_id},
+    }  # fmt: skip
     assert from_outputs({"status": "failed"}) is None
 
 
-@pytest.mark.parametrize("way", [SSH, RDP])
+@pytest.mark.parametrize("way", [SSH, RDP, TUNNELED])
 def test_a_recorded_cloud_pc_has_it(way: Access) -> None:
     outputs = {**desired().model_dump(by_alias=True, mode="json"), "status": Status.PROVISIONED}
     assert RecordedCloudPC.model_validate({**outputs, **to_outputs(way)}).access == way

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Annotated
 
 import typer
 
 from cloudpc import guests
-from cloudpc.cli import ssh, unanswered
+from cloudpc.cli import bastion_tunnel, ssh, unanswered
 from cloudpc.cli.context import Project
 from cloudpc.cli.output import CommandError, Exit, Json, err, out, print_json, table
 from cloudpc.model.access import Access, Rdp, Ssh, to_outputs
@@ -47,7 +48,7 @@ def credentials(user: User, service_plan: Plan = None, policy: Policy = None, as
         "Password": secret.password.get_secret_value(),
         "Temporary Access Pass": _pass(secret.access_pass),
         "Address": way.address,
-        "Through": way.via,
+        "Through": way.through,
         **_proof(way),
     }
     for name, value in rows.items():
@@ -97,15 +98,29 @@ def connect(
 def _by_ssh(
     project: Project, cloud_pc: CloudPCRecord, way: Ssh, secret: RecordedCredentials, command: Sequence[str]
 ) -> int:
-    target = _target(project, cloud_pc, way, secret)
-    ended = ssh.run(target, command)
-    if ended.code == ssh.FAILED and not ended.was_asked:
-        ended = _asked_why(project, cloud_pc, target, command) or ended
-    return ended.code
+    with _reached(project, cloud_pc, _target(project, cloud_pc, way, secret), way) as target:
+        ended = ssh.run(target, command)
+        if ended.code == ssh.FAILED and not ended.was_asked:
+            ended = _asked_why(project, cloud_pc, target, command) or ended
+        return ended.code
+
+
+@contextmanager
+def _reached(project: Project, cloud_pc: CloudPCRecord, target: ssh.Target, way: Ssh) -> Iterator[ssh.Target]:
+    """The target as ssh reaches it while the block lasts: by a tunnel, if a Bastion stands before it."""
+    host = project.host(cloud_pc)
+    bastion = host.bastion_to(cloud_pc.recorded.machine_id) if host else way.bastion
+    if bastion is None:
+        yield target
+        return
+    with bastion_tunnel.opened(bastion, way.port) as port:
+        yield replace(target, host="127.0.0.1", port=port, way=None)
 
 
 def _by_desktop(cloud_pc: CloudPCRecord, way: Rdp) -> str:
-    through = f", through {way.via}" if way.via else ""
+    through = f", through {way.through}" if way.through else ""
+    if way.bastion:
+        through += f" (`{command_line(*bastion_tunnel.command(way.bastion, way.port))}`)"
     return (
         f"{cloud_pc.device_name} is reached by remote desktop, which this command does not open: {way.address}{through}"
         f", with a certificate of the thumbprint {way.certificate_thumbprint or '(not known)'}; "

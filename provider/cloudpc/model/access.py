@@ -9,21 +9,44 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from pydantic.alias_generators import to_camel
 
 
-class _Way(BaseModel):
+class _Recorded(BaseModel):
     model_config = ConfigDict(
         hide_input_in_errors=True, alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore"
     )
 
+
+class Bastion(_Recorded):
+    """An Azure Bastion, by which a port of a machine becomes one of the loopback here."""
+
+    bastion_id: str
+    """The Bastion's resource id."""
+    target_id: str
+    """The machine's."""
+
+    @property
+    def name(self) -> str:
+        """The last word of its id, for people."""
+        return self.bastion_id.rpartition("/")[2]
+
+
+class _Way(_Recorded):
     host: str
-    """As seen from `via`."""
+    """As seen from `via` or by the Bastion."""
     port: int
     via: str = ""
     """An ssh destination; empty: from here."""
+    bastion: Bastion | None = None
+    """The other way there; None: none."""
 
     @property
     def address(self) -> str:
         """Host and port, for people."""
         return f"{self.host}:{self.port}"
+
+    @property
+    def through(self) -> str:
+        """What stands between here and there, for people; nothing if nothing does."""
+        return f"Azure Bastion {self.bastion.name}" if self.bastion else self.via
 
 
 class Ssh(_Way):
@@ -65,7 +88,8 @@ def to_outputs(access: Access) -> dict[str, Any]:
     values = access.model_dump(by_alias=True)
     proofs = {name: values.pop(name) for name in _PROOFS if name in values}
     connection = {name: values[name] for name in ("protocol", "host", "port", "via")}
-    return {"connection": connection, **proofs}
+    bastion = {"bastion": values["bastion"]} if access.bastion else {}
+    return {"connection": {**connection, **bastion}, **proofs}
 
 
 def from_outputs(outputs: Mapping[str, Any]) -> Access | None:

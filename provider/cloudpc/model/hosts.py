@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
+from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from cloudpc.model.access import Bastion
 from cloudpc.model.ssh_hop import SshHop
 from cloudpc.model.text import command_line
 
@@ -80,6 +82,10 @@ class HostConfig(BaseModel):
     @property
     def way(self) -> SshHop | None:
         """How ssh reaches its loopback and its own networks; None: they are this machine's, or nothing is behind it."""
+        return None
+
+    def bastion_to(self, _machine_id: UUID) -> Bastion | None:
+        """The Azure Bastion by which a machine is reached today, in place of `way`; None: by none."""
         return None
 
     @property
