@@ -121,6 +121,7 @@ class _Running:
             properties["source"].get("script", ""),
             {p["name"]: p["value"] for p in given},
             float(properties.get("timeoutInSeconds") or _USUAL_TIMEOUT),
+            name=resource.name,
         )
         self._asynchronous = bool(properties.get("asyncExecution"))
         machine.commands[resource.id.lower()] = self._command.cancelled

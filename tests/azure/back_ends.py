@@ -75,12 +75,14 @@ class Command:
         environment: parameters and protected parameters (on Windows they are arguments).
         timeout: seconds.
         cancelled: set when it is to end.
+        name: of the run command.
     """
 
     script: str
     environment: Mapping[str, str]
     timeout: float
     cancelled: threading.Event = field(default_factory=threading.Event)
+    name: str = "script"
 
 
 @dataclass(frozen=True)

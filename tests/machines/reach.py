@@ -15,9 +15,15 @@ from cloudpc.model.watch import Watch
 
 def greeting(endpoint: Access) -> bytes:
     """What answers there."""
-    answers: list[bytes] = []
-    wait_until(lambda: answers.append(answer(endpoint.host, endpoint.port)) or answers[-1], 60, "nothing answers")
-    return answers[-1]
+    said = b""
+
+    def answers() -> bytes:
+        nonlocal said
+        said = answer(endpoint.host, endpoint.port)
+        return said
+
+    wait_until(answers, 60, "nothing answers")
+    return said
 
 
 def ran(host: Host, machine_id: UUID, *argv: str, stdin: bytes = b"", timeout: float = 10) -> Completed:
