@@ -52,7 +52,8 @@ class Arm:
         self.group_path = config.group_path
         self._endpoint = config.endpoint or _PUBLIC
         self._tokens = Tokens(config)
-        self._interval = _LOOPBACK_INTERVAL if config.endpoint else _INTERVAL
+        self.interval = _LOOPBACK_INTERVAL if config.endpoint else _INTERVAL
+        """Seconds between two looks at something that goes on."""
 
     @cached_property
     def compute(self) -> ComputeManagementClient:
@@ -140,7 +141,7 @@ class Arm:
         """
         from cloudpc.machines.azure.operation import Operation, polling
 
-        how = polling(self._interval)
+        how = polling(self.interval)
         return Operation(call(*arguments, polling=how, **options), how)
 
     def follow(self, doing: str, watch: Watch, call: Callable[..., LROPoller[T]], *arguments: Any, **options: Any) -> T:

@@ -1,0 +1,106 @@
+"""Network cards and disks: what a machine is made of, has names of its own, and may outlive it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from cloudpc.machines.azure.errors import AzureFailed
+from cloudpc.machines.azure.names import machine_named_in, name_of, starts_with
+from cloudpc.machines.azure.tags import MACHINE, installation_of, made_at, policy_of
+from cloudpc.model.errors import ErrorCode, ProvisioningError
+from cloudpc.model.remnants import Kind, Remnant
+from cloudpc.model.watch import Watch
+
+if TYPE_CHECKING:
+    from cloudpc.machines.azure.arm import Arm
+
+log = logging.getLogger(__name__)
+
+YOUNG = timedelta(minutes=15)
+"""Until then, what has no machine may be about to get one: a card is made before its machine."""
+_CARDS, _DISKS = "Microsoft.Network/networkInterfaces", "Microsoft.Compute/disks"
+_KINDS = {_CARDS.lower(): Kind.NETWORK_CARD, _DISKS.lower(): Kind.DISK}
+
+
+@dataclass(frozen=True)
+class Part:
+    """One of them, by its name."""
+
+    kind: Kind
+    name: str
+
+
+class PartsOfGroup:
+    """Those of a host's resource group that are named after machines of ours.
+
+    All raise ProvisioningError, as `Arm.asking` says.
+    """
+
+    def __init__(self, arm: Arm) -> None:
+        self._arm = arm
+
+    def make_card(self, name: str, body: Mapping[str, Any], watch: Watch) -> str:
+        """Make a network card; returns its id."""
+        call = self._arm.network.network_interfaces.begin_create_or_update
+        card = self._arm.follow(f"make the network card {name}", watch, call, self._arm.group, name, dict(body))
+        return str(card["id"])
+
+    def of_machine(self, machine_id: UUID) -> list[Part]:
+        """All that there is of this one's, of whichever attempt. Lags, as all lists of Azure."""
+        which = f"tagName eq '{MACHINE}' and tagValue eq '{machine_id}'"
+        path = f"/subscriptions/{self._arm.config.subscription_id}/resources"
+        with self._arm.asking("look for what belongs to a machine"):
+            said = self._arm.get(path, "resources", **{"$filter": which}) or {}
+        group = f"{self._arm.group_path}/".lower()
+        its = (each for each in said.get("value", ()) if str(each["id"]).lower().startswith(group))
+        found = [Part(_KINDS[each["type"].lower()], each["name"]) for each in its if each["type"].lower() in _KINDS]
+        return [part for part in found if machine_named_in(part.name) == name_of(machine_id)]
+
+    def left(self, installation: str) -> list[Remnant]:
+        """What no machine has any more, and this installation's machines had."""
+        now = datetime.now(UTC)
+        return [
+            Remnant(part.kind, part.name, starts_with(machine) or "", policy_id=policy_of(tags))
+            for part, tags in self._unattached()
+            if (machine := machine_named_in(part.name))
+            and installation_of(tags) == installation
+            and made_at(tags) + YOUNG <= now
+        ]
+
+    def remove(self, part: Part, watch: Watch) -> bool:
+        """Remove it unless a machine has it; whether it is gone now. Raises ProvisioningError: HOST_UNREACHABLE."""
+        try:
+            self._arm.follow(f"remove the {part.kind} {part.name}", watch, self._deletion(part.kind), self._arm.group,
+                             part.name)  # fmt: skip
+        except AzureFailed as failed:
+            if failed.arm.is_missing:
+                return True
+            if failed.code is ErrorCode.HOST_UNREACHABLE:
+                raise
+            log.info("stays: %s", failed.message)
+            return False
+        except ProvisioningError as late:  # Azure is still at it
+            log.info("stays: %s", late.message)
+            return False
+        return True
+
+    def _deletion(self, kind: Kind) -> Callable[..., Any]:
+        if kind is Kind.NETWORK_CARD:
+            return self._arm.network.network_interfaces.begin_delete
+        return self._arm.compute.disks.begin_delete
+
+    def _unattached(self) -> Iterator[tuple[Part, Mapping[str, str]]]:
+        with self._arm.asking("list what machines have left"):
+            cards = list(self._arm.network.network_interfaces.list(self._arm.group))
+            disks = list(self._arm.compute.disks.list_by_resource_group(self._arm.group))
+        for card in cards:
+            if not (card.get("properties") or {}).get("virtualMachine"):
+                yield Part(Kind.NETWORK_CARD, card["name"]), card.get("tags") or {}
+        for disk in disks:
+            if not disk.get("managedBy"):
+                yield Part(Kind.DISK, disk["name"]), disk.get("tags") or {}

@@ -1,0 +1,109 @@
+"""Claiming in Azure: made once, guarded three times, and nothing left where there was no room."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+
+import pytest
+
+from cloudpc.machines.azure.host import AzureHost
+from cloudpc.machines.azure.images import FoundImage, Images
+from cloudpc.machines.azure.names import name_of
+from cloudpc.machines.azure.sizes import Candidate, Sizes
+from cloudpc.model.errors import ErrorCode, ProvisioningError
+from cloudpc.model.machines import Claimed
+from cloudpc.model.watch import Watch
+from tests.azure.arm import FakeArm
+from tests.azure.hosts import azure_order, host_config
+
+
+@pytest.fixture
+def host(arm: FakeArm, monkeypatch: pytest.MonkeyPatch) -> Iterator[AzureHost]:
+    monkeypatch.setenv("CLOUDPC_AZURE_TOKEN", arm.token())
+    arm.operations.retry_after = 0
+    reference = {"publisher": "Debian", "offer": "debian-12", "sku": "12-gen2", "version": "latest"}
+    monkeypatch.setattr(Images, "find", lambda *_: FoundImage(name="debian-12", reference=reference))
+    sizes = [
+        Candidate("Standard_B1ms", "standardBSFamily", 1, 2048, "1"),
+        Candidate("Standard_D2s_v5", "standardDSv5Family", 2, 8192, "2"),
+    ]
+    monkeypatch.setattr(Sizes, "candidates", lambda *_: sizes)
+    monkeypatch.setattr(Sizes, "refused", lambda *_: None)
+    opened = AzureHost(host_config(arm))
+    yield opened
+    opened.close()
+
+
+def test_what_is_asked_for_is_the_order(arm: FakeArm, host: AzureHost) -> None:
+    order = azure_order()
+    host.claim(order, Watch())
+    [asked] = arm.requests("VirtualMachines_CreateOrUpdate")
+    [card] = arm.requests("NetworkInterfaces_CreateOrUpdate")
+    properties = asked.body["properties"]
+    name = name_of(order.id)
+    assert asked.body["zones"] == ["1"]
+    assert properties["storageProfile"]["osDisk"]["name"] == f"{name}-a1-os"
+    assert properties["storageProfile"]["osDisk"]["diskSizeGB"] == order.size.disk_gib
+    assert properties["osProfile"]["computerName"] == order.tag.device_name
+    assert b"# attempt a1\n" in base64.b64decode(properties["osProfile"]["customData"])
+    assert base64.b64decode(properties["userData"]).decode() == order.tag.made_with
+    assert "networkSecurityGroup" not in card.body["properties"]
+    assert order.tag.made_with not in str(asked.body["tags"])
+    assert card.body["tags"]["cloudpc-machine"] == asked.body["tags"]["cloudpc-machine"] == str(order.id)
+
+
+def test_where_a_size_has_no_room_the_next_one_is_taken_under_new_names(arm: FakeArm, host: AzureHost) -> None:
+    order = azure_order()
+    arm.fail("VirtualMachines_CreateOrUpdate", "AllocationFailed", asynchronous=True)
+    host.claim(order, Watch())
+    machine = host.describe(order.id)
+    assert machine is not None
+    assert machine.size == order.size, "it has more, but that is what was promised"
+    assert arm.left["disks"] == [f"{machine.name}-a1-2-os"]
+    arm.clock.advance(181)  # until then Azure keeps the other card for the machine that failed
+    host.delete(order.id, Watch())
+    assert arm.left == {"virtualMachines": [], "networkInterfaces": [], "disks": []}
+
+
+def test_no_room_anywhere_says_what_was_tried_and_leaves_no_machine(arm: FakeArm, host: AzureHost) -> None:
+    arm.fail("VirtualMachines_CreateOrUpdate", "ZonalAllocationFailed", times=None)
+    with pytest.raises(ProvisioningError) as refused:
+        host.claim(azure_order(), Watch())
+    assert refused.value.code is ErrorCode.NO_CAPACITY
+    assert refused.value.hint
+    assert arm.count("VirtualMachines_CreateOrUpdate") == 2
+    assert arm.left == {"virtualMachines": [], "networkInterfaces": [], "disks": []}
+
+
+@pytest.mark.parametrize("ignored", [False, True])
+def test_of_two_attempts_one_gets_it_even_if_azure_does_not_mind(arm: FakeArm, host: AzureHost, ignored: bool) -> None:
+    """Without `If-None-Match` it is what the first boot reads that can't be changed."""
+    arm.ignores_if_none_match = ignored
+    first, second = azure_order(attempt="a1"), azure_order(attempt="a2")
+    seen = host._claiming.refuse_existing
+    calls: list[None] = []
+
+    def somebody_is_faster(order: object) -> None:
+        if not calls:
+            calls.append(None)
+            return
+        seen(order)  # type: ignore[arg-type]
+
+    host.claim(first, Watch())
+    host._claiming.refuse_existing = somebody_is_faster  # type: ignore[method-assign]
+    with pytest.raises(Claimed) as claimed:
+        host.claim(second, Watch())
+    assert claimed.value.machine.tag.attempt == "a1"
+    assert len(arm.left["virtualMachines"]) == len(arm.left["networkInterfaces"]) == len(arm.left["disks"]) == 1
+
+
+@pytest.mark.parametrize("operation", ["VirtualMachines_CreateOrUpdate", "NetworkInterfaces_CreateOrUpdate"])
+def test_an_answer_that_is_lost_is_no_second_machine(arm: FakeArm, host: AzureHost, operation: str) -> None:
+    arm.drop(operation, when="after")
+    order = azure_order()
+    host.claim(order, Watch())
+    machine = host.describe(order.id)
+    assert machine is not None
+    assert machine.tag == order.tag
+    assert {len(names) for names in arm.left.values()} == {1}
