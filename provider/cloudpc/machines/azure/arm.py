@@ -53,7 +53,7 @@ class Arm:
         self._endpoint = config.endpoint or _PUBLIC
         self._tokens = Tokens(config)
         self.interval = _LOOPBACK_INTERVAL if config.endpoint else _INTERVAL
-        """Seconds between two looks at something that goes on."""
+        """Seconds between two looks at what takes long, where Azure doesn't say."""
 
     @cached_property
     def compute(self) -> ComputeManagementClient:

@@ -18,8 +18,6 @@ SUBNET = "subnet"
 """The kind of a `Network` whose source is a subnet's whole id."""
 
 _GUID = r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
-FAMILIES = ("standardDASv5Family", "standardDSv5Family", "standardBasv2Family")
-"""Families of sizes that are tried where an entry names none, in this order: v5, since later ones want NVMe images."""
 
 
 def _loopback(value: str) -> str:
@@ -56,7 +54,7 @@ class AzureHostConfig(HostConfig):
         default=None, description="Of an Azure Resource Manager on this machine's loopback, for tests."
     )
     size_families: tuple[str, ...] = Field(
-        default=FAMILIES, description="Families of sizes, in the order in which they are tried."
+        default=(), description="Families of sizes, in the order in which they are tried; none: those that fit best."
     )
     sizes: Mapping[str, tuple[str, ...]] = Field(
         default={}, description="Instead of families: sizes by service plan, in the order in which they are tried."

@@ -8,7 +8,7 @@ Source: Microsoft Learn "Troubleshoot common Azure deployment errors"; azure-sdk
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, Final
@@ -27,22 +27,33 @@ class Meaning(Enum):
     NO_ROOM = auto()
     """Another size or zone may have room."""
     SUBNET_FULL = auto()
-    PERSON = auto()
-    """Somebody must change something in Azure: rights, registration, a lock."""
+    """No address is left."""
+    RIGHTS = auto()
+    """Of whoever signs in; the next ones, too, are a person's business."""
+    REGISTRATION = auto()
+    SUBSCRIPTION = auto()
+    """It, the resource group or the region is not to be had."""
+    LOCKED = auto()
+    SIGN_IN = auto()
+    """There is none, or Azure refuses it."""
     POLICY = auto()
     """Azure Policy forbids it."""
+    NETWORK = auto()
+    """The network or subnet is not there."""
     IMAGE_MISSING = auto()
     IMAGE_REFUSED = auto()
     NOT_READY_IN_TIME = auto()
     FIRST_BOOT = auto()
+    """The guest's own set-up has failed."""
     EXTENSION = auto()
+    """What was to be added to the guest has failed."""
     AGENT = auto()
+    """The guest's agent says nothing, or is busy for ever."""
     TAKEN = auto()
     """There is one already, or it is another than was meant: `If-None-Match`, or an unchangeable property."""
     GOING = auto()
     """What it is about is being removed, or held for a while by something that is."""
     MISSING = auto()
-    SIGN_IN = auto()
     UNREACHABLE = auto()
     OURS = auto()
     """The request itself is wrong: a mistake of ours, or of the configuration."""
@@ -51,13 +62,17 @@ class Meaning(Enum):
 
 _MEANINGS: Final[Mapping[Meaning, str]] = {
     Meaning.WAIT: "TooManyRequests RetryableError RetryableErrorDueToAnotherOperation AnotherOperationInProgress "
-    "OperationPreempted InternalServerError InternalError ServerTimeout OperationTimedOut Conflict ServiceUnavailable",
+    "OperationPreempted InternalServerError InternalExecutionError InternalError InternalOperationError ServerTimeout "
+    "ServerBusy ServiceUnavailable GatewayTimeout RequestTimeout",
     Meaning.NO_ROOM: "AllocationFailed ZonalAllocationFailed OverconstrainedAllocationRequest "
     "OverconstrainedZonalAllocationRequest SkuNotAvailable ResourceQuotaExceeded QuotaExceeded",
     Meaning.SUBNET_FULL: "SubnetIsFull PublicIPCountLimitReached",
-    Meaning.PERSON: "AuthorizationFailed LinkedAuthorizationFailed MissingSubscriptionRegistration "
-    "ReadOnlyDisabledSubscription SubscriptionNotFound SubscriptionNotRegistered RegionDoesNotAllowProvisioning "
-    "ScopeLocked ResourceGroupNotFound ResourceGroupBeingDeleted",
+    Meaning.RIGHTS: "AuthorizationFailed LinkedAuthorizationFailed",
+    Meaning.REGISTRATION: "MissingSubscriptionRegistration SubscriptionNotRegistered",
+    Meaning.SUBSCRIPTION: "ReadOnlyDisabledSubscription DisabledSubscription SubscriptionNotFound "
+    "RegionDoesNotAllowProvisioning LocationNotAvailableForResourceType ResourceGroupNotFound "
+    "ResourceGroupBeingDeleted",
+    Meaning.LOCKED: "ScopeLocked",
     Meaning.POLICY: "RequestDisallowedByPolicy",
     Meaning.IMAGE_MISSING: "ImageNotFound PlatformImageNotFound GalleryImageNotFound",
     Meaning.IMAGE_REFUSED: "MarketplacePurchaseEligibilityFailed ImageVersionDeprecated",
@@ -75,37 +90,41 @@ _MEANINGS: Final[Mapping[Meaning, str]] = {
 _BY_CODE: Final = {code: meaning for meaning, codes in _MEANINGS.items() for code in codes.split()}
 
 
-@dataclass(frozen=True)
-class _Ours:
-    """What an error is among our codes."""
-
-    code: ErrorCode
-    retriable: bool | None = None
-    hint: str = ""
-
-
-_OURS: Final[Mapping[Meaning, _Ours]] = {
-    Meaning.WAIT: _Ours(ErrorCode.HOST_UNREACHABLE),
-    Meaning.NO_ROOM: _Ours(ErrorCode.NO_CAPACITY),
-    Meaning.SUBNET_FULL: _Ours(ErrorCode.CONNECTION_NOT_HEALTHY),
-    Meaning.PERSON: _Ours(ErrorCode.HOST_REFUSES),
-    Meaning.POLICY: _Ours(ErrorCode.DISALLOWED_BY_POLICY),
-    Meaning.IMAGE_MISSING: _Ours(ErrorCode.IMAGE_NOT_FOUND, retriable=False),
-    Meaning.IMAGE_REFUSED: _Ours(ErrorCode.IMAGE_INVALID),
-    Meaning.NOT_READY_IN_TIME: _Ours(ErrorCode.BOOT_TIMEOUT),
-    Meaning.FIRST_BOOT: _Ours(ErrorCode.FIRST_BOOT_FAILED),
-    Meaning.EXTENSION: _Ours(ErrorCode.DEVICE_REGISTRATION_FAILED),
-    Meaning.AGENT: _Ours(ErrorCode.GUEST_AGENT_LOST),
-    Meaning.TAKEN: _Ours(ErrorCode.INTERNAL_ERROR, retriable=False),
-    Meaning.GOING: _Ours(ErrorCode.MACHINE_GOING),
-    Meaning.MISSING: _Ours(ErrorCode.HYPERVISOR_ERROR),
-    Meaning.SIGN_IN: _Ours(ErrorCode.HOST_REFUSES),
-    Meaning.UNREACHABLE: _Ours(ErrorCode.HOST_UNREACHABLE),
-    Meaning.OURS: _Ours(ErrorCode.INTERNAL_ERROR, retriable=False),
-    Meaning.UNKNOWN: _Ours(ErrorCode.HYPERVISOR_ERROR),
-}
-_QUOTA = re.compile(r"quota", re.IGNORECASE)
+_GENERAL: Final = ("BadRequest", "NotFound", "InternalServerError")
+_QUOTA = re.compile(r"\bquota", re.IGNORECASE)
 _MARKED = re.compile(r"marked for deletion|being deleted", re.IGNORECASE)
+_BUSY = re.compile(r"run command extension execution is in progress", re.IGNORECASE)
+_REFERENCE = re.compile(r"/(?:subnets|virtualNetworks)/", re.IGNORECASE)
+
+
+def _of_words(code: str, message: str) -> Meaning:
+    """Of a code that means several things: Azure tells them apart in English only."""
+    if code == "OperationNotAllowed":
+        if _QUOTA.search(message):
+            return Meaning.NO_ROOM
+        return Meaning.GOING if _MARKED.search(message) else Meaning.UNKNOWN
+    if code == "InvalidResourceReference" and _REFERENCE.search(message):
+        return Meaning.NETWORK
+    if code == "Conflict":
+        return Meaning.AGENT if _BUSY.search(message) else Meaning.UNKNOWN
+    return _BY_CODE.get(code, Meaning.UNKNOWN)
+
+
+def _of_status(status: int) -> Meaning:
+    match status:
+        case 0:
+            return Meaning.UNREACHABLE
+        case 401:
+            return Meaning.SIGN_IN
+        case 403:
+            return Meaning.RIGHTS
+        case 404:
+            return Meaning.MISSING
+        case 412:
+            return Meaning.TAKEN
+        case 408 | 429:
+            return Meaning.WAIT
+    return Meaning.WAIT if status >= 500 else Meaning.UNKNOWN
 
 
 @dataclass(frozen=True)
@@ -119,7 +138,6 @@ class ArmError:
         target: what of the request is meant.
         details: more of the same, which says more.
         additional: `additionalInfo`.
-        retry_after: seconds to wait, where Azure says so.
     """
 
     code: str
@@ -128,52 +146,85 @@ class ArmError:
     target: str = ""
     details: tuple[ArmError, ...] = ()
     additional: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
-    retry_after: float = 0.0
 
     def all(self) -> Iterator[ArmError]:
-        """Itself and its details, what says less first."""
+        """Itself and its details."""
         yield self
         for detail in self.details:
             yield from detail.all()
 
     @property
+    def telling(self) -> ArmError:
+        """Of itself and its details the first whose code is known, such as say little last; itself if none is."""
+        known = [error for error in self.all() if _of_words(error.code, error.message) is not Meaning.UNKNOWN]
+        return next((error for error in known if error.code not in _GENERAL), known[0] if known else self)
+
+    @property
     def meaning(self) -> Meaning:
-        """Of the first code that is known, its own before those of its details."""
-        for error in self.all():
-            if (found := error._own_meaning()) is not Meaning.UNKNOWN:
-                return found
-        return _by_status(self.status)
+        """What whoever gets it does next."""
+        telling = self.telling
+        found = _of_words(telling.code, telling.message)
+        return found if found is not Meaning.UNKNOWN else _of_status(self.status)
 
     @property
     def is_missing(self) -> bool:
-        """What it is about is not there."""
+        """What it is about is not there; it says nothing of a group or a subscription that can't be found."""
         return self.meaning is Meaning.MISSING
 
-    def _own_meaning(self) -> Meaning:
-        if self.code == "OperationNotAllowed":
-            return (
-                Meaning.NO_ROOM
-                if _QUOTA.search(self.message)
-                else (Meaning.GOING if _MARKED.search(self.message) else Meaning.UNKNOWN)
-            )
-        return _BY_CODE.get(self.code, Meaning.UNKNOWN)
+    @property
+    def is_gone(self) -> bool:
+        """The same, or its whole group is gone: there is nothing left to delete."""
+        return self.is_missing or self.telling.code == "ResourceGroupNotFound"
 
 
-def _by_status(status: int) -> Meaning:
-    match status:
-        case 0:
-            return Meaning.UNREACHABLE
-        case 401:
-            return Meaning.SIGN_IN
-        case 403:
-            return Meaning.PERSON
-        case 404:
-            return Meaning.MISSING
-        case 412:
-            return Meaning.TAKEN
-        case 408 | 429:
-            return Meaning.WAIT
-    return Meaning.WAIT if status >= 500 else Meaning.UNKNOWN
+def read(body: Any, status: int = 0) -> ArmError:
+    """The error in an answer's content, `{"error": {…}}` or what stands in there."""
+    error = body.get("error", body) if isinstance(body, Mapping) else None
+    if not isinstance(error, Mapping):
+        return ArmError("", "", status)
+    inner = error.get("innererror")
+    details = [*_listed(error.get("details")), *([inner] if isinstance(inner, Mapping) else ())]
+    return ArmError(
+        code=str(error.get("code") or ""),
+        message=str(error.get("message") or ""),
+        status=status,
+        target=str(error.get("target") or ""),
+        details=tuple(read({"error": detail}, status) for detail in details),
+        additional=tuple(_listed(error.get("additionalInfo"))),
+    )
+
+
+def _listed(value: Any) -> list[Mapping[str, Any]]:
+    return [each for each in value if isinstance(each, Mapping)] if isinstance(value, list) else []
+
+
+def of(error: AzureError) -> ArmError:
+    """What one of azure-core's exceptions is about."""
+    response = getattr(error, "response", None)
+    if response is None:
+        return ArmError("", _no_answer(error))
+    try:
+        found = read(response.json(), response.status_code)
+    except ValueError:
+        found = ArmError("", "", response.status_code)
+    return found if found.code or found.message else ArmError("", str(error.message), response.status_code)
+
+
+def _no_answer(error: BaseException) -> str:
+    """Why there was no answer, of a chain of exceptions: the system's words if it has any, else a library's."""
+    text, seen, cause = str(error), 0, error
+    while seen < 10:
+        if isinstance(cause, OSError) and cause.strerror and cause.errno:
+            return cause.strerror
+        if "timed out" in str(cause).lower():
+            return "no answer in time"
+        following = cause.__cause__ or cause.__context__ or next(
+            (a for a in (*cause.args, getattr(cause, "reason", None)) if isinstance(a, BaseException)), None
+        )  # fmt: skip
+        if following is None:
+            break
+        cause, seen = following, seen + 1
+    return re.sub(r"<[^>]*>:? ?", "", text)
 
 
 class AzureFailed(ProvisioningError):  # noqa: N818 - an answer as well: what is not there, or is going
@@ -184,33 +235,127 @@ class AzureFailed(ProvisioningError):  # noqa: N818 - an answer as well: what is
         self.arm = arm
 
 
-def read(body: Any, status: int = 0) -> ArmError:
-    """The error in an answer's content, `{"error": {…}}` or what stands in there."""
-    error = body.get("error", body) if isinstance(body, Mapping) else None
-    if not isinstance(error, Mapping):
-        return ArmError("", "", status)
-    inner = error.get("innererror")
-    details = [*(error.get("details") or ()), *([inner] if isinstance(inner, Mapping) else ())]
-    return ArmError(
-        code=str(error.get("code") or ""),
-        message=str(error.get("message") or ""),
-        status=status,
-        target=str(error.get("target") or ""),
-        details=tuple(read({"error": detail}, status) for detail in details if isinstance(detail, Mapping)),
-        additional=tuple(info for info in error.get("additionalInfo") or () if isinstance(info, Mapping)),
-    )
+@dataclass(frozen=True)
+class _Ours:
+    """What a meaning is among our errors: code, whether it is retriable if other than the code, what to do."""
+
+    code: ErrorCode
+    retriable: bool | None = None
+    hint: Callable[[ArmError, str], str] = lambda _error, _host: ""
 
 
-def of(error: AzureError) -> ArmError:
-    """What one of azure-core's exceptions is about."""
-    response = getattr(error, "response", None)
-    if response is None:
-        return ArmError("", str(error.message), 0)
-    try:
-        found = read(response.json(), response.status_code)
-    except ValueError:
-        found = ArmError("", "", response.status_code)
-    return found if found.code or found.message else ArmError("", str(error.message), response.status_code)
+def _room(error: ArmError, host: str) -> str:
+    if _QUOTA.search(error.message) or "Quota" in error.code:
+        return (
+            "raise the quota (Azure portal, Quotas: Compute), or name others, with quota left, in sizeFamilies or "
+            f"sizes of {host}"
+        )
+    if error.code == "SkuNotAvailable":
+        return f"name other sizes or zones in the entry of {host}: this subscription does not get this one there"
+    return f"try again later, or let sizeFamilies, sizes and zones of {host} name more to choose from"
+
+
+_ACTION = re.compile(r"perform (?:the )?action(?:\(s\))? '([^']+)'")
+_LINKED = re.compile(r"does not have permission to perform (?:the )?action(?:\(s\))? '([^']+)'")
+_SCOPE = re.compile(r"(?:over scope|linked scope(?:\(s\))?) '([^']+)'")
+
+
+def _rights(error: ArmError, _host: str) -> str:
+    action = _LINKED.search(error.message) or _ACTION.search(error.message)
+    scope = _SCOPE.search(error.message)
+    what = f"give whoever signs in {action[1]}" if action else "give whoever signs in the role of docs/azure.md"
+    where = f" on {scope[1]}" if scope else ""
+    return f"{what}{where} (docs/azure.md has the whole role); a role that was given just now takes some minutes"
+
+
+def _registration(error: ArmError, host: str) -> str:
+    namespace = re.search(r"namespace '([^']+)'", error.message)
+    name = namespace[1] if namespace else "Microsoft.Compute"
+    return f"run `az provider register --namespace {name}` for the subscription of {host}; that takes some minutes"
+
+
+def _subscription(error: ArmError, host: str) -> str:
+    match error.code:
+        case "ResourceGroupNotFound":
+            return f"make the resource group, or correct resourceGroup and subscriptionId of {host}"
+        case "ResourceGroupBeingDeleted":
+            return f"somebody deletes the resource group: wait, make it anew, or name another one in {host}"
+        case "SubscriptionNotFound":
+            return f"correct subscriptionId of {host}, or sign in to its tenant (tenantId says which)"
+        case "RegionDoesNotAllowProvisioning" | "LocationNotAvailableForResourceType":
+            return f"correct location of {host}: this subscription may make nothing in that region"
+    return "have the subscription enabled again"
+
+
+def _locked(error: ArmError, _host: str) -> str:
+    scopes = re.search(r"locked: (.+?)\. Please", error.message)
+    return f"have the lock on {scopes[1].replace(chr(39), '')} removed" if scopes else "have the lock removed"
+
+
+def _forbidden(error: ArmError, host: str) -> str:
+    names = dict.fromkeys(name for each in error.all() for info in each.additional if (name := _policy(info)))
+    said = f" {', '.join(names)}" if names else ""
+    return f"have Azure Policy{said} exempt the resource group of {host}, or let the entry satisfy it"
+
+
+def _policy(info: Mapping[str, Any]) -> str:
+    """The name of a policy that a machine violates."""
+    content = info.get("info")
+    if info.get("type") != "PolicyViolation" or not isinstance(content, Mapping):
+        return ""
+    keys = (
+        "policyDefinitionDisplayName", "policyAssignmentDisplayName", "policyDefinitionName", "policyAssignmentName",
+    )  # fmt: skip
+    found = list(dict.fromkeys(str(content[key]) for key in keys if content.get(key)))
+    return f"“{found[0]}”" + (f" (assigned as {found[1]})" if len(found) > 1 else "") if found else ""
+
+
+def _sign_in(error: ArmError, host: str) -> str:
+    if error.code == "InvalidAuthenticationTokenTenant":
+        return f"sign in to the subscription's tenant: give its id as tenantId of {host}, and sign in there"
+    return "sign in again" if error.status == 401 else ""
+
+
+def _image(error: ArmError, _host: str) -> str:
+    if error.code == "MarketplacePurchaseEligibilityFailed":
+        return "accept the image's terms once: `az vm image terms accept`, or choose another image"
+    if error.code == "ImageVersionDeprecated":
+        return "choose another version or image"
+    return "correct the policy's imageId"
+
+
+def _mistake(_error: ArmError, host: str) -> str:
+    return f"check the entry of {host}; if nothing is wrong with it, it is a mistake of cloudpc's"
+
+
+_OURS: Final[Mapping[Meaning, _Ours]] = {
+    Meaning.WAIT: _Ours(ErrorCode.HOST_UNREACHABLE),
+    Meaning.NO_ROOM: _Ours(ErrorCode.NO_CAPACITY, hint=_room),
+    Meaning.SUBNET_FULL: _Ours(
+        ErrorCode.CONNECTION_NOT_HEALTHY, hint=lambda *_: "free addresses in the subnet, or enlarge it"
+    ),
+    Meaning.NETWORK: _Ours(ErrorCode.NETWORK_NOT_FOUND),
+    Meaning.RIGHTS: _Ours(ErrorCode.HOST_REFUSES, hint=_rights),
+    Meaning.REGISTRATION: _Ours(ErrorCode.HOST_REFUSES, hint=_registration),
+    Meaning.SUBSCRIPTION: _Ours(ErrorCode.HOST_REFUSES, hint=_subscription),
+    Meaning.LOCKED: _Ours(ErrorCode.HOST_REFUSES, hint=_locked),
+    Meaning.SIGN_IN: _Ours(ErrorCode.HOST_REFUSES, hint=_sign_in),
+    Meaning.POLICY: _Ours(ErrorCode.DISALLOWED_BY_POLICY, hint=_forbidden),
+    Meaning.IMAGE_MISSING: _Ours(ErrorCode.IMAGE_NOT_FOUND, retriable=False, hint=_image),
+    Meaning.IMAGE_REFUSED: _Ours(ErrorCode.IMAGE_INVALID, hint=_image),
+    Meaning.NOT_READY_IN_TIME: _Ours(ErrorCode.BOOT_TIMEOUT),
+    Meaning.FIRST_BOOT: _Ours(ErrorCode.FIRST_BOOT_FAILED),
+    Meaning.EXTENSION: _Ours(ErrorCode.DEVICE_REGISTRATION_FAILED),
+    Meaning.AGENT: _Ours(ErrorCode.GUEST_AGENT_LOST),
+    Meaning.TAKEN: _Ours(ErrorCode.INTERNAL_ERROR, retriable=False),
+    Meaning.GOING: _Ours(ErrorCode.MACHINE_GOING),
+    Meaning.MISSING: _Ours(ErrorCode.HYPERVISOR_ERROR),
+    Meaning.UNREACHABLE: _Ours(ErrorCode.HOST_UNREACHABLE),
+    Meaning.OURS: _Ours(ErrorCode.INTERNAL_ERROR, retriable=False, hint=_mistake),
+    Meaning.UNKNOWN: _Ours(ErrorCode.HYPERVISOR_ERROR),
+}
+_LONGEST = 600
+"""Characters of Azure's words; some of its messages are pages."""
 
 
 def classify(error: ArmError, doing: str, host: str) -> AzureFailed:
@@ -221,9 +366,14 @@ def classify(error: ArmError, doing: str, host: str) -> AzureFailed:
         doing: what was tried; completes "could not …".
         host: its name.
     """
-    ours = _OURS[error.meaning]
-    why = " ".join(error.message.split()) or f"Azure answered with status {error.status}"
-    code = f" ({error.code})" if error.code else ""
-    return AzureFailed(
-        error, ours.code, f"could not {doing} on {host}: {why}{code}", retriable=ours.retriable, hint=ours.hint
-    )
+    ours, telling = _OURS[error.meaning], error.telling
+    message = f"could not {doing} on {host}: {_why(telling, error.status)}"
+    return AzureFailed(error, ours.code, message, retriable=ours.retriable, hint=ours.hint(telling, host))
+
+
+def _why(error: ArmError, status: int) -> str:
+    words = " ".join(error.message.split()).rstrip(".")
+    if len(words) > _LONGEST:
+        words = words[: _LONGEST - 1] + "…"
+    code = ", ".join(part for part in (error.code, error.target and f"of {error.target}") if part)
+    return (words or f"Azure answered with status {status}") + (f" ({code})" if code else "")

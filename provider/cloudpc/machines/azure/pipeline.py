@@ -25,6 +25,7 @@ from azure.core.pipeline.policies import (
 from azure.core.pipeline.transport import RequestsTransport
 from azure.mgmt.core.policies import ARMChallengeAuthenticationPolicy
 
+from cloudpc.machines.azure import errors
 from cloudpc.model import patience
 from cloudpc.model.watch import Watch
 
@@ -73,7 +74,7 @@ class Retry(RetryPolicy[Any, Any]):
             return False
         if response.http_request.method.upper() == "POST":
             return status == 429
-        return status in _TRANSIENT
+        return status in _TRANSIENT or (status == 409 and _is_passing(response.http_response))
 
     def sleep(
         self, settings: dict[str, Any], transport: Any, response: PipelineResponse[Any, Any] | None = None
@@ -83,6 +84,14 @@ class Retry(RetryPolicy[Any, Any]):
         if response is not None and response.http_response.status_code == 429:
             watch().note(f"Azure has too many requests, and wants {after or 1:.0f} s of rest")
         super().sleep(settings, transport, response)
+
+
+def _is_passing(response: Any) -> bool:
+    """Whether a conflict is one with another operation, which ends."""
+    try:
+        return errors.read(response.json(), response.status_code).meaning is errors.Meaning.WAIT
+    except ValueError:
+        return False
 
 
 class Patience(HTTPPolicy[Any, Any]):
