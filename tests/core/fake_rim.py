@@ -27,7 +27,7 @@ from cloudpc.model.tags import Phase, Tag
 from cloudpc.model.watch import Watch
 from cloudpc.provisioning import pipeline
 from cloudpc.provisioning.registration import Registration
-from cloudpc.provisioning.resources import Resources
+from cloudpc.provisioning.resources import Form, Resources
 from cloudpc.rules.entitlement import Entitlement
 from cloudpc.rules.lifecycle import reconcile
 from tests.support.orders import IMAGE
@@ -189,12 +189,14 @@ class Run:
         self.taking: Sequence[ScriptedHost] | None = None
         self.registration = Registration()
         self.image: Callable[[Watch], Image] = lambda _watch: image()
+        self.forms: dict[str, Form] = {}
         self.healthy: Callable[[NetworkChoice, bool], ProvisioningError | None] | None = None
 
     def provision(self, wanted: DesiredCloudPC | None = None) -> Outcome:
         resources = Resources(
             self.hosts, self.image, self.script, guests.named,
             adoptable=self.adoptable, taking=self.taking, healthy=self.healthy, registration=self.registration,
+            forms=self.forms,
         )  # fmt: skip
         return pipeline.provision(wanted or desired(), resources, self.lines, self.cancel)
 

@@ -78,7 +78,7 @@ def test_its_mistakes_are_told_by_their_fields_and_all_at_once(shelf: Project) -
         f"{FILE}: cloudpc:hosts[0].boards: must be greater than or equal to 1",
         f"{FILE}: cloudpc:hosts[0].bords: is not a known field; did you mean 'boards'?; allowed here: boards, folder, "
         "kind, name",
-        f"{FILE}: cloudpc:hosts[1].kind: must be the kind of a driver: shelf; did you mean 'shelf'?",
+        f"{FILE}: cloudpc:hosts[1].kind: must be the kind of a driver: azure, shelf; did you mean 'shelf'?",
         f"{FILE}: cloudpc:hosts[2].uri: is required",
         "stacks/connections/floor.yaml: vlan: must be less than or equal to 4094",
     ]
@@ -119,3 +119,71 @@ def test_each_host_of_a_mixed_policy_gets_what_it_takes(shelf: Project) -> None:
     ])  # fmt: skip
     shelf.up()
     assert {cloud_pc["host"] for cloud_pc in shelf.state().values()} == {"cellar"}
+
+
+@pytest.fixture
+def crates(shelf: Project) -> Project:
+    """With images of one's own for shelves, which are named by another field than files are."""
+    shelf.env["PYTHONPATH"] += os.pathsep + str(REPO / "tests" / "crates")
+    shelf.directory(2)
+    for name in ("host", "cellar"):
+        shelf.host(name, cores=1)
+    automatic = [{"domainJoinType": "azureADJoin", "regionName": "automatic"}]
+    hosts = {"name": "host", "uri": f"fake://{shelf.root}/host"}, _shelf(shelf)
+    _write(shelf, *hosts, imageType="custom", imageId="tiny", domainJoinConfigurations=automatic)
+    return shelf
+
+
+def _with_image(project: Project, **fields: Any) -> None:
+    """The policy's image of one's own, with further fields; without those that are None."""
+    path = project.root / FILE
+    content = yaml.safe_load(path.read_text())
+    image = {**content["config"]["cloudpc:images"]["tiny"], **fields}
+    content["config"]["cloudpc:images"]["tiny"] = {name: value for name, value in image.items() if value is not None}
+    path.write_text(yaml.safe_dump(content))
+
+
+def test_a_host_for_which_an_image_has_no_form_is_told(crates: Project) -> None:
+    said = crates.cloudpc("policy", "validate")
+    assert said.code == 0
+    assert "cellar (shelf) gets none of the Cloud PCs: the image tiny has no form for it; add crate to" in said.output
+    assert "cloudpc:images.tiny" in said.output
+
+
+def test_one_image_of_ones_own_for_two_kinds_of_hosts(crates: Project) -> None:
+    """Each host gets it in the form that it takes, and state remembers which."""
+    _with_image(crates, crate="left")
+    assert "gets none" not in crates.cloudpc("policy", "validate").output
+    crates.up()
+    made = {cloud_pc["host"]: cloud_pc["settings"] for cloud_pc in crates.state().values()}
+    assert {name: settings.get("imageKind") for name, settings in made.items()} == {"host": None, "cellar": "box"}
+    assert made["host"]["imageDigest"] != made["cellar"]["imageDigest"]
+    assert not any("imageForms" in settings for settings in made.values())
+    assert crates.cloudpc("list", "--outdated", "--json").output.strip() == "[]"
+    _with_image(crates, crate="right")
+    [row] = json.loads(crates.cloudpc("list", "--outdated", "--json").output)
+    assert (row["host"], row["outdated"]) == ("cellar", ["a newer build of image tiny"])
+
+
+def test_what_is_wrong_with_any_form_is_told_at_once(crates: Project) -> None:
+    _with_image(crates, crate="", firmware="coreboot", sha256=None, crates=1)
+    assert sorted(line.partition(": cloudpc:images.tiny.")[2] for line in _told(crates)) == [
+        "crate: must have at least 1 character",
+        "crates: is not a known field; did you mean 'crate'?; allowed here: crate, firmware, guestOS, maximumSizeInGB, "
+        "minimumMemoryInMB, path, sha256, url",
+        "firmware: must be 'bios' or 'uefi'",
+        "sha256: is required",
+    ]
+    _with_image(crates, path=None, crate=None, firmware="bios", crates=1)
+    told = _told(crates)
+    assert f"{FILE}: cloudpc:images.tiny: needs path, url or crate" in told
+    assert any(line.startswith(f"{FILE}: cloudpc:images.tiny.crates: is not a known field") for line in told)
+
+
+def test_the_schema_has_all_forms(crates: Project) -> None:
+    schema = json.loads(crates.cloudpc("policy", "schema").output)
+    fields = {
+        name: set(model.get("required", ())) for name, model in schema["$defs"].items() if "guestOS" in str(model)
+    }
+    assert {"CustomImage": {"sha256"}, "CrateEntry": {"crate"}}.items() <= fields.items()
+    assert {"sha256", "crate"} in fields.values()

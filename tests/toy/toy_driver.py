@@ -55,6 +55,7 @@ class ShelfDriver:
 class Boxes:
     image_type = "gallery"
     kind = "box"
+    entry = None
 
     def __init__(self, _places: Places) -> None: ...
 

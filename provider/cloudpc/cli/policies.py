@@ -76,6 +76,8 @@ def _validated(project: Project, name: str, *, hosts: bool, silent: bool) -> tup
         inputs = project.inputs(name)
         count = len(entitled(inputs.policy, inputs.snapshot))
         out.print(f"{name}: valid; {count} Cloud PC{'' if count == 1 else 's'} owed")
+        for warning in inputs.warnings:
+            err.print(f"{name}: {warning}")
     return [], unread
 
 

@@ -14,7 +14,8 @@ from cloudpc.directory.configuration import DirectoryConfig, LocalDirectoryConfi
 from cloudpc.directory.opening import Directories, Known
 from cloudpc.files import audit_file, regular_file, script_file
 from cloudpc.graph.configuration import GraphConfig
-from cloudpc.images import custom, sources
+from cloudpc.images import counterparts, sources
+from cloudpc.images.entries import ImageEntry
 from cloudpc.model import drivers
 from cloudpc.model.cloud_pc import NetworkChoice, Script
 from cloudpc.model.directory import Snapshot
@@ -42,6 +43,8 @@ class References:
         self._directories = directories
         self._folder = directories.folder
         self.problems: list[Problem] = []
+        self.warnings: list[str] = []
+        """What somebody should know though nothing is wrong."""
 
     def directory(
         self, config: DirectoryConfig, graph: GraphConfig, policy: ProvisioningPolicy | None, known: Known
@@ -117,11 +120,11 @@ class References:
     def image(
         self,
         policy: ProvisioningPolicy,
-        images: Mapping[str, custom.CustomImage],
+        images: Mapping[str, ImageEntry],
         malformed: Collection[str],
         hosts: Sequence[HostConfig],
-    ) -> UsedImage | None:
-        """What the policy's image is now.
+    ) -> Mapping[str, UsedImage] | None:
+        """What the policy's image is now, in its form of each kind that hosts take: that of the first host first.
 
         Args:
             policy: names it.
@@ -131,18 +134,21 @@ class References:
         """
         if policy.image_type == "custom" and policy.image_id in malformed:
             return None
-        meant = sources.of(policy.image_type, sources.Places(self._folder, images))
-        source = offers.source(meant, policy.image_id, hosts)
-        if source is None:
-            kinds, there = ", ".join(source.kind for source in meant), offers.told_with_images(hosts)
+        places = sources.Places(self._folder, images)
+        self.problems += counterparts.problems(places.recipes) if policy.image_type == "gallery" else []
+        meant = sources.of(policy.image_type, places)
+        used = offers.forms(meant, policy.image_id, hosts)
+        if not used:
+            kinds, there = ", ".join(dict.fromkeys(each.kind for each in meant)), offers.told_with_images(hosts)
             message = f"means images of the kind {kinds}, and no host of the policy takes those: {there}"
             self._add("imageType", message, policy.image_type)
             return None
-        used = source.look(policy.image_id, self._tell)
-        if used is not None and used.guest_os not in guests.SYSTEMS:
-            self._tell_of_system(policy, used.guest_os)
+        looks = {source.kind: source.look(policy.image_id, self._tell) for source in used}
+        self.warnings += offers.left_out(meant, looks, policy.image_id, hosts)
+        forms = {kind: found for kind, found in looks.items() if found is not None}
+        if len(forms) < len(looks) or not self._is_one_system(policy, forms):
             return None
-        return used
+        return forms
 
     def script(self, policy: ProvisioningPolicy) -> Script | None:
         """The post-provisioning script, if there is one."""
@@ -191,6 +197,18 @@ class References:
                 ids = ", ".join(sorted(g.id for g in found))
                 message = f"is the displayName of {len(found)} groups; write the id of one: {ids}"
                 yield i, Problem(self.file, field, message, group)
+
+    def _is_one_system(self, policy: ProvisioningPolicy, forms: Mapping[str, UsedImage]) -> bool:
+        systems = {kind: form.guest_os for kind, form in forms.items()}
+        for name in set(systems.values()) - guests.SYSTEMS.keys():
+            self._tell_of_system(policy, name)
+            return False
+        if len(set(systems.values())) > 1:
+            told = ", ".join(f"{kind}: {name}" for kind, name in systems.items())
+            message = f"has forms of different systems ({told}), and a policy is for one"
+            self._add("imageId", message, policy.image_id)
+            return False
+        return True
 
     def _tell_of_system(self, policy: ProvisioningPolicy, guest_os: str) -> None:
         wrong = _no_system(guest_os)

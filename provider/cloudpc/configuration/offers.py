@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Container, Iterable
 
-from cloudpc.images import sources
+from cloudpc.images import counterparts
 from cloudpc.images.sources import Source
 from cloudpc.model import drivers
 from cloudpc.model.hosts import HostConfig
@@ -17,16 +17,52 @@ def has(host: HostConfig, network: Network) -> bool:
     return network.kind == HOSTED or (driver is not None and network.kind in {k.kind for k in driver.network.KINDS})
 
 
-def source(meant: Iterable[Source], image_id: str, hosts: Collection[HostConfig]) -> Source | None:
-    """Which of these is used; None if no host takes the images of any.
+def forms(meant: Collection[Source], image_id: str, hosts: Collection[HostConfig]) -> list[Source]:
+    """Where the forms of an image come from, that of the first host first: one for each kind that hosts take.
+
+    Where none has it, the first that a host takes, which tells why; nothing if no host takes the images of any.
 
     Args:
         meant: by the policy's imageType.
         image_id: of the policy.
-        hosts: where its Cloud PCs may be made; none if that is not known.
+        hosts: where its Cloud PCs may be made; none if that is not known: then one form is enough.
     """
-    taken = [each for each in meant if not hosts or any(takes(host, each.kind) for host in hosts)]
-    return sources.chosen(taken, image_id)
+    taken = [each for host in hosts for each in meant if takes(host, each.kind)] if hosts else list(meant)
+    having: dict[str, Source] = {}
+    for each in taken:
+        if each.has(image_id):
+            having.setdefault(each.kind, each)
+    return list(having.values())[: None if hosts else 1] or taken[:1]
+
+
+def form(host: HostConfig, kinds: Iterable[str]) -> str | None:
+    """Which of these kinds of images a host makes machines of, if of any."""
+    return next((kind for kind in kinds if takes(host, kind)), None)
+
+
+def left_out(meant: Collection[Source], used: Container[str], image_id: str, hosts: Iterable[HostConfig]) -> list[str]:
+    """Which hosts get no machine because the image has no form for them, and what to add.
+
+    Args:
+        meant: by the policy's imageType.
+        used: the kinds of the forms that it has.
+        image_id: of the policy.
+        hosts: the policy's.
+    """
+    told_ = []
+    for host in hosts:
+        kinds = _images(host)
+        if not any(kind in used for kind in kinds):
+            message = f"{host.name} ({host.driver}) gets none of the Cloud PCs: the image {image_id} has no form for it"
+            told_.append(message + next((f"; {_add(each, image_id)}" for each in meant if each.kind in kinds), ""))
+    return told_
+
+
+def _add(source: Source, image_id: str) -> str:
+    """What gives an image the form that this source has."""
+    if source.entry is not None:
+        return f"add {' or '.join(source.entry.NAMED_BY)} to cloudpc:images.{image_id}"
+    return f"name what it is there in vm-images/{counterparts.FILE}: {image_id}: {{{source.kind}: …}}"
 
 
 def takes(host: HostConfig, kind: str) -> bool:

@@ -23,7 +23,8 @@ from cloudpc.directory.configuration import DirectoryConfig, GraphDirectoryConfi
 from cloudpc.directory.local import DirectoryFile
 from cloudpc.directory.opening import Directories, Known, identity
 from cloudpc.graph.configuration import GraphConfig
-from cloudpc.images import custom
+from cloudpc.images import custom, entries, sources
+from cloudpc.images.entries import ImageEntry
 from cloudpc.model import drivers
 from cloudpc.model.cloud_pc import PolicySettings
 from cloudpc.model.directory import Snapshot
@@ -73,7 +74,7 @@ class Surroundings:
     """What Cloud PCs are made with and made known to: all that the provider process needs of a configuration."""
 
     hosts: tuple[HostConfig, ...]
-    images: Mapping[str, custom.CustomImage]
+    images: Mapping[str, ImageEntry]
     graph: GraphConfig
     devices: DevicesConfig
     credentials: CredentialsConfig
@@ -101,6 +102,8 @@ class StackInputs:
     configuration: StackConfiguration
     snapshot: Snapshot
     settings: PolicySettings
+    warnings: tuple[str, ...] = ()
+    """What somebody should know though nothing is wrong."""
 
     @property
     def policy(self) -> ProvisioningPolicy:
@@ -189,7 +192,7 @@ class _Parts:
         if not (isinstance(self._values, Values) and self._values.is_plain("cloudpc:images")):
             return
         for name, image in self.surroundings.images.items():
-            if image.signs_in:
+            if isinstance(image, custom.CustomImage) and image.signs_in:
                 field = f"cloudpc:images.{name}.url"
                 seal = command_line("pulumi", "config", "set", "--stack", "STACK", "--secret", "--path", field, "URL")
                 message = (
@@ -297,17 +300,16 @@ def _stand_in(policy: dict[Any, Any], place: tuple[str | int, ...], *, unknown: 
     return {f"{name}[{index}]"}
 
 
-def _images(value: Any, file: str, problems: list[Problem]) -> tuple[dict[str, custom.CustomImage], set[str]]:
+def _images(value: Any, file: str, problems: list[Problem]) -> tuple[dict[str, ImageEntry], set[str]]:
     """Custom images by name, and the names of those that are malformed."""
-    images: dict[str, custom.CustomImage] = {}
+    images: dict[str, ImageEntry] = {}
     if value is not None and not isinstance(value, dict):
         problems.append(Problem(file, "cloudpc:images", "must be a mapping of names to images", value))
         return images, set()
+    models = sources.entries() if value else []
     for name, image in (value or {}).items():
-        try:
-            images[str(name)] = custom.CustomImage.model_validate(image)
-        except ValidationError as error:
-            problems.extend(from_validation(file, f"cloudpc:images.{name}", custom.CustomImage, error))
+        if (found := entries.read(image, file, f"cloudpc:images.{name}", models, problems)) is not None:
+            images[str(name)] = found
     return images, {str(name) for name in value or {}} - images.keys()
 
 
@@ -336,7 +338,7 @@ def read(
     configuration = parts.whole()
     assert snapshot is not None  # noqa: S101 - what is None has been reported
     assert settings is not None  # noqa: S101
-    return StackInputs(policy_id, configuration, snapshot, settings)
+    return StackInputs(policy_id, configuration, snapshot, settings, tuple(references.warnings))
 
 
 def _opened(policy_id: str, values: Mapping[str, Any], directories: Directories) -> tuple[_Parts, References]:
@@ -359,14 +361,17 @@ def _settings(policy: ProvisioningPolicy, parts: _Parts, references: References)
     parts.problems.extend(restricted.problems(references.file, policy, networks, around.hosts, around.devices))
     if {"imageId", "imageType"} & parts.malformed_fields:
         return None
-    image = references.image(policy, around.images, parts.malformed_images, used)
-    if image is None or None in networks:
+    forms = references.image(policy, around.images, parts.malformed_images, used)
+    if not forms or None in networks:
         return None
+    (kind, image), *others = forms.items()
     return PolicySettings(
         provisioning_policy_name=policy.display_name,
         image_type=policy.image_type,
         image_id=policy.image_id,
         image_digest=image.digest,
+        image_kind=kind,
+        image_forms={other: form.digest for other, form in others},
         guest_os=image.guest_os,
         networks=tuple(n for n in networks if n),
         locale=policy.windows_setting.locale,
@@ -418,6 +423,9 @@ def group_references(values: Mapping[str, Any]) -> list[str]:
     return [assignment.target.group_id for assignment in policy.assignments] if policy else []
 
 
+_OF_IMAGES = "Custom images, by the name that a policy's imageId uses."
+
+
 class _Values(Part):
     policy: ProvisioningPolicy = Field(alias="cloudpc:policy")
     directory: DirectoryConfig = Field(alias="cloudpc:directory")
@@ -425,9 +433,7 @@ class _Values(Part):
     devices: DevicesConfig = Field(default=DevicesConfig(), alias="cloudpc:devices")
     credentials: CredentialsConfig = Field(default=CredentialsConfig(), alias="cloudpc:credentials")
     hosts: list[HostConfig] = Field(default=[], alias="cloudpc:hosts", description="Default: this machine.")
-    images: dict[str, custom.CustomImage] = Field(
-        default={}, alias="cloudpc:images", description="Custom images, by the name that a policy's imageId uses."
-    )
+    images: dict[str, ImageEntry] = Field(default={}, alias="cloudpc:images", description=_OF_IMAGES)
     installation: str | None = Field(
         default=None, alias="cloudpc:installation", description="Set it where each run has a fresh checkout."
     )
@@ -444,11 +450,14 @@ def json_schemas(installed: Mapping[str, Driver]) -> dict[str, dict[str, Any]]:
     Args:
         installed: drivers by name, whose fields are known.
     """
-    entries: Any = Field(default=[], alias="cloudpc:hosts", description="Default: this machine.")
     entry: Any = hosts.schema(installed)
     asked = actions.model()
     acted: Any = (asked, Field(default=asked(), alias="cloudpc:actions"))
-    values: Any = create_model("_Values", __base__=_Values, hosts=(list[entry], entries), actions=acted)
+    kinds = {kind for driver in installed.values() for kind in driver.images}
+    image: Any = entries.schema(sources.entries(kinds))
+    images: Any = (dict[str, image], Field(default={}, alias="cloudpc:images", description=_OF_IMAGES))
+    hosted: Any = (list[entry], Field(default=[], alias="cloudpc:hosts", description="Default: this machine."))
+    values: Any = create_model("_Values", __base__=_Values, hosts=hosted, images=images, actions=acted)
     models: dict[str, type[BaseModel]] = {
         "policy": create_model("_StackFile", __config__={"hide_input_in_errors": True}, config=(values, ...)),
         "directory": DirectoryFile,

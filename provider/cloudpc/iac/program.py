@@ -83,7 +83,7 @@ def run(stacks: Path) -> None:
     own = recorded.facts(_assigned(inputs, recorded, now), changed)
     plan = _plan(inputs, installation, own, siblings, recorded, now)
     _stop_mass_loss(plan, inputs, own)
-    for warning in inputs.snapshot.warnings:
+    for warning in (*inputs.snapshot.warnings, *inputs.warnings):
         _warn(warning)
     for notice in plan.notices:
         if not (pulumi.runtime.is_dry_run() or notice.warning or notice.key in before):

@@ -13,18 +13,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from cloudpc.images import commands, formats, qcow2, store
 from cloudpc.images.commands import Note
 from cloudpc.images.download import DownloadError, address, download
+from cloudpc.images.entries import ImageEntry
 from cloudpc.images.qcow2 import UnusableError
 from cloudpc.images.sizes import disk_gib
-from cloudpc.images.sources import Places, Tell
+from cloudpc.images.sources import Places, Tell, tell_missing
 from cloudpc.model.errors import ErrorCode, ProvisioningError
 from cloudpc.model.image import QCOW2, DiskImage, Firmware, ImageFile, UsedImage
 from cloudpc.model.masking import masked_value
-from cloudpc.model.problems import closest
 
 _DISK = "disk.qcow2"
 _SECONDS_BETWEEN_NOTES = 2.0
@@ -32,10 +32,10 @@ _DAMAGES, _ROOM_WASTED = 2, 3
 """Exit codes of `qemu-img check`."""
 
 
-class CustomImage(BaseModel):
-    """An entry of `cloudpc:images`."""
+class CustomImage(ImageEntry):
+    """An entry of `cloudpc:images` that is a file."""
 
-    model_config = ConfigDict(hide_input_in_errors=True, extra="forbid", frozen=True, populate_by_name=True)
+    NAMED_BY = ("path", "url")
 
     path: str | None = Field(default=None, min_length=1, description="A qcow2 file; relative to the stacks folder.")
     url: str | None = Field(
@@ -45,15 +45,8 @@ class CustomImage(BaseModel):
     )
     sha256: str = Field(description="SHA-256 of the file, 64 hex digits; anything else is refused.")
     firmware: Firmware = Field(default="uefi", description="How the disk boots.")
-    minimum_memory_in_mb: int = Field(
-        default=512, alias="minimumMemoryInMB", ge=64, description="Service plans with less memory are refused."
-    )
     maximum_size_in_gb: int = Field(
         default=64, alias="maximumSizeInGB", ge=1, le=65536, description="Downloads that are larger are refused."
-    )
-
-    guest_os: str = Field(
-        default="linux", alias="guestOS", description="The system of its guests; `linux` is the only one there is."
     )
 
     @field_validator("sha256")
@@ -124,10 +117,11 @@ def resolve(name: str, image: CustomImage, base_folder: Path, note: Note) -> Dis
 
 
 class Files:
-    """Implements cloudpc.images.sources.Source: the entries of `cloudpc:images`."""
+    """Implements cloudpc.images.sources.Source: the entries of `cloudpc:images` that are files."""
 
     image_type = "custom"
     kind = QCOW2
+    entry = CustomImage
 
     def __init__(self, places: Places) -> None:
         self._images = places.custom
@@ -135,14 +129,13 @@ class Files:
 
     def has(self, image_id: str) -> bool:
         """See Source."""
-        return image_id in self._images
+        return self._file(image_id) is not None
 
     def look(self, image_id: str, tell: Tell) -> UsedImage | None:
         """See Source."""
-        image = self._images.get(image_id)
+        image = self._file(image_id)
         if image is None:
-            known = f"{closest(image_id, self._images)}; there: {', '.join(sorted(self._images)) or 'none'}"
-            tell("cloudpc:policy.imageId", f"is no custom image of cloudpc:images{known}", image_id)
+            tell_missing(self._images, image_id, CustomImage, tell)
             return None
         wrong = problems(image, self._folder)
         for message in wrong:
@@ -151,7 +144,14 @@ class Files:
 
     def image(self, image_id: str, _digest: str, note: Note) -> DiskImage:
         """See Source."""
-        return resolve(image_id, self._images[image_id], self._folder, note)
+        if (image := self._file(image_id)) is None:
+            message = f"The image {image_id} of cloudpc:images is no file any more."
+            raise ProvisioningError(ErrorCode.IMAGE_NOT_FOUND, message, retriable=False)
+        return resolve(image_id, image, self._folder, note)
+
+    def _file(self, image_id: str) -> CustomImage | None:
+        image = self._images.get(image_id)
+        return image if isinstance(image, CustomImage) else None
 
 
 def _local(name: str, image: CustomImage, path: Path, note: Note) -> ImageFile:

@@ -93,6 +93,7 @@ class Recipes:
 
     image_type = "gallery"
     kind = QCOW2
+    entry = None
 
     def __init__(self, places: Places) -> None:
         self._folder = places.recipes

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import ClassVar, Protocol
 
-from cloudpc.model.image import Image, UsedImage
-
-if TYPE_CHECKING:
-    from cloudpc.images.custom import CustomImage
+from cloudpc.images import counterparts
+from cloudpc.images.entries import ImageEntry
+from cloudpc.model.image import QCOW2, Image, UsedImage
+from cloudpc.model.problems import closest
 
 ENTRY_POINTS = "cloudpc.images"
 """Group of entry points: each makes a source for the places where it looks."""
@@ -30,16 +30,23 @@ class Places:
     """
 
     stacks: Path
-    custom: Mapping[str, CustomImage]
+    custom: Mapping[str, ImageEntry]
 
     @property
     def recipes(self) -> Path:
         """The folder of the project's recipes."""
         return self.stacks.parent / "vm-images"
 
+    def counterpart(self, image_id: str, kind: str) -> str | None:
+        """What hosts that take images of another kind have instead of a recipe's, if somebody has written it down."""
+        return counterparts.of(self.recipes, image_id, kind)
+
 
 class Source(Protocol):
     """One place that images come from."""
+
+    entry: ClassVar[type[ImageEntry] | None]
+    """Reads its part of an entry of `cloudpc:images`; None: it has none there."""
 
     @property
     def image_type(self) -> str:
@@ -68,9 +75,19 @@ class Source(Protocol):
         """
 
 
+class _Makes(Protocol):
+    """A source's class."""
+
+    entry: ClassVar[type[ImageEntry] | None]
+    kind: ClassVar[str]
+
+    def __call__(self, places: Places, /) -> Source: ...
+
+
 @cache
-def _installed() -> tuple[Callable[[Places], Source], ...]:
-    return tuple(entry.load() for entry in sorted(entry_points(group=ENTRY_POINTS), key=lambda entry: entry.name))
+def _installed() -> tuple[_Makes, ...]:
+    makes = [entry.load() for entry in sorted(entry_points(group=ENTRY_POINTS), key=lambda entry: entry.name)]
+    return tuple(sorted(makes, key=lambda make: make.kind != QCOW2))  # files first: their words fit most policies
 
 
 def of(image_type: str, places: Places) -> list[Source]:
@@ -78,6 +95,22 @@ def of(image_type: str, places: Places) -> list[Source]:
     return [source for make in _installed() if (source := make(places)).image_type == image_type]
 
 
-def chosen(sources: Collection[Source], image_id: str) -> Source | None:
-    """The first that has it; the first of all, which tells why, if none has; None of none."""
-    return next((source for source in sources if source.has(image_id)), next(iter(sources), None))
+def chosen(meant: Iterable[Source], kind: str, image_id: str) -> Source | None:
+    """The first of this kind that has it, or else the first of this kind, which tells why."""
+    same = [source for source in meant if source.kind == kind]
+    return next((source for source in same if source.has(image_id)), next(iter(same), None))
+
+
+def entries(kinds: Container[str] | None = None) -> list[type[ImageEntry]]:
+    """What reads entries of `cloudpc:images`, for forms of these kinds; None: of all."""
+    makes = (make for make in _installed() if kinds is None or make.kind in kinds)
+    return [make.entry for make in makes if make.entry is not None]
+
+
+def tell_missing(images: Mapping[str, ImageEntry], image_id: str, entry: type[ImageEntry], tell: Tell) -> None:
+    """Say why `cloudpc:images` has no form of an image that this reads: there is no entry, or it names none."""
+    if image_id in images:
+        tell(f"cloudpc:images.{image_id}", f"needs {' or '.join(entry.NAMED_BY)} for the hosts of the policy", None)
+        return
+    known = f"{closest(image_id, images)}; there: {', '.join(sorted(images)) or 'none'}"
+    tell("cloudpc:policy.imageId", f"is no custom image of cloudpc:images{known}", image_id)

@@ -16,6 +16,7 @@ from cloudpc.model.credentials import RecordedCredentials
 from cloudpc.model.devices import ComputerAccount, RegisteredDevice
 from cloudpc.model.errors import EXTRAS, ErrorCode
 from cloudpc.model.identity import Identity
+from cloudpc.model.image import QCOW2
 
 
 class Status(StrEnum):
@@ -93,6 +94,11 @@ class PolicySettings(_Value):
     image_type: Literal["gallery", "custom"]
     image_id: str
     image_digest: str
+    """Of its contents, in the form of the kind `image_kind`."""
+    image_kind: str = QCOW2
+    """Of the form that the policy's first host takes; of one that is made, of the form that its machine was made of."""
+    image_forms: dict[str, str] = {}
+    """Where other hosts of the policy take other kinds: the digest of its form of each, by kind."""
     guest_os: str = Field(default="linux", alias="guestOS")
     """The system of the image's guests, by its name in cloudpc.guests."""
     networks: tuple[NetworkChoice, ...]
@@ -103,6 +109,20 @@ class PolicySettings(_Value):
     script: Script | None = None
     first_boot_in_seconds: float
     set_up_in_seconds: float
+
+    @property
+    def image_digests(self) -> Mapping[str, str]:
+        """Of all forms of the image, by kind."""
+        return {self.image_kind: self.image_digest, **self.image_forms}
+
+    @property
+    def has_one_file(self) -> bool:
+        """Whether its image is a file and nothing else, as all once were."""
+        return self.image_kind == QCOW2 and not self.image_forms
+
+    def of_kind(self, kind: str) -> PolicySettings:
+        """With this form of the image alone."""
+        return self.model_copy(update={"image_kind": kind, "image_digest": self.image_digests[kind], "image_forms": {}})
 
 
 class Account(_Value):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from uuid import UUID
@@ -30,7 +30,7 @@ from cloudpc.model.watch import Watch
 from cloudpc.operations.consent import Consent
 from cloudpc.operations.organisation import Organisation
 from cloudpc.operations.removal import Removal
-from cloudpc.provisioning.resources import Resources
+from cloudpc.provisioning.resources import Form, Resources
 
 log = logging.getLogger(__name__)
 
@@ -48,11 +48,13 @@ def connect(config: HostConfig) -> Host:
     return driver.open(config)
 
 
-def _image(source: Source | None, settings: PolicySettings, watch: Watch) -> Image:
-    if source is None:
-        message = f"no host of the policy takes images of the imageType {settings.image_type}"
-        raise ProvisioningError(ErrorCode.IMAGE_NOT_FOUND, message, retriable=False)
-    return source.image(settings.image_id, settings.image_digest, watch.note)
+def _image(source: Source, settings: PolicySettings, watch: Watch) -> Image:
+    return source.image(settings.image_id, settings.image_digests[source.kind], watch.note)
+
+
+def _no_image(settings: PolicySettings, _watch: Watch) -> Image:
+    message = f"no host of the policy takes images of the imageType {settings.image_type}"
+    raise ProvisioningError(ErrorCode.IMAGE_NOT_FOUND, message, retriable=False)
 
 
 class Runtime:
@@ -78,11 +80,12 @@ class Runtime:
 
     def resources(self, settings: PolicySettings) -> Resources:
         """What the pipeline needs for a Cloud PC with these settings."""
-        source = offers.source(sources.of(settings.image_type, self._places), settings.image_id, self._configured)
+        forms = self._forms(settings)
         return Resources(
             hosts=self.hosts,
-            taking=None if source is None else self._taking(source.kind),
-            image=partial(_image, source, settings),
+            taking=[host for host in self.hosts if host.name in forms] if forms else None,
+            image=self._main(forms, settings),
+            forms=forms,
             script=partial(self._script, settings),
             guest_os=guests.named,
             adoptable=self._consent.adopt,
@@ -94,10 +97,18 @@ class Runtime:
         """How an admin works on the host of this name without us."""
         return next((config.by_hand for config in self._configured if config.name == host_name), ByHand())
 
-    def _taking(self, kind: str) -> list[Host]:
-        """The hosts that take images of this kind."""
-        others = {config.name for config in self._configured if not offers.takes(config, kind)}
-        return [host for host in self.hosts if host.name not in others]
+    @staticmethod
+    def _main(forms: Mapping[str, Form], settings: PolicySettings) -> Callable[[Watch], Image]:
+        finds = {form.kind: form.find for form in forms.values()}
+        return finds.get(settings.image_kind) or next(iter(finds.values()), partial(_no_image, settings))
+
+    def _forms(self, settings: PolicySettings) -> dict[str, Form]:
+        """By the names of the hosts that take one: in which form each gets the image that these settings name."""
+        meant = sources.of(settings.image_type, self._places)
+        chosen = [sources.chosen(meant, kind, settings.image_id) for kind in settings.image_digests]
+        forms = {each.kind: Form(each.kind, partial(_image, each, settings)) for each in chosen if each is not None}
+        taken = ((config.name, offers.form(config, forms)) for config in self._configured)
+        return {name: forms[kind] for name, kind in taken if kind is not None}
 
     def _script(self, settings: PolicySettings) -> bytes | None:
         script = settings.script

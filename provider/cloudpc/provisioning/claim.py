@@ -12,6 +12,7 @@ from cloudpc.model.tags import Phase, Tag
 from cloudpc.provisioning import placement
 from cloudpc.provisioning.attempt import Attempt, Earlier, Placed
 from cloudpc.provisioning.clean_up import CleanUp, going
+from cloudpc.provisioning.order import fitting
 from cloudpc.provisioning.registration import release
 from cloudpc.provisioning.resources import Resources
 
@@ -157,7 +158,8 @@ class Claim:
 
     def _claim(self, host: Host) -> ProvisioningError | None:
         """Claim a place on this host, or say what has to be waited for."""
-        order = self._attempt.order
+        image = fitting(self._attempt.desired.service_plan, self._resources.image_on(host))
+        self._attempt.order = order = replace(self._attempt.order, image=image)
         try:
             host.claim(order, self._attempt.watch)
         except Claimed as claimed:  # another stack was faster

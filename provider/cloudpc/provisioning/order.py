@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 
-from cloudpc.model.cloud_pc import DesiredCloudPC
+from cloudpc.model.cloud_pc import DesiredCloudPC, PlanSize
 from cloudpc.model.digest import digest
 from cloudpc.model.guests import Seed
 from cloudpc.model.image import Image
@@ -19,7 +19,8 @@ from cloudpc.provisioning.resources import Resources
 def tag_of(desired: DesiredCloudPC, attempt: str = "") -> Tag:
     """What its machine carries from the beginning."""
     # the guests' system is the image's, whose digest is in the settings
-    made_like = desired.settings.model_dump_json(exclude={"guest_os"}), desired.account.model_dump_json()
+    left_out = {"guest_os"} | ({"image_kind", "image_forms"} if desired.settings.has_one_file else set())
+    made_like = desired.settings.model_dump_json(exclude=left_out), desired.account.model_dump_json()
     return Tag(
         installation=desired.installation,
         policy_id=desired.policy_id,
@@ -34,7 +35,7 @@ def tag_of(desired: DesiredCloudPC, attempt: str = "") -> Tag:
 
 
 def order_of(desired: DesiredCloudPC, resources: Resources, before_guest: Callable[[], None]) -> Order:
-    """A new attempt's; its network is chosen when it is placed.
+    """A new attempt's; its network, and the form of its image, are chosen when it is placed.
 
     Args:
         desired: what is asked for.
@@ -42,16 +43,6 @@ def order_of(desired: DesiredCloudPC, resources: Resources, before_guest: Callab
         before_guest: is called at the last moment at which there is no guest of it yet.
     """
     plan = desired.service_plan
-
-    def image(watch: Watch) -> Image:
-        try:
-            found = resources.image(watch)
-            found.check_fits(plan.memory_mib, plan.storage_in_gb)
-        except Exception:
-            if watch.now is not Stage.IMAGE:  # a host that needs it to give a place has asked for it then
-                watch.stage(Stage.IMAGE)
-            raise
-        return found
 
     def seed(_image: Image) -> Seed:
         before_guest()
@@ -70,6 +61,22 @@ def order_of(desired: DesiredCloudPC, resources: Resources, before_guest: Callab
         network=Network(),
         tag=tag_of(desired, secrets.token_hex(4)),
         first_boot_in_seconds=desired.settings.first_boot_in_seconds,
-        image=image,
+        image=fitting(plan, resources.image),
         seed=seed,
     )
+
+
+def fitting(plan: PlanSize, find: Callable[[Watch], Image]) -> Callable[[Watch], Image]:
+    """Finds an image as `Order.image` does: refused where the service plan is too small for it."""
+
+    def image(watch: Watch) -> Image:
+        try:
+            found = find(watch)
+            found.check_fits(plan.memory_mib, plan.storage_in_gb)
+        except Exception:
+            if watch.now is not Stage.IMAGE:  # a host that needs it to give a place has asked for it then
+                watch.stage(Stage.IMAGE)
+            raise
+        return found
+
+    return image

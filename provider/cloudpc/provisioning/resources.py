@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
-from cloudpc.model.cloud_pc import NetworkChoice
+from cloudpc.model.cloud_pc import NetworkChoice, PolicySettings
 from cloudpc.model.errors import ProvisioningError
 from cloudpc.model.guests import GuestOS
 from cloudpc.model.image import Image
 from cloudpc.model.machines import Host
 from cloudpc.model.watch import Watch
 from cloudpc.provisioning.registration import Registration
+
+
+class Form(NamedTuple):
+    """One form of an image: of which kind it is, and what finds it."""
+
+    kind: str
+    find: Callable[[Watch], Image]
 
 
 @dataclass(frozen=True)
@@ -33,6 +41,8 @@ class Resources:
     pause: float = 2.0
     taking: Sequence[Host] | None = None
     """Those that take its image, where that is not all."""
+    forms: Mapping[str, Form] = field(default_factory=dict)
+    """By the names of hosts: which form of the image each gets, where there are several."""
     adoptable: Container[str] = ()
     """Keys of Cloud PCs whose machine may be taken back though it was handed over and state does not know it."""
     healthy: Callable[[NetworkChoice, bool], ProvisioningError | None] | None = None
@@ -44,3 +54,13 @@ class Resources:
     def places(self) -> Sequence[Host]:
         """Where a new machine may go."""
         return self.hosts if self.taking is None else self.taking
+
+    def image_on(self, host: Host) -> Callable[[Watch], Image]:
+        """Finds the image in the form that this host takes."""
+        form = self.forms.get(host.name)
+        return self.image if form is None else form.find
+
+    def made_on(self, host: Host, settings: PolicySettings) -> PolicySettings:
+        """What a machine on this host was made with: of an image with several forms, that one."""
+        form = self.forms.get(host.name)
+        return settings if form is None or form.kind not in settings.image_digests else settings.of_kind(form.kind)

@@ -137,7 +137,7 @@ class Stages:
             raise ProvisioningError(ErrorCode.CREDENTIALS_FAILED, self._guest_os.without_proof)
         access = host.access(attempt.id, watch.within(attempt.desired.settings.first_boot_in_seconds)).proven(proof)
         credentials = replace(credentials, access_pass=self._access_pass())
-        warnings = tuple(attempt.warnings)
+        warnings, desired = tuple(attempt.warnings), attempt.desired
         # Adopting one with warnings would lose them: should state not come to know it, it is made again.
         host.finish(attempt.id, Phase.PROVISIONING if warnings else Phase.READY)
         status = Status.PROVISIONED_WITH_WARNINGS if warnings else Status.PROVISIONED
@@ -148,7 +148,7 @@ class Stages:
             access=access,
             credentials=credentials,
             warnings=warnings,
-            desired=attempt.desired,
+            desired=desired.model_copy(update={"settings": self._resources.made_on(host, desired.settings)}),
             device=attempt.device,
             computer=attempt.computer,
             connection=attempt.connection,

@@ -33,8 +33,11 @@ def _image(made_with: PolicySettings, today: PolicySettings, kernel_digest: str)
         same_name = made_with.image_id == today.image_id
         before, after = (f"{kind} {name}" if same_name else name for kind, name in images)
         yield f"image {before} -> {after}"
-    elif made_with.image_digest != today.image_digest:
-        kernel = ", whose kernel it was given" if kernel_digest == today.image_digest else ""
+        return
+    # of the kind that its machine was made of; where no host takes that any more, there is nothing to compare it with
+    newest = today.image_digests.get(made_with.image_kind, made_with.image_digest)
+    if made_with.image_digest != newest:
+        kernel = ", whose kernel it was given" if kernel_digest == newest else ""
         yield f"a newer build of image {today.image_id}{kernel}"
 
 

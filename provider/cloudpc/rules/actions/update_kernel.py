@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeVar
 
-from cloudpc.model.cloud_pc import DesiredCloudPC, RecordedCloudPC
+from cloudpc.model.cloud_pc import DesiredCloudPC, PolicySettings, RecordedCloudPC
 from cloudpc.model.errors import ErrorCode, ProvisioningError
 from cloudpc.model.machines import MovesKernels
 from cloudpc.rules.actions.case import Candidate, Request
@@ -66,7 +66,7 @@ class UpdateKernel(OnMachine[Asked]):
         return pc.model_copy(update={"kernel_generation": generation})
 
     def changes(self, request: Request[Asked]) -> dict[str, object]:
-        return {"kernel_digest": request.settings.image_digest}
+        return {"kernel_digest": _newest(request.recorded, request.settings)}
 
     not_done = "keeps its kernel, tried again by the next run"
 
@@ -97,7 +97,12 @@ class UpdateKernel(OnMachine[Asked]):
             return why
         recorded, settings = candidate.recorded, candidate.settings_of_today
         has = recorded.kernel_digest or recorded.settings.image_digest
-        return HasIt(settings.image_id) if settings and settings.image_digest == has else None
+        return HasIt(settings.image_id) if settings and _newest(recorded, settings) == has else None
+
+
+def _newest(recorded: RecordedCloudPC, settings: PolicySettings) -> str:
+    """The build that the policy has now, of the kind that the machine was made of."""
+    return settings.image_digests.get(recorded.settings.image_kind, settings.image_digest)
 
 
 UPDATE_KERNEL = UpdateKernel()
