@@ -84,7 +84,7 @@ class HostConfig(BaseModel):
         """How ssh reaches its loopback and its own networks; None: they are this machine's, or nothing is behind it."""
         return None
 
-    def bastion_to(self, _machine_id: UUID) -> Bastion | None:
+    def bastion_to(self, machine_id: UUID) -> Bastion | None:  # noqa: ARG002 - drivers ask it
         """The Azure Bastion by which a machine is reached today, in place of `way`; None: by none."""
         return None
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
+from uuid import UUID
 
 from pydantic import AfterValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from cloudpc.graph import clouds
+from cloudpc.machines.azure.names import name_of
+from cloudpc.model.access import Bastion
 from cloudpc.model.connection import NetworkKind, NetworkPart
 from cloudpc.model.hosts import ByHand, HostConfig
 
@@ -83,6 +86,13 @@ class AzureHostConfig(HostConfig):
     def place(self) -> tuple[object, ...]:
         """See HostConfig."""
         return (self.driver, self.where)
+
+    def bastion_to(self, machine_id: UUID) -> Bastion | None:
+        """See HostConfig."""
+        if self.bastion is None:
+            return None
+        machine = f"{self.group_path}/providers/Microsoft.Compute/virtualMachines/{name_of(machine_id)}"
+        return Bastion(bastion_id=self.bastion, target_id=machine)
 
     @property
     def group_path(self) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Collection, Container, Mapping
 from uuid import UUID
 
 from cloudpc import guests
+from cloudpc.machines.azure import standing
 from cloudpc.machines.azure.arm import Arm
 from cloudpc.machines.azure.claiming import Claiming, requests_of
 from cloudpc.machines.azure.configuration import AzureHostConfig
@@ -27,7 +28,7 @@ from cloudpc.machines.azure.tags import PHASE, from_tags, installation_of, to_ta
 from cloudpc.machines.azure.virtual_machines import VirtualMachines
 from cloudpc.model import patience
 from cloudpc.model.access import Access
-from cloudpc.model.check import Check
+from cloudpc.model.check import Check, overall
 from cloudpc.model.errors import ErrorCode, ProvisioningError, TagUnreadable
 from cloudpc.model.guests import Guest
 from cloudpc.model.machines import Capacity, Host, Hypervisor, Machine, Network, Order, PowerState, Removed
@@ -70,11 +71,8 @@ class AzureHost(Host):
         return self._sizes.capacity(self._machine(found, Statuses(None)) for found in self._machines.list())
 
     def check(self) -> list[Check]:
-        try:
-            self.hypervisor()
-        except ProvisioningError as error:
-            return [Check("resource group", "failed", error.message, error.hint or "see docs/azure.md")]
-        return [Check("resource group", "passed", self._config.where), *self._sizes.checks()]
+        found = standing.checks(self._arm, self._config)
+        return found if overall(found) == "failed" else [*found, *self._sizes.checks()]
 
     def check_network(self, network: Network) -> list[Check]:
         return self._networks.check(network)
