@@ -183,6 +183,8 @@ def _refusing(folder: Path, name: str, code: ErrorCode, call: str = "wait_ready"
     [
         (ErrorCode.NO_CAPACITY, Status.PENDING_PROVISION, 1),
         (ErrorCode.POOL_UNUSABLE, Status.PENDING_PROVISION, 1),
+        (ErrorCode.HOST_REFUSES, Status.PENDING_PROVISION, 1),
+        (ErrorCode.DISALLOWED_BY_POLICY, Status.FAILED, 1),
         (ErrorCode.HOST_UNREACHABLE, Status.FAILED, 3),
         (ErrorCode.STORAGE_FULL, Status.FAILED, 3),
     ],
@@ -199,8 +201,9 @@ def test_no_room_is_waited_for_whenever_its_host_finds_out(
     assert not (status is Status.PENDING_PROVISION and host.kept())
 
 
-def test_a_host_that_has_no_room_after_all_is_passed_over(tmp_path: Path) -> None:
-    late, small = _refusing(tmp_path, "late", ErrorCode.NO_CAPACITY, cores=8), ScriptedHost(tmp_path, "small", cores=1)
+@pytest.mark.parametrize("code", [ErrorCode.NO_CAPACITY, ErrorCode.HOST_REFUSES])
+def test_a_host_that_has_no_room_after_all_is_passed_over(tmp_path: Path, code: ErrorCode) -> None:
+    late, small = _refusing(tmp_path, "late", code, cores=8), ScriptedHost(tmp_path, "small", cores=1)
     outcome = Run(late, small).provision()
     assert (outcome.status, outcome.host, outcome.attempts) == (Status.PROVISIONED, "small", 2)
 
@@ -212,6 +215,34 @@ def test_where_no_host_has_room_after_all_it_waits(tmp_path: Path, cores: int) -
     outcome = Run(late, other).provision()
     assert (outcome.status, outcome.attempts) == (Status.PENDING_PROVISION, 2)
     assert late.things() == other.things() == []
+
+
+def test_what_a_person_has_to_change_is_waited_for_and_others_are_asked(tmp_path: Path) -> None:
+    refusing, sound = ScriptedHost(tmp_path, "refusing", cores=8), ScriptedHost(tmp_path, "sound", cores=1)
+
+    def refuse() -> None:
+        raise ProvisioningError(ErrorCode.HOST_REFUSES, "a role is missing", hint="assign it")
+
+    refusing.hooks["claim"] = refuse
+    outcome = Run(refusing).provision()
+    assert outcome.error is not None
+    assert (outcome.status, outcome.attempts) == (Status.PENDING_PROVISION, 1)
+    assert (outcome.error.code, outcome.error.hint) == (ErrorCode.HOST_REFUSES, "assign it")
+    assert (Run(refusing, sound).provision().host, refusing.things()) == ("sound", [])
+
+
+def test_what_an_organisation_forbids_fails_at_once(tmp_path: Path) -> None:
+    host = ScriptedHost(tmp_path)
+
+    def forbid() -> None:
+        raise ProvisioningError(ErrorCode.DISALLOWED_BY_POLICY, "no machines in this region")
+
+    host.hooks["claim"] = forbid
+    outcome = Run(host).provision()
+    assert outcome.error is not None
+    assert (outcome.status, outcome.error.code, outcome.attempts) == (
+        Status.FAILED, ErrorCode.DISALLOWED_BY_POLICY, 1,
+    )  # fmt: skip
 
 
 def test_what_waits_after_its_registration_has_none(host: ScriptedHost, organisation: Organisation) -> None:

@@ -66,11 +66,11 @@ class ErrorCode(StrEnum):
     # of those that wait, the one that says most comes first
     MACHINE_GOING = "machineGoing", _Meaning(Stage.PLACING, waits=True)
     """Its host still removes its machine of before."""
+    HOST_REFUSES = "hostRefuses", _Meaning(Stage.PLACING, waits=True)
+    """A cloud wants somebody to change something first: rights, a registration, a lock."""
     NO_CAPACITY = "noCapacity", _Meaning(Stage.PLACING, waits=True)
     CONNECTION_NOT_HEALTHY = "connectionNotHealthy", _Meaning(Stage.PLACING, waits=True)
     HOST_UNREACHABLE = "hostUnreachable", _Meaning(Stage.PLACING, waits=True)
-    HOST_REFUSES = "hostRefuses", _Meaning(Stage.PLACING, waits=True, retriable=False)
-    """A cloud wants somebody to change something first: rights, a registration, a lock."""
     NETWORK_NOT_FOUND = "networkNotFound", _Meaning(Stage.PLACING, waits=True)
     POOL_UNUSABLE = "poolUnusable", _Meaning(Stage.PLACING, waits=True, retriable=False)
     DISALLOWED_BY_POLICY = "disallowedByPolicy", _Meaning(Stage.PLACING, retriable=False)

@@ -29,7 +29,9 @@ from cloudpc.provisioning.stages import Stages
 log = logging.getLogger(__name__)
 
 ATTEMPTS = 3
-_NO_ROOM_AFTER_ALL = (ErrorCode.NO_CAPACITY, ErrorCode.POOL_UNUSABLE)
+_ONLY_ELSEWHERE = (ErrorCode.NO_CAPACITY, ErrorCode.HOST_REFUSES)
+"""Another attempt is worth it on another host alone: there is no room here, or somebody has to change something."""
+_WAITED_FOR_AFTER_ALL = (*_ONLY_ELSEWHERE, ErrorCode.POOL_UNUSABLE)
 _WITHOUT_DISK = (Stage.PLACING, Stage.IMAGE, Stage.DISK)
 
 
@@ -133,11 +135,11 @@ class Attempts:
             raise told from error
 
     def _waiting(self, error: BaseException) -> Placed | None:
-        """The answer that it has to wait, if there turned out to be no room after all, in whatever stage.
+        """The answer that it has to wait, if its host turned out not to take it after all, in whatever stage.
 
         A host that is lost on the way is none: its machine may be its user's, and what is left there is not known.
         """
-        if isinstance(error, ProvisioningError) and error.code in _NO_ROOM_AFTER_ALL and self._is_last(error):
+        if isinstance(error, ProvisioningError) and error.code in _WAITED_FOR_AFTER_ALL and self._is_last(error):
             return Placed(Status.PENDING_PROVISION, error)
         return None
 
@@ -171,8 +173,8 @@ class Attempts:
         return isinstance(error, ProvisioningError) and not self._is_worth_another(error)
 
     def _is_worth_another(self, error: ProvisioningError) -> bool:
-        """Not where there was no room, on the hosts that were tried: that is the same in a minute."""
-        if not error.retriable or error.code is not ErrorCode.NO_CAPACITY or self._attempt.host is None:
+        """Not where it was not taken, on the hosts that were tried: that is the same in a minute."""
+        if not error.retriable or error.code not in _ONLY_ELSEWHERE or self._attempt.host is None:
             return error.retriable
         here, tried = self._attempt.host.name, self._earlier.failed_on
         # where it has come back to one that it was to avoid, no other has taken it
