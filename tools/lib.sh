@@ -7,6 +7,10 @@ if [ -z "${HOME:-}" ]; then
     export HOME
 fi
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/cloudpc
+# Where Pulumi.yaml and .cloudpc are. `cloudpc setup` names it, and the folder of its own Python's programs: an installed
+# package has these scripts, and its project lies elsewhere.
+project=${CLOUDPC_SETUP_PROJECT:-${root:?}}
+programs=${CLOUDPC_SETUP_PROGRAMS:-}
 
 # For people. Steps that run side by side keep their output in a log; what is said this way still reaches the terminal.
 say() {

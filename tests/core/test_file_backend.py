@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from cloudpc.files.project_file import NAMESPACE as PROJECT
 from cloudpc.iac import file_backend
-from cloudpc.iac.engine import PROJECT, Engine
+from cloudpc.iac.engine import Engine
 
 _FILES = ("lab.json", "a.b.json", "packed.json.gz", "gone.json.bak", "lab.json.bak", "lab.json.attrs", "x.json.gz.bak")
 

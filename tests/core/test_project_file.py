@@ -52,6 +52,19 @@ def test_what_pulumi_would_refuse(tmp_path: Path, config: str, field: str, why: 
     assert why in problem.message
 
 
+def test_a_key_without_a_namespace_is_the_project_s(tmp_path: Path) -> None:
+    (tmp_path / "Pulumi.yaml").write_text("name: corp\nconfig: {installation: a, cloudpc:installation: b}\n")
+    found = project_file.read(tmp_path)
+    assert (found.name, found.values) == ("corp", {"corp:installation": "a", "cloudpc:installation": "b"})
+
+
+@pytest.mark.parametrize("name", ["", "name: ''", "name: 7"])
+def test_a_project_has_a_name(tmp_path: Path, name: str) -> None:
+    (tmp_path / "Pulumi.yaml").write_text(f"main: stacks\n{name}\n")
+    with pytest.raises(InvalidConfigurationError, match=r"Pulumi\.yaml: name: is required"):
+        project_file.read(tmp_path)
+
+
 @pytest.mark.parametrize("content", ["[]", "text", ""])
 def test_a_project_file_that_is_none(tmp_path: Path, content: str) -> None:
     (tmp_path / "Pulumi.yaml").write_text(content)

@@ -178,3 +178,14 @@ def test_proxies_are_kept_apart_because_of_their_passwords(monkeypatch: pytest.M
     found = mirror.configured("bookworm")
     assert found.options == ('Acquire::Check-Valid-Until "false";',)
     assert found.proxies == (("http_proxy", "http://user:secret@proxy:3128"),)
+
+
+def test_a_project_s_own_recipe_goes_before_the_package_s_of_that_name(tmp_path: Path) -> None:
+    (tmp_path / "micro").mkdir()
+    (tmp_path / "micro" / "recipe.yaml").write_text("")
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "recipe.yaml").write_text("")
+    found = recipe.folders(tmp_path)
+    assert list(found) == sorted(found)
+    assert (found["micro"], found["own"]) == (tmp_path / "micro", tmp_path / "own")
+    assert found["debian-12"].parent != tmp_path

@@ -25,7 +25,7 @@ built_folder() {
 
 # supported VERSION: whether Pulumi.yaml's ">=OLDEST <NEXT" admits it, as the engine itself will ask.
 supported() {
-    range=$(sed -n 's/^requiredPulumiVersion: *"\(.*\)"/\1/p' "$root/Pulumi.yaml")
+    range=$(sed -n 's/^requiredPulumiVersion: *"\(.*\)"/\1/p' "$project/Pulumi.yaml")
     oldest=${range#>=}
     oldest=${oldest%% *}
     next=${range#*<}

@@ -18,7 +18,6 @@ from cloudpc.directory.catalogue import short_name
 from cloudpc.directory.opening import Directories, Known, names_of
 from cloudpc.files import project_file, yaml_file
 from cloudpc.files.project import project_root
-from cloudpc.files.project_file import PROJECT
 from cloudpc.iac import encryption_salt, file_backend, fleet, passphrase
 from cloudpc.iac.engine import OWN_FOLDER, Engine, EngineError
 from cloudpc.model.directory import GUID, DirectoryError, User
@@ -104,7 +103,8 @@ class Project:
         if not isinstance(config, dict) and not (config is None and inherited):
             message = "is required, with cloudpc:policy and cloudpc:directory in it"
             raise InvalidConfigurationError([Problem(shown, "config", message)])
-        own = {project_file.full_key(key): value for key, value in (config or {}).items()}
+        name = self.file_of_all.name
+        own = {project_file.full_key(key, name): value for key, value in (config or {}).items()}
         opened = self._opened(policy_id, own)
         return Values(self._readable(policy_id, own), inherited, opened)
 
@@ -226,11 +226,11 @@ class Project:
 
     def locks(self, policy_id: str) -> list[file_backend.Lock]:
         """Who works on a policy's stack, as far as its backend shows it."""
-        return file_backend.locks(self.engine.backend_url, PROJECT, policy_id)
+        return file_backend.locks(self.engine.backend_url, self.file_of_all.name, policy_id)
 
     def cut_off(self, policy_id: str) -> list[Path]:
         """Files of a policy's stack that a run died in the middle of writing."""
-        return file_backend.cut_off(self.engine.backend_url, PROJECT, policy_id)
+        return file_backend.cut_off(self.engine.backend_url, self.file_of_all.name, policy_id)
 
     @property
     def backend_has_stacks(self) -> bool:

@@ -91,7 +91,7 @@ def _backend(project: Project) -> tuple[list[Check], bool]:
         return [Check("backend", "failed", str(error))], False
     if backend.url:
         return [Check("backend", "passed", str(backend))], True
-    hint = "set PULUMI_BACKEND_URL; or `make setup`, for one of this project's own"
+    hint = "set PULUMI_BACKEND_URL; or `cloudpc setup`, for one of this project's own"
     return [Check("backend", "failed", str(backend), hint)], True
 
 
@@ -99,7 +99,7 @@ def _engine(project: Project) -> Check:
     try:
         return Check("engine", "passed", f"pulumi {project.engine.read(['version']).strip()}")
     except EngineError as error:
-        return Check("engine", "failed", str(error), "run `make setup`, then `. .cloudpc/env`")
+        return Check("engine", "failed", str(error), "run `cloudpc setup`, then `. .cloudpc/env`")
 
 
 def _state(project: Project) -> tuple[Check, list[StackRecord] | None]:

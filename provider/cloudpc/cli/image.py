@@ -15,12 +15,10 @@ from cloudpc.cli.output import CommandError, Exit, err, out, print_json, styled,
 from cloudpc.files.project import project_root
 from cloudpc.images import gallery
 from cloudpc.images.commands import Note
-from cloudpc.images.recipe import Recipe
+from cloudpc.images.recipe import FOLDER, Recipe
 from cloudpc.model.image import DiskImage
 
 app = typer.Typer(no_args_is_help=True, help="Gallery images: built on this machine from the recipes in vm-images/.")
-
-_RECIPES = "vm-images"
 
 
 @app.command("list")
@@ -29,7 +27,7 @@ def list_(
     verify: Annotated[bool, typer.Option(help="Hash all files again instead of trusting size and time.")] = False,
 ) -> None:
     """List the recipes and what is built of them."""
-    folder = project_root() / _RECIPES
+    folder = project_root() / FOLDER
     found = [(recipe, gallery.find(folder, recipe.image_id, verify=verify)) for recipe in gallery.recipes(folder)]
     if as_json:
         print_json([_row(recipe, image) for recipe, image in found])
@@ -50,7 +48,7 @@ def build(
     force: Annotated[bool, typer.Option("--force", help="Build again, with what the mirror has today.")] = False,
 ) -> None:
     """Build images; those that are there already are left as they are."""
-    folder = project_root() / _RECIPES
+    folder = project_root() / FOLDER
     known = [recipe.image_id for recipe in gallery.recipes(folder)]
     if unknown := [name for name in names if name not in known]:
         message = f"no recipe in {folder}: {', '.join(unknown)}; there are: {', '.join(known) or 'none'}"

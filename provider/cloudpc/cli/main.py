@@ -6,11 +6,13 @@ import io
 import os
 import signal
 import sys
-from typing import NoReturn
+from pathlib import Path
+from typing import Annotated, NoReturn
 
 import typer
 
-from cloudpc.cli.output import Exit, err, exit_code
+from cloudpc.cli.output import Exit, err, exit_code, out
+from cloudpc.files.project import PROJECT
 from cloudpc.iac.engine import Terminated
 from cloudpc.model import patience
 from cloudpc.model.errors import CloudPCError
@@ -36,11 +38,15 @@ def _mount() -> None:
         down,
         history,
         image,
+        own_project,
         policies,
         run,
         up,
     )
 
+    app.callback()(_options)
+    app.command("init")(own_project.init)
+    app.command("setup")(own_project.setup)
     app.command("up")(up.up)
     app.command("run")(run.run)
     app.command("list")(cloud_pcs.list_)
@@ -55,6 +61,27 @@ def _mount() -> None:
     app.command("doctor")(doctor.doctor)
     app.command("adopt")(adopt.adopt)
     app.command("down")(down.down)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from cloudpc.cli.own_project import version
+
+        out.print(f"cloudpc {version()}")
+        raise typer.Exit
+
+
+def _options(
+    project: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="The project to work in; without, the one you stand in."),
+    ] = None,
+    _asked: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which version this is, and exit.")
+    ] = False,
+) -> None:
+    if project is not None:
+        os.environ[PROJECT] = str(project)
 
 
 def main() -> None:

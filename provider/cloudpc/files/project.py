@@ -9,6 +9,9 @@ import cloudpc
 from cloudpc.model.errors import CloudPCError
 
 _MARK = "Pulumi.yaml"
+PROJECT = "CLOUDPC_PROJECT"
+"""The variable that names a project's folder; `--project` sets it."""
+_MAKE_ONE = "`cloudpc init FOLDER` makes a project."
 
 
 class NoProjectError(CloudPCError):
@@ -23,10 +26,10 @@ def project_root() -> Path:
     Raises:
         NoProjectError: there is none.
     """
-    if named := os.environ.get("CLOUDPC_PROJECT"):
+    if named := os.environ.get(PROJECT):
         if (Path(named) / _MARK).is_file():
             return Path(named).resolve()
-        raise NoProjectError(f"CLOUDPC_PROJECT names {named}, which has no {_MARK}")
+        raise NoProjectError(f"--project or {PROJECT} names {named}, which has no {_MARK}. {_MAKE_ONE}")
     here = Path.cwd()
     for folder in (here, *here.parents):
         if (folder / _MARK).is_file() and (folder / "stacks").is_dir():
@@ -34,4 +37,4 @@ def project_root() -> Path:
     checkout = Path(cloudpc.__file__).resolve().parents[2]
     if (checkout / _MARK).is_file():
         return checkout
-    raise NoProjectError(f"no {_MARK} in {here} or above it: go to the project's folder, or set CLOUDPC_PROJECT")
+    raise NoProjectError(f"There is no {_MARK} in {here} or above it: go to a project's folder. {_MAKE_ONE}")

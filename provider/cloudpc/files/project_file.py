@@ -11,8 +11,8 @@ from cloudpc.files import yaml_file
 from cloudpc.model.problems import InvalidConfigurationError, Problem
 
 FILE = "Pulumi.yaml"
-PROJECT = "cloudpc"
-"""The name in it, which is the namespace of keys that have none."""
+NAMESPACE = "cloudpc"
+"""Of our keys, whatever the project is called; a project of that name may leave it out."""
 _DECLARATION = {"type", "description", "items", "default", "value", "secret"}
 
 
@@ -20,6 +20,8 @@ _DECLARATION = {"type", "description", "items", "default", "value", "secret"}
 class ProjectFile:
     """What concerns us of it."""
 
+    name: str = NAMESPACE
+    """The project's, which is the namespace of keys that have none."""
     backend_url: str = ""
     values: Mapping[str, Any] = field(default_factory=dict)
     """By full key. A stack's own value goes before the whole of one here: nothing is merged."""
@@ -35,16 +37,19 @@ def read(root: Path) -> ProjectFile:
     if not isinstance(content, dict):
         raise InvalidConfigurationError([Problem(FILE, "file", "must be a mapping of fields to values")])
     problems: list[Problem] = []
-    found = ProjectFile(_backend(content.get("backend"), problems), _values(content.get("config"), problems))
+    name = _name(content.get("name"), problems)
+    found = ProjectFile(
+        name, _backend(content.get("backend"), problems), _values(name, content.get("config"), problems)
+    )
     if problems:
         raise InvalidConfigurationError(problems)
     return found
 
 
-def full_key(key: object) -> str:
-    """`policy`, `cloudpc:policy` and `cloudpc:config:policy` are one key to Pulumi."""
+def full_key(key: object, project: str = NAMESPACE) -> str:
+    """`policy`, `cloudpc:policy` and `cloudpc:config:policy` are one key to Pulumi, in a project called cloudpc."""
     namespace, _, name = str(key).rpartition(":")
-    return f"{namespace.removesuffix(':config') or PROJECT}:{name}"
+    return f"{namespace.removesuffix(':config') or project}:{name}"
 
 
 def is_sealed(value: object) -> bool:
@@ -79,7 +84,14 @@ def _backend(value: object, problems: list[Problem]) -> str:
     return ""
 
 
-def _values(config: object, problems: list[Problem]) -> dict[str, Any]:
+def _name(value: object, problems: list[Problem]) -> str:
+    if isinstance(value, str) and value:
+        return value
+    problems.append(Problem(FILE, "name", "is required: the project's name, such as cloudpc"))
+    return NAMESPACE
+
+
+def _values(project: str, config: object, problems: list[Problem]) -> dict[str, Any]:
     if config is None or isinstance(config, str):  # text: where the stacks' files are, in old projects
         return {}
     if not isinstance(config, dict):
@@ -91,9 +103,9 @@ def _values(config: object, problems: list[Problem]) -> dict[str, Any]:
         if why:
             problems.append(Problem(FILE, f"config.{key}", why))
         elif not isinstance(entry, dict):
-            found[full_key(key)] = entry
+            found[full_key(key, project)] = entry
         elif "value" in entry or "default" in entry:
-            found[full_key(key)] = entry.get("value", entry.get("default"))
+            found[full_key(key, project)] = entry.get("value", entry.get("default"))
     return found
 
 

@@ -7,24 +7,31 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-from cloudpc.files import project_file
-from cloudpc.files.project_file import PROJECT
+from cloudpc.files import packaged, project_file
 from cloudpc.iac import backend, file_backend
 from cloudpc.model.errors import CloudPCError
 from cloudpc.model.masking import masked
 
 OPERATIONS_AT_ONCE = 32
 """What our commands let the engine have in flight; boots are bounded by each host."""
+_LANGUAGE_HOST = "tools/language-host/pulumi-language-python"
+"""For a `pulumi` that set-up has built: Pulumi's own comes with its installer alone."""
 OWN_FOLDER = ".cloudpc"
 """Of a project, with its own state in it; goes with the last stack."""
 _CUT_OFF = "A run was killed while it wrote its state: `cloudpc up --clear-lock` mends that."
 
+
+_NO_BACKEND = (
+    "This project has nowhere to keep its state yet: `cloudpc setup` makes a place of its own; for another one set "
+    "PULUMI_BACKEND_URL, or `pulumi login`."
+)
 
 _T = TypeVar("_T")
 
@@ -61,6 +68,9 @@ class Engine:
         env = {**(os.environ if self._is_complete else self._own_environment), **(extra or {})}
         env.setdefault("PULUMI_SKIP_UPDATE_CHECK", "true")
         env.setdefault("PULUMI_PARALLEL", str(OPERATIONS_AT_ONCE))
+        # what runs the program and its provider where the project has no environment of its own
+        env.setdefault("PULUMI_PYTHON_CMD", sys.executable)
+        env.setdefault("CLOUDPC_LANGUAGE_HOST", str(packaged.root() / _LANGUAGE_HOST))
         return env
 
     @property
@@ -77,7 +87,9 @@ class Engine:
         script = '. "$1" && exec env -0'
         done = subprocess.run(["/bin/sh", "-c", script, "sh", str(file)], capture_output=True, check=False)
         if done.returncode != 0:
-            raise EngineError(f"{file} can't be read: {os.fsdecode(done.stderr).strip()}; `make setup` writes it anew")
+            raise EngineError(
+                f"{file} can't be read: {os.fsdecode(done.stderr).strip()}; `cloudpc setup` writes it anew"
+            )
         # what others have put there need be no UTF-8
         return dict(os.fsdecode(entry).split("=", 1) for entry in done.stdout.split(b"\0") if b"=" in entry)
 
@@ -136,8 +148,10 @@ class Engine:
             words = [line for line in errors.splitlines() if line.strip()]
             if words and words[-1].endswith(("EOF", "unexpected end of JSON input")):
                 words.append(_CUT_OFF)
+            elif words and "PULUMI_ACCESS_TOKEN" in words[-1]:
+                words = [_NO_BACKEND]
             elif words and "unable to open bucket file:" in words[-1]:
-                words.append("The backend's folder is not there; `make setup` makes this project's own anew.")
+                words.append("The backend's folder is not there; `cloudpc setup` makes this project's own anew.")
             raise EngineError("\n".join(words[-6:]) or f"`pulumi {' '.join(arguments)}` failed")
         return output
 
@@ -155,7 +169,7 @@ class Engine:
         """
         if self.has_own_backend and not (self.root / OWN_FOLDER).exists():
             return []  # as `cloudpc down` leaves it, with the last stack
-        names = file_backend.stacks(self.backend_url, PROJECT)
+        names = file_backend.stacks(self.backend_url, project_file.read(self.root).name)
         if names is not None:
             return names
         found: list[dict[str, Any]] = json.loads(self.read(["stack", "ls", "--json"]))
@@ -174,10 +188,17 @@ class Engine:
 
     def _command(self, arguments: Sequence[str]) -> list[str]:
         _ = self.backend  # no run where it is not clear which
-        program = shutil.which("pulumi", path=self.environment().get("PATH"))
+        program = shutil.which("pulumi", path=self.environment().get("PATH")) or self._built()
         if program is None:
-            raise EngineError("there is no `pulumi` on the PATH: run `make setup`, or install it from pulumi.com")
+            raise EngineError("there is no `pulumi` on the PATH: run `cloudpc setup`, or install it from pulumi.com")
         return [program, *arguments]
+
+    def _built(self) -> str | None:
+        """The one that set-up has built, where no `.cloudpc/env` leads to it: in CI, for example."""
+        find = packaged.root() / "tools" / "engine" / "find"
+        environment = {**os.environ, "CLOUDPC_SETUP_PROJECT": str(self.root)}
+        found = subprocess.run([str(find)], capture_output=True, text=True, check=False, env=environment)
+        return str(Path(found.stdout.strip()) / "pulumi") if found.returncode == 0 else None
 
 
 def _to_its_end(process: subprocess.Popen[Any], wait: Callable[[], _T]) -> _T:

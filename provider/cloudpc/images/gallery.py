@@ -61,9 +61,10 @@ def build(folder: Path, image_id: str, note: Note, *, force: bool = False) -> Di
 
 def get_recipe(folder: Path, image_id: str) -> Recipe:
     """The recipe of that name. Raises ProvisioningError IMAGE_NOT_FOUND, IMAGE_INVALID."""
-    path = folder / image_id
-    if image_id != path.name or not (path / recipe.RECIPE_FILE).is_file():
-        names = ", ".join(sorted(found.parent.name for found in folder.glob(f"*/{recipe.RECIPE_FILE}"))) or "none"
+    found = recipe.folders(folder)
+    path = found.get(image_id)
+    if path is None:
+        names = ", ".join(found) or "none"
         message = f"There is no gallery image {image_id!r} in {folder}. There are: {names}."
         raise ProvisioningError(ErrorCode.IMAGE_NOT_FOUND, message, retriable=False)
     return recipe.load(path)
@@ -134,4 +135,4 @@ class Recipes:
         return built
 
     def _names(self) -> list[str]:
-        return sorted(path.parent.name for path in self._folder.glob(f"*/{recipe.RECIPE_FILE}"))
+        return list(recipe.folders(self._folder))

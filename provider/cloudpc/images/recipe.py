@@ -11,10 +11,11 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
-from cloudpc.files import yaml_file
+from cloudpc.files import packaged, yaml_file
 from cloudpc.model.errors import ErrorCode, ProvisioningError
 from cloudpc.model.problems import InvalidConfigurationError
 
+FOLDER = "vm-images"
 RECIPE_FILE = "recipe.yaml"
 SHARED_FOLDER = "shared"
 """Beside the recipes: what goes into every image, such as the script that packs the initrd."""
@@ -55,8 +56,9 @@ class Recipe:
 
     @property
     def shared(self) -> Path:
-        """The folder of what all recipes share."""
-        return self.folder.parent / SHARED_FOLDER
+        """The folder of what all recipes share; a project of one's own need not have it."""
+        own = self.folder.parent / SHARED_FOLDER
+        return own if own.is_dir() else packaged.root() / FOLDER / SHARED_FOLDER
 
     def sources(self) -> Iterator[tuple[str, Path]]:
         """Every file that decides the image, by a name that is the same in each checkout."""
@@ -66,13 +68,20 @@ class Recipe:
                     yield f"{'recipe' if root == self.folder else SHARED_FOLDER}/{path.relative_to(root)}", path
 
 
+def folders(folder: Path) -> dict[str, Path]:
+    """Where each recipe is, by name: of a project's vm-images folder, which goes first, or of the package."""
+    found = [path.parent for place in (packaged.root() / FOLDER, folder) for path in place.glob(f"*/{RECIPE_FILE}")]
+    by_name = {path.name: path for path in found}
+    return dict(sorted(by_name.items()))
+
+
 def recipes(folder: Path) -> list[Recipe]:
-    """All recipes of a vm-images folder, by name.
+    """All recipes that a project with this vm-images folder has, by name.
 
     Raises:
         ProvisioningError: IMAGE_INVALID, naming every problem of a recipe.yaml.
     """
-    return [load(path.parent) for path in sorted(folder.glob(f"*/{RECIPE_FILE}"))]
+    return [load(path) for path in folders(folder).values()]
 
 
 def load(folder: Path) -> Recipe:

@@ -1,0 +1,69 @@
+"""`cloudpc init` and `cloudpc setup`: a project of one's own, and what it needs on this machine."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cloudpc.cli.output import CommandError, err, out
+from cloudpc.files import new_project, packaged
+from cloudpc.files.project import project_root
+from cloudpc.model.text import command_line
+
+
+def init(
+    folder: Annotated[Path, typer.Argument(help="Where to; made if it is not there.")],
+    name: Annotated[str | None, typer.Option(help="The project's name; without, that of the folder.")] = None,
+    template: Annotated[
+        bool, typer.Option("--template", help="Make a folder for `pulumi new FOLDER`, which asks for the name.")
+    ] = False,
+) -> None:
+    """Make a project of one's own: Pulumi.yaml, a first policy and its directory, a CI workflow.
+
+    Nothing that is there is overwritten.
+    """
+    values = {"VERSION": version()}
+    if not template:
+        values |= {"PROJECT": name or new_project.name_of(folder), "DESCRIPTION": new_project.DESCRIPTION}
+    for path in new_project.create(folder, values):
+        err.print(f"  {path}")
+    if template:
+        out.print(f"A template. In an empty folder: {command_line('pulumi', 'new', str(folder.resolve()))}")
+        return
+    out.print(f"A project in {folder}. Next:")
+    out.print(f"  {command_line('cd', str(folder))}")
+    out.print("  cloudpc setup")
+    out.print("  cloudpc image build debian-12")
+    out.print("  cloudpc up demo")
+
+
+def setup() -> None:
+    """Install what a project needs on this machine: system packages, Pulumi, libvirt. Again, it takes a second.
+
+    It says what it installs, and asks sudo where you are not root. A `pulumi` on the PATH is used if its version fits.
+    """
+    root = project_root()
+    brought = packaged.root()
+    environment = dict(os.environ)
+    if brought != root:
+        environment |= {"CLOUDPC_SETUP_PROJECT": str(root), "CLOUDPC_SETUP_PROGRAMS": str(Path(sys.executable).parent)}
+    process = subprocess.Popen([str(brought / "tools" / "setup")], env=environment, cwd=root)
+    while True:
+        try:
+            if code := process.wait():
+                raise CommandError(f"set-up ended with exit code {code}; the reason is above")
+        except KeyboardInterrupt:
+            continue  # it was interrupted as well, and ends what it has begun
+        return
+
+
+def version() -> str:
+    """Of this package."""
+    from importlib import metadata
+
+    return metadata.version("cloudpc")

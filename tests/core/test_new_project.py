@@ -1,0 +1,66 @@
+"""`cloudpc init`: a project of one's own, and nothing of anybody's lost."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from cloudpc.files import new_project, project_file
+from cloudpc.files.new_project import BadNameError, ProjectExistsError
+
+VALUES = {"PROJECT": "corp-pcs", "DESCRIPTION": "ours", "VERSION": "1.2.3"}
+
+
+def files(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+def test_all_that_a_project_needs_is_there_and_filled_in(tmp_path: Path) -> None:
+    folder = tmp_path / "a b" / "c"
+    written = new_project.create(folder, VALUES)
+    assert {str(path) for path in written} == files(folder)
+    assert {
+        "Pulumi.yaml", ".gitignore", "README.md", "requirements.txt", ".github/workflows/cloud-pcs.yaml",
+        "stacks/__main__.py", "stacks/Pulumi.demo.yaml", "stacks/directory.yaml", "stacks/schemas/policy.json",
+        "provider/plugin/pulumi-resource-pulumi-python",
+    } <= files(folder)  # fmt: skip
+    assert os.access(folder / "provider/plugin/pulumi-resource-pulumi-python", os.X_OK)
+    assert project_file.read(folder).name == "corp-pcs"
+    assert "cloudpc==1.2.3" in (folder / "requirements.txt").read_text()
+    assert yaml.safe_load((folder / "Pulumi.yaml").read_text())["description"] == "ours"
+    for name in files(folder):
+        assert not re.search(r"\$\{[A-Z]+\}", (folder / name).read_text()), name
+
+
+def test_a_template_keeps_what_pulumi_new_fills_in(tmp_path: Path) -> None:
+    new_project.create(tmp_path, {"VERSION": "1.2.3"})
+    content = yaml.safe_load((tmp_path / "Pulumi.yaml").read_text())
+    assert (content["name"], content["description"]) == ("${PROJECT}", "${DESCRIPTION}")
+
+
+@pytest.mark.parametrize("there", ["Pulumi.yaml", "stacks/directory.yaml", ".gitignore"])
+def test_what_is_there_is_not_overwritten_and_nothing_else_is_written(tmp_path: Path, there: str) -> None:
+    (tmp_path / there).parent.mkdir(exist_ok=True)
+    (tmp_path / there).write_text("mine")
+    with pytest.raises(ProjectExistsError, match=re.escape(there)):
+        new_project.create(tmp_path, VALUES)
+    assert files(tmp_path) == {there}
+    assert (tmp_path / there).read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["", "a b", "ü", "a/b", "x" * 101])
+def test_a_name_that_pulumi_refuses(tmp_path: Path, name: str) -> None:
+    with pytest.raises(BadNameError):
+        new_project.create(tmp_path, {**VALUES, "PROJECT": name})
+    assert files(tmp_path) == set()
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"), [("my pcs", "my-pcs"), ("corp.pcs_1", "corp.pcs_1"), ("Fälle!", "F-lle"), ("…", "cloud-pcs")]
+)
+def test_the_name_is_made_of_the_folder_s(tmp_path: Path, folder: str, name: str) -> None:
+    assert new_project.name_of(tmp_path / folder) == name
