@@ -88,6 +88,7 @@ class Retry(RetryPolicy[Any, Any]):
 
 def _is_passing(response: Any) -> bool:
     """Whether a conflict is one with another operation, which ends."""
+    response.read()  # what begins an operation is asked for as a stream
     try:
         return errors.read(response.json(), response.status_code).meaning is errors.Meaning.WAIT
     except ValueError:
