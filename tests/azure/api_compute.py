@@ -56,7 +56,7 @@ def _marketplace(call: Call) -> Answer:
     return Answer(200, {
         "id": f"{call.path.rpartition('/')[0]}/{exact}", "name": exact, "location": call.arm.account.location,
         "properties": {
-            "osDiskImage": {"operatingSystem": known.os, "sizeInGb": known.disk_gb}, "dataDiskImages": [],
+            "osDiskImage": {"operatingSystem": known.os}, "dataDiskImages": [],
             "automaticOSUpgradeProperties": {"automaticOSUpgradeSupported": False},
             "hyperVGeneration": known.generation, "architecture": known.architecture,
             "features": [{"name": name, "value": value} for name, value in features.items()],

@@ -113,14 +113,15 @@ def _delete(call: Call) -> Answer:
     return Answer(202, None, call.arm.following(operation))
 
 
-def check_free(call: Call, resource: Resource) -> None:
+def check_free(call: Call, resource: Resource, status: int = 400) -> None:
     """ArmFault: a virtual machine has this network interface, or has a claim on it."""
     reserved: float = resource.runtime or 0
     if reserved > call.arm.clock.now():
         raise ArmFault("NicReservedForAnotherVm", target=resource.id)
     if holder := resource.properties.get("virtualMachine"):
         raise ArmFault("NicInUse", f"Network Interface {resource.id} is used by existing resource {holder['id']}. In "
-                       "order to delete the network interface, it must be dissociated from the resource.")  # fmt: skip
+                       "order to delete the network interface, it must be dissociated from the resource.",
+                       status)  # fmt: skip
 
 
 def _body(call: Call, existing: Resource | None) -> Json:

@@ -8,7 +8,7 @@ from typing import Any
 
 from tests.azure.back_ends import Command, Outcome
 from tests.azure.errors import ArmFault, Json, invalid
-from tests.azure.machine import KIND, Machine, instance_view, machine_of
+from tests.azure.machine import KIND, Machine, agent_ready, instance_view, machine_of
 from tests.azure.operations import Operation
 from tests.azure.resources import Resource
 from tests.azure.routing import Call, Routes, listed
@@ -131,7 +131,7 @@ class _Running:
         if not self._is_there:
             return None
         vm = self._arm.resources.find(self._call.vm_id)
-        if vm is None or not _agent_ready(instance_view(self._arm, vm)):
+        if vm is None or not agent_ready(instance_view(self._arm, vm)):
             return 0.2  # it waits: Azure hands it over when the agent asks for it
         self._begin()
         thread = threading.Thread(target=self._work, daemon=True, name=f"run command {self._resource.name}")
@@ -190,10 +190,6 @@ class _Running:
     @property
     def _is_there(self) -> bool:
         return self._arm.resources.find(self._resource.id) is self._resource
-
-
-def _agent_ready(view: Json) -> bool:
-    return any(s["displayStatus"] == "Ready" for s in view.get("vmAgent", {}).get("statuses", ()))
 
 
 def _tail(text: str) -> str:

@@ -13,7 +13,7 @@ from tests.azure.back_ends import Power, Vm
 from tests.azure.errors import ArmFault, Json, invalid
 from tests.azure.machine import DISK, INTERFACE, KIND, Life, Machine, instance_view, machine_of
 from tests.azure.order_checks import Image, check_name, check_order, image_of
-from tests.azure.quota import check_quota
+from tests.azure.quota import check_quota, shortage
 from tests.azure.resources import Resource
 from tests.azure.routing import Call, Routes, listed
 from tests.support.http_server import Answer
@@ -70,7 +70,7 @@ def _put(call: Call) -> Answer:
     if existing is not None:
         return _put_again(call, existing)
     resource = _ordered(call)
-    failure = call.failure
+    failure = call.failure or shortage(call.arm, call.body, asynchronous=True)
     call.arm.resources.add(resource)
     _attach(call, resource)
     return _go(call, resource, failure, 201)
@@ -148,6 +148,8 @@ def _ordered(call: Call) -> Resource:
     tags = checked_tags(call.body.get("tags") or {})
     interfaces = _interfaces(call)
     check_quota(call.arm, size)
+    if lacking := shortage(call.arm, call.body, asynchronous=False):
+        raise lacking
     _check_disk_name(call)
     body = copy.deepcopy(call.body) | {"tags": tags}
     body["properties"] |= {"vmId": str(uuid4()), "timeCreated": call.arm.clock.iso()}
@@ -197,7 +199,7 @@ def _interfaces(call: Call) -> list[Resource]:
         if interface is None or interface.type != INTERFACE:
             raise ArmFault("NotFound", f"Resource {reference.get('id')} referenced by resource {call.vm_id} was not "
                            "found.")  # fmt: skip
-        check_free(call, interface)
+        check_free(call, interface, 409)
         call.arm.check_linked(interface.id, "Microsoft.Network/networkInterfaces/join/action")
         found.append(interface)
     return found

@@ -24,14 +24,16 @@ from tests.azure import (
     tokens,
 )  # fmt: skip
 from tests.azure.account import Account, marketplace, sizes
-from tests.azure.back_ends import ComputeBackEnd, Table
+from tests.azure.back_ends import Command, ComputeBackEnd, Outcome, Table, Vm
 from tests.azure.blobs import Blobs
 from tests.azure.clock import Clock, Delays
+from tests.azure.entra import Entra
 from tests.azure.errors import ArmFault, Json, not_found
 from tests.azure.faults import Fault, Faults, PowerCut
 from tests.azure.machine import KIND, machine_of
 from tests.azure.operations import Operation, Operations
 from tests.azure.permissions import action_of, allowed
+from tests.azure.quota import Shortage
 from tests.azure.resources import Resource, Resources
 from tests.azure.routing import Call, Handler
 from tests.support.http_server import Answer, Received, Reply, Server
@@ -117,6 +119,8 @@ class FakeArm:
         self.usual_quota = 10_000
         self.used_elsewhere: dict[str, int] = {}
         """Cores of others."""
+        self.shortages: list[Shortage] = []
+        """Hardware that there is none of."""
         self.taken_addresses: dict[str, set[str]] = {}
         """Addresses of others, by subnet id in lower case."""
         self.registered = {"Microsoft.Compute": "Registered", "Microsoft.Network": "Registered"}
@@ -124,12 +128,17 @@ class FakeArm:
         """What whoever asks may do."""
         self.revoked_at: int | None = None
         """From this request on nothing is allowed any longer."""
+        self.tokens_from = 0.0
+        """Tokens that were issued before this are at their end."""
         self.locks: dict[str, Literal["CanNotDelete", "ReadOnly"]] = {}
         """By scope: a resource's id or a group's."""
         self.policies: dict[str, Callable[[str, Json], bool]] = {}
         """By name: which resource types and bodies Azure Policy forbids."""
         self.ignores_if_none_match = False
         self.tells_etags = True
+        self.entra = Entra()
+        """Where machines join by the extension AADLoginForWindows."""
+        self.table.answer("dsregcmd", self._dsregcmd)
         self.run_commands_stick = False
         """Scripts begin, and are never heard of again."""
         self.log: list[Logged] = []
@@ -149,7 +158,7 @@ class FakeArm:
 
     def token(self, lifetime: float = 3600, tenant: str | None = None) -> str:
         """A new access token."""
-        return tokens.issue(tenant or self.account.tenant, self.clock.now() + lifetime)
+        return tokens.issue(tenant or self.account.tenant, self.clock.now(), lifetime)
 
     def __enter__(self) -> FakeArm:
         self.start()
@@ -216,11 +225,21 @@ class FakeArm:
             Fault("drop before" if when == "before" else "drop after", operation, path, None, times, skip)
         )
 
-    def cut_power(self, at: int, when: Literal["before", "after"]) -> PowerCut:
-        """Whoever asks is killed at the request of this number, counted from now on: nothing is answered thereafter."""
+    def cut_power(self, at: int, when: Literal["before", "after"], then: Callable[[], None] = lambda: None) -> PowerCut:
+        """Whoever asks is killed at the request of this number, counted from now on: nothing is answered thereafter.
+
+        Args:
+            at: 1 is the next request.
+            when: before or after it took effect.
+            then: called at that moment, on the server's thread: for example to kill a process.
+        """
         with self.lock:
-            self.faults.power_cut = PowerCut(self._count + at, when)
+            self.faults.power_cut = PowerCut(self._count + at, when, then)
             return self.faults.power_cut
+
+    def expire_tokens(self) -> None:
+        """All tokens that were issued until now are at their end."""
+        self.tokens_from = self.clock.now()
 
     def restore_power(self) -> None:
         """Answer again."""
@@ -302,7 +321,7 @@ class FakeArm:
         name = known.id if known else "blob" if path.startswith("/blobs/") else "poll" if _is_poll(path) else "unknown"
         cut = self.faults.power_cut
         if cut and (number > cut.at or (number == cut.at and cut.when == "before")):
-            cut.happened.set()
+            cut.strike()
             return self._logged(number, received, path, name, None)
         struck = self.faults.take(name, path)
         for fault in struck:
@@ -313,7 +332,7 @@ class FakeArm:
         reply = self._answered(received, path, known, struck, number)
         lost = any(fault.kind == "drop after" for fault in struck)
         if cut and number == cut.at:
-            cut.happened.set()
+            cut.strike()
             lost = True
         return self._logged(number, received, path, name, None if lost else reply)
 
@@ -344,7 +363,7 @@ class FakeArm:
     def _checked(
         self, received: Received, path: str, known: contract.Known | None, struck: list[Fault], number: int
     ) -> Reply:
-        tokens.check(received.headers.get("Authorization"), self.account.tenant, self.clock.now())
+        tokens.check(received.headers.get("Authorization"), self.account.tenant, self.clock.now(), self.tokens_from)
         query = dict(parse_qsl(urlsplit(received.target).query, keep_blank_values=True))
         if error := next((f.error for f in struck if f.kind == "sync" and f.error), None):
             raise error
@@ -359,7 +378,7 @@ class FakeArm:
             raise _unauthorized(received.method, path)
         if not allowed(self.permissions, action_of(received.method, path)):
             raise _unauthorized(received.method, path)
-        self._check_registered(received.method, path)
+        self._check_registered(path)
         self._check_locks(received.method, path)
         body = self._body(received, known, query)
         self._check_policies(received.method, path, body)
@@ -411,10 +430,10 @@ class FakeArm:
             raise ArmFault("NoRegisteredProviderFound", f"No registered resource provider found for API version "
                            f"'{asked}'. The supported api-versions are '{known.api_version}'.", 400)  # fmt: skip
 
-    def _check_registered(self, method: str, path: str) -> None:
+    def _check_registered(self, path: str) -> None:
         namespace = path.rpartition("/providers/")[2].partition("/")[0]
         known = next((state for name, state in self.registered.items() if name.lower() == namespace.lower()), None)
-        if method == "PUT" and known is not None and known != "Registered":
+        if "/" in path.rpartition("/providers/")[2] and known is not None and known != "Registered":
             raise ArmFault("MissingSubscriptionRegistration", f"The subscription is not registered to use namespace "
                            f"'{namespace}'. See https://aka.ms/rps-not-found for how to register subscriptions.",
                            target=namespace)  # fmt: skip
@@ -476,6 +495,9 @@ class FakeArm:
     def _error(self, error: ArmFault) -> Reply:
         headers = {"x-ms-request-id": str(uuid4()), "x-ms-correlation-request-id": str(uuid4())}
         return Reply.of(Answer(error.status, {"error": error.error}, headers | error.headers))
+
+    def _dsregcmd(self, vm: Vm, command: Command) -> Outcome:
+        return Outcome(output=self.entra.status(vm))
 
     def _blob(self, resource_id: str, name: str) -> bytes | None:
         with self.lock:

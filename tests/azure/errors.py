@@ -37,6 +37,7 @@ KNOWN: dict[str, tuple[int, str]] = {
     # a person's business
     "AuthorizationFailed": (403, "The client does not have authorization to perform the action, or the scope is "
         "invalid. If access was recently granted, please refresh your credentials."),
+    "ExpiredAuthenticationToken": (401, "The access token expiry UTC time is earlier than current UTC time."),
     "LinkedAuthorizationFailed": (403, "The client has permission to perform the action on the scope, however it "
         "does not have permission to perform the action 'join/action' on the linked scope."),
     "MissingSubscriptionRegistration": (409, "The subscription is not registered to use the namespace. See "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Literal
@@ -45,11 +46,20 @@ class PowerCut:
     Args:
         at: number of the request, from 1 on.
         when: before or after it took effect.
+        then: called at that moment.
+        happened: set from then on.
     """
 
     at: int
     when: Literal["before", "after"]
+    then: Callable[[], None] = lambda: None
     happened: threading.Event = field(default_factory=threading.Event)
+
+    def strike(self) -> None:
+        """It happens; only once."""
+        if not self.happened.is_set():
+            self.happened.set()
+            self.then()
 
 
 class Faults:

@@ -219,3 +219,8 @@ def _agent(machine: Machine, status: GuestStatus, now: str) -> Json:
     silent = {"code": "ProvisioningState/Unavailable", "level": "Warning", "displayStatus": "Not Ready",
               "message": "VM status blob is found but not yet populated.", "time": now}  # fmt: skip
     return {"vmAgentVersion": "Unknown", "statuses": [silent]}
+
+
+def agent_ready(view: Json) -> bool:
+    """Whether the guest's agent answers, as an instance view tells it."""
+    return any(status["displayStatus"] == "Ready" for status in view.get("vmAgent", {}).get("statuses", ()))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from tests.azure.account import Size
@@ -31,6 +33,37 @@ def check_quota(arm: FakeArm, size: Size) -> None:
                            f"Location: {arm.account.location}, Current Limit: {limit}, Current Usage: {current}, "
                            f"Additional Required: {size.vcpus}, (Minimum) New Limit Required: {current + size.vcpus}. "
                            "Submit a request for Quota increase at https://aka.ms/ProdportalCRP.")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Shortage:
+    """Hardware that Azure has none of at the moment.
+
+    Args:
+        size: name, `*` for any text.
+        zone: `*` for any, and for none.
+        asynchronous: it is told only after the order was accepted.
+        code: None: as befits an order with or without a zone.
+    """
+
+    size: str = "*"
+    zone: str = "*"
+    asynchronous: bool = False
+    code: str | None = None
+
+
+def shortage(arm: FakeArm, body: Json, *, asynchronous: bool) -> ArmFault | None:
+    """Why an order finds no hardware; None: it does, or that is told at another time."""
+    size = body["properties"]["hardwareProfile"]["vmSize"]
+    zones = body.get("zones") or [""]
+    for lacking in arm.shortages:
+        if (
+            lacking.asynchronous is asynchronous
+            and fnmatchcase(size, lacking.size)
+            and fnmatchcase(zones[0], lacking.zone)
+        ):
+            return ArmFault(lacking.code or ("ZonalAllocationFailed" if body.get("zones") else "AllocationFailed"))
+    return None
 
 
 def usages(arm: FakeArm) -> list[Json]:
