@@ -62,8 +62,8 @@ class Operations:
         """Which headers tell where an operation can be followed."""
         self.polls = 0
         """So many times at least an operation is still in progress when it is asked for."""
-        self.retry_after = 10.0
-        """What an operation in progress tells as Retry-After, by Azure's clock."""
+        self.retry_after = 0.0
+        """What an operation in progress tells as Retry-After, by Azure's clock; there it is 10 or so."""
 
     def begin(self, provider: str, resource: str, name: str, result: Callable[[], Json] | None = None) -> Operation:
         """One that is going on from now."""

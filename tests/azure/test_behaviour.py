@@ -21,7 +21,7 @@ from tests.azure.quota import Shortage
 )  # fmt: skip
 def test_operations_are_followed_by_either_header(arm: FakeArm, http: Http, style: str, headers: set[str]) -> None:
     arm.operations.style = style  # type: ignore[assignment]
-    arm.operations.polls = 2
+    arm.operations.polls, arm.operations.retry_after = 2, 10
     http.nic()
     got = http.vm()
     assert {"azure-asyncoperation", "location"} & set(got.headers) == headers
