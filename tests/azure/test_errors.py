@@ -61,6 +61,7 @@ _TABLE = {
     "NicReservedForAnotherVm": (Meaning.GOING, C.MACHINE_GOING, True, ""),
     "NicInUse": (Meaning.GOING, C.MACHINE_GOING, True, ""),
     "ResourceNotFound": (Meaning.MISSING, C.HYPERVISOR_ERROR, True, ""),
+    "ExpiredAuthenticationToken": (Meaning.SIGN_IN, C.HOST_REFUSES, True, "sign in again"),
     "NotFound": (Meaning.MISSING, C.HYPERVISOR_ERROR, True, ""),
     "OperationNotAllowed": (Meaning.UNKNOWN, C.HYPERVISOR_ERROR, True, ""),
 }

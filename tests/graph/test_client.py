@@ -16,12 +16,15 @@ from typing import Any
 
 import pytest
 
-from cloudpc.graph import clouds, odata, permissions
+from cloudpc.graph import odata, permissions
 from cloudpc.graph.client import Graph, Session
 from cloudpc.graph.configuration import GraphConfig
-from cloudpc.graph.credentials import TOKEN_VARIABLE, Tokens, _authority, proxy_note
+from cloudpc.graph.credentials import TOKEN_VARIABLE, Tokens
+from cloudpc.graph.credentials import sign_in as signing_in
 from cloudpc.graph.errors import GraphError
 from cloudpc.graph.permissions import Call
+from cloudpc.microsoft import clouds
+from cloudpc.microsoft.sign_in import authority, proxy_note
 from tests.graph.fixtures import jwt, reached
 from tests.tenant.fixtures import directory_file, sign_in, tenant
 from tests.tenant.sign_in import SignIn
@@ -183,7 +186,7 @@ def test_no_secret_goes_to_a_sign_in_of_somebody_else(
 
 @pytest.mark.parametrize(("endpoint", "host"), clouds.SIGN_IN.items())
 def test_each_cloud_has_its_own_sign_in(endpoint: str, host: str) -> None:
-    assert _authority(GraphConfig(endpoint=f"https://{endpoint}")) == f"https://{host}"
+    assert authority(signing_in(GraphConfig(endpoint=f"https://{endpoint}"))) == f"https://{host}"
 
 
 # ---- a given token
@@ -239,7 +242,7 @@ def test_one_token_for_all_requests(monkeypatch: pytest.MonkeyPatch) -> None:
             given.append(f"token {len(given)}")
             return SimpleNamespace(token=given[-1], expires_on=int(time.time()) + 3600)
 
-    monkeypatch.setattr("cloudpc.graph.credentials._credential", lambda _: Cli())
+    monkeypatch.setattr("cloudpc.microsoft.sign_in.credential", lambda _: Cli())
 
     async def tokens() -> list[str]:
         cached = Tokens(GraphConfig())

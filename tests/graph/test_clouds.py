@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from cloudpc.graph import clouds
 from cloudpc.graph.configuration import GraphConfig
+from cloudpc.microsoft import clouds
 
 
 @pytest.mark.parametrize(

@@ -31,8 +31,9 @@ from cloudpc.devices.entra_objects import (
     unless_gone,
 )
 from cloudpc.graph.client import ANSWER_TIMEOUT, Graph, Session, pause
-from cloudpc.graph.errors import SIGN_IN, GraphError
+from cloudpc.graph.errors import GraphError
 from cloudpc.graph.permissions import Call
+from cloudpc.microsoft.sign_in import SIGN_IN
 from cloudpc.model.cancellation import Cancellation
 from cloudpc.model.devices import NewDevice, OwnedDevice, RegisteredDevice, TemporaryAccessPass
 from cloudpc.model.errors import ErrorCode, ProvisioningError

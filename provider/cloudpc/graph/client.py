@@ -20,11 +20,13 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
 
-from cloudpc.graph import clouds, permissions
+from cloudpc.graph import permissions
 from cloudpc.graph.configuration import GraphConfig
-from cloudpc.graph.credentials import TOKEN_VARIABLE, Tokens, proxy_note
-from cloudpc.graph.errors import TIMEOUT, UNREACHABLE, GraphError
+from cloudpc.graph.credentials import TOKEN_VARIABLE, Tokens
+from cloudpc.graph.errors import TIMEOUT, GraphError
 from cloudpc.graph.permissions import Call, Permission
+from cloudpc.microsoft import clouds
+from cloudpc.microsoft.sign_in import UNREACHABLE, proxy_note
 
 if TYPE_CHECKING:
     import httpx

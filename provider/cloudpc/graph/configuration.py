@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from cloudpc.graph import clouds
+from cloudpc.microsoft import clouds
+from cloudpc.microsoft.auth import Auth
 from cloudpc.model.policy import Part
 
 
@@ -20,7 +21,7 @@ class GraphConfig(Part):
         default="https://graph.microsoft.com",
         description="Of a national cloud, for example https://graph.microsoft.us; no other hosts than Microsoft's.",
     )
-    auth: Literal["default", "cli", "environment", "token"] = Field(
+    auth: Auth = Field(
         default="default",
         description="default: azure-identity's DefaultAzureCredential. cli: Azure CLI. environment: AZURE_* variables "
         "(workload identity, secret or certificate). token: the value of CLOUDPC_GRAPH_TOKEN.",

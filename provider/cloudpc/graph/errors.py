@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from cloudpc.graph.permissions import Permission
+from cloudpc.microsoft.sign_in import UNREACHABLE
 from cloudpc.model.errors import CloudPCError
 from cloudpc.model.text import told
 
-UNREACHABLE = "unreachable"
 TIMEOUT = "timeout"
-SIGN_IN = "signIn"
 
 
 class GraphError(CloudPCError):
@@ -16,7 +15,7 @@ class GraphError(CloudPCError):
 
     Args:
         message: one or two sentences for the admin, complete without a traceback and without secrets.
-        code: Graph's `error.code`, Entra's `AADSTS…`, or one of this module's.
+        code: Graph's `error.code`, Entra's `AADSTS…`, one of this module's or of the sign-in's.
         status: of HTTP; 0: there was no answer.
         retry_after: seconds the service asks to wait; 0: it doesn't say.
         permission: the one that is missing, if that is the reason.

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from cloudpc.machines.azure import errors
 from cloudpc.machines.azure.configuration import AzureHostConfig
-from cloudpc.machines.azure.tokens import Tokens
+from cloudpc.machines.azure.sign_in import cloud_of, sign_in
+from cloudpc.microsoft.sign_in import UNREACHABLE, SignInError
+from cloudpc.microsoft.tokens import Tokens
 from cloudpc.model.errors import ErrorCode, ProvisioningError
 from cloudpc.model.watch import Watch
 
@@ -35,7 +37,6 @@ API: Final[Mapping[str, str]] = {
     "authorization": "2022-04-01",
 }
 """Versions of Azure's interfaces; those that the clients send, and that the tests' contracts are of."""
-_PUBLIC = "https://management.azure.com"
 _INTERVAL = 5.0
 """Seconds between two looks at an operation where Azure doesn't say."""
 _LOOPBACK_INTERVAL = 0.05
@@ -50,8 +51,9 @@ class Arm:
         self.config = config
         self.group = config.resource_group
         self.group_path = config.group_path
-        self._endpoint = config.endpoint or _PUBLIC
-        self._tokens = Tokens(config)
+        self._endpoint = config.endpoint or f"https://{cloud_of(config).arm}"
+        self._scope = cloud_of(config).arm_scope
+        self._tokens = Tokens(sign_in(config))
         self.interval = _LOOPBACK_INTERVAL if config.endpoint else _INTERVAL
         """Seconds between two looks at what takes long, where Azure doesn't say."""
 
@@ -77,10 +79,12 @@ class Arm:
             api: a key of API.
             query: of the address, beside the version.
         """
+        from azure.core.exceptions import HttpResponseError
+
         try:
             return self.send("GET", path, api, query=query)
-        except errors.AzureFailed as failed:
-            if failed.arm.is_missing:
+        except HttpResponseError as error:
+            if errors.of(error).is_missing:
                 return None
             raise
 
@@ -94,19 +98,16 @@ class Arm:
         query: Mapping[str, str] | None = None,
     ) -> dict[str, Any]:
         """The answer to a request that no client has a method for, {} where it has no content; inside `asking`."""
-        from azure.core.exceptions import AzureError, HttpResponseError
+        from azure.core.exceptions import HttpResponseError
         from azure.core.rest import HttpRequest
 
         request = HttpRequest(
             method, self._endpoint + path, params={"api-version": API[api], **(query or {})}, json=body
         )
-        try:
-            response = self._raw.send_request(request)
-            if response.status_code >= 300:
-                raise HttpResponseError(response=response)
-            return dict(response.json()) if response.content else {}
-        except AzureError as error:
-            raise self._failed(error, f"{method} {path}") from error
+        response = self._raw.send_request(request)
+        if response.status_code >= 300:
+            raise HttpResponseError(response=response)
+        return dict(response.json()) if response.content else {}
 
     @contextmanager
     def asking(self, doing: str, watch: Watch | None = None) -> Iterator[None]:
@@ -127,9 +128,11 @@ class Arm:
             try:
                 yield
             except AzureError as error:
-                raise self._failed(error, doing) from error
-            except errors.AzureFailed as failed:
-                raise errors.classify(failed.arm, doing, self.config.name) from failed
+                raise errors.classify(errors.of(error), doing, self.config.name) from error
+            except SignInError as error:
+                status = 0 if error.code == UNREACHABLE else 401
+                found = errors.ArmError(error.code, error.message, status)
+                raise errors.classify(found, doing, self.config.name) from None
 
     def begin(self, call: Callable[..., LROPoller[T]], *arguments: Any, **options: Any) -> Operation[T]:
         """A long-running operation that a client's `begin_…` starts; inside `asking`, as all that is done with it.
@@ -160,23 +163,21 @@ class Arm:
 
     def tenant(self) -> str:
         """Id of the tenant that the sign-in is of; nothing where its token doesn't say."""
-        self._tokens.get_token(self._scope)
-        return self._tokens.tenant
+        with self.asking("sign in"):
+            self._tokens.get_token(self._scope)
+        return self._tokens.tenant_id
 
     def close(self) -> None:
         """Let go of connections."""
         if (transport := self.__dict__.get("_transport")) is not None:
             transport.close()
-
-    @property
-    def _scope(self) -> str:
-        return f"{_PUBLIC}/.default"
+        self._tokens.close()
 
     @cached_property
     def _transport(self) -> Transport:
         from cloudpc.machines.azure import pipeline
 
-        return pipeline.transport()
+        return pipeline.transport(loopback=bool(self.config.endpoint))
 
     @cached_property
     def _raw(self) -> PipelineClient[Any, Any]:
@@ -191,9 +192,6 @@ class Arm:
         return {
             "base_url": self._endpoint,
             "credential_scopes": [self._scope],
-            "policies": pipeline.policies(self._tokens, self._scope, loopback=bool(self.config.endpoint)),
+            "policies": pipeline.policies(self._tokens, self._scope, self._endpoint),
             "transport": self._transport,
         }
-
-    def _failed(self, error: Any, doing: str) -> errors.AzureFailed:
-        return errors.classify(errors.of(error), doing, self.config.name)

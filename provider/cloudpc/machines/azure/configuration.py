@@ -9,8 +9,9 @@ from uuid import UUID
 from pydantic import AfterValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from cloudpc.graph import clouds
 from cloudpc.machines.azure.names import name_of
+from cloudpc.microsoft import clouds
+from cloudpc.microsoft.auth import Auth
 from cloudpc.model.access import Bastion
 from cloudpc.model.connection import NetworkKind, NetworkPart
 from cloudpc.model.hosts import ByHand, HostConfig
@@ -46,7 +47,7 @@ class AzureHostConfig(HostConfig):
     resource_group: str = Field(description="Where machines, disks and network cards are made; it must exist.")
     location: str = Field(description="Azure's short name of a region, for example westeurope.")
     tenant_id: str | None = Field(default=None, description="Of the sign-in; default: the credential's own.")
-    auth: Literal["default", "cli", "environment", "token"] = Field(
+    auth: Auth = Field(
         default="default",
         description="As in cloudpc:graph; token: the value of CLOUDPC_AZURE_TOKEN.",
     )

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import cast
-
 from cloudpc.machines.azure.configuration import AZURE_IMAGE, AzureHostConfig, AzureNetworks
 from cloudpc.model.machines import Host
 
@@ -18,8 +15,9 @@ class AzureDriver:
 
     def open(self, config: AzureHostConfig) -> Host:
         """See Driver."""
-        # Azure's libraries: only where a host is opened
-        return cast("Host", import_module("cloudpc.machines.azure.host").AzureHost(config))
+        from cloudpc.machines.azure.host import AzureHost  # what it imports is of use only where there is one
+
+        return AzureHost(config)
 
     def this_machine(self) -> None:
         """See Driver."""

@@ -83,8 +83,8 @@ _MEANINGS: Final[Mapping[Meaning, str]] = {
     Meaning.TAKEN: "PreconditionFailed PropertyChangeNotAllowed",
     Meaning.GOING: "NicReservedForAnotherVm NicInUse",
     Meaning.MISSING: "ResourceNotFound NotFound ParentResourceNotFound",
-    Meaning.SIGN_IN: "InvalidAuthenticationTokenTenant InvalidAuthenticationToken ExpiredAuthenticationToken "
-    "AuthenticationFailed",
+    Meaning.SIGN_IN: "InvalidAuthenticationTokenTenant InvalidAuthenticationTokenAudience InvalidAuthenticationToken "
+    "ExpiredAuthenticationToken AuthenticationFailed",
     Meaning.OURS: "InvalidParameter InvalidRequestContent BadRequest InvalidResource",
 }
 _BY_CODE: Final = {code: meaning for meaning, codes in _MEANINGS.items() for code in codes.split()}
@@ -313,7 +313,7 @@ def _policy(info: Mapping[str, Any]) -> str:
 def _sign_in(error: ArmError, host: str) -> str:
     if error.code == "InvalidAuthenticationTokenTenant":
         return f"sign in to the subscription's tenant: give its id as tenantId of {host}, and sign in there"
-    return "sign in again" if error.status == 401 else ""
+    return "sign in again" if error.code.endswith(("Token", "Audience", "Failed")) or not error.code else ""
 
 
 def _image(error: ArmError, _host: str) -> str:

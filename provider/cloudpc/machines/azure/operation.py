@@ -69,9 +69,8 @@ class Operation(Generic[T]):
 
     def wait(self) -> bool:
         """Wait for its end, but not past the watch's deadline; whether it is done, well or not. Raises Cancelled."""
-        while not self.is_done and watch().remaining > 0:
+        while not self.look() and watch().remaining > 0:
             watch().wait(self._polling.pause)
-            self._polling.look()
         return self.is_done
 
     def result(self) -> T:

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
+from urllib.parse import urlsplit
 
-from azure.core.credentials import TokenCredential
+from azure.core.exceptions import ClientAuthenticationError
 from azure.core.pipeline import PipelineRequest, PipelineResponse
 from azure.core.pipeline.policies import (
     ContentDecodePolicy,
@@ -26,12 +27,15 @@ from azure.core.pipeline.transport import RequestsTransport
 from azure.mgmt.core.policies import ARMChallengeAuthenticationPolicy
 
 from cloudpc.machines.azure import errors
+from cloudpc.microsoft import clouds
+from cloudpc.microsoft.tokens import Tokens
 from cloudpc.model import patience
 from cloudpc.model.watch import Watch
 
 CONNECT, READ = 10, 60
 """Seconds."""
-RETRIES = 6
+RETRIES, RECONNECTS = 6, 2
+"""After an answer that says so, and after none: `retry_status` alone would be 3, whatever `retry_total` says."""
 _TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
 
 _watch: ContextVar[Watch | None] = ContextVar("cloudpc_azure_watch", default=None)
@@ -105,34 +109,53 @@ class Patience(HTTPPolicy[Any, Any]):
 
 
 class Bearer(ARMChallengeAuthenticationPolicy):
-    """The sign-in's token; over plain HTTP only on this machine's loopback."""
+    """The sign-in's token; to Azure only, and over plain HTTP only on this machine's loopback."""
 
-    def __init__(self, credential: TokenCredential, scope: str, *, loopback: bool) -> None:
-        super().__init__(credential, scope)
-        self._loopback = loopback
+    def __init__(self, tokens: Tokens, scope: str, endpoint: str) -> None:
+        super().__init__(tokens, scope)
+        self._tokens = tokens
+        self._host = urlsplit(endpoint).hostname or ""
+        self._is_loopback = clouds.is_loopback(endpoint)
 
     def on_request(self, request: PipelineRequest[Any]) -> None:
         """See BearerTokenCredentialPolicy."""
         watch().check()
-        if self._loopback:
+        host = urlsplit(request.http_request.url).hostname or ""
+        if host != self._host and not host.endswith(f".{self._host}"):
+            raise ClientAuthenticationError(f"Azure names {host or 'no host'} to go on with: it gets no token of ours")
+        if self._is_loopback:
             request.context.options["enforce_https"] = False
         super().on_request(request)
 
+    def send(self, request: PipelineRequest[Any]) -> PipelineResponse[Any, Any]:
+        """With another token, once, where Azure refuses the one that was kept: it may have been revoked."""
+        response = super().send(request)
+        if response.http_response.status_code != 401:
+            return response
+        self._tokens.forget()
+        return super().send(request)
 
-def policies(credential: TokenCredential, scope: str, *, loopback: bool) -> list[Any]:
-    """A pipeline's own; they may not be shared by two."""
+
+def policies(tokens: Tokens, scope: str, endpoint: str) -> list[Any]:
+    """A pipeline's own; they may not be shared by two.
+
+    Args:
+        tokens: of the sign-in.
+        scope: what tokens are asked with.
+        endpoint: where they may go.
+    """
     return [
         RequestIdPolicy(),
         HeadersPolicy({"Accept": "application/json"}),
         UserAgentPolicy("cloudpc"),
         ContentDecodePolicy(),
-        Retry(retry_total=RETRIES, retry_status=RETRIES, retry_connect=RETRIES, retry_read=RETRIES),
-        Bearer(credential, scope, loopback=loopback),
+        Retry(retry_total=RETRIES, retry_status=RETRIES, retry_connect=RECONNECTS, retry_read=RECONNECTS),
+        Bearer(tokens, scope, endpoint),
         CustomHookPolicy(),
         Patience(),
     ]
 
 
-def transport() -> Transport:
-    """One for all clients of a host."""
-    return Transport(connection_timeout=CONNECT, read_timeout=READ)
+def transport(*, loopback: bool) -> Transport:
+    """One for all clients of a host. To loopback nothing goes through a proxy."""
+    return Transport(connection_timeout=CONNECT, read_timeout=READ, use_env_settings=not loopback)

@@ -1,4 +1,4 @@
-"""The clouds that Microsoft Graph is in: where a token may go, and where one signs in. Nowhere else does either go.
+"""Microsoft's clouds: where a token may go, and where one signs in. Nowhere else does either go.
 
 A policy names the endpoint, and whoever proposes a policy need not be who signs in: a host that is not one of these
 would get the token of whoever runs it.
@@ -7,19 +7,62 @@ would get the token of whoever runs it.
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass, replace
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
-SIGN_IN: Final = {
-    "graph.microsoft.com": "login.microsoftonline.com",
-    "graph.microsoft.us": "login.microsoftonline.us",
-    "dod-graph.microsoft.us": "login.microsoftonline.us",
-    "microsoftgraph.chinacloudapi.cn": "login.chinacloudapi.cn",
-}
-"""Where each cloud signs in, by the host of its Graph: global, US Government L4 and L5, China."""
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """One of Microsoft's, by the hosts of its services.
+
+    Args:
+        name: as `cloud` of a host in Azure has it.
+        graph: of Microsoft Graph.
+        sign_in: of Microsoft Entra.
+        arm: of Azure Resource Manager.
+        arm_scope: what a token for the latter is asked with.
+    """
+
+    name: str
+    graph: str
+    sign_in: str
+    arm: str
+    arm_scope: str
+
+
+PUBLIC: Final = Cloud(
+    "public", "graph.microsoft.com", "login.microsoftonline.com",
+    "management.azure.com", "https://management.azure.com/.default",
+)  # fmt: skip
+US_GOVERNMENT: Final = Cloud(
+    "usGovernment", "graph.microsoft.us", "login.microsoftonline.us",
+    "management.usgovcloudapi.net", "https://management.core.usgovcloudapi.net/.default",
+)  # fmt: skip
+CHINA: Final = Cloud(
+    "china", "microsoftgraph.chinacloudapi.cn", "login.chinacloudapi.cn",
+    "management.chinacloudapi.cn", "https://management.chinacloudapi.cn/.default",
+)  # fmt: skip
+CLOUDS: Final = (PUBLIC, US_GOVERNMENT, replace(US_GOVERNMENT, graph="dod-graph.microsoft.us"), CHINA)
+"""Global, US Government L4 and L5, China. Source: get_arm_endpoints of azure-mgmt-core, Microsoft Graph "National cloud
+deployments"."""
+SIGN_IN: Final = {cloud.graph: cloud.sign_in for cloud in CLOUDS}
+"""Where each cloud signs in, by the host of its Graph."""
 _OTHER_SIGN_INS: Final = ("login.microsoft.com", "login.windows.net", "login.partner.microsoftonline.cn")
 _HTTPS: Final = 443
+
+
+def of_graph(endpoint: str) -> Cloud:
+    """The cloud of this Graph; the public one where it is none of Microsoft's."""
+    host = urlsplit(endpoint).hostname
+    return next((cloud for cloud in CLOUDS if cloud.graph == host), PUBLIC)
+
+
+def named(name: str) -> Cloud:
+    """The cloud of that name."""
+    return next(cloud for cloud in CLOUDS if cloud.name == name)
 
 
 def endpoint(value: str) -> str:
