@@ -473,6 +473,10 @@ def test_what_is_merely_off_is_started(status: Status) -> None:
     plan = _plan(off, owed)
     assert next_step(off["u1/small"], plan.desired[0]) is Step.START
     assert _told(plan) == [StandsStill()]
+    left = {key: pc.model_copy(update={"power_state": "deallocated"}) for key, pc in recorded.items()}
+    plan = _plan(left, owed)
+    assert next_step(left["u1/small"], plan.desired[0]) is Step.NONE, "its host leaves it off"
+    assert _told(plan) == []
     full = {"power_state": "paused", "paused_because": "the host's disk was full"}
     paused = _plan({key: pc.model_copy(update=full) for key, pc in recorded.items()}, owed)
     assert _told(paused) == [StandsStill(paused_because="the host's disk was full")]

@@ -60,6 +60,10 @@ def _pause(host: ScriptedHost) -> None:
     host._change(IDENTITY, lambda m: replace(m, power=PowerState.PAUSED, paused_because=FULL))
 
 
+def _leave_off(host: ScriptedHost) -> None:
+    host._change(IDENTITY, lambda m: replace(m, power=PowerState.LEFT_OFF))
+
+
 def _undefine(host: ScriptedHost) -> None:
     host._path(IDENTITY).unlink()
 
@@ -93,6 +97,7 @@ def _restore_older_state(host: ScriptedHost) -> None:
     [
         (_stop, "poweredOff", None),
         (_pause, "paused", None),
+        (_leave_off, "deallocated", None),
         (_undefine, "running", "machineLost"),
         (_take_disk, "running", "machineLost"),
         (_make_another, "running", "machineLost"),
@@ -236,6 +241,13 @@ def test_another_host_is_asked_once_for_all_that_are_missing(
     end.set()
     assert [pc.is_lost for pc in changed.values()] == [True, True]
     assert listed == ["other"]
+
+
+def test_a_run_has_hosts_give_up_the_places_of_what_is_off(host: ScriptedHost) -> None:
+    asked: list[tuple[str, str]] = []
+    host.give_up_places = lambda *whose: asked.append(whose) or []  # type: ignore[attr-defined]
+    tidy([host], Removal([host], Organisation(), Consent()), Meant("inst", "demo", {}))  # type: ignore[arg-type]
+    assert asked == [("inst", "demo")]
 
 
 def test_a_silent_host_is_not_tidied(host: ScriptedHost, tmp_path: Path, recorded: RecordedCloudPC) -> None:

@@ -40,6 +40,9 @@ class FakeHost:
     def describe(self, _: UUID) -> object:
         return self._power and SimpleNamespace(name="cloudpc-1", power=self._power, paused_because="its disk is full")
 
+    def power_on(self, machine_id: UUID, watch: Watch) -> None:
+        self._power = PowerState.RUNNING
+
     def guest(self, _: UUID) -> Self:
         return self
 
@@ -70,6 +73,7 @@ LOST = ProvisioningError(ErrorCode.GUEST_AGENT_LOST, "No answer.")
         (FakeHost(None), "no such machine", ""),
         (FakeHost(PowerState.STOPPED), "is stopped; `cloudpc up demo` starts it", ""),
         (FakeHost(PowerState.PAUSED), "is paused: its disk is full; `cloudpc up demo` resumes it", ""),
+        (FakeHost(PowerState.LEFT_OFF), "was off, and left so; it is started", OLD),
         (FakeHost(PowerState.RUNNING, LOST), "guest does not answer there either", ""),
         (FakeHost(PowerState.RUNNING, f"{OLD} a\n".encode()), "-oIdentityFile=\"/a key\"' -l root -p 2222 kvm1`", ""),
         (FakeHost(PowerState.RUNNING, None), "sshDestination of kvm1", ""),

@@ -104,6 +104,8 @@ def _reasons(row: dict[str, Any]) -> Iterator[str]:
         yield row["why"]
     if row["powerState"] == "poweredOff":
         yield "off; the next run starts it"
+    if row["powerState"] == "deallocated":
+        yield "off, and left so (deallocateStopped of its host); `cloudpc connect` starts it"
     if row["powerState"] == "paused":
         yield f"paused: {row['pausedBecause']}; the next run resumes it"
     if row["leftovers"]:

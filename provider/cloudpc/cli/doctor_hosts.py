@@ -98,9 +98,12 @@ def _unfinished_removed(host: Host, machines: Sequence[Machine], ours: Ours) -> 
     return [m for m in unfinished if host.delete(m.id, Watch().within(REMOVED_WITHIN)) is Removed.GONE]
 
 
+_STANDS_STILL = (PowerState.STOPPED, PowerState.PAUSED)
+
+
 def _standing_still(what: str, machines: Sequence[Machine]) -> Iterator[Check]:
     """Their users can't work, and state may not know yet."""
-    for machine in (m for m in machines if m.power is not PowerState.RUNNING and m.state is not State.GOING):
+    for machine in (m for m in machines if m.power in _STANDS_STILL and m.state is not State.GOING):
         how = f"paused: {machine.paused_because}" if machine.power is PowerState.PAUSED else "off"
         detail = f"{machine.name} ({machine.tag.device_name}, policy {machine.tag.policy_id}) is {how}"
         yield Check(f"{what}: machines", "warning", detail, "the next run of its policy has it go on, if it can")

@@ -15,6 +15,9 @@ from cloudpc.model.watch import Watch
 from cloudpc.operations.runtime import connect
 from cloudpc.provisioning import set_up
 
+STARTED_WITHIN = 600.0
+"""Seconds that a machine which its host leaves off may take to be ready."""
+
 
 @dataclass(frozen=True)
 class Seen:
@@ -22,7 +25,8 @@ class Seen:
 
     Args:
         why: in words, with what to do.
-        host_key: the guest's own by now, if it is not the pinned one.
+        host_key: with which it is worth to try once more: the guest's own by now, if it is not the pinned one; the
+            pinned one of a machine that was started.
     """
 
     why: str
@@ -47,6 +51,9 @@ def _seen(config: HostConfig, host: Host, machine_id: UUID, guest_os: GuestOS, p
         return Seen(f"{host.name} has no such machine any more; `cloudpc up {policy}` says what became of it")
     if machine.power is PowerState.PAUSED:
         return Seen(f"its machine on {host.name} is paused: {machine.paused_because}; `cloudpc up {policy}` resumes it")
+    if machine.power is PowerState.LEFT_OFF:
+        host.power_on(machine_id, Watch().within(STARTED_WITHIN))
+        return Seen(f"its machine on {host.name} was off, and left so; it is started", pinned)
     if machine.power is not PowerState.RUNNING:
         return Seen(f"its machine on {host.name} is {machine.power}; `cloudpc up {policy}` starts it")
     try:

@@ -216,8 +216,8 @@ class RecordedCloudPC(DesiredCloudPC):
     """While its machine is lost: what it is again if the machine comes back."""
     before_change: Before | None = None
     """While its machine is not the size of its service plan: what it is again once it is."""
-    power_state: Literal["running", "poweredOff", "paused"] = "running"
-    """As the last run or refresh saw it; Graph's values, and `paused`."""
+    power_state: Literal["running", "poweredOff", "paused", "deallocated"] = "running"
+    """As the last run or refresh saw it; Graph's values, `paused`, and `deallocated`: off, and left so."""
     paused_because: str = ""
     """Why it is paused, in words."""
     leftovers: tuple[str, ...] = ()
@@ -254,7 +254,7 @@ class RecordedCloudPC(DesiredCloudPC):
     @property
     def stands_still(self) -> bool:
         """Whether its machine is there and does not work, so that it has to be started or resumed."""
-        return self.status in WITH_MACHINE and self.power_state != "running"
+        return self.status in WITH_MACHINE and self.power_state in ("poweredOff", "paused")
 
     @property
     def is_leaving(self) -> bool:

@@ -40,6 +40,8 @@ class PowerState(StrEnum):
     STOPPED = "stopped"
     PAUSED = "paused"
     """It holds its memory, but its processors stand still, and not for a moment only."""
+    LEFT_OFF = "deallocated"
+    """Off, which its host's entry wants left so: no run starts it."""
 
 
 @dataclass(frozen=True)
@@ -308,6 +310,20 @@ class KeepsForDiagnosis(Protocol):
 
         Returns:
             What is kept and where, in words; nothing if there is no such machine.
+        """
+
+
+@runtime_checkable
+class GivesUpPlaces(Protocol):
+    """A host that bills a machine as long as it keeps its place, also while it is off."""
+
+    def give_up_places(self, installation: str, policy_id: str) -> list[str]:
+        """Take the place from machines of this policy that were shut down inside, if the host's entry says so.
+
+        Waits for none of it.
+
+        Returns:
+            The names of their devices.
         """
 
 

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from cloudpc.model.cloud_pc import RecordedCloudPC
 from cloudpc.model.errors import ProvisioningError, unexpected_told
-from cloudpc.model.machines import Host, Machine, Removed, State
+from cloudpc.model.machines import GivesUpPlaces, Host, Machine, Removed, State
 from cloudpc.model.remnants import Remnant, expired, without_data
 from cloudpc.model.tags import Phase
 from cloudpc.model.watch import REMOVED_WITHIN, Watch
@@ -79,6 +79,9 @@ class _Tidying:
                 if self._is_concerned(machine) and self._is_removed(host, machine):
                     removed.append(machine.name)
             removed += host.discard(self._over(host.remnants(meant.installation)))
+            if isinstance(host, GivesUpPlaces):
+                for name in host.give_up_places(meant.installation, meant.policy_id):
+                    log.info("%s on %s was off, and is billed no longer", name, host.name)
         return removed
 
     def _over(self, remnants: Collection[Remnant]) -> list[Remnant]:

@@ -70,12 +70,14 @@ def moved(recorded: RecordedCloudPC, host: str, now: datetime) -> RecordedCloudP
 
 def powered(recorded: RecordedCloudPC, power: PowerState, paused_because: str = "") -> RecordedCloudPC:
     """Whether its machine works, and why not if it is paused; no event: it changes without anybody's doing."""
-    state: Literal["running", "poweredOff", "paused"] = "running"
+    state: Literal["running", "poweredOff", "paused", "deallocated"] = "running"
     match power:
         case PowerState.STOPPED:
             state = "poweredOff"
         case PowerState.PAUSED:
             state = "paused"
+        case PowerState.LEFT_OFF:
+            state = "deallocated"
     return changed(recorded, {"power_state": state, "paused_because": paused_because if state == "paused" else ""})
 
 

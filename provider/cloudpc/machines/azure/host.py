@@ -5,10 +5,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Container, Mapping
+from dataclasses import replace
 from uuid import UUID
 
 from cloudpc import guests
-from cloudpc.machines.azure import standing
+from cloudpc.machines.azure import billing, standing
 from cloudpc.machines.azure.arm import Arm
 from cloudpc.machines.azure.claiming import Claiming, requests_of
 from cloudpc.machines.azure.configuration import AzureHostConfig
@@ -72,7 +73,10 @@ class AzureHost(Host):
 
     def check(self) -> list[Check]:
         found = standing.checks(self._arm, self._config)
-        return found if overall(found) == "failed" else [*found, *self._sizes.checks()]
+        if overall(found) == "failed":
+            return found
+        stopped = billing.checks(self._machines, deallocates=self._config.deallocate_stopped)
+        return [*found, *self._sizes.checks(), *stopped]
 
     def check_network(self, network: Network) -> list[Check]:
         return self._networks.check(network)
@@ -122,6 +126,11 @@ class AzureHost(Host):
             message = f"{name_of(machine_id)} on {self.name} has no network card"
             raise ProvisioningError(ErrorCode.SET_UP_FAILED, message)
         return self._networks.access(found["id"], card_id, watch)
+
+    def give_up_places(self, installation: str, policy_id: str) -> list[str]:
+        if not self._config.deallocate_stopped:
+            return []
+        return list(billing.give_up_places(self._arm, self._machines, installation, policy_id))
 
     # ---- what its tag says
 
@@ -174,7 +183,10 @@ class AzureHost(Host):
             return error
 
     def _machine(self, found: Found, statuses: Statuses) -> Machine:
-        return self._descriptions.machine(found, statuses)
+        machine = self._descriptions.machine(found, statuses)
+        if self._config.deallocate_stopped and machine.power is PowerState.STOPPED:
+            return replace(machine, power=PowerState.LEFT_OFF)
+        return machine
 
     def _need(self, machine_id: UUID) -> Machine:
         machine = self.describe(machine_id)
