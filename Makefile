@@ -42,6 +42,14 @@ golden: setup ## What people read, written anew into tests/golden/said; review i
 	@tools/packages test
 	@CLOUDPC_UPDATE_GOLDEN=1 PATH="$$(tools/engine/find):$$PATH" .venv/bin/pytest -n auto --dist loadgroup tests/golden
 
+.PHONY: reference
+reference: setup ## docs/reference, from the code and the schemas
+	@.venv/bin/python tools/reference
+
+.PHONY: dist
+dist: setup ## Wheel and source distribution, in dist/
+	@rm -rf dist && .venv/bin/python -m hatchling build
+
 .PHONY: world
 world: setup ## A million steps of random histories against the lifecycle's rules; half an hour
 	@HYPOTHESIS_PROFILE=thorough CLOUDPC_WORLD_STEPS=1000000 .venv/bin/pytest --timeout=0 tests/core/test_world.py

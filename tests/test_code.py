@@ -117,13 +117,13 @@ def test_every_code_is_used() -> None:
     assert not [code.name for code in ErrorCode if f"ErrorCode.{code.name}" not in used]
 
 
-def test_the_readme_has_each_folder_in_the_order_of_the_layers() -> None:
+def test_contributing_has_each_folder_in_the_order_of_the_layers() -> None:
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]["contracts"]
     folders = [folder for layer in contracts[0]["layers"] for folder in layer.split(" | ")]
     package = ROOT / "provider" / "cloudpc"
     assert set(folders) == {path.parent.name for path in package.glob("*/__init__.py")}
     said = [ast.get_docstring(ast.parse((package / name / "__init__.py").read_text("utf-8"))) for name in folders]
-    tree = re.findall(r"^  ([a-z]+)/ +(.+)$", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE)
+    tree = re.findall(r"^  ([a-z]+)/ +(.+)$", (ROOT / "CONTRIBUTING.md").read_text("utf-8"), re.MULTILINE)
     assert tree == list(zip(folders, said, strict=True))
 
 

@@ -92,6 +92,8 @@ def test_a_project_of_one_s_own(run: Callable[..., str], tmp_path: Path, tiny_im
     (tmp_path / "host" / "host.json").write_text("{}")
 
     assert "valid; 2 Cloud PCs owed" in run("policy", "validate", cwd=folder)
+    assert "+ 4 to create" in run("preview", cwd=folder)
+    assert not list((tmp_path / "host").glob("*.qcow2"))
     assert "provisioned" in run("up", "demo", cwd=folder)
     shown = run("--project", str(folder), "list")
     assert shown.count("provisioned") == 2

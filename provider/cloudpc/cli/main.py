@@ -47,6 +47,7 @@ def _mount() -> None:
     app.callback()(_options)
     app.command("init")(own_project.init)
     app.command("setup")(own_project.setup)
+    app.command("preview")(up.preview)
     app.command("up")(up.up)
     app.command("run")(run.run)
     app.command("list")(cloud_pcs.list_)

@@ -102,9 +102,7 @@ def up(
     Those that failed before stay so; `cloudpc list --check` is for them.
     """
     project = Project()
-    names = list(dict.fromkeys(policies)) if policies else project.policy_ids()
-    if not names:
-        raise CommandError(f"no policies in {project.stacks_folder}", Exit.INVALID)
+    names = _named(project, policies)
     if preview and not sys.stdin.isatty():
         raise CommandError("--preview asks before the run, and there is no terminal to ask on", Exit.NOT_CONFIRMED)
     if accept_loss is not None and len(names) > 1:
@@ -117,18 +115,39 @@ def up(
     consent = Consent(accept_loss=accept_loss, forget_hosts=tuple(forget_host or ()))
     if preview:
         _show_previews(project, runnable, consent)
+        confirm(f"Go on with {', '.join(runnable)}?", yes=False)
     how = How(clear_lock, at_once, consent=consent)
     bring_up_and_tell(project, runnable, how, left_out)
 
 
+def preview(policies: Policies = None, forget_host: ForgetHost = None) -> None:
+    """Say what `up` would do, to whom and why: `pulumi preview`, one policy after another.
+
+    No Cloud PC is touched. A policy that never ran gets its empty stack.
+    """
+    project = Project()
+    names = _named(project, policies)
+    runnable, left_out = preflight.without_hindered(project, names, clear_lock=False)
+    _check_forgotten(project, names, forget_host or [])
+    _show_previews(project, runnable, Consent(forget_hosts=tuple(forget_host or ())))
+    if left_out:
+        raise CommandError("\n".join(left_out))
+
+
+def _named(project: Project, policies: Sequence[str] | None) -> list[str]:
+    """These, or all. Raises CommandError: there are none."""
+    if names := list(dict.fromkeys(policies)) if policies else project.policy_ids():
+        return names
+    raise CommandError(f"no policies in {project.stacks_folder}", Exit.INVALID)
+
+
 def _show_previews(project: Project, names: Sequence[str], consent: Consent) -> None:
-    """Raises CommandError: one shows what is wrong, or they are not what is wanted."""
+    """Raises CommandError: one shows what is wrong."""
     troubles = _Troubles()
     _make_stacks(project, names, troubles)
     for name in names:
         if name in troubles.of or project.engine.run(["preview", "--stack", name], env=consent.environment()) != 0:
             raise CommandError(troubles.of.get(name) or f"the preview of {name} did not end well; nothing was done")
-    confirm(f"Go on with {', '.join(names)}?", yes=False)
 
 
 def _check_forgotten(project: Project, names: Sequence[str], hosts: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""The README's workflow: what a pull request may reach."""
+"""The workflow of a project of one's own: what a pull request may reach."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ SECRET = "secrets."
 
 
 def _workflow() -> dict[Any, Any]:
-    [block] = re.findall(r"```yaml\n(# \.github/workflows/.*?)```", (REPO / "README.md").read_text(), re.DOTALL)
-    content: dict[Any, Any] = yaml.safe_load(block)
+    content: dict[Any, Any] = yaml.safe_load((REPO / "template/.github/workflows/cloud-pcs.yaml").read_text())
     return content
 
 
