@@ -25,20 +25,20 @@ def _sizes(call: Call) -> Answer:
         if not found:
             raise invalid(f"The filter '{asked}' is not supported: only location can be filtered.", "$filter")
         location = found[1]
-    if location.lower() != call.arm.account.location:
-        return listed([])
+    if location.lower() not in call.arm.locations:
+        return listed(call, [])
     disk = {"resourceType": "disks", "name": "StandardSSD_LRS", "tier": "Standard", "size": "E10",
             "locations": [location], "locationInfo": [{"location": location, "zones": []}], "capabilities": [],
             "restrictions": []}  # fmt: skip
-    return listed([disk, *(size.shown(location) for size in call.arm.sizes.values())])
+    return listed(call, [disk, *(size.shown(location) for size in call.arm.sizes.values())])
 
 
 @ROUTES.add("Usage_List")
 def _usages(call: Call) -> Answer:
-    if call.parameters["location"].lower() != call.arm.account.location:
+    if call.parameters["location"].lower() not in call.arm.locations:
         raise ArmFault("NoRegisteredProviderFound", f"No registered resource provider found for location "
                        f"'{call.parameters['location']}' and API version.", 400)  # fmt: skip
-    return listed(usages(call.arm))
+    return listed(call, usages(call.arm))
 
 
 @ROUTES.add("VirtualMachineImages_Get")
@@ -78,13 +78,13 @@ def _own(call: Call) -> Answer:
 def _versions(call: Call) -> Answer:
     image = call.arm.resources.get(call.path.rpartition("/")[0])
     kind = "Microsoft.Compute/galleries/images/versions"
-    return listed([r.shown() for r in call.arm.resources.of(kind, f"{image.id}/")])
+    return listed(call, [r.shown() for r in call.arm.resources.of(kind, f"{image.id}/")])
 
 
 @ROUTES.add("Disks_ListByResourceGroup")
 def _disks(call: Call) -> Answer:
     call.arm.resources.get(call.group)
-    return listed([r.shown() for r in call.arm.resources.listed(DISK, f"{call.group}/")])
+    return listed(call, [r.shown() for r in call.arm.resources.listed(DISK, f"{call.group}/")])
 
 
 @ROUTES.add("Disks_Get")

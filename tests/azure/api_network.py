@@ -30,7 +30,7 @@ def _network(call: Call) -> Answer:
 @ROUTES.add("Subnets_List")
 def _subnets(call: Call) -> Answer:
     network = call.arm.resources.get(_network_id(call))
-    return listed([s.shown() for s in call.arm.resources.of(f"{NETWORK}/subnets", f"{network.id}/")])
+    return listed(call, [s.shown() for s in call.arm.resources.of(f"{NETWORK}/subnets", f"{network.id}/")])
 
 
 @ROUTES.add("Subnets_Get")
@@ -52,13 +52,13 @@ def _usage(call: Call) -> Answer:
             "limit": float(_prefix(subnet).num_addresses - RESERVED_BY_AZURE),
             "name": {"value": "SubnetSpace", "localizedValue": "Subnet size and usage"},
         })  # fmt: skip
-    return listed(found)
+    return listed(call, found)
 
 
 @ROUTES.add("NetworkInterfaces_List")
 def _list(call: Call) -> Answer:
     call.arm.resources.get(call.group)
-    return listed([r.shown() for r in call.arm.resources.listed(KIND, f"{call.group}/")])
+    return listed(call, [r.shown() for r in call.arm.resources.listed(KIND, f"{call.group}/")])
 
 
 @ROUTES.add("NetworkInterfaces_Get")

@@ -24,7 +24,7 @@ _MOST = 25
 @ROUTES.add("VirtualMachineRunCommands_ListByVirtualMachine")
 def _list(call: Call) -> Answer:
     call.arm.resources.get(call.vm_id)
-    return listed([_shown(call, r) for r in call.arm.resources.of(RUN_COMMAND, f"{call.vm_id}/")])
+    return listed(call, [_shown(call, r) for r in call.arm.resources.of(RUN_COMMAND, f"{call.vm_id}/")])
 
 
 @ROUTES.add("VirtualMachineRunCommands_GetByVirtualMachine")

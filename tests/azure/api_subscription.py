@@ -31,7 +31,7 @@ def _provider(call: Call) -> Answer:
 
 @ROUTES.add("Permissions_ListForResourceGroup", "Permissions_ListForResource")
 def _permissions(call: Call) -> Answer:
-    return listed(call.arm.permissions)
+    return listed(call, call.arm.permissions)
 
 
 @ROUTES.add("Resources_List", "Resources_ListByResourceGroup")
@@ -47,7 +47,7 @@ def _resources(call: Call) -> Answer:
         name, value = by_tag.groups()
         found = [r for r in found if _tagged(r, name, value)]
     # asked for by tag, the tags themselves are left out
-    return listed([_summary(r, tags=by_tag is None) for r in found])
+    return listed(call, [_summary(r, tags=by_tag is None) for r in found])
 
 
 def _tagged(resource: Resource, name: str, value: str | None) -> bool:
@@ -69,8 +69,20 @@ def _tags(call: Call) -> Answer:
 def _change_tags(call: Call) -> Answer:
     resource = call.arm.resources.get(re.split("/providers/Microsoft.Resources/", call.path, flags=re.IGNORECASE)[0])
     given = call.body.get("properties", {}).get("tags", {})
-    resource.body["tags"] = changed_tags(resource.tags, given, call.body.get("operation", "Replace"))
-    return _tags_of(resource)
+    tags = changed_tags(resource.tags, given, call.body.get("operation", "Replace"))
+    if not call.arm.delays.tags:
+        resource.body["tags"] = tags
+        return _tags_of(resource)
+
+    def done() -> None:
+        resource.body["tags"] = tags
+        call.arm.operations.end(operation)
+
+    operation = call.arm.operations.begin(
+        "Microsoft.Resources", resource.id, call.operation, lambda: _tags_of(resource).body
+    )
+    call.arm.operations.later(call.arm.delays.tags, done)
+    return Answer(202, None, call.arm.following(operation))
 
 
 def changed_tags(tags: dict[str, str], given: dict[str, str], operation: str) -> dict[str, str]:

@@ -30,15 +30,15 @@ _SECRETS = ("customData", "adminPassword")
 @ROUTES.add("VirtualMachines_List")
 def _list(call: Call) -> Answer:
     call.arm.resources.get(call.group)
-    return listed([_shown(call, r) for r in call.arm.resources.listed(KIND, f"{call.group}/")])
+    return listed(call, [_shown(call, r) for r in call.arm.resources.listed(KIND, f"{call.group}/")])
 
 
 @ROUTES.add("VirtualMachines_ListAll")
 def _list_all(call: Call) -> Answer:
     found = call.arm.resources.listed(KIND)
     if call.query.get("statusOnly", "").lower() != "true":
-        return listed([_shown(call, r) for r in found])
-    return listed([
+        return listed(call, [_shown(call, r) for r in found])
+    return listed(call, [
         {"id": r.id, "name": r.name, "type": r.type, "location": r.body["location"],
          "properties": {"provisioningState": r.properties["provisioningState"], "vmId": r.properties["vmId"],
                         "instanceView": {"statuses": instance_view(call.arm, r)["statuses"]}}}
@@ -199,7 +199,16 @@ def _interfaces(call: Call) -> list[Resource]:
         if interface is None or interface.type != INTERFACE:
             raise ArmFault("NotFound", f"Resource {reference.get('id')} referenced by resource {call.vm_id} was not "
                            "found.")  # fmt: skip
+        if interface.body["location"].lower() != call.body["location"].replace(" ", "").lower():
+            raise ArmFault("InvalidResourceReference", f"Resource {interface.id} referenced by resource {call.vm_id} "
+                           "was not found. Please make sure that the referenced resource exists, and that both "
+                           "resources are in the same region.", 400)  # fmt: skip
         check_free(call, interface, 409)
+        if (state := interface.properties["provisioningState"]) != "Succeeded":
+            raise ArmFault("ReferencedResourceNotProvisioned", f"Cannot proceed with operation because resource "
+                           f"{interface.id} used by resource {call.vm_id} is not in Succeeded state. Resource is in "
+                           f"{state} state and the last operation that updated/is updating the resource is "
+                           "PutNicOperation.", 409)  # fmt: skip
         call.arm.check_linked(interface.id, "Microsoft.Network/networkInterfaces/join/action")
         found.append(interface)
     return found

@@ -134,6 +134,12 @@ class FakeArm:
         """By scope: a resource's id or a group's."""
         self.policies: dict[str, Callable[[str, Json], bool]] = {}
         """By name: which resource types and bodies Azure Policy forbids."""
+        self.disabled = False
+        """The subscription can only be read."""
+        self.locations = {self.account.location}
+        """Regions where machines can be."""
+        self.page_size: int | None = None
+        """How many entries a page of a list has; None: all."""
         self.ignores_if_none_match = False
         self.tells_etags = True
         self.entra = Entra()
@@ -224,6 +230,10 @@ class FakeArm:
         return self.faults.add(
             Fault("drop before" if when == "before" else "drop after", operation, path, None, times, skip)
         )
+
+    def slow(self, operation: str = "*", *, seconds: float, times: int | None = 1, path: str = "*") -> Fault:
+        """An answer that is late, by so many of our seconds."""
+        return self.faults.add(Fault("slow", operation, path, None, times, seconds=seconds))
 
     def cut_power(self, at: int, when: Literal["before", "after"], then: Callable[[], None] = lambda: None) -> PowerCut:
         """Whoever asks is killed at the request of this number, counted from now on: nothing is answered thereafter.
@@ -367,7 +377,7 @@ class FakeArm:
         query = dict(parse_qsl(urlsplit(received.target).query, keep_blank_values=True))
         if error := next((f.error for f in struck if f.kind == "sync" and f.error), None):
             raise error
-        self._check_scope(path)
+        self._check_scope(received.method, path)
         if _is_poll(path):
             return self._polled(path)
         if known is None:
@@ -392,11 +402,18 @@ class FakeArm:
         with self.lock:
             self.resources.lag = self.delays.lists
             self.operations.do_what_is_due()
-            if "vmName" in call.parameters and call.operation.partition("_")[0] != "Tags":
-                reads = "_Get" in call.operation or "_List" in call.operation or "InstanceView" in call.operation
-                self.buckets.take(throttling.READS if reads else throttling.WRITES, call.vm_id)
+            self._throttle(call)
             # as text now: later changes must not show in what is sent
             return Reply.of(_ROUTES[call.operation](call))
+
+    def _throttle(self, call: Call) -> None:
+        if call.operation == "VirtualMachines_CreateOrUpdate":
+            self.buckets.take(throttling.CREATES, self.account.subscription)
+        if call.operation.startswith("VirtualMachines_List"):
+            self.buckets.take(throttling.LISTS, self.account.subscription)
+        if "vmName" in call.parameters and (self.buckets.counts_tags or not call.operation.startswith("Tags_")):
+            reads = any(word in call.operation for word in ("_Get", "_List", "InstanceView"))
+            self.buckets.take(throttling.READS if reads else throttling.WRITES, call.vm_id)
 
     def _polled(self, path: str) -> Reply:
         with self.lock:
@@ -409,7 +426,7 @@ class FakeArm:
             shown = self.operations.result if "/operationresults/" in path.lower() else self.operations.status
             return Reply.of(shown(operation))
 
-    def _check_scope(self, path: str) -> None:
+    def _check_scope(self, method: str, path: str) -> None:
         parts = path.split("/")
         if len(parts) < 3 or parts[1].lower() != "subscriptions":
             raise ArmFault("NotFound", f"No such path: {path}", 404)
@@ -419,6 +436,13 @@ class FakeArm:
             group = self.resources.find("/".join(parts[:5]))
             if group is None:
                 raise ArmFault("ResourceGroupNotFound", f"Resource group '{parts[4]}' could not be found.")
+            if method == "PUT" and group.properties["provisioningState"] == "Deleting":
+                raise ArmFault("ResourceGroupBeingDeleted", f"The resource group '{parts[4]}' is in deprovisioning "
+                               "state and cannot perform this operation.")  # fmt: skip
+        if self.disabled and method in _WRITES:
+            raise ArmFault("ReadOnlyDisabledSubscription", f"The subscription '{parts[2]}' is disabled and therefore "
+                           "marked as read only. You cannot perform any write actions on this subscription until it "
+                           "is re-enabled.")  # fmt: skip
 
     def _check_version(self, query: Mapping[str, str], known: contract.Known) -> None:
         asked = query.get("api-version")

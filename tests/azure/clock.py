@@ -71,6 +71,8 @@ class Delays:
     power: float = 0
     run_command: float = 0
     extension: float = 0
+    tags: float = 0
+    """More than 0: changes of tags are accepted, and done later."""
     lists: float = 0
     """By how much lists lag behind."""
 

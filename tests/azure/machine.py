@@ -188,7 +188,7 @@ def instance_view(arm: FakeArm, resource: Resource) -> Json:
     if machine.power == "deallocated":
         return view
     view |= {
-        "computerName": machine.vm.computer_name, "hyperVGeneration": "V2", "vmAgent": _agent(machine, status, now),
+        "computerName": machine.vm.computer_name, "vmAgent": _agent(machine, status, now),
         "osName": "debian" if machine.vm.os == "Linux" else "Windows 11 Enterprise",
         "disks": [{"name": machine.disk.rpartition("/")[2], "statuses": [statuses[0]]}],
     }  # fmt: skip

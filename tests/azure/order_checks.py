@@ -96,7 +96,7 @@ def check_order(call: Call, image: Image, size: Size) -> None:
     """ArmFault: what is asked for can't be."""
     body: Json = call.body
     properties: Json = body.get("properties", {})
-    if body["location"].replace(" ", "").lower() != call.arm.account.location:
+    if body["location"].replace(" ", "").lower() not in call.arm.locations:
         raise ArmFault("LocationNotAvailableForResourceType", f"The provided location '{body['location']}' is not "
                        "available for resource type 'Microsoft.Compute/virtualMachines'.", 400)  # fmt: skip
     _check_size(call, image, size)
@@ -111,7 +111,7 @@ def check_order(call: Call, image: Image, size: Size) -> None:
 
 
 def _check_size(call: Call, image: Image, size: Size) -> None:
-    location = call.arm.account.location
+    location = call.body["location"]
     for restriction in size.restrictions:
         zones = restriction.get("restrictionInfo", {}).get("zones", [])
         if restriction["type"] == "Location" or set(call.body.get("zones", ())) & set(zones):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlencode
 
 from tests.azure.errors import ArmFault
 from tests.support.http_server import Answer
@@ -69,6 +70,15 @@ class Routes:
         return decorate
 
 
-def listed(values: list[Any]) -> Answer:
-    """A list, on one page."""
-    return Answer(200, {"value": values})
+def listed(call: Call, values: list[Any]) -> Answer:
+    """A list, page by page."""
+    size = call.arm.page_size or max(1, len(values))
+    token = call.query.get("$skiptoken", "0")
+    if not token.isdecimal():
+        raise ArmFault("BadRequest", f"The $skiptoken '{token}' is not valid.")
+    first = int(token)
+    body: dict[str, Any] = {"value": values[first : first + size]}
+    if first + size < len(values):
+        query = {**call.query, "$skiptoken": str(first + size)}
+        body["nextLink"] = f"{call.arm.url}{quote(call.path)}?{urlencode(query, safe='$')}"
+    return Answer(200, body)

@@ -351,3 +351,49 @@ def test_an_update_of_a_network_interface_keeps_its_machine(arm: FakeArm, http: 
     assert after["virtualMachine"] == before["virtualMachine"]
     assert after["macAddress"] == before["macAddress"]
     assert after["ipConfigurations"][0]["properties"]["privateIPAddress"] == "10.0.0.4"
+
+
+def test_lists_have_pages(arm: FakeArm, http: Http) -> None:
+    arm.page_size = 2
+    for name in ("n1", "n2", "n3"):
+        http.nic(name)
+    first = http.get("networkInterfaces")
+    assert [nic["name"] for nic in first.body["value"]] == ["n1", "n2"]
+    second = http.get(first.body["nextLink"])
+    assert [nic["name"] for nic in second.body["value"]] == ["n3"]
+    assert "nextLink" not in second.body
+
+
+def test_tags_may_take_their_time(arm: FakeArm, http: Http) -> None:
+    arm.delays = Delays(tags=30)
+    arm.operations.style = "location"
+    http.nic()
+    path = f"{arm.account.id('networkInterfaces', 'nic')}/providers/Microsoft.Resources/tags/default"
+    got = http("PATCH", path, {"operation": "Merge", "properties": {"tags": {"x": "1"}}})
+    assert got.status == 202
+    assert "x" not in http.get("networkInterfaces/nic").body["tags"]
+    arm.clock.advance(31)
+    assert http.follow(got).body["properties"]["tags"]["x"] == "1"
+    assert http.get("networkInterfaces/nic").body["tags"]["x"] == "1"
+
+
+def test_machine_and_card_are_in_one_region(arm: FakeArm, http: Http) -> None:
+    arm.locations.add("northeurope")
+    http.nic()
+    got = http.put("virtualMachines/vm", vm_body(arm) | {"location": "northeurope"})
+    assert got.code == "InvalidResourceReference"
+    network = f"{arm.account.group_id}/providers/Microsoft.Network/virtualNetworks/north"
+    arm.add_network(network, {"s": "10.9.0.0/24"}, "northeurope")
+    http.follow(http.put("networkInterfaces/n", nic_body(arm, f"{network}/subnets/s") | {"location": "northeurope"}))
+    assert http.put("virtualMachines/vm", vm_body(arm, "n") | {"location": "northeurope"}).status == 201
+
+
+def test_a_card_must_be_whole_before_a_machine_gets_it(arm: FakeArm, http: Http) -> None:
+    arm.delays = Delays(network_interface=30)
+    http.put("networkInterfaces/nic", nic_body(arm))
+    got = http.vm()
+    assert (got.code, got.status) == ("ReferencedResourceNotProvisioned", 409)
+    arm.clock.advance(31)
+    http.get("networkInterfaces")
+    http.delete("networkInterfaces/nic")
+    assert http.vm().code == "ReferencedResourceNotProvisioned"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 from http.client import HTTPException
 from typing import Any
 
@@ -233,3 +234,21 @@ def test_all_operations_of_the_contracts_are_answered(arm: FakeArm) -> None:
 
     unused = {"PublicIPAddresses_CreateOrUpdate", "PublicIPAddresses_Get", "PublicIPAddresses_Delete"}
     assert set(contract.operations()) - set(module._ROUTES) == unused
+
+
+def test_a_disabled_subscription_and_a_group_on_its_way_out(arm: FakeArm, http: Http) -> None:
+    arm.disabled = True
+    got = http.put("networkInterfaces/nic", nic_body(arm))
+    assert (got.code, got.status) == ("ReadOnlyDisabledSubscription", 409)
+    assert http.get("networkInterfaces").status == 200
+    arm.disabled = False
+    arm.resources.get(arm.account.group_id).properties["provisioningState"] = "Deleting"
+    got = http.put("networkInterfaces/nic", nic_body(arm))
+    assert (got.code, got.status) == ("ResourceGroupBeingDeleted", 409)
+
+
+def test_a_late_answer(arm: FakeArm, http: Http) -> None:
+    arm.slow("NetworkInterfaces_List", seconds=0.3)
+    begun = time.monotonic()
+    http.get("networkInterfaces")
+    assert time.monotonic() - begun >= 0.3

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from tests.azure.arm import FakeArm
 from tests.azure.client import Http, vm_body
-from tests.azure.throttling import POLLS, READS, WRITES
+from tests.azure.throttling import CREATES, LISTS, POLLS, READS, WRITES
 
 
 def test_twelve_writes_of_one_machine_and_four_a_minute_from_then_on(arm: FakeArm, http: Http) -> None:
@@ -61,3 +61,25 @@ def test_waits_are_told_in_the_clients_seconds(arm: FakeArm, http: Http) -> None
     arm.clock.speed = 100
     arm.operations.polls = 1
     assert http.nic("other").headers["retry-after"] == "1"
+
+
+def test_machines_of_a_subscription(arm: FakeArm, http: Http) -> None:
+    arm.clock.speed = 0
+    for _ in range(CREATES.burst):
+        arm.buckets.take(CREATES, arm.account.subscription)
+    http.nic()
+    got = http.vm()
+    assert (got.status, got.headers["retry-after"]) == (429, "1")
+    assert http.get("virtualMachines").status == 200
+    for _ in range(LISTS.burst - 1):
+        arm.buckets.take(LISTS, arm.account.subscription)
+    assert http.get("virtualMachines").status == 429
+
+
+def test_tags_may_count(arm: FakeArm, http: Http) -> None:
+    http.made()
+    path = f"{arm.account.id('virtualMachines', 'vm')}/providers/Microsoft.Resources/tags/default"
+    merge = {"operation": "Merge", "properties": {"tags": {"x": "1"}}}
+    for counts, status in ((False, 200), (True, 429)):
+        arm.buckets.counts_tags = counts
+        assert [http("PATCH", path, merge).status for _ in range(14)][-1] == status

@@ -1,4 +1,4 @@
-"""How often one virtual machine may be asked and changed: buckets that are refilled steadily (Azure's own figures)."""
+"""How often a virtual machine may be asked and changed: buckets that are refilled steadily (Azure's own figures)."""
 
 from __future__ import annotations
 
@@ -27,6 +27,10 @@ class Kind:
 WRITES = Kind("VMWrites3Min", 12, 4)
 READS = Kind("VMReads3Min", 36, 12)
 POLLS = Kind("GetOperation3Min", 45, 15)
+CREATES = Kind("CreateVM", 500, 500)
+"""Of a subscription in a region."""
+LISTS = Kind("ListVMs", 300, 300)
+"""The same."""
 
 
 class Buckets:
@@ -41,10 +45,12 @@ class Buckets:
         self._left: dict[tuple[str, str], tuple[float, float]] = {}
         self.on = True
         """False: nobody is throttled."""
+        self.counts_tags = False
+        """Whether changes of a machine's tags are writes of it: nobody has said."""
 
-    def take(self, kind: Kind, vm_id: str) -> None:
+    def take(self, kind: Kind, whose: str) -> None:
         """One more; ArmFault 429: none is left."""
-        key = (kind.name, vm_id.lower())
+        key = (kind.name, whose.lower())
         now = self._clock.now()
         left, seen = self._left.get(key, (float(kind.burst), now))
         left = min(kind.burst, left + (now - seen) * kind.per_minute / 60)
@@ -57,7 +63,7 @@ class Buckets:
         detail = {"code": "TooManyRequests", "target": kind.name, "message": json.dumps(measured)}
         raise ArmFault("TooManyRequests", details=[detail], target=kind.name, Retry_After=self._clock.told(wait))
 
-    def left(self, kind: Kind, vm_id: str) -> float:
+    def left(self, kind: Kind, whose: str) -> float:
         """How many more are allowed now, for tests."""
-        left, seen = self._left.get((kind.name, vm_id.lower()), (float(kind.burst), self._clock.now()))
+        left, seen = self._left.get((kind.name, whose.lower()), (float(kind.burst), self._clock.now()))
         return min(kind.burst, left + (self._clock.now() - seen) * kind.per_minute / 60)
