@@ -20,6 +20,8 @@ from cloudpc.directory.opening import Directories
 from cloudpc.images import gallery
 from cloudpc.model.cloud_pc import NetworkChoice, Script
 from cloudpc.model.errors import ErrorCode, ProvisioningError
+from cloudpc.model.hosts import HostConfig
+from cloudpc.model.machines import Network
 from cloudpc.model.problems import InvalidConfigurationError
 
 from . import make
@@ -115,7 +117,8 @@ def test_everything_wrong_in_every_file_is_told_at_once(project: Project) -> Non
     for expected in (
         f"{_FILE}: cloudpc:polcy: is not a known key; did you mean 'cloudpc:policy'?",
         f"{_FILE}: cloudpc:policy.timeZone: must be a time zone",
-        f"{_FILE}: cloudpc:policy.imageId: is no recipe in vm-images/; did you mean 'micro'?; there: micro, unbuilt",
+        f"{_FILE}: cloudpc:policy.imageId: is no recipe in vm-images/; did you mean 'micro'?; there: debian-12, "
+        "micro, unbuilt",
         f"{_FILE}: cloudpc:policy.domainJoinConfigurations[2].onPremisesConnectionId: there is no "
         "stacks/connections/main-ofice.yaml; did you mean 'main-office'?; connections there: main-office, odd",
         f"{_FILE}: cloudpc:policy.postProvisioningScript: can't be read: No such file",
@@ -455,3 +458,31 @@ def test_user_info_of_a_url_must_be_sealed(user: str, project: Project) -> None:
     [told] = project.told(Values(rest, images, {}))
     assert told.startswith("Pulumi.yaml: cloudpc:images.own.url: has user and password")
     assert project.read(Values(rest, {}, images)).settings.image_digest == "ab" * 32
+
+
+class _Elsewhere(HostConfig):
+    """Without a network of its own, and with others only of the folder that it says."""
+
+    PLACED_BY = "uri"
+    uri: str
+
+    def offers(self, network: Network) -> bool:
+        return network.source.startswith(self.uri)
+
+
+def test_a_network_that_no_hosts_entry_offers_is_told(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    host = _Elsewhere(name="weu", uri="qemu://a")
+    monkeypatch.setattr(parsing.hosts, "read", lambda *_: (host,))
+    project.write("connections/hq.yaml", {"libvirtNetwork": "corp"})
+    joins = [_joined("hq"), make.MINIMAL_POLICY["domainJoinConfigurations"][0]]
+    field = f"{_FILE}: cloudpc:policy.domainJoinConfigurations"
+    assert project.told(_values("Engineering", domainJoinConfigurations=joins)) == [
+        f"{field}[0].onPremisesConnectionId: is of the libvirt network corp, and no host of the policy has it, by what "
+        'its entry says: weu (qemu) (found "hq")',
+        f"{field}[1].regionName: no host of the policy offers a network of its own: weu (qemu); name a connection "
+        '(onPremisesConnectionId), or let the host\'s entry say which network that is (found "automatic")',
+    ]
+    project.write("connections/hq.yaml", {"libvirtNetwork": "qemu://a/corp"})
+    assert (
+        project.read(_values("Engineering", domainJoinConfigurations=joins[:1])).settings.networks[0].kind == "network"
+    )

@@ -153,6 +153,7 @@ def test_counterparts_are_read_and_told_where_they_are_wrong(tmp_path: Path) -> 
     places = Places(tmp_path / "stacks", {})
     places.recipes.mkdir()
     assert (places.counterpart("debian-12", "cloud"), counterparts.problems(places.recipes)) == (None, [])
+    assert places.counterpart("debian-12", "azure") == "Debian_debian-12_12-gen2"
     file = places.recipes / counterparts.FILE
     file.write_text("debian-12: {cloud: Debian_12}\n")
     assert places.counterpart("debian-12", "cloud") == "Debian_12"

@@ -78,6 +78,10 @@ def _resize(host: ScriptedHost) -> None:
     host._change(IDENTITY, lambda m: replace(m, size=replace(m.size, vcpus=7)))
 
 
+def _tell_of_it(host: ScriptedHost) -> None:
+    host._change(IDENTITY, lambda m: replace(m, facts={"vmSize": "Standard_D2as_v5"}))
+
+
 def _take_tag(host: ScriptedHost) -> None:
     path = host._path(IDENTITY)
     path.write_text(json.dumps({**json.loads(path.read_text()), "tag": None}))
@@ -104,6 +108,7 @@ def _restore_older_state(host: ScriptedHost) -> None:
         (_restore_older_state, "running", "machineNotInState"),
         (_resize, "running", "machineChanged"),
         (_take_tag, "running", "tagUnreadable"),
+        (_tell_of_it, "running", None),
     ],
 )
 def test_a_run_sees_what_a_refresh_would(
@@ -115,6 +120,18 @@ def test_a_run_sees_what_a_refresh_would(
     assert told == []
     assert (pc.power_state, pc.status_detail.code if pc.status_detail else None) == (power, code)
     assert pc == look.as_seen(host, recorded, (), NOW)
+
+
+def test_what_its_host_says_of_a_machine_is_recorded_and_stays_while_it_says_nothing(
+    host: ScriptedHost, recorded: RecordedCloudPC
+) -> None:
+    assert recorded.facts == {}
+    _tell_of_it(host)
+    pc = look.as_seen(host, recorded, (), NOW)
+    assert pc.facts == {"vmSize": "Standard_D2as_v5"}
+    assert pc.events == recorded.events
+    host._change(IDENTITY, lambda m: replace(m, facts={}))
+    assert look.as_seen(host, pc, (), NOW) == pc
 
 
 def test_one_that_is_known_to_stand_still_is_no_news(host: ScriptedHost, recorded: RecordedCloudPC) -> None:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from cloudpc.iac import outputs
 from cloudpc.model.cloud_pc import USABLE, Script, Status
 from cloudpc.model.credentials import generate_password
 from cloudpc.model.errors import ErrorCode
 from cloudpc.model.guests import Completed
 from cloudpc.provisioning import stages
+from cloudpc.rules import transitions
 
+from . import make
 from .fake_organisation import Organisation
 from .fake_rim import IDENTITY, KEY, Run, ScriptedHost, desired, said
 
@@ -183,3 +187,18 @@ def test_a_device_is_registered_with_what_its_guest_is(
     assert run.provision().status in USABLE
     [device] = organisation.devices.values()
     assert (device.operating_system, device.operating_system_version) == ("Linux", name)
+
+
+def test_what_its_host_says_of_the_machine_is_part_of_the_outcome(host: ScriptedHost) -> None:
+    facts = {"vmResourceId": "/subscriptions/1/vm"}
+    host.hooks["finished ready"] = lambda: host._change(IDENTITY, lambda machine: replace(machine, facts=facts))
+    outcome = Run(host).provision()
+    assert outcome.facts == facts
+    recorded = transitions.provisioned(desired(), outcome, make.NOW)
+    assert outputs.read(outputs.written(recorded)).facts == outputs.written(recorded)["facts"] == facts
+
+
+def test_a_host_that_is_lost_after_all_is_done_keeps_nobody_from_working(host: ScriptedHost) -> None:
+    host.hooks["finished ready"] = lambda: setattr(host, "away", True)
+    outcome = Run(host).provision()
+    assert (outcome.status, outcome.facts) == (Status.PROVISIONED, {})

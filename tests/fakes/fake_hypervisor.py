@@ -488,7 +488,8 @@ def _load(value: dict[str, Any]) -> Machine:
     known = {name: said for name, said in value["tag"].items() if name in _FIELDS}
     tag = Tag(**{**known, "phase": Phase(known["phase"])})
     size, why = Amount(**value["size"]), value.get("paused_because", "")
-    return Machine(UUID(value["id"]), value["name"], tag, PowerState(value["power"]), size, paused_because=why)
+    power, facts = PowerState(value["power"]), value.get("facts", {})
+    return Machine(UUID(value["id"]), value["name"], tag, power, size, paused_because=why, facts=facts)
 
 
 def _lacking(capacity: Capacity, size: Amount) -> list[str]:

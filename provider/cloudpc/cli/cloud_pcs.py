@@ -106,7 +106,7 @@ def show(
 
 
 def _more(cloud_pc: CloudPCRecord) -> dict[str, Any]:
-    names = ("account", "attempts", "device", "computer", "onPremisesConnectionName", "hostKey", "settings")
+    names = ("account", "attempts", "device", "computer", "facts", "onPremisesConnectionName", "hostKey", "settings")
     values = outputs.written(cloud_pc.recorded)
     detail = cloud_pc.recorded.status_detail
     page = f"docs/errors.md#{detail.code.lower()}" if detail else None

@@ -21,7 +21,7 @@ from cloudpc.model.cloud_pc import NetworkChoice, Script
 from cloudpc.model.directory import Snapshot
 from cloudpc.model.hosts import HostConfig
 from cloudpc.model.image import UsedImage
-from cloudpc.model.machines import HOSTED
+from cloudpc.model.machines import HOSTED, Network
 from cloudpc.model.policy import ProvisioningPolicy
 from cloudpc.model.problems import InvalidConfigurationError, Problem, closest
 
@@ -94,7 +94,7 @@ class References:
         """
         name = policy.domain_join_configurations[index].on_premises_connection_id
         if name is None:
-            return NetworkChoice(kind=HOSTED)
+            return self._hosted(index, hosts)
         folder = self._folder / CONNECTIONS
         field = f"domainJoinConfigurations[{index}].onPremisesConnectionId"
         shown = f"{self._folder.name}/{CONNECTIONS}/{name}.yaml"
@@ -108,7 +108,7 @@ class References:
         network = connection.network
         if hosts and not any(offers.has(host, network) for host in hosts):
             wanted, there = drivers.words_of(network), offers.told(hosts)
-            message = f"is of the {wanted}, and no host of the policy has networks of that kind: {there}"
+            message = f"is of the {wanted}, and no host of the policy has {_such(network, hosts)}: {there}"
             self._add(field, message, name)
             return None
         join = policy.domain_join_configurations[index].domain_join_type
@@ -116,6 +116,16 @@ class References:
             self._add(field, f"hybridAzureADJoin needs a domain to join: {shown} has no adDomainName", name)
             return None
         return NetworkChoice(kind=network.kind, source=network.source, connection=name, domain_join_type=join)
+
+    def _hosted(self, index: int, hosts: Sequence[HostConfig]) -> NetworkChoice | None:
+        if hosts and not any(offers.has(host, Network()) for host in hosts):
+            message = (
+                f"no host of the policy offers a network of its own: {offers.told(hosts)}; name a connection "
+                "(onPremisesConnectionId), or let the host's entry say which network that is"
+            )
+            self._add(f"domainJoinConfigurations[{index}].regionName", message, "automatic")
+            return None
+        return NetworkChoice(kind=HOSTED)
 
     def image(
         self,
@@ -229,6 +239,11 @@ class References:
         except InvalidConfigurationError as error:
             self.problems.extend(error.problems)
             return None
+
+
+def _such(network: Network, hosts: Sequence[HostConfig]) -> str:
+    is_known = any(network.kind in drivers.network_kinds(host.driver) for host in hosts)
+    return "it, by what its entry says" if is_known else "networks of that kind"
 
 
 def _no_system(name: str) -> str:

@@ -8,13 +8,12 @@ from cloudpc.images import counterparts
 from cloudpc.images.sources import Source
 from cloudpc.model import drivers
 from cloudpc.model.hosts import HostConfig
-from cloudpc.model.machines import HOSTED, Network
+from cloudpc.model.machines import Network
 
 
 def has(host: HostConfig, network: Network) -> bool:
-    """Whether a host of this kind may have such a network."""
-    driver = drivers.named(host.driver)
-    return network.kind == HOSTED or (driver is not None and network.kind in {k.kind for k in driver.network.KINDS})
+    """Whether a host may have such a network, as far as its driver and its entry say."""
+    return network.kind in drivers.network_kinds(host.driver) and host.offers(network)
 
 
 def forms(meant: Collection[Source], image_id: str, hosts: Collection[HostConfig]) -> list[Source]:

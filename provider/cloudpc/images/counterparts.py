@@ -1,6 +1,7 @@
 """What stands in for a recipe's image on hosts that take no files: `counterparts.yaml`, beside the recipes.
 
-It is no part of a recipe: what an image is built from does not change with what others call the same system.
+The package has one for the recipes that it brings; a project's own goes first. It is no part of a recipe: what an image
+is built from does not change with what others call the same system.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from typing import Any
 
 from pydantic import RootModel, ValidationError
 
-from cloudpc.files import yaml_file
+from cloudpc.files import packaged, yaml_file
+from cloudpc.images import recipe
 from cloudpc.model.problems import InvalidConfigurationError, Problem, from_validation
 
 FILE = "counterparts.yaml"
@@ -23,9 +25,11 @@ class _Counterparts(RootModel[dict[str, dict[str, str]]]):
 def of(recipes: Path, image_id: str, kind: str) -> str | None:
     """The name of a recipe's counterpart of this kind; none also where the file is wrong, which `problems` tells."""
     try:
-        return _read(recipes).get(image_id, {}).get(kind)
+        own = _read(recipes)
     except (ValidationError, InvalidConfigurationError):
         return None
+    brought = _read(packaged.root() / recipe.FOLDER)
+    return {**brought.get(image_id, {}), **own.get(image_id, {})}.get(kind)
 
 
 def problems(recipes: Path) -> list[Problem]:

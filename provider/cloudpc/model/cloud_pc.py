@@ -209,6 +209,8 @@ class RecordedCloudPC(DesiredCloudPC):
     """How its user gets to it, also while its machine is lost; None where there is nothing to get to."""
     credentials: RecordedCredentials | None = Field(default=None, repr=False)
     """Only where they were asked for, or are about to be recorded."""
+    facts: dict[str, str] = {}
+    """What its host says of its machine beside what a Cloud PC is made of, such as the machine's name there."""
     on_premises_connection_name: str = ""
     """Graph's name of the network connection that it was made through; empty for the hosted network."""
     status_before_grace: Status | None = None

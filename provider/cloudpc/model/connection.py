@@ -139,6 +139,12 @@ class NetworkPart(Part):
         """Field (or nothing) and message of what does not go together in these fields, as they stand in the file."""
         yield from ()
 
+    @classmethod
+    def network_of(cls, values: Mapping[str, Any]) -> Network | None:
+        """The network that these fields name, if they do; all are valid, and called as in the file."""
+        kinds = (kind for kind in cls.KINDS if values[kind.field] is not None)
+        return next((Network(kind.kind, str(values[kind.field])) for kind in kinds), None)
+
 
 _HOSTED = "hostedNetwork"
 _DOMAIN = (
@@ -216,8 +222,7 @@ class OnPremisesConnection(_Whole):
     def network(self) -> Network:
         """Where machines are plugged in."""
         values = self.model_dump(by_alias=True)
-        kinds = (kind for kind in self._kinds() if values[kind.field] is not None)
-        return next((Network(kind.kind, str(values[kind.field])) for kind in kinds), Network())
+        return next(filter(None, (part.network_of(values) for part in self.NETWORKS)), Network())
 
     @classmethod
     def _kinds(cls) -> list[NetworkKind]:

@@ -61,6 +61,12 @@ def this_machine() -> tuple[HostConfig, ...]:
     return ()
 
 
+def network_kinds(driver: str) -> frozenset[str]:
+    """The kinds of networks that hosts of the driver of this name may have."""
+    found = named(driver)
+    return frozenset({HOSTED, *(kind.kind for kind in found.network.KINDS)} if found is not None else {HOSTED})
+
+
 def words_of(network: Network) -> str:
     """What people call this network."""
     if network.kind == HOSTED:

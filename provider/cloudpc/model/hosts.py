@@ -10,6 +10,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 
 from cloudpc.model.access import Bastion
+from cloudpc.model.machines import Network
 from cloudpc.model.ssh_hop import SshHop
 from cloudpc.model.text import command_line
 
@@ -50,8 +51,6 @@ class HostConfig(BaseModel):
     PLACED_BY: ClassVar[str] = "uri"
     """The field that says where it is, for messages."""
 
-    by_hand: ClassVar[ByHand] = ByHand()
-
     name: str = Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$", description="Name shown as a Cloud PC's host.")
 
     @property
@@ -78,6 +77,15 @@ class HostConfig(BaseModel):
     def reaches_nothing(self) -> str:
         """What of its entry keeps guests of its hosted network from reaching anything; nothing if they may."""
         return ""
+
+    def offers(self, network: Network) -> bool:  # noqa: ARG002 - for those whose entry says it
+        """Whether it may have this network, HOSTED or of its driver's kinds, as far as its entry says."""
+        return True
+
+    @property
+    def by_hand(self) -> ByHand:
+        """How an admin works on it without us."""
+        return ByHand()
 
     @property
     def way(self) -> SshHop | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Container, Mapping
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple, Protocol, runtime_checkable
@@ -87,7 +87,7 @@ class Capacity:
 
 
 HOSTED = "hosted"
-"""The kind of a host's own network, which every host has: what `regionName: automatic` means."""
+"""The kind of a host's own network: what `regionName: automatic` means. A host's entry says if it has none."""
 
 
 @dataclass(frozen=True)
@@ -131,10 +131,16 @@ class Machine:
     tag: Tag
     power: PowerState
     size: Amount
+    """What it takes. Where a host has sizes of its own: the service plan's, while it is of the one chosen for that."""
     has_disk: bool = True
     """Looked at only where it is stopped: one that runs has its disk open."""
     paused_because: str = ""
     """Why it is paused, in words."""
+    facts: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """What somebody who works at its host asks for, by names like Graph's: recorded, and shown; no secrets.
+
+    All calls say the same, until somebody changes it: a run records what has changed.
+    """
 
     @property
     def state(self) -> State:

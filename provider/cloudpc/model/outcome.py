@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from cloudpc.model.access import Access
 from cloudpc.model.cloud_pc import DesiredCloudPC, Status
@@ -29,6 +30,8 @@ class Outcome:
     """What the machine was made as, where there is one: an adopted one is not what today's policy would make."""
     device: RegisteredDevice | None = None
     computer: ComputerAccount | None = None
+    facts: Mapping[str, str] = field(default_factory=dict)
+    """What its host says of its machine."""
     connection: str = ""
     """Name of the network connection it was made through."""
     remains: str = ""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from uuid import UUID
 
@@ -151,8 +153,16 @@ class Stages:
             desired=desired.model_copy(update={"settings": self._resources.made_on(host, desired.settings)}),
             device=attempt.device,
             computer=attempt.computer,
+            facts=self._facts_at(host),
             connection=attempt.connection,
         )
+
+    def _facts_at(self, host: Host) -> Mapping[str, str]:
+        """What its host says of its machine; where it does not say so now, a later look does."""
+        with suppress(ProvisioningError):
+            machine = host.describe(self._attempt.id)
+            return machine.facts if machine else {}
+        return {}
 
 
 def _taken_back(made: DesiredCloudPC, asked: DesiredCloudPC) -> DesiredCloudPC:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Literal
 
@@ -66,6 +67,11 @@ def tag_readable(recorded: RecordedCloudPC, now: datetime) -> RecordedCloudPC:
 def moved(recorded: RecordedCloudPC, host: str, now: datetime) -> RecordedCloudPC:
     """With its machine on another host, or on the same by another name."""
     return event(changed(recorded, {"host": host}), f"its machine is on {host} now", now)
+
+
+def described(recorded: RecordedCloudPC, facts: Mapping[str, str]) -> RecordedCloudPC:
+    """What its host says of its machine by now; what was known stays where it says nothing."""
+    return changed(recorded, {"facts": dict(facts)}) if facts else recorded
 
 
 def powered(recorded: RecordedCloudPC, power: PowerState, paused_because: str = "") -> RecordedCloudPC:

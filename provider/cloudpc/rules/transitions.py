@@ -40,6 +40,7 @@ def provisioned(
         attempts=outcome.attempts,
         host=outcome.host,
         access=outcome.access,
+        facts=dict(outcome.facts),
         credentials=outcome.credentials and RecordedCredentials.of(outcome.credentials),
         on_premises_connection_name=outcome.connection,
         device=outcome.device,
@@ -95,7 +96,7 @@ def ended(
     """Without what belonged to the machine; an earlier error no longer says anything."""
     refuse_unless(recorded.status not in USABLE and not recorded.is_gone, "ended", recorded)
     of_the_machine = (
-        "access", "credentials", "power_state", "paused_because", "on_premises_connection_name",
+        "access", "credentials", "facts", "power_state", "paused_because", "on_premises_connection_name",
         "status_detail", "before_loss", "before_change", *(() if leftovers else ("device", "computer")),
     )  # fmt: skip
     pc = changed(without(recorded, of_the_machine), _asked(desired))

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 from uuid import UUID
 
 from pydantic import AfterValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from cloudpc.machines.azure.names import name_of
+from cloudpc.machines.azure.subnet_ids import SubnetId
 from cloudpc.microsoft import clouds
 from cloudpc.microsoft.auth import Auth
 from cloudpc.model.access import Bastion
 from cloudpc.model.connection import NetworkKind, NetworkPart
 from cloudpc.model.hosts import ByHand, HostConfig
+from cloudpc.model.machines import HOSTED, Network
 
 AZURE_IMAGE = "azure"
 """The kind of images that its hosts take."""
@@ -36,11 +38,6 @@ class AzureHostConfig(HostConfig):
     model_config = ConfigDict(alias_generator=to_camel)
 
     PLACED_BY: ClassVar[str] = "place"
-    by_hand = ByHand(
-        console="az vm boot-diagnostics get-boot-log --name",
-        looking="in its resource group in the Azure portal",
-        removing="in its resource group in the Azure portal",
-    )
 
     kind: Literal["azure"]
     subscription_id: str = Field(pattern=_GUID, description="Id of the subscription.")
@@ -95,6 +92,21 @@ class AzureHostConfig(HostConfig):
         machine = f"{self.group_path}/providers/Microsoft.Compute/virtualMachines/{name_of(machine_id)}"
         return Bastion(bastion_id=self.bastion, target_id=machine)
 
+    def offers(self, network: Network) -> bool:
+        """See HostConfig: network cards, machines and their network belong to one subscription."""
+        if network.kind == HOSTED:
+            return self.hosted_network is not None
+        subnet = SubnetId.parse(network.source)
+        return subnet is not None and subnet.subscription.lower() == self.subscription_id.lower()
+
+    @property
+    def by_hand(self) -> ByHand:
+        """See HostConfig."""
+        place = f"in the resource group {self.resource_group} in the Azure portal"
+        group = f"--subscription {self.subscription_id} --resource-group {self.resource_group}"
+        console = f"az vm boot-diagnostics get-boot-log {group} --name"
+        return ByHand(console=console, looking=place, removing=place)
+
     @property
     def group_path(self) -> str:
         """Of the resource group, as requests have it."""
@@ -112,3 +124,12 @@ class AzureNetworks(NetworkPart):
     virtual_network_id: str | None = Field(default=None, min_length=1, description="Id of the subnet's network.")
     resource_group_id: str | None = Field(default=None, min_length=1, description="Where network cards are made.")
     subscription_id: str | None = Field(default=None, min_length=1, description="The subscription of these ids.")
+
+    @classmethod
+    def network_of(cls, values: Mapping[str, Any]) -> Network | None:
+        """See NetworkPart: a subnet's whole id, or its name in a virtual network."""
+        subnet, network = values["subnetId"], values["virtualNetworkId"]
+        if subnet is None:
+            return None
+        named = SubnetId.within(network, subnet) if network is not None else None
+        return Network(SUBNET, named.path if named else subnet)

@@ -66,8 +66,6 @@ def _folder(value: str) -> str:
 class LibvirtHostConfig(HostConfig):
     """One hypervisor host, reached through libvirt."""
 
-    by_hand = ByHand(console="virsh console", looking="with `virsh dumpxml`", removing="with `virsh vol-delete`")
-
     uri: Annotated[
         Uri,
         Field(description="libvirt connection URI, for example qemu:///system or qemu+ssh://admin@kvm1/system."),
@@ -112,6 +110,11 @@ class LibvirtHostConfig(HostConfig):
                 "machine's)"
             )
         return self
+
+    @property
+    def by_hand(self) -> ByHand:
+        """See HostConfig."""
+        return ByHand(console="virsh console", looking="with `virsh dumpxml`", removing="with `virsh vol-delete`")
 
     @property
     def place(self) -> tuple[object, ...]:
