@@ -210,7 +210,7 @@ class References:
 
     def _is_one_system(self, policy: ProvisioningPolicy, forms: Mapping[str, UsedImage]) -> bool:
         systems = {kind: form.guest_os for kind, form in forms.items()}
-        for name in set(systems.values()) - guests.SYSTEMS.keys():
+        for name in [name for kind, name in systems.items() if not guests.is_known(name, kind)]:
             self._tell_of_system(policy, name)
             return False
         if len(set(systems.values())) > 1:

@@ -56,8 +56,8 @@ def joined(scripts: Sequence[Script], room: int = ROOM) -> Script:
         scripts: some.
         room: characters of the output that the host keeps.
     """
-    kept = max(0, (room // len(scripts) - _OF_A_LINE) // 4 * 3)
-    secrets = {_secret(number, name): v for number, each in enumerate(scripts) for name, v in each.secrets.items()}
+    kept = kept_of_each(scripts, room)
+    secrets = {secret_of(number, name): v for number, each in enumerate(scripts) for name, v in each.secrets.items()}
     parts = [_part(number, each, kept, list(secrets)) for number, each in enumerate(scripts)]
     return Script(
         text=_ONE + "\n".join(parts),
@@ -87,13 +87,19 @@ def _completed(script: Script, code: str, output: str) -> Completed:
     return Completed(int(code), base64.b64decode(output).decode(errors="replace"))
 
 
-def _secret(number: int, name: str) -> str:
+def kept_of_each(scripts: Sequence[Script], room: int) -> int:
+    """Bytes of its output that each may say."""
+    return max(0, (room // len(scripts) - _OF_A_LINE) // 4 * 3)
+
+
+def secret_of(number: int, name: str) -> str:
+    """The variable of the joined one that holds a secret of one of them."""
     return f"CLOUDPC_{number}_{name}"
 
 
 def _part(number: int, script: Script, kept: int, all_secrets: Sequence[str]) -> str:
     """Runs in a shell of its own, whose environment has this script's secrets only."""
-    own = [f'export {name}="${_secret(number, name)}"' for name in script.secrets]
+    own = [f'export {name}="${secret_of(number, name)}"' for name in script.secrets]
     forgotten = [f"unset {' '.join(all_secrets)}"] if all_secrets else []
     data = base64.b64encode(script.stdin).decode()
     command = shlex.join(["one", str(number), f"{script.timeout:.3f}", str(kept), *script.argv])

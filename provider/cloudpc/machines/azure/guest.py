@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from cloudpc.guests.windows import powershell as windows
 from cloudpc.machines.azure.errors import AzureFailed
 from cloudpc.machines.azure.instance_view import PRIVATE_SUBNET, gone, look
 from cloudpc.machines.azure.pace import reads
@@ -45,7 +46,7 @@ class AzureGuest(Guest):
 
     def _run(self, scripts: Sequence[Script], watch: Watch) -> list[Completed]:
         """Those that came to an end, and the first that did not; all of them where there is no time for more."""
-        one = joined(scripts)
+        one = _as_one(scripts)
         if one.title:
             watch.note(one.title)
         watch.check()
@@ -106,3 +107,11 @@ class AzureGuest(Guest):
     def _lost(self, why: str) -> ProvisioningError:
         message = f"Azure's agent in {self._vm_name} on {self._arm.config.name} {why}"
         return ProvisioningError(ErrorCode.GUEST_AGENT_LOST, message, hint=PRIVATE_SUBNET)
+
+
+def _as_one(scripts: Sequence[Script]) -> Script:
+    """As what runs them, a shell or PowerShell, understands."""
+    of_windows = {each.interpreter == windows.INTERPRETER for each in scripts}
+    if len(of_windows) > 1:
+        raise ValueError("scripts of a guest are of one kind")
+    return windows.joined(scripts) if of_windows == {True} else joined(scripts)

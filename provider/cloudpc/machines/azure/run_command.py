@@ -13,6 +13,7 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from cloudpc.guests.windows.powershell import INTERPRETER
 from cloudpc.machines.azure.errors import AzureFailed, Meaning
 from cloudpc.machines.azure.pace import writes
 from cloudpc.model.errors import ErrorCode, ProvisioningError
@@ -178,7 +179,8 @@ class RunCommand:
         return self._arm.compute.virtual_machine_run_commands
 
     def _body(self, script: Script) -> dict[str, Any]:
-        text = once(self._path[2], script.text)
+        is_windows = script.interpreter == INTERPRETER
+        text = script.text if is_windows else once(self._path[2], script.text)
         if (size := len(text.encode())) > _LARGEST:
             message = f"could not {self._doing}: the scripts have {size} bytes together, and Azure takes {_LARGEST}"
             raise ProvisioningError(ErrorCode.SET_UP_FAILED, message, retriable=False, hint="Make the script shorter.")
