@@ -11,11 +11,12 @@ from contextlib import ExitStack
 
 from cloudpc.images import gallery
 from cloudpc.model.errors import ProvisioningError
-from tests.azure.arm import FakeArm, Logged
+from tests.azure.arm import FakeArm
 from tests.azure.clock import Delays
 from tests.azure.guests import Guests
 from tests.azure.linux_answers import LinuxAnswers
 from tests.azure.local_guest import missing
+from tests.azure.log import Logged
 from tests.support.azure import entry
 from tests.support.project import REPO
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 from uuid import uuid4
 
@@ -28,57 +27,25 @@ from tests.azure.back_ends import Command, ComputeBackEnd, Outcome, Table, Vm
 from tests.azure.blobs import Blobs
 from tests.azure.clock import Clock, Delays
 from tests.azure.entra import Entra
-from tests.azure.errors import ArmFault, Json, not_found
-from tests.azure.faults import Fault, Faults, PowerCut
+from tests.azure.errors import ArmFault, not_found
+from tests.azure.faults import Fault
+from tests.azure.gate import Gate
+from tests.azure.log import Logged
 from tests.azure.machine import KIND, machine_of
 from tests.azure.operations import Operation, Operations
-from tests.azure.permissions import action_of, allowed
+from tests.azure.permissions import action_of
 from tests.azure.quota import Shortage
 from tests.azure.resources import Resource, Resources
 from tests.azure.routing import Call, Handler
+from tests.azure.trouble import Trouble
 from tests.support.http_server import Answer, Received, Reply, Server
 
 _ROUTES: dict[str, Handler] = {}
 for _module in (api_compute, api_extensions, api_network, api_run_commands, api_subscription, api_vm):
     _ROUTES.update(_module.ROUTES.table)
-_WRITES = ("PUT", "PATCH", "DELETE", "POST")
 
 
-@dataclass(frozen=True)
-class Logged:
-    """A request that came in.
-
-    Args:
-        number: from 1 on.
-        operation: its name in the contract; `poll` of an operation's status, `blob` of boot diagnostics.
-        action: the right it needs, for example `Microsoft.Compute/virtualMachines/write`.
-        status: of the answer; 0: there was none.
-        body: its JSON.
-        answer: JSON.
-        code: of an error.
-    """
-
-    number: int
-    method: str
-    path: str
-    query: str
-    operation: str
-    action: str
-    status: int
-    body: Any = None
-    answer: Any = field(default=None, repr=False)
-
-    @property
-    def code(self) -> str | None:
-        return (self.answer or {}).get("error", {}).get("code") if isinstance(self.answer, dict) else None
-
-    def __str__(self) -> str:
-        short = self.path.rpartition("/providers/")[2] if self.operation != "blob" else "…"
-        code = f" {self.code}" if self.code else ""
-        return f"{self.number:4d} {self.status or '---'} {self.method} {short} [{self.operation}]{code}"
-
-
-class FakeArm:
+class FakeArm(Trouble, Gate):
     """A subscription on loopback. A context manager: inside it, Resource Manager answers at `url`.
 
     Args:
@@ -98,19 +65,17 @@ class FakeArm:
         check: bool = True,
         on_request: Callable[[Logged], None] | None = None,
     ) -> None:
-        self.account = account or Account()
+        Trouble.__init__(self)
+        self.clock = Clock()
+        Gate.__init__(self, account or Account(), Resources(self.clock.now))
         self.table = Table()
         """The back end, where no other is given: answers of scripts."""
         self.back_end: ComputeBackEnd = back_end or self.table
         self.instant_scripts = back_end is None
         """Whether scripts run at once, on no thread of their own."""
-        self.lock = threading.RLock()
-        self.clock = Clock()
         self.delays = Delays()
         self.operations = Operations(self.clock)
         self.buckets = throttling.Buckets(self.clock)
-        self.faults = Faults()
-        self.resources = Resources(self.clock.now)
         self.blobs = Blobs(self.clock, lambda: self.url, self._blob)
         self.sizes = sizes()
         self.marketplace = marketplace()
@@ -123,19 +88,8 @@ class FakeArm:
         """Hardware that there is none of."""
         self.taken_addresses: dict[str, set[str]] = {}
         """Addresses of others, by subnet id in lower case."""
-        self.registered = {"Microsoft.Compute": "Registered", "Microsoft.Network": "Registered"}
-        self.permissions: list[Json] = [{"actions": ["*"], "notActions": [], "dataActions": [], "notDataActions": []}]
-        """What whoever asks may do."""
-        self.revoked_at: int | None = None
-        """From this request on nothing is allowed any longer."""
         self.tokens_from = 0.0
         """Tokens that were issued before this are at their end."""
-        self.locks: dict[str, Literal["CanNotDelete", "ReadOnly"]] = {}
-        """By scope: a resource's id or a group's."""
-        self.policies: dict[str, Callable[[str, Json], bool]] = {}
-        """By name: which resource types and bodies Azure Policy forbids."""
-        self.disabled = False
-        """The subscription can only be read."""
         self.locations = {self.account.location}
         """Regions where machines can be."""
         self.page_size: int | None = None
@@ -144,7 +98,7 @@ class FakeArm:
         self.tells_etags = True
         self.entra = Entra()
         """Where machines join by the extension AADLoginForWindows."""
-        self.table.answer("dsregcmd", self._dsregcmd)
+        self.table.otherwise = self._usual
         self.run_commands_stick = False
         """Scripts begin, and are never heard of again."""
         self.log: list[Logged] = []
@@ -152,7 +106,6 @@ class FakeArm:
         """What our own answers had wrong, and requests that no contract has. A test with any has failed."""
         self._check = check
         self._on_request = on_request
-        self._count = 0
         self._stopping = threading.Event()
         self._server = Server(self._respond, port, "application/json; charset=utf-8")
         self._fill()
@@ -193,67 +146,9 @@ class FakeArm:
 
     # ---- what tests say
 
-    def fail(
-        self, operation: str, code: str | ArmFault, status: int | None = None, times: int | None = 1, *,
-        asynchronous: bool = False, path: str = "*", skip: int = 0, message: str | None = None,
-        retry_after: int | None = None,
-    ) -> Fault:  # fmt: skip
-        """Let an operation fail.
-
-        Args:
-            operation: name in the contract, for example `VirtualMachines_CreateOrUpdate`; `*` for any text.
-            code: ARM's word; of those in errors.py the status and a message are known.
-            status: of HTTP.
-            times: how often; None: always.
-            asynchronous: it is accepted, and fails afterwards.
-            path: only of these requests.
-            skip: so many pass before.
-            message: for people.
-            retry_after: seconds, as a header.
-        """
-        error = code if isinstance(code, ArmFault) else ArmFault(code, message, status)
-        if retry_after is not None:
-            error.headers["Retry-After"] = str(retry_after)
-        return self.faults.add(Fault("async" if asynchronous else "sync", operation, path, error, times, skip))
-
-    def throttle(
-        self, operation: str = "*", *, times: int | None = 1, retry_after: int = 1, path: str = "*", skip: int = 0
-    ) -> Fault:
-        """429 with Retry-After."""
-        return self.fail(operation, "TooManyRequests", times=times, retry_after=retry_after, path=path, skip=skip)
-
-    def drop(
-        self, operation: str = "*", *, when: Literal["before", "after"], times: int | None = 1, path: str = "*",
-        skip: int = 0,
-    ) -> Fault:  # fmt: skip
-        """The connection ends without an answer, before or after the request took effect."""
-        return self.faults.add(
-            Fault("drop before" if when == "before" else "drop after", operation, path, None, times, skip)
-        )
-
-    def slow(self, operation: str = "*", *, seconds: float, times: int | None = 1, path: str = "*") -> Fault:
-        """An answer that is late, by so many of our seconds."""
-        return self.faults.add(Fault("slow", operation, path, None, times, seconds=seconds))
-
-    def cut_power(self, at: int, when: Literal["before", "after"], then: Callable[[], None] = lambda: None) -> PowerCut:
-        """Whoever asks is killed at the request of this number, counted from now on: nothing is answered thereafter.
-
-        Args:
-            at: 1 is the next request.
-            when: before or after it took effect.
-            then: called at that moment, on the server's thread: for example to kill a process.
-        """
-        with self.lock:
-            self.faults.power_cut = PowerCut(self._count + at, when, then)
-            return self.faults.power_cut
-
     def expire_tokens(self) -> None:
         """All tokens that were issued until now are at their end."""
         self.tokens_from = self.clock.now()
-
-    def restore_power(self) -> None:
-        """Answer again."""
-        self.faults.power_cut = None
 
     def requests(self, operation: str = "*", path: str = "*", status: int | None = None) -> list[Logged]:
         """Those of the log; `*` for any text."""
@@ -311,13 +206,6 @@ class FakeArm:
         """Headers that tell how to follow an operation."""
         return self.operations.headers(self.url, self.account.subscription, self.account.location, operation)
 
-    def check_linked(self, scope: str, action: str) -> None:
-        """ArmFault: whoever asks may not use this for something else."""
-        if not allowed(self.permissions, action):
-            raise ArmFault("LinkedAuthorizationFailed", f"The client '{uuid4()}' has permission to perform the action "
-                           f"on the scope; however, it does not have permission to perform action(s) '{action}' on the "
-                           f"linked scope(s) '{scope}' or the linked scope(s) are invalid.")  # fmt: skip
-
     # ---- answering
 
     def _respond(self, received: Received) -> Reply | None:
@@ -325,8 +213,8 @@ class FakeArm:
         parts = urlsplit(received.target)
         path = unquote(parts.path)
         with self.lock:
-            self._count += 1
-            number = self._count
+            self.request_count += 1
+            number = self.request_count
         known = contract.find(received.method, path)
         name = known.id if known else "blob" if path.startswith("/blobs/") else "poll" if _is_poll(path) else "unknown"
         cut = self.faults.power_cut
@@ -377,21 +265,19 @@ class FakeArm:
         query = dict(parse_qsl(urlsplit(received.target).query, keep_blank_values=True))
         if error := next((f.error for f in struck if f.kind == "sync" and f.error), None):
             raise error
-        self._check_scope(received.method, path)
+        self.check_scope(received.method, path)
+        if known is not None or _is_poll(path):
+            self.check_rights(number, received.method, path)
         if _is_poll(path):
             return self._polled(path)
         if known is None:
             self.violations.append(f"{received.method} {path}: no contract has this")
             raise not_found(path)
         self._check_version(query, known)
-        if self.revoked_at is not None and number >= self.revoked_at:
-            raise _unauthorized(received.method, path)
-        if not allowed(self.permissions, action_of(received.method, path)):
-            raise _unauthorized(received.method, path)
-        self._check_registered(path)
-        self._check_locks(received.method, path)
+        self.check_registered(path)
+        self.check_locks(received.method, path)
         body = self._body(received, known, query)
-        self._check_policies(received.method, path, body)
+        self.check_policies(received.method, path, body)
         failure = next((f.error for f in struck if f.kind == "async" and f.error), None)
         headers = {name.lower(): value for name, value in received.headers.items()}
         reply = self._done(Call(self, known.id, path, known.operation.parameters, query, headers, body, failure))
@@ -426,24 +312,6 @@ class FakeArm:
             shown = self.operations.result if "/operationresults/" in path.lower() else self.operations.status
             return Reply.of(shown(operation))
 
-    def _check_scope(self, method: str, path: str) -> None:
-        parts = path.split("/")
-        if len(parts) < 3 or parts[1].lower() != "subscriptions":
-            raise ArmFault("NotFound", f"No such path: {path}", 404)
-        if parts[2].lower() != self.account.subscription:
-            raise ArmFault("SubscriptionNotFound", f"The subscription '{parts[2]}' could not be found.")
-        if len(parts) > 4 and parts[3].lower() == "resourcegroups":
-            group = self.resources.find("/".join(parts[:5]))
-            if group is None:
-                raise ArmFault("ResourceGroupNotFound", f"Resource group '{parts[4]}' could not be found.")
-            if method == "PUT" and group.properties["provisioningState"] == "Deleting":
-                raise ArmFault("ResourceGroupBeingDeleted", f"The resource group '{parts[4]}' is in deprovisioning "
-                               "state and cannot perform this operation.")  # fmt: skip
-        if self.disabled and method in _WRITES:
-            raise ArmFault("ReadOnlyDisabledSubscription", f"The subscription '{parts[2]}' is disabled and therefore "
-                           "marked as read only. You cannot perform any write actions on this subscription until it "
-                           "is re-enabled.")  # fmt: skip
-
     def _check_version(self, query: Mapping[str, str], known: contract.Known) -> None:
         asked = query.get("api-version")
         if asked is None:
@@ -453,37 +321,6 @@ class FakeArm:
             self.violations.append(f"{known.id}: api-version {asked} is not that of the contract, {known.api_version}")
             raise ArmFault("NoRegisteredProviderFound", f"No registered resource provider found for API version "
                            f"'{asked}'. The supported api-versions are '{known.api_version}'.", 400)  # fmt: skip
-
-    def _check_registered(self, path: str) -> None:
-        namespace = path.rpartition("/providers/")[2].partition("/")[0]
-        known = next((state for name, state in self.registered.items() if name.lower() == namespace.lower()), None)
-        if "/" in path.rpartition("/providers/")[2] and known is not None and known != "Registered":
-            raise ArmFault("MissingSubscriptionRegistration", f"The subscription is not registered to use namespace "
-                           f"'{namespace}'. See https://aka.ms/rps-not-found for how to register subscriptions.",
-                           target=namespace)  # fmt: skip
-
-    def _check_locks(self, method: str, path: str) -> None:
-        for scope, level in self.locks.items():
-            below = f"{path.lower()}/".startswith(f"{scope.lower()}/")
-            if below and (method == "DELETE" or (level == "ReadOnly" and method in _WRITES)):
-                verb = "delete" if method == "DELETE" else "write"
-                raise ArmFault("ScopeLocked", f"The scope '{path}' cannot perform {verb} operation because following "
-                               f"scope(s) are locked: '{scope}'. Please remove the lock and try again.")  # fmt: skip
-
-    def _check_policies(self, method: str, path: str, body: Any) -> None:
-        if method not in ("PUT", "PATCH"):
-            return
-        kind = "/".join(path.rpartition("/providers/")[2].split("/")[:2])
-        for name, forbids in self.policies.items():
-            if forbids(kind, body):
-                info = {"type": "PolicyViolation", "info": {
-                    "policyDefinitionDisplayName": name, "policyAssignmentDisplayName": name,
-                    "policyAssignmentId": f"{self.account.subscription_id}/providers/Microsoft.Authorization/"
-                    "policyAssignments/a1", "policyDefinitionEffect": "deny",
-                }}  # fmt: skip
-                raise ArmFault("RequestDisallowedByPolicy", f"Resource '{path.rpartition('/')[2]}' was disallowed by "
-                               f"policy. Policy identifiers: '[{{\"policyAssignment\":{{\"name\":\"{name}\"}}}}]'.",
-                               target=path.rpartition("/")[2], additional=[info])  # fmt: skip
 
     def _body(self, received: Received, known: contract.Known, query: Mapping[str, str]) -> Any:
         if not received.body:
@@ -520,8 +357,9 @@ class FakeArm:
         headers = {"x-ms-request-id": str(uuid4()), "x-ms-correlation-request-id": str(uuid4())}
         return Reply.of(Answer(error.status, {"error": error.error}, headers | error.headers))
 
-    def _dsregcmd(self, vm: Vm, command: Command) -> Outcome:
-        return Outcome(output=self.entra.status(vm))
+    def _usual(self, vm: Vm, command: Command) -> Outcome:
+        """What scripts are answered that nobody has said anything of."""
+        return Outcome(output=self.entra.status(vm) if "dsregcmd" in command.script else "")
 
     def _blob(self, resource_id: str, name: str) -> bytes | None:
         with self.lock:
@@ -536,12 +374,6 @@ class FakeArm:
 
 def _is_poll(path: str) -> bool:
     return "/operations/" in path.lower() or "/operationresults/" in path.lower()
-
-
-def _unauthorized(method: str, path: str) -> ArmFault:
-    return ArmFault("AuthorizationFailed", f"The client '{uuid4()}' with object id '{uuid4()}' does not have "
-                    f"authorization to perform action '{action_of(method, path)}' over scope '{path}' or the scope is "
-                    "invalid. If access was recently granted, please refresh your credentials.")  # fmt: skip
 
 
 def _json(content: bytes) -> Any:

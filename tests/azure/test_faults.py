@@ -117,6 +117,15 @@ def test_a_role_that_is_taken_away(arm: FakeArm, http: Http) -> None:
     assert http.get("networkInterfaces").code == "AuthorizationFailed"
 
 
+def test_whoever_follows_an_operation_needs_the_right_to(arm: FakeArm, http: Http) -> None:
+    where = http.put("networkInterfaces/nic", nic_body(arm)).headers["azure-asyncoperation"]
+    arm.permissions = [{"actions": ["Microsoft.Network/networkInterfaces/*"]}]
+    got = http.get(where)
+    assert (got.status, "'Microsoft.Network/locations/operations/read'" in got.message) == (403, True)
+    arm.permissions[0]["actions"].append("Microsoft.Network/locations/operations/read")
+    assert http.get(where).body["status"] == "Succeeded"
+
+
 # ---- tokens
 
 
