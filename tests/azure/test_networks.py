@@ -259,6 +259,13 @@ def test_nothing_may_be_asked(arm: FakeArm, networks: Networked) -> None:
     ]
 
 
+def test_a_sign_in_that_azure_does_not_take(arm: FakeArm, networks: Networked, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLOUDPC_AZURE_TOKEN", arm.token(tenant=str(uuid4())))
+    check, *_ = networks().check(HOSTED)
+    assert (check.status, check.error_type) == ("failed", "permissionCheckUnknownError")
+    assert check.hint
+
+
 def test_an_azure_that_does_not_answer_is_not_the_connections_fault(
     networks: Networked, monkeypatch: pytest.MonkeyPatch
 ) -> None:

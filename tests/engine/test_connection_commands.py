@@ -9,8 +9,12 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.azure.arm import FakeArm
+from tests.azure.fixtures import arm
+from tests.support import azure
 from tests.support.project import Project
 
+__all__ = ["arm"]
 pytestmark = pytest.mark.engine
 
 _HOSTED = {"domainJoinType": "azureADJoin", "regionName": "automatic"}
@@ -115,3 +119,27 @@ def test_with_no_healthy_connection_everybody_waits_and_gets_one_when_it_is(proj
         intranet.listen()
         project.up()
         assert set(project.statuses().values()) == {"provisioned"}
+
+
+def test_a_subnet_in_azure_is_looked_at_on_the_hosts_there(project: Project, arm: FakeArm) -> None:
+    project.env["CLOUDPC_AZURE_TOKEN"] = arm.token()
+    _connection(project, "hub", subnetId=arm.account.subnet_id)
+    _connection(project, "lost", subnetId=arm.account.subnet_id.replace("cloudpcs", "lost"))
+    azure.policy(project, azure.entry(arm), domainJoinConfigurations=_through("hub", "lost"))
+
+    healthy = project.cloudpc("connection", "check", "hub", "--json")
+    assert healthy.code == 0, healthy
+    [hub] = json.loads(healthy.output)
+    assert hub["healthCheckStatus"] == "passed"
+    assert "free addresses on weu" in {check["displayName"] for check in hub["healthCheckStatusDetail"]["healthChecks"]}
+
+    arm.permissions = [{"actions": ["*"], "notActions": ["Microsoft.Compute/virtualMachines/write"]}]
+    failed = project.cloudpc("connection", "check")
+    assert failed.code == 1, failed
+    for said in (
+        "permissionCheckNoWindows365NetworkInterfaceContributorRole",
+        "not allowed: Microsoft.Compute/virtualMachines/write",
+        "resourceAvailabilityCheckSubnetInvalid",
+        "The network hub has these: cloudpcs.",
+    ):
+        assert said in failed.output

@@ -12,7 +12,7 @@ from typing import Any, Final
 from cloudpc.machines.azure import permissions
 from cloudpc.machines.azure.arm import Arm
 from cloudpc.machines.azure.configuration import AzureHostConfig
-from cloudpc.machines.azure.errors import AzureFailed
+from cloudpc.machines.azure.errors import AzureFailed, Meaning
 from cloudpc.model.check import Check
 from cloudpc.model.errors import ErrorCode, ProvisioningError
 
@@ -71,6 +71,8 @@ def refused(what: str, error: ProvisioningError) -> Check:
     kind, hint = f"{AVAILABILITY}UnknownError", error.hint
     if isinstance(error, AzureFailed) and error.arm.code in _KINDS:
         kind, hint = _KINDS[error.arm.code]
+    elif isinstance(error, AzureFailed) and error.arm.meaning is Meaning.SIGN_IN:
+        kind = f"{PERMISSION}UnknownError"
     elif error.code is ErrorCode.HOST_UNREACHABLE:
         kind = AWAY
     return Check(what, "failed", error.message, hint, kind)
