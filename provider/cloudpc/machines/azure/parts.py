@@ -53,11 +53,10 @@ class PartsOfGroup:
     def of_machine(self, machine_id: UUID) -> list[Part]:
         """All that there is of this one's, of whichever attempt. Lags, as all lists of Azure."""
         which = f"tagName eq '{MACHINE}' and tagValue eq '{machine_id}'"
-        path = f"/subscriptions/{self._arm.config.subscription_id}/resources"
+        path = f"{self._arm.group_path.replace('/resourceGroups/', '/resourcegroups/')}/resources"
         with self._arm.asking("look for what belongs to a machine"):
             said = self._arm.get(path, "resources", **{"$filter": which}) or {}
-        group = f"{self._arm.group_path}/".lower()
-        its = (each for each in said.get("value", ()) if str(each["id"]).lower().startswith(group))
+        its = said.get("value", ())
         found = [Part(_KINDS[each["type"].lower()], each["name"]) for each in its if each["type"].lower() in _KINDS]
         return [part for part in found if machine_named_in(part.name) == name_of(machine_id)]
 
