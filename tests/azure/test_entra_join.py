@@ -65,14 +65,27 @@ def refused(ours: Arm, watch: Watch | None = None) -> ProvisioningError:
 
 def test_it_joins_is_enrolled_and_says_its_device(arm: FakeArm, ours: Arm) -> None:
     wait_until_ready(ours, "cpc123", _WINDOWS, Watch().within(20))
-    entra_join.join(ours, "cpc123", Watch())
+    device = entra_join.join(ours, "cpc123", Watch())
+    assert device == UUID(next(iter(arm.entra.devices.values())))
     [said] = AzureGuest(ours, "cpc123").run([_WINDOWS.facts()], Watch())
     facts = _WINDOWS.read(said.output)
-    assert facts.device_id == UUID(next(iter(arm.entra.devices.values())))
+    assert facts.device_id == device
     assert (facts.version, facts.proof) == ("Windows 11 Enterprise 24H2", _THUMBPRINT)
     assert arm.entra.enrolled
     [sent] = arm.requests(_PUT)
     assert sent.body["properties"]["settings"] == {"mdmId": "0000000a-0000-0000-c000-000000000000"}
+
+
+def test_a_whole_provisioning_is_never_throttled(arm: FakeArm, ours: Arm) -> None:
+    """First boot, set-up with facts, join, password: nine of the twelve writes that a machine may take at once."""
+    arm.clock.speed = 0
+    arm.log.clear()
+    wait_until_ready(ours, "cpc123", _WINDOWS, Watch().within(20))
+    AzureGuest(ours, "cpc123").run([_WINDOWS.facts()], Watch())
+    entra_join.join(ours, "cpc123", Watch())
+    AzureGuest(ours, "cpc123").run([_WINDOWS.password("alice", "hunter2")], Watch())
+    assert len([logged for logged in arm.log if logged.method != "GET"]) == 9
+    assert not [logged for logged in arm.log if logged.status == 429]
 
 
 def test_without_intune_that_is_said_too(arm: FakeArm, ours: Arm) -> None:

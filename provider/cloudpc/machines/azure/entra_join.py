@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
 
+from cloudpc import guests
 from cloudpc.machines.azure.errors import AzureFailed, Meaning
+from cloudpc.machines.azure.guest import AzureGuest
 from cloudpc.machines.azure.instance_view import gone
 from cloudpc.model.errors import ErrorCode, ProvisioningError
 from cloudpc.model.watch import Watch
@@ -42,8 +45,8 @@ _DUPLICATE = re.compile(r"hostname_?duplicate", re.IGNORECASE)
 _NO_MDM = re.compile(r"'mdmId' setting was not found", re.IGNORECASE)
 
 
-def join(arm: Arm, vm_name: str, watch: Watch, *, mdm_id: str = INTUNE) -> None:
-    """Have a machine join, and return when it has; nothing where it has already.
+def join(arm: Arm, vm_name: str, watch: Watch, *, mdm_id: str = INTUNE) -> UUID | None:
+    """Have a machine join, unless it has already; which device it is, if it says so.
 
     Args:
         arm: reaches it.
@@ -52,8 +55,15 @@ def join(arm: Arm, vm_name: str, watch: Watch, *, mdm_id: str = INTUNE) -> None:
         mdm_id: of the management it is enrolled in; empty: none.
 
     Raises:
-        ProvisioningError: DEVICE_REGISTRATION_FAILED, with what to do; GUEST_DIED.
+        ProvisioningError: DEVICE_REGISTRATION_FAILED, with what to do; GUEST_DIED; others as `Guest.run`.
     """
+    _install(arm, vm_name, watch, mdm_id)
+    system = guests.named("windows")
+    [said] = AzureGuest(arm, vm_name).run([system.facts()], watch)
+    return system.read(said.output).device_id
+
+
+def _install(arm: Arm, vm_name: str, watch: Watch, mdm_id: str) -> None:
     waits = watch.within(_WITHIN)
     try:
         with arm.asking(f"have {vm_name} join Microsoft Entra", waits):
