@@ -66,6 +66,17 @@ def _marketplace(call: Call) -> Answer:
     })  # fmt: skip
 
 
+@ROUTES.add("VirtualMachineImages_List")
+def _marketplace_versions(call: Call) -> Answer:
+    publisher, offer, sku = (call.parameters[name] for name in ("publisherName", "offer", "skus"))
+    known = call.arm.marketplace.get((publisher.lower(), offer.lower(), sku.lower()))
+    if known is None:
+        raise ArmFault("NotFound", f"Artifact: VMImage was not found in {call.arm.account.location} location. "
+                       f"(publisher {publisher}, offer {offer}, sku {sku})")  # fmt: skip
+    location = call.arm.account.location
+    return Answer(200, [{"id": f"{call.path}/{name}", "name": name, "location": location} for name in known.versions])
+
+
 @ROUTES.add("Images_Get", "GalleryImages_Get", "GalleryImageVersions_Get")
 def _own(call: Call) -> Answer:
     found = call.arm.resources.find(call.path)

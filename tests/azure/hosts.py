@@ -5,13 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from cloudpc.machines.azure.configuration import AzureHostConfig
+from cloudpc.machines.azure.image_names import MarketplaceImage
 from cloudpc.machines.azure.images import AzureImage
 from cloudpc.model.machines import Amount, Order
 from cloudpc.model.tags import Tag
 from tests.azure.arm import FakeArm
 from tests.support.orders import order
 
-DEBIAN = AzureImage(image_id="Debian_debian-12_12-gen2", digest="ab" * 32)
+DEBIAN = AzureImage(
+    image_id="Debian_debian-12_12-gen2", digest="ab" * 32, named=MarketplaceImage("Debian", "debian-12", "12-gen2")
+)
 SMALL = Amount(vcpus=1, memory_mib=2048, disk_gib=32)
 """What the smallest size of the fake has."""
 INSTALLATION = "installation-1"
