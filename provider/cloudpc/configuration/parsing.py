@@ -140,12 +140,14 @@ def parse_surroundings(values: Mapping[str, Any]) -> Surroundings:
 def _surroundings(values: Mapping[str, Any], file: str, problems: list[Problem]) -> tuple[Surroundings, set[str]]:
     """What is valid, and the names of malformed images."""
     images, malformed = _images(values.get("cloudpc:images"), file, problems)
+    found = hosts.read(values.get(hosts.KEY), file, problems)
+    graph = _optional(GraphConfig, values, "graph", file, problems) or GraphConfig()
     devices = _optional(DevicesConfig, values, "devices", file, problems) or DevicesConfig()
     credentials = _optional(CredentialsConfig, values, "credentials", file, problems) or CredentialsConfig()
     return Surroundings(
-        hosts.read(values.get(hosts.KEY), file, problems) or drivers.this_machine(),
+        tuple(host.beside(graph.endpoint, graph.tenant_id) for host in found or drivers.this_machine()),
         images,
-        _optional(GraphConfig, values, "graph", file, problems) or GraphConfig(),
+        graph,
         devices,
         credentials,
     ), malformed

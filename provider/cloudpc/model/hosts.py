@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Self
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -52,6 +52,10 @@ class HostConfig(BaseModel):
     """The field that says where it is, for messages."""
 
     name: str = Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$", description="Name shown as a Cloud PC's host.")
+
+    def beside(self, graph_endpoint: str, tenant_id: str | None) -> Self:  # noqa: ARG002 - for those that sign in, too
+        """The same, with what it leaves to `cloudpc:graph`: the endpoint's cloud, and the tenant if that is named."""
+        return self
 
     @property
     def driver(self) -> str:

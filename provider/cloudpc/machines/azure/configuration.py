@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, ClassVar, Literal, Self
 from uuid import UUID
 
-from pydantic import AfterValidator, ConfigDict, Field
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationInfo
 from pydantic.alias_generators import to_camel
 
+from cloudpc.machines.azure import entry_values, subnet_fields
 from cloudpc.machines.azure.names import name_of
 from cloudpc.machines.azure.subnet_ids import SubnetId
 from cloudpc.microsoft import clouds
@@ -23,13 +24,9 @@ AZURE_IMAGE = "azure"
 SUBNET = "subnet"
 """The kind of a `Network` whose source is a subnet's whole id."""
 
-_GUID = r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
 
-
-def _loopback(value: str) -> str:
-    if not clouds.is_loopback(value):
-        raise ValueError("is for tests: only an address of this machine's loopback; see cloud for Azure's own")
-    return value.rstrip("/")
+def _subnet(value: str, info: ValidationInfo) -> str:
+    return entry_values.subnet_of(value, info.data.get("subscription_id"))
 
 
 class AzureHostConfig(HostConfig):
@@ -37,13 +34,21 @@ class AzureHostConfig(HostConfig):
 
     model_config = ConfigDict(alias_generator=to_camel)
 
-    PLACED_BY: ClassVar[str] = "place"
+    PLACED_BY: ClassVar[str] = "subscriptionId, resourceGroup and location"
 
     kind: Literal["azure"]
-    subscription_id: str = Field(pattern=_GUID, description="Id of the subscription.")
-    resource_group: str = Field(description="Where machines, disks and network cards are made; it must exist.")
-    location: str = Field(description="Azure's short name of a region, for example westeurope.")
-    tenant_id: str | None = Field(default=None, description="Of the sign-in; default: the credential's own.")
+    subscription_id: Annotated[str, AfterValidator(entry_values.subscription)] = Field(
+        description="Id of the subscription."
+    )
+    resource_group: Annotated[str, AfterValidator(entry_values.resource_group)] = Field(
+        description="Name of the group where machines, disks and network cards are made; it must exist."
+    )
+    location: Annotated[str, AfterValidator(entry_values.location)] = Field(
+        description="Azure's short name of a region, for example westeurope."
+    )
+    tenant_id: Annotated[str, AfterValidator(entry_values.tenant)] | None = Field(
+        default=None, description="Id or domain; default: that of cloudpc:graph, else the credential's own."
+    )
     auth: Auth = Field(
         default="default",
         description="As in cloudpc:graph; token: the value of CLOUDPC_AZURE_TOKEN.",
@@ -51,25 +56,36 @@ class AzureHostConfig(HostConfig):
     cloud: Literal["public", "usGovernment", "china"] | None = Field(
         default=None, description="Default: the one of cloudpc:graph.endpoint."
     )
-    endpoint: Annotated[str, AfterValidator(_loopback)] | None = Field(
+    endpoint: Annotated[str, AfterValidator(entry_values.loopback)] | None = Field(
         default=None, description="Of an Azure Resource Manager on this machine's loopback, for tests."
     )
-    size_families: tuple[str, ...] = Field(
+    size_families: Annotated[tuple[str, ...], AfterValidator(entry_values.families)] = Field(
         default=(), description="Families of sizes, in the order in which they are tried; none: those that fit best."
     )
-    sizes: Mapping[str, tuple[str, ...]] = Field(
-        default={}, description="Instead of families: sizes by service plan, in the order in which they are tried."
+    sizes: Annotated[Mapping[str, tuple[str, ...]], AfterValidator(entry_values.sizes)] = Field(
+        default={},
+        description="Instead of families: sizes by a service plan's id, in the order in which they are tried.",
     )
-    zones: tuple[str, ...] = Field(default=(), description="Availability zones; none: the region chooses.")
-    disk_type: str = Field(default="StandardSSD_LRS", description="Of machines' disks.")
-    hosted_network: str | None = Field(
+    zones: Annotated[tuple[str, ...], BeforeValidator(entry_values.as_text), AfterValidator(entry_values.zones)] = (
+        Field(default=(), description="Availability zones; none: the region chooses.")
+    )
+    disk_type: Annotated[str, AfterValidator(entry_values.disk_type)] = Field(
+        default="StandardSSD_LRS", description=f"Of machines' disks: {', '.join(entry_values.DISK_TYPES)}."
+    )
+    hosted_network: Annotated[str, AfterValidator(_subnet)] | None = Field(
         default=None, description="Id of the subnet that `regionName: automatic` means here; default: not offered."
     )
-    bastion: str | None = Field(default=None, description="Id of an Azure Bastion, through which machines are reached.")
-    tags: Mapping[str, str] = Field(default={}, description="Of machines, disks and network cards, beside cloudpc's.")
-    license_type: str | None = Field(default=None, description="Windows_Client, for those who have the right.")
+    bastion: Annotated[str, AfterValidator(entry_values.bastion)] | None = Field(
+        default=None, description="Id of an Azure Bastion, through which machines are reached."
+    )
+    tags: Annotated[Mapping[str, str], AfterValidator(entry_values.tags)] = Field(
+        default={}, description="Of machines, disks and network cards, beside cloudpc's."
+    )
+    license_type: Annotated[str, AfterValidator(entry_values.license_type)] | None = Field(
+        default=None, description="Windows_Client or Windows_Server, for those who have the right."
+    )
     max_cloud_pcs: int | None = Field(
-        default=None, ge=0, alias="maxCloudPCs", description="So many machines at most; default: the quota's."
+        default=None, ge=1, alias="maxCloudPCs", description="So many machines at most; default: the quota's."
     )
     deallocate_stopped: bool = Field(
         default=False, description="Whether each run deallocates machines that were shut down inside, and are billed."
@@ -80,10 +96,10 @@ class AzureHostConfig(HostConfig):
         """See HostConfig."""
         return f"{self.subscription_id}/{self.resource_group}/{self.location}".lower()
 
-    @property
-    def place(self) -> tuple[object, ...]:
+    def beside(self, graph_endpoint: str, tenant_id: str | None) -> Self:
         """See HostConfig."""
-        return (self.driver, self.where)
+        cloud = self.cloud or clouds.of_graph(graph_endpoint).name
+        return self.model_copy(update={"cloud": cloud, "tenant_id": self.tenant_id or tenant_id})
 
     def bastion_to(self, machine_id: UUID) -> Bastion | None:
         """See HostConfig."""
@@ -124,6 +140,11 @@ class AzureNetworks(NetworkPart):
     virtual_network_id: str | None = Field(default=None, min_length=1, description="Id of the subnet's network.")
     resource_group_id: str | None = Field(default=None, min_length=1, description="Where network cards are made.")
     subscription_id: str | None = Field(default=None, min_length=1, description="The subscription of these ids.")
+
+    @classmethod
+    def of_networks(cls, values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+        """See NetworkPart."""
+        yield from subnet_fields.contradictions(values)
 
     @classmethod
     def network_of(cls, values: Mapping[str, Any]) -> Network | None:
