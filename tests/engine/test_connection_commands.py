@@ -125,7 +125,8 @@ def test_a_subnet_in_azure_is_looked_at_on_the_hosts_there(project: Project, arm
     project.env["CLOUDPC_AZURE_TOKEN"] = arm.token()
     _connection(project, "hub", subnetId=arm.account.subnet_id)
     _connection(project, "lost", subnetId=arm.account.subnet_id.replace("cloudpcs", "lost"))
-    azure.policy(project, azure.entry(arm), domainJoinConfigurations=_through("hub", "lost"))
+    other = {"name": "host", "uri": f"fake://{project.root}/host"}  # which can have no subnet, and is not asked
+    azure.policy(project, other, azure.entry(arm), domainJoinConfigurations=_through("hub", "lost"))
 
     healthy = project.cloudpc("connection", "check", "hub", "--json")
     assert healthy.code == 0, healthy

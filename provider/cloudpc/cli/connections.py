@@ -12,13 +12,14 @@ import typer
 
 from cloudpc.cli.context import Project
 from cloudpc.cli.output import CommandError, Exit, Json, Styled, err, out, print_json, styled, table
-from cloudpc.configuration import parsing
+from cloudpc.configuration import offers, parsing
 from cloudpc.configuration.lookups import CONNECTIONS
 from cloudpc.connections import checks, files
 from cloudpc.model import drivers
 from cloudpc.model.check import Check, CheckStatus, overall
 from cloudpc.model.connection import OnPremisesConnection
 from cloudpc.model.hosts import HostConfig
+from cloudpc.model.machines import Network
 from cloudpc.model.problems import InvalidConfigurationError, Problem, closest
 from cloudpc.operations.runtime import connect
 
@@ -39,11 +40,15 @@ class _Uses:
         """Policies that name it."""
         return [policy for policy, named in self.policies.items() if connection in named]
 
-    def hosts_of(self, connection: str) -> list[HostConfig]:
-        """Where its Cloud PCs may go; all hosts there are where nobody uses it yet."""
+    def hosts_of(self, connection: str, network: Network) -> list[HostConfig]:
+        """Where its Cloud PCs may go; all hosts there are where nobody uses it yet.
+
+        Those that can't have such a network are left out, unless none can.
+        """
         of = self.of(connection) or list(self.hosts)
         found = {host.where: host for policy in of for host in self.hosts.get(policy, ())}
-        return list(found.values()) or list(drivers.this_machine())
+        hosts = list(found.values()) or list(drivers.this_machine())
+        return [host for host in hosts if offers.has(host, network)] or hosts
 
 
 @app.command("list")
@@ -82,10 +87,11 @@ def check(
     chosen = _chosen(project, names or [], policy, uses)
     folder = _folder(project)
     read = _read(project, chosen)
-    hosts = {host.where: connect(host) for name in chosen for host in uses.hosts_of(name)}
+    asked = {name: uses.hosts_of(name, read[name].network) for name in chosen}
+    hosts = {host.where: connect(host) for configs in asked.values() for host in configs}
 
     def look(name: str) -> list[Check]:
-        mine = [hosts[host.where] for host in uses.hosts_of(name)]
+        mine = [hosts[host.where] for host in asked[name]]
         return checks.check(name, read[name], read[name].network, mine, folder, domain=True)
 
     try:
