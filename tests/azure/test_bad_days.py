@@ -8,8 +8,6 @@ from dataclasses import dataclass
 import pytest
 
 from cloudpc.machines.azure.host import AzureHost
-from cloudpc.machines.azure.images import FoundImage, Images
-from cloudpc.machines.azure.sizes import Candidate, Sizes
 from cloudpc.model.errors import ErrorCode, ProvisioningError
 from cloudpc.model.machines import Removed
 from cloudpc.model.watch import Watch
@@ -22,21 +20,13 @@ from tests.azure.quota import Shortage
 
 PUT_VM, PUT_CARD = "VirtualMachines_CreateOrUpdate", "NetworkInterfaces_CreateOrUpdate"
 NOTHING: dict[str, list[str]] = {"virtualMachines": [], "networkInterfaces": [], "disks": []}
-DEBIAN = {"publisher": "Debian", "offer": "debian-12", "sku": "12-gen2", "version": "latest"}
-SIZES = [
-    Candidate("Standard_B1ms", "standardBSFamily", 1, 2048, "1"),
-    Candidate("Standard_D2s_v5", "standardDSv5Family", 2, 8192, "2"),
-]
 
 
 @pytest.fixture
 def host(arm: FakeArm, monkeypatch: pytest.MonkeyPatch) -> Iterator[AzureHost]:
     monkeypatch.setenv("CLOUDPC_AZURE_TOKEN", arm.token())
-    monkeypatch.setattr(Images, "find", lambda *_: FoundImage(name="debian-12", reference=DEBIAN))
-    monkeypatch.setattr(Sizes, "candidates", lambda *_: SIZES)
-    monkeypatch.setattr(Sizes, "refused", lambda *_: None)
     arm.table.otherwise = LinuxAnswers()
-    opened = AzureHost(host_config(arm))
+    opened = AzureHost(host_config(arm, zones=["1", "2"]))
     yield opened
     opened.close()
 
@@ -99,7 +89,16 @@ DAYS = {
         lambda arm: arm.fail(PUT_VM, "SkuNotAvailable", times=None), ROOM, ("not available in this location",), 2
     ),
     "quota of all": Day(
-        lambda arm: arm.quotas.update(cores=0), ROOM, ("Total Regional Cores quota", "quota"), 2,
+        lambda arm: arm.quotas.update(cores=0), ROOM, ("0 of 0 vCPUs of the region", "ask Azure for a larger quota"), 0
+    ),
+    "quota of all, taken meanwhile": Day(
+        lambda arm: arm.fail(PUT_VM, "QuotaExceeded", times=None), ROOM, ("Total Regional Cores quota",), 2
+    ),
+    "quota, in other words": Day(
+        lambda arm: arm.fail(
+            PUT_VM, "OperationNotAllowed", times=None, message="it results in exceeding approved standardBSFamily "
+            "Cores quota. Submit a request for Quota increase",
+        ), ROOM, ("standardBSFamily Cores quota",), 2,
     ),
     "no address": Day(small_subnet, ErrorCode.CONNECTION_NOT_HEALTHY, ("does not have enough capacity",), 0),
     "no rights": Day(only(), REFUSES, ("Microsoft.Network/networkInterfaces/write", "docs/azure.md"), 0),
@@ -129,7 +128,8 @@ DAYS = {
         ("az vm image terms accept",),
     ),
     "no such image": Day(
-        lambda arm: arm.marketplace.clear(), ErrorCode.IMAGE_NOT_FOUND, ("debian:debian-12:12-gen2", "imageId")
+        lambda arm: arm.marketplace.clear(), ErrorCode.IMAGE_NOT_FOUND,
+        ("Debian:debian-12:12-gen2", "az vm image list"), 0,
     ),
     "a mistake": Day(
         lambda arm: arm.fail(PUT_VM, "InvalidParameter"), ErrorCode.INTERNAL_ERROR, ("A parameter is not valid",)
