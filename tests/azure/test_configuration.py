@@ -112,17 +112,22 @@ def test_our_own_tags_have_room() -> None:
     assert len(to_tags(tag)) + 5 <= 20, "and those of making and size"
 
 
-def test_two_hosts_at_one_place_are_one() -> None:
-    spelled = {"subscriptionId": SUBSCRIPTION.upper(), "resourceGroup": "RG", "name": "other"}
+def test_two_hosts_of_one_group_are_one_whatever_their_region() -> None:
+    spelled = {
+        "subscriptionId": SUBSCRIPTION.upper(),
+        "resourceGroup": "RG",
+        "name": "other",
+        "location": "northeurope",
+    }
     assert told(ENTRY, ENTRY | spelled) == [
-        f': two hosts have the same subscriptionId, resourceGroup and location (found "{SUBSCRIPTION}/rg/westeurope")'
+        f': two hosts have the same subscriptionId and resourceGroup (found "{SUBSCRIPTION}/rg")'
     ]
-    assert told(ENTRY, ENTRY | {"name": "neu", "location": "northeurope"}) == []
+    assert told(ENTRY, ENTRY | {"name": "neu", "resourceGroup": "rg-neu"}) == []
 
 
 def test_cloud_and_tenant_are_those_of_graph_unless_the_entry_says_otherwise() -> None:
     graph = {"endpoint": "https://dod-graph.microsoft.us", "tenantId": "contoso.us"}
-    own = ENTRY | {"name": "own", "location": "east", "cloud": "china", "tenantId": "fabrikam.cn"}
+    own = ENTRY | {"name": "own", "resourceGroup": "rg-east", "cloud": "china", "tenantId": "fabrikam.cn"}
     found = parsing.parse_surroundings({"cloudpc:hosts": [ENTRY, own], "cloudpc:graph": graph}).hosts
     assert [(h.cloud, h.tenant_id) for h in found if isinstance(h, AzureHostConfig)] == [
         ("usGovernment", "contoso.us"), ("china", "fabrikam.cn"),

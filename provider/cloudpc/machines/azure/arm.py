@@ -7,19 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, TypeVar
+from urllib.parse import urlsplit
 
 from cloudpc.machines.azure import errors
 from cloudpc.machines.azure.configuration import AzureHostConfig
 from cloudpc.machines.azure.sign_in import cloud_of, sign_in
-from cloudpc.microsoft.sign_in import UNREACHABLE, SignInError
+from cloudpc.microsoft.sign_in import UNREACHABLE, SignInError, proxy_note
 from cloudpc.microsoft.tokens import Tokens
 from cloudpc.model.errors import ErrorCode, ProvisioningError
 from cloudpc.model.watch import Watch
 
 if TYPE_CHECKING:
     from azure.core import PipelineClient
+    from azure.core.exceptions import AzureError
     from azure.core.polling import LROPoller
     from azure.mgmt.compute import ComputeManagementClient
     from azure.mgmt.network import NetworkManagementClient
@@ -128,7 +131,7 @@ class Arm:
             try:
                 yield
             except AzureError as error:
-                raise errors.classify(errors.of(error), doing, self.config.name) from error
+                raise errors.classify(self._heard(error), doing, self.config.name) from error
             except SignInError as error:
                 status = 0 if error.code == UNREACHABLE else 401
                 found = errors.ArmError(error.code, error.message, status)
@@ -168,10 +171,22 @@ class Arm:
         return self._tokens.tenant_id
 
     def close(self) -> None:
-        """Let go of connections."""
+        """Let go of connections; the next call makes new ones."""
         if (transport := self.__dict__.get("_transport")) is not None:
             transport.close()
+        for made in ("_transport", "_raw", "compute", "network"):
+            self.__dict__.pop(made, None)
         self._tokens.close()
+
+    def _heard(self, error: AzureError) -> errors.ArmError:
+        """What an exception is about; where there was no answer, from whom."""
+        from azure.core.exceptions import ClientAuthenticationError
+
+        found = errors.of(error)
+        if found.status or isinstance(error, ClientAuthenticationError):
+            return found
+        reason = f"{urlsplit(self._endpoint).netloc} can't be reached: {found.message}{proxy_note(self._endpoint)}"
+        return replace(found, message=reason)
 
     @cached_property
     def _transport(self) -> Transport:

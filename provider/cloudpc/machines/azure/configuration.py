@@ -30,11 +30,11 @@ def _subnet(value: str, info: ValidationInfo) -> str:
 
 
 class AzureHostConfig(HostConfig):
-    """One region of one subscription, as far as one resource group goes: all machines of this host are in there."""
+    """One resource group of a subscription, whose machines are all this host's, in one region."""
 
     model_config = ConfigDict(alias_generator=to_camel)
 
-    PLACED_BY: ClassVar[str] = "subscriptionId, resourceGroup and location"
+    PLACED_BY: ClassVar[str] = "subscriptionId and resourceGroup"
 
     kind: Literal["azure"]
     subscription_id: Annotated[str, AfterValidator(entry_values.subscription)] = Field(
@@ -93,8 +93,8 @@ class AzureHostConfig(HostConfig):
 
     @property
     def where(self) -> str:
-        """See HostConfig."""
-        return f"{self.subscription_id}/{self.resource_group}/{self.location}".lower()
+        """See HostConfig: names of machines are of a group, so another region takes a group of its own."""
+        return f"{self.subscription_id}/{self.resource_group}".lower()
 
     def beside(self, graph_endpoint: str, tenant_id: str | None) -> Self:
         """See HostConfig."""

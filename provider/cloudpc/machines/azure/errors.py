@@ -211,20 +211,28 @@ def of(error: AzureError) -> ArmError:
 
 
 def _no_answer(error: BaseException) -> str:
-    """Why there was no answer, of a chain of exceptions: the system's words if it has any, else a library's."""
-    text, seen, cause = str(error), 0, error
-    while seen < 10:
-        if isinstance(cause, OSError) and cause.strerror and cause.errno:
+    """Why there was no answer: the system's words if it has any, else a library's."""
+    chain = list(_behind(error))
+    for cause in chain:
+        if isinstance(cause, OSError) and cause.errno and cause.strerror:
             return cause.strerror
-        if "timed out" in str(cause).lower():
-            return "no answer in time"
-        following = cause.__cause__ or cause.__context__ or next(
-            (a for a in (*cause.args, getattr(cause, "reason", None)) if isinstance(a, BaseException)), None
-        )  # fmt: skip
-        if following is None:
-            break
-        cause, seen = following, seen + 1
-    return re.sub(r"<[^>]*>:? ?", "", text)
+    if any("timed out" in str(cause).lower() for cause in chain):
+        return "no answer in time"
+    return re.sub(r"<[^>]*>:? ?", "", str(error))
+
+
+def _behind(error: BaseException) -> Iterator[BaseException]:
+    """An exception and all that it came of, however its library keeps them."""
+    waiting, seen = [error], set[int]()
+    while waiting:
+        one = waiting.pop(0)
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        yield one
+        own = (getattr(one, name, None) for name in ("inner_exception", "reason"))
+        kept = (one.__cause__, one.__context__, *own, *one.args)
+        waiting += [other for other in kept if isinstance(other, BaseException)]
 
 
 class AzureFailed(ProvisioningError):  # noqa: N818 - an answer as well: what is not there, or is going

@@ -7,12 +7,13 @@ logging of requests, redirects.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any
 from urllib.parse import urlsplit
 
-from azure.core.exceptions import ClientAuthenticationError
+import requests
+from azure.core.exceptions import AzureError, ClientAuthenticationError
 from azure.core.pipeline import PipelineRequest, PipelineResponse
 from azure.core.pipeline.policies import (
     ContentDecodePolicy,
@@ -32,6 +33,8 @@ from cloudpc.microsoft.tokens import Tokens
 from cloudpc.model import patience
 from cloudpc.model.watch import Watch
 
+CONNECTIONS = 64
+"""Kept open at a time."""
 CONNECT, READ = 10, 60
 """Seconds."""
 RETRIES, RECONNECTS = 6, 2
@@ -63,6 +66,11 @@ def watch() -> Watch:
 class Transport(RequestsTransport):  # type: ignore[misc]  # as untyped as requests is to azure-core
     """Pauses in it end as soon as the run is asked to stop."""
 
+    def _init_session(self, session: requests.Session) -> None:
+        super()._init_session(session)
+        for adapter in session.adapters.values():  # else those beyond ten at a time warn, and connect anew each time
+            adapter.init_poolmanager(CONNECTIONS, CONNECTIONS)  # type: ignore[attr-defined]
+
     def sleep(self, duration: float) -> None:
         """See HttpTransport."""
         watch().wait(duration)
@@ -84,10 +92,21 @@ class Retry(RetryPolicy[Any, Any]):
         self, settings: dict[str, Any], transport: Any, response: PipelineResponse[Any, Any] | None = None
     ) -> None:
         """See RetryPolicy."""
-        after = self.get_retry_after(response) if response is not None else None
-        if response is not None and response.http_response.status_code == 429:
-            watch().note(f"Azure has too many requests, and wants {after or 1:.0f} s of rest")
+        if response is not None:
+            with suppress(AzureError):
+                response.http_response.read()  # so that its connection can be used again
+            after = self.get_retry_after(response) or self.get_backoff_time(settings)
+            watch().note(f"Azure {_wants(response.http_response)} {after:.0f} s")
         super().sleep(settings, transport, response)
+
+
+def _wants(response: Any) -> str:
+    match response.status_code:
+        case 429:
+            return "has too many requests, and wants a rest of"
+        case 409:
+            return "is busy with another operation on it: asking again in"
+    return f"answers with {response.status_code}: asking again in"
 
 
 def _is_passing(response: Any) -> bool:
