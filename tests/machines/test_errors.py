@@ -49,6 +49,15 @@ def error(
             "/p/base.qcow2",
         ),
         (
+            error(
+                "Couldn't create lock file for device '/dev/pts/0' in path '/var/lock/LCK.._pts_0': "
+                "No such file or directory"
+            ),
+            ErrorCode.START_FAILED,
+            True,
+            "/var/lock/LCK.._pts_0 is not there",
+        ),
+        (
             error("internal error: cannot load AppArmor profile 'libvirt-0000'"),
             ErrorCode.START_FAILED,
             False,

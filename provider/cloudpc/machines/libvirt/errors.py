@@ -48,6 +48,8 @@ _CONNECTION_TEXT = re.compile(
 )
 _START_LIBVIRT = "Start libvirt on the host: `systemctl start libvirtd`, or `virtlogd -d; libvirtd -d` without systemd."
 _PATH = re.compile(r"['\"‘“](/[^'\"’”]+)['\"’”]|(?<!\S)(/[^\s:,]+)")
+_LOCK = re.compile(r"lock file for device '[^']+' in path '()([^']+)'")
+"""What libvirt can't lock, and the file that it can't make for that."""
 
 
 def unless_gone(look: Callable[[], _T]) -> _T | None:
@@ -145,7 +147,7 @@ def _text(error: libvirt.libvirtError) -> str:
 
 def _first_path(text: str) -> str:
     """The path an error is about: of a disk and its backing file, libvirt names first the one it could not open."""
-    found = _PATH.search(text)
+    found = _LOCK.search(text) or _PATH.search(text)
     return "" if found is None else found[1] or found[2]
 
 

@@ -403,9 +403,14 @@ def _write_label(domain: Any, label: Label) -> None:
 
 
 def _detach_seed(domain: Any) -> None:
-    """Take the seed out of the definition, and ask the guest to let go of it; it is not waited for."""
-    if has_seed(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)):
-        domain.detachDeviceAlias(SEED_ALIAS, libvirt.VIR_DOMAIN_AFFECT_CONFIG)
+    """Take the seed out of the definition, and ask the guest to let go of it; it is not waited for.
+
+    It is asked once: a daemon that is asked again, between the guest's letting go and its own hearing of that, crashes
+    (libvirt up to 11.3: qemuDomainDetachDeviceLive tells the audit log of a disk that it has just freed).
+    """
+    if not has_seed(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)):
+        return
+    domain.detachDeviceAlias(SEED_ALIAS, libvirt.VIR_DOMAIN_AFFECT_CONFIG)
     if is_running(domain) and has_seed(domain.XMLDesc(0)):
         # A guest that knows no hot-unplug keeps it until it restarts: it is public material, and gone from the pool.
         with suppress(libvirt.libvirtError):
