@@ -10,6 +10,7 @@ from urllib.parse import quote, urlsplit
 
 from tests.azure import contract
 from tests.azure.arm import FakeArm
+from tests.support.azure import Reached
 
 DEBIAN = {"publisher": "Debian", "offer": "debian-12", "sku": "12-gen2", "version": "latest"}
 _KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ7mMnyXsmyZGzY4Vx8s1oUR5v0G0QH5oLkzV0gJ0b1E"
@@ -114,7 +115,7 @@ class Http:
         return self.follow(got)
 
 
-def nic_body(arm: FakeArm, subnet_id: str | None = None) -> dict[str, Any]:
+def nic_body(arm: Reached, subnet_id: str | None = None) -> dict[str, Any]:
     """The order of a network interface."""
     configuration = {
         "name": "ip",
@@ -129,7 +130,7 @@ def nic_body(arm: FakeArm, subnet_id: str | None = None) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def vm_body(arm: FakeArm, nic: str = "nic", **properties: Any) -> dict[str, Any]:
+def vm_body(arm: Reached, nic: str = "nic", **properties: Any) -> dict[str, Any]:
     """The order of a virtual machine."""
     nic_id = arm.account.id("networkInterfaces", nic)
     keys = [{"path": "/home/cloudpc/.ssh/authorized_keys", "keyData": _KEY}]

@@ -30,7 +30,7 @@ SCRIPTS = "/var/lib/waagent/run-command-handler/download"
 _PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # In a session of its own, so that it can be ended with all that it has started.
 _RUN = """
-umask 077; dir=$1; mkdir -p "$dir" && cd "$dir" && cat > script.sh && chmod 500 script.sh || exit 126
+umask 022; dir=$1; mkdir -p -m 700 "$dir" && cd "$dir" && cat > script.sh && chmod 500 script.sh || exit 126
 exec > stdout 2> stderr < /dev/null
 exec setsid sh -c 'exec "$0"' "$dir/script.sh"
 """

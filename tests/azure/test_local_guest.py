@@ -55,6 +55,7 @@ def test_scripts_run_whole_and_as_they_are(guest: LocalGuest) -> None:
     assert output.split("|")[1:] == ["a 'b' \"c\" $d", "its", "0", ""]
     assert run(guest, "seq 1 5000")[2].endswith("4999\n5000\n")
     assert len(run(guest, "seq 1 5000")[2]) == 4096
+    assert run(guest, "umask")[2] == "0022\n"
     assert run(guest, 'rm -r "$(dirname "$0")"; echo lost')[:3] == ("Succeeded", 0, "")  # as Azure: read when it ends
 
 

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import yaml
 
+from tests.azure.account import Account
 from tests.support.project import Project
 
-if TYPE_CHECKING:
-    from tests.azure.arm import FakeArm
+
+class Reached(Protocol):
+    """A fake Azure, wherever it runs."""
+
+    @property
+    def url(self) -> str: ...
+
+    @property
+    def account(self) -> Account: ...
+
 
 PLAN = "CPC_E_2C_4GB_64GB"
 """A service plan that Azure has a size for."""
 IMAGE = "debian_debian-12_12-gen2"
 
 
-def entry(arm: FakeArm, name: str = "weu", **changes: Any) -> dict[str, Any]:
+def entry(arm: Reached, name: str = "weu", **changes: Any) -> dict[str, Any]:
     """An entry of cloudpc:hosts: the account that the fake has ready-made."""
     account = arm.account
     return {
