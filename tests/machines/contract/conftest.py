@@ -30,6 +30,7 @@ def ready(request: pytest.FixtureRequest) -> Iterator[Ready]:
 @pytest.fixture(scope="session")
 def processes(cache: Path) -> Iterator[Processes]:
     """Other processes of the same user."""
-    started = Processes(cache)
+    theirs = {name: value for kind in SUBJECTS.values() for name, value in kind.environment.items()}
+    started = Processes({"CLOUDPC_CACHE": str(cache), **theirs})
     yield started
     started.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from multiprocessing.synchronize import Barrier
@@ -28,9 +28,9 @@ _both: Barrier
 class Processes:
     """Two of them, as two commands of ours are."""
 
-    def __init__(self, cache: Path) -> None:
+    def __init__(self, environment: Mapping[str, str]) -> None:
         context = get_context("spawn")
-        self._pool = ProcessPoolExecutor(2, context, _prepare, (str(cache), context.Barrier(2)))
+        self._pool = ProcessPoolExecutor(2, context, _prepare, (environment, context.Barrier(2)))
 
     def claim(self, driver: Driver, config: HostConfig, rounds: Sequence[Round]) -> list[list[str]]:
         """What came of the claims of each round, which both make at once: claimed, Claimed, or an error's code.
@@ -55,11 +55,11 @@ class Processes:
         self._pool.shutdown()
 
 
-def _prepare(cache: str, both: Barrier) -> None:
+def _prepare(environment: Mapping[str, str], both: Barrier) -> None:
     global _both
     _both = both
     sys.path.insert(0, _FAKES)
-    os.environ["CLOUDPC_CACHE"] = cache
+    os.environ.update(environment)
 
 
 def _claims(driver: Driver, config: HostConfig, orders: Sequence[Order]) -> list[str]:

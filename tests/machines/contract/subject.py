@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import secrets
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any, ClassVar, NamedTuple, NoReturn, Self
@@ -47,6 +47,8 @@ class Subject(ABC):
     """Seconds after which nothing is left of what was deleted."""
     rounds: ClassVar[int] = 20
     """So often two processes claim at once."""
+    environment: ClassVar[Mapping[str, str]] = {}
+    """What other processes need besides to reach its hosts."""
     installation: str
     config: HostConfig
     image: Image

@@ -91,7 +91,9 @@ def test_what_does_not_fit_is_refused_with_what_is_missing_and_leaves_nothing(su
 def test_room_that_is_refused_late_is_waited_for(subject: Subject) -> None:
     """Whether it is the claim that says so, or the making."""
     with subject.refuses_late():
-        outcome = Run(subject.host).provision(desired().model_copy(update={"installation": subject.installation}))
+        run = Run(subject.host)  # type: ignore[arg-type]
+        run.image = lambda _watch: subject.image
+        outcome = run.provision(desired().model_copy(update={"installation": subject.installation}))
     assert outcome.error is not None
     assert outcome.error.code is ErrorCode.NO_CAPACITY
     assert (outcome.status, outcome.attempts) == (Status.PENDING_PROVISION, 1)

@@ -107,7 +107,7 @@ class Claiming:
         try:
             return self._parts.make_card(request.parts.card, card_body(request, self._config), watch)
         except AzureFailed as failed:
-            if failed.arm.is_missing or failed.arm.code in _NO_SUCH_SUBNET:
+            if failed.arm.meaning in (Meaning.MISSING, Meaning.NETWORK):
                 message = f"{self._config.name} can't plug it into {request.subnet_id}: {failed.arm.message}"
                 hint = "`cloudpc connection check` says what is there"
                 raise ProvisioningError(ErrorCode.NETWORK_NOT_FOUND, message, hint=hint) from failed
@@ -215,6 +215,3 @@ def _is_no_better(candidate: Candidate, refused: Candidate, failed: AzureFailed)
 
 def _words(candidate: Candidate) -> str:
     return f"{candidate.size} in zone {candidate.zone}" if candidate.zone else candidate.size
-
-
-_NO_SUCH_SUBNET = ("InvalidResourceReference", "ReferencedResourceNotFound", "SubnetNotFound")

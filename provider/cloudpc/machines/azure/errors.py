@@ -92,6 +92,7 @@ _BY_CODE: Final = {code: meaning for meaning, codes in _MEANINGS.items() for cod
 
 _GENERAL: Final = ("BadRequest", "NotFound", "InternalServerError")
 _QUOTA = re.compile(r"\bquota", re.IGNORECASE)
+_TOO_SMALL = re.compile(r"disk size .* is smaller than", re.IGNORECASE)
 _MARKED = re.compile(r"marked for deletion|being deleted", re.IGNORECASE)
 _BUSY = re.compile(r"run command extension execution is in progress", re.IGNORECASE)
 _REFERENCE = re.compile(r"/(?:subnets|virtualNetworks)/", re.IGNORECASE)
@@ -102,6 +103,8 @@ def _of_words(code: str, message: str) -> Meaning:
     if code == "OperationNotAllowed":
         if _QUOTA.search(message):
             return Meaning.NO_ROOM
+        if _TOO_SMALL.search(message):
+            return Meaning.IMAGE_REFUSED
         return Meaning.GOING if _MARKED.search(message) else Meaning.UNKNOWN
     if code == "InvalidResourceReference" and _REFERENCE.search(message):
         return Meaning.NETWORK

@@ -105,8 +105,8 @@ class AzureHost(Host):
 
     def make(self, order: Order, watch: Watch) -> None:
         watch.stage(Stage.FIRST_BOOT, f"on {self.name}")
-        name = name_of(order.id)
-        wait_until_ready(self._arm, name, guests.named("linux"), watch.within(order.first_boot_in_seconds))
+        watch = watch.within(order.first_boot_in_seconds)
+        wait_until_ready(self._arm, name_of(order.id), guests.named(order.image(watch).guest_os), watch)
 
     def power_on(self, machine_id: UUID, watch: Watch, *, until_ready: bool = True) -> None:
         machine = self._need(machine_id)
