@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 from pathlib import Path
 
 from tests.azure.back_ends import Command, Outcome, Table, Vm
 
-_FIXED = ("/run", "/var/lib/waagent/run-command-handler/download")
+_FIXED = ("/run", "/var/lib/waagent/run-command-handler/download", "/var/lib/cloudpc/commands")
 
 
 class Shell(Table):
@@ -30,7 +31,7 @@ class Shell(Table):
         for number, fixed in enumerate(_FIXED):
             place = self.folder / vm.name / str(number)
             place.mkdir(parents=True, exist_ok=True)
-            script = script.replace(f"{fixed}/", f"{place}/")
+            script = re.sub(rf"(?<![\w.]){fixed}(?=[/\s])", str(place), script)
         path = f"{self.folder}/bin:{os.environ['PATH']}"
         file = self.folder / vm.name / f"{len(self.commands)}.sh"
         file.write_text(script)

@@ -16,6 +16,7 @@ from cloudpc.machines.azure import guest, run_command
 from cloudpc.machines.azure.arm import Arm
 from cloudpc.machines.azure.configuration import AzureHostConfig
 from cloudpc.machines.azure.guest import AzureGuest
+from cloudpc.machines.azure.once import once
 from cloudpc.machines.azure.readiness import wait_until_ready
 from cloudpc.model.errors import Cancelled, ErrorCode, ProvisioningError
 from cloudpc.model.guests import Completed, Script
@@ -143,7 +144,7 @@ def test_secrets_are_protected_parameters_and_nowhere_else(arm: FakeArm, ours: A
 def test_the_last_script_leaves_no_trace_of_those_before(arm: FakeArm, ours: Arm) -> None:
     shell = arm.back_end
     assert isinstance(shell, Shell)
-    memory, kept = (shell.folder / "vm" / number for number in "01")
+    memory, kept = (shell.folder / "vm" / number for number in "21")
     for place in (memory, kept):
         (place / "cloudpc-before" / "0").mkdir(parents=True)
         (place / "others").mkdir()
@@ -169,7 +170,7 @@ def test_a_command_whose_answer_was_lost_runs_once(arm: FakeArm, ours: Arm, tmp_
 def test_one_that_azure_starts_twice_runs_once_and_says_the_same_twice(tmp_path: Path) -> None:
     shell = Shell(tmp_path)
     vm = Vm("", "vm", "Linux", "", {}, 1, 1)
-    command = Command(run_command.once("cloudpc-1", f"echo x >> {tmp_path}/count; sleep 0.5; echo said"), {}, 20)
+    command = Command(once("cloudpc-1", f"echo x >> {tmp_path}/count; sleep 0.5; echo said"), {}, 20)
     said: list[Outcome] = []
     both = [threading.Thread(target=lambda: said.append(shell.run(vm, command))) for _ in range(2)]
     for thread in both:
@@ -206,14 +207,70 @@ def test_one_that_restarts_its_machine_is_late_and_the_next_ones_run(arm: FakeAr
     assert len(writes(arm)) == 4
 
 
-def test_one_that_is_never_heard_of_again_costs_no_more_than_its_time(
+def test_one_that_is_never_heard_of_again_is_asked_for_and_the_agent_then_lost(
     arm: FakeArm, ours: Arm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(guest, "_REPORTS_WITHIN", -9.0)
+    monkeypatch.setattr(guest, "_ANSWERS_WITHIN", 0.3)
     arm.run_commands_stick = True
-    [done] = run(ours, Script("true", timeout=0.2))
-    assert done.timed_out
-    assert writes(arm) == [_PUT, _DELETE]
+    error = refused(ours, Script("true", timeout=0.2))
+    assert error.code is ErrorCode.GUEST_AGENT_LOST
+    assert "does not say any more what became of scripts" in error.message
+    assert writes(arm) == [_PUT, _PUT, _DELETE, _DELETE]
+
+
+def test_one_that_azure_never_hears_of_again_is_told_by_the_guest(
+    arm: FakeArm, ours: Arm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guest, "_ASKED_EVERY", 0.5)
+    shell = arm.back_end
+    assert isinstance(shell, Shell)
+
+    def is_lost(vm: Vm, command: Command) -> Outcome:
+        outcome = shell.in_shell(vm, command)
+        if "at-work" not in command.script:
+            command.cancelled.wait(30)
+        return outcome
+
+    shell.otherwise = is_lost
+    arm.buckets.on = False
+    slow = Script("sleep 2; echo slow", timeout=20)
+    assert run(ours, _SAYS, slow) == [Completed(3, "hello\n"), Completed(0, "slow\n")]
+    assert arm.count(_PUT) > 2, "it was at work when it was asked for first"
+
+
+def test_what_a_restart_cuts_off_is_late_and_what_is_behind_it_runs(
+    arm: FakeArm, ours: Arm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Azure goes on calling it running."""
+    monkeypatch.setattr(guest, "_ASKED_EVERY", 0.5)
+    shell = arm.back_end
+    assert isinstance(shell, Shell)
+
+    def is_cut_off(vm: Vm, command: Command) -> Outcome:
+        outcome = shell.in_shell(vm, command)
+        if "kill -KILL" in command.script and "restarts" in command.script:
+            command.cancelled.wait(30)
+        return outcome
+
+    shell.otherwise = is_cut_off
+    restarts = Script(
+        ": restarts; kill -KILL -$(ps -o pgid= -p $PPID | tr -d ' ')", timeout=20, interpreter=("/bin/sh", "-c")
+    )
+    first, second, third = run(ours, _SAYS, restarts, _SAYS)
+    assert (first, third) == (Completed(3, "hello\n"), Completed(3, "hello\n"))
+    assert second.timed_out
+
+
+def test_a_machine_that_stops_meanwhile_has_died(
+    arm: FakeArm, ours: Arm, http: Http, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guest, "_ASKED_EVERY", 0.5)
+    shell = arm.back_end
+    assert isinstance(shell, Shell)
+    threading.Timer(0.3, lambda: shell.states.update(vm=GuestStatus(running=False, agent=False))).start()
+    error = refused(ours, Script("sleep 20", timeout=30))
+    assert (error.code, "vm on weu is stopped" in error.message) == (ErrorCode.GUEST_DIED, True)
 
 
 def test_an_agent_that_never_takes_a_script_is_lost(arm: FakeArm, ours: Arm, monkeypatch: pytest.MonkeyPatch) -> None:

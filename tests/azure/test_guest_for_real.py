@@ -12,6 +12,7 @@ import pytest
 
 from cloudpc import guests as systems
 from cloudpc.images import gallery
+from cloudpc.machines.azure import guest
 from cloudpc.machines.azure.arm import Arm
 from cloudpc.machines.azure.guest import AzureGuest
 from cloudpc.machines.azure.readiness import console_tail, wait_until_ready
@@ -82,16 +83,22 @@ def test_its_password_is_set_and_no_command_line_shows_it(ours: Arm) -> None:
     assert seen.with_(secret) == []
     # all its traces: Azure's folder of scripts, what they have said, their environment
     encoded = base64.b64encode(secret.encode()).decode()
-    look = 'grep -rlF -e "$SECRET" /var/lib/waagent /run /tmp 2>/dev/null; base64 -d > /dev/null; exit 0'
+    look = (
+        'grep -rlF -e "$SECRET" /var/lib/waagent /var/lib/cloudpc /run /tmp 2>/dev/null; base64 -d > /dev/null; exit 0'
+    )
     [found] = run(ours, Script(look, timeout=60, stdin=encoded.encode(), secrets={"SECRET": secret}))
     assert found.output == ""
 
 
 def test_the_last_script_is_the_only_one_that_stays(ours: Arm) -> None:
     run(ours, Script("true", timeout=30))
-    [said] = run(ours, Script("ls /var/lib/waagent/run-command-handler/download; ls -d /run/cloudpc-*", timeout=30))
+    [said] = run(
+        ours, Script("ls /var/lib/waagent/run-command-handler/download; ls /var/lib/cloudpc/commands", timeout=30)
+    )
     run(ours, _LINUX.password("alice", secrets.token_urlsafe(16)))
-    [after] = run(ours, Script("ls -d /var/lib/waagent/run-command-handler/download/* /run/cloudpc-*", timeout=30))
+    [after] = run(
+        ours, Script("ls -d /var/lib/waagent/run-command-handler/download/* /var/lib/cloudpc/commands/*", timeout=30)
+    )
     assert len(said.output.split()) == len(after.output.split()) == 4, "its own, and those of the one before"
 
 
@@ -117,3 +124,13 @@ def test_a_whole_file_travels_as_it_is(ours: Arm, tmp_path: Path) -> None:
     (tmp_path / "data").write_bytes(data)
     [done] = run(ours, Script("wc -c; exit 7", timeout=60, stdin=data))
     assert (done.exit_code, done.output.strip()) == (7, "100000")
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # the fake never hears of it again
+def test_what_restarts_the_guest_is_late_and_what_is_behind_it_runs(ours: Arm, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on other hosts: a post-provisioning script that does so is a warning."""
+    monkeypatch.setattr(guest, "_ASKED_EVERY", 15.0)
+    restarts = Script("sync; reboot -f; sleep 60", timeout=60)
+    first, second, third = run(ours, Script("echo a", timeout=30), restarts, Script("echo b", timeout=30))
+    assert (first, third) == (Completed(0, "a\n"), Completed(0, "b\n"))
+    assert second.timed_out

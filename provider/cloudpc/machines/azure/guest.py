@@ -4,13 +4,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cloudpc.guests.windows import powershell as windows
 from cloudpc.machines.azure.errors import AzureFailed
-from cloudpc.machines.azure.instance_view import PRIVATE_SUBNET, gone, look
+from cloudpc.machines.azure.instance_view import PRIVATE_SUBNET, InstanceView, gone, look
+from cloudpc.machines.azure.once import asks, is_at_work, once
 from cloudpc.machines.azure.pace import reads
 from cloudpc.machines.azure.run_command import RunCommand, Seen
 from cloudpc.model.errors import ErrorCode, ProvisioningError
@@ -25,6 +27,10 @@ _BEGINS_WITHIN = 300.0
 """Seconds until the agent of a machine that works takes a script; as a rule 10 to 40."""
 _REPORTS_WITHIN = 90.0
 """Seconds from a script's end until Azure knows of it."""
+_ASKED_EVERY = 240.0
+"""Seconds after which the guest itself is asked whether a script is still at work: two writes each time."""
+_ANSWERS_WITHIN = 150.0
+"""Seconds for that."""
 
 
 class AzureGuest(Guest):
@@ -53,7 +59,7 @@ class AzureGuest(Guest):
         command = RunCommand(self._arm, self._vm_name, f"run {one.title or one.name} in {self._vm_name}")
         try:
             with self._explained(watch):
-                command.start(one, watch)
+                command.start(_as_sent(command.name, one), watch)
                 seen = self._ended(command, one, watch)
         finally:  # a script that runs on after Ctrl-C could do anything to its successor's work
             command.remove()
@@ -63,31 +69,65 @@ class AzureGuest(Guest):
 
     def _ended(self, command: RunCommand, script: Script, watch: Watch) -> Seen:
         """What it has said when it is over, or should be."""
-        begins, ends = watch.within(_BEGINS_WITHIN), None
+        seen = self._until(Seen.has_begun, command, watch.within(_BEGINS_WITHIN))
+        if not seen.has_begun():
+            return self._never_begun(seen, watch)
+        ends = watch.within(script.timeout + _REPORTS_WITHIN)
+        while not seen.is_over():
+            seen = self._until(Seen.is_over, command, ends.within(_ASKED_EVERY))
+            if seen.is_over() or not watch.remaining:
+                break
+            answer = self._asked(command, script, watch)
+            if answer is not None:
+                return answer
+            if not ends.remaining:
+                break
+        return seen
+
+    def _until(self, is_so: Callable[[Seen], bool], command: RunCommand, watch: Watch) -> Seen:
+        """What is seen of it when this is so, or when the time is over."""
         for pause in reads(self._arm):
             seen = command.look(watch)
             if seen.refused:
                 raise self._lost(f"cannot run scripts: {seen.refused}")
-            if seen.is_over:
+            if is_so(seen) or not watch.remaining:
                 return seen
-            if ends is None and seen.has_begun:
-                ends = watch.within(script.timeout + _REPORTS_WITHIN)
-            waits = ends or begins
-            if not waits.remaining:
-                return self._late(seen, watch)
-            waits.wait(pause)
+            watch.wait(pause)
         raise AssertionError
 
-    def _late(self, seen: Seen, watch: Watch) -> Seen:
-        """It is not over in time: by itself, or because nobody is there any more to say so."""
+    def _never_begun(self, seen: Seen, watch: Watch) -> Seen:
+        """Nothing to be told of where it is only the watch's time that is over."""
+        view = self._view(watch)
+        if not watch.remaining and view.is_ready:
+            return seen
+        raise self._lost(
+            "does not take a script that it was given"
+            if view.is_ready
+            else f"does not answer any more: {view.agent or 'it was never heard of'}"
+        )
+
+    def _asked(self, command: RunCommand, script: Script, watch: Watch) -> Seen | None:
+        """What the guest says of it, None while it is at work; Azure never hears of its end after a restart, say."""
+        if not self._view(watch).is_ready or script.interpreter == windows.INTERPRETER:
+            return None
+        asking = RunCommand(self._arm, self._vm_name, f"ask {self._vm_name} what became of a script")
+        question = Script(text=asks(command.name), timeout=_ANSWERS_WITHIN, name="ask", repeatable=True)
+        try:
+            asking.start(question, watch)
+            seen = self._until(Seen.is_over, asking, watch.within(_ANSWERS_WITHIN))
+        finally:
+            asking.remove()
+        if not seen.is_over():
+            if watch.remaining:
+                raise self._lost("does not say any more what became of scripts")
+            return None
+        return None if is_at_work(seen.output) else seen
+
+    def _view(self, watch: Watch) -> InstanceView:
         view = look(self._arm, self._vm_name, watch)
         if view.is_off:
             raise self._died(view.power)
-        if not view.is_ready:
-            raise self._lost(f"does not answer any more: {view.agent or 'it was never heard of'}")
-        if not seen.has_begun:
-            raise self._lost("does not take a script that it was given")
-        return seen
+        return view
 
     @contextmanager
     def _explained(self, watch: Watch) -> Iterator[None]:
@@ -97,8 +137,8 @@ class AzureGuest(Guest):
         except AzureFailed as failed:
             if failed.arm.is_missing:
                 raise gone(self._arm, self._vm_name) from failed
-            if failed.arm.status == 409 and (view := look(self._arm, self._vm_name, watch)).is_off:
-                raise self._died(view.power) from failed
+            if failed.arm.status == 409:
+                self._view(watch)
             raise
 
     def _died(self, power: str) -> ProvisioningError:
@@ -107,6 +147,12 @@ class AzureGuest(Guest):
     def _lost(self, why: str) -> ProvisioningError:
         message = f"Azure's agent in {self._vm_name} on {self._arm.config.name} {why}"
         return ProvisioningError(ErrorCode.GUEST_AGENT_LOST, message, hint=PRIVATE_SUBNET)
+
+
+def _as_sent(name: str, script: Script) -> Script:
+    """As Azure gets it."""
+    is_windows = script.interpreter == windows.INTERPRETER
+    return script if is_windows else replace(script, text=once(name, script.text))
 
 
 def _as_one(scripts: Sequence[Script]) -> Script:

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import logging
 import math
-import re
 import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from cloudpc.guests.windows.powershell import INTERPRETER
 from cloudpc.machines.azure.errors import AzureFailed, Meaning
+from cloudpc.machines.azure.once import DONE
 from cloudpc.machines.azure.pace import writes
 from cloudpc.model.errors import ErrorCode, ProvisioningError
 from cloudpc.model.guests import Script
@@ -32,48 +31,6 @@ _BUSY_FOR = 120.0
 """Seconds that another script, or change of the machine, is waited for: an agent that hangs is busy for ever."""
 _DELETE_WITHIN = 30.0
 _OVER = frozenset({"Succeeded", "Failed", "TimedOut", "Canceled"})
-_DONE = re.compile(r"^cloudpc-done (\d+)\s*\Z", re.MULTILINE)
-
-# Azure may start a command twice, where it was asked twice because its first answer was lost: who comes second only
-# tells what the first has said. Azure's agent keeps each script in a folder of its own; each script removes those of
-# its forerunners, so that the last one, which sets a password and holds nothing, is the only one that stays.
-_ONCE = """#!/bin/sh
-name=%(name)s
-folder=%(memory)s/$name
-if mkdir -m 700 "$folder"; then
-    {
-        (
-%(text)s
-        )
-        code=$?
-        for old in %(memory)s/cloudpc-* %(kept)s/cloudpc-*; do
-            [ "${old##*/}" = "$name" ] || rm -rf "$old"
-        done
-        printf 'cloudpc-done %%s\n' "$code"
-    } 2>&1 | tee "$folder/saying"
-    mv "$folder/saying" "$folder/said"
-elif [ -d "$folder" ]; then
-    until [ -e "$folder/said" ]; do sleep 1; done
-    cat "$folder/said"
-else
-    exit 1
-fi
-"""
-
-
-_MEMORY, _KEPT = "/run", "/var/lib/waagent/run-command-handler/download"
-
-
-def once(name: str, text: str, memory: str = _MEMORY, kept: str = _KEPT) -> str:
-    """The script as Azure gets it.
-
-    Args:
-        name: of the command.
-        text: of a shell script.
-        memory: folder in which a script leaves what it has said, for one that comes second.
-        kept: folder in which Azure's agent keeps scripts.
-    """
-    return _ONCE % {"name": name, "text": text, "memory": memory, "kept": kept}
 
 
 @dataclass(frozen=True)
@@ -93,17 +50,15 @@ class Seen:
     @property
     def is_whole(self) -> bool:
         """Whether the script came to its end, whatever Azure says: it may go on calling that running."""
-        return _DONE.search(self.output) is not None
+        return DONE.search(self.output) is not None
 
-    @property
     def is_over(self) -> bool:
         """Whether nothing more will come of it."""
         return self.is_whole or self.state in _OVER
 
-    @property
     def has_begun(self) -> bool:
         """Whether the agent was heard of."""
-        return self.is_over or self.state == "Running" or bool(self.output)
+        return self.is_over() or self.state == "Running" or bool(self.output)
 
 
 class RunCommand:
@@ -118,10 +73,11 @@ class RunCommand:
     def __init__(self, arm: Arm, vm_name: str, doing: str) -> None:
         self._arm = arm
         self._doing = doing
-        self._path = (arm.group, vm_name, PREFIX + secrets.token_hex(5))
+        self.name = PREFIX + secrets.token_hex(5)
+        self._path = (arm.group, vm_name, self.name)
 
     def start(self, script: Script, watch: Watch) -> None:
-        """Have Azure run it, as soon as it is free to.
+        """Have Azure run its text, as soon as it is free to.
 
         Raises:
             AzureFailed, Cancelled.
@@ -179,15 +135,13 @@ class RunCommand:
         return self._arm.compute.virtual_machine_run_commands
 
     def _body(self, script: Script) -> dict[str, Any]:
-        is_windows = script.interpreter == INTERPRETER
-        text = script.text if is_windows else once(self._path[2], script.text)
-        if (size := len(text.encode())) > _LARGEST:
+        if (size := len(script.text.encode())) > _LARGEST:
             message = f"could not {self._doing}: the scripts have {size} bytes together, and Azure takes {_LARGEST}"
             raise ProvisioningError(ErrorCode.SET_UP_FAILED, message, retriable=False, hint="Make the script shorter.")
         return {
             "location": self._arm.config.location,
             "properties": {
-                "source": {"script": text},
+                "source": {"script": script.text},
                 "protectedParameters": [{"name": name, "value": value} for name, value in script.secrets.items()],
                 "asyncExecution": True,
                 "timeoutInSeconds": math.ceil(script.timeout),
