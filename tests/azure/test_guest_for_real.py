@@ -14,8 +14,9 @@ from cloudpc import guests as systems
 from cloudpc.images import gallery
 from cloudpc.machines.azure import guest
 from cloudpc.machines.azure.arm import Arm
+from cloudpc.machines.azure.console import console_tail
 from cloudpc.machines.azure.guest import AzureGuest
-from cloudpc.machines.azure.readiness import console_tail, wait_until_ready
+from cloudpc.machines.azure.readiness import wait_until_ready
 from cloudpc.machines.azure.seeds import custom_data
 from cloudpc.model.cloud_pc import Account
 from cloudpc.model.errors import Cancelled

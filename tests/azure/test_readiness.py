@@ -12,7 +12,8 @@ import pytest
 
 from cloudpc import guests
 from cloudpc.machines.azure.arm import Arm
-from cloudpc.machines.azure.readiness import console_tail, wait_until_ready
+from cloudpc.machines.azure.console import console_tail
+from cloudpc.machines.azure.readiness import wait_until_ready
 from cloudpc.machines.azure.seeds import LARGEST, custom_data
 from cloudpc.model.errors import Cancelled, ErrorCode, ProvisioningError
 from cloudpc.model.guests import Seed

@@ -30,14 +30,12 @@ class InstanceView:
         is_provisioned: its system has told Azure that it is set up.
         failure: why it will not be.
         agent: what its agent says of itself; `Ready` where it answers, empty where it was never heard.
-        rdp_thumbprint: of its certificate for remote desktop.
     """
 
     power: str = ""
     is_provisioned: bool = False
     failure: ArmError | None = None
     agent: str = ""
-    rdp_thumbprint: str = ""
 
     @property
     def is_ready(self) -> bool:
@@ -80,7 +78,6 @@ def read(found: Any) -> InstanceView:
         is_provisioned=any(status.code == "ProvisioningState/succeeded" for status in statuses),
         failure=_failure(statuses),
         agent=str(agent[0].display_status or "") if agent else "",
-        rdp_thumbprint=str(found.rdp_thumb_print or ""),
     )
 
 

@@ -16,7 +16,6 @@ from cloudpc.model.watch import Watch
 if TYPE_CHECKING:
     from cloudpc.machines.azure.arm import Arm
 
-__all__ = ["console_tail", "wait_until_ready"]
 _SLOW = "If it is merely slow: timeouts.firstBootInSeconds in the policy."
 _TOLD_WITHIN = 30.0
 """Seconds that Azure may take to tell what a script has said: the guest's own wait ends so much before the deadline."""
