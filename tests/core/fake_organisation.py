@@ -33,6 +33,9 @@ class Organisation:
         self.cancelled_by: list[Cancellation] = []
         self.removed: list[RegisteredDevice | None] = []
         """What was remembered of each device that was to go."""
+        self.marks: list[str] = []
+        """Of each device that was to go."""
+        self.tenant_id = ""
 
     def _call(self, name: str) -> None:
         self.calls.append(name)
@@ -41,7 +44,10 @@ class Organisation:
         if waiting := self.errors.get(name):
             raise waiting.pop(0)
 
-    def known(self, display_name: str) -> frozenset[str]:
+    def tenant(self) -> str:
+        return self.tenant_id
+
+    def known(self, display_name: str, mark: str = "") -> frozenset[str]:
         return frozenset(str(id_) for id_, device in self.devices.items() if device.display_name == display_name)
 
     def register(
@@ -54,8 +60,9 @@ class Organisation:
         name, id_ = device.display_name, str(device.device_id)
         return RegisteredDevice(registration="record", display_name=name, id="object", device_id=id_)
 
-    def remove(self, display_name: str, device_id: UUID, recorded: RegisteredDevice | None) -> None:
+    def remove(self, display_name: str, device_id: UUID, recorded: RegisteredDevice | None, mark: str = "") -> None:
         self.removed.append(recorded)
+        self.marks.append(mark)
         self._call("remove")
         self.devices.pop(device_id, None)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
 
@@ -325,3 +326,127 @@ def test_generations_are_different_devices() -> None:
     first, second = (Identity(make.INSTALLATION, "u-1", "small", number, f"CPC-{number}") for number in (1, 2))
     assert first.device_id != second.device_id
     assert first.owner != second.owner
+
+
+# ---- a host that has its guests join
+
+
+DEVICE = UUID("11111111-2222-3333-4444-555555555555")
+
+
+class JoiningHost(ScriptedHost):
+    """Implements JoinsEntra as well."""
+
+    joins = frozenset({"linux"})
+    tenant_id = "t1"
+
+    def joins_entra(self, guest_os: str) -> bool:
+        return guest_os in self.joins
+
+    def entra_tenant(self) -> str:
+        return self.tenant_id
+
+    def entra_mark(self, machine_id: UUID) -> str:
+        return f"[Resource]:{self.name}/{machine_id}"
+
+    def join_entra(self, machine_id: UUID, watch: Watch) -> UUID | None:
+        assert watch.now is Stage.REGISTRATION
+        self._fault("join_entra", "")
+        return DEVICE
+
+
+@pytest.fixture
+def joining(tmp_path: Path, organisation: Organisation) -> Run:
+    made = Run(JoiningHost(tmp_path))
+    made.registration = replace(organisation.registration(), joins=True)
+    organisation.tenant_id = "T1"
+    return made
+
+
+def test_a_host_has_its_guest_join_before_the_device_is_looked_for(joining: Run, organisation: Organisation) -> None:
+    [host] = joining.hosts
+    assert joining.provision().status is Status.PROVISIONED
+    calls = [call for call in host.calls if call in ("run", "join_entra", "set_password")]
+    assert calls[-2:] == ["join_entra", "set_password"]
+    assert [order.joins_entra for order in host.claimed] == [True]
+    [device] = organisation.devices.values()
+    assert (device.mark, device.joined_as()) == (f"[Resource]:local/{IDENTITY}", DEVICE)
+    assert organisation.removed == []
+
+
+def test_who_joins_a_domain_is_not_made_to_join(joining: Run) -> None:
+    [host] = joining.hosts
+    assert joining.provision(_joining()).status is Status.PROVISIONED
+    assert "join_entra" not in host.calls
+    assert [order.joins_entra for order in host.claimed] == [False]
+
+
+@pytest.mark.parametrize("change", ["records", "another system", "nobody registers"])
+def test_only_who_is_to_join_does(joining: Run, change: str) -> None:
+    [host] = joining.hosts
+    if change == "another system":
+        host.joins = frozenset({"windows"})
+    else:
+        joining.registration = replace(joining.registration, joins=False, registers=change == "records")
+    assert joining.provision().status is Status.PROVISIONED
+    assert "join_entra" not in host.calls
+    assert host.claimed[-1].joins_entra is False
+
+
+def test_what_an_attempt_before_has_joined_is_removed_before_the_next_one_joins(
+    joining: Run, organisation: Organisation
+) -> None:
+    [host] = joining.hosts
+    host.configure(faults=[{"call": "set_password", "fault": "error", "times": 1}])
+    outcome = joining.provision()
+    assert (outcome.status, outcome.attempts) == (Status.PROVISIONED, 2)
+    assert organisation.calls == ["register", "remove", "register"]
+    assert organisation.marks == [f"[Resource]:local/{IDENTITY}"]
+
+
+def test_a_join_that_fails_leaves_no_device(joining: Run, organisation: Organisation) -> None:
+    [host] = joining.hosts
+    refused = _error(retriable=False)
+
+    def refuse() -> None:
+        raise refused
+
+    host.hooks["join_entra"] = refuse
+    outcome = joining.provision()
+    assert (outcome.status, outcome.stage, outcome.error) == (Status.FAILED, Stage.REGISTRATION, refused)
+    assert organisation.calls == ["remove"]
+    assert organisation.marks == [f"[Resource]:local/{IDENTITY}"]
+    assert host.things() == []
+
+
+def test_a_host_of_another_tenant_is_passed_over(tmp_path: Path, joining: Run, organisation: Organisation) -> None:
+    other = JoiningHost(tmp_path, "other", cores=1)
+    other.tenant_id = "t2"
+    [host] = joining.hosts
+    host.configure(cores=0)
+    joining.hosts = (other, host)
+    outcome = joining.provision()
+    assert outcome.status is Status.PENDING_PROVISION
+    assert outcome.error is not None
+    assert outcome.error.code is ErrorCode.HOST_REFUSES
+    assert "machines on other join the tenant t2, and cloudpc:graph is signed in to T1" in outcome.error.message
+    assert other.things() == []
+    host.configure()
+    assert joining.provision().host == "local"
+    organisation.tenant_id = ""  # nobody says
+    joining.hosts = (other,)
+    assert joining.provision(desired(user_id="u-bob")).status is Status.PROVISIONED
+
+
+def test_one_that_is_taken_over_is_known_by_its_mark(joining: Run, organisation: Organisation) -> None:
+    [host] = joining.hosts
+    joining.provision()
+    host.calls.clear()
+    assert joining.provision().status is Status.PROVISIONED
+    assert "join_entra" in host.calls
+    hand_over(host)
+    joining.adoptable = (desired().key,)
+    host.calls.clear()
+    assert joining.provision().status is Status.PROVISIONED
+    assert "join_entra" not in host.calls
+    assert {device.mark for device in organisation.devices.values()} == {f"[Resource]:local/{IDENTITY}"}

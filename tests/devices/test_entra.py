@@ -342,6 +342,62 @@ def test_devices_that_cannot_be_read_before_are_not_none(tenant: Tenant, registr
         registry.known()
 
 
+# ---- joined by its host
+
+
+_MARK = "[AzureResourceId]:/subscriptions/1/virtualMachines/cpc1"
+
+
+def _marked(tenant: Tenant, name: str, mark: str = _MARK) -> dict[str, Any]:
+    device = tenant.guest_joined(name)
+    device["physicalIds"] = [mark.upper()]
+    return device
+
+
+def _of_host(registry: Registry, timeout: float = 30, besides: frozenset[str] = frozenset()) -> RegisteredDevice:
+    return registry.adopt.register(replace(new(), mark=_MARK), timeout, Cancellation(), besides)
+
+
+def test_a_device_that_its_host_has_made_is_known_by_its_mark(tenant: Tenant, registry: Registry) -> None:
+    device = _marked(tenant, "cpc1")
+    assert registry.adopt.known("CPC-ALICE-7KQ2P", _MARK) == {device["id"]}
+    assert registry.known() == frozenset()
+    assert _of_host(registry).id == device["id"]
+    assert f"[CloudPC]:{INSTALLATION}/{ALICE}/LAB/1" in device["physicalIds"]
+    registry.remove(_of_host(registry), mode="adopt")
+    assert not tenant.devices
+
+
+def test_a_mark_that_only_begins_alike_is_another_machines(tenant: Tenant, registry: Registry) -> None:
+    _marked(tenant, "cpc1", f"{_MARK}2")
+    assert registry.adopt.known("CPC-ALICE-7KQ2P", _MARK) == frozenset()
+    with pytest.raises(ProvisioningError):
+        _of_host(registry, timeout=0.1)
+
+
+def test_the_device_of_an_earlier_machine_of_that_mark_goes(tenant: Tenant, registry: Registry) -> None:
+    earlier = _marked(tenant, "cpc1")
+    mine = _marked(tenant, "CPC-ALICE-7KQ2P")
+    assert _of_host(registry, besides=frozenset({earlier["id"]})).id == mine["id"]
+    assert list(tenant.devices) == [mine["id"]]
+
+
+def test_what_a_dead_run_has_made_join_goes_by_its_mark(tenant: Tenant, registry: Registry) -> None:
+    _marked(tenant, "cpc1")
+    anothers = _marked(tenant, "cpc1")
+    anothers["physicalIds"].append(f"[CloudPC]:{'f' * 16}/{ALICE}/LAB/1")
+    named = tenant.guest_joined("CPC-ALICE-7KQ2P")
+    whose = identity()
+    registry.adopt.remove(whose.device_name, whose.device_id, None, _MARK)
+    assert set(tenant.devices) == {anothers["id"], named["id"]}
+
+
+def test_which_tenant_is_signed_in_to(tenant: Tenant, registry: Registry, reached: Callable[..., GraphConfig]) -> None:
+    assert registry.adopt.tenant() == "", "its token doesn't say"
+    with closing(Graph(reached(tenant, tenant.tokens.issue("delegated", text=jwt(tid=tenant.tenant_id))))) as graph:
+        assert Registry(graph).adopt.tenant() == tenant.tenant_id
+
+
 # ---- the end
 
 

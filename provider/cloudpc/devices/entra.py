@@ -16,13 +16,14 @@ from cloudpc.devices.entra_objects import (
     OWNER,
     Json,
     by_device_id,
-    by_name,
     create,
     device_ids,
     enable,
+    has_mark,
     id_of,
     is_of,
     managed_ids,
+    named_or_marked,
     owner_of,
     select_device,
     split,
@@ -69,12 +70,19 @@ class EntraDevices:
         self._poll = poll
         self._passes: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
-    def known(self, display_name: str) -> frozenset[str]:
+    def tenant(self) -> str:
+        """See DeviceRegistry.tenant."""
+        try:
+            return self._graph.run(Session.tenant_id, REMOVE_TIMEOUT)
+        except GraphError as error:
+            raise _failed(ErrorCode.DEVICE_REGISTRATION_FAILED, "the tenant", error) from error
+
+    def known(self, display_name: str, mark: str = "") -> frozenset[str]:
         """See DeviceRegistry.known."""
         if self._mode == "record":
             return frozenset()
         try:
-            devices = self._graph.run(lambda session: by_name(session, display_name), REMOVE_TIMEOUT)
+            devices = self._graph.run(lambda session: named_or_marked(session, display_name, mark), REMOVE_TIMEOUT)
         except GraphError as error:
             raise _failed(ErrorCode.DEVICE_REGISTRATION_FAILED, display_name, error) from error
         return frozenset(id_of(device) for device in devices)
@@ -91,13 +99,17 @@ class EntraDevices:
         except GraphError as error:
             raise _failed(ErrorCode.DEVICE_REGISTRATION_FAILED, device.display_name, error) from error
 
-    def remove(self, display_name: str, device_id: UUID, recorded: RegisteredDevice | None) -> None:
+    def remove(self, display_name: str, device_id: UUID, recorded: RegisteredDevice | None, mark: str = "") -> None:
         """See DeviceRegistry.remove."""
+
+        async def work(session: Session) -> None:
+            await self._check_tenant(session, recorded)
+            devices = await self._ours(session, display_name, device_id, recorded, mark)
+            await self._end_all(session, devices, told, recorded.device_id if recorded else "")
+
         try:
             with self._telling() as told:
-                self._graph.run(
-                    lambda session: self._remove(session, display_name, device_id, recorded, told), REMOVE_TIMEOUT
-                )
+                self._graph.run(work, REMOVE_TIMEOUT)
         except GraphError as error:
             raise _failed(ErrorCode.DEVICE_REGISTRATION_FAILED, display_name, error) from error
 
@@ -198,7 +210,7 @@ class EntraDevices:
         device, joined = self._joined(new, deadline, cancel, timeout, besides)
         if owner_of(device) != new.owner or not device.get("accountEnabled"):
             self._run(lambda session: stamp(session, device, new), deadline)
-        if older := [d for d in joined if owner_of(d) == new.owner and id_of(d) != id_of(device)]:
+        if older := [d for d in joined if _is_its(d, new) and id_of(d) != id_of(device)]:
             # of attempts before, whose machines are gone. If that fails, so does this one: what it leaves has our tag
             with self._telling() as told:
                 self._run(lambda session: self._end_all(session, older, told), deadline)
@@ -208,10 +220,12 @@ class EntraDevices:
     def _joined(
         self, new: NewDevice, deadline: float, cancel: Cancellation, timeout: float, besides: Set[str]
     ) -> tuple[Json, Sequence[Json]]:
-        """The device that the guest has joined as, once it appears, and all of its name."""
+        """The device that the guest has joined as, once it appears, and all of its name, or with its mark."""
         while True:
             cancel.check()
-            joined: list[Json] = self._run(lambda session: by_name(session, new.display_name), deadline)
+            joined: list[Json] = self._run(
+                lambda session: named_or_marked(session, new.display_name, new.mark), deadline
+            )
             appeared = [d for d in joined if id_of(d).lower() not in besides]
             said = new.joined_as()
             of_it, of_others = (appeared, []) if said is None else split(appeared, said)
@@ -223,17 +237,13 @@ class EntraDevices:
 
     # ---- the end
 
-    async def _remove(
-        self, session: Session, display_name: str, device_id: UUID, recorded: RegisteredDevice | None, told: list[str]
-    ) -> None:
+    async def _check_tenant(self, session: Session, recorded: RegisteredDevice | None) -> None:
         if recorded is not None and recorded.tenant_id:
             signed_in = await session.tenant_id()
             if signed_in and signed_in.lower() != recorded.tenant_id.lower():
                 # where it is not, whatever is looked for is "not found", which would count as removed
                 message = f"registered in tenant {recorded.tenant_id}, but signed in to {signed_in}"
                 raise GraphError(f"{message}: sign in to the former to have it removed", SIGN_IN)
-        devices = await self._ours(session, display_name, device_id, recorded)
-        await self._end_all(session, devices, told, recorded.device_id if recorded else "")
 
     async def _end_all(self, session: Session, devices: Sequence[Json], told: list[str], recorded: str = "") -> None:
         """Intune's devices of these and of the recorded deviceId, then these."""
@@ -247,7 +257,7 @@ class EntraDevices:
             await self._end(session, device, told)
 
     async def _ours(
-        self, session: Session, display_name: str, device_id: UUID, recorded: RegisteredDevice | None
+        self, session: Session, display_name: str, device_id: UUID, recorded: RegisteredDevice | None, mark: str
     ) -> list[Json]:
         """What is to go: what state remembers, and what carries our tag where a run died before state knew."""
         if recorded is not None:
@@ -256,8 +266,9 @@ class EntraDevices:
             return [] if found is None else [found]
         by_id = await by_device_id(session, str(device_id))
         # several, where each attempt's guest has joined by itself
-        found_all = {id_of(d): d for d in [*([by_id] if by_id else []), *await by_name(session, display_name)]}
-        return [d for d in found_all.values() if is_of(owner_of(d), device_id)]
+        others = await named_or_marked(session, display_name, mark)
+        found_all = {id_of(d): d for d in [*([by_id] if by_id else []), *others]}
+        return [d for d in found_all.values() if is_of(owner_of(d), device_id) or _is_nobodys(d, mark)]
 
     async def _end(self, session: Session, device: Json, told: list[str]) -> None:
         builder = session.client.devices.by_device_id(id_of(device))
@@ -305,6 +316,16 @@ def _the_guests(new: NewDevice, appeared: Sequence[Json]) -> Json | None:
         hint = "Delete those that are not this Cloud PC's, then run `cloudpc retry`."
         raise ProvisioningError(ErrorCode.DEVICE_REGISTRATION_FAILED, message, retriable=False, hint=hint)
     return mine[0] if mine else None
+
+
+def _is_its(device: Json, new: NewDevice) -> bool:
+    """Whether it is one that its machine has joined as, in this attempt or before."""
+    return owner_of(device) == new.owner or _is_nobodys(device, new.mark)
+
+
+def _is_nobodys(device: Json, mark: str) -> bool:
+    """Whether a host has made it of this machine, and nobody has written whose it is: a run died before it could."""
+    return has_mark(device, mark) and not owner_of(device)
 
 
 def _not_found(new: NewDevice, timeout: float, said: UUID | None, of_others: Sequence[Json]) -> ProvisioningError:

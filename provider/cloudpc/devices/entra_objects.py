@@ -92,6 +92,21 @@ async def by_name(session: Session, display_name: str) -> list[Json]:
     return [d for d in devices if d.get("displayName") == display_name]
 
 
+async def named_or_marked(session: Session, display_name: str, mark: str) -> list[Json]:
+    """Those of this name, and those with this mark: a host may have its guests join by other names."""
+    named = await by_name(session, display_name)
+    if not mark:
+        return named
+    known = {id_of(device) for device in named}
+    marked = [device for device in await tagged(session, mark) if has_mark(device, mark)]
+    return [*named, *(device for device in marked if id_of(device) not in known)]
+
+
+def has_mark(device: Json, mark: str) -> bool:
+    """Whether a host has made it join. Ids of resources know no case."""
+    return bool(mark) and mark.lower() in (entry.lower() for entry in device.get("physicalIds") or ())
+
+
 async def tagged(session: Session, tag: str) -> list[Json]:
     """Those with an entry in physicalIds that begins with this."""
     return await _devices(session, f"physicalIds/any(p:startswith(p,{odata.text(tag)}))", advanced=True)

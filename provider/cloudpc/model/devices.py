@@ -41,7 +41,8 @@ class NewDevice:
         owner: `<installation>/<user id>/<service plan id>/<generation>`: whose it is, for doctor and clean-up.
         group_tag: the provisioning policy's displayName now; what enrollmentProfileName is to Windows 365.
         joined_as: asks the guest which deviceId it has joined as; None while it does not say. It can only choose among
-            devices of its name that have appeared since its start.
+            devices of its name, or with the mark, that have appeared since its start.
+        mark: what Entra has among the physicalIds of a device that its host has made join; empty: no host has.
     """
 
     device_id: UUID
@@ -53,6 +54,7 @@ class NewDevice:
     operating_system_version: str
     """Empty: not known."""
     joined_as: Callable[[], UUID | None] = field(default=nothing_said, compare=False, repr=False)
+    mark: str = ""
 
     @classmethod
     def of(cls, whose: Identity, group_tag: str, operating_system: str, version: str) -> NewDevice:
@@ -120,8 +122,15 @@ class TemporaryAccessPass:
 class DeviceRegistry(Protocol):
     """Microsoft Entra and Intune."""
 
-    def known(self, display_name: str) -> frozenset[str]:
-        """Object ids of the devices of this name, asked for before a guest is started that joins by itself.
+    def tenant(self) -> str:
+        """Id of the tenant that is signed in to; empty where the sign-in doesn't say.
+
+        Raises:
+            ProvisioningError: DEVICE_REGISTRATION_FAILED.
+        """
+
+    def known(self, display_name: str, mark: str = "") -> frozenset[str]:
+        """Object ids of the devices of this name or with this mark, asked for before a guest is started that joins.
 
         Empty where a record is made instead: that is found by its deviceId.
 
@@ -146,7 +155,7 @@ class DeviceRegistry(Protocol):
             ProvisioningError: DEVICE_REGISTRATION_FAILED, DEVICE_NOT_FOUND.
         """
 
-    def remove(self, display_name: str, device_id: UUID, recorded: RegisteredDevice | None) -> None:
+    def remove(self, display_name: str, device_id: UUID, recorded: RegisteredDevice | None, mark: str = "") -> None:
         """Intune's managedDevice first, then Entra's device; disabled where deletion is refused; 404 is done.
 
         Args:
@@ -154,6 +163,8 @@ class DeviceRegistry(Protocol):
             device_id: see NewDevice: finds it where a run died before state knew.
             recorded: what state remembers, if it does. If not, all with our exact owner tag are removed: each attempt
                 may have left one.
+            mark: as NewDevice has it. Then those that have it are removed as well, unless their tag is another's: a
+                run may have died before it could write one.
 
         Raises:
             ProvisioningError: not for now; to be tried again. Also where it was registered in another tenant.

@@ -120,6 +120,8 @@ class Order:
     """
     seed: Callable[[Image], Seed]
     """What its first boot reads; asked once, just before there is a guest. Raises ProvisioningError."""
+    joins_entra: bool = False
+    """Whether its host is going to have it join Entra (`JoinsEntra`); only of hosts that said they can."""
 
 
 @dataclass(frozen=True)
@@ -330,6 +332,30 @@ class GivesUpPlaces(Protocol):
 
         Returns:
             The names of their devices.
+        """
+
+
+@runtime_checkable
+class JoinsEntra(Protocol):
+    """A host that can have guests join Microsoft Entra, and Intune with it; on others they do so themselves, or not."""
+
+    def joins_entra(self, guest_os: str) -> bool:
+        """Whether it can have guests of this system join, which is a name in cloudpc.guests."""
+
+    def entra_tenant(self) -> str:
+        """Id of the tenant that they join; empty: not known. Raises ProvisioningError: HOST_UNREACHABLE."""
+
+    def entra_mark(self, machine_id: UUID) -> str:
+        """What Entra writes among the physicalIds of a device that it has made of this machine, and of no other."""
+
+    def join_entra(self, machine_id: UUID, watch: Watch) -> UUID | None:
+        """Have a guest that runs join; idempotent.
+
+        Returns:
+            The deviceId that the guest says it has; None if it says none.
+
+        Raises:
+            ProvisioningError: DEVICE_REGISTRATION_FAILED: it did not join, or not by the watch's deadline.
         """
 
 

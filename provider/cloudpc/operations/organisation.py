@@ -50,6 +50,7 @@ class Organisation:
         return Registration(
             devices=self.devices(mode or "record") if mode or wants_pass else None,
             registers=mode is not None,
+            joins=mode == "adopt",
             timeout=configured.timeout_in_seconds,
             domain=self.domain,
             access_pass=AccessPass(credentials.lifetime_in_minutes or 60, credentials.is_usable_once)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 
 from cloudpc.model.cloud_pc import WAITING, RecordedCloudPC, Status
-from cloudpc.model.tags import Tag
+from cloudpc.model.machines import Host, Machine
 from cloudpc.operations.consent import Consent
 from cloudpc.operations.organisation import Organisation
-from cloudpc.provisioning.registration import release
+from cloudpc.provisioning.registration import mark_of, release
 
 log = logging.getLogger(__name__)
 
@@ -33,13 +33,14 @@ class Releasing:
         )
         return self._unless_forgotten(recorded.policy_id, left)
 
-    def tagged(self, tag: Tag) -> list[str]:
+    def tagged(self, host: Host, machine: Machine) -> list[str]:
         """What may be there of a machine whose tag alone says so."""
-        return release(self._organisation.registration(), tag.identity, connections=tag.joined)
+        tag, mark = machine.tag, mark_of(host, machine.id)
+        return release(self._organisation.registration(), tag.identity, connections=tag.joined, mark=mark)
 
-    def tagged_of(self, policy_id: str, tag: Tag) -> list[str]:
+    def tagged_of(self, policy_id: str, host: Host, machine: Machine) -> list[str]:
         """The same, for a policy of which somebody may have said that its registrations may stay behind."""
-        return self._unless_forgotten(policy_id, self.tagged(tag))
+        return self._unless_forgotten(policy_id, self.tagged(host, machine))
 
     def _unless_forgotten(self, policy_id: str, left: list[str]) -> list[str]:
         """A tenant or domain that is gone for good must not keep a policy for ever: somebody may say so."""

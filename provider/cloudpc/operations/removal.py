@@ -93,7 +93,7 @@ class Removal:
         Raises:
             ProvisioningError: the machine can't be deleted.
         """
-        left = self._releasing.tagged(machine.tag)
+        left = self._releasing.tagged(host, machine)
         if left and not forget:
             return left
         return _delete(host, machine)
@@ -142,7 +142,7 @@ class Removal:
         older = own if below is None else [each for each in own if each[1].tag.generation < below]
         left: list[str] = []
         for host, machine in older:
-            if unreleased is not None and (refused := self._releasing.tagged_of(unreleased, machine.tag)):
+            if unreleased is not None and (refused := self._releasing.tagged_of(unreleased, host, machine)):
                 left += refused
                 continue
             going: list[str] = []

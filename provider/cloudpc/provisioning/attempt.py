@@ -30,8 +30,10 @@ class Attempt:
     warnings: list[Warned] = field(default_factory=list)
     facts: Facts | None = None
     """What its guest has said of itself."""
+    mark: str = ""
+    """Of the device that its host makes join, if it does."""
     others: frozenset[str] = frozenset()
-    """Devices of its name that were there before its guest was."""
+    """Devices of its name, or with its mark, that were there before its guest was."""
     device: RegisteredDevice | None = None
     computer: ComputerAccount | None = None
 

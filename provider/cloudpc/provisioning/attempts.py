@@ -114,12 +114,12 @@ class Attempts:
         return Attempt(number, self._desired, order, Watch(self._cancel, self._report.step, mark=mark))
 
     def _see_others(self) -> None:
-        self._attempt.others = self._enrolment.others(self._desired.device_name)
+        self._attempt.others = self._enrolment.others(self._desired.device_name, self._attempt.mark)
 
     def _one(self) -> Outcome:
         self._attempt = attempt = self._begin(self._attempt.number + 1)
         try:
-            claim = Claim(attempt, self._resources, self._earlier, self._clean_up)
+            claim = Claim(attempt, self._resources, self._earlier, self._clean_up, self._enrolment)
             return Stages(attempt, claim, self._resources, self._enrolment, self._report).run()
         except BaseException as raised:
             error = self._waiting(raised) or raised

@@ -7,13 +7,14 @@ from dataclasses import replace
 
 from cloudpc.model.cloud_pc import NetworkChoice, Status
 from cloudpc.model.errors import ErrorCode, ProvisioningError, TagUnreadable
-from cloudpc.model.machines import Claimed, Host, Machine, Network, State
+from cloudpc.model.machines import Claimed, Host, JoinsEntra, Machine, Network, State
 from cloudpc.model.tags import Phase, Tag
 from cloudpc.provisioning import placement
 from cloudpc.provisioning.attempt import Attempt, Earlier, Placed
 from cloudpc.provisioning.clean_up import CleanUp, going
+from cloudpc.provisioning.enrolment import Enrolment
 from cloudpc.provisioning.order import fitting
-from cloudpc.provisioning.registration import release
+from cloudpc.provisioning.registration import mark_of, release
 from cloudpc.provisioning.resources import Resources
 
 
@@ -25,13 +26,17 @@ class Claim:
         resources: hosts, and what else is asked.
         earlier: what attempts before have come to.
         clean_up: removes what is in the way.
+        enrolment: knows the tenant that it is to join.
     """
 
-    def __init__(self, attempt: Attempt, resources: Resources, earlier: Earlier, clean_up: CleanUp) -> None:
+    def __init__(
+        self, attempt: Attempt, resources: Resources, earlier: Earlier, clean_up: CleanUp, enrolment: Enrolment
+    ) -> None:
         self._attempt = attempt
         self._resources = resources
         self._earlier = earlier
         self._clean_up = clean_up
+        self._enrolment = enrolment
 
     def found(self) -> tuple[Host, Machine] | None:
         """A complete machine that a run made and died before state knew; unfinished ones are removed here."""
@@ -106,7 +111,7 @@ class Claim:
     def _remove(self, host: Host, machine: Machine) -> None:
         if machine.state is not State.GOING:
             self._attempt.watch.note("removing what an interrupted run left")
-            self._release_another(machine.tag)
+            self._release_another(machine.tag, mark_of(host, machine.id))
         try:
             self._clean_up.delete(self._attempt, host, of_any_attempt=True)
         except ProvisioningError as stays:
@@ -119,7 +124,7 @@ class Claim:
                 raise Placed(Status.PENDING_PROVISION, stays) from None
             raise
 
-    def _release_another(self, tag: Tag) -> None:
+    def _release_another(self, tag: Tag, mark: str) -> None:
         """Take back what directories know of an unfinished one that is not this one: its tag alone remembers that.
 
         Raises:
@@ -127,7 +132,7 @@ class Claim:
         """
         if tag.identity == self._attempt.desired.identity:
             return  # registered again, which finds it
-        if left := release(self._resources.registration, tag.identity, connections=tag.joined):
+        if left := release(self._resources.registration, tag.identity, connections=tag.joined, mark=mark):
             message = f"what an interrupted run left can't be taken back yet: {'; '.join(left)}"
             raise ProvisioningError(ErrorCode.DEVICE_REGISTRATION_FAILED, message)
 
@@ -159,14 +164,15 @@ class Claim:
     def _claim(self, host: Host) -> ProvisioningError | None:
         """Claim a place on this host, or say what has to be waited for."""
         image = fitting(self._attempt.desired.service_plan, self._resources.image_on(host))
-        self._attempt.order = order = replace(self._attempt.order, image=image)
         try:
+            joins = self._joins_by(host)
+            self._attempt.order = order = replace(self._attempt.order, image=image, joins_entra=joins)
             host.claim(order, self._attempt.watch)
         except Claimed as claimed:  # another stack was faster
             if claimed.machine.state is State.GOING:
                 return going(claimed.machine.name, host)
             self._check_ours(claimed.machine)
-            message = f"{order.name} was claimed by another run of this policy"
+            message = f"{claimed.machine.name} was claimed by another run of this policy"
             raise ProvisioningError(ErrorCode.HYPERVISOR_ERROR, message) from None
         except ProvisioningError as error:
             if not error.code.meaning.waits:
@@ -174,6 +180,21 @@ class Claim:
             return error
         self._attempt.host = host
         return None
+
+    def _joins_by(self, host: Host) -> bool:
+        """Whether this host is to have it join Entra; who joins a domain can't.
+
+        Raises:
+            ProvisioningError: HOST_REFUSES; others, where nobody says which tenant that would be.
+        """
+        attempt = self._attempt
+        joins = self._resources.registration.joins and not attempt.tag.joined_through
+        if not (joins and isinstance(host, JoinsEntra) and host.joins_entra(attempt.desired.settings.guest_os)):
+            attempt.mark = ""
+            return False
+        self._enrolment.check_tenant(host, host.name)
+        attempt.mark = host.entra_mark(attempt.id)
+        return True
 
     def _check_alone(self, host: Host) -> None:
         """A host refuses a second claim itself; between hosts, who sees another's claim takes the own one back."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from uuid import UUID
 
 from cloudpc.model.cancellation import Cancellation
 from cloudpc.model.devices import ComputerAccount, NameTakenError, NewDevice, RegisteredDevice, TemporaryAccessPass
 from cloudpc.model.errors import ErrorCode, ProvisioningError
 from cloudpc.model.guests import Guest, GuestOS
 from cloudpc.model.identity import Identity
+from cloudpc.model.machines import JoinsEntra
 from cloudpc.model.text import last_lines
 from cloudpc.model.watch import Watch
 from cloudpc.provisioning.registration import Registration, release
@@ -22,6 +24,8 @@ class Enrolment:
         self._registration = registration
         self._registering = False
         """Whether Entra may know it by now."""
+        self._mark = ""
+        """Of the device that its host may have made join."""
         self._joined: set[str] = set()
         """Connections whose domain may know it by now."""
         self._pass: TemporaryAccessPass | None = None
@@ -33,14 +37,44 @@ class Enrolment:
         """Whether it becomes a device."""
         return self._registration.registry is not None
 
-    def others(self, device_name: str) -> frozenset[str]:
-        """Devices of this name that are there before its guest is.
+    def others(self, device_name: str, mark: str) -> frozenset[str]:
+        """Devices of this name, or with this mark, that are there before its guest is.
 
         Raises:
             ProvisioningError: Entra does not answer.
         """
         registry = self._registration.registry
-        return registry.known(device_name) if registry else frozenset()
+        return registry.known(device_name, mark) if registry else frozenset()
+
+    def check_tenant(self, host: JoinsEntra, name: str) -> None:
+        """A device of another tenant is found by nobody here.
+
+        Raises:
+            ProvisioningError: HOST_REFUSES, its machines join another tenant than the one that users are of.
+        """
+        registry = self._registration.registry
+        signed_in, joined = registry.tenant() if registry else "", host.entra_tenant()
+        if signed_in and joined and signed_in.lower() != joined.lower():
+            message = f"machines on {name} join the tenant {joined}, and cloudpc:graph is signed in to {signed_in}"
+            hint = "sign in to both with accounts of one tenant, or leave the host out of policies whose Cloud PCs join"
+            raise ProvisioningError(ErrorCode.HOST_REFUSES, message, hint=hint)
+
+    def join_entra(
+        self, host: JoinsEntra, machine_id: UUID, identity: Identity, others: frozenset[str], watch: Watch
+    ) -> UUID | None:
+        """Have its host make the guest join; returns the deviceId that the guest says.
+
+        What attempts and runs before have left is removed first: Entra lets no second one of a name join.
+
+        Raises:
+            ProvisioningError: DEVICE_REGISTRATION_FAILED.
+        """
+        self._mark = host.entra_mark(machine_id)
+        registry = self._registration.registry
+        if others and registry is not None:
+            registry.remove(identity.device_name, identity.device_id, None, self._mark)
+        self._registering = True
+        return host.join_entra(machine_id, watch.within(self._registration.timeout))
 
     def join(
         self, identity: Identity, connection: str, guest: Guest, guest_os: GuestOS, watch: Watch
@@ -115,4 +149,4 @@ class Enrolment:
 
     def _release(self, identity: Identity, connections: Iterable[str], *, device: bool) -> list[str]:
         registration = self._registration if device else replace(self._registration, devices=None)
-        return release(registration, identity, connections=sorted(connections))
+        return release(registration, identity, connections=sorted(connections), mark=self._mark)

@@ -10,10 +10,12 @@ import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
+from uuid import UUID
 
 from cloudpc.model.devices import ComputerAccount, DeviceRegistry, Domain, RegisteredDevice
 from cloudpc.model.errors import ErrorCode, ProvisioningError
 from cloudpc.model.identity import Identity
+from cloudpc.model.machines import Host, JoinsEntra
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +40,7 @@ class Registration:
     Args:
         devices: Entra and Intune; None: nobody asks.
         registers: whether Cloud PCs become devices there; users may get a pass all the same.
+        joins: whether it is the guests that join, by themselves or because their host has them; else records are made.
         timeout: seconds until a device that the guest joins must have appeared.
         domain: the domain that a connection joins, by the connection's name.
         access_pass: if users get one.
@@ -45,6 +48,7 @@ class Registration:
 
     devices: DeviceRegistry | None = None
     registers: bool = True
+    joins: bool = False
     timeout: float = 900
     domain: Callable[[str], Domain] = _no_domain
     access_pass: AccessPass | None = None
@@ -62,6 +66,7 @@ def release(
     device: RegisteredDevice | None = None,
     computer: ComputerAccount | None = None,
     connections: Iterable[str] = (),
+    mark: str = "",
 ) -> list[str]:
     """Remove the device and disable the computer account; returns what could not be done now, in words.
 
@@ -71,10 +76,11 @@ def release(
         device: as recorded, if it is.
         computer: as recorded, if it is.
         connections: names of connections through which it may have been joined.
+        mark: of a device that its host may have made join, see `JoinsEntra`.
     """
     left = []
     if (registry := registration.registry) is not None:
-        remove = partial(registry.remove, identity.device_name, identity.device_id, device)
+        remove = partial(registry.remove, identity.device_name, identity.device_id, device, mark)
         left += trying("its device", identity.owner, remove)
     elif device is not None:
         left.append(f"its device {device.display_name}: cloudpc:devices no longer says how it was registered")
@@ -87,6 +93,11 @@ def release(
 
 def _disable(registration: Registration, connection: str, identity: Identity, recorded: ComputerAccount | None) -> None:
     registration.domain(connection).disable(identity.device_name, recorded, identity.owner)
+
+
+def mark_of(host: Host, machine_id: UUID) -> str:
+    """Of the device that this host may have made join; nothing if it can't."""
+    return host.entra_mark(machine_id) if isinstance(host, JoinsEntra) else ""
 
 
 def trying(what: str, whose: str, action: Callable[[], object]) -> list[str]:

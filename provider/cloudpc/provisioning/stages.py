@@ -12,7 +12,7 @@ from cloudpc.model.credentials import Credentials, generate_password
 from cloudpc.model.devices import ComputerAccount, NewDevice, TemporaryAccessPass
 from cloudpc.model.errors import ErrorCode, ProvisioningError
 from cloudpc.model.guests import Facts, Guest, GuestOS
-from cloudpc.model.machines import Host, Machine
+from cloudpc.model.machines import Host, JoinsEntra, Machine
 from cloudpc.model.outcome import Outcome
 from cloudpc.model.report import Reporter
 from cloudpc.model.stages import Stage
@@ -21,6 +21,7 @@ from cloudpc.provisioning import set_up
 from cloudpc.provisioning.attempt import Attempt
 from cloudpc.provisioning.claim import Claim
 from cloudpc.provisioning.enrolment import Enrolment
+from cloudpc.provisioning.registration import mark_of
 from cloudpc.provisioning.resources import Resources
 from cloudpc.rules.actions import ACTIONS
 
@@ -93,9 +94,18 @@ class Stages:
         desired = self._attempt.desired
         policy_name, version = desired.settings.provisioning_policy_name, self._facts(host).version
         device = NewDevice.of(desired.identity, policy_name, self._guest_os.family, version)
-        device = replace(device, joined_as=lambda: self._joined_as(host))
         others, cancel = self._attempt.others, self._watch.cancel
+        said = self._join_entra(host) if is_new else None
+        device = replace(device, joined_as=lambda: said or self._joined_as(host), mark=self._attempt.mark)
         self._attempt.device = self._enrolment.register(device, others, cancel, is_new=is_new)
+
+    def _join_entra(self, host: Host) -> UUID | None:
+        """The deviceId that the guest says it has, if its host is the one to have it join."""
+        attempt = self._attempt
+        if not (attempt.mark and isinstance(host, JoinsEntra)):
+            return None
+        self._watch.note("joining Entra")
+        return self._enrolment.join_entra(host, attempt.id, attempt.desired.identity, attempt.others, self._watch)
 
     def _joined_as(self, host: Host) -> UUID | None:
         """The deviceId that the guest says by now it has joined Entra as, if it says one."""
@@ -127,6 +137,8 @@ class Stages:
             attempt.connection, attempt.computer = connection, account
             if not was_given:
                 self._enrolment.joined_before(connection)
+        elif self._resources.registration.joins:
+            attempt.mark = mark_of(host, attempt.id)
         self._register(host, is_new=not was_given)
         return self._sign_in(host)
 
