@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from tests.azure.back_ends import Vm
 from tests.azure.errors import ArmFault, Json
+
+if TYPE_CHECKING:
+    from tests.tenant.tenant import Tenant
 
 PUBLISHER, TYPE = "Microsoft.Azure.ActiveDirectory", "AADLoginForWindows"
 NO_IDENTITY, NO_WAY_OUT, WRONG_SYSTEM, LONG_NAME = -2145648574, -2145648607, 51, -2145648639
@@ -26,6 +30,18 @@ class Entra:
         """What the extension ends with instead of joining."""
         self.on_join: Callable[[Vm, bool], str] = lambda _vm, _managed: str(uuid4())
         """Registers the device of a machine, managed by Intune or not, and answers its id: for example a tenant's."""
+        self.is_taken: Callable[[str], bool] = lambda name: name in self.names
+        """Whether there is a device of this name, in lower case."""
+
+    def belongs_to(self, tenant: Tenant) -> None:
+        """Devices are registered there from now on: the fake Graph shows them; deleting one frees its name."""
+
+        def join(vm: Vm, managed: bool) -> str:
+            device = tenant.guest_joined(vm.computer_name, managed=managed, azure_id=vm.id)
+            return str(device["deviceId"])
+
+        self.on_join = join
+        self.is_taken = lambda name: any(d["displayName"].lower() == name for d in tenant.devices.values())
 
     def join(self, vm: Vm, settings: Json) -> None:
         """What the extension does in the guest; ArmFault: it failed."""
@@ -33,7 +49,7 @@ class Entra:
             raise _ended(code, "the join failed")
         if "mdmId" not in settings:
             raise _ended(1, "'mdmId' setting was not found")
-        if vm.computer_name.lower() in self.names:
+        if self.is_taken(vm.computer_name.lower()):
             raise _ended(-2145647597, "Another object with the same value for property hostnames already exists "
                          "(error_hostname_duplicate)")  # fmt: skip
         managed = bool(settings["mdmId"])

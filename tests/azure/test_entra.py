@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 from tests.azure.arm import FakeArm
@@ -10,6 +11,9 @@ from tests.azure.back_ends import Vm
 from tests.azure.client import Got, Http
 from tests.azure.entra import LONG_NAME, NO_IDENTITY, NO_WAY_OUT, WRONG_SYSTEM
 from tests.azure.test_orders import windows_body
+from tests.tenant.fixtures import DIRECTORY
+from tests.tenant.sign_in import SignIn
+from tests.tenant.tenant import Tenant
 
 INTUNE = "0000000a-0000-0000-c000-000000000000"
 
@@ -82,6 +86,25 @@ def test_devices_may_be_a_tenants(arm: FakeArm, http: Http) -> None:
     assert "DeviceId : a-device" in dsregcmd(arm, http)
 
 
+def test_devices_of_the_fake_tenant(arm: FakeArm, http: Http, tmp_path: Path) -> None:
+    directory = tmp_path / "directory.yaml"
+    directory.write_text(DIRECTORY, encoding="utf-8")
+    with Tenant(directory) as tenant:
+        arm.entra.belongs_to(tenant)
+        windows(arm, http)
+        join(arm, http, mdmId=INTUNE)
+        (device,) = tenant.devices.values()
+        vm_id = arm.account.id("virtualMachines", "cpc123")
+        assert (device["displayName"], device["physicalIds"]) == ("CPC-1", [f"[AzureResourceId]:{vm_id}"])
+        assert device["deviceId"] in dsregcmd(arm, http)
+        assert len(tenant.managed_devices) == 1
+        windows(arm, http, "cpc456", "CPC-1")
+        assert "hostname_duplicate" in join(arm, http, "cpc456", mdmId="").message
+        tenant.devices.clear()
+        assert join(arm, http, "cpc456", mdmId="").body["status"] == "Succeeded"
+    assert not tenant.violations
+
+
 def test_what_lets_a_join_fail(arm: FakeArm, http: Http) -> None:
     windows(arm, http, identity=False)
     ended = join(arm, http, mdmId="")
@@ -120,10 +143,6 @@ def test_an_extension_that_failed_blocks_all_others(arm: FakeArm, http: Http) ->
 
 def test_sign_in_of_the_fake_tenant_gives_tokens_for_it(arm: FakeArm, tmp_path: Any) -> None:
     from azure.identity import ClientSecretCredential
-
-    from tests.tenant.fixtures import DIRECTORY
-    from tests.tenant.sign_in import SignIn
-    from tests.tenant.tenant import Tenant
 
     directory = tmp_path / "directory.yaml"
     directory.write_text(DIRECTORY, encoding="utf-8")

@@ -174,13 +174,23 @@ class Store:
             self.deleted_devices[id_] = device
             self.changed()
 
-    def guest_joined(self, display_name: str, *, user: str | None = None, managed: bool = True) -> Json:
+    def guest_joined(
+        self, display_name: str, *, user: str | None = None, managed: bool = True, azure_id: str | None = None
+    ) -> Json:
         """A guest has joined Entra by itself, and was enrolled in Intune if `managed`: what mode `adopt` waits for.
 
         A guest of the same name that joined before keeps its device, as with a real one: names are not unique.
+
+        Args:
+            display_name: its name.
+            user: who owns it.
+            managed: by Intune.
+            azure_id: resource id of a virtual machine in Azure, which has Windows and joined by an extension.
         """
         with self.lock:
             operating_system = {"operatingSystem": "Linux", "operatingSystemVersion": "12"}
+            if azure_id:
+                operating_system = {"operatingSystem": "Windows", "operatingSystemVersion": "10.0.26100.6899"}
             device = self.add_device(
                 {
                     "accountEnabled": True,
@@ -189,7 +199,7 @@ class Store:
                     **operating_system,
                     "isManaged": managed,
                     "trustType": "AzureAd",
-                    "physicalIds": [],
+                    "physicalIds": [f"[AzureResourceId]:{azure_id}"] if azure_id else [],
                     "alternativeSecurityIds": [{"type": 2, "identityProvider": None, "key": secrets.token_hex(16)}],
                 }
             )
