@@ -14,6 +14,7 @@ from cloudpc.machines.azure.configuration import AzureHostConfig
 from cloudpc.machines.azure.driver import DRIVER
 from cloudpc.machines.azure.tags import to_tags
 from cloudpc.model.tags import Tag
+from tests.support.project import REPO
 
 SUBSCRIPTION = "11111111-2222-4333-8444-55555555aaaa"
 OTHER = "99999999-2222-4333-8444-55555555aaaa"
@@ -191,3 +192,15 @@ def test_opening_a_host_asks_nothing_and_imports_little() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("command", [["policy", "validate"], ["policy", "schema"], ["list", "--help"]])
+def test_commands_start_without_azures_libraries_where_no_host_is_there(command: list[str]) -> None:
+    code = (
+        "import sys\n"
+        "from cloudpc.cli.main import main\n"
+        "try:\n    main()\nexcept SystemExit as done:\n    assert not done.code, done.code\n"
+        "assert not [m for m in sys.modules if m.partition('.')[0] == 'azure']"
+    )
+    ran = subprocess.run([sys.executable, "-c", code, *command], cwd=REPO, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
