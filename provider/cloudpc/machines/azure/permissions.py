@@ -18,6 +18,7 @@ GROUP: Final = (
     f"{_MACHINE}/start/action", f"{_MACHINE}/deallocate/action",
     f"{_MACHINE}/instanceView/read", f"{_MACHINE}/retrieveBootDiagnosticsData/action",
     f"{_MACHINE}/runCommands/read", f"{_MACHINE}/runCommands/write", f"{_MACHINE}/runCommands/delete",
+    f"{_MACHINE}/extensions/read", f"{_MACHINE}/extensions/write",
     "Microsoft.Compute/disks/read", "Microsoft.Compute/disks/write", "Microsoft.Compute/disks/delete",
     f"{_CARD}/read", f"{_CARD}/write", f"{_CARD}/delete", f"{_CARD}/join/action",
     "Microsoft.Resources/tags/write",
