@@ -48,7 +48,7 @@ def _config(arm: FakeArm, **fields: Any) -> AzureHostConfig:
         "name": "weu", "kind": "azure", "subscriptionId": account.subscription, "resourceGroup": account.group,
         "location": account.location, "endpoint": arm.url, "auth": "token", "hostedNetwork": account.subnet_id,
     }  # fmt: skip
-    return AzureHostConfig.model_validate(entry | fields)
+    return AzureHostConfig.model_validate({name: value for name, value in (entry | fields).items() if value})
 
 
 def subnet(arm: FakeArm, name: str = "cloudpcs", network: str = "hub") -> Network:
@@ -118,7 +118,10 @@ def test_names_know_no_case(arm: FakeArm, networks: Networked) -> None:
 @pytest.mark.parametrize(
     ("fields", "kind"),
     [
-        ({"subscriptionId": "22222222-2222-4333-8444-555555555555"}, "resourceAvailabilityCheckSubscriptionNotFound"),
+        (
+            {"subscriptionId": "22222222-2222-4333-8444-555555555555", "hostedNetwork": ""},
+            "resourceAvailabilityCheckSubscriptionNotFound",
+        ),
         ({"resourceGroup": "rg-nowhere"}, "resourceAvailabilityCheckResourceGroupInvalid"),
     ],
 )
@@ -301,7 +304,7 @@ def test_a_bastion_of_the_entry_is_the_way(arm: FakeArm, http: Http, networks: N
 
 
 def test_an_entry_says_the_bastion_for_machines_of_before(arm: FakeArm) -> None:
-    machine_id = uuid4()
-    way = Bastion(bastion_id="/b", target_id=arm.account.id("virtualMachines", name_of(machine_id)))
-    assert _config(arm, bastion="/b").bastion_to(machine_id) == way
+    machine_id, bastion = uuid4(), f"{arm.account.group_id}/providers/Microsoft.Network/bastionHosts/hub"
+    way = Bastion(bastion_id=bastion, target_id=arm.account.id("virtualMachines", name_of(machine_id)))
+    assert _config(arm, bastion=bastion).bastion_to(machine_id) == way
     assert _config(arm).bastion_to(machine_id) is None
