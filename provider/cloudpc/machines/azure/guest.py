@@ -87,12 +87,12 @@ class AzureGuest(Guest):
     def _until(self, is_so: Callable[[Seen], bool], command: RunCommand, watch: Watch) -> Seen:
         """What is seen of it when this is so, or when the time is over."""
         for pause in reads(self._arm):
+            watch.wait(pause)  # nothing is over at once
             seen = command.look(watch)
             if seen.refused:
                 raise self._lost(f"cannot run scripts: {seen.refused}")
             if is_so(seen) or not watch.remaining:
                 return seen
-            watch.wait(pause)
         raise AssertionError
 
     def _never_begun(self, seen: Seen, watch: Watch) -> Seen:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 _READ_EVERY, _WRITE_EVERY = 10.0, 15.0
 """Seconds. Of reads, half of what Azure allows, since others look, too."""
-_SOONER = (3.0, 5.0, 7.0)
+_SOONER = (7.0,)
 """Pauses at first, where something may be over soon: Azure lets 36 reads pass before it counts."""
 _LOOPBACK = 0.01
 """By how much the seconds of an Azure on this machine's loopback, which tests start, are shorter."""
