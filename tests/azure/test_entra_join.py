@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -13,15 +15,21 @@ from cloudpc import guests
 from cloudpc.machines.azure import entra_join
 from cloudpc.machines.azure.arm import Arm
 from cloudpc.machines.azure.guest import AzureGuest
+from cloudpc.machines.azure.host import AzureHost
+from cloudpc.machines.azure.image_names import MarketplaceImage
+from cloudpc.machines.azure.images import AzureImage
 from cloudpc.machines.azure.readiness import wait_until_ready
+from cloudpc.model.access import Rdp
+from cloudpc.model.cloud_pc import Account
 from cloudpc.model.errors import Cancelled, ErrorCode, ProvisioningError
 from cloudpc.model.guests import Completed, Script
+from cloudpc.model.machines import Amount, Order
 from cloudpc.model.watch import Watch
 from tests.azure.arm import FakeArm
 from tests.azure.back_ends import Command, Outcome, Vm
 from tests.azure.client import Http
 from tests.azure.entra import LONG_NAME, NO_IDENTITY, NO_WAY_OUT, WRONG_SYSTEM
-from tests.azure.hosts import host_config
+from tests.azure.hosts import azure_order, host_config
 from tests.azure.test_entra import windows
 
 _WINDOWS = guests.named("windows")
@@ -159,3 +167,54 @@ def test_secrets_of_windows_are_protected_parameters(arm: FakeArm, ours: Arm) ->
 def test_scripts_of_two_kinds_are_never_sent_as_one(ours: Arm) -> None:
     with pytest.raises(ValueError, match="one kind"):
         AzureGuest(ours, "cpc123").run([_WINDOWS.facts(), Script("true", timeout=1)], Watch())
+
+
+# ---- by the host
+
+
+@pytest.fixture
+def host(arm: FakeArm, ours: Arm) -> Iterator[AzureHost]:
+    """One whose guests say what those of `ours` do."""
+    del ours
+    found = AzureHost(host_config(arm))
+    yield found
+    found.close()
+
+
+def windows_order(**changes: Any) -> Order:
+    """A machine that is to join."""
+    size = Amount(vcpus=2, memory_mib=8192, disk_gib=128)
+    name = "MicrosoftWindowsDesktop_windows-ent-cpc_win11-24H2-ent-cpc"
+    named = MarketplaceImage(*name.split("_"))
+    image = AzureImage(image_id=name, digest="cd" * 32, named=named, guest_os=named.guest_os)
+    seed = _WINDOWS.seed(
+        instance_id="i-1", device_name="CPC-2", account=Account(name="alice", display_name="A"), local_admin=True
+    )
+    order = azure_order(size=size)
+    tag = replace(order.tag, device_name="CPC-2")
+    return replace(order, tag=tag, image=lambda _watch: image, seed=lambda _image: seed, joins_entra=True, **changes)
+
+
+def test_a_host_makes_a_windows_machine_that_joins_and_is_reached_by_remote_desktop(
+    arm: FakeArm, host: AzureHost
+) -> None:
+    order = windows_order()
+    host.claim(order, Watch())
+    host.make(order, Watch())
+    assert host.joins_entra("windows")
+    assert not host.joins_entra("linux")
+    assert host.entra_tenant() == arm.account.tenant
+    device = host.join_entra(order.id, Watch())
+    [(vm_id, known)] = arm.entra.devices.items()
+    assert str(device) == known
+    assert host.entra_mark(order.id).lower() == f"[azureresourceid]:{vm_id}"
+    access = host.access(order.id, Watch())
+    assert isinstance(access, Rdp)
+    assert access.port == 3389
+
+
+def test_who_does_not_join_has_no_identity(arm: FakeArm, host: AzureHost) -> None:
+    host.claim(windows_order(), Watch())
+    host.claim(replace(windows_order(), id=UUID(int=7), joins_entra=False, tag=azure_order("u-2").tag), Watch())
+    sent = [request.body for request in arm.requests("VirtualMachines_CreateOrUpdate")]
+    assert [body.get("identity") for body in sent[1:]] == [{"type": "SystemAssigned"}, None]

@@ -117,6 +117,11 @@ def disk_of(found: Found) -> Mapping[str, Any]:
     return (_properties(found).get("storageProfile") or {}).get("osDisk") or {}
 
 
+def is_windows(found: Found) -> bool:
+    """Whether its system is Windows, as its disk has it."""
+    return str(disk_of(found).get("osType")).lower() == "windows"
+
+
 def card_ids(found: Found) -> Iterator[str]:
     """Of its network cards."""
     for card in (_properties(found).get("networkProfile") or {}).get("networkInterfaces") or ():

@@ -20,6 +20,8 @@ from cloudpc.model.watch import Watch
 if TYPE_CHECKING:
     from cloudpc.machines.azure.arm import Arm
 
+GUEST_OS: Final = "windows"
+"""Whose guests it is for; those of Linux have an extension for signing in that makes no device."""
 INTUNE: Final = "0000000a-0000-0000-c000-000000000000"
 """The mobile device management that devices are enrolled in; always said, since without it the extension fails."""
 _PUBLISHER, _TYPE, _VERSION = "Microsoft.Azure.ActiveDirectory", "AADLoginForWindows", "1.0"
@@ -58,9 +60,14 @@ def join(arm: Arm, vm_name: str, watch: Watch, *, mdm_id: str = INTUNE) -> UUID 
         ProvisioningError: DEVICE_REGISTRATION_FAILED, with what to do; GUEST_DIED; others as `Guest.run`.
     """
     _install(arm, vm_name, watch, mdm_id)
-    system = guests.named("windows")
+    system = guests.named(GUEST_OS)
     [said] = AzureGuest(arm, vm_name).run([system.facts()], watch)
     return system.read(said.output).device_id
+
+
+def mark(arm: Arm, vm_name: str) -> str:
+    """What Entra writes among the physicalIds of the device that this machine joins as."""
+    return f"[AzureResourceId]:{arm.group_path}/providers/Microsoft.Compute/virtualMachines/{vm_name}"
 
 
 def _install(arm: Arm, vm_name: str, watch: Watch, mdm_id: str) -> None:

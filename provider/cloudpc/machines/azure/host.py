@@ -9,11 +9,11 @@ from dataclasses import replace
 from uuid import UUID
 
 from cloudpc import guests
-from cloudpc.machines.azure import billing, standing
+from cloudpc.machines.azure import billing, entra_join, standing
 from cloudpc.machines.azure.arm import Arm
 from cloudpc.machines.azure.claiming import Claiming, requests_of
 from cloudpc.machines.azure.configuration import AzureHostConfig
-from cloudpc.machines.azure.description import Descriptions, Found, Statuses, card_ids, id_of, tags_of
+from cloudpc.machines.azure.description import Descriptions, Found, Statuses, card_ids, id_of, is_windows, tags_of
 from cloudpc.machines.azure.guest import AzureGuest
 from cloudpc.machines.azure.images import Images
 from cloudpc.machines.azure.making import turn_on
@@ -32,7 +32,7 @@ from cloudpc.model.access import Access
 from cloudpc.model.check import Check, overall
 from cloudpc.model.errors import ErrorCode, ProvisioningError, TagUnreadable
 from cloudpc.model.guests import Guest
-from cloudpc.model.machines import Capacity, Host, Hypervisor, Machine, Network, Order, PowerState, Removed
+from cloudpc.model.machines import Capacity, Host, Hypervisor, JoinsEntra, Machine, Network, Order, PowerState, Removed
 from cloudpc.model.remnants import Kind, Remnant
 from cloudpc.model.stages import Stage
 from cloudpc.model.tags import Phase, Tag
@@ -40,7 +40,7 @@ from cloudpc.model.watch import REMOVED_WITHIN, Watch
 
 
 @patience.of_its_host
-class AzureHost(Host):
+class AzureHost(Host, JoinsEntra):
     """Implements `cloudpc.model.machines.Host`; says there what each call means."""
 
     def __init__(self, config: AzureHostConfig) -> None:
@@ -125,12 +125,26 @@ class AzureHost(Host):
         if found is None or card_id is None:
             message = f"{name_of(machine_id)} on {self.name} has no network card"
             raise ProvisioningError(ErrorCode.SET_UP_FAILED, message)
-        return self._networks.access(found["id"], card_id, watch)
+        return self._networks.access(found["id"], card_id, watch, is_windows=is_windows(found))
 
     def give_up_places(self, installation: str, policy_id: str) -> list[str]:
         if not self._config.deallocate_stopped:
             return []
         return list(billing.give_up_places(self._arm, self._machines, installation, policy_id))
+
+    # ---- Entra
+
+    def joins_entra(self, guest_os: str) -> bool:
+        return guest_os == entra_join.GUEST_OS
+
+    def entra_tenant(self) -> str:
+        return self._arm.tenant()
+
+    def entra_mark(self, machine_id: UUID) -> str:
+        return entra_join.mark(self._arm, name_of(machine_id))
+
+    def join_entra(self, machine_id: UUID, watch: Watch) -> UUID | None:
+        return entra_join.join(self._arm, name_of(machine_id), watch)
 
     # ---- what its tag says
 

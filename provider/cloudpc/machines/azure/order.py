@@ -69,7 +69,7 @@ def machine_body(request: Request, config: AzureHostConfig, card_id: str) -> dic
         "location": config.location,
         "tags": _tags(request, config),
         "zones": [candidate.zone] if candidate.zone else None,
-        "identity": {"type": "SystemAssigned"} if windows else None,  # joining Entra needs one from the first moment
+        "identity": {"type": "SystemAssigned"} if request.order.joins_entra else None,  # from the first moment
         "plan": dict(image.purchase_plan) or None,
         "properties": _without_nothing({
             "hardwareProfile": {"vmSize": candidate.size},
