@@ -190,13 +190,14 @@ class Run:
         self.registration = Registration()
         self.image: Callable[[Watch], Image] = lambda _watch: image()
         self.forms: dict[str, Form] = {}
+        self.paid: tuple[str, ...] = ()
         self.healthy: Callable[[NetworkChoice, bool], ProvisioningError | None] | None = None
 
     def provision(self, wanted: DesiredCloudPC | None = None) -> Outcome:
         resources = Resources(
             self.hosts, self.image, self.script, guests.named,
             adoptable=self.adoptable, taking=self.taking, healthy=self.healthy, registration=self.registration,
-            forms=self.forms,
+            forms=self.forms, paid=self.paid,
         )  # fmt: skip
         return pipeline.provision(wanted or desired(), resources, self.lines, self.cancel)
 

@@ -89,3 +89,21 @@ def test_a_host_without_limits_has_room_for_anything() -> None:
     quota = Capacity(Limits(vcpus=100), Amount(vcpus=10))
     assert placement.headroom(quota, size) == 26 / 100
     assert placement.headroom(quota, Amount(vcpus=91)) < 0
+
+
+def test_what_is_there_anyway_is_filled_before_what_costs_money_by_the_machine(tmp_path: Path) -> None:
+    desk, cloud = ScriptedHost(tmp_path, "desk", cores=2), ScriptedHost(tmp_path, "cloud", cores=1000)
+    placed = []
+    for number in range(4):
+        run = Run(desk, cloud)
+        run.paid = ("cloud",)
+        placed.append(run.provision(desired(user_id=f"u{number}")).host)
+    assert placed == ["desk", "desk", "cloud", "cloud"]
+
+
+def test_one_that_failed_there_is_made_where_it_costs_money(tmp_path: Path) -> None:
+    broken = ScriptedHost(tmp_path, "desk", faults=[{"call": "create_disk", "fault": "error"}])
+    run = Run(broken, ScriptedHost(tmp_path, "cloud", cores=1))
+    run.paid = ("cloud",)
+    outcome = run.provision()
+    assert (outcome.host, outcome.attempts) == ("cloud", 2)

@@ -51,6 +51,9 @@ class HostConfig(BaseModel):
     PLACED_BY: ClassVar[str] = "uri"
     """The field that says where it is, for messages."""
 
+    PAID_BY_THE_MACHINE: ClassVar[bool] = False
+    """Whether each machine costs money, so that hosts which are there anyway are filled first."""
+
     name: str = Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$", description="Name shown as a Cloud PC's host.")
 
     def beside(self, graph_endpoint: str, tenant_id: str | None) -> Self:  # noqa: ARG002 - for those that sign in, too

@@ -86,6 +86,7 @@ class Runtime:
             taking=[host for host in self.hosts if host.name in forms] if forms else None,
             image=self._main(forms, settings),
             forms=forms,
+            paid={config.name for config in self._configured if config.PAID_BY_THE_MACHINE},
             script=partial(self._script, settings),
             guest_os=guests.named,
             adoptable=self._consent.adopt,

@@ -52,14 +52,15 @@ class Claim:
         return None
 
     def place(self) -> Host:
-        """Claim a place on a host, trying the policy's networks in order and the roomiest host first.
+        """Claim a place on a host: the policy's networks in order, on each the roomiest host that costs nothing first.
 
         Raises:
             Placed: it has to wait, or is not for this policy.
             ProvisioningError: others than what is waited for.
         """
         order, last = self._attempt.order, self._earlier.failed_on
-        with placement.by_headroom(self._resources.places, order.id, order.size, last) as (hosts, errors):
+        places, paid = self._resources.places, self._resources.paid
+        with placement.by_headroom(places, order.id, order.size, last, paid) as (hosts, errors):
             for choice in self._attempt.desired.settings.networks:
                 if taken := self._through(choice, hosts, errors):
                     return taken

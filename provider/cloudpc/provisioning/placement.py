@@ -48,7 +48,11 @@ _choosing = threading.Lock()
 
 @contextmanager
 def by_headroom(
-    hosts: Sequence[Host], machine_id: UUID, size: Amount, avoided: Container[str] = ()
+    hosts: Sequence[Host],
+    machine_id: UUID,
+    size: Amount,
+    avoided: Container[str] = (),
+    paid: Container[str] = (),
 ) -> Iterator[tuple[list[Host], list[ProvisioningError]]]:
     """Hosts that answer, those with most room first, and why the others don't answer; claim one inside.
 
@@ -60,6 +64,7 @@ def by_headroom(
         machine_id: what is placed.
         size: how large it is.
         avoided: names of hosts that come last, whatever room they have; so do those that keep being slow.
+        paid: names of hosts on which each machine costs money: after those that have room and are there anyway.
     """
     if len(hosts) == 1:
         yield list(hosts), []
@@ -81,7 +86,12 @@ def by_headroom(
     with _choosing:
         rooms = {host.name: headroom(_with_choices(known, host.name, began), size) for host, known in answers}
         last = {host.name for host, _ in answers if host.name in avoided or patience.is_slow(host.name)}
-        ordered = sorted((host for host, _ in answers), key=lambda host: (host.name in last, -rooms[host.name]))
+
+        def rank(host: Host) -> tuple[bool, bool, bool, float]:
+            room = rooms[host.name]
+            return host.name in last, room < 0, host.name in paid, -room
+
+        ordered = sorted((host for host, _ in answers), key=rank)
         choice = _Choice(machine_id, ordered[0].name if ordered else "", size)
         _choices.append(choice)
     try:

@@ -41,6 +41,8 @@ class Resources:
     pause: float = 2.0
     taking: Sequence[Host] | None = None
     """Those that take its image, where that is not all."""
+    paid: Container[str] = ()
+    """Names of hosts on which each machine costs money: others come first."""
     forms: Mapping[str, Form] = field(default_factory=dict)
     """By the names of hosts: which form of the image each gets, where there are several."""
     adoptable: Container[str] = ()

@@ -35,6 +35,7 @@ class AzureHostConfig(HostConfig):
     model_config = ConfigDict(alias_generator=to_camel)
 
     PLACED_BY: ClassVar[str] = "subscriptionId and resourceGroup"
+    PAID_BY_THE_MACHINE: ClassVar[bool] = True
 
     kind: Literal["azure"]
     subscription_id: Annotated[str, AfterValidator(entry_values.subscription)] = Field(
