@@ -8,6 +8,7 @@ from cloudpc.images import counterparts
 from cloudpc.images.sources import Source
 from cloudpc.model import drivers
 from cloudpc.model.hosts import HostConfig
+from cloudpc.model.image import QCOW2
 from cloudpc.model.machines import Network
 
 
@@ -61,6 +62,8 @@ def _add(source: Source, image_id: str) -> str:
     """What gives an image the form that this source has."""
     if source.entry is not None:
         return f"add {' or '.join(source.entry.NAMED_BY)} to cloudpc:images.{image_id}"
+    if source.kind == QCOW2:
+        return "it takes what is built of a recipe of that name in vm-images/"
     return f"name what it is there in vm-images/{counterparts.FILE}: {image_id}: {{{source.kind}: …}}"
 
 
