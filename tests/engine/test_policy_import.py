@@ -30,6 +30,22 @@ def _stack(project: Project, name: str) -> dict[str, Any]:
     return content
 
 
+AZURE = {
+    "name": "weu", "kind": "azure", "subscriptionId": "00000000-0000-4000-8000-00000000000a",
+    "resourceGroup": "rg-cloudpc", "location": "westeurope",
+}  # fmt: skip
+
+
+def test_microsofts_images_stay_where_the_projects_hosts_have_them(project: Project) -> None:
+    path = project.root / "stacks" / "Pulumi.demo.yaml"
+    content = yaml.safe_load(path.read_text())
+    content["config"]["cloudpc:hosts"] = [AZURE]
+    path.write_text(yaml.safe_dump(content))
+    ran = project.cloudpc("policy", "import", _write(project, {"value": [_assigned()]}))
+    assert ran.code == 0, ran
+    assert "left to do: cloudpc:policy.imageId" not in ran.output
+
+
 def _assigned(**changes: Any) -> dict[str, Any]:
     return {**POLICY, "assignments": [{"target": {"groupId": "everybody"}}], **changes}
 

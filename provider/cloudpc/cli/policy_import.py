@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from cloudpc.cli.context import Project
 from cloudpc.cli.output import CommandError, Exit, err, out
+from cloudpc.configuration import hosts
 from cloudpc.configuration.exported import value_of
 from cloudpc.configuration.graph_policy import policies_in
 from cloudpc.configuration.imported import POLICY, Imported, to_yaml
@@ -22,6 +23,7 @@ from cloudpc.configuration.policy_import import convert, stack_name
 from cloudpc.files import yaml_file
 from cloudpc.graph.configuration import GraphConfig
 from cloudpc.graph.errors import GraphError
+from cloudpc.model import drivers
 from cloudpc.model.policy import ProvisioningPolicy
 from cloudpc.model.problems import InvalidConfigurationError, Problem, from_validation
 from cloudpc.model.text import command_line
@@ -160,7 +162,8 @@ class _Import:
         images = others.get("cloudpc:images")
         # what is wrong with an image itself is validate's to tell, too
         if policy.image_type == "gallery" or not isinstance(images, dict) or policy.image_id not in images:
-            references.image(policy, {}, (), ())
+            used = hosts.read(others.get(hosts.KEY), shown, []) or drivers.this_machine()
+            references.image(policy, {}, (), used)
         return references.problems
 
     def _shared(self) -> dict[str, Any]:

@@ -174,7 +174,7 @@ class _Conversion:
             return
         self._policy["imageId"] = graph.image_id
         where = "an entry of cloudpc:images" if kind == "custom" else "a recipe in vm-images/"
-        self._decide("imageId", shown, f"name an image of ours, {where}: Microsoft's are not here")
+        self._decide("imageId", shown, f"name an image of ours, {where}: Microsoft's are on hosts in Azure alone")
 
     def _locale(self) -> None:
         graph = self._graph
