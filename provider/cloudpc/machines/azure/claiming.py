@@ -63,6 +63,8 @@ class Claiming:
         self._removal = removal
         self._sizes = sizes
         self._describe = describe
+        self._stays: dict[UUID, list[Part]] = {}
+        """What tries have left that Azure has not let go of yet, by machine."""
 
     def refuse_existing(self, order: Order) -> None:
         """Raises Claimed, unless there is none, or it is this attempt's; TagUnreadable."""
@@ -167,9 +169,21 @@ class Claiming:
                 if not waits or not self._removal.is_gone(request.name, watch.within(PATIENCE)):
                     return
             for part in (Part(Kind.NETWORK_CARD, request.parts.card), Part(Kind.DISK, request.parts.disk)):
-                self._parts.remove(part, ours)
+                if not self._parts.remove(part, ours):
+                    self._stays.setdefault(request.order.id, []).append(part)
         except (ProvisioningError, Cancelled) as error:
             log.info("could not give back %s: %s", request.name, error)
+
+    def tidy(self, machine_id: UUID) -> None:
+        """Remove what tries had to leave that came before the one that made this machine, now that it is complete.
+
+        Azure holds a card for 180 s for a machine that failed; as long as there is a machine, nobody else looks for it.
+        """
+        try:
+            for part in self._stays.pop(machine_id, ()):
+                self._parts.remove(part, Watch().within(PATIENCE))
+        except ProvisioningError as error:  # it goes with its machine
+            log.info("could not tidy up after earlier tries at %s: %s", machine_id, error)
 
     def _remove_others(self, request: Request, watch: Watch) -> None:
         """What attempts have left that died before they had a machine: those parts are nobody's, now that there is one.

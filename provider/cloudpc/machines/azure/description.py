@@ -38,7 +38,8 @@ class Descriptions:
             raise TagUnreadable(found["name"], self._host)
         if is_going(found):
             tag = replace(tag, phase=Phase.GOING)
-        return Machine(tag.machine_id, found["name"], tag, statuses.power, self._size(found))
+        size = self._size(found)
+        return Machine(tag.machine_id, found["name"], tag, statuses.power, size, facts=dict(_facts(found)))
 
     def _size(self, found: Found) -> Amount:
         """What was promised, as long as it has the size that it was made with; else what that one has."""
@@ -94,6 +95,22 @@ class Statuses:
             if said == kind:
                 return value
         return None
+
+
+def _facts(found: Found) -> Iterator[tuple[str, str]]:
+    """What whoever works in Azure asks for; nothing that changes by itself."""
+    properties = _properties(found)
+    storage = properties.get("storageProfile") or {}
+    facts = {
+        "vmResourceId": found.get("id"),
+        "networkInterfaceId": next(card_ids(found), None),
+        "osDiskId": (disk_of(found).get("managedDisk") or {}).get("id"),
+        "size": (properties.get("hardwareProfile") or {}).get("vmSize"),
+        "zone": next(iter(found.get("zones") or ()), None),
+        "exactVersion": (storage.get("imageReference") or {}).get("exactVersion"),
+        "principalId": (found.get("identity") or {}).get("principalId"),
+    }
+    yield from ((name, str(value)) for name, value in facts.items() if value)
 
 
 def tags_of(found: Found) -> Mapping[str, str]:

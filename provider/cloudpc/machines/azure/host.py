@@ -9,7 +9,7 @@ from dataclasses import replace
 from uuid import UUID
 
 from cloudpc import guests
-from cloudpc.machines.azure import billing, entra_join, standing
+from cloudpc.machines.azure import billing, entra_join, last_operations, standing
 from cloudpc.machines.azure.arm import Arm
 from cloudpc.machines.azure.claiming import Claiming, requests_of
 from cloudpc.machines.azure.configuration import AzureHostConfig
@@ -69,14 +69,15 @@ class AzureHost(Host, JoinsEntra):
         return Hypervisor(self._config.where, frozenset())
 
     def capacity(self) -> Capacity:
-        return self._sizes.capacity(self._machine(found, Statuses(None)) for found in self._machines.list())
+        there = [self._machine_or_error(found, Statuses(None)) for found in self._machines.list()]
+        return self._sizes.capacity(machine for machine in there if isinstance(machine, Machine))
 
     def check(self) -> list[Check]:
         found = standing.checks(self._arm, self._config)
         if overall(found) == "failed":
             return found
         stopped = billing.checks(self._machines, deallocates=self._config.deallocate_stopped)
-        return [*found, *self._sizes.checks(), *stopped]
+        return [*found, *self._sizes.checks(), *stopped, *last_operations.checks(self._machines)]
 
     def check_network(self, network: Network) -> list[Check]:
         return self._networks.check(network)
@@ -95,6 +96,8 @@ class AzureHost(Host, JoinsEntra):
             self._sizes.refuse_beyond_maximum(order.id, there)
         named = order.image(watch)
         image = self._images.find(named, order.size, watch)
+        for warning in image.warnings:
+            watch.note(warning)
         candidates = self._sizes.candidates(order.tag.service_plan_id, order.size, image, order.id, watch)
         first_boot = custom_data(order.seed(named), order.tag.attempt)
 
@@ -154,6 +157,7 @@ class AzureHost(Host, JoinsEntra):
             raise self._gone(machine_id)
         if self._machine(found, Statuses(None)).tag.phase is not phase:
             self._machines.merge_tags(found["name"], {PHASE: phase.value})
+        self._claiming.tidy(machine_id)
 
     def retag(self, machine_id: UUID, tag: Tag, disk_gib: int) -> None:  # noqa: ARG002 - Azure says it of the disk
         found = self._machines.get(name_of(machine_id))
