@@ -95,8 +95,8 @@ def test_what_none_of_a_policys_hosts_can_have_is_told(shelf: Project) -> None:
     shelf.directory(1)
     _write(shelf, imageType="custom", imageId="tiny")
     assert _told(shelf) == [
-        f"{FILE}: cloudpc:policy.imageType: means images of the kind qcow2, and no host of the policy takes those: "
-        "cellar (shelf: box)"
+        f"{FILE}: cloudpc:policy.imageType: means images of the kind qcow2, azure, and no host of the policy takes "
+        "those: cellar (shelf: box)"
     ]
     _write(shelf)
     (shelf.root / "stacks" / "connections" / "floor.yaml").write_text("bridge: br0\n")
@@ -176,7 +176,7 @@ def test_what_is_wrong_with_any_form_is_told_at_once(crates: Project) -> None:
     ]
     _with_image(crates, path=None, crate=None, firmware="bios", crates=1)
     told = _told(crates)
-    assert f"{FILE}: cloudpc:images.tiny: needs path, url or crate" in told
+    assert f"{FILE}: cloudpc:images.tiny: needs path, url, azureResourceId or crate" in told
     assert any(line.startswith(f"{FILE}: cloudpc:images.tiny.crates: is not a known field") for line in told)
 
 
