@@ -61,6 +61,13 @@ _TABLE = {
     "NicReservedForAnotherVm": (Meaning.GOING, C.MACHINE_GOING, True, ""),
     "NicInUse": (Meaning.GOING, C.MACHINE_GOING, True, ""),
     "ResourceNotFound": (Meaning.MISSING, C.HYPERVISOR_ERROR, True, ""),
+    "SubscriptionRequestsThrottled": (Meaning.WAIT, C.HOST_UNREACHABLE, True, ""),
+    "CanceledAndSupersededDueToAnotherOperation": (Meaning.WAIT, C.HOST_UNREACHABLE, True, ""),
+    "ReferencedResourceNotProvisioned": (Meaning.WAIT, C.HOST_UNREACHABLE, True, ""),
+    "NoRegisteredProviderFound": (Meaning.REGISTRATION, C.HOST_REFUSES, True, "az provider register"),
+    "InvalidSubscriptionId": (Meaning.SUBSCRIPTION, C.HOST_REFUSES, True, "correct subscriptionId of weu"),
+    "RequestDisallowedByAzure": (Meaning.SUBSCRIPTION, C.HOST_REFUSES, True, "correct location of weu"),
+    "InvalidResourceLocation": (Meaning.SUBSCRIPTION, C.HOST_REFUSES, True, "is in another region"),
     "ExpiredAuthenticationToken": (Meaning.SIGN_IN, C.HOST_REFUSES, True, "sign in again"),
     "NotFound": (Meaning.MISSING, C.HYPERVISOR_ERROR, True, ""),
     "OperationNotAllowed": (Meaning.UNKNOWN, C.HYPERVISOR_ERROR, True, ""),
@@ -102,8 +109,21 @@ def test_a_quota_hides_in_what_is_not_allowed(text: str) -> None:
     assert failed.hint.startswith("raise the quota")
 
 
-def test_what_is_marked_for_deletion_is_going() -> None:
-    text = "VM 'cpc1' is marked for deletion. Only delete operations are allowed: you can only retry the Delete."
+def test_an_image_that_is_larger_than_the_disk_is_the_images_fault() -> None:
+    text = "The specified disk size 64 GB is smaller than the size of the corresponding disk in the VM image: 127 GB."
+    failed = _failed(ArmFault("OperationNotAllowed", text))
+    assert (failed.code, failed.retriable) == (C.IMAGE_INVALID, False)
+    assert failed.hint == "choose a service plan with more storage, or a smaller image"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "VM 'cpc1' is marked for deletion. Only delete operations are allowed: you can only retry the Delete.",
+        "Disk cpc1-os is attached to VM /subscriptions/s/…/cpc1.",
+    ],
+)
+def test_what_is_marked_for_deletion_or_held_by_it_is_going(text: str) -> None:
     assert _failed(ArmFault("OperationNotAllowed", text)).arm.meaning is Meaning.GOING
 
 

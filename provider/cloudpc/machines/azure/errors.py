@@ -63,15 +63,17 @@ class Meaning(Enum):
 _MEANINGS: Final[Mapping[Meaning, str]] = {
     Meaning.WAIT: "TooManyRequests RetryableError RetryableErrorDueToAnotherOperation AnotherOperationInProgress "
     "OperationPreempted InternalServerError InternalExecutionError InternalError InternalOperationError ServerTimeout "
-    "ServerBusy ServiceUnavailable GatewayTimeout RequestTimeout",
+    "ServerBusy ServiceUnavailable GatewayTimeout RequestTimeout SubscriptionRequestsThrottled "
+    "CanceledAndSupersededDueToAnotherOperation NetworkingInternalOperationError ReferencedResourceNotProvisioned",
     Meaning.NO_ROOM: "AllocationFailed ZonalAllocationFailed OverconstrainedAllocationRequest "
     "OverconstrainedZonalAllocationRequest SkuNotAvailable ResourceQuotaExceeded QuotaExceeded",
     Meaning.SUBNET_FULL: "SubnetIsFull PublicIPCountLimitReached",
     Meaning.RIGHTS: "AuthorizationFailed LinkedAuthorizationFailed",
-    Meaning.REGISTRATION: "MissingSubscriptionRegistration SubscriptionNotRegistered",
+    Meaning.REGISTRATION: "MissingSubscriptionRegistration SubscriptionNotRegistered "
+    "InvalidSubscriptionRegistrationState NoRegisteredProviderFound",
     Meaning.SUBSCRIPTION: "ReadOnlyDisabledSubscription DisabledSubscription SubscriptionNotFound "
-    "RegionDoesNotAllowProvisioning LocationNotAvailableForResourceType ResourceGroupNotFound "
-    "ResourceGroupBeingDeleted",
+    "InvalidSubscriptionId RegionDoesNotAllowProvisioning LocationNotAvailableForResourceType RequestDisallowedByAzure "
+    "InvalidResourceLocation ResourceGroupNotFound ResourceGroupBeingDeleted",
     Meaning.LOCKED: "ScopeLocked",
     Meaning.POLICY: "RequestDisallowedByPolicy",
     Meaning.IMAGE_MISSING: "ImageNotFound PlatformImageNotFound GalleryImageNotFound",
@@ -93,7 +95,8 @@ _BY_CODE: Final = {code: meaning for meaning, codes in _MEANINGS.items() for cod
 _GENERAL: Final = ("BadRequest", "NotFound", "InternalServerError")
 _QUOTA = re.compile(r"\bquota", re.IGNORECASE)
 _TOO_SMALL = re.compile(r"disk size .* is smaller than", re.IGNORECASE)
-_MARKED = re.compile(r"marked for deletion|being deleted", re.IGNORECASE)
+_MARKED = re.compile(r"marked for deletion|being deleted|is attached to VM", re.IGNORECASE)
+_TOO_SMALL = re.compile(r"disk size .*is smaller than the size of the", re.IGNORECASE)
 _BUSY = re.compile(r"run command extension execution is in progress", re.IGNORECASE)
 _REFERENCE = re.compile(r"/(?:subnets|virtualNetworks)/", re.IGNORECASE)
 
@@ -103,6 +106,8 @@ def _of_words(code: str, message: str) -> Meaning:
     if code == "OperationNotAllowed":
         if _QUOTA.search(message):
             return Meaning.NO_ROOM
+        if _TOO_SMALL.search(message):
+            return Meaning.IMAGE_REFUSED
         if _TOO_SMALL.search(message):
             return Meaning.IMAGE_REFUSED
         return Meaning.GOING if _MARKED.search(message) else Meaning.UNKNOWN
@@ -291,11 +296,13 @@ def _subscription(error: ArmError, host: str) -> str:
             return f"make the resource group, or correct resourceGroup and subscriptionId of {host}"
         case "ResourceGroupBeingDeleted":
             return f"somebody deletes the resource group: wait, make it anew, or name another one in {host}"
-        case "SubscriptionNotFound":
+        case "SubscriptionNotFound" | "InvalidSubscriptionId":
             return f"correct subscriptionId of {host}, or sign in to its tenant (tenantId says which)"
-        case "RegionDoesNotAllowProvisioning" | "LocationNotAvailableForResourceType":
-            return f"correct location of {host}: this subscription may make nothing in that region"
-    return "have the subscription enabled again"
+        case "ReadOnlyDisabledSubscription" | "DisabledSubscription":
+            return "have the subscription enabled again"
+        case "InvalidResourceLocation":
+            return f"correct location of {host}: what is there of that name is in another region"
+    return f"correct location of {host}: this subscription may make nothing in that region"
 
 
 def _locked(error: ArmError, _host: str) -> str:
@@ -330,6 +337,8 @@ def _sign_in(error: ArmError, host: str) -> str:
 def _image(error: ArmError, _host: str) -> str:
     if error.code == "MarketplacePurchaseEligibilityFailed":
         return "accept the image's terms once: `az vm image terms accept`, or choose another image"
+    if error.code == "OperationNotAllowed":
+        return "choose a service plan with more storage, or a smaller image"
     if error.code == "ImageVersionDeprecated":
         return "choose another version or image"
     return "correct the policy's imageId"
