@@ -7,6 +7,7 @@ tag is read back: it has the token, too.
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from cloudpc.machines.azure.arm import Arm
 
 log = logging.getLogger(__name__)
+_BELIEVED = 6
+"""Of so many looks at a machine that is being made one is at its operation, too."""
 
 
 class Claiming:
@@ -128,9 +131,12 @@ class Claiming:
 
     def _wait_until_allocated(self, request: Request, operation: Any, watch: Watch) -> None:
         name = request.name
-        while True:
-            made = self._made(name, operation, watch)
-            found = made or self._machines.get(name, "instanceView", watch)
+        for looks in itertools.count(1):
+            watch.wait(self._arm.interval)
+            found = self._machines.get(name, "instanceView", watch)
+            is_at_it = found is not None and _is_at_it(found)
+            made = None if is_at_it and looks % _BELIEVED else self._made(name, operation, watch)
+            found = found or made
             if found is None:
                 raise ProvisioningError(ErrorCode.HYPERVISOR_ERROR, f"{name} vanished from {self._config.name}")
             if not _is_of(found, request.order):
@@ -142,7 +148,6 @@ class Claiming:
                 code, words = statuses.failure
                 raise classify(ArmError(code, words), f"make {name}", self._config.name)
             watch.note(f"waiting for {self._config.name} to find a place for it")
-            watch.wait(self._arm.interval)
 
     def _made(self, name: str, operation: Any, watch: Watch) -> Found | None:
         """The machine, if the operation that makes it is done. Raises what it has failed with."""
@@ -215,6 +220,11 @@ def requests_of(
     """One for each candidate, with names of its own for what it makes."""
     name, attempt = name_of(order.id), order.tag.attempt or "0"
     return [make(candidate, Parts.of(name, attempt, number)) for number, candidate in enumerate(candidates)]
+
+
+def _is_at_it(found: Found) -> bool:
+    """Whether Azure says of the machine itself that it is being made: then its operation need not be asked, too."""
+    return (found.get("properties") or {}).get("provisioningState") in ("Creating", "Updating")
 
 
 def _is_of(found: Found, order: Order) -> bool:
