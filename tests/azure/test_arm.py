@@ -90,7 +90,7 @@ def test_what_is_not_there_is_none_but_a_group_that_is_not_there_is_told(client:
     arm.fail("ResourceGroups_Get", "ResourceGroupNotFound")
     with pytest.raises(AzureFailed) as caught:
         read_group(client)
-    assert (caught.value.code, caught.value.arm.is_gone) == (ErrorCode.HOST_REFUSES, True)
+    assert (caught.value.code, caught.value.arm.is_missing) == (ErrorCode.HOST_REFUSES, False)
     assert caught.value.message.startswith("could not look at the group on weu: The resource group could not be found")
 
 

@@ -176,13 +176,10 @@ class ArmError:
 
     @property
     def is_missing(self) -> bool:
-        """What it is about is not there; it says nothing of a group or a subscription that can't be found."""
+        """What it is about is not there. Not said where the group or the subscription can't be found: a mistake in an
+        entry would make all of its machines lost.
+        """
         return self.meaning is Meaning.MISSING
-
-    @property
-    def is_gone(self) -> bool:
-        """The same, or its whole group is gone: there is nothing left to delete."""
-        return self.is_missing or self.telling.code == "ResourceGroupNotFound"
 
 
 def read(body: Any, status: int = 0) -> ArmError:
