@@ -11,6 +11,7 @@ import pytest
 from cloudpc.machines.azure import permissions
 from cloudpc.machines.azure.arm import Arm
 from cloudpc.machines.azure.configuration import AzureHostConfig
+from cloudpc.machines.azure.host import AzureHost
 from cloudpc.machines.azure.names import name_of
 from cloudpc.machines.azure.networks import Networks
 from cloudpc.machines.azure.subnet_health import usable
@@ -257,10 +258,7 @@ def test_a_network_that_may_not_be_read(arm: FakeArm, networks: Networked) -> No
 
 def test_nothing_may_be_asked(arm: FakeArm, networks: Networked) -> None:
     arm.permissions = []
-    assert not_passed(networks().check(HOSTED)) == [
-        ("failed", "permissionCheckNoSubscriptionReaderRole"),
-        ("failed", "permissionCheckNoWindows365NetworkUserRole"),
-    ]
+    assert not_passed(networks().check(HOSTED)) == [("failed", "permissionCheckNoSubscriptionReaderRole")]
 
 
 def test_a_sign_in_that_azure_does_not_take(arm: FakeArm, networks: Networked, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -277,6 +275,23 @@ def test_an_azure_that_does_not_answer_is_not_the_connections_fault(
     with pytest.raises(ProvisioningError) as error:
         networks(endpoint="http://127.0.0.1:9").check(HOSTED)
     assert error.value.code is ErrorCode.HOST_UNREACHABLE
+
+
+def test_doctor_tells_how_the_hosts_own_subnet_stands_with_all_else(
+    arm: FakeArm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLOUDPC_AZURE_TOKEN", arm.token())
+    arm.resources.get(arm.account.network_id).body["location"] = "northeurope"
+    arm.registered["Microsoft.Compute"] = "NotRegistered"
+    host = AzureHost(_config(arm))
+    said = {check.what: (check.status, check.detail) for check in host.check()}
+    host.close()
+    assert said["virtual network hub"] == ("failed", "is in northeurope, machines of this host are in westeurope")
+    assert said["provider Microsoft.Compute"] == ("failed", "is NotRegistered in the subscription")
+
+
+def test_a_host_without_a_subnet_of_its_own_has_none_to_be_looked_at(networks: Networked) -> None:
+    assert networks(hostedNetwork=None).hosted_checks() == []
 
 
 # ---- the way to a machine

@@ -29,7 +29,7 @@ from cloudpc.machines.azure.tags import PHASE, from_tags, installation_of, to_ta
 from cloudpc.machines.azure.virtual_machines import VirtualMachines
 from cloudpc.model import patience
 from cloudpc.model.access import Access
-from cloudpc.model.check import Check, overall
+from cloudpc.model.check import Check
 from cloudpc.model.errors import ErrorCode, ProvisioningError, TagUnreadable
 from cloudpc.model.guests import Guest
 from cloudpc.model.machines import Capacity, Host, Hypervisor, JoinsEntra, Machine, Network, Order, PowerState, Removed
@@ -74,10 +74,11 @@ class AzureHost(Host, JoinsEntra):
 
     def check(self) -> list[Check]:
         found = standing.checks(self._arm, self._config)
-        if overall(found) == "failed":
+        if standing.is_closed(found):
             return found
         stopped = billing.checks(self._machines, deallocates=self._config.deallocate_stopped)
-        return [*found, *self._sizes.checks(), *stopped, *last_operations.checks(self._machines)]
+        last = last_operations.checks(self._machines)
+        return [*found, *self._networks.hosted_checks(), *self._sizes.checks(), *stopped, *last]
 
     def check_network(self, network: Network) -> list[Check]:
         return self._networks.check(network)

@@ -47,12 +47,16 @@ class Networks:
         """
         subnet = self._subnet(network)
         found = standing.checks(self._arm, self._config)
-        failed = [check for check in found if check.status == "failed"]
-        if away := next((check for check in failed if check.error_type == standing.AWAY), None):
+        if away := next((check for check in found if check.error_type == standing.AWAY), None):
             raise ProvisioningError(ErrorCode.HOST_UNREACHABLE, away.detail, hint=away.hint)
-        if any(check.error_type.startswith(standing.AVAILABILITY) for check in failed):
+        if standing.is_closed(found):
             return found
         return [*found, *subnet_health.checks(self._arm, self._config, subnet)]
+
+    def hosted_checks(self) -> list[Check]:
+        """How the subnet of `regionName: automatic` stands, if the entry names one. Never raises but Cancelled."""
+        subnet = SubnetId.parse(self._config.hosted_network or "")
+        return [] if subnet is None else subnet_health.checks(self._arm, self._config, subnet)
 
     def access(self, vm_id: str, nic_id: str, watch: Watch, *, is_windows: bool = False) -> Access:
         """Where a machine's user reaches it: the private address of its card; by the entry's Bastion, if it has one.

@@ -13,7 +13,7 @@ from cloudpc.machines.azure import permissions
 from cloudpc.machines.azure.arm import Arm
 from cloudpc.machines.azure.configuration import AzureHostConfig
 from cloudpc.machines.azure.errors import AzureFailed, Meaning
-from cloudpc.model.check import Check
+from cloudpc.model.check import Check, overall
 from cloudpc.model.errors import ErrorCode, ProvisioningError
 
 AVAILABILITY: Final = "resourceAvailabilityCheck"
@@ -50,12 +50,17 @@ _KINDS: Final[Mapping[str, tuple[str, str]]] = {
 def checks(arm: Arm, config: AzureHostConfig) -> list[Check]:
     """All of it, one request each. Never raises but Cancelled."""
     found = told("resource group", partial(_group, arm, config))
-    if any(check.status == "failed" for check in found):
-        return found  # nothing else would be answered
+    if is_closed(found):
+        return found
     for name in _PROVIDERS:
         found += told(f"provider {name}", partial(_provider, arm, name))
     kind = f"{PERMISSION}NoWindows365NetworkInterfaceContributorRole"
     return [*found, *rights(arm, config.resource_group, config.group_path, permissions.GROUP, kind)]
+
+
+def is_closed(found: Sequence[Check]) -> bool:
+    """Whether nothing else would be answered: these, of `checks`, end with a group that can't be looked at."""
+    return overall(found[:1]) == "failed"
 
 
 def told(what: str, look: Callable[[], Sequence[Check]]) -> list[Check]:
