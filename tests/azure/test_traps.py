@@ -129,6 +129,32 @@ def test_a_list_that_lags_does_not_make_a_remnant_of_what_is_used(arm: FakeArm, 
     assert len(arm.left["networkInterfaces"]) == len(arm.left["disks"]) == 1
 
 
+def test_what_was_accepted_and_is_not_shown_yet_is_waited_for(arm: FakeArm, host: AzureHost) -> None:
+    arm.operations.polls = 1
+    arm.fail("VirtualMachines_Get", "ResourceNotFound", times=1, skip=1)
+    order = azure_order()
+    host.claim(order, Watch())
+    assert host.describe(order.id)
+    assert arm.count(PUT_VM) == 1
+
+
+def test_what_was_accepted_and_is_not_shown_yet_is_given_back(arm: FakeArm, host: AzureHost) -> None:
+    arm.operations.polls = 1
+    arm.fail("VirtualMachines_Get", "ResourceNotFound", times=1, skip=1)
+    watch = Watch()
+
+    def cancels(logged: Logged) -> None:
+        if logged.operation == PUT_VM:
+            watch.cancel.cancel()
+
+    arm._on_request = cancels
+    with pytest.raises(Cancelled):
+        host.claim(azure_order(), watch)
+    arm._on_request = None
+    host.describe(azure_order().id)
+    assert arm.left == NOTHING
+
+
 def test_a_machine_of_the_same_name_waits_for_no_card_or_disk(arm: FakeArm, host: AzureHost) -> None:
     """azurerm 23038: a disk of that name exists already. A reprovision has new names for all but the machine."""
     first = azure_order(attempt="a1")

@@ -100,12 +100,14 @@ class Claiming:
         raise self._no_room(requests[0].order, refusals)
 
     def _try(self, request: Request, watch: Watch) -> None:
+        operation = None
         try:
             card_id = self._make_card(request, watch)
             operation = self._put(request, card_id, watch)
             self._wait_until_allocated(request, operation, watch)
         except BaseException as error:  # also Ctrl-C: what was accepted is given back
-            self._give_back(request, watch, waits=not isinstance(error, Cancelled))
+            accepted = operation is not None and not isinstance(error, Claimed)
+            self._give_back(request, watch, accepted=accepted, waits=not isinstance(error, Cancelled))
             raise
 
     def _make_card(self, request: Request, watch: Watch) -> str:
@@ -137,6 +139,8 @@ class Claiming:
             is_at_it = found is not None and _is_at_it(found)
             made = None if is_at_it and looks % _BELIEVED else self._made(name, operation, watch)
             found = found or made
+            if found is None and operation is not None and not operation.is_done:
+                continue  # not all of Azure knows yet what was accepted
             if found is None:
                 raise ProvisioningError(ErrorCode.HYPERVISOR_ERROR, f"{name} vanished from {self._config.name}")
             if not _is_of(found, request.order):
@@ -157,19 +161,20 @@ class Claiming:
             made: Found | None = operation.result() if operation.look() else None
         return made
 
-    def _give_back(self, request: Request, watch: Watch, *, waits: bool) -> None:
+    def _give_back(self, request: Request, watch: Watch, *, accepted: bool, waits: bool) -> None:
         """Remove what has come of a try, and nothing of anybody else's.
 
         Args:
             request: what was tried.
             watch: ends the waiting.
+            accepted: the machine was: it is removed even where Azure does not show it yet.
             waits: for the machine's end, so that its card and its disk can go by name. Without, Azure takes them with
                 it; what it leaves is a remnant.
         """
         ours = Watch().within(PATIENCE)  # who has cancelled does not want it either
         try:
             found = self._machines.get(request.name, watch=ours)
-            if found is not None and _is_of(found, request.order):
+            if accepted if found is None else _is_of(found, request.order):
                 self._machines.begin_deleting(request.name, ours)
                 if not waits or not self._removal.is_gone(request.name, watch.within(PATIENCE)):
                     return
