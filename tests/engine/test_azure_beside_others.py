@@ -63,6 +63,10 @@ def test_an_admin_adds_a_host_in_azure_and_changes_nothing_else(project: Project
     assert kinds == {"alice": "qcow2", "bob": "azure", "carol": "azure"}
     assert json.loads(project.cloudpc("list", "--outdated", "--json").output) == []
 
+    [shown] = json.loads(project.cloudpc("show", "bob", "--json").output)
+    machines = {vm.id.lower() for vm in both.resources.of("Microsoft.Compute/virtualMachines")}
+    assert shown["facts"]["vmResourceId"].lower() in machines
+
     project.directory([user(name, PLAN) for name in NAMES], {"everybody": ["bob"]})
     project.up()
     for name in ("alice", "carol"):
