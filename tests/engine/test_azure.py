@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 
 import pytest
+import yaml
 
 from tests.azure.arm import FakeArm
 from tests.azure.linux_answers import KEY, LinuxAnswers
@@ -103,3 +104,28 @@ def test_two_policies_on_hosts_of_two_kinds_share_their_users(project: Project, 
     assert project.statuses("desk") == {"bob": "provisioned", "carol": "provisioned"}
     assert set(project.machines()) == {"bob", "carol"}
     assert count(azure) == {"virtualMachines": 1, "networkInterfaces": 1, "disks": 1}
+
+
+def test_a_policy_with_hosts_of_two_kinds_fills_its_own_first(project: Project, azure: FakeArm) -> None:
+    """One image with a form for each kind; the computer under the desk has room for one, Azure for the others."""
+    image = azure.account.id("images", "tiny")
+    disk = {"osType": "Linux", "osState": "Generalized", "diskSizeGB": 30}
+    azure.add(image, "Microsoft.Compute/images", hyperVGeneration="V2", storageProfile={"osDisk": disk})
+    path = project.policy(hosts=["desk"])
+    content = yaml.safe_load(path.read_text())
+    content["config"]["cloudpc:hosts"].append(entry(azure))
+    content["config"]["cloudpc:images"]["tiny"]["azureResourceId"] = image
+    salt = [line for line in path.read_text().splitlines(keepends=True) if line.startswith("encryptionsalt")]
+    path.write_text(yaml.safe_dump({"config": content["config"]}) + "".join(salt))
+    project.host("desk", cores=2)
+    project.directory([user("alice", PLAN), user("bob", PLAN), user("carol", PLAN)])
+    project.up()
+    assert set(project.statuses().values()) == {"provisioned"}
+    assert len(project.machines("desk")) == 1
+    assert count(azure) == {"virtualMachines": 2, "networkInterfaces": 2, "disks": 2}
+    assert sorted(pc["host"] for pc in project.state().values()) == ["desk", "weu", "weu"]
+    assert "5 unchanged" in project.up().output
+    down = project.cloudpc("down", "demo", "--yes")
+    assert down.code == 0, down
+    assert azure.left == NOTHING
+    assert project.machines("desk") == {}
