@@ -226,7 +226,7 @@ class _Bare:
         self._ask("PUT", f"{path}?api-version={version}", body)
         time.sleep(seconds / self._azure.speed)
         while self._ask("GET", f"{path}?api-version={version}")["properties"]["provisioningState"] == "Creating":
-            time.sleep(0.05)
+            time.sleep(2 / self._azure.speed)
 
     def _ask(self, method: str, path: str, body: Any = None) -> Any:
         headers = {"Authorization": f"Bearer {self._azure.token}", "Content-Type": "application/json"}
