@@ -272,7 +272,7 @@ def test_a_specialised_managed_image_is_refused(arm: FakeArm) -> None:
 def test_a_managed_image_of_another_subscription_is_refused(arm: FakeArm) -> None:
     path = managed(arm)
     with pytest.raises(ProvisioningError, match="is of another subscription"):
-        find(arm, path, subscriptionId="22222222-2222-4333-8444-555555555555")
+        find(arm, path, subscriptionId="22222222-2222-4333-8444-555555555555", hostedNetwork=None)
 
 
 def test_a_managed_image_of_another_region_is_refused(arm: FakeArm) -> None:
