@@ -181,9 +181,15 @@ def test_without_sizes_and_families_the_usual_ones_are_taken_as_far_as_they_are_
     assert not chosen.refusals
 
 
-def test_a_plan_without_usual_sizes_gets_one_of_the_usual_families() -> None:
-    wanted = Wanted(2, 6144, IMAGE)
-    assert names(choose(wanted, offer(D2S, D2S_V6, D2AS), PLENTY)) == ["Standard_D2as_v5", "Standard_D2s_v5"]
+def test_a_plan_between_those_of_windows_365_gets_the_sizes_of_the_next() -> None:
+    small, wanted = replace(D2AS, name="Standard_F2s_v2", memory_mib=4096), Wanted(2, 6144, IMAGE)
+    assert names(choose(wanted, offer(small, D2AS), PLENTY)) == ["Standard_D2as_v5"]
+
+
+def test_a_plan_larger_than_those_of_windows_365_gets_one_of_the_usual_families() -> None:
+    wanted = Wanted(2, 8193, IMAGE)
+    d2s, d2as = (replace(sku, memory_mib=16384) for sku in (D2S, D2AS))
+    assert names(choose(wanted, offer(d2s, D2S_V6, d2as), PLENTY)) == ["Standard_D2as_v5", "Standard_D2s_v5"]
 
 
 def test_each_plan_of_windows_365_has_usual_sizes() -> None:

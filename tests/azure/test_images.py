@@ -186,6 +186,12 @@ def test_the_latest_usable_version_of_a_gallerys_image(arm: FakeArm) -> None:
     assert found.nvme
 
 
+def test_versions_on_all_pages_are_looked_at(arm: FakeArm) -> None:
+    arm.page_size = 1
+    assert find(arm, gallery(arm, "1.0.0", "1.2.0", "1.1.0")).exact_version == "1.2.0"
+    assert arm.count("GalleryImageVersions_ListByGalleryImage") == 3
+
+
 def test_a_version_that_is_named_may_be_left_out_of_the_latest(arm: FakeArm) -> None:
     path = gallery(arm)
     version(arm, path, "3.0.0", excludeFromLatest=True)

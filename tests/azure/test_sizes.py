@@ -15,10 +15,11 @@ from cloudpc.machines.azure.found_image import FoundImage
 from cloudpc.machines.azure.sizes import Sizes
 from cloudpc.model.cancellation import Cancellation
 from cloudpc.model.errors import Cancelled, ErrorCode, ProvisioningError
-from cloudpc.model.machines import Amount
+from cloudpc.model.machines import Amount, Machine, PowerState
 from cloudpc.model.watch import Watch
 from tests.azure.arm import FakeArm
 from tests.azure.client import Http
+from tests.azure.hosts import azure_order
 from tests.support.azure import entry
 
 PLAN = "545e3611-3af8-49a5-9a0a-b7867968f4b0"
@@ -71,6 +72,13 @@ def test_the_list_of_sizes_is_asked_for_once_and_usages_not_for_each(arm: FakeAr
         tried(found, number=number)
     assert arm.count("ResourceSkus_List") == 1
     assert arm.count("Usage_List") == 1
+
+
+def test_sizes_and_usages_on_all_pages_are_read(arm: FakeArm) -> None:
+    arm.page_size, arm.quotas["standardBSFamily"] = 5, 0
+    assert [name for name, _ in tried(sizes(arm))] == ["Standard_D2as_v5", "Standard_D2s_v5", "Standard_B2as_v2"]
+    with pytest.raises(ProvisioningError, match="0 of 0 vCPUs of standardBSFamily are used"):
+        tried(sizes(arm), Amount(1, 2048, 64))
 
 
 def test_a_later_process_finds_the_list_on_disk(arm: FakeArm, tmp_path: Path) -> None:
@@ -177,23 +185,33 @@ def test_capacity_is_limited_by_the_quota_of_the_region_alone(arm: FakeArm, http
     assert capacity.free.vcpus == 18
 
 
+def machine(number: int) -> Machine:
+    return Machine(UUID(int=number), f"cpc{number}", azure_order().tag, PowerState.RUNNING, SIZE)
+
+
 def test_a_host_with_as_many_machines_as_it_may_have_has_no_room(arm: FakeArm) -> None:
-    found = sizes(arm, maxCloudPCs=0)
-    assert found.capacity([]).free.vcpus == 0
-    with pytest.raises(ProvisioningError, match="weu has 0 Cloud PCs, and its entry allows 0") as failed:
-        found.refuse_beyond_maximum(UUID(int=1), [])
-    assert failed.value.code is ErrorCode.NO_CAPACITY
+    found = sizes(arm, maxCloudPCs=2)
+    assert found.capacity([machine(1)]).free.vcpus > 0
+    full = found.capacity([machine(1), machine(2)])
+    assert full.free.vcpus == 0
+    assert full.committed.memory_mib == 2 * SIZE.memory_mib
+    assert full.machines == {UUID(int=1), UUID(int=2)}
 
 
-def test_one_that_is_there_already_is_not_one_more() -> None:
-    config = AzureHostConfig.model_validate({
-        "name": "weu", "kind": "azure", "subscriptionId": "11111111-2222-4333-8444-555555555555",
-        "resourceGroup": "g", "location": "westeurope", "maxCloudPCs": 1, "endpoint": "http://127.0.0.1:9",
-    })  # fmt: skip
-    found = Sizes(Arm(config), config)
-    found.refuse_beyond_maximum(UUID(int=1), [UUID(int=1)])
-    with pytest.raises(ProvisioningError):
+def test_one_more_than_may_be_is_refused(arm: FakeArm) -> None:
+    found = sizes(arm, maxCloudPCs=1)
+    with pytest.raises(ProvisioningError, match="weu has 1 Cloud PCs, and its entry allows 1") as failed:
         found.refuse_beyond_maximum(UUID(int=2), [UUID(int=1)])
+    assert failed.value.code is ErrorCode.NO_CAPACITY
+    found.refuse_beyond_maximum(UUID(int=1), [UUID(int=1)])  # which is there already
+
+
+def test_of_many_that_are_placed_at_once_no_more_are_let_in(arm: FakeArm) -> None:
+    found = sizes(arm, maxCloudPCs=2)
+    for number in (1, 2, 1):
+        found.refuse_beyond_maximum(UUID(int=number), [])
+    with pytest.raises(ProvisioningError):
+        found.refuse_beyond_maximum(UUID(int=3), [])
 
 
 # ---- doctor
@@ -214,7 +232,7 @@ def test_doctor_tells_the_quota(arm: FakeArm) -> None:
 
 
 def test_doctor_tells_all_that_the_region_has_not(arm: FakeArm) -> None:
-    found = said(arm, sizes={PLAN: ["Standard_D2as_v9"]}, sizeFamilies=["standardDASv5Famly"], diskType="PremiumV2_LRS")
+    found = said(arm, sizes={PLAN: ["Standard_D2as_v9"]}, sizeFamilies=["standardDASv5Famly"], diskType="Premium_ZRS")
     assert found["size"] == ("failed", "westeurope has no size Standard_D2as_v9; did you mean 'Standard_D2as_v5'?")
     assert found["family of sizes"][1].endswith("did you mean 'standardDASv5Family'?")
     assert found["disk type"][0] == "failed"

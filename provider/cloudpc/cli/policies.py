@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -21,7 +21,11 @@ from cloudpc.model.directory import DirectoryError
 from cloudpc.model.problems import Problem, report
 from cloudpc.operations.records import CloudPCRecord, StackRecord
 from cloudpc.rules.actions.end_grace import END_GRACE
+from cloudpc.rules.anew import size_of
 from cloudpc.rules.entitlement import entitled
+
+if TYPE_CHECKING:
+    from cloudpc.operations.host_validation import HostValidation
 
 app = typer.Typer(
     no_args_is_help=True, help="Check provisioning policies before anything is run, import and delete them."
@@ -69,14 +73,15 @@ def _validated(project: Project, name: str, *, hosts: bool, silent: bool) -> tup
     passed_over = [str(each) for each in project.passed_over.get(name, [])]
     if found or passed_over:
         return found, passed_over
-    unread: list[str] = []
-    if hosts and (found := _by_hosts(project, name, unread)):
+    asked = _by_hosts(project, name) if hosts else None
+    unread = [f"{name}: {why}" for why in asked.silent] if asked else []
+    if asked and (found := asked.problems()):
         return found, unread
     if not silent:
         inputs = project.inputs(name)
         count = len(entitled(inputs.policy, inputs.snapshot))
         out.print(f"{name}: valid; {count} Cloud PC{'' if count == 1 else 's'} owed")
-        for warning in inputs.warnings:
+        for warning in (*inputs.warnings, *(asked.warnings if asked else ())):
             err.print(f"{name}: {warning}")
     return [], unread
 
@@ -133,18 +138,22 @@ def delete(
         print_rows([c.as_json() for r in result.records for c in r.cloud_pcs if not c.is_gone], err)
 
 
-def _by_hosts(project: Project, name: str, unread: list[str]) -> list[Problem]:
-    """What its hosts find wrong; adds those that say nothing."""
-    from cloudpc.model.machines import Network
-    from cloudpc.operations.host_validation import HostValidation
-    from cloudpc.operations.runtime import connect
+def _by_hosts(project: Project, name: str) -> HostValidation:
+    """Asks its hosts."""
+    from cloudpc.model.machines import Amount, Network
+    from cloudpc.operations.host_validation import HostValidation, Wishes
+    from cloudpc.operations.runtime import Runtime
 
     values, inputs = project.values(name), project.inputs(name)
-    opened = [connect(config) for config in inputs.configuration.surroundings.hosts]
-    networks = [Network(choice.kind, choice.source) for choice in inputs.settings.networks]
-    asked = HostValidation(project.shown(name), opened, networks, are_configured="cloudpc:hosts" in values)
-    unread += [f"{name}: {why}" for why in asked.silent]
-    return asked.problems()
+    resources = Runtime(inputs.configuration.surroundings, project.stacks_folder).resources(inputs.settings)
+    plans = [size_of(owed.service_plan) for owed in entitled(inputs.policy, inputs.snapshot)]
+    wishes = Wishes(
+        networks=[Network(choice.kind, choice.source) for choice in inputs.settings.networks],
+        plans={plan.id: Amount(plan.v_cpu_count, plan.memory_mib, plan.storage_in_gb) for plan in plans},
+        images={host: form.find for host, form in resources.forms.items()},
+    )
+    shown, are_configured = project.shown(name), "cloudpc:hosts" in values
+    return HostValidation(shown, resources.hosts, wishes, are_configured=are_configured)
 
 
 def _refuse_assigned(project: Project, name: str) -> None:

@@ -335,6 +335,36 @@ class GivesUpPlaces(Protocol):
         """
 
 
+@dataclass(frozen=True)
+class OrderChecks:
+    """What a host finds of machines that it may be asked for: what has failed will fail each time.
+
+    Args:
+        image: of the image, whatever the service plan, or with each that is too small for it.
+        sizes: of its place, by service plan; another host may have one.
+    """
+
+    image: tuple[Check, ...] = ()
+    sizes: Mapping[str, Check] = field(default_factory=dict)
+
+
+@runtime_checkable
+class ChecksOrders(Protocol):
+    """A host that can tell beforehand what it will never make; others find out when they are asked."""
+
+    def check_order(self, image: Image, plans: Mapping[str, Amount], watch: Watch) -> OrderChecks:
+        """Look at an image and at sizes; nothing is made.
+
+        Args:
+            image: in the form that this host takes.
+            plans: what service plans promise, by id.
+            watch: ends it.
+
+        Raises:
+            ProvisioningError: it can't be told now.
+        """
+
+
 @runtime_checkable
 class JoinsEntra(Protocol):
     """A host that can have guests join Microsoft Entra, and Intune with it; on others they do so themselves, or not."""

@@ -1,4 +1,4 @@
-"""What only its hosts know of a policy: whether they answer, what is wrong with them, which networks they lack.
+"""What only its hosts know of a policy: whether they answer, what is wrong with them, what they lack for it.
 
 Nothing is changed there. Asked by `cloudpc policy validate --hosts`, since a policy is also validated where no host can
 be reached, by a pull request's runner for example.
@@ -6,14 +6,16 @@ be reached, by a pull request's runner for example.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 
 from cloudpc.model.check import Check
 from cloudpc.model.errors import ProvisioningError
-from cloudpc.model.machines import Host, Hypervisor, Network
+from cloudpc.model.image import Image
+from cloudpc.model.machines import Amount, ChecksOrders, Host, Hypervisor, Network, OrderChecks
 from cloudpc.model.problems import Problem
+from cloudpc.model.watch import Watch
 from cloudpc.operations import twins
 from cloudpc.operations.asked import Asked
 
@@ -22,11 +24,27 @@ _NETWORKS = "cloudpc:policy.domainJoinConfigurations"
 
 
 @dataclass(frozen=True)
+class Wishes:
+    """What a policy is going to ask of its hosts.
+
+    Args:
+        networks: its own, in order.
+        plans: what the service plans of its users promise, by id.
+        images: finds its image in the form that a host takes, by the names of those that take one.
+    """
+
+    networks: Sequence[Network] = ()
+    plans: Mapping[str, Amount] = field(default_factory=dict)
+    images: Mapping[str, Callable[[Watch], Image]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class _Answer:
     hypervisor: Hypervisor
     failed: tuple[Check, ...]
     lacks: tuple[str, ...]
     """Why each of the policy's networks can't be used there; empty where it can."""
+    orders: OrderChecks
 
 
 class HostValidation:
@@ -35,14 +53,14 @@ class HostValidation:
     Args:
         file: the policy's, for messages.
         hosts: as configured, in order.
-        networks: the policy's, in order.
+        wishes: what the policy asks of them.
         are_configured: whether cloudpc:hosts has them, and they are no default.
     """
 
-    def __init__(self, file: str, hosts: Sequence[Host], networks: Sequence[Network], *, are_configured: bool) -> None:
-        self._file, self._networks, self._are_configured = file, networks, are_configured
+    def __init__(self, file: str, hosts: Sequence[Host], wishes: Wishes, *, are_configured: bool) -> None:
+        self._file, self._wishes, self._are_configured = file, wishes, are_configured
         self._names = [host.name for host in hosts]
-        self._asked = Asked("validating with", {host.name: partial(_look, host, networks) for host in hosts})
+        self._asked = Asked("validating with", {host.name: partial(_look, host, wishes) for host in hosts})
 
     @property
     def silent(self) -> list[str]:
@@ -51,30 +69,63 @@ class HostValidation:
 
     def problems(self) -> list[Problem]:
         """What is wrong, by what those say that have answered."""
-        return [*self._of_hosts(), *self._of_networks()]
+        return [*self._of_hosts(), *self._of_sizes(), *self._of_networks()]
+
+    @property
+    def warnings(self) -> list[str]:
+        """What somebody should know of its image and of room, though Cloud PCs can be made."""
+        orders = [(name, self._asked.answers[name].orders) for name in self._names if name in self._asked.answers]
+        told = [(name, check) for name, order in orders for check in order.image if check.status == "warning"]
+        told += [(name, check) for name, order in orders for check in order.sizes.values() if check.status != "passed"]
+        return [_told(name, check) for name, check in told]
 
     def _of_hosts(self) -> Iterator[Problem]:
         answers = self._asked.answers
         for index, name in enumerate(self._names):
             field = f"{_HOSTS}[{index}]" if self._are_configured else _HOSTS
             for check in answers[name].failed if name in answers else ():
-                yield Problem(self._file, field, f"{name}: {check.what}: {_with_hint(check.detail, check.hint)}")
+                yield Problem(self._file, field, _told(name, check))
         if why := twins.refusal({name: answer.hypervisor for name, answer in answers.items()}):
             yield Problem(self._file, _HOSTS, why)
+
+    def _of_sizes(self) -> Iterator[Problem]:
+        """As with networks: Cloud PCs of a service plan go to the host that has a size for it."""
+        takes = [name for name in self._names if name in self._wishes.images]
+        if not takes or not self._asked.answers.keys() >= set(takes):
+            return
+        for plan in self._wishes.plans:
+            checks = [(name, self._asked.answers[name].orders.sizes.get(plan)) for name in takes]
+            why = [_told(name, check) for name, check in checks if check is not None and check.status == "failed"]
+            if len(why) == len(takes):
+                yield Problem(self._file, _HOSTS, "; ".join(why))
 
     def _of_networks(self) -> Iterator[Problem]:
         """One that a single host has is enough: Cloud PCs go there."""
         answers = self._asked.answers.values()
-        for index in range(len(self._networks)):
+        for index in range(len(self._wishes.networks)):
             why = [answer.lacks[index] for answer in answers]
             if why and all(why) and not self._asked.silent:
                 yield Problem(self._file, f"{_NETWORKS}[{index}]", "; ".join(dict.fromkeys(why)))
 
 
-def _look(host: Host, networks: Sequence[Network]) -> _Answer:
+def _look(host: Host, wishes: Wishes) -> _Answer:
     which = host.hypervisor()
-    failed = tuple(check for check in host.check() if check.status == "failed")
-    return _Answer(which, failed, tuple(_lacks(host, network) for network in networks))
+    failed = [check for check in host.check() if check.status == "failed"]
+    orders = _orders(host, wishes, is_well=not failed)
+    failed += [check for check in orders.image if check.status == "failed"]
+    return _Answer(which, tuple(failed), tuple(_lacks(host, network) for network in wishes.networks), orders)
+
+
+def _orders(host: Host, wishes: Wishes, *, is_well: bool) -> OrderChecks:
+    find = wishes.images.get(host.name)
+    if not isinstance(host, ChecksOrders) or find is None:
+        return OrderChecks()
+    try:
+        return host.check_order(find(Watch()), wishes.plans, Watch())
+    except ProvisioningError:
+        if is_well:
+            raise
+        return OrderChecks()  # what is wrong with the host says why
 
 
 def _lacks(host: Host, network: Network) -> str:
@@ -82,7 +133,11 @@ def _lacks(host: Host, network: Network) -> str:
         failed = [check for check in host.check_network(network) if check.status == "failed"]
     except ProvisioningError as error:
         return _with_hint(error.message, error.hint)
-    return "; ".join(f"{host.name}: {check.what}: {_with_hint(check.detail, check.hint)}" for check in failed)
+    return "; ".join(_told(host.name, check) for check in failed)
+
+
+def _told(host: str, check: Check) -> str:
+    return f"{host}: {check.what}: {_with_hint(check.detail, check.hint)}"
 
 
 def _with_hint(text: str, hint: str) -> str:

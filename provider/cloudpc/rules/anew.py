@@ -46,7 +46,7 @@ class Anew:
             generation=generation,
             device_name=self._name(owed, recorded, generation),
             account=_account(user, today),
-            service_plan=_size(owed.service_plan),
+            service_plan=size_of(owed.service_plan),
             settings=today.settings,
         )
         for action in ACTIONS:
@@ -70,7 +70,8 @@ def _account(user: User, today: Today) -> Account:
     )
 
 
-def _size(plan: ServicePlan) -> PlanSize:
+def size_of(plan: ServicePlan) -> PlanSize:
+    """What a Cloud PC of this plan is made for."""
     return PlanSize(
         id=plan.id,
         display_name=plan.display_name,

@@ -58,7 +58,7 @@ class Wanted:
         zones: in the order in which they are tried; none: the region chooses.
         premium: whether its disk is a premium one.
         names: sizes that its entry gives the plan; families are not looked at then.
-        families: of its entry; neither: the usual sizes, or else those of the usual families.
+        families: of its entry; neither: the usual sizes, or else FAMILIES.
     """
 
     vcpus: int
@@ -130,13 +130,18 @@ def _considered(wanted: Wanted, offer: Offer, quota: Quota) -> Iterator[Sku | Re
     if wanted.names:
         yield from _named(wanted.names, wanted, offer, quota)
         return
-    usual = () if wanted.families else USUAL.get((wanted.vcpus, -(-wanted.memory_mib // 1024)), ())
-    if usual:
+    if usual := () if wanted.families else _usual(wanted):
         there = [name for name in usual if offer.named(name)] or usual
         yield from _named(there, wanted, offer, quota)
         return
     for family in wanted.families or FAMILIES:
         yield from _of_family(family, wanted, offer, quota)
+
+
+def _usual(wanted: Wanted) -> tuple[str, ...]:
+    """Those of the smallest plan of Windows 365 with as many cores that has no less memory; nothing if none has."""
+    fitting = [(v, memory) for v, memory in USUAL if v == wanted.vcpus and memory * 1024 >= wanted.memory_mib]
+    return USUAL[min(fitting)] if fitting else ()
 
 
 def _named(names: Iterable[str], wanted: Wanted, offer: Offer, quota: Quota) -> Iterator[Sku | Refusal]:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from uuid import UUID
 
 from cloudpc import guests
-from cloudpc.machines.azure import billing, entra_join, last_operations, standing
+from cloudpc.machines.azure import billing, entra_join, last_operations, preflight, standing
 from cloudpc.machines.azure.arm import Arm
 from cloudpc.machines.azure.claiming import Claiming, requests_of
 from cloudpc.machines.azure.configuration import AzureHostConfig
@@ -32,7 +32,20 @@ from cloudpc.model.access import Access
 from cloudpc.model.check import Check
 from cloudpc.model.errors import ErrorCode, ProvisioningError, TagUnreadable
 from cloudpc.model.guests import Guest
-from cloudpc.model.machines import Capacity, Host, Hypervisor, JoinsEntra, Machine, Network, Order, PowerState, Removed
+from cloudpc.model.image import Image
+from cloudpc.model.machines import (
+    Amount,
+    Capacity,
+    Host,
+    Hypervisor,
+    JoinsEntra,
+    Machine,
+    Network,
+    Order,
+    OrderChecks,
+    PowerState,
+    Removed,
+)
 from cloudpc.model.remnants import Kind, Remnant
 from cloudpc.model.stages import Stage
 from cloudpc.model.tags import Phase, Tag
@@ -79,6 +92,9 @@ class AzureHost(Host, JoinsEntra):
         stopped = billing.checks(self._machines, deallocates=self._config.deallocate_stopped)
         last = last_operations.checks(self._machines)
         return [*found, *self._networks.hosted_checks(), *self._sizes.checks(), *stopped, *last]
+
+    def check_order(self, image: Image, plans: Mapping[str, Amount], watch: Watch) -> OrderChecks:
+        return preflight.check_order(self._images, self._sizes, image, plans, watch)
 
     def check_network(self, network: Network) -> list[Check]:
         return self._networks.check(network)

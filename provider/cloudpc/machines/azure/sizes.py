@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 __all__ = ["Candidate", "Sizes"]
 _ASKED_AGAIN = 60.0
 """Seconds: where there is nothing to choose from, an older list is asked for once more."""
+_UNSEEN_FOR = 120.0
+"""Seconds until what was let in is listed, or has failed."""
 _NO_ROOM_FOR = 600.0
 """Seconds for which a size that had no room comes last."""
 
@@ -46,6 +49,8 @@ class Sizes:
             cache = folders.cache()
         self._skus = Skus(arm, config.location, None if cache is None else cache / "azure-sizes")
         self._usages = Usages(arm, config.location)
+        self._letting_in = threading.Lock()
+        self._let_in: dict[UUID, float] = {}
         self._had_no_room: dict[tuple[str, str | None], float] = {}
 
     def candidates(
@@ -97,9 +102,15 @@ class Sizes:
 
     def refuse_beyond_maximum(self, machine_id: UUID, machines: Collection[UUID]) -> None:
         """Raises ProvisioningError NO_CAPACITY if one more than these would be more than `maxCloudPCs`."""
-        most = self._config.max_cloud_pcs
-        others = len(set(machines) - {machine_id})
-        if most is not None and others >= most:
+        most, now = self._config.max_cloud_pcs, time.monotonic()
+        if most is None:
+            return
+        with self._letting_in:  # those that this process lets in now are in no list yet
+            self._let_in = {one: until for one, until in self._let_in.items() if until > now}
+            others = len({*machines, *self._let_in} - {machine_id})
+            if others < most:
+                self._let_in[machine_id] = now + _UNSEEN_FOR
+                return
             message = f"{self._config.name} has {others} Cloud PCs, and its entry allows {most}"
             raise ProvisioningError(ErrorCode.NO_CAPACITY, message, hint="raise maxCloudPCs in cloudpc:hosts")
 
@@ -116,12 +127,12 @@ class Sizes:
             return [Check("sizes", "failed", error.message, error.hint)]
 
     def plan_check(self, plan_id: str, size: Amount, image: FoundImage, watch: Watch) -> Check:
-        """Whether a machine of a plan can be had: what never will be has failed, what can't be now is a warning."""
+        """Whether a machine of a plan can be had: what never will be has failed, what can't be now is a warning.
+
+        Raises ProvisioningError: it can't be told.
+        """
         what = f"size for {size.vcpus} vCPU, {gb(size.memory_mib)}"
-        try:
-            choice = self.choice(plan_id, size, image, watch)
-        except ProvisioningError as error:
-            return Check(what, "failed", error.message, error.hint)
+        choice = self.choice(plan_id, size, image, watch)
         if choice.candidates:
             names = dict.fromkeys(candidate.size for candidate in choice.candidates)
             return Check(what, "passed", ", ".join(names))
