@@ -50,6 +50,11 @@ reference: setup ## docs/reference, from the code and the schemas
 dist: setup ## Wheel and source distribution, in dist/
 	@rm -rf dist && .venv/bin/python -m hatchling build
 
+SUITE ?= trixie
+.PHONY: try-debian
+try-debian: setup ## README's lines for an installed package, on a fresh Debian (SUITE=trixie); as root
+	@tools/try-debian $(SUITE)
+
 .PHONY: world
 world: setup ## A million steps of random histories against the lifecycle's rules; half an hour
 	@HYPOTHESIS_PROFILE=thorough CLOUDPC_WORLD_STEPS=1000000 .venv/bin/pytest --timeout=0 tests/core/test_world.py
