@@ -21,6 +21,7 @@ from cloudpc.operations import twins
 from cloudpc.operations.asked import Asked
 from cloudpc.operations.inventory import Inventory
 from cloudpc.operations.runtime import connect
+from cloudpc.operations.second_look import is_still_there
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,8 @@ def _of_installation(
 def _unfinished_removed(host: Host, machines: Sequence[Machine], ours: Ours) -> list[Machine]:
     """Remove those that no run works on and no user was given; returns those that are gone now."""
     unfinished = [m for m in machines if m.state is not State.THERE and m.tag.policy_id not in ours.busy]
-    return [m for m in unfinished if host.delete(m.id, Watch().within(REMOVED_WITHIN)) is Removed.GONE]
+    still = (m for m in unfinished if is_still_there(host, m))
+    return [m for m in still if host.delete(m.id, Watch().within(REMOVED_WITHIN)) is Removed.GONE]
 
 
 _STANDS_STILL = (PowerState.STOPPED, PowerState.PAUSED)

@@ -23,6 +23,7 @@ from cloudpc.operations.consent import Consent
 from cloudpc.operations.inventory import Found, named
 from cloudpc.operations.organisation import Organisation
 from cloudpc.operations.releasing import Releasing, may_be_registered, remains
+from cloudpc.operations.second_look import is_still_there
 from cloudpc.provisioning.registration import trying
 
 log = logging.getLogger(__name__)
@@ -88,11 +89,13 @@ class Removal:
 
         Returns:
             What could not be taken back there; the machine stays then, because it alone remembers. Or that its host
-            is still at it.
+            is still at it. Nothing if there is another by now, or none: the list that had it was an old one.
 
         Raises:
             ProvisioningError: the machine can't be deleted.
         """
+        if not is_still_there(host, machine):
+            return []
         left = self._releasing.tagged(host, machine)
         if left and not forget:
             return left

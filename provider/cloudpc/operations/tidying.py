@@ -18,6 +18,7 @@ from cloudpc.model.tags import Phase
 from cloudpc.model.watch import REMOVED_WITHIN, Watch
 from cloudpc.operations import twins
 from cloudpc.operations.removal import Removal
+from cloudpc.operations.second_look import is_still_there
 
 log = logging.getLogger(__name__)
 
@@ -105,9 +106,12 @@ class _Tidying:
             if machine.state is not State.GOING:  # whoever ends it or makes it anew looks at that one
                 host.finish(machine.id, Phase.HANDED_OVER)
             return False
-        return self._has_another(self._hosts[pc.host], host, machine) and _is_gone(host, machine)
+        named = self._hosts[pc.host]
+        return is_still_there(host, machine) and self._has_another(named, host, machine) and _is_gone(host, machine)
 
     def _unknown_is_removed(self, host: Host, machine: Machine) -> bool:
+        if not is_still_there(host, machine):
+            return False
         if left := self._removal.delete_unknown(host, machine):
             log.warning("%s stays for now: %s", machine.name, "; ".join(left))
         return not left
