@@ -20,7 +20,7 @@ def init(
     folder: Annotated[Path, typer.Argument(help="Where to; made if it is not there.")],
     name: Annotated[str | None, typer.Option(help="The project's name; without, that of the folder.")] = None,
     template: Annotated[
-        bool, typer.Option("--template", help="Make a folder for `pulumi new FOLDER`, which asks for the name.")
+        bool, typer.Option("--template", help="Make a folder for `pulumi new FOLDER --generate-only`.")
     ] = False,
 ) -> None:
     """Make a project of one's own: Pulumi.yaml, a first policy and its directory, a CI workflow.
@@ -33,10 +33,11 @@ def init(
     for path in new_project.create(folder, values):
         err.print(f"  {path}")
     if template:
-        out.print(f"A template. In an empty folder: {command_line('pulumi', 'new', str(folder.resolve()))}")
-        return
-    out.print(f"A project in {folder}. Next:")
-    out.print(f"  {command_line('cd', str(folder))}")
+        out.print("A template. In an empty folder:")
+        out.print(f"  {command_line('pulumi', 'new', str(folder.resolve()), '--generate-only')}")
+    else:
+        out.print(f"A project in {folder}. Next:")
+        out.print(f"  {command_line('cd', str(folder))}")
     out.print("  cloudpc setup")
     out.print("  cloudpc image build debian-12")
     out.print("  cloudpc up demo")
