@@ -50,7 +50,10 @@ def down(
     ] = False,
     forget_host: ForgetHost = None,
 ) -> None:
-    """Remove a policy whole: Cloud PCs with their data, machines, the stack. Its files stay; caches too."""
+    """Remove a policy whole: Cloud PCs with their data, machines, the stack. Its files stay; caches too.
+
+    As long as its file is there, `up` without names makes it again.
+    """
     from cloudpc.configuration import parsing
     from cloudpc.operations.runtime import Runtime
 

@@ -18,7 +18,9 @@ from cloudpc.images.commands import Note
 from cloudpc.images.recipe import FOLDER, Recipe
 from cloudpc.model.image import DiskImage
 
-app = typer.Typer(no_args_is_help=True, help="Gallery images: built on this machine from the recipes in vm-images/.")
+app = typer.Typer(
+    no_args_is_help=True, help="Gallery images: built on this machine from recipes, cloudpc's own and the project's."
+)
 
 
 @app.command("list")
@@ -44,7 +46,7 @@ def list_(
 
 @app.command()
 def build(
-    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Recipes in vm-images/.")],
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Recipes; `cloudpc image list` shows them.")],
     force: Annotated[bool, typer.Option("--force", help="Build again, with what the mirror has today.")] = False,
 ) -> None:
     """Build images; those that are there already are left as they are."""
