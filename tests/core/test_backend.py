@@ -107,3 +107,24 @@ def test_what_others_have_put_into_the_environment_need_be_no_text(root: Path, m
     assert Engine(root).environment()["ODD"] == "a\udcff=b\nc"
     (root / ".cloudpc" / "env").write_bytes(b"export OWN=\xff\n")
     assert Engine(root).environment()["OWN"] == "\udcff"
+
+
+def test_where_state_is_not_the_project_s_own_the_shell_s_passphrase_seals_it(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PULUMI_CONFIG_PASSPHRASE", "everybody's")
+    own = "export PULUMI_CONFIG_PASSPHRASE_FILE=/own\nunset PULUMI_CONFIG_PASSPHRASE\n"
+    (root / ".cloudpc").mkdir()
+    env = root / ".cloudpc" / "env"
+
+    env.write_text(f"export PULUMI_BACKEND_URL=file:///own\n{own}")
+    found = Engine(root).environment()
+    assert (found.get("PULUMI_CONFIG_PASSPHRASE"), found["PULUMI_CONFIG_PASSPHRASE_FILE"]) == (None, "/own")
+
+    env.write_text(f"unset PULUMI_BACKEND_URL\n{own}")
+    _project(root, "backend: {url: s3://all}")
+    found = Engine(root).environment()
+    assert (found["PULUMI_CONFIG_PASSPHRASE"], found.get("PULUMI_CONFIG_PASSPHRASE_FILE")) == ("everybody's", None)
+
+    monkeypatch.delenv("PULUMI_CONFIG_PASSPHRASE")
+    assert Engine(root).environment()["PULUMI_CONFIG_PASSPHRASE_FILE"] == "/own"

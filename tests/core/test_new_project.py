@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 import yaml
 
-from cloudpc.files import new_project, project_file
+from cloudpc.files import new_project, packaged, project_file
 from cloudpc.files.new_project import BadNameError, ProjectExistsError
 
 VALUES = {"PROJECT": "corp-pcs", "DESCRIPTION": "ours", "VERSION": "1.2.3"}
@@ -64,3 +65,16 @@ def test_a_name_that_pulumi_refuses(tmp_path: Path, name: str) -> None:
 )
 def test_the_name_is_made_of_the_folder_s(tmp_path: Path, folder: str, name: str) -> None:
     assert new_project.name_of(tmp_path / folder) == name
+
+
+def test_what_else_a_clone_has_is_not_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clone = tmp_path / "clone"
+    for name in ("template", "stacks", "provider/plugin"):
+        shutil.copytree(packaged.root() / name, clone / name)
+    (clone / "stacks" / "Pulumi.secret.yaml").write_text("config: {}\n")
+    with (clone / "stacks" / "Pulumi.demo.yaml").open("a") as file:
+        file.write("encryptionsalt: v1:abc\n")
+    monkeypatch.setattr(packaged, "root", lambda: clone)
+    new_project.create(tmp_path / "own", VALUES)
+    assert not (tmp_path / "own" / "stacks" / "Pulumi.secret.yaml").exists()
+    assert "encryptionsalt" not in (tmp_path / "own" / "stacks" / "Pulumi.demo.yaml").read_text()

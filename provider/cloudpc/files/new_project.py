@@ -14,7 +14,10 @@ _TEMPLATE = "template"
 """Beside what the checkout has for itself: files with Pulumi's placeholders, such as ${PROJECT}."""
 _RENAMED = {"gitignore": ".gitignore"}
 """Names that would have a meaning in this project's own checkout."""
-_FROM_CHECKOUT = ("stacks", "provider/plugin")
+_FROM_CHECKOUT = (
+    "stacks/__main__.py", "stacks/Pulumi.demo.yaml", "stacks/directory.yaml", "stacks/schemas", "provider/plugin",
+)  # fmt: skip
+"""A clone may have policies of its own beside these."""
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}", re.ASCII)
 DESCRIPTION = "Cloud PC provisioning as code; each stack is one provisioning policy"
 
@@ -73,7 +76,7 @@ def _sources() -> dict[Path, Path]:
     root = packaged.root()
     found: dict[Path, Path] = {}
     for base, below in ((root / _TEMPLATE, "."), *((root, name) for name in _FROM_CHECKOUT)):
-        for source in sorted((base / below).rglob("*")):
+        for source in sorted((base / below).rglob("*")) or [base / below]:
             if source.is_file() and "__pycache__" not in source.parts:
                 name = source.relative_to(base)
                 found[name.with_name(_RENAMED.get(name.name, name.name))] = source
@@ -81,6 +84,8 @@ def _sources() -> dict[Path, Path]:
 
 
 def _filled(text: str, values: Mapping[str, str]) -> str:
+    """Without what a run of the demo has added to its file: it seals that checkout's secrets."""
+    text = re.sub(r"^encryptionsalt: .*\n?", "", text, flags=re.MULTILINE)
     for name, value in values.items():
         text = text.replace(f"${{{name}}}", value)
     return text

@@ -25,6 +25,7 @@ _LANGUAGE_HOST = "tools/language-host/pulumi-language-python"
 """For a `pulumi` that set-up has built: Pulumi's own comes with its installer alone."""
 OWN_FOLDER = ".cloudpc"
 """Of a project, with its own state in it; goes with the last stack."""
+_PASSPHRASE = ("PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE")
 _CUT_OFF = "A run was killed while it wrote its state: `cloudpc up --clear-lock` mends that."
 
 
@@ -91,7 +92,8 @@ class Engine:
                 f"{file} can't be read: {os.fsdecode(done.stderr).strip()}; `cloudpc setup` writes it anew"
             )
         # what others have put there need be no UTF-8
-        return dict(os.fsdecode(entry).split("=", 1) for entry in done.stdout.split(b"\0") if b"=" in entry)
+        own = dict(os.fsdecode(entry).split("=", 1) for entry in done.stdout.split(b"\0") if b"=" in entry)
+        return own if own.get(backend.VARIABLE) else _with_the_shell_s_passphrase(own)
 
     @cached_property
     def backend(self) -> backend.Backend:
@@ -199,6 +201,12 @@ class Engine:
         environment = {**os.environ, "CLOUDPC_SETUP_PROJECT": str(self.root)}
         found = subprocess.run([str(find)], capture_output=True, text=True, check=False, env=environment)
         return str(Path(found.stdout.strip()) / "pulumi") if found.returncode == 0 else None
+
+
+def _with_the_shell_s_passphrase(own: Mapping[str, str]) -> dict[str, str]:
+    """Where state is not the project's own, nor is what seals it: `.cloudpc` may be another one in each checkout."""
+    given = {name: os.environ[name] for name in _PASSPHRASE if name in os.environ}
+    return {**{name: value for name, value in own.items() if name not in _PASSPHRASE}, **given} if given else dict(own)
 
 
 def _to_its_end(process: subprocess.Popen[Any], wait: Callable[[], _T]) -> _T:
