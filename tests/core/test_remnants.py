@@ -70,3 +70,10 @@ def test_nothing_goes_that_is_meant_kept_or_perhaps_another_s(
     over = expired(left, meant, recorded, NOW)
     assert set(over) <= set(gone)
     assert {each.machine for each in over} <= {e.machine for e in left if e.keep_until and e.keep_until <= NOW}
+
+
+def test_what_its_machine_does_without_goes_though_the_machine_is_meant() -> None:
+    machine = UUID(int=7 << 64)
+    card = Remnant(Kind.NETWORK_CARD, "nic", machine.hex[:12], policy_id="lab", superseded=True)
+    assert without_data([card], "lab", [machine], [machine], NOW) == [card]
+    assert without_data([replace(card, superseded=False)], "lab", [machine], [machine], NOW) == []

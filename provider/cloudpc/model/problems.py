@@ -117,6 +117,7 @@ _WANTED = {
     "float_type": "a number",
     "float_parsing": "a number",
     "list_type": "a list",
+    "tuple_type": "a list",
     "dict_type": "a mapping of names to values",
     "model_type": "a mapping of fields to values",
 }

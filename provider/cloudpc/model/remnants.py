@@ -37,6 +37,8 @@ class Remnant:
     """A console's log says until when it and its machine's disk are kept for diagnosis."""
     policy_id: str = ""
     """Which policy its machine was of, where it says so: all do that hold no data."""
+    superseded: bool = False
+    """Whether its machine is there, and has another instead: it is of an attempt before. Nothing that may hold data."""
 
     def is_of(self, machines: Iterable[UUID]) -> bool:
         """Whether it was one of these machines'."""
@@ -67,7 +69,9 @@ def left_over(
     """
     kept = {remnant.machine for remnant in remnants if remnant.keep_until is not None and now < remnant.keep_until}
     ours = [remnant for remnant in remnants if remnant.certain or remnant.is_of(recorded)]
-    return [remnant for remnant in ours if remnant.machine not in kept and not remnant.is_of(meant)]
+    return [
+        remnant for remnant in ours if remnant.machine not in kept and (remnant.superseded or not remnant.is_of(meant))
+    ]
 
 
 def expired(

@@ -243,20 +243,27 @@ class AzureHost(Host, JoinsEntra):
     def remnants(self, installation: str) -> list[Remnant]:
         left = self._parts.left(installation)  # before the machines: a card is made before its machine
         there = {vm["name"].lower() for vm in self._machines.list()} if left else set()
-        return [remnant for remnant in left if machine_named_in(remnant.name) not in there]
+        return [
+            replace(remnant, superseded=machine_named_in(remnant.name) in there)
+            for remnant in left
+            # a disk that was exchanged for another may be somebody's copy
+            if machine_named_in(remnant.name) not in there or not remnant.kind.may_hold_data
+        ]
 
     def discard(self, remnants: Collection[Remnant]) -> list[str]:
         watch = Watch().within(REMOVED_WITHIN)
         return sorted(
             remnant.name
             for remnant in remnants
-            if self._has_no_machine(remnant) and self._parts.remove(Part(remnant.kind, remnant.name), watch)
+            if self._may_go(remnant) and self._parts.remove(Part(remnant.kind, remnant.name), watch)
         )
 
-    def _has_no_machine(self, remnant: Remnant) -> bool:
-        """Asked by name: in a list, one that was made a moment ago may be missing."""
+    def _may_go(self, remnant: Remnant) -> bool:
+        """Asked by name: in a list, one that was made a moment ago may be missing. Azure keeps what a machine has."""
         machine = machine_named_in(remnant.name)
-        return machine is not None and remnant.kind in _KINDS and self._machines.get(machine) is None
+        if machine is None or remnant.kind not in _KINDS:
+            return False
+        return (remnant.superseded and not remnant.kind.may_hold_data) or self._machines.get(machine) is None
 
 
 _KINDS = (Kind.NETWORK_CARD, Kind.DISK)
