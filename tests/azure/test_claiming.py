@@ -53,6 +53,23 @@ def test_what_is_asked_for_is_the_order(arm: FakeArm, host: AzureHost) -> None:
     assert card.body["tags"]["cloudpc-machine"] == asked.body["tags"]["cloudpc-machine"] == str(order.id)
 
 
+def test_what_is_known_of_a_new_card_is_not_asked_for(arm: FakeArm, host: AzureHost) -> None:
+    order = azure_order()
+    host.claim(order, Watch())
+    [machine] = arm.requests("VirtualMachines_CreateOrUpdate")
+    [card] = machine.body["properties"]["networkProfile"]["networkInterfaces"]
+    assert arm.count("NetworkInterfaces_Get") == 0
+    assert card["id"].lower() == arm.account.id("networkInterfaces", f"{name_of(order.id)}-a1-nic").lower()
+
+
+def test_a_card_that_azure_accepts_and_then_does_not_make_gets_no_machine(arm: FakeArm, host: AzureHost) -> None:
+    arm.operations.polls = 1
+    arm.fail("NetworkInterfaces_CreateOrUpdate", "InternalServerError", asynchronous=True)
+    with pytest.raises(ProvisioningError, match="network card"):
+        host.claim(azure_order(), Watch())
+    assert arm.count("VirtualMachines_CreateOrUpdate") == 0
+
+
 def test_where_a_size_has_no_room_the_next_one_is_taken_under_new_names(arm: FakeArm, host: AzureHost) -> None:
     order = azure_order()
     arm.fail("VirtualMachines_CreateOrUpdate", "AllocationFailed", asynchronous=True)

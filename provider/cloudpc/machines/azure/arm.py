@@ -158,11 +158,28 @@ class Arm:
             ProvisioningError: HOST_UNREACHABLE; it is not done when the watch's time is over.
         """
         with self.asking(doing, watch):
-            operation = self.begin(call, *arguments, **options)
-            if not operation.wait():
-                message = f"could not {doing} on {self.config.name} in time: Azure is still at it"
-                raise ProvisioningError(ErrorCode.HOST_UNREACHABLE, message)
-            return operation.result()
+            return self._done(doing, self.begin(call, *arguments, **options)).result()
+
+    def complete(
+        self, doing: str, watch: Watch, call: Callable[..., LROPoller[Any]], *arguments: Any, first: float = 0
+    ) -> None:
+        """The same for what is known beforehand: Azure is not asked what came of it.
+
+        Args:
+            doing: completes "could not …".
+            watch: ends it.
+            call: such as `arm.network.network_interfaces.begin_create_or_update`.
+            arguments: its own.
+            first: seconds before the first look.
+        """
+        with self.asking(doing, watch):
+            self._done(doing, self.begin(call, *arguments), first).check()
+
+    def _done(self, doing: str, operation: Operation[T], first: float = 0) -> Operation[T]:
+        if not operation.wait(first):
+            message = f"could not {doing} on {self.config.name} in time: Azure is still at it"
+            raise ProvisioningError(ErrorCode.HOST_UNREACHABLE, message)
+        return operation
 
     def tenant(self) -> str:
         """Id of the tenant that the sign-in is of; nothing where its token doesn't say."""

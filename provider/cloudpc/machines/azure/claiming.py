@@ -7,7 +7,6 @@ tag is read back: it has the token, too.
 
 from __future__ import annotations
 
-import itertools
 import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ from cloudpc.machines.azure.description import Found, Statuses, tags_of
 from cloudpc.machines.azure.errors import ArmError, AzureFailed, Meaning, classify
 from cloudpc.machines.azure.names import Parts, name_of
 from cloudpc.machines.azure.order import Request, card_body, machine_body
+from cloudpc.machines.azure.pace import placed
 from cloudpc.machines.azure.parts import Part, PartsOfGroup
 from cloudpc.machines.azure.removal import PATIENCE, Removal
 from cloudpc.machines.azure.sizes import Candidate, Sizes
@@ -133,8 +133,8 @@ class Claiming:
 
     def _wait_until_allocated(self, request: Request, operation: Any, watch: Watch) -> None:
         name = request.name
-        for looks in itertools.count(1):
-            watch.wait(self._arm.interval)
+        for looks, pause in enumerate(placed(self._arm), 1):
+            watch.wait(pause)
             found = self._machines.get(name, "instanceView", watch)
             is_at_it = found is not None and _is_at_it(found)
             made = None if is_at_it and looks % _BELIEVED else self._made(name, operation, watch)

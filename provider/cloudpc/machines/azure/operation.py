@@ -67,11 +67,22 @@ class Operation(Generic[T]):
             self._polling.look()
         return self.is_done
 
-    def wait(self) -> bool:
-        """Wait for its end, but not past the watch's deadline; whether it is done, well or not. Raises Cancelled."""
+    def wait(self, first: float = 0) -> bool:
+        """Wait for its end, but not past the watch's deadline; whether it is done, well or not. Raises Cancelled.
+
+        Args:
+            first: seconds before the first look.
+        """
+        if not self.is_done:
+            watch().wait(first)
         while not self.look() and watch().remaining > 0:
             watch().wait(self._polling.pause)
         return self.is_done
+
+    def check(self) -> None:
+        """Raise if it failed, once it is done; unlike `result` this asks nobody what came of it."""
+        if self._polling.status().lower() != "succeeded":
+            self._polling.run()
 
     def result(self) -> T:
         """What came of it, once it is done; raises if it failed."""

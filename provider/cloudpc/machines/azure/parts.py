@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from cloudpc.machines.azure import pace
 from cloudpc.machines.azure.errors import AzureFailed
 from cloudpc.machines.azure.names import machine_named_in, name_of, starts_with
 from cloudpc.machines.azure.tags import MACHINE, installation_of, made_at, policy_of
@@ -45,10 +46,15 @@ class PartsOfGroup:
         self._arm = arm
 
     def make_card(self, name: str, body: Mapping[str, Any], watch: Watch) -> str:
-        """Make a network card; returns its id."""
+        """Make a network card; returns its id.
+
+        Raises:
+            ProvisioningError: also HOST_UNREACHABLE, it is not made when the watch's time is over.
+        """
         call = self._arm.network.network_interfaces.begin_create_or_update
-        card = self._arm.follow(f"make the network card {name}", watch, call, self._arm.group, name, dict(body))
-        return str(card["id"])
+        doing = f"make the network card {name}"
+        self._arm.complete(doing, watch, call, self._arm.group, name, dict(body), first=pace.card(self._arm))
+        return f"{self._arm.group_path}/providers/{_CARDS}/{name}"
 
     def of_machine(self, machine_id: UUID) -> list[Part]:
         """All that there is of this one's, of whichever attempt. Lags, as all lists of Azure."""

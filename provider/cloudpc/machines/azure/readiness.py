@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from cloudpc.machines.azure import errors, instance_view
 from cloudpc.machines.azure.console import console_tail
 from cloudpc.machines.azure.guest import AzureGuest
 from cloudpc.machines.azure.instance_view import PRIVATE_SUBNET, InstanceView
-from cloudpc.machines.azure.pace import reads
+from cloudpc.machines.azure.pace import booted, reads
 from cloudpc.model.errors import ErrorCode, ProvisioningError
 from cloudpc.model.guests import GuestOS
 from cloudpc.model.watch import Watch
@@ -30,8 +31,11 @@ def wait_until_ready(arm: Arm, vm_name: str, guest_os: GuestOS | None, watch: Wa
         ProvisioningError: BOOT_TIMEOUT by the watch's deadline, FIRST_BOOT_FAILED, GUEST_DIED, GUEST_AGENT_LOST; with
             the console's tail.
     """
+    pauses = reads(arm) if guest_os is None else booted(arm)
     try:
-        _wait_for_agent(arm, vm_name, watch)
+        if guest_os is not None:  # it has just got its place, and boots
+            watch.wait(next(pauses))
+        _wait_for_agent(arm, vm_name, pauses, watch)
         if guest_os is not None:
             _wait_for_first_boot(arm, vm_name, guest_os, watch)
     except ProvisioningError as error:
@@ -47,9 +51,9 @@ def _with_console(error: ProvisioningError, console: str) -> ProvisioningError:
     return ProvisioningError(error.code, error.message, retriable=error.retriable, hint=error.hint, console=console)
 
 
-def _wait_for_agent(arm: Arm, vm_name: str, watch: Watch) -> None:
+def _wait_for_agent(arm: Arm, vm_name: str, pauses: Iterator[float], watch: Watch) -> None:
     timeout = watch.remaining
-    for pause in reads(arm, soon=False):
+    for pause in pauses:
         view = instance_view.look(arm, vm_name, watch)
         if view.is_ready:
             return
