@@ -8,8 +8,8 @@ from pathlib import Path
 
 # as the real one: a shell script that starts Python as its child, and takes its time
 _AZ = """#!/bin/bash
-echo "$@" >{folder}/arguments
-{python} {folder}/forward.py {target} "$@"
+echo "$@" >'{folder}/arguments'
+'{python}' '{folder}/forward.py' {target} "$@"
 """
 _FORWARD = """
 import os, pathlib, signal, socket, sys, threading, time

@@ -72,6 +72,9 @@ class _Host:
             raise ProvisioningError(ErrorCode.HOST_UNREACHABLE, "no answer")
         return list(self.machines.values())
 
+    def describe(self, machine_id: uuid.UUID) -> Machine | None:
+        return self.machines.get(machine_id)
+
     def unreadable(self, installation: str, known: Collection[uuid.UUID] = ()) -> dict[uuid.UUID, str]:
         return {}
 
