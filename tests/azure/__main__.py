@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import signal
 import sys
-import threading
 from contextlib import ExitStack
 
 from cloudpc.images import gallery
@@ -18,6 +16,7 @@ from tests.azure.linux_answers import LinuxAnswers
 from tests.azure.local_guest import missing
 from tests.azure.log import Logged
 from tests.support.azure import entry
+from tests.support.http_server import until_interrupted
 from tests.support.project import REPO
 
 _TOKEN = "CLOUDPC_AZURE_TOKEN"
@@ -42,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
             arm.delays = Delays.azure()
         running.enter_context(arm)
         print(_how_to(arm, options), flush=True)
-        _until_interrupted()
+        until_interrupted()
     return 0
 
 
@@ -93,13 +92,6 @@ def _how_to(arm: FakeArm, options: argparse.Namespace) -> str:
 
 def _tell(logged: Logged) -> None:
     print("".join(c if c.isprintable() else "?" for c in str(logged)), flush=True)
-
-
-def _until_interrupted() -> None:
-    ended = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: ended.set())
-    ended.wait()
 
 
 if __name__ == "__main__":

@@ -6,9 +6,7 @@ import argparse
 import json
 import os
 import shlex
-import signal
 import sys
-import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,6 +15,7 @@ from typing import Any
 from cloudpc.directory import catalogue
 from cloudpc.directory.local import LocalDirectory
 from cloudpc.model.problems import InvalidConfigurationError
+from tests.support.http_server import until_interrupted
 from tests.tenant import samples
 from tests.tenant.identifiers import guid
 from tests.tenant.sign_in import SignIn
@@ -58,7 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
             options.sign_in.mkdir(parents=True, exist_ok=True)
             sign_in = running.enter_context(SignIn(tenant, options.sign_in))
         print(_how_to(tenant, options, sign_in), flush=True)
-        _until_interrupted()
+        until_interrupted()
     return 0
 
 
@@ -157,13 +156,6 @@ def _directory(file: Path) -> list[str]:
 
 def _printable(logged: Logged) -> str:
     return "".join(c if c.isprintable() else "?" for c in str(logged))
-
-
-def _until_interrupted() -> None:
-    ended = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: ended.set())
-    ended.wait()
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from cloudpc.cli import differences, generations, locks
 from cloudpc.cli.choice import Choice
 from cloudpc.cli.context import Project
-from cloudpc.cli.output import CommandError, Exit, Yes, coloured, confirm, err, table
+from cloudpc.cli.output import CommandError, Exit, Yes, coloured, confirm, counted, err, table
 from cloudpc.cli.up import How, bring_up_and_tell
 from cloudpc.model.cloud_pc import PolicySettings, RecordedCloudPC
 from cloudpc.model.problems import from_validation
@@ -170,13 +170,9 @@ def _keep(choice: Choice, wanted: Filter, today: _Today, asked: Asked) -> None:
 
 
 def _ask(question: Question, asked: Asked, project: Project, chosen: Sequence[CloudPCRecord], *, yes: bool) -> None:
-    words = {**asked.words, "cloud_pcs": _count(chosen), "them": "it" if len(chosen) == 1 else "them"}
+    words = {**asked.words, "cloud_pcs": counted(len(chosen)), "them": "it" if len(chosen) == 1 else "them"}
     _show(question.title.format(**words), project, chosen)
     confirm(question.question.format(**words), yes=yes)
-
-
-def _count(cloud_pcs: Sequence[CloudPCRecord]) -> str:
-    return f"{len(cloud_pcs)} Cloud PC{'' if len(cloud_pcs) == 1 else 's'}"
 
 
 def _show(title: str, project: Project, cloud_pcs: Sequence[CloudPCRecord]) -> None:
@@ -201,7 +197,7 @@ def _write_and_run(
         theirs = {key: value for (of, key), value in wanted.items() if of == policy}
         generations.write(project, policy, action, theirs)
     files = ", ".join(project.shown(policy) for policy in policies)
-    err.print(f"Written to {files}: cloudpc:actions.{action.name} of {_count(chosen)}.")
+    err.print(f"Written to {files}: cloudpc:actions.{action.name} of {counted(len(chosen))}.")
     if write_only:
         err.print(f"The next run does it: cloudpc up {' '.join(policies)}")
     else:

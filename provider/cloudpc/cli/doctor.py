@@ -9,7 +9,7 @@ import typer
 
 from cloudpc.cli import doctor_hosts, doctor_organisation, doctor_stacks
 from cloudpc.cli.context import Project
-from cloudpc.cli.output import CommandError, Exit, Json, confirm, out, print_json, styled, table
+from cloudpc.cli.output import CommandError, Exit, Json, confirm, counted, out, print_json, styled, table
 from cloudpc.configuration import parsing
 from cloudpc.configuration.installation import recorded_id
 from cloudpc.iac.engine import OWN_FOLDER, EngineError
@@ -111,8 +111,7 @@ def _state(project: Project) -> tuple[Check, list[StackRecord] | None]:
         return Check("state", "failed", str(error), hint), None
     stacks = f"{len(records)} stack{'' if len(records) == 1 else 's'}"
     count = sum(len(record.cloud_pcs) for record in records)
-    cloud_pcs = f"{count} Cloud PC{'' if count == 1 else 's'}"
-    return Check("state", "passed", f"{stacks}, {cloud_pcs}"), list(records)
+    return Check("state", "passed", f"{stacks}, {counted(count)}"), list(records)
 
 
 def _installations(project: Project, policies: Iterable[str], records: Sequence[StackRecord]) -> list[str]:

@@ -136,3 +136,8 @@ def confirm(question: str, *, yes: bool) -> None:
         raise CommandError(message, Exit.NOT_CONFIRMED)
     if err.input(f"{question} [y/N] ").strip().lower() not in ("y", "yes"):
         raise CommandError("nothing was done", Exit.NOT_CONFIRMED)
+
+
+def counted(count: int) -> str:
+    """So many Cloud PCs, in words."""
+    return f"{count} Cloud PC{'' if count == 1 else 's'}"

@@ -13,6 +13,7 @@ import typer
 from cloudpc.cli.output import CommandError, err, out
 from cloudpc.files import new_project, packaged
 from cloudpc.files.project import project_root
+from cloudpc.iac.engine import to_its_end
 from cloudpc.model.text import command_line
 
 
@@ -54,13 +55,8 @@ def setup() -> None:
     if brought != root:
         environment |= {"CLOUDPC_SETUP_PROJECT": str(root), "CLOUDPC_SETUP_PROGRAMS": str(Path(sys.executable).parent)}
     process = subprocess.Popen([str(brought / "tools" / "setup")], env=environment, cwd=root)
-    while True:
-        try:
-            if code := process.wait():
-                raise CommandError(f"set-up ended with exit code {code}; the reason is above")
-        except KeyboardInterrupt:
-            continue  # it was interrupted as well, and ends what it has begun
-        return
+    if code := to_its_end(process, process.wait):
+        raise CommandError(f"set-up ended with exit code {code}; the reason is above")
 
 
 def version() -> str:

@@ -11,7 +11,7 @@ from cloudpc.cli import deletion, generations, locks, policy_import
 from cloudpc.cli.cloud_pc_table import print_rows
 from cloudpc.cli.context import Project
 from cloudpc.cli.down import refuse_to_forget
-from cloudpc.cli.output import CommandError, Exit, Yes, confirm, err, out, print_json
+from cloudpc.cli.output import CommandError, Exit, Yes, confirm, counted, err, out, print_json
 from cloudpc.cli.preflight import check
 from cloudpc.cli.up import How, bring_up
 from cloudpc.configuration import parsing
@@ -80,7 +80,7 @@ def _validated(project: Project, name: str, *, hosts: bool, silent: bool) -> tup
     if not silent:
         inputs = project.inputs(name)
         count = len(entitled(inputs.policy, inputs.snapshot))
-        out.print(f"{name}: valid; {count} Cloud PC{'' if count == 1 else 's'} owed")
+        out.print(f"{name}: valid; {counted(count)} owed")
         for warning in (*inputs.warnings, *(asked.warnings if asked else ())):
             err.print(f"{name}: {warning}")
     return [], unread

@@ -119,7 +119,7 @@ class Engine:
             KeyboardInterrupt: it was interrupted, and has ended.
         """
         process = subprocess.Popen(self._command(arguments), cwd=self.root, env=self.environment(env))
-        return _to_its_end(process, process.wait)
+        return to_its_end(process, process.wait)
 
     def start(self, arguments: Sequence[str], *, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
         """Start `pulumi` beside others, its lines in a pipe. A terminal's Ctrl-C does not reach it: send it on.
@@ -145,7 +145,7 @@ class Engine:
             cwd=self.root, env=self.environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             text=True, errors="replace",
         )  # fmt: skip
-        output, errors = _to_its_end(process, process.communicate)
+        output, errors = to_its_end(process, process.communicate)
         if process.returncode != 0:
             words = [line for line in errors.splitlines() if line.strip()]
             if words and words[-1].endswith(("EOF", "unexpected end of JSON input")):
@@ -190,11 +190,12 @@ class Engine:
 
     def _command(self, arguments: Sequence[str]) -> list[str]:
         _ = self.backend  # no run where it is not clear which
-        program = shutil.which("pulumi", path=self.environment().get("PATH")) or self._built()
+        program = shutil.which("pulumi", path=self.environment().get("PATH")) or self._built
         if program is None:
             raise EngineError("there is no `pulumi` on the PATH: run `cloudpc setup`, or install it from pulumi.com")
         return [program, *arguments]
 
+    @cached_property
     def _built(self) -> str | None:
         """The one that set-up has built, where no `.cloudpc/env` leads to it: in CI, for example."""
         find = packaged.root() / "tools" / "engine" / "find"
@@ -209,7 +210,7 @@ def _with_the_shell_s_passphrase(own: Mapping[str, str]) -> dict[str, str]:
     return {**{name: value for name, value in own.items() if name not in _PASSPHRASE}, **given} if given else dict(own)
 
 
-def _to_its_end(process: subprocess.Popen[Any], wait: Callable[[], _T]) -> _T:
+def to_its_end(process: subprocess.Popen[Any], wait: Callable[[], _T]) -> _T:
     """What waiting for it brings, however often this process is interrupted meanwhile.
 
     Raises:
@@ -224,7 +225,7 @@ def _to_its_end(process: subprocess.Popen[Any], wait: Callable[[], _T]) -> _T:
             process.send_signal(signal.SIGINT)  # it was sent to us alone
             continue
         except KeyboardInterrupt as ended:
-            interruption = ended  # the terminal has sent it to pulumi as well, which stops in its own, orderly way
+            interruption = ended  # the terminal has sent it to the other as well, which stops in its own, orderly way
             continue
         if interruption:
             raise interruption
