@@ -187,7 +187,7 @@ def bring_up(project: Project, names: Sequence[str], how: How) -> Result:
     Raises:
         EngineError: Pulumi does not work at all.
     """
-    begin = datetime.now(UTC).replace(microsecond=0)
+    begin = datetime.now(UTC)
     troubles = _Troubles()
     _make_stacks(project, names, troubles)
     runnable = [name for name in names if name not in troubles.of]

@@ -77,8 +77,9 @@ def run(stacks: Path) -> None:
         )
     except CloudPCError as error:
         raise pulumi.RunError(displayed(str(error))) from None
-    now = datetime.now(UTC).replace(microsecond=0)
-    changed, before = seen.changed(_warn, now), recorded.by_key
+    found = datetime.now(UTC)
+    now = found.replace(microsecond=0)
+    changed, before = seen.changed(_warn, found), recorded.by_key
     _tell_changed(changed, before, inputs.snapshot)
     own = recorded.facts(_assigned(inputs, recorded, now), changed)
     plan = _plan(inputs, installation, own, siblings, recorded, now)

@@ -41,7 +41,13 @@ def event(pc: RecordedCloudPC, why: str, now: datetime) -> RecordedCloudPC:
     line = f"{pc.status} {told(why)}"[:_EVENT_LENGTH]
     since, _, last = pc.events[-1].partition(" ") if pc.events else ("", "", "")
     if pc.status in _TRIED_EACH_RUN and line == last:
-        return changed(pc, {"last_modified_date_time": datetime.fromisoformat(since)})
-    now = now.astimezone(UTC).replace(microsecond=0)
-    events = (*pc.events, f"{now.isoformat().replace('+00:00', 'Z')} {line}")
+        return changed(pc, {"last_modified_date_time": _precise(datetime.fromisoformat(since), pc)})
+    now = now.astimezone(UTC)
+    events = (*pc.events, f"{now.isoformat(timespec='seconds').replace('+00:00', 'Z')} {line}")
     return changed(pc, {"last_modified_date_time": now, "events": events[-EVENTS_KEPT:]})
+
+
+def _precise(since: datetime, pc: RecordedCloudPC) -> datetime:
+    """An event's time has whole seconds; that of the last change is finer, so that runs within a second differ."""
+    last = pc.last_modified_date_time
+    return last if last and last.replace(microsecond=0) == since else since
