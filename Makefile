@@ -46,6 +46,10 @@ golden: setup ## What people read, written anew into tests/golden/said; review i
 reference: setup ## docs/reference, from the code and the schemas
 	@.venv/bin/python tools/reference
 
+.PHONY: site
+site: ## The documents as a site, in build/site; links and anchors are checked
+	@tools/site/build
+
 .PHONY: dist
 dist: setup ## Wheel and source distribution, in dist/
 	@rm -rf dist && .venv/bin/python -m hatchling build
