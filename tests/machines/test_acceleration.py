@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -42,8 +43,12 @@ class HostWithKVM:
     def get(self) -> HostWithKVM:
         return self
 
+    def __init__(self, emulator: Path = Path("/nowhere")) -> None:
+        self.emulator = emulator
+
     def getCapabilities(self) -> str:
-        return "<capabilities><guest><arch name='x86_64'><domain type='kvm'/></arch></guest></capabilities>"
+        arch = f"<arch name='x86_64'><emulator>{self.emulator}</emulator><domain type='kvm'/></arch>"
+        return f"<capabilities><guest>{arch}</guest></capabilities>"
 
     def getVersion(self) -> int:
         return 7002000
@@ -87,6 +92,54 @@ def test_verdicts_of_guests_that_ran_are_remembered_by_other_processes(
     first = len(probes)
     assert verdict_of_a_process() is accelerator
     assert len(probes) == (first if remembered else 2 * first) > 0
+
+
+def test_another_build_of_qemu_is_probed_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    probes: list[str] = []
+    monkeypatch.setattr(Acceleration, "run_probe", lambda _self, kind: probes.append(kind) or passed())
+    qemu = tmp_path / "qemu"
+    for build in ("one", "one", "an update of the same version"):
+        if not qemu.exists() or qemu.read_text() != build:
+            qemu.write_text(build)
+        locks = HostLocks(tmp_path / "locks", "qemu:///system")
+        Acceleration(HostWithKVM(qemu), None, locks, tmp_path / "cache").verdict()  # type: ignore[arg-type]
+    assert len(probes) == 2
+
+
+def test_the_probe_runs_beside_what_comes_before_the_first_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, uploaded = threading.Event(), threading.Event()
+
+    def probe_beside(_self: Acceleration, _kind: str) -> str:
+        begun.set()
+        assert uploaded.wait(10)
+        return passed()
+
+    monkeypatch.setattr(Acceleration, "run_probe", probe_beside)
+    locks = HostLocks(tmp_path / "locks", "qemu:///system")
+    acceleration = Acceleration(HostWithKVM(), None, locks, tmp_path / "cache")  # type: ignore[arg-type]
+    acceleration.look_ahead()
+    assert begun.wait(10), "it begins by itself"
+    acceleration.look_ahead()  # another machine of the same host
+    uploaded.set()
+    assert acceleration.verdict().accelerator is Accelerator.KVM
+    acceleration.close()
+
+
+def test_a_probe_ahead_that_fails_leaves_its_error_to_who_needs_the_verdict(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_self: Acceleration, _kind: str) -> str:
+        raise ProvisioningError(ErrorCode.DISK_FAILED, "no pool")
+
+    monkeypatch.setattr(Acceleration, "run_probe", fail)
+    locks = HostLocks(tmp_path / "locks", "qemu:///system")
+    acceleration = Acceleration(HostWithKVM(), None, locks, tmp_path / "cache")  # type: ignore[arg-type]
+    acceleration.look_ahead()
+    acceleration.close()
+    with pytest.raises(ProvisioningError, match="no pool"):
+        acceleration.verdict()
 
 
 def test_doctor_says_what_there_is(desk: Desk) -> None:

@@ -53,9 +53,25 @@ class Acceleration:
         self._cache = cache
         self._lock = threading.Lock()
         self._verdict: Verdict | None = None
+        self._ahead: threading.Thread | None = None
+
+    def look_ahead(self) -> None:
+        """Begin to decide, beside what comes before the first start: a KVM that is broken costs two probes' time."""
+        if self._verdict is None and self._ahead is None:
+            self._ahead = threading.Thread(target=self._decide_ahead, daemon=True, name="acceleration")
+            self._ahead.start()
+
+    def _decide_ahead(self) -> None:
+        with suppress(ProvisioningError, OSError):  # whoever needs the verdict asks again, and is told
+            self.verdict()
+
+    def close(self) -> None:
+        """Wait for a probe that runs, so that nothing of it stays."""
+        if self._ahead is not None:
+            self._ahead.join(2 * _RUNS_WITHIN)
 
     def verdict(self) -> Verdict:
-        """The choice; the first one after the host's boot takes up to three seconds.
+        """The choice; the first one after the host's boot takes up to seven seconds.
 
         Raises:
             ProvisioningError: HOST_UNREACHABLE, DISK_FAILED (no pool to put the probe guest in).
@@ -89,8 +105,10 @@ class Acceleration:
     def _key(self, capabilities: ElementTree.Element, version: str) -> str:
         host = capabilities.findtext("./host/uuid", "")
         address = self._connection.address
-        boot = _BOOT_ID.read_text().strip() if address.is_local and _BOOT_ID.exists() else ""
-        return digest(address.uri, host, version, boot).hex()[:32]
+        if not address.is_local:
+            return digest(address.uri, host, version).hex()[:32]
+        boot = _BOOT_ID.read_text().strip() if _BOOT_ID.exists() else ""
+        return digest(address.uri, host, version, boot, _build(capabilities)).hex()[:32]
 
     def _recall(self, file: Path) -> Verdict | None:
         try:
@@ -144,6 +162,15 @@ class Acceleration:
                     return _run(connection, probe_xml(name, volume.path(), kind))
             finally:
                 self._pool.delete(pool, [f"{name}.rom"])
+
+
+def _build(capabilities: ElementTree.Element) -> str:
+    """What tells this build of QEMU from another of the same version, as an update of its package brings."""
+    try:
+        found = Path(capabilities.findtext("./guest/arch[@name='x86_64']/emulator", "")).stat()
+    except OSError:
+        return ""
+    return f"{found.st_size} {found.st_mtime_ns}"
 
 
 def _run(connection: Any, xml: str) -> str:

@@ -150,6 +150,7 @@ class LibvirtHost(Host, KeepsForDiagnosis, MovesKernels):
         self.making.power_on(machine_id, watch, until_ready=until_ready)
 
     def bring_image(self, image: Image, watch: Watch) -> None:
+        self.acceleration.look_ahead()
         self.making.bring_image(disk_image(image), watch)
 
     def update_kernel(self, machine_id: UUID, image: Image, watch: Watch) -> str:
@@ -302,6 +303,7 @@ class LibvirtHost(Host, KeepsForDiagnosis, MovesKernels):
 
     def close(self) -> None:
         self._consoles.close()
+        self.acceleration.close()
         self._agents.close()
         self._connection.close()
 

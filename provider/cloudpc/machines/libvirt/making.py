@@ -61,6 +61,7 @@ class Making:
     def make(self, order: Order, watch: Watch) -> None:
         """See `Host.make`."""
         watch.stage(Stage.IMAGE)
+        self.acceleration.look_ahead()
         image = disk_image(order.image(watch))
         self.bring_image(image, watch)
         watch.stage(Stage.DISK)
