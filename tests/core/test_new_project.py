@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 import yaml
 
-from cloudpc.files import new_project, packaged, project_file
+from cloudpc.files import new_project, origin, packaged, project_file
 from cloudpc.files.new_project import BadNameError, ProjectExistsError
 
-VALUES = {"PROJECT": "corp-pcs", "DESCRIPTION": "ours", "VERSION": "1.2.3"}
+VALUES = {"PROJECT": "corp-pcs", "DESCRIPTION": "ours", "REQUIREMENT": "cloudpc==1.2.3"}
 
 
 def files(folder: Path) -> set[str]:
@@ -38,7 +40,7 @@ def test_all_that_a_project_needs_is_there_and_filled_in(tmp_path: Path) -> None
 
 
 def test_a_template_keeps_what_pulumi_new_fills_in(tmp_path: Path) -> None:
-    new_project.create(tmp_path, {"VERSION": "1.2.3"})
+    new_project.create(tmp_path, {"REQUIREMENT": "cloudpc==1.2.3"})
     content = yaml.safe_load((tmp_path / "Pulumi.yaml").read_text())
     assert (content["name"], content["description"]) == ("${PROJECT}", "${DESCRIPTION}")
 
@@ -78,3 +80,58 @@ def test_what_else_a_clone_has_is_not_copied(tmp_path: Path, monkeypatch: pytest
     new_project.create(tmp_path / "own", VALUES)
     assert not (tmp_path / "own" / "stacks" / "Pulumi.secret.yaml").exists()
     assert "encryptionsalt" not in (tmp_path / "own" / "stacks" / "Pulumi.demo.yaml").read_text()
+
+
+def test_the_wheel_that_ci_installs_comes_along(tmp_path: Path) -> None:
+    wheel = tmp_path / "cloudpc-1.2.3-py3-none-any.whl"
+    wheel.write_bytes(b"PK\x03\x04\xff")
+    installs = origin.of_wheel(wheel)
+    written = new_project.create(tmp_path / "own", {**VALUES, "REQUIREMENT": installs.requirement}, installs.wheel)
+    assert Path("wheels", wheel.name) in written
+    lines = (tmp_path / "own" / "requirements.txt").read_text().splitlines()
+    [required] = [line for line in lines if not line.startswith("#")]
+    assert (tmp_path / "own" / required).read_bytes() == wheel.read_bytes()
+    with pytest.raises(ProjectExistsError):
+        new_project.create(tmp_path / "own", VALUES, wheel)
+
+
+class Installed:
+    """A package as an installer leaves it."""
+
+    version = "1.2.3"
+
+    def __init__(self, recorded: object) -> None:
+        self.recorded = recorded
+
+    def read_text(self, _name: str) -> str | None:
+        return None if self.recorded is None else json.dumps(self.recorded)
+
+
+@pytest.mark.parametrize(
+    ("recorded", "requirement"),
+    [
+        (None, "cloudpc==1.2.3"),
+        ({"url": "file:///a/clone", "dir_info": {"editable": True}}, "cloudpc==1.2.3"),
+        ({"url": "file:///gone/cloudpc-1.2.3-py3-none-any.whl", "archive_info": {}}, "cloudpc==1.2.3"),
+        (
+            {"url": "https://files.example/c.whl", "archive_info": {"hashes": {"sha256": "ab12"}}},
+            "cloudpc @ https://files.example/c.whl#sha256=ab12",
+        ),
+        ({"url": "https://files.example/c.whl", "archive_info": {}}, "cloudpc==1.2.3"),
+        (["?"], "cloudpc==1.2.3"),
+    ],
+)
+def test_ci_installs_what_was_installed_here(
+    recorded: object, requirement: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metadata, "distribution", lambda _: Installed(recorded))
+    assert origin.of_installed().requirement == requirement
+    assert origin.of_installed().from_index == ("==" in requirement)
+
+
+def test_a_wheel_that_is_still_there_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wheel = tmp_path / "my wheels" / "cloudpc-1.2.3-py3-none-any.whl"
+    wheel.parent.mkdir()
+    wheel.touch()
+    monkeypatch.setattr(metadata, "distribution", lambda _: Installed({"url": wheel.as_uri(), "archive_info": {}}))
+    assert origin.of_installed() == origin.of_wheel(wheel)

@@ -47,3 +47,10 @@ def test_actions_are_pinned_and_leave_no_token_behind(jobs: dict[str, Any]) -> N
     for step in steps:
         assert re.fullmatch(r"[\w/-]+@[0-9a-f]{40}", step["uses"])
         assert step["with"]["persist-credentials"] is False
+
+
+def test_a_step_that_crashes_fails(jobs: dict[str, Any]) -> None:
+    """An exit code that is passed over is a crash's, too."""
+    for job in jobs.values():
+        assert not [step["run"] for step in job["steps"] if "||" in step.get("run", "")]
+        assert not [step for step in job["steps"] if "continue-on-error" in step]

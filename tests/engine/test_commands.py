@@ -93,6 +93,8 @@ def test_validate_asks_hosts_only_where_it_is_told_to(project: Project) -> None:
     silent = project.cloudpc("policy", "validate", "--hosts")
     assert silent.code == 1, silent
     assert "not known: demo: host: host does not answer" in silent.output
+    allowed = project.cloudpc("policy", "validate", "--hosts", "--allow-unread")
+    assert (allowed.code, allowed.output) == (0, silent.output)
     project.host()
     assert project.cloudpc("policy", "validate", "--hosts").code == 0
     (project.root / "alias").symlink_to("host")

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from cloudpc.cli.output import CommandError, err, out
-from cloudpc.files import new_project, packaged
+from cloudpc.files import new_project, origin, packaged
 from cloudpc.files.project import project_root
 from cloudpc.iac.engine import to_its_end
 from cloudpc.model.text import command_line
@@ -23,16 +23,29 @@ def init(
     template: Annotated[
         bool, typer.Option("--template", help="Make a folder for `pulumi new FOLDER --generate-only`.")
     ] = False,
+    wheel: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            metavar="FILE",
+            help="The wheel that CI installs, copied into wheels/; without, the one this cloudpc was installed from.",
+        ),
+    ] = None,
 ) -> None:
     """Make a project of one's own: Pulumi.yaml, a first policy and its directory, a CI workflow.
 
     Nothing that is there is overwritten.
     """
-    values = {"VERSION": version()}
+    installs = origin.of_wheel(wheel) if wheel else origin.of_installed()
+    values = {"REQUIREMENT": installs.requirement}
     if not template:
         values |= {"PROJECT": name or new_project.name_of(folder), "DESCRIPTION": new_project.DESCRIPTION}
-    for path in new_project.create(folder, values):
+    for path in new_project.create(folder, values, installs.wheel):
         err.print(f"  {path}")
+    if installs.from_index:
+        err.print(f"CI installs {installs.requirement} from your package index (requirements.txt).")
+        err.print("Where that has none, put a wheel into wheels/ and write ./wheels/NAME there.")
     if template:
         out.print("A template. In an empty folder:")
         out.print(f"  {command_line('pulumi', 'new', str(folder.resolve()), '--generate-only')}")

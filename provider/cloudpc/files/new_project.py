@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from cloudpc.files import packaged
+from cloudpc.files.origin import WHEELS
 from cloudpc.model.errors import CloudPCError
 
 _TEMPLATE = "template"
@@ -39,12 +40,13 @@ def name_of(folder: Path) -> str:
     return re.sub(r"[^A-Za-z0-9_.-]+", "-", folder.resolve().name).strip("-.") or "cloud-pcs"
 
 
-def create(folder: Path, values: Mapping[str, str]) -> list[Path]:
+def create(folder: Path, values: Mapping[str, str], wheel: Path | None = None) -> list[Path]:
     """Write the project's files.
 
     Args:
         folder: made if it is not there.
         values: what stands for placeholders; those without a value stay, for `pulumi new`.
+        wheel: this package's, which the project brings along for CI.
 
     Returns:
         What was written, relative to the folder.
@@ -58,7 +60,8 @@ def create(folder: Path, values: Mapping[str, str]) -> list[Path]:
     if name is not None and not _NAME.fullmatch(name):
         raise BadNameError(f"{name!r} can't be a project's name: take up to 100 letters, digits, `-`, `_` and `.`")
     sources = _sources()
-    if there := [str(path) for path in sources if (folder / path).exists()]:
+    wheels = {Path(WHEELS) / wheel.name: wheel} if wheel else {}
+    if there := [str(path) for path in (*sources, *wheels) if (folder / path).exists()]:
         more = f" and {len(there) - 3} more" if len(there) > 3 else ""
         raise ProjectExistsError(
             f"{folder} has {', '.join(there[:3])}{more} already; nothing was written: name another folder"
@@ -68,7 +71,10 @@ def create(folder: Path, values: Mapping[str, str]) -> list[Path]:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(_filled(source.read_text(encoding="utf-8"), values), encoding="utf-8")
         shutil.copymode(source, target)
-    return list(sources)
+    for path, source in wheels.items():
+        (folder / path).parent.mkdir(exist_ok=True)
+        shutil.copyfile(source, folder / path)
+    return [*sources, *wheels]
 
 
 def _sources() -> dict[Path, Path]:
