@@ -44,3 +44,13 @@ def test_what_is_sealed_elsewhere_has_no_salt_to_share(tmp_path: Path, sibling: 
     sibling.write_text(f"secretsprovider: awskms://key\nencryptionsalt: {_SALT}\n")
     encryption_salt.share(file, [sibling])
     assert file.read_text() == "config: {}\n"
+
+
+def test_the_salt_of_a_stack_that_is_gone_goes_unless_values_are_sealed_with_it(tmp_path: Path, sibling: Path) -> None:
+    encryption_salt.forget(sibling)
+    assert sibling.read_text() == "config: {}\n"
+    sealed = tmp_path / "Pulumi.sealed.yaml"
+    sealed.write_text(f"config:\n  cloudpc:graph: {{clientSecret: {{secure: v1:x}}}}\nencryptionsalt: {_SALT}\n")
+    before = sealed.read_text()
+    encryption_salt.forget(sealed)
+    assert sealed.read_text() == before

@@ -160,11 +160,28 @@ def test_down_leaves_nothing(provisioned: Project) -> None:
     assert set(provisioned.machines()) == {"u000", "u001"}
     ran = provisioned.cloudpc("down", "demo", "--yes")
     assert ran.code == 0, ran
+    assert "pulumi stack rm" not in ran.output, "that comes by itself"
     assert provisioned.machines() == {}
     assert provisioned.leaks() == []
     assert json.loads(provisioned.pulumi("stack", "ls", "--json").output) == []
     assert "encryptionsalt" not in file.read_text()
     assert provisioned.cloudpc("down", "demo", "--yes").code == 0
+
+
+def test_what_set_up_has_made_outlives_the_last_stack(project: Project) -> None:
+    own = project.root / ".cloudpc"
+    made = {"env": "# made by set-up", "passphrase": "x", "pulumi/credentials.json": "{}"}
+    for name, content in made.items():
+        (own / name).parent.mkdir(parents=True, exist_ok=True)
+        (own / name).write_text(content)
+    (own / "state").mkdir()
+    with_state = {"PULUMI_BACKEND_URL": f"file://{own}/state"}
+    assert project.cloudpc("up", "demo", **with_state).code == 0
+    assert (own / "installation").is_file()
+    assert project.cloudpc("down", "demo", "--yes", **with_state).code == 0
+    left = {str(file.relative_to(own)): file.read_text() for file in own.rglob("*") if file.is_file()}
+    assert left == made, "and nothing of the stacks', above all no password"
+    assert project.cloudpc("up", "demo", **with_state).code == 0
 
 
 def test_machines_whose_state_is_lost_are_found_and_their_installation_is_not_forgotten(provisioned: Project) -> None:

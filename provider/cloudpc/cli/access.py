@@ -10,9 +10,10 @@ from typing import Annotated
 import typer
 
 from cloudpc import guests
-from cloudpc.cli import bastion_tunnel, ssh, unanswered
+from cloudpc.cli import bastion_tunnel, hand_over, ssh, unanswered
 from cloudpc.cli.context import Project
 from cloudpc.cli.output import CommandError, Exit, Json, err, out, print_json, table
+from cloudpc.model import ssh_keys
 from cloudpc.model.access import Access, Rdp, Ssh, to_outputs
 from cloudpc.model.cloud_pc import Status
 from cloudpc.model.credentials import RecordedCredentials, RecordedPass
@@ -27,8 +28,9 @@ Plan = Annotated[str | None, typer.Option("--service-plan", help="Which one, whe
 
 
 def credentials(user: User, service_plan: Plan = None, policy: Policy = None, as_json: Json = False) -> None:
-    """Show what a user signs in with. Handle it as the secret that it is."""
-    cloud_pc = Project().with_secrets(user, service_plan, policy)
+    """Show what to hand to a user: name, password, and how to sign in. Handle it as the secret that it is."""
+    project = Project()
+    cloud_pc = project.with_secrets(user, service_plan, policy)
     way, secret = _usable(cloud_pc)
     if as_json:
         print_json(
@@ -40,29 +42,44 @@ def credentials(user: User, service_plan: Plan = None, policy: Policy = None, as
             }
         )
         return
+    signing_in, conditions = _told(project, cloud_pc, way, secret.user)
     shown = table("", "")
     shown.show_header = False
     rows = {
         "Device": cloud_pc.device_name,
-        "User": secret.user,
+        "User name": secret.user,
         "Password": secret.password.get_secret_value(),
         "Temporary Access Pass": _pass(secret.access_pass),
         "Address": way.address,
         "Through": way.through,
         **_proof(way),
+        "Sign in with": signing_in,
     }
     for name, value in rows.items():
         if value:
             shown.add_row(name, value)
     out.print(shown)
-    out.print(f"Connect with: {command_line('cloudpc', 'connect', cloud_pc.user_principal_name)}")
+    for sentence in conditions:
+        out.print(sentence)
+
+
+def _told(project: Project, cloud_pc: CloudPCRecord, way: Access, user: str) -> tuple[str, list[str]]:
+    """How the user signs in, and what that takes."""
+    try:
+        hop = None if way.bastion else _way(project.host(cloud_pc), way)
+    except CommandError as error:  # whoever has the password may know the way
+        return "", [str(error)]
+    return hand_over.sign_in(way, user, hop), list(hand_over.conditions(way, user, hop))
 
 
 def _proof(way: Access) -> dict[str, str]:
     """What the Cloud PC proves itself by, by its name."""
     match way:
         case Ssh():
-            return {"Host key": way.host_key}
+            if not ssh_keys.is_ed25519(way.host_key):
+                return {"Host key": way.host_key}
+            fingerprint = ssh_keys.fingerprint(way.host_key)
+            return {"Host key": way.host_key, "Fingerprint": f"{fingerprint}, which ssh shows the first time"}
         case Rdp():
             return {"Certificate": way.certificate_thumbprint}
 
@@ -156,7 +173,7 @@ def _target(project: Project, cloud_pc: CloudPCRecord, way: Ssh, secret: Recorde
     )
 
 
-def _way(host: HostConfig | None, way: Ssh) -> SshHop | None:
+def _way(host: HostConfig | None, way: Access) -> SshHop | None:
     """As the host is reached today, if the machine is behind it; state has how it was when the machine was made."""
     if host is not None:
         return host.way if way.via or ssh.is_loopback(way.host) else None

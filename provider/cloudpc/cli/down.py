@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -14,10 +13,12 @@ import typer
 from cloudpc.cli import locks
 from cloudpc.cli.cloud_pc_table import print_rows
 from cloudpc.cli.context import Project
-from cloudpc.cli.output import CommandError, Exit, Yes, confirm, err, out
-from cloudpc.iac import encryption_salt
+from cloudpc.cli.output import CommandError, Exit, Yes, behind, colour_of_the_engine, confirm, err, out, styled
+from cloudpc.iac import encryption_salt, own_folder, parallel
 from cloudpc.iac.engine import OWN_FOLDER
+from cloudpc.model.masking import masked
 from cloudpc.model.remnants import left_over
+from cloudpc.model.text import plain
 from cloudpc.operations.consent import Consent
 from cloudpc.operations.inventory import Found, Inventory, named
 from cloudpc.operations.records import StackRecord
@@ -34,6 +35,11 @@ ForgetHost = Annotated[
         help="This host is gone for good: what ends or is made anew leaves its machine there. May be repeated.",
     ),
 ]
+_ADVICE = (
+    "The resources in the stack have been deleted, but the history",
+    "If you want to remove the stack completely, run `pulumi stack rm",
+)
+"""How Pulumi's lines begin that tell how to remove the stack: that is what comes next."""
 _FORGET = "if its tenant or domain is gone for good: --forget-registrations"
 
 
@@ -176,12 +182,18 @@ def _refuse_without_hosts(record: StackRecord, runtime: Runtime, forgotten: Sequ
 
 def _destroy(project: Project, policy: str, *, forget_registrations: bool, forgotten: Sequence[str]) -> None:
     project.engine.read(["state", "unprotect", "--all", "--yes", "--stack", policy])
-    arguments = ["destroy", "--stack", policy, "--yes", "--skip-preview"]
+    arguments = ["destroy", "--stack", policy, "--yes", "--skip-preview", "--color", colour_of_the_engine()]
     consent = Consent(
         delete=policy, forget_hosts=tuple(forgotten), forget_registrations=policy if forget_registrations else None
     )
-    if project.engine.run(arguments, env=consent.environment()) != 0:
+    # lines in a pipe, not Pulumi's own display: it ends with advice on a stack that goes in a moment
+    if parallel.run(project.engine, {policy: arguments}, 1, _tell, env=consent.environment())[policy] != 0:
         raise CommandError(f"not everything could be deleted; run `cloudpc down {policy}` again to go on; {_FORGET}")
+
+
+def _tell(_policy: str, line: str) -> None:
+    if not plain(line).startswith(_ADVICE):
+        out.print(behind(styled("", ""), masked(line)))
 
 
 @contextmanager
@@ -197,9 +209,11 @@ def _no_new_file(project: Project, policy: str) -> Iterator[None]:
 
 
 def _forget(project: Project, policy: str, *, whole: bool) -> None:
-    """Leave the checkout as it was before the first run; if not `whole`, with the installation's id."""
+    """Leave the project as set-up has made it; if not `whole`, with the installation's id."""
     file = project.file(policy)
     if file.is_file():
         encryption_salt.forget(file)
-    if whole and project.engine.has_own_backend and not project.backend_has_stacks:
-        shutil.rmtree(project.root / OWN_FOLDER, ignore_errors=True)
+    own = project.root / OWN_FOLDER
+    if whole and own.is_dir() and project.engine.has_own_backend and not project.backend_has_stacks:
+        own_folder.forget_state(own)
+        err.print(f"This was the last stack: its state is removed. {OWN_FOLDER} keeps what `cloudpc setup` made.")

@@ -115,6 +115,11 @@ def behind(name: Styled, line: str) -> Styled:
     return Text.assemble(name, Text.from_ansi(coloured_only(line)))
 
 
+def colour_of_the_engine() -> str:
+    """For `--color`, where its lines reach this terminal through us."""
+    return "always" if out.is_terminal and not out.no_color else "never"
+
+
 def table(*columns: str) -> Table:
     """A plain table; only its last column is folded on a narrow terminal."""
     made = Table(box=None, pad_edge=False, header_style="bold")

@@ -18,7 +18,7 @@ from cloudpc.cli import deletion, locks, preflight
 from cloudpc.cli.cloud_pc_table import print_rows
 from cloudpc.cli.context import Project
 from cloudpc.cli.down import ForgetHost
-from cloudpc.cli.output import CommandError, Exit, behind, confirm, err, out, styled
+from cloudpc.cli.output import CommandError, Exit, behind, colour_of_the_engine, confirm, err, out, styled
 from cloudpc.directory.opening import SHARED
 from cloudpc.iac import encryption_salt, fleet, parallel
 from cloudpc.iac.engine import EngineError
@@ -264,8 +264,7 @@ def _run_all(project: Project, names: Sequence[str], how: How, env: Mapping[str,
     runs = {name: ["up", "--stack", name, "--yes", "--skip-preview"] for name in names}
     if len(names) == 1 and how.own_display:
         return [name for name in names if project.engine.run(runs[name], env=env) != 0]
-    colour = "always" if out.is_terminal and not out.no_color else "never"
-    runs = {name: [*arguments, "--color", colour] for name, arguments in runs.items()}
+    runs = {name: [*arguments, "--color", colour_of_the_engine()] for name, arguments in runs.items()}
     codes = parallel.run(project.engine, runs, how.at_once, _prefixing(names), env=env)
     return [name for name in names if codes[name] != 0]
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from cloudpc.files import yaml_file
+from cloudpc.files import project_file, yaml_file
 from cloudpc.model.problems import InvalidConfigurationError
 
 _SALT = "encryptionsalt"
@@ -48,7 +48,9 @@ def share(file: Path, siblings: Iterable[Path]) -> None:
 
 
 def forget(file: Path) -> None:
-    """Take the salt out of the file of a stack that is gone."""
+    """Take the salt out of the file of a stack that is gone, unless values in it can only be opened with it."""
+    if project_file.is_sealed(_read(file).get("config")):
+        return
     lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
     kept = [line for line in lines if not line.startswith(f"{_SALT}:")]
     if kept != lines:

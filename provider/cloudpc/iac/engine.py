@@ -24,7 +24,7 @@ OPERATIONS_AT_ONCE = 32
 _LANGUAGE_HOST = "tools/language-host/pulumi-language-python"
 """For a `pulumi` that set-up has built: Pulumi's own comes with its installer alone."""
 OWN_FOLDER = ".cloudpc"
-"""Of a project, with its own state in it; goes with the last stack."""
+"""Of a project, with its own state in it."""
 _PASSPHRASE = ("PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE")
 _CUT_OFF = "A run was killed while it wrote its state: `cloudpc up --clear-lock` mends that."
 
@@ -170,7 +170,7 @@ class Engine:
             EngineError: the backend can't be read.
         """
         if self.has_own_backend and not (self.root / OWN_FOLDER).exists():
-            return []  # as `cloudpc down` leaves it, with the last stack
+            return []  # nothing has been set up here yet
         names = file_backend.stacks(self.backend_url, project_file.read(self.root).name)
         if names is not None:
             return names

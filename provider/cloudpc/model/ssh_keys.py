@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import re
 
 from cloudpc.model.problems import NotRepeatedError, closest
@@ -51,6 +52,12 @@ def is_ed25519(line: str) -> bool:
         return public_key(line).startswith("ssh-ed25519 ")
     except WrongKeyError:
         return False
+
+
+def fingerprint(line: str) -> str:
+    """How OpenSSH names this public key to people: `SHA256:…`. Raises ValueError: it is none."""
+    blob = base64.b64decode(line.split()[1], validate=True)
+    return f"SHA256:{base64.b64encode(hashlib.sha256(blob).digest()).decode().rstrip('=')}"
 
 
 def _check_form(text: str) -> None:
