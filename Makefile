@@ -69,5 +69,5 @@ mutants: setup ## Small changes of the modules that decide: does a test notice e
 
 .PHONY: bench
 bench: setup ## The benchmarks of docs/benchmarks.md; about two hours
-	@for question in provisioning noop memory state stages reconcile policies grace directory registration; do \
+	@for question in provisioning noop memory state stages reconcile policies grace directory registration azure; do \
 	    PATH="$$(tools/engine/find):$$PATH" .venv/bin/python -m benchmarks.$$question || exit 1; done

@@ -58,6 +58,7 @@ class Operations:
         self._all: dict[str, Operation] = {}
         self._tasks: list[tuple[float, int, Task]] = []
         self._numbers = itertools.count()
+        self._due: float | None = None
         self.style: Style = "both"
         """Which headers tell where an operation can be followed."""
         self.polls = 0
@@ -80,15 +81,23 @@ class Operations:
         operation.ended = self._clock.iso()
 
     def later(self, delay: float, task: Task) -> None:
-        """Do this after so many seconds. It answers after how many more it wants to be done again; None: not again."""
-        heapq.heappush(self._tasks, (self._clock.now() + delay, next(self._numbers), task))
+        """Do this after so many seconds. It answers after how many more it wants to be done again; None: not again.
+
+        What a task wants to follow counts from when it was due, not from the request before which it was done.
+        """
+        begin = self._clock.now() if self._due is None else self._due
+        heapq.heappush(self._tasks, (begin + delay, next(self._numbers), task))
 
     def do_what_is_due(self) -> None:
         """Before each request."""
         again: list[tuple[float, Task]] = []
         while self._tasks and self._tasks[0][0] <= self._clock.now():
-            task = heapq.heappop(self._tasks)[2]
-            if (delay := task()) is not None:
+            self._due, _, task = heapq.heappop(self._tasks)
+            try:
+                delay = task()
+            finally:
+                self._due = None
+            if delay is not None:
                 again.append((delay, task))
         for delay, task in again:
             self.later(delay, task)

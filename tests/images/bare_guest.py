@@ -98,12 +98,11 @@ class BareGuest:
 
     def _connect(self) -> socket.socket:
         deadline = time.monotonic() + 60
-        while not self._socket.exists():
+        agent = socket.socket(socket.AF_UNIX)
+        while agent.connect_ex(str(self._socket)) != 0:  # not there yet, or a forerunner's
             assert self._process.poll() is None, "QEMU has ended at once"
             assert time.monotonic() < deadline, "QEMU has opened no socket for the agent"
             time.sleep(0.02)
-        agent = socket.socket(socket.AF_UNIX)
-        agent.connect(str(self._socket))
         return agent
 
     @property

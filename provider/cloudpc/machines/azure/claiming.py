@@ -202,7 +202,7 @@ class Claiming:
         """
         own = {request.parts.card, request.parts.disk}
         try:
-            for part in self._parts.of_machine(request.order.id):
+            for part in self._parts.left_before(request.order.id):
                 if part.name.lower() not in own:
                     self._parts.remove(part, watch)
         except ProvisioningError as error:  # a later run does

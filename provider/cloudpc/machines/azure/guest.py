@@ -13,7 +13,7 @@ from cloudpc.guests.windows import powershell as windows
 from cloudpc.machines.azure.errors import AzureFailed
 from cloudpc.machines.azure.instance_view import PRIVATE_SUBNET, InstanceView, gone, look
 from cloudpc.machines.azure.once import asks, is_at_work, once
-from cloudpc.machines.azure.pace import reads
+from cloudpc.machines.azure.pace import scripts as looks
 from cloudpc.machines.azure.run_command import RunCommand, Seen
 from cloudpc.model.errors import ErrorCode, ProvisioningError
 from cloudpc.model.guests import Completed, Guest, Script
@@ -69,12 +69,13 @@ class AzureGuest(Guest):
 
     def _ended(self, command: RunCommand, script: Script, watch: Watch) -> Seen:
         """What it has said when it is over, or should be."""
-        seen = self._until(Seen.has_begun, command, watch.within(_BEGINS_WITHIN))
+        pauses = looks(self._arm)
+        seen = self._until(Seen.has_begun, command, pauses, watch.within(_BEGINS_WITHIN))
         if not seen.has_begun():
             return self._never_begun(seen, watch)
         ends = watch.within(script.timeout + _REPORTS_WITHIN)
         while not seen.is_over():
-            seen = self._until(Seen.is_over, command, ends.within(_ASKED_EVERY))
+            seen = self._until(Seen.is_over, command, pauses, ends.within(_ASKED_EVERY))
             if seen.is_over() or not watch.remaining:
                 break
             answer = self._asked(command, script, watch)
@@ -84,9 +85,9 @@ class AzureGuest(Guest):
                 break
         return seen
 
-    def _until(self, is_so: Callable[[Seen], bool], command: RunCommand, watch: Watch) -> Seen:
+    def _until(self, is_so: Callable[[Seen], bool], command: RunCommand, pauses: Iterator[float], watch: Watch) -> Seen:
         """What is seen of it when this is so, or when the time is over."""
-        for pause in reads(self._arm):
+        for pause in pauses:
             watch.wait(pause)  # nothing is over at once
             seen = command.look(watch)
             if seen.refused:
@@ -114,7 +115,7 @@ class AzureGuest(Guest):
         question = Script(text=asks(command.name), timeout=_ANSWERS_WITHIN, name="ask", repeatable=True)
         try:
             asking.start(question, watch)
-            seen = self._until(Seen.is_over, asking, watch.within(_ANSWERS_WITHIN))
+            seen = self._until(Seen.is_over, asking, looks(self._arm), watch.within(_ANSWERS_WITHIN))
         finally:
             asking.remove()
         if not seen.is_over():

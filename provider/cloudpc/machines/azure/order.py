@@ -120,8 +120,9 @@ def _system(request: Request, *, windows: bool) -> dict[str, Any]:
 
 
 @cache
+@cache
 def _nobodys_key() -> str:
-    """A public key whose private half is thrown away."""
+    """A public key whose private half is thrown away: one for all, since a key takes most of an order's time."""
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import rsa
 

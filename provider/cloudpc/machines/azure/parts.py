@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -12,7 +13,7 @@ from uuid import UUID
 from cloudpc.machines.azure import pace
 from cloudpc.machines.azure.errors import AzureFailed
 from cloudpc.machines.azure.names import machine_named_in, name_of, starts_with
-from cloudpc.machines.azure.tags import MACHINE, installation_of, made_at, policy_of
+from cloudpc.machines.azure.tags import MACHINE, installation_of, machine_of, made_at, policy_of
 from cloudpc.model.errors import ErrorCode, ProvisioningError
 from cloudpc.model.remnants import Kind, Remnant
 from cloudpc.model.watch import Watch
@@ -44,6 +45,8 @@ class PartsOfGroup:
 
     def __init__(self, arm: Arm) -> None:
         self._arm = arm
+        self._listing = threading.Lock()
+        self._before: dict[UUID | None, list[Part]] | None = None
 
     def make_card(self, name: str, body: Mapping[str, Any], watch: Watch) -> str:
         """Make a network card; returns its id.
@@ -65,6 +68,20 @@ class PartsOfGroup:
         its = said.get("value", ())
         found = [Part(_KINDS[each["type"].lower()], each["name"]) for each in its if each["type"].lower() in _KINDS]
         return [part for part in found if machine_named_in(part.name) == name_of(machine_id)]
+
+    def left_before(self, machine_id: UUID) -> list[Part]:
+        """What of this one's had no machine when a run asked first: it asks once for all of its machines.
+
+        For what runs have left that were killed before. The list lags, as all of Azure's: it may lack something, which
+        is a remnant then, and what it has may have gone since.
+        """
+        with self._listing:
+            if self._before is None:
+                self._before = {}
+                for part, tags in list(self._unattached()):
+                    self._before.setdefault(machine_of(tags), []).append(part)
+            its = self._before.get(machine_id, [])
+        return [part for part in its if machine_named_in(part.name) == name_of(machine_id)]
 
     def left(self, installation: str) -> list[Remnant]:
         """What no machine has any more, and this installation's machines had."""
