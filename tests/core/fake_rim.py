@@ -26,6 +26,7 @@ from cloudpc.model.stages import Stage
 from cloudpc.model.tags import Phase, Tag
 from cloudpc.model.watch import Watch
 from cloudpc.provisioning import pipeline
+from cloudpc.provisioning.looks import Looks
 from cloudpc.provisioning.registration import Registration
 from cloudpc.provisioning.resources import Form, Resources
 from cloudpc.rules.entitlement import Entitlement
@@ -192,12 +193,13 @@ class Run:
         self.forms: dict[str, Form] = {}
         self.paid: tuple[str, ...] = ()
         self.healthy: Callable[[NetworkChoice, bool], ProvisioningError | None] | None = None
+        self.looks: Looks | None = None
 
     def provision(self, wanted: DesiredCloudPC | None = None) -> Outcome:
         resources = Resources(
             self.hosts, self.image, self.script, guests.named,
             adoptable=self.adoptable, taking=self.taking, healthy=self.healthy, registration=self.registration,
-            forms=self.forms, paid=self.paid,
+            forms=self.forms, paid=self.paid, shared=self.looks,
         )  # fmt: skip
         return pipeline.provision(wanted or desired(), resources, self.lines, self.cancel)
 

@@ -14,7 +14,8 @@ from cloudpc.model.machines import Capacity
 from cloudpc.model.stages import Stage
 from cloudpc.model.tags import Phase
 from cloudpc.model.watch import Watch
-from cloudpc.provisioning import placement
+from cloudpc.provisioning.ledger import Ledger
+from cloudpc.provisioning.looks import Looks
 
 from .fake_organisation import Organisation
 from .fake_rim import IDENTITY, THROUGH_HQ, Run, ScriptedHost, desired, hand_over, machines
@@ -103,8 +104,15 @@ def test_the_last_place_is_given_once(tmp_path: Path) -> None:
 def test_the_roomiest_host_takes_it(tmp_path: Path) -> None:
     hosts = [ScriptedHost(tmp_path, name, cores=cores) for name, cores in [("a", 2), ("b", 8), ("c", 4)]]
     chosen: list[UUID] = []
-    hosts[1].hooks["claim"] = lambda: chosen.append(placement._choices[-1].machine_id)
-    assert Run(*hosts).provision().host == "b"
+    run = Run(*hosts)
+    run.looks = Looks(Ledger(hosts))
+
+    def see() -> None:
+        with run.looks.ledger.books() as books:
+            chosen.extend(machine_id for book in books.values() for machine_id in book._chosen)
+
+    hosts[1].hooks["claim"] = see
+    assert run.provision().host == "b"
     assert chosen == [IDENTITY], "so that others which are placed meanwhile count it once"
 
 

@@ -15,7 +15,8 @@ from cloudpc.cli import main
 from cloudpc.model import patience
 from cloudpc.model.machines import Amount
 from cloudpc.operations.runtime import Runtime
-from cloudpc.provisioning import placement
+from cloudpc.provisioning.ledger import Ledger
+from cloudpc.provisioning.placement import Search
 
 from .fake_rim import IDENTITY, Run, ScriptedHost
 
@@ -154,8 +155,9 @@ def test_slow_hosts_come_last_but_they_come(tmp_path: Path, monkeypatch: pytest.
     small = ScriptedHost(tmp_path, "small", memory_mib=2_000)
 
     def order() -> list[str]:
-        with placement.by_headroom([roomy, small], IDENTITY, SIZE) as (hosts, _errors):
-            return [host.name for host in hosts]
+        hosts = [roomy, small]
+        with Search(Ledger(hosts), hosts, IDENTITY, SIZE) as search:
+            return [host.name for host in search.candidates()]
 
     assert order() == ["roomy", "small"]
     slow = _Driver("roomy")

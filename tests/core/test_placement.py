@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
@@ -11,9 +13,13 @@ from uuid import UUID
 
 from cloudpc.model.cloud_pc import DesiredCloudPC, Status
 from cloudpc.model.machines import Amount, Capacity, Limits, Order
+from cloudpc.model.outcome import Outcome
 from cloudpc.model.tags import Tag
 from cloudpc.model.watch import Watch
-from cloudpc.provisioning import placement
+from cloudpc.provisioning.book import headroom
+from cloudpc.provisioning.ledger import Ledger
+from cloudpc.provisioning.looks import Looks
+from cloudpc.provisioning.placement import Search
 from tests.support.orders import order
 
 from .fake_rim import Run, ScriptedHost, desired
@@ -48,16 +54,28 @@ class SlowlyRead(ScriptedHost):
 def test_many_at_once_do_not_all_go_to_the_same_host(tmp_path: Path) -> None:
     count = 12
     hosts = [SlowlyRead(tmp_path, name, cores=cores) for name, cores in [("a", 16), ("b", 16), ("c", 32)]]
-    SlowlyRead.barrier = Barrier(count * len(hosts))
+    SlowlyRead.barrier = Barrier(len(hosts))
     with ThreadPoolExecutor(count) as pool:
-        outcomes = list(pool.map(lambda i: Run(*hosts).provision(desired(user_id=f"u{i}")), range(count)))
+        outcomes = _all_placed(pool, hosts, count)
     assert Counter(outcome.host for outcome in outcomes) == {"a": 3, "b": 3, "c": 6}
+
+
+def _all_placed(pool: ThreadPoolExecutor, hosts: Sequence[ScriptedHost], count: int) -> list[Outcome]:
+    """By one run."""
+    looks = Looks(Ledger(hosts))
+
+    def provision(number: int) -> Outcome:
+        run = Run(*hosts)
+        run.looks = looks
+        return run.provision(desired(user_id=f"u{number}"))
+
+    return list(pool.map(provision, range(count)))
 
 
 def test_places_given_at_once_are_never_more_than_there_are(tmp_path: Path) -> None:
     hosts = [ScriptedHost(tmp_path, name, cores=cores) for name, cores in [("a", 3), ("b", 2)]]
     with ThreadPoolExecutor(8) as pool:
-        outcomes = list(pool.map(lambda i: Run(*hosts).provision(desired(user_id=f"u{i}")), range(8)))
+        outcomes = _all_placed(pool, hosts, 8)
     assert Counter(outcome.status for outcome in outcomes) == {Status.PROVISIONED: 5, Status.PENDING_PROVISION: 3}
     assert Counter(outcome.host for outcome in outcomes if outcome.host) == {"a": 3, "b": 2}
 
@@ -65,14 +83,15 @@ def test_places_given_at_once_are_never_more_than_there_are(tmp_path: Path) -> N
 def test_a_choice_whose_machine_is_counted_is_not_counted_twice(tmp_path: Path) -> None:
     hosts = [ScriptedHost(tmp_path, name, cores=64) for name in ("a", "b")]
     first, second = (desired(user_id=name) for name in ("u1", "u2"))
-    size = Amount(vcpus=8)
-    with placement.by_headroom(hosts, _id(first), size) as (ordered, _):
-        assert [host.name for host in ordered] == ["a", "b"]
+    size, ledger = Amount(vcpus=8), Ledger(hosts)
+    with Search(ledger, hosts, _id(first), size) as search:
+        assert next(search.candidates()).name == "a"
         hosts[0].claim(order(_tag(first), size), Watch())
         hosts[1].claim(order(_tag(second), size), Watch())
+        ledger.read(since=time.monotonic())
         # each holds one, so they are equally full: a choice that counts beside its machine would make `a` the fuller
-        with placement.by_headroom(hosts, _id(desired(user_id="u3")), size) as (then, _):
-            assert [host.name for host in then] == ["a", "b"]
+        with Search(ledger, hosts, _id(desired(user_id="u3")), size) as another:
+            assert [host.name for host in another.candidates()] == ["a", "b"]
 
 
 def test_a_choice_is_forgotten_once_capacity_shows_it(tmp_path: Path) -> None:
@@ -85,10 +104,10 @@ def test_a_host_without_limits_has_room_for_anything() -> None:
     size = Amount(64, 2**20, 2**14)
     cloud = Capacity(Limits(), Amount(1000, 2**30, 2**20))
     assert min(cloud.free) == float("inf")
-    assert placement.headroom(cloud, size) == 1
+    assert headroom(cloud, size) == 1
     quota = Capacity(Limits(vcpus=100), Amount(vcpus=10))
-    assert placement.headroom(quota, size) == 26 / 100
-    assert placement.headroom(quota, Amount(vcpus=91)) < 0
+    assert headroom(quota, size) == 26 / 100
+    assert headroom(quota, Amount(vcpus=91)) < 0
 
 
 def test_what_is_there_anyway_is_filled_before_what_costs_money_by_the_machine(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Container, Mapping
-from dataclasses import astuple, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple, Protocol, runtime_checkable
@@ -82,8 +82,16 @@ class Capacity:
     @property
     def free(self) -> Free:
         """What may still be promised."""
-        pairs = zip(astuple(self.total), astuple(self.committed), strict=True)
-        return Free(*(math.inf if total is None else total - committed for total, committed in pairs))
+        total, committed = self.total, self.committed
+        return Free(
+            _left(total.vcpus, committed.vcpus),
+            _left(total.memory_mib, committed.memory_mib),
+            _left(total.disk_gib, committed.disk_gib),
+        )
+
+
+def _left(total: int | None, committed: int) -> float:
+    return math.inf if total is None else total - committed
 
 
 HOSTED = "hosted"

@@ -30,6 +30,8 @@ from cloudpc.model.watch import Watch
 from cloudpc.operations.consent import Consent
 from cloudpc.operations.organisation import Organisation
 from cloudpc.operations.removal import Removal
+from cloudpc.provisioning.ledger import Ledger
+from cloudpc.provisioning.looks import Looks
 from cloudpc.provisioning.resources import Form, Resources
 
 log = logging.getLogger(__name__)
@@ -76,6 +78,7 @@ class Runtime:
         self._organisation = Organisation(surroundings, stacks / CONNECTIONS, tell)
         self._consent = Consent.of_this_run()
         self.removal = Removal(self.hosts, self._organisation, self._consent)
+        self._looks = Looks(Ledger(self.hosts, tell))
         self._connections = Connections(self.hosts, stacks / CONNECTIONS)
 
     def resources(self, settings: PolicySettings) -> Resources:
@@ -92,6 +95,7 @@ class Runtime:
             adoptable=self._consent.adopt,
             healthy=self._connections.healthy,
             registration=self._organisation.registration(),
+            shared=self._looks,
         )
 
     def by_hand(self, host_name: str) -> ByHand:

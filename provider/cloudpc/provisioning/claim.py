@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 from cloudpc.model.cloud_pc import NetworkChoice, Status
 from cloudpc.model.errors import ErrorCode, ProvisioningError, TagUnreadable
 from cloudpc.model.machines import Claimed, Host, JoinsEntra, Machine, Network, State
 from cloudpc.model.tags import Phase, Tag
-from cloudpc.provisioning import placement
 from cloudpc.provisioning.attempt import Attempt, Earlier, Placed
 from cloudpc.provisioning.clean_up import CleanUp, going
 from cloudpc.provisioning.enrolment import Enrolment
 from cloudpc.provisioning.order import fitting
+from cloudpc.provisioning.placement import Search, waiting_for
 from cloudpc.provisioning.registration import mark_of, release
 from cloudpc.provisioning.resources import Resources
 
@@ -40,7 +39,7 @@ class Claim:
 
     def found(self) -> tuple[Host, Machine] | None:
         """A complete machine that a run made and died before state knew; unfinished ones are removed here."""
-        for host in self._resources.hosts:
+        for host in self._resources.ledger.may_have(self._attempt.id):
             machine = self._there(host)
             if machine is None:
                 continue
@@ -59,12 +58,14 @@ class Claim:
             ProvisioningError: others than what is waited for.
         """
         order, last = self._attempt.order, self._earlier.failed_on
-        places, paid = self._resources.places, self._resources.paid
-        with placement.by_headroom(places, order.id, order.size, last, paid) as (hosts, errors):
+        ledger, places, paid = self._resources.ledger, self._resources.places, self._resources.paid
+        errors: list[ProvisioningError] = []
+        with Search(ledger, places, order.id, order.size, last, paid) as search:
             for choice in self._attempt.desired.settings.networks:
-                if taken := self._through(choice, hosts, errors):
+                if taken := self._through(choice, search, errors):
                     return taken
-        error = placement.waiting_for(errors)
+            errors = [*search.errors(), *errors]
+        error = waiting_for(errors)
         if not error.code.meaning.waits:
             raise error
         raise Placed(Status.PENDING_PROVISION, error)
@@ -75,12 +76,17 @@ class Claim:
         Raises:
             TagUnreadable: a second one beside it would be one too many.
         """
+        ledger = self._resources.ledger
         try:
-            return host.describe(self._attempt.id)
+            with ledger.calling(host):
+                machine = host.describe(self._attempt.id)
         except TagUnreadable:
             raise
         except ProvisioningError:
             return None
+        if machine is None:
+            ledger.gone(host, self._attempt.id)
+        return machine
 
     def _check_ours(self, machine: Machine) -> None:
         if machine.tag.policy_id != self._attempt.tag.policy_id:
@@ -137,7 +143,7 @@ class Claim:
             message = f"what an interrupted run left can't be taken back yet: {'; '.join(left)}"
             raise ProvisioningError(ErrorCode.DEVICE_REGISTRATION_FAILED, message)
 
-    def _through(self, choice: NetworkChoice, hosts: Sequence[Host], errors: list[ProvisioningError]) -> Host | None:
+    def _through(self, choice: NetworkChoice, search: Search, errors: list[ProvisioningError]) -> Host | None:
         """Claim a place on one of these hosts in this network; adds why not."""
         joined_through = choice.connection if choice.joins_domain else ""
         self._attempt.tag = replace(self._attempt.tag, joined_through=joined_through)
@@ -145,13 +151,18 @@ class Claim:
         if unhealthy := self._unhealthy(choice):
             errors.append(unhealthy)
             return None
-        self._attempt.order = replace(self._attempt.order, network=Network(choice.kind, choice.source))
-        for host in hosts:
-            if error := self._claim(host):
+        network, size, ledger = Network(choice.kind, choice.source), self._attempt.order.size, self._resources.ledger
+        self._attempt.order = replace(self._attempt.order, network=network)
+        for host in search.candidates():
+            if refusal := ledger.refusal(host, size, network):
+                errors.append(refusal)
+            elif error := self._claim(host):
+                ledger.refused(host, size, network, error)
                 errors.append(error)
-                continue
-            self._check_alone(host)
-            return host
+            else:
+                ledger.claimed(host, self._attempt.id, size)
+                self._check_alone(host)
+                return host
         return None
 
     def _unhealthy(self, choice: NetworkChoice) -> ProvisioningError | None:
@@ -168,7 +179,8 @@ class Claim:
         try:
             joins = self._joins_by(host)
             self._attempt.order = order = replace(self._attempt.order, image=image, joins_entra=joins)
-            host.claim(order, self._attempt.watch)
+            with self._resources.ledger.calling(host):
+                host.claim(order, self._attempt.watch)
         except Claimed as claimed:  # another stack was faster
             if claimed.machine.state is State.GOING:
                 return going(claimed.machine.name, host)
@@ -199,10 +211,11 @@ class Claim:
 
     def _check_alone(self, host: Host) -> None:
         """A host refuses a second claim itself; between hosts, who sees another's claim takes the own one back."""
-        for other in self._resources.hosts:
-            machine = None if other is host else self._there(other)
-            if machine is not None and machine.state is not State.GOING:
-                self._check_ours(machine)
+        for _, seen in self._resources.looks.begin(self._attempt.id, besides=(host.name,)).seen():
+            if isinstance(seen, TagUnreadable):
+                raise seen
+            if isinstance(seen, Machine) and seen.state is not State.GOING:
+                self._check_ours(seen)
 
 
 def _comparable(tag: Tag) -> Tag:

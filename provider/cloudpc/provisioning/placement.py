@@ -2,120 +2,118 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Container, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from contextvars import copy_context
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from operator import itemgetter
+from typing import NamedTuple, Self
 from uuid import UUID
 
 from cloudpc.model import patience
 from cloudpc.model.errors import WAITING_CODES, ProvisioningError
-from cloudpc.model.machines import Amount, Capacity, Host
+from cloudpc.model.machines import Amount, Host
+from cloudpc.provisioning.book import Book
+from cloudpc.provisioning.ledger import Ledger
 
-_REMEMBERED = 60.0
-"""Seconds for which a choice is remembered after its claim: longer than reading a host's capacity takes."""
-
-
-def headroom(capacity: Capacity, size: Amount) -> float:
-    """How much of the scarcer of memory and cores stays free with this machine placed; below 0 it doesn't fit."""
-    total, free = capacity.total, capacity.free
-    return min(
-        _share(total.memory_mib, free.memory_mib - size.memory_mib), _share(total.vcpus, free.vcpus - size.vcpus)
-    )
+_REASONS = 8
+"""So many hosts' reasons are told, of those that did not take it."""
 
 
-def _share(total: int | None, left: float) -> float:
-    if total is None:
-        return 1.0
-    return left / total if total else -1.0
+class _Rank(NamedTuple):
+    comes_last: bool
+    lacks_room: bool
+    is_paid: bool
+    used: float
 
 
-@dataclass
-class _Choice:
-    machine_id: UUID
-    host: str
-    size: Amount
-    ended: float | None = None
-    """When its claim was over: capacity that was read later knows of it."""
-
-
-_choices: list[_Choice] = []
-_choosing = threading.Lock()
-
-
-@contextmanager
-def by_headroom(
-    hosts: Sequence[Host],
-    machine_id: UUID,
-    size: Amount,
-    avoided: Container[str] = (),
-    paid: Container[str] = (),
-) -> Iterator[tuple[list[Host], list[ProvisioningError]]]:
-    """Hosts that answer, those with most room first, and why the others don't answer; claim one inside.
-
-    What others of this process have chosen and capacity can't show yet counts as taken. Otherwise many that are placed
-    at once would all go to the host that was roomiest a moment ago.
+@dataclass(eq=False)
+class Search:
+    """For a place for one machine; what it tries counts as taken meanwhile for all others of this process.
 
     Args:
-        hosts: all there are.
+        ledger: what hosts have said.
+        places: where it may go.
         machine_id: what is placed.
         size: how large it is.
         avoided: names of hosts that come last, whatever room they have; so do those that keep being slow.
         paid: names of hosts on which each machine costs money: after those that have room and are there anyway.
     """
-    if len(hosts) == 1:
-        yield list(hosts), []
-        return
-    errors: list[ProvisioningError] = []
 
-    def ask(host: Host) -> Capacity | None:
-        try:
-            return host.capacity()
-        except ProvisioningError as error:
-            errors.append(error)
-            return None
+    ledger: Ledger
+    places: Sequence[Host]
+    machine_id: UUID
+    size: Amount
+    avoided: Container[str] = ()
+    paid: Container[str] = ()
+    _chosen: Book | None = field(default=None, init=False)
+    _is_read_anew: bool = field(default=False, init=False)
 
-    began = time.monotonic()
-    with ThreadPoolExecutor(len(hosts)) as pool:
-        asked = [pool.submit(copy_context().run, ask, host) for host in hosts]
-        known = ((host, each.result()) for host, each in zip(hosts, asked, strict=True))
-        answers = [(host, capacity) for host, capacity in known if capacity is not None]
-    with _choosing:
-        rooms = {host.name: headroom(_with_choices(known, host.name, began), size) for host, known in answers}
-        last = {host.name for host, _ in answers if host.name in avoided or patience.is_slow(host.name)}
+    def __enter__(self) -> Self:
+        self._began = time.monotonic()
+        return self
 
-        def rank(host: Host) -> tuple[bool, bool, bool, float]:
-            room = rooms[host.name]
-            return host.name in last, room < 0, host.name in paid, -room
+    def __exit__(self, *_: object) -> None:
+        with self.ledger.books():
+            if self._chosen:
+                self._chosen.let_go(self.machine_id)
 
-        ordered = sorted((host for host, _ in answers), key=rank)
-        choice = _Choice(machine_id, ordered[0].name if ordered else "", size)
-        _choices.append(choice)
-    try:
-        yield ordered, errors
-    finally:
-        with _choosing:
-            choice.ended = time.monotonic()
-            _choices[:] = [c for c in _choices if c.ended is None or c.ended > choice.ended - _REMEMBERED]
+    def candidates(self) -> Iterator[Host]:
+        """Hosts that answer, in the order in which they are to be tried; claim, or take the next.
 
+        First those that have room by what is known of them, the roomiest first. Where none of them takes it, all are
+        asked anew, and then those that have said that they have none come as well: each says itself what it lacks.
+        """
+        if len(self.ledger.hosts) == 1:
+            yield from self.ledger.may_have(self.machine_id)
+            return
+        self.ledger.read()
+        tried: set[str] = set()
+        while host := self._next(tried, only_good=True):
+            yield host
+        if not self._is_read_anew:
+            self._is_read_anew = True
+            self.ledger.read(since=self._began)
+        tried = self._still_refusing(tried)
+        while host := self._next(tried, only_good=False):
+            yield host
 
-def _with_choices(capacity: Capacity, host: str, read_at: float) -> Capacity:
-    sizes = [
-        choice.size
-        for choice in _choices
-        if choice.host == host
-        and choice.machine_id not in capacity.machines  # claimed already, and counted
-        and (choice.ended is None or choice.ended >= read_at)
-    ]
-    committed = capacity.committed
-    for size in sizes:
-        committed = Amount(
-            committed.vcpus + size.vcpus, committed.memory_mib + size.memory_mib, committed.disk_gib + size.disk_gib
-        )
-    return Capacity(capacity.total, committed, capacity.machines)
+    def errors(self) -> list[ProvisioningError]:
+        """Why the others don't answer."""
+        with self.ledger.books() as books:
+            found = (books[host.name].error for host in self.places)
+            return [error for error in found if error is not None]
+
+    def _next(self, tried: set[str], *, only_good: bool) -> Host | None:
+        """The best that has not been tried; it is the chosen one from now on."""
+        with self.ledger.books() as books:
+            if self._chosen:
+                self._chosen.let_go(self.machine_id)
+            left = [books[h.name] for h in self.places if h.name not in tried and books[h.name].read_at is not None]
+            last = {book.host.name for book in left if self._comes_last(book.host.name)}
+            if only_good:
+                are_all_last = len(last) == len(left) and not tried
+                left = [book for book in left if are_all_last or book.host.name not in last]
+            ranked = [(self._rank(book, last), book) for book in left]
+            if only_good:
+                ranked = [(rank, book) for rank, book in ranked if not rank.lacks_room]
+            self._chosen = min(ranked, key=itemgetter(0))[1] if ranked else None
+            if self._chosen is None:
+                return None
+            self._chosen.choose(self.machine_id, self.size)
+            tried.add(self._chosen.host.name)
+            return self._chosen.host
+
+    def _rank(self, book: Book, last: Container[str]) -> _Rank:
+        name, room = book.host.name, book.headroom(self.size)
+        return _Rank(name in last, room < 0, name in self.paid, -room)
+
+    def _comes_last(self, name: str) -> bool:
+        return name in self.avoided or patience.is_slow(name)
+
+    def _still_refusing(self, names: set[str]) -> set[str]:
+        """Without those that had no room, and have said something else since."""
+        with self.ledger.books() as books:
+            return {name for name in names if not books[name].may_take_by_now(self.size)}
 
 
 def waiting_for(errors: Sequence[ProvisioningError]) -> ProvisioningError:
@@ -124,4 +122,5 @@ def waiting_for(errors: Sequence[ProvisioningError]) -> ProvisioningError:
     codes = [e.code for e in errors]
     code = next((waits for waits in WAITING_CODES if waits in codes), codes[0])
     hint = next((e.hint for e in errors if e.code is code and e.hint), "")
-    return ProvisioningError(code, "; ".join(reasons), hint=hint)
+    more = [f"and {len(reasons) - _REASONS} more"] if len(reasons) > _REASONS else []
+    return ProvisioningError(code, "; ".join([*reasons[:_REASONS], *more]), hint=hint)

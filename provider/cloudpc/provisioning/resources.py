@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NamedTuple
 
 from cloudpc.model.cloud_pc import NetworkChoice, PolicySettings
@@ -12,6 +13,8 @@ from cloudpc.model.guests import GuestOS
 from cloudpc.model.image import Image
 from cloudpc.model.machines import Host
 from cloudpc.model.watch import Watch
+from cloudpc.provisioning.ledger import Ledger
+from cloudpc.provisioning.looks import Looks
 from cloudpc.provisioning.registration import Registration
 
 
@@ -51,6 +54,18 @@ class Resources:
     """Why a network must not be used now, if so; may take long, the first time, or if it is to be looked at afresh.
     None: nobody looks."""
     registration: Registration = field(default_factory=Registration)
+    shared: Looks | None = None
+    """At these hosts, of all Cloud PCs of the run; None: this one is alone."""
+
+    @cached_property
+    def looks(self) -> Looks:
+        """At these hosts."""
+        return self.shared or Looks(Ledger(self.hosts))
+
+    @property
+    def ledger(self) -> Ledger:
+        """What these hosts have said."""
+        return self.looks.ledger
 
     @property
     def places(self) -> Sequence[Host]:

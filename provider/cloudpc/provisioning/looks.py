@@ -1,0 +1,98 @@
+"""New looks at hosts, each shared by all who look at that moment."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Container, Iterator, Mapping
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as NotYet
+from functools import partial
+from typing import TypeVar
+from uuid import UUID
+
+from cloudpc.model.errors import ProvisioningError, TagUnreadable, unexpected_told
+from cloudpc.model.machines import Host, Machine
+from cloudpc.model.remnants import Remnant
+from cloudpc.provisioning.batched import Batched
+from cloudpc.provisioning.ledger import Ledger
+
+_ONE_BY_ONE = 2
+"""So many machines at most are asked for one by one; a look at all of a host is dearer."""
+_V = TypeVar("_V")
+
+Seen = Machine | TagUnreadable | None
+"""What a host has under a machine's id."""
+
+
+class Looks:
+    """At the hosts of a ledger, which knows who does not answer."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
+        self._machines = {host.name: Batched(partial(_machines, host)) for host in ledger.hosts}
+        self._remnants = {host.name: Batched(partial(_remnants, host)) for host in ledger.hosts}
+
+    def begin(self, machine_id: UUID, besides: Container[str] = ()) -> Look:
+        """Look for this machine on all hosts but these, at once."""
+        hosts = [host for host in self.ledger.hosts if host.name not in besides]
+        silent = {host.name: why for host in hosts if (why := self.ledger.silence(host.name))}
+        asked = {host.name: self._machines[host.name].ask(machine_id) for host in hosts if host.name not in silent}
+        return Look(self, hosts, asked, silent)
+
+    def remnants(self, host: Host, installation: str) -> list[Remnant]:
+        """As Host has it. Raises ProvisioningError."""
+        if why := self.ledger.silence(host.name):
+            raise why
+        return self.answer(host, self._remnants[host.name].ask(installation)) or []
+
+    def answer(self, host: Host, asked: Future[_V]) -> _V:
+        """What a host has said to this, in time. Raises ProvisioningError."""
+        with self.ledger.calling(host):
+            try:
+                return asked.result(self.ledger.within)
+            except NotYet:
+                raise self.ledger.too_late(host.name) from None
+
+
+class Look:
+    """For one machine: begun, and waited for when somebody wants to know."""
+
+    def __init__(
+        self,
+        looks: Looks,
+        hosts: Collection[Host],
+        asked: Mapping[str, Future[Seen]],
+        silent: Mapping[str, ProvisioningError],
+    ) -> None:
+        self._looks, self._hosts, self._asked, self._silent = looks, hosts, asked, silent
+
+    def seen(self) -> Iterator[tuple[Host, Seen | ProvisioningError]]:
+        """What each has, or why it does not say."""
+        for host in self._hosts:
+            if why := self._silent.get(host.name):
+                yield host, why
+                continue
+            try:
+                seen = self._looks.answer(host, self._asked[host.name])
+            except ProvisioningError as error:
+                yield host, error
+            else:
+                yield host, seen
+
+
+def _machines(host: Host, machine_ids: Collection[UUID]) -> Mapping[UUID, Seen]:
+    with unexpected_told(f"looking for machines on {host.name}"):
+        if len(machine_ids) > _ONE_BY_ONE:
+            return host.overview(machine_ids)
+        return {machine_id: _machine(host, machine_id) for machine_id in machine_ids}
+
+
+def _machine(host: Host, machine_id: UUID) -> Seen:
+    try:
+        return host.describe(machine_id)
+    except TagUnreadable as error:
+        return error
+
+
+def _remnants(host: Host, installations: Collection[str]) -> Mapping[str, list[Remnant]]:
+    with unexpected_told(f"looking for what machines have left on {host.name}"):
+        return {installation: host.remnants(installation) for installation in installations}
