@@ -52,7 +52,7 @@ find_python() {
         fi
     done
     die "No Python 3.11 or later with its venv module was found." \
-        "On Debian 12 and Ubuntu 24.04: apt-get install python3 python3-venv"
+        "On Debian 12 and Ubuntu 24.04: apt-get install python3 python3-venv; on Ubuntu 22.04: python3.11 python3.11-venv"
 }
 
 # private_environment NAME LIST: an environment in the cache with exactly what the file LIST pins, hashes included, made

@@ -202,6 +202,45 @@ def test_only_the_tests_install_a_domain_controller(
     assert "libvirt-dev" not in tests
 
 
+RELEASES = {
+    "bookworm": "ID=debian\nVERSION_CODENAME=bookworm\n",
+    "trixie": "ID=debian\nVERSION_CODENAME=trixie\n",
+    "noble": "ID=ubuntu\nVERSION_CODENAME=noble\nUBUNTU_CODENAME=noble\n",
+    "jammy": "ID=ubuntu\nVERSION_CODENAME=jammy\nUBUNTU_CODENAME=jammy\n",
+    "vera": "ID=linuxmint\nID_LIKE='ubuntu debian'\nVERSION_CODENAME=vera\nUBUNTU_CODENAME=jammy\n",
+    "none": "",
+}
+
+
+def _asked_for(checkout: Path, environment: dict[str, str], tmp_path: Path, release: str, *arguments: str) -> set[str]:
+    """What apt is asked to install on such a system, with nothing installed."""
+    asked, folder = tmp_path / "asked", tmp_path / "on path"
+    stubs = {"apt-get": f'echo "$@" > "{asked}"', "dpkg-query": "exit 1", "systemctl": "exit 0", "sudo": 'exec "$@"'}
+    for name, script in stubs.items():
+        (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+        (folder / name).chmod(0o755)
+    (tmp_path / "os-release").write_text(RELEASES[release])
+    named = {"CLOUDPC_OS_RELEASE": str(tmp_path / "os-release")}
+    result = run([checkout / "tools/packages", *arguments], environment | named)
+    assert result.returncode == 0, result.stderr
+    return {word for word in asked.read_text().split() if not word.startswith("-")} - {"install"}
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_each_system_gets_its_own_names(
+    checkout: Path, environment: dict[str, str], tmp_path: Path, release: str
+) -> None:
+    set_up = _asked_for(checkout, environment, tmp_path, release)
+    tests = _asked_for(checkout, environment, tmp_path, release, "test")
+    is_jammy, is_ubuntu = release in ("jammy", "vera"), release in ("jammy", "vera", "noble")
+    assert {"qemu-system-x86", "python3-venv", "mmdebstrap"} <= set_up
+    assert ("debian-archive-keyring" in set_up) is is_ubuntu
+    assert ("python3.11-venv" in set_up) is is_jammy
+    assert ("samba-ad-dc" not in tests) is is_jammy
+    assert "samba" in tests
+    assert all(re.fullmatch(r"[a-z0-9][a-z0-9.+-]+", name) for name in set_up | tests)
+
+
 def test_scripts_are_valid_posix_shell() -> None:
     scripts = [
         path

@@ -149,6 +149,15 @@ DOCKER = OURS | {"Origin": "Docker", "Component": "stable", "Repo-URI": "https:/
 OTHER = OURS | {"Origin": "Someone", "Repo-URI": "https://someone.example/debian/"}
 
 
+def test_debians_own_mirror_is_trusted_by_debians_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On Ubuntu apt has neither."""
+    monkeypatch.setattr(mirror, "_apt", lambda *_: "")
+    monkeypatch.setattr(mirror, "_KEYS", tmp_path / "keys.gpg")
+    assert "Signed-By" not in mirror.configured("bookworm").sources
+    (tmp_path / "keys.gpg").touch()
+    assert mirror.configured("bookworm").sources.count(f"Signed-By: {tmp_path}/keys.gpg") == 3
+
+
 def test_other_repositories_stay_out(monkeypatch: pytest.MonkeyPatch) -> None:
     answer(monkeypatch, DOCKER, OTHER, OURS)
     sources = mirror.configured("bookworm").sources

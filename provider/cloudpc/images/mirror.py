@@ -16,6 +16,8 @@ _KEPT_OPTIONS = re.compile(
 )
 _PROXY = re.compile(r'^Acquire::(?P<scheme>https?)::Proxy "(?P<url>[^"]+)";$', re.I)
 _DEFAULT = "http://deb.debian.org"
+_KEYS = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+"""Debian's own, which Ubuntu's apt does not trust by itself (package debian-archive-keyring)."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ def configured(suite: str) -> Mirror:
     if not stanzas:
         for name in wanted:
             uri = f"{_DEFAULT}/debian-security" if name.endswith("-security") else f"{_DEFAULT}/debian"
-            stanzas[uri, name] = _stanza(uri, name, "")
+            stanzas[uri, name] = _stanza(uri, name, str(_KEYS) if _KEYS.is_file() else "")
     options, proxies = [], []
     for line in _apt("apt-config", "dump", "--no-empty").splitlines():
         if proxy := _PROXY.match(line):
