@@ -52,7 +52,7 @@ site: ## The documents as a site, in build/site; links and anchors are checked
 
 .PHONY: dist
 dist: setup ## Wheel and source distribution, in dist/
-	@rm -rf dist && .venv/bin/python -m hatchling build
+	@rm -rf dist && tools/dist dist
 
 SUITE ?= trixie
 .PHONY: try-debian

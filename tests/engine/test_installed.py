@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -43,7 +44,7 @@ def test_nothing_is_missing_and_nothing_too_much(wheel: Path) -> None:
     missing = {name.removeprefix("provider/") for name in tracked} - set(names)
     assert not {name for name in missing if (REPO / "provider" / name).exists()}
     assert {f"cloudpc/packaged/{name}" for name in BROUGHT} <= set(names)
-    assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"cloudpc"}
+    assert {name.split("/")[0] for name in names if not re.search(r"\.(dist-info|data)/", name)} == {"cloudpc"}
     assert not [name for name in names if "/tests/" in name or "__pycache__" in name or "/.venv" in name]
 
 
