@@ -74,6 +74,7 @@ def test_no_edit_of_the_policy_changes_an_existing_one_and_the_next_new_one_foll
         "gracePeriodInHours": 1,
         "packages": ["htop"],
         "postProvisioningScript": "more.sh",
+        "startFrom": "template",
         "timeouts": {"firstBootInSeconds": 60, "setUpInSeconds": 61},
         "assignments": [{"target": {"groupId": "everybody"}}, {"target": {"groupId": "guests"}}],
     }
@@ -96,7 +97,7 @@ def test_no_edit_of_the_policy_changes_an_existing_one_and_the_next_new_one_foll
         "provisioningPolicyName": "Another name", "imageType": "custom", "imageId": "other",
         "imageDigest": image["sha256"], "networks": [{"kind": "network", "source": "lab", "connection": "lab"}],
         "locale": "de-DE", "timeZone": "Europe/Berlin", "localAdminEnabled": True, "packages": ["htop"],
-        "script": {"path": "more.sh", "sha256": sha256(stacks / "more.sh")},
+        "script": {"path": "more.sh", "sha256": sha256(stacks / "more.sh")}, "startFrom": "template",
         "firstBootInSeconds": 60, "setUpInSeconds": 61,
     }  # fmt: skip
     assert re.fullmatch("[A-Z0-9]{8}", new["deviceName"])

@@ -381,6 +381,7 @@ def _settings(policy: ProvisioningPolicy, parts: _Parts, references: References)
         local_admin_enabled=policy.local_admin_enabled,
         packages=tuple(policy.packages),
         script=script,
+        start_from=policy.start_from,
         first_boot_in_seconds=policy.timeouts.first_boot_in_seconds,
         set_up_in_seconds=policy.timeouts.set_up_in_seconds,
     )

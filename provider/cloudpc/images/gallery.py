@@ -86,6 +86,7 @@ def _image(wanted: Recipe, files: dict[str, ImageFile]) -> DiskImage:
         command_line=wanted.settings.command_line,
         minimum_memory_mib=wanted.settings.minimum_memory_in_mb,
         guest_os=wanted.settings.guest_os,
+        waits_for_identity=wanted.settings.waits_for_identity,
     )
 
 

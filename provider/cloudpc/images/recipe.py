@@ -44,6 +44,11 @@ class Settings(BaseModel):
     journal_size_in_mb: int = Field(alias="journalSizeInMB", ge=4, description="Of the root file system, in MiB.")
     minimum_memory_in_mb: int = Field(alias="minimumMemoryInMB", ge=64, description="What a guest needs, in MiB.")
     guest_os: str = Field(default="linux", alias="guestOS", description="The system of its guests.")
+    waits_for_identity: bool = Field(
+        default=False,
+        description="Whether its guests wait for their identity when the kernel is told `cloudpc.template`: hosts may "
+        "then clone them.",
+    )
 
 
 @dataclass(frozen=True)

@@ -107,6 +107,7 @@ class PolicySettings(_Value):
     local_admin_enabled: bool
     packages: tuple[str, ...] = ()
     script: Script | None = None
+    start_from: Literal["template", "boot"] = "boot"
     first_boot_in_seconds: float
     set_up_in_seconds: float
 

@@ -88,6 +88,7 @@ class DiskImage(Image):
         disk: the qcow2 that overlays are made on. Never written to.
         kernel: kernel for direct boot, with `initrd` and `command_line`.
         firmware: how the disk boots where there is no kernel.
+        waits_for_identity: whether its guests, booted directly, can be templates of clones (docs/images.md).
     """
 
     kind: str = QCOW2
@@ -96,6 +97,7 @@ class DiskImage(Image):
     initrd: ImageFile | None = None
     command_line: str = ""
     firmware: Firmware = "bios"
+    waits_for_identity: bool = False
 
 
 def disk_image(image: Image) -> DiskImage:

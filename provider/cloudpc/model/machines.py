@@ -128,6 +128,8 @@ class Order:
     """
     seed: Callable[[Image], Seed]
     """What its first boot reads; asked once, just before there is a guest. Raises ProvisioningError."""
+    may_be_cloned: bool = False
+    """Whether it may start as the clone of a template (the policy's `startFrom`), on hosts that have some."""
     joins_entra: bool = False
     """Whether its host is going to have it join Entra (`JoinsEntra`); only of hosts that said they can."""
 

@@ -130,6 +130,11 @@ class ProvisioningPolicy(Part):
     post_provisioning_script: str | None = Field(
         default=None, description="Ours: a script beside the stack's file, run as root at the end of set-up."
     )
+    start_from: Literal["template", "boot"] = Field(
+        default="boot",
+        description="Ours: template: started as a copy of a guest that has booted already, where image and host can; "
+        "boot: each boots by itself.",
+    )
     timeouts: Timeouts = Timeouts()
     assignments: Annotated[list[Assignment], AfterValidator(_each_group_once)] = Field(
         default=[], description="Groups whose licensed members get a Cloud PC."

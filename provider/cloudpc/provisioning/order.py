@@ -18,8 +18,8 @@ from cloudpc.provisioning.resources import Resources
 
 def tag_of(desired: DesiredCloudPC, attempt: str = "") -> Tag:
     """What its machine carries from the beginning."""
-    # the guests' system is the image's, whose digest is in the settings
-    left_out = {"guest_os"} | ({"image_kind", "image_forms"} if desired.settings.has_one_file else set())
+    # the guests' system is the image's, whose digest is in the settings; how it started does not matter to what it is
+    left_out = {"guest_os", "start_from"} | ({"image_kind", "image_forms"} if desired.settings.has_one_file else set())
     made_like = desired.settings.model_dump_json(exclude=left_out), desired.account.model_dump_json()
     return Tag(
         installation=desired.installation,
@@ -63,6 +63,7 @@ def order_of(desired: DesiredCloudPC, resources: Resources, before_guest: Callab
         first_boot_in_seconds=desired.settings.first_boot_in_seconds,
         image=fitting(plan, resources.image),
         seed=seed,
+        may_be_cloned=desired.settings.start_from == "template",
     )
 
 

@@ -153,6 +153,17 @@ class Agent:
         # From the beginning each time: after a read whose answer was lost the agent would go on behind it.
         return self._patiently(lambda: self._read_file(path, limit, deadline), min(self._patience, timeout))
 
+    def write_file(self, path: str, content: bytes) -> None:
+        """Write a whole file, of no more than the agent takes in one piece; what is there is replaced."""
+        handle = answers.whole(self._command("guest-file-open", {"path": path, "mode": "w"}), "handle")
+        try:
+            encoded = base64.b64encode(content).decode()
+            answer = self._ask("guest-file-write", {"handle": handle, "buf-b64": encoded})
+            if answers.number(answer, "count") != len(content):
+                raise AgentRefused(f"{path} was not written whole")
+        finally:
+            self._ask("guest-file-close", {"handle": handle})
+
     def set_password(self, user: str, password: str) -> None:
         """Set an account's password."""
         encoded = base64.b64encode(password.encode()).decode()

@@ -91,6 +91,24 @@ def needed(backing: Mapping[str, str], unwanted: Collection[str], used: Collecti
     return found
 
 
+def needed_in(connection: Any, pool: Any, unwanted: Collection[str]) -> set[str]:
+    """The same of a pool's volumes, with the kernels of all domains, and with disks elsewhere that lie on them.
+
+    Raises:
+        libvirt.libvirtError: it can't be told what one lies on.
+    """
+    backing = {}
+    for volume in pool.listAllVolumes():
+        if (xml := unless_gone(partial(volume.XMLDesc, 0))) is not None:
+            backing[volume.path()] = _lies_on(xml)
+    domains = connection.listAllDomains(0)
+    used = used_by(domains) | {path for each in domains for xml in _definitions(each) for path in _kernels(xml)}
+    for path in sorted(used - backing.keys()):
+        if path.startswith("/") and not path.startswith(_DEVICES):
+            used.update(_chain(connection, path))
+    return needed(backing, unwanted, used)
+
+
 def is_there(connection: Any, path: str) -> bool:
     """Whether there is a volume at this path of the host."""
     with _volume_at(connection, path) as volume:
@@ -149,9 +167,7 @@ def _refuse_foreign(path: str, name: str) -> None:
 
 def _layers(connection: Any, path: str, machine_id: UUID) -> list[str]:
     """A disk and what it lies on, as far as that is this machine's alone: base images are not."""
-    chain = [path]
-    while len(chain) < _MANY and (backing := _backing(connection, chain[-1])):
-        chain.append(backing)
+    chain = _chain(connection, path)
     names = [named_after(posixpath.basename(each)) for each in chain]
     own = [at for at, name in enumerate(names) if name is not None and machine_id.hex.startswith(name.machine)]
     bases = [at for at, each in enumerate(chain) if is_base(posixpath.basename(each))]
@@ -159,9 +175,25 @@ def _layers(connection: Any, path: str, machine_id: UUID) -> list[str]:
     return [each for at, each in enumerate(chain[:end]) if at in own or names[at] is None]  # never another machine's
 
 
+def _chain(connection: Any, path: str) -> list[str]:
+    chain = [path]
+    while len(chain) < _MANY and (backing := _backing(connection, chain[-1])):
+        chain.append(backing)
+    return chain
+
+
 def _backing(connection: Any, path: str) -> str | None:
     with _volume_at(connection, path) as volume:
-        return None if volume is None else ElementTree.fromstring(volume.XMLDesc(0)).findtext("backingStore/path")  # noqa: S314
+        return None if volume is None else _lies_on(volume.XMLDesc(0))
+
+
+def _lies_on(volume: str) -> str:
+    return ElementTree.fromstring(volume).findtext("backingStore/path", "")  # noqa: S314 - from the hypervisor
+
+
+def _kernels(domain: str) -> list[str]:
+    os = ElementTree.fromstring(domain).find("os")  # noqa: S314 - from the hypervisor
+    return [] if os is None else [each.text for each in os if each.tag in ("kernel", "initrd") and each.text]
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from cloudpc.machines.libvirt.connection import Connection
 from cloudpc.machines.libvirt.errors import classified, has_code
 from cloudpc.machines.libvirt.pools import folder_of
 from cloudpc.machines.libvirt.storage import GIB, Pool
+from cloudpc.machines.libvirt.templates import Templates
 from cloudpc.model import patience
 from cloudpc.model.check import Check
 from cloudpc.model.errors import ProvisioningError
@@ -27,7 +28,9 @@ _SLOW_CAPABILITIES = 1.0
 _DEFAULT_NETWORK = "default"
 
 
-def checks(host: Host, connection: Connection, pool: Pool, acceleration: Acceleration) -> list[Check]:
+def checks(
+    host: Host, connection: Connection, pool: Pool, acceleration: Acceleration, templates: Templates
+) -> list[Check]:
     """All checks of one host; if it can't be reached, only that."""
     reached = _guarded("libvirt", lambda: _libvirt(connection))
     if reached.status == "failed":
@@ -40,6 +43,7 @@ def checks(host: Host, connection: Connection, pool: Pool, acceleration: Acceler
         _guarded("a guest", lambda: _guest(acceleration)),
         _guarded("capacity", lambda: _capacity(host)),
         _guarded(f"network {_DEFAULT_NETWORK}", lambda: _network(connection)),
+        *_of_templates(templates),
     ]
 
 
@@ -123,6 +127,25 @@ def _guest(acceleration: Acceleration) -> Check:
     if acceleration.run_probe("qemu") == probe.PROGRESS.decode():
         return Check("a guest", "passed", "a probe guest ran from the storage pool")
     return Check("a guest", "failed", "a probe guest started, but did not run to its end", "See its log on the host.")
+
+
+def _of_templates(templates: Templates) -> list[Check]:
+    found = _guarded("templates", lambda: _templates(templates))
+    return [found] if found.detail else []
+
+
+def _templates(templates: Templates) -> Check:
+    """What Cloud PCs are cloned from is nobody's machine and no leftover: it goes when a newer one has its place."""
+    there, former, taken = templates.there()
+    told = [f"{there} to clone Cloud PCs from"] if there else []
+    if former:
+        told.append(f"disks of {former} former ones stay while Cloud PCs lie on them")
+    if told:
+        told.append(f"{taken / GIB:.1f} GB of disk, no memory")
+    if problems := templates.problems():
+        hint = "Those Cloud PCs boot. It is tried again after a day, with another build of the image or another QEMU."
+        return Check("templates", "warning", "; ".join([*told, *problems]), hint)
+    return Check("templates", "passed", "; ".join(told))
 
 
 def _capacity(host: Host) -> Check:

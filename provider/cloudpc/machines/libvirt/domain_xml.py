@@ -20,6 +20,8 @@ AGENT_CHANNEL = "org.qemu.guest_agent.0"
 """By this name the guest agent finds its channel, in every guest."""
 
 _QEMU_NAMESPACE = "http://libvirt.org/schemas/domain/qemu/1.0"
+COMMAND_LINE = f"{{{_QEMU_NAMESPACE}}}commandline"
+"""Name of the element with arguments for QEMU that libvirt knows nothing of."""
 _USER_NETWORK_SLOT = "0x18"
 """PCI slot of the card that libvirt does not know of. It numbers its own from 1 on; the chipset has the last ones."""
 
@@ -30,7 +32,8 @@ ElementTree.register_namespace("qemu", _QEMU_NAMESPACE)
 class UserNetwork:
     """User-mode networking, with the guest's ssh forwarded from this port of the host's loopback."""
 
-    port: int
+    port: int | None
+    """None: nothing leads into the guest."""
     restricted: bool = False
     """Whether that is all: nothing that the guest sends goes anywhere."""
 
@@ -41,6 +44,8 @@ class AttachedNetwork:
 
     kind: Literal["network", "bridge"]
     source: str
+    is_up: bool = True
+    """Whether the card is plugged in."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,8 @@ class DomainSpec:
     id: UUID
     name: str
     title: str
-    label: Label
+    label: Label | None
+    """None: it is nobody's machine."""
     vcpus: int
     memory_mib: int
     accelerator: Accelerator
@@ -130,13 +136,16 @@ def mac_address(machine_id: UUID) -> str:
     return ":".join(f"{byte:02x}" for byte in (0x52, 0x54, 0x00, *tail))
 
 
-def _identity(kind: str, machine_id: UUID, name: str, title: str, label: Label, vcpus: int, memory_mib: int) -> Element:
+def _identity(
+    kind: str, machine_id: UUID, name: str, title: str, label: Label | None, vcpus: int, memory_mib: int
+) -> Element:
     domain = Element("domain", type=kind)
     SubElement(domain, "name").text = name
     SubElement(domain, "uuid").text = str(machine_id)
     if words := title_text(title):
         SubElement(domain, "title").text = words
-    SubElement(domain, "metadata").append(to_element(label))
+    if label is not None:
+        SubElement(domain, "metadata").append(to_element(label))
     SubElement(domain, "memory", unit="MiB").text = str(memory_mib)
     SubElement(domain, "vcpu").text = str(vcpus)
     return domain
@@ -210,6 +219,8 @@ def _devices(domain: Element, spec: DomainSpec) -> None:
         SubElement(interface, "source", {spec.network.kind: spec.network.source})
         SubElement(interface, "model", type="virtio")
         SubElement(interface, "rom", enabled="no")
+        if not spec.network.is_up:
+            SubElement(interface, "link", state="down")
     serial = SubElement(devices, "serial", type="pty")
     SubElement(serial, "target", port="0")
     console = SubElement(devices, "console", type="pty")
@@ -236,9 +247,9 @@ def _disk(devices: Element, target: str, path: str, kind: str) -> Element:
 
 def _user_network(domain: Element, network: UserNetwork, mac: str) -> None:
     """As arguments to QEMU: this way the forwarded port is part of the definition and outlives each restart."""
-    command_line = SubElement(domain, f"{{{_QEMU_NAMESPACE}}}commandline")
-    forward = f"hostfwd=tcp:127.0.0.1:{network.port}-:22"
+    command_line = SubElement(domain, COMMAND_LINE)
+    forward = "" if network.port is None else f",hostfwd=tcp:127.0.0.1:{network.port}-:22"
     card = f"virtio-net-pci,netdev=cloudpc0,mac={mac},romfile=,bus=pcie.0,addr={_USER_NETWORK_SLOT}"
-    restricted = "restrict=on," if network.restricted else ""
-    for argument in ("-netdev", f"user,id=cloudpc0,{restricted}{forward}", "-device", card):
+    restricted = ",restrict=on" if network.restricted else ""
+    for argument in ("-netdev", f"user,id=cloudpc0{restricted}{forward}", "-device", card):
         SubElement(command_line, f"{{{_QEMU_NAMESPACE}}}arg", value=argument)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -43,11 +43,15 @@ from cloudpc.machines.libvirt.metadata import NAMESPACE, PREFIX, Label, to_xml
 from cloudpc.machines.libvirt.room import Room
 from cloudpc.machines.libvirt.starting import Starter
 from cloudpc.machines.libvirt.storage import Pool
+from cloudpc.machines.libvirt.template_making import TemplateMaker
+from cloudpc.machines.libvirt.template_store import TemplateStore
+from cloudpc.machines.libvirt.templates import Templates
 from cloudpc.machines.libvirt.volumes import MachineVolumes
 from cloudpc.model import patience
 from cloudpc.model.access import Access
 from cloudpc.model.cancellation import Cancellation
 from cloudpc.model.check import Check
+from cloudpc.model.digest import digest
 from cloudpc.model.errors import ErrorCode, ProvisioningError, TagUnreadable
 from cloudpc.model.guests import Guest
 from cloudpc.model.image import Image, disk_image
@@ -89,6 +93,17 @@ class LibvirtHost(Host, KeepsForDiagnosis, MovesKernels):
         self.acceleration = Acceleration(self._connection, self._pool, self._locks, cache / "accelerator")
         self._domains = Domains(self._connection, config.name)
         self._consoles = Consoles(self._connection, self._domains)
+        starter = Starter(config, self._images, self._volumes, self._locks)
+        self._templates = TemplateStore(self._connection, self._pool, self._locks)
+        maker = TemplateMaker(
+            self._connection, self._templates, self._images, self._locks, self._slot,
+            lambda size: shortage(self.capacity(), size),
+        )  # fmt: skip
+        self.templates = Templates(
+            config.name, self._connection, self._templates,
+            lambda order, image, id_: starter.template(order, image, self.acceleration.verdict().accelerator, id_),
+            maker.make, cache / "templates" / digest(config.uri).hex()[:16],
+        )  # fmt: skip
         self.making = Making(
             config.name,
             self._connection,
@@ -96,9 +111,10 @@ class LibvirtHost(Host, KeepsForDiagnosis, MovesKernels):
             self._consoles,
             self._images,
             self._volumes,
-            Starter(config, self._images, self._volumes, self._locks),
+            starter,
             self._locks,
             self.acceleration,
+            self.templates,
             self.access,
         )
 
@@ -176,7 +192,11 @@ class LibvirtHost(Host, KeepsForDiagnosis, MovesKernels):
         with self._agent(machine_id, doing, refused, cancel) as (agent, _definition):
             yield agent
 
+    def _slot(self, watch: Watch) -> AbstractContextManager[None]:
+        return self.making.boot_slot(watch)
+
     def finish(self, machine_id: UUID, phase: Phase) -> None:
+        self.templates.settle(machine_id)
         domain, definition = self._domains.need(machine_id)
         label = self._domains.label(definition)
         self._consoles.keep(machine_id, None)
@@ -296,7 +316,7 @@ class LibvirtHost(Host, KeepsForDiagnosis, MovesKernels):
         return kept
 
     def check(self) -> list[Check]:
-        return doctor.checks(self, self._connection, self._pool, self.acceleration)
+        return doctor.checks(self, self._connection, self._pool, self.acceleration, self.templates)
 
     def check_network(self, network: Network) -> list[Check]:
         return networks.health(self._connection.get(), self._config, networks.attachment(self._config, network))

@@ -21,6 +21,7 @@ from cloudpc.model.image import DiskImage, ImageFile, unreadable
 from cloudpc.model.watch import Watch
 
 _PREFIX = "cloudpc-image-"
+TEMPLATE_PREFIX = "cloudpc-template-"
 _MARKER = ".complete"
 _UPLOAD_LOCK_TIMEOUT = 3600.0
 _NOTE_EVERY = 1.0
@@ -36,8 +37,8 @@ class BaseImage:
 
 
 def is_base(volume: str) -> bool:
-    """Whether a volume of this name belongs to a base image, which machines share."""
-    return volume.startswith(_PREFIX)
+    """Whether a volume of this name belongs to a base image or a template, which machines share."""
+    return volume.startswith((_PREFIX, TEMPLATE_PREFIX))
 
 
 class ImageStore:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
 import libvirt
 
 from cloudpc.files import folders
+from cloudpc.guests.linux import clone
 from cloudpc.machines.libvirt import networks
 from cloudpc.machines.libvirt.accelerator import Accelerator
 from cloudpc.machines.libvirt.address import Address
@@ -21,8 +24,11 @@ from cloudpc.machines.libvirt.locks import HostLocks
 from cloudpc.machines.libvirt.metadata import Label
 from cloudpc.machines.libvirt.volumes import MachineVolumes
 from cloudpc.model.errors import ErrorCode, ProvisioningError
-from cloudpc.model.image import DiskImage
+from cloudpc.model.image import DiskImage, Firmware
 from cloudpc.model.machines import Order
+
+Restore = Callable[[Any, str], None]
+"""Restores a domain, given its definition; it is paused then."""
 
 LOCK_TIMEOUT = 900.0
 _PORT_TRIES = 20
@@ -41,50 +47,65 @@ class Starter:
         self._volumes = volumes
         self._locks = locks
 
-    def start(self, connection: Any, order: Order, label: Label, image: DiskImage, accelerator: Accelerator) -> Console:
+    def start(
+        self, connection: Any, order: Order, label: Label, image: DiskImage, accelerator: Accelerator,
+        restore: Restore | None = None,
+    ) -> Console:  # fmt: skip
         """Define the machine anew, whole, and start it; returns its console, read from the first character.
+
+        Args:
+            connection: to its host.
+            order: which machine; its disk is there, and its seed if it boots.
+            label: what it carries.
+            image: that its disk was made of.
+            accelerator: that it runs under.
+            restore: puts it, paused, to where its template was saved; by default it boots.
 
         Raises:
             ProvisioningError: START_FAILED, NO_FREE_PORT, NETWORK_NOT_FOUND.
         """
-        base = self._images.locate(image)
-        disk, seed = self._volumes.paths(order.name)
-        boot = KernelBoot(base.kernel, base.initrd, image.command_line) if base.kernel else image.firmware
+        disk, seed = self._volumes.paths(order.name, has_seed=restore is None)
         attached = networks.attachment(self._config, order.network)
         networks.check(connection, self._config, attached)
+        spec = DomainSpec(
+            id=order.id,
+            name=order.name,
+            title=order.title,
+            label=label,
+            vcpus=order.size.vcpus,
+            memory_mib=order.size.memory_mib,
+            accelerator=accelerator,
+            boot=self._boot(image),
+            disk=disk,
+            seed=seed,
+            network=attached or UserNetwork(None),
+            agent_socket=_agent_socket(Address(self._config.uri), order.id),
+        )
 
         def definition(network: UserNetwork | AttachedNetwork) -> str:
-            return domain_xml(
-                DomainSpec(
-                    id=order.id,
-                    name=order.name,
-                    title=order.title,
-                    label=label,
-                    vcpus=order.size.vcpus,
-                    memory_mib=order.size.memory_mib,
-                    accelerator=accelerator,
-                    boot=boot,
-                    disk=disk,
-                    seed=seed,
-                    network=network,
-                    agent_socket=_agent_socket(Address(self._config.uri), order.id),
-                )
-            )
+            return domain_xml(replace(spec, network=network))
+
+        def run(domain: Any, xml: str) -> Console:
+            if restore is None:
+                domain.createWithFlags(libvirt.VIR_DOMAIN_START_PAUSED)
+            else:
+                restore(domain, xml)
+            return _resumed(connection, domain)
 
         if attached is not None:
             with classified(f"start {order.name}", ErrorCode.START_FAILED):
-                return _run(connection, self._define(connection, definition(attached)))
+                xml = definition(attached)
+                return run(self._define(connection, xml), xml)
         refused: set[int] = set()
         for _try in range(_PORT_TRIES):
             with classified(f"start {order.name}", ErrorCode.START_FAILED):
                 # Under the lock, so that no two machines started at once choose the same port.
                 with self._locks.hold("host", timeout=LOCK_TIMEOUT):
                     port = self._free_port(connection, order, refused)
-                    domain = self._define(
-                        connection, definition(UserNetwork(port, restricted=self._config.is_restricted))
-                    )
+                    xml = definition(UserNetwork(port, restricted=self._config.is_restricted))
+                    domain = self._define(connection, xml)
                 try:
-                    return _run(connection, domain)
+                    return run(domain, xml)
                 except libvirt.libvirtError as error:
                     if _PORT_TAKEN not in str(error.get_error_message()).lower():
                         raise
@@ -94,6 +115,34 @@ class Starter:
             f"No free port for {order.name}: {len(refused)} from {networks.PORTS[0]} on were tried.",
             hint="See `ss -ltnp` on the host for what listens there.",
         )
+
+    def template(self, order: Order, image: DiskImage, accelerator: Accelerator, machine_id: UUID) -> DomainSpec:
+        """What a template for machines like this one is; its name and disk are still to be said.
+
+        Nothing leads into it or out of it.
+        """
+        attached = networks.attachment(self._config, order.network)
+        boot = self._boot(image)
+        if isinstance(boot, KernelBoot):  # first: `--` may end the kernel's own
+            boot = replace(boot, command_line=f"{clone.ARGUMENT} {boot.command_line}".strip())
+        return DomainSpec(
+            id=machine_id,
+            name="",
+            title=f"Template of {image.image_id}",
+            label=None,
+            vcpus=order.size.vcpus,
+            memory_mib=order.size.memory_mib,
+            accelerator=accelerator,
+            boot=boot,
+            disk="",
+            seed=None,
+            network=replace(attached, is_up=False) if attached else UserNetwork(None, restricted=True),
+            agent_socket=_agent_socket(Address(self._config.uri), machine_id),
+        )
+
+    def _boot(self, image: DiskImage) -> KernelBoot | Firmware:
+        base = self._images.locate(image)
+        return KernelBoot(base.kernel, base.initrd, image.command_line) if base.kernel else image.firmware
 
     def _free_port(self, connection: Any, order: Order, refused: set[int]) -> int:
         defined = all_definitions(connection)
@@ -121,9 +170,8 @@ def _agent_socket(address: Address, machine_id: UUID) -> str | None:
     return str(folder / machine_id.hex[:12]) if folder.is_dir() else None
 
 
-def _run(connection: Any, domain: Any) -> Console:
-    """Start the domain paused, so that its console is read before it says anything."""
-    domain.createWithFlags(libvirt.VIR_DOMAIN_START_PAUSED)
+def _resumed(connection: Any, domain: Any) -> Console:
+    """Have a paused domain run, its console read before it says anything."""
     console = Console(connection, domain)
     try:
         domain.resume()

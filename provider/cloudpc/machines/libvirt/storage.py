@@ -126,6 +126,10 @@ class Pool:
                 raise pools.not_usable(self._config, error) from error
             # refused while another volume is being made; the figures are then as fresh as that one
 
+    def look_again(self, pool: Any) -> None:
+        """Let libvirt see a file that it has not made as a volume."""
+        _patiently(lambda: pool.refresh(0))
+
     def create(self, pool: Any, xml: str, name: str) -> Any:
         """Make a volume; one of this name that an interrupted attempt left is replaced."""
         for last in (False, True):
@@ -137,7 +141,7 @@ class Pool:
                 if has_code(error, libvirt.VIR_ERR_STORAGE_VOL_EXIST):
                     self.delete(pool, [name])
                 elif "exists" in str(error.get_error_message()).lower():
-                    _patiently(lambda: pool.refresh(0))  # a file that libvirt has not seen yet
+                    self.look_again(pool)
                     self.delete(pool, [name])
                 else:
                     raise
@@ -148,8 +152,23 @@ class Pool:
         for name in names:
             unless_gone(partial(_patiently, partial(_delete, pool, name)))
 
+    def download(self, volume: Any, size: int) -> bytes:
+        """What a volume begins with: at most so many bytes."""
+        stream = volume.connect().newStream(0)
+        volume.download(stream, 0, size, 0)
+        content = bytearray()
+        try:
+            while more := stream.recv(_CHUNK):
+                content += more
+            stream.finish()
+        except BaseException:
+            with suppress(libvirt.libvirtError):
+                stream.abort()
+            raise
+        return bytes(content)
+
     def upload(self, volume: Any, size: int, chunks: Iterator[bytes]) -> None:
-        """Fill a volume through a stream."""
+        """Fill a volume through a stream, or its beginning."""
         with self._stream(volume, size) as send:
             for chunk in chunks:
                 send(chunk)
@@ -216,10 +235,10 @@ def raw_volume_xml(name: str, size: int, mode: str) -> str:
     return ElementTree.tostring(volume, encoding="unicode")
 
 
-def overlay_volume_xml(name: str, size: int, base: str) -> str:
+def overlay_volume_xml(name: str, size: int, base: str, mode: str = "0600") -> str:
     """A qcow2 volume of so many bytes on a qcow2 base that is never written to; `base` is a path of the host."""
     volume = _volume(name, size)
-    _target(volume, "qcow2", "0600")
+    _target(volume, "qcow2", mode)
     backing = SubElement(volume, "backingStore")
     SubElement(backing, "path").text = base
     SubElement(backing, "format", type="qcow2")

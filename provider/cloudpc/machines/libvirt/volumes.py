@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -25,11 +26,13 @@ from cloudpc.model.machine_names import named_after
 from cloudpc.model.machines import Order
 from cloudpc.model.remnants import Kind, Remnant
 
-_DISK, _SEED = ".qcow2", "-seed.iso"
+_DISK, _SEED, _MEMORY = ".qcow2", "-seed.iso", "-memory.save"
 _KEPT = re.compile(r"-failed-(\d+)\.log$")
 """The console's log of a failed machine: until when, in seconds since 1970, it and the disk are kept."""
-_MADE = re.compile(rf"-[0-9a-f]{{12}}({re.escape(_DISK)}|{re.escape(_SEED)}|-failed-\d+\.log)$")
+_MADE = re.compile(rf"-[0-9a-f]{{12}}({re.escape(_DISK)}|{re.escape(_SEED)}|{re.escape(_MEMORY)}|-failed-\d+\.log)$")
 """How names end of what is made here; what else is named after a machine is somebody's, by hand."""
+_LONGEST_HEAD = 2 * 1024 * 1024
+"""Bytes; libvirt fills it up to 1 MiB."""
 _SILENCE = b"The console said nothing.\n"
 
 
@@ -55,12 +58,41 @@ class MachineVolumes:
             volume = self._pool.create(pool, raw_volume_xml(name, len(content), "0600"), name)
             self._pool.upload(volume, len(content), iter([content]))
 
-    def paths(self, machine_name: str) -> tuple[str, str]:
-        """Paths, on the host, of a machine's overlay and seed."""
+    def create_clone(self, order: Order, template: str) -> None:
+        """Make the overlay of a clone, on its template's disk at this path; it needs no seed."""
+        pool = self._pool.open()
+        with classified(f"make the disk of {order.name}", ErrorCode.DISK_FAILED):
+            disk = order.name + _DISK
+            self._pool.create(pool, overlay_volume_xml(disk, order.size.disk_gib * GIB, template), disk)
+            self._pool.delete(pool, [order.name + _SEED])  # of an attempt that booted
+
+    @contextmanager
+    def memory(self, machine_name: str, saved: str, changed: Callable[[bytes], bytes]) -> Iterator[str]:
+        """The path of a copy of a saved memory, for as long as it is restored from.
+
+        Args:
+            machine_name: whose it is to be.
+            saved: the name of the volume; it stays as it is.
+            changed: is given what it begins with, at least its head, and says what the copy begins with.
+        """
+        pool, name = self._pool.open(), machine_name + _MEMORY
+        original = pool.storageVolLookupByName(saved)
+        size = int(original.info()[1])
+        head = changed(self._pool.download(original, min(size, _LONGEST_HEAD)))
+        self._pool.delete(pool, [name])
+        copy = pool.createXMLFrom(raw_volume_xml(name, size, "0600"), original, 0)
+        try:
+            self._pool.upload(copy, len(head), iter([head]))
+            yield copy.path()
+        finally:
+            self._pool.delete(pool, [name])
+
+    def paths(self, machine_name: str, *, has_seed: bool) -> tuple[str, str | None]:
+        """Paths, on the host, of a machine's overlay and of its seed, which a clone has not."""
         pool = self._pool.open()
         with classified(f"find the disk of {machine_name}", ErrorCode.DISK_FAILED):
-            disk, seed = (pool.storageVolLookupByName(machine_name + suffix).path() for suffix in (_DISK, _SEED))
-            return disk, seed
+            disk = pool.storageVolLookupByName(machine_name + _DISK).path()
+            return disk, pool.storageVolLookupByName(machine_name + _SEED).path() if has_seed else None
 
     def disk(self, machine_name: str) -> str | None:
         """The path, on the host, of the overlay of this machine's name; None if there is none."""
