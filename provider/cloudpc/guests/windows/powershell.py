@@ -6,6 +6,7 @@ What the joined one says has the lines of `model/joined_scripts.py`, whose `apar
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Mapping, Sequence
 
 from cloudpc.model.guests import Script
@@ -15,7 +16,9 @@ INTERPRETER = ("powershell.exe",)
 """Of scripts that `joined` takes: it starts them from a file, so that this is all there is to say of how."""
 _BESIDES = 15.0
 """Seconds for each script that are not its own."""
-_END_OF_TEXT = "\n'@"
+_QUOTE = "['\u2018\u2019\u201a\u201b]"
+"""What PowerShell takes for a single quote: typographic ones, too."""
+_END_OF_TEXT = re.compile(rf"^{_QUOTE}@", re.MULTILINE)
 # Of the folder only administrators see anything. Secrets are parameters of the joined script, as hosts give them, and
 # variables of the environment of the one script that they are for. A script that takes too long ends with its children.
 _ONE = """
@@ -58,7 +61,7 @@ _END = """
 
 def quoted(text: str) -> str:
     """As PowerShell has a text in a script."""
-    return "'" + text.replace("'", "''") + "'"
+    return "'" + re.sub(_QUOTE, r"\g<0>\g<0>", text) + "'"
 
 
 def joined(scripts: Sequence[Script], room: int = ROOM) -> Script:
@@ -83,7 +86,7 @@ def joined(scripts: Sequence[Script], room: int = ROOM) -> Script:
 
 
 def _part(number: int, script: Script, kept: int) -> str:
-    if _END_OF_TEXT in script.text or script.arguments:
+    if _END_OF_TEXT.search(script.text) or script.arguments:
         raise ValueError(f"{script.name} can't be joined: it has arguments, or a line that begins with '@")
     data = base64.b64encode(script.stdin).decode()
     secrets = _table({name: f"${secret_of(number, name)}" for name in script.secrets})
