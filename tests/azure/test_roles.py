@@ -170,6 +170,9 @@ class _Life:
         assert self.host.give_up_places(INSTALLATION, "policy")
         del self.arm.table.states["*"]
         self.host.power_on(order.id, Watch().within(60))
+        for stays_off in (False, True):
+            assert self.host.shut_down(order.id, Watch().within(60), stays_off=stays_off)
+            self.host.power_on(order.id, Watch().within(60))
 
     def _never_ready(self) -> None:
         order = azure_order("u-never", first_boot_in_seconds=0.5)

@@ -82,7 +82,8 @@ def _details(draw: st.DrawFn, status: Status) -> StatusDetail | None:
 @st.composite
 def recorded(draw: st.DrawFn) -> RecordedCloudPC:
     """What state may have."""
-    asked = draw(desired())
+    wanted = draw(st.sampled_from(["running", "running", "poweredOff"]))
+    asked = draw(desired()).model_copy(update={"desired_power_state": wanted})
     status = draw(st.sampled_from([s for s in Status if s is not Status.PROVISIONING]))
     detail = _details(draw, status)
     was = draw(st.sampled_from(sorted(WITH_MACHINE)))

@@ -17,15 +17,18 @@ from cloudpc.model.cloud_pc import USABLE, Status
 from cloudpc.rules.actions import ACTIONS
 from cloudpc.rules.actions.action import Action
 from cloudpc.rules.actions.end_grace import END_GRACE, AnotherEnd
+from cloudpc.rules.actions.power import POWER_OFF, POWER_ON, RESTART
 from cloudpc.rules.actions.reasons import Ignored
+from cloudpc.rules.actions.rename import RENAME, DisplayName
 from cloudpc.rules.actions.reprovision import REPROVISION, GenerationIsOver
 from cloudpc.rules.actions.retry import RETRY
 from cloudpc.rules.actions.update_kernel import UPDATE_KERNEL
+from cloudpc.rules.asked import generation_of
 from cloudpc.rules.lifecycle import next_step
 from cloudpc.rules.notices import UnknownKey
 from cloudpc.rules.ownership import owners
 from cloudpc.rules.step import Step
-from tests.fakes.added_action.restart import Restart
+from tests.fakes.added_action.sign_out import SignOut
 
 from . import make
 from .world import PLANS, STEPS_TAKEN, WITH_MACHINE, World
@@ -37,9 +40,9 @@ _OUTCOMES = st.sampled_from(
 STEPS = int(os.environ.get("CLOUDPC_WORLD_STEPS", "10000"))
 """Of all histories together; `make world` plays a million."""
 _STEPS_EACH = 40
-_RESTART = Restart()
+_SIGN_OUT = SignOut()
 """A remote action that the rules do not know by name."""
-_ON_MACHINE = [UPDATE_KERNEL, _RESTART]
+_ON_MACHINE = [UPDATE_KERNEL, POWER_OFF, RESTART, POWER_ON, RENAME, _SIGN_OUT]
 
 users, groups, policies = (st.sampled_from(names) for names in (USERS, GROUPS, POLICIES))
 
@@ -114,14 +117,14 @@ class Histories(RuleBasedStateMachine):
         key = data.draw(st.sampled_from(sorted(stack.cloud_pcs) or ["u1/small", "u2/big"]))
         recorded = stack.cloud_pcs.get(key)
         now = 0 if recorded is None else what.count(recorded)
-        stack.actions[what.name][key] = max(stack.actions[what.name].get(key, 0), now) + 1
+        stack.actions[what.name][key] = _asked(what, max(generation_of(stack.actions[what.name].get(key)), now) + 1)
 
     @rule(policy=policies, data=st.data())
     def retry_or_update_all(self, policy: str, data: st.DataObject) -> None:
         actions, cloud_pcs = self.world.stacks[policy].actions, self.world.stacks[policy].cloud_pcs.items()
         actions["retry"] |= {key: pc.retry + 1 for key, pc in cloud_pcs if pc.failed_extras}
         for action in _ON_MACHINE:
-            actions[action.name] |= {key: action.count(pc) + 1 for key, pc in cloud_pcs}
+            actions[action.name] |= {key: _asked(action, action.count(pc) + 1) for key, pc in cloud_pcs}
         self.world.run(policy, lambda: data.draw(_OUTCOMES))
 
     @rule(policy=policies, data=st.data(), what=st.sampled_from([REPROVISION, RETRY]))
@@ -253,6 +256,15 @@ class Histories(RuleBasedStateMachine):
                 assert answers[user] in serving, "who has a Cloud PC that is not in grace keeps its policy"
 
     @invariant()
+    def what_is_kept_off_is_started_by_no_run(self) -> None:
+        for policy, stack in self.world.stacks.items():
+            plan, _ = self.world.plan(policy)
+            for desired in plan.desired:
+                recorded = stack.cloud_pcs.get(desired.key)
+                if recorded is not None and recorded.is_kept_off:
+                    assert next_step(recorded, desired) is not Step.START
+
+    @invariant()
     def device_names_are_given_once(self) -> None:
         for stack in self.world.stacks.values():
             names = [pc.device_name.lower() for pc in stack.cloud_pcs.values()]
@@ -286,11 +298,15 @@ class Histories(RuleBasedStateMachine):
         assert [stack.cloud_pcs for stack in self.world.stacks.values()] == [{}, {}, {}]
 
 
+def _asked(what: Action, generation: int) -> int | DisplayName:
+    return DisplayName(generation=generation, displayName=f"{generation}") if what is RENAME else generation
+
+
 @pytest.fixture(autouse=True)
-def restart() -> Iterator[None]:
-    ACTIONS.append(_RESTART)
+def sign_out() -> Iterator[None]:
+    ACTIONS.append(_SIGN_OUT)
     yield
-    ACTIONS.remove(_RESTART)
+    ACTIONS.remove(_SIGN_OUT)
 
 
 def test_histories() -> None:

@@ -240,7 +240,9 @@ class World:
         if isinstance(step, Action):
             assert before.status in USABLE
             is_there = self.machines.get(key) == Machine(stack.policy_id, before.generation)
-            self.off.discard(key)
+            power = getattr(step, "power", "running")
+            if power is not None:
+                (self.off.discard if power == "running" else self.off.add)(key)
             came = outcome() if is_there else Status.FAILED
             self._record(stack, self._on_the_machine(step, before, desired, came))
             return

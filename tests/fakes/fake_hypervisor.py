@@ -145,6 +145,13 @@ class FakeHost:
             watch.note(f"was off, starting on {self.name}")
             self.wait_ready(machine_id, watch)
 
+    def shut_down(self, machine_id: UUID, watch: Watch, *, stays_off: bool) -> str:
+        self._fault("shut_down", self._user(machine_id), watch.cancel)
+        if self._need(machine_id).power is PowerState.STOPPED:
+            return "off already"
+        self._change(machine_id, lambda m: replace(m, power=PowerState.STOPPED, paused_because=""))
+        return "shut down by its guest"
+
     def bring_image(self, image: Image, watch: Watch) -> None:
         self.ensure_image(image, "", watch)
 

@@ -105,6 +105,10 @@ def connect(
     project = Project()
     cloud_pc = project.with_secrets(user, service_plan, policy)
     way, secret = _usable(cloud_pc)
+    if cloud_pc.recorded.is_kept_off:
+        name = cloud_pc.user_principal_name
+        message = f"the Cloud PC of {name} is powered off; {command_line('cloudpc', 'power-on', name)} starts it"
+        raise CommandError(message, Exit.FAILED_CLOUD_PC)
     match way:
         case Ssh():
             raise typer.Exit(_by_ssh(project, cloud_pc, way, secret, command or []))

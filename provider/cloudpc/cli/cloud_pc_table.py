@@ -102,7 +102,9 @@ def _reasons(row: dict[str, Any]) -> Iterator[str]:
         yield f"grace until {datetime.fromisoformat(end):%Y-%m-%d %H:%M} UTC ({row['why']})"
     elif row["why"]:
         yield row["why"]
-    if row["powerState"] == "poweredOff":
+    if row["powerState"] != "running" and row["desiredPowerState"] == "poweredOff":
+        yield "powered off; `cloudpc power-on` starts it"
+    elif row["powerState"] == "poweredOff":
         yield "off; the next run starts it"
     if row["powerState"] == "deallocated":
         yield "off, and left so (deallocateStopped of its host); `cloudpc connect` starts it"

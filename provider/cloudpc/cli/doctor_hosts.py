@@ -82,7 +82,7 @@ def _of_installation(
             yield Check(f"{what}: left over", "passed", f"removed {', '.join(removed)}")
         unknown = [machine for machine in unknown if machine not in gone]
     seen.add(unknown, known)
-    yield from _standing_still(what, known)
+    yield from _standing_still(what, [m for m in known if m.id not in ours.inventory.kept_off])
     unreadable = host.unreadable(installation, given)
     seen.doubts += [f"{name} carries no tag that can be read" for name in unreadable.values()]
     left = [

@@ -155,6 +155,8 @@ class DesiredCloudPC(_Value):
     """Goes up with each move to another build's kernel."""
     kernel_digest: str = ""
     """The build of its image that its kernel comes from, where that is another than its disk's."""
+    desired_power_state: Literal["running", "poweredOff"] = "running"
+    """What an admin wants: one that is to be off is started by no run."""
     actions: dict[str, int] = {}
     """Of each other remote action, by its name (`cloudpc.rules.actions`): goes up each time it is asked for."""
     action_arguments: dict[str, dict[str, Any]] = {}
@@ -257,7 +259,14 @@ class RecordedCloudPC(DesiredCloudPC):
     @property
     def stands_still(self) -> bool:
         """Whether its machine is there and does not work, so that it has to be started or resumed."""
-        return self.status in WITH_MACHINE and self.power_state in ("poweredOff", "paused")
+        wanted = self.desired_power_state == "running"
+        return wanted and self.status in WITH_MACHINE and self.power_state in ("poweredOff", "paused")
+
+    @property
+    def is_kept_off(self) -> bool:
+        """Whether its machine is off, as an admin wants it."""
+        wanted = self.desired_power_state == "poweredOff"
+        return wanted and self.status in WITH_MACHINE and self.power_state != "running"
 
     @property
     def is_leaving(self) -> bool:

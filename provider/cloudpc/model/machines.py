@@ -332,6 +332,28 @@ class KeepsForDiagnosis(Protocol):
 
 
 @runtime_checkable
+class ShutsDown(Protocol):
+    """A host that can turn a machine off in good order; on others nothing but its guest does."""
+
+    def shut_down(self, machine_id: UUID, watch: Watch, *, stays_off: bool) -> str:
+        """Have the guest shut down; one that does not within a few minutes is turned off all the same.
+
+        Idempotent. Returns when the machine is off, and nothing but `power_on` has it work again.
+
+        Args:
+            machine_id: whose.
+            watch: ends it.
+            stays_off: whether a host that bills a machine's place gives that up.
+
+        Returns:
+            How it went off, in words that complete "its machine was ".
+
+        Raises:
+            ProvisioningError: it can't be turned off, or is gone.
+        """
+
+
+@runtime_checkable
 class GivesUpPlaces(Protocol):
     """A host that bills a machine as long as it keeps its place, also while it is off."""
 

@@ -27,6 +27,8 @@ class Inventory:
     """There is an entry without a machine, or an operation that a dead run had begun: what is there is unfinished."""
     remembered: frozenset[UUID] = frozenset()
     """All that state has anything of, also of those that are gone."""
+    kept_off: frozenset[UUID] = frozenset()
+    """Those that an admin wants off."""
     policies: frozenset[str] = frozenset()
     """Whose stacks have run: what is half made of theirs is theirs to sweep."""
 
@@ -41,6 +43,7 @@ class Inventory:
             frozenset(given),
             frozenset(begun),
             frozenset[UUID]().union(*(record.machines for record in records)),
+            frozenset(c.recorded.machine_id for r in records for c in r.cloud_pcs if c.recorded.is_kept_off),
             frozenset(record.policy for record in records if record.installation),
         )
 

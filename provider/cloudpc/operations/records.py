@@ -12,6 +12,7 @@ from cloudpc.directory.catalogue import short_name
 from cloudpc.model import access
 from cloudpc.model.cloud_pc import WITH_MACHINE, PolicySettings, RecordedCloudPC, Status
 from cloudpc.model.identity import machine_id, user_and_plan
+from cloudpc.rules.actions.rename import display_name
 from cloudpc.rules.ownership import PolicyFacts
 
 
@@ -87,11 +88,13 @@ class CloudPCRecord:
             "servicePlanName": pc.service_plan.display_name,
             "policy": self.policy,
             "deviceName": pc.device_name,
+            "displayName": display_name(pc),
             "status": pc.status.value,
             "statusDetail": pc.status_detail and pc.status_detail.model_dump(by_alias=True),
             "host": pc.host or None,
             "connection": pc.access and access.to_outputs(pc.access)["connection"],
             "powerState": pc.power_state if pc.status in WITH_MACHINE else None,
+            "desiredPowerState": pc.desired_power_state if pc.status in WITH_MACHINE else None,
             "pausedBecause": pc.paused_because or None,
             "lastModifiedDateTime": _shown(pc.last_modified_date_time),
             "gracePeriodEndDateTime": self.grace_period_end_date_time,

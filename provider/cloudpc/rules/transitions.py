@@ -64,9 +64,9 @@ def set_up_again(
 
 
 def acted(after: RecordedCloudPC, why: str, now: datetime) -> RecordedCloudPC:
-    """A remote action was carried out on its machine, which works; `after` has what that changes."""
+    """A remote action was carried out; `after` has what that changes."""
     refuse_unless(after.status in USABLE, "acted on", after)
-    return event(powered(after, PowerState.RUNNING), why, now)
+    return event(after, why, now)
 
 
 def started(recorded: RecordedCloudPC, why: str, now: datetime) -> RecordedCloudPC:

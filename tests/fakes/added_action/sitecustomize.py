@@ -3,9 +3,9 @@
 from contextlib import suppress
 
 with suppress(ImportError):  # an interpreter without our package
-    from rename import Rename  # type: ignore[import-not-found]
-    from restart import Restart  # type: ignore[import-not-found]
+    from hostname import Hostname  # type: ignore[import-not-found]
+    from sign_out import SignOut  # type: ignore[import-not-found]
 
     from cloudpc.rules.actions import ACTIONS
 
-    ACTIONS += [Restart(), Rename()]
+    ACTIONS += [SignOut(), Hostname()]

@@ -6,9 +6,9 @@ import pytest
 
 from cloudpc.model.errors import ProvisioningError
 from cloudpc.model.guests import Script
-from cloudpc.model.machines import PowerState
+from cloudpc.model.machines import PowerState, ShutsDown
 
-from .subject import Ready, Subject
+from .subject import Ready, Subject, cannot
 from .watching import Watched
 
 
@@ -37,3 +37,18 @@ def test_what_is_gone_is_not_started(subject: Subject) -> None:
     with pytest.raises(ProvisioningError):
         subject.host.power_on(subject.order().id, Watched())
     assert subject.things() == []
+
+
+def test_what_is_shut_down_is_off_until_it_is_turned_on(subject: Subject) -> None:
+    order, _watch = subject.made()
+    host = subject.host
+    if not isinstance(host, ShutsDown):
+        cannot("it can't turn machines off")
+    assert host.shut_down(order.id, Watched(), stays_off=True)
+    machine = host.describe(order.id)
+    assert machine is not None
+    assert (machine.power, machine.tag, machine.has_disk) == (PowerState.STOPPED, order.tag, True)
+    assert host.shut_down(order.id, Watched(), stays_off=False), "once more does no harm"
+    host.power_on(order.id, Watched())
+    [done] = host.guest(order.id).run([Script("echo up", timeout=30)], Watched())
+    assert done.output.strip() == "up"

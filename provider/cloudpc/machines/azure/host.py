@@ -16,7 +16,7 @@ from cloudpc.machines.azure.configuration import AzureHostConfig
 from cloudpc.machines.azure.description import Descriptions, Found, Statuses, card_ids, id_of, is_windows, tags_of
 from cloudpc.machines.azure.guest import AzureGuest
 from cloudpc.machines.azure.images import Images
-from cloudpc.machines.azure.making import turn_on
+from cloudpc.machines.azure.making import turn_off, turn_on
 from cloudpc.machines.azure.names import Parts, machine_named_in, name_of
 from cloudpc.machines.azure.networks import Networks
 from cloudpc.machines.azure.order import Request
@@ -45,6 +45,7 @@ from cloudpc.model.machines import (
     OrderChecks,
     PowerState,
     Removed,
+    ShutsDown,
 )
 from cloudpc.model.remnants import Kind, Remnant
 from cloudpc.model.stages import Stage
@@ -53,7 +54,7 @@ from cloudpc.model.watch import REMOVED_WITHIN, Watch
 
 
 @patience.of_its_host
-class AzureHost(Host, JoinsEntra):
+class AzureHost(Host, JoinsEntra, ShutsDown):
     """Implements `cloudpc.model.machines.Host`; says there what each call means."""
 
     def __init__(self, config: AzureHostConfig) -> None:
@@ -135,6 +136,12 @@ class AzureHost(Host, JoinsEntra):
         turn_on(self._arm, self._machines, machine.name, watch)
         if until_ready:
             wait_until_ready(self._arm, machine.name, None, watch)
+
+    def shut_down(self, machine_id: UUID, watch: Watch, *, stays_off: bool) -> str:
+        machine = self._need(machine_id)
+        if machine.power is not PowerState.RUNNING and not stays_off:
+            return "off already"
+        return turn_off(self._arm, machine.name, watch, deallocated=stays_off)
 
     def guest(self, machine_id: UUID) -> Guest:
         return AzureGuest(self._arm, name_of(machine_id))

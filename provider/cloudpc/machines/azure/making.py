@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 _RUNS_WITHIN = 300.0
 """Seconds until a machine that was turned on has its place again, at most."""
+_OFF_WITHIN = 600.0
+"""Seconds that Azure is given to turn one off: it waits for the guest by itself."""
 
 
 def turn_on(arm: Arm, machines: VirtualMachines, name: str, watch: Watch) -> None:
@@ -34,3 +36,24 @@ def turn_on(arm: Arm, machines: VirtualMachines, name: str, watch: Watch) -> Non
         if failed.arm.meaning in (Meaning.NO_ROOM, Meaning.UNKNOWN):
             raise ProvisioningError(ErrorCode.START_FAILED, failed.message, hint=failed.hint) from failed
         raise
+
+
+def turn_off(arm: Arm, name: str, watch: Watch, *, deallocated: bool) -> str:
+    """Return when it is off; Azure asks its guest first, and turns it off a few minutes later at the latest.
+
+    Returns:
+        How it went off, in words that complete "its machine was ".
+
+    Raises:
+        ProvisioningError: Azure refuses, or the machine is not off in time.
+    """
+    watch.note(f"turning {name} off")
+    calls = arm.compute.virtual_machines
+    arm.follow(
+        f"turn {name} off",
+        watch.within(_OFF_WITHIN),
+        calls.begin_deallocate if deallocated else calls.begin_power_off,
+        arm.group,
+        name,
+    )
+    return "shut down, and is not billed" if deallocated else "shut down"

@@ -15,7 +15,7 @@ _NETWORK: Final = "Microsoft.Network/virtualNetworks"
 
 GROUP: Final = (
     f"{_MACHINE}/read", f"{_MACHINE}/write", f"{_MACHINE}/delete",
-    f"{_MACHINE}/start/action", f"{_MACHINE}/deallocate/action",
+    f"{_MACHINE}/start/action", f"{_MACHINE}/powerOff/action", f"{_MACHINE}/deallocate/action",
     f"{_MACHINE}/instanceView/read", f"{_MACHINE}/retrieveBootDiagnosticsData/action",
     f"{_MACHINE}/runCommands/read", f"{_MACHINE}/runCommands/write", f"{_MACHINE}/runCommands/delete",
     f"{_MACHINE}/extensions/read", f"{_MACHINE}/extensions/write",

@@ -16,7 +16,7 @@ from uuid import UUID
 
 import libvirt
 
-from cloudpc.machines.libvirt import disks, doctor, identity, kernels, networks, power, removal
+from cloudpc.machines.libvirt import disks, doctor, identity, kernels, networks, power, removal, shutdown
 from cloudpc.machines.libvirt.acceleration import Acceleration
 from cloudpc.machines.libvirt.agent import Agent, AgentUnavailable
 from cloudpc.machines.libvirt.answers import AgentRefused
@@ -68,6 +68,7 @@ from cloudpc.model.machines import (
     Order,
     PowerState,
     Removed,
+    ShutsDown,
 )
 from cloudpc.model.remnants import Remnant
 from cloudpc.model.tags import Phase, Tag
@@ -78,7 +79,7 @@ _LOCK_TIMEOUT = 900.0  # who holds it works; a dead holder's is freed by the ker
 
 
 @patience.of_its_host
-class LibvirtHost(Host, KeepsForDiagnosis, MovesKernels):
+class LibvirtHost(Host, KeepsForDiagnosis, MovesKernels, ShutsDown):
     """Implements `cloudpc.model.machines.Host`; says there what each call means."""
 
     def __init__(self, config: LibvirtHostConfig, cache: Path) -> None:
@@ -164,6 +165,13 @@ class LibvirtHost(Host, KeepsForDiagnosis, MovesKernels):
 
     def power_on(self, machine_id: UUID, watch: Watch, *, until_ready: bool = True) -> None:
         self.making.power_on(machine_id, watch, until_ready=until_ready)
+
+    def shut_down(self, machine_id: UUID, watch: Watch, *, stays_off: bool) -> str:  # noqa: ARG002 - it costs nothing
+        domain, definition = self._domains.need(machine_id)
+        self._domains.label(definition)
+        self._consoles.keep(machine_id, None)
+        with classified(f"turn off {definition.name}", takes_its_time=True):
+            return shutdown.shut_down(domain, self._connection.watchers, watch)
 
     def bring_image(self, image: Image, watch: Watch) -> None:
         self.acceleration.look_ahead()

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from cloudpc.model.cloud_pc import USABLE, DesiredCloudPC, RecordedCloudPC
 from cloudpc.model.errors import unexpected_told
+from cloudpc.model.machines import PowerState
 from cloudpc.rules import transitions
 from cloudpc.rules.actions.case import NOTHING, A, Answer, Candidate, Case, Request
 from cloudpc.rules.actions.counted import Counted
 from cloudpc.rules.actions.reasons import Done, Ignored, PolicyNotKnown, WrongStatus
 from cloudpc.rules.actions.workplace import Workplace
+from cloudpc.rules.findings import powered
 from cloudpc.rules.notices import Reason
+from cloudpc.rules.recording import changed
 
 
 class OnMachine(Counted[A]):
@@ -22,6 +25,8 @@ class OnMachine(Counted[A]):
     """Whom it may act on, as what it would have to be: `only one that works can be …`."""
     notice: ClassVar[str]
     """What a preview says will happen; each argument stands under its name, as `{to}`."""
+    power: ClassVar[Literal["running", "poweredOff"] | None] = "running"
+    """What the machine is afterwards, and is wanted to be from then on; None: as it was."""
 
     def why_not(self, request: Request[A]) -> Reason | None:
         """What else speaks against it on one that works."""
@@ -39,7 +44,11 @@ class OnMachine(Counted[A]):
 
     def after(self, recorded: RecordedCloudPC, desired: DesiredCloudPC) -> RecordedCloudPC:
         """What is recorded once it is done."""
-        return self.same_as(recorded, desired)
+        done = self.same_as(recorded, desired)
+        if self.power is None:
+            return done
+        wanted = changed(done, {"desired_power_state": self.power})
+        return powered(wanted, PowerState.RUNNING if self.power == "running" else PowerState.STOPPED)
 
     def carry_out(self, at: Workplace) -> RecordedCloudPC:
         with unexpected_told(f"{self.command} of {at.recorded.machine_id}"):
@@ -61,7 +70,8 @@ class OnMachine(Counted[A]):
         request = Request(recorded, case.settings, self.read(case.asked))
         if why := self.why_not(request):
             return Answer(told=[Ignored(self.name, str(why))])
-        desired = self.noted(case.as_it_is(**self.changes(request)), request.asked)
+        power = {"desired_power_state": self.power} if self.power else {}
+        desired = self.noted(case.as_it_is(**power, **self.changes(request)), request.asked)
         return Answer(desired, [Done(self.name, self.notice.format(**request.asked.words))])
 
     def is_due(self, recorded: RecordedCloudPC, desired: DesiredCloudPC) -> bool:

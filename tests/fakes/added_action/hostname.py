@@ -35,16 +35,16 @@ class IsItsName(Reason):
         return f"it is called {self.name}"
 
 
-class Rename(OnMachine[NewName]):
+class Hostname(OnMachine[NewName]):
     """Graph's `rename`, but of the guest."""
 
-    name = command = graph = "rename"
-    help = "Rename the guests of Cloud PCs."
+    name = command = "hostname"
+    help = "Give the guests of Cloud PCs another name."
     description = "Raised: its guest is called as `to` says."
     asked = NewName
     question = Question("These are called {to} from now on:", "Call {them} {to}?")
-    rule = "only one that works can be renamed"
-    notice = "its guest is renamed to {to}"
+    rule = "only one that works can be called otherwise"
+    notice = "its guest is to be called {to}"
     not_done = "keeps its name, tried again by the next run"
 
     def why_not(self, request: Request[NewName]) -> Reason | None:

@@ -1,0 +1,68 @@
+"""Rename: what a Cloud PC is called where people look at it. Graph's `rename`; device, guest and host keep their names.
+
+Source: Windows 365, "Rename a Cloud PC": the display name alone, up to 64 characters. A reprovision keeps it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pydantic import Field
+
+from cloudpc.model.cloud_pc import DesiredCloudPC
+from cloudpc.rules.actions.case import Candidate
+from cloudpc.rules.actions.on_machine import OnMachine
+from cloudpc.rules.actions.workplace import Workplace
+from cloudpc.rules.asked import Asked
+from cloudpc.rules.notices import Reason
+
+
+class DisplayName(Asked):
+    """The display name that it is to have."""
+
+    display_name: str = Field(
+        min_length=1,
+        max_length=64,
+        pattern=r"^[^\s\x00-\x1f\x7f]([^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f])?$",
+        description="The new display name: up to 64 characters, without blanks around it.",
+    )
+
+
+@dataclass(frozen=True)
+class IsItsName(Reason):
+    """It bears it already."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return f"it is called {self.name} already"
+
+
+class Rename(OnMachine[DisplayName]):
+    """State alone remembers it."""
+
+    name = command = graph = "rename"
+    help = "Give Cloud PCs another display name.\n\nDevice, guest and account keep theirs."
+    description = "Raised: its display name is `displayName`."
+    must_name_users = True
+    asked = DisplayName
+    rule = "only one that works can be renamed"
+    notice = "is called {display_name}"
+    not_done = "keeps its name, tried again by the next run"
+    power = None
+
+    def refusal(self, candidate: Candidate[DisplayName]) -> Reason | None:
+        name = candidate.asked.display_name
+        is_its_name = name == display_name(candidate.recorded)
+        return super().refusal(candidate) or (IsItsName(name) if is_its_name else None)
+
+    def work(self, at: Workplace) -> str:
+        return f"is called {self.given(at.desired).display_name}"
+
+
+RENAME = Rename()
+
+
+def display_name(pc: DesiredCloudPC) -> str:
+    """Graph's `displayName`: as somebody has renamed it, or else its device's."""
+    return str(pc.action_arguments.get(RENAME.name, {}).get("displayName", pc.device_name))
