@@ -45,7 +45,7 @@ def test_what_is_wrong_is_told_all_at_once(golden: Golden, project: Project) -> 
         images={"tiny": {"path": "tiny.qcow2", "url": "http://images.example/tiny.qcow2"}, "big": {"sha256": "12"}},
         directory={"kind": "ldap"}, audit={"path": "nowhere/audit.jsonl"}, safety={"massLossInPercent": 101},
         actions={"reprovision": {"u000": 2}, "retry": {f"u000/{SMALL}": -1}, "endGrace": {f"u000/{SMALL}": "soon"},
-                 "restart": {}},
+                 "resize": {}},
         installation="X", organization={},
     )  # fmt: skip
     golden.cloudpc("policies/wrong-around-it", "policy", "validate")
