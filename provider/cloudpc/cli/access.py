@@ -44,7 +44,6 @@ def credentials(user: User, service_plan: Plan = None, policy: Policy = None, as
         return
     signing_in, conditions = _told(project, cloud_pc, way, secret.user)
     shown = table("", "")
-    shown.show_header = False
     rows = {
         "Device": cloud_pc.device_name,
         "User name": secret.user,

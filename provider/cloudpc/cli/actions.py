@@ -15,6 +15,7 @@ from cloudpc.cli.choice import Choice
 from cloudpc.cli.context import Project
 from cloudpc.cli.output import CommandError, Exit, Yes, coloured, confirm, counted, err, table
 from cloudpc.cli.up import How, bring_up_and_tell
+from cloudpc.directory.catalogue import short_name
 from cloudpc.model.cloud_pc import PolicySettings, RecordedCloudPC
 from cloudpc.model.problems import from_validation
 from cloudpc.operations.records import CloudPCRecord
@@ -180,7 +181,7 @@ def _show(title: str, project: Project, cloud_pcs: Sequence[CloudPCRecord]) -> N
     err.print(title)
     shown = table("USER", "SERVICE PLAN", "POLICY", "DEVICE", "STATUS", "TODAY'S POLICY / WHY")
     for c in cloud_pcs:
-        cells = (c.user_principal_name, c.service_plan, c.policy, c.device_name)
+        cells = (c.user_principal_name, short_name(c.service_plan), c.policy, c.device_name)
         detail = c.recorded.status_detail
         told = [*differing.get((c.policy, c.key), []), *([detail.message] if detail and c.recorded.is_lost else [])]
         changes = "; ".join(told) or "-"

@@ -8,16 +8,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from rich.padding import Padding
-
-from cloudpc.cli.output import Terminal, coloured, out, styled, table
+from cloudpc.cli.output import READABLE, Terminal, coloured, out, styled, table
 from cloudpc.directory.catalogue import short_name
 from cloudpc.model.cloud_pc import Status
 from cloudpc.model.directory import GUID
 from cloudpc.model.text import command_line
 
-_READABLE = 30
-"""Characters that the last column needs at least, to be read beside the others."""
 _HEADERS = ("USER", "SERVICE PLAN", "POLICY", "DEVICE", "STATUS")
 
 
@@ -49,7 +45,7 @@ def print_rows(rows: Sequence[dict[str, Any]], console: Terminal = out) -> None:
     lines = [_line(row, has_several=with_connection[row["userPrincipalName"]] > 1) for row in rows]
     columns = zip(_HEADERS, *(line.cells for line in lines), strict=True)
     widths = [max(map(len, column)) for column in columns]
-    if sum(widths) + 2 * len(widths) + _READABLE <= console.width:
+    if sum(widths) + 2 * len(widths) + READABLE <= console.width:
         _print_wide(lines, console)
     else:
         _print_narrow(lines, console)
@@ -67,7 +63,9 @@ def _print_narrow(lines: Sequence[_Line], console: Terminal) -> None:
         console.print(styled(line.name, "bold"), coloured(line.status), sep="  ")
         console.print(f"  {line.plan} of {line.policy}, {line.device}")
         if line.why:
-            console.print(Padding(line.why, (0, 0, 0, 2)), soft_wrap=False)
+            below = table("", "")
+            below.add_row("", line.why)
+            console.print(below)
 
 
 def _line(row: dict[str, Any], *, has_several: bool) -> _Line:

@@ -97,7 +97,6 @@ def show(
         return
     for cloud_pc in found:
         shown = table("", "")
-        shown.show_header = False
         for name, value in {**cloud_pc.as_json(), **_more(cloud_pc)}.items():
             for line_name, line in _lines(name, value):
                 shown.add_row(styled(line_name, "bold"), line)

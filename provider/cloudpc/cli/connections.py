@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from cloudpc.cli.context import Project
-from cloudpc.cli.output import CommandError, Exit, Json, Styled, err, out, print_json, styled, table
+from cloudpc.cli.output import CommandError, Exit, Json, Styled, before_hints, err, out, print_json, styled, table
 from cloudpc.configuration import offers, parsing
 from cloudpc.configuration.lookups import CONNECTIONS
 from cloudpc.connections import checks, files
@@ -222,7 +222,7 @@ def _print(results: dict[str, list[Check]]) -> None:
     for name, found in results.items():
         shown.add_row(styled(name, "bold"), "", _coloured(overall(found)), "", "")
         for one in found:
-            action = f" -> {one.hint}" if one.hint else ""
+            action = f"{before_hints()}{one.hint}" if one.hint else ""
             detail = one.detail + action
             shown.add_row("", one.what, _coloured(one.status), one.error_type, detail)
     out.print(shown)

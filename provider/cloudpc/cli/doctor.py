@@ -9,7 +9,7 @@ import typer
 
 from cloudpc.cli import doctor_hosts, doctor_organisation, doctor_stacks
 from cloudpc.cli.context import Project
-from cloudpc.cli.output import CommandError, Exit, Json, confirm, counted, out, print_json, styled, table
+from cloudpc.cli.output import CommandError, Exit, Json, before_hints, confirm, counted, out, print_json, styled, table
 from cloudpc.configuration import parsing
 from cloudpc.configuration.installation import recorded_id
 from cloudpc.iac.engine import OWN_FOLDER, EngineError
@@ -39,8 +39,8 @@ def doctor(
     else:
         shown = table("CHECK", "RESULT", "DETAIL")
         for f in findings:
-            text = f.detail + (f" -> {f.hint}" if f.hint else "")
-            shown.add_row(f.what, styled(*_RESULTS[f.status]), text)
+            hint = f"{before_hints()}{f.hint}" if f.hint else ""
+            shown.add_row(f.what, styled(*_RESULTS[f.status]), f.detail + hint)
         out.print(shown)
     if any(f.status == "failed" for f in findings):
         raise typer.Exit(Exit.ERROR)

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from cloudpc.cli.context import Project, of_user
-from cloudpc.cli.output import CommandError, Json, out, print_json
+from cloudpc.cli.output import CommandError, Json, coloured, out, print_json, table
+from cloudpc.directory.catalogue import short_name
 from cloudpc.operations.records import CloudPCRecord, EndedRecord
 
 
@@ -33,10 +34,13 @@ def history(
         print_json(histories)
         return
     for each in histories:
-        which = f"{each['servicePlan']} of {each['policy']}, {each['deviceName']}, generation {each['generation']}"
+        plan = short_name(each["servicePlan"])
+        which = f"{plan} of {each['policy']}, {each['deviceName']}, generation {each['generation']}"
         out.print(f"{each['userPrincipalName']} ({which}){': ended' if each['ended'] else ''}")
+        events = table("", "", "", "")
         for event in each["events"]:
-            out.print(f"  {event['dateTime']} {event['status']} {event['why']}")
+            events.add_row("", event["dateTime"], coloured(event["status"]), event["why"])
+        out.print(events)
 
 
 def _history(cloud_pc: CloudPCRecord | EndedRecord) -> dict[str, Any]:

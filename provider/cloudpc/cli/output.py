@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator, Sequence
 from enum import IntEnum
+from itertools import zip_longest
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console, JustifyMethod, OverflowMethod
+from rich.console import Console, ConsoleOptions, JustifyMethod, OverflowMethod
 from rich.style import Style
-from rich.table import Table
 from rich.text import Text
 
 from cloudpc.model.errors import CloudPCError
@@ -120,12 +121,82 @@ def colour_of_the_engine() -> str:
     return "always" if out.is_terminal and not out.no_color else "never"
 
 
+READABLE = 30
+"""Characters that the last column needs at least, to be read beside the others."""
+_GAP = 2
+_BELOW = 4
+"""By how much the last column's text is indented that stands below its line."""
+
+
+class Table:
+    """For terminals and for pipes: no lines, no blanks at the end, and nothing is cut.
+
+    Columns are as wide as what is in them. Only the last one is folded: beside the others, or below them if need be.
+
+    Args:
+        columns: their headings; without any text in them, no heading is shown.
+    """
+
+    def __init__(self, *columns: str) -> None:
+        self._columns = columns
+        self._rows: list[Sequence[str | Text]] = []
+
+    def add_row(self, *cells: str | Text) -> None:
+        """One cell for each column; text is text (see `output.Terminal`), its lines are kept."""
+        self._rows.append(cells)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
+        """For rich: one line at a time."""
+        heading = [Text.assemble((str(_text(console, column)), "bold")) for column in self._columns]
+        rows = [[_text(console, cell) for cell in row] for row in self._rows]
+        shown = [heading, *rows] if any(self._columns) else rows
+        widths = [max((row[i].cell_len for row in shown), default=0) for i in range(len(self._columns) - 1)]
+        room = options.max_width - sum(widths) - _GAP * len(widths)
+        longest = max((line.cell_len for row in rows for line in row[-1].split()), default=0)
+        is_below = longest > room and room < READABLE
+        for row in shown:
+            first = Text.assemble(*(_filled(cell, width) for cell, width in zip(row, widths, strict=False)))
+            if is_below and row is not heading:
+                yield _ended(first)
+                yield from (
+                    _ended(Text(" " * _BELOW) + line) for line in _folded(console, row[-1], options.max_width - _BELOW)
+                )
+            else:
+                yield from _beside(first, _folded(console, row[-1], max(room, 1)))
+
+
 def table(*columns: str) -> Table:
-    """A plain table; only its last column is folded on a narrow terminal."""
-    made = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        made.add_column(column, overflow="fold", no_wrap=column != columns[-1])
-    return made
+    """What all lists are shown in."""
+    return Table(*columns)
+
+
+def _text(console: Console, cell: str | Text) -> Text:
+    return cell.copy() if isinstance(cell, Text) else console.render_str(cell)
+
+
+def _filled(cell: Text, width: int) -> Text:
+    return cell + Text(" " * (width - cell.cell_len + _GAP))
+
+
+def _folded(console: Console, cell: Text, width: int) -> list[Text]:
+    return [line for line in cell.wrap(console, width, overflow="fold") if line.plain.strip()]
+
+
+def _beside(first: Text, lines: Sequence[Text]) -> Iterator[Text]:
+    indent = Text(" " * first.cell_len)
+    for left, line in zip_longest([first], lines, fillvalue=None):
+        yield _ended((left or indent) + (line or Text()))
+
+
+def _ended(line: Text) -> Text:
+    """Without blanks at the end: somebody may copy it, or read it in a pipe."""
+    line.rstrip()
+    return line
+
+
+def before_hints() -> str:
+    """What parts a finding from what to do: on a terminal its own line; in a pipe each finding is one line."""
+    return "\n-> " if out.is_terminal else " -> "
 
 
 def confirm(question: str, *, yes: bool) -> None:
