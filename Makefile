@@ -42,6 +42,10 @@ golden: setup ## What people read, written anew into tests/golden/said; review i
 	@tools/packages test
 	@CLOUDPC_UPDATE_GOLDEN=1 PATH="$$(tools/engine/find):$$PATH" .venv/bin/pytest -n auto --dist loadgroup tests/golden
 
+.PHONY: screenshots
+screenshots: setup ## The pictures of docs/screenshots, where what they show has changed
+	@CLOUDPC_UPDATE_GOLDEN=1 PATH="$$(tools/engine/find):$$PATH" .venv/bin/pytest tests/golden/test_screenshots.py
+
 .PHONY: reference
 reference: setup ## docs/reference, from the code and the schemas
 	@.venv/bin/python tools/reference

@@ -29,7 +29,7 @@ class Said:
 
     def __init__(self, *, write: bool) -> None:
         self.differs: list[str] = []
-        self._write = write
+        self.is_writing = write
 
     def compare(self, name: str, text: str) -> None:
         """With the file of this name below `said/`."""
@@ -37,7 +37,7 @@ class Said:
         before = file.read_text() if file.exists() else ""
         if text == before:
             return
-        if self._write:
+        if self.is_writing:
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(text)
             return

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.golden.conftest import SAID
 
-_USE = re.compile(r'golden\.(?:pulumi|preview|cloudpc)\(\s*"([^"]+)"')
+_USE = re.compile(r'(?:golden\.(?:pulumi|preview|cloudpc)|screens\.take)\(\s*"([^"]+)"')
 
 
 def test_each_file_is_of_a_test_and_of_one_only() -> None:
