@@ -6,7 +6,7 @@ PYTEST_ARGS ?=
 
 .PHONY: help
 help: ## Show this list
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
 
 .PHONY: setup
 setup: ## Install what is missing: packages, Python environment, engine, libvirt
@@ -60,8 +60,8 @@ dist: setup ## Wheel and source distribution, in dist/
 
 SUITE ?= trixie
 .PHONY: try-debian
-try-debian: setup ## README's lines for an installed package, on a fresh Debian (SUITE=trixie); as root
-	@tools/try-debian $(SUITE)
+try-debian: setup ## README's lines for an installed package, on a fresh Debian (SUITE=trixie); as root. TESTS=tests: the suite there
+	@tools/try-debian $(SUITE) $(if $(TESTS),sh /root/suite $(TESTS))
 
 .PHONY: world
 world: setup ## A million steps of random histories against the lifecycle's rules; half an hour

@@ -49,6 +49,16 @@ def test_our_own_workflow_can_do_no_harm() -> None:
     workflow = yaml.safe_load((REPO / ".github/workflows/checks.yaml").read_text("utf-8"))
     assert workflow["permissions"] == {"contents": "read"}
     for job in workflow["jobs"].values():
+        assert job["timeout-minutes"] <= 60
+        assert "permissions" not in job
+        assert "secrets." not in str(job)
         for step in job["steps"]:
             assert "uses" not in step or re.fullmatch(r"[\w/-]+@[0-9a-f]{40}", step["uses"])
             assert "checkout" not in step.get("uses", "") or step["with"]["persist-credentials"] is False
+
+
+def test_our_own_workflow_runs_what_a_developer_runs() -> None:
+    jobs = yaml.safe_load((REPO / ".github/workflows/checks.yaml").read_text("utf-8"))["jobs"]
+    assert jobs["suite"]["strategy"]["matrix"] == {"debian": ["12", "13"]}
+    said = {name: [step["run"] for step in job["steps"] if "run" in step][-1] for name, job in jobs.items()}
+    assert said == {"suite": ".ci/run", "package": "make dist", "site": "make site"}
