@@ -71,7 +71,11 @@ world: setup ## A million steps of random histories against the lifecycle's rule
 mutants: setup ## Small changes of the modules that decide: does a test notice each? Half an hour
 	@nice -n 15 .venv/bin/python tools/mutants $(MUTANTS)
 
+.PHONY: kill-trial
+kill-trial: setup ## Kills runs of 300 Cloud PCs at 20 random moments, and looks that nothing is lost; about an hour
+	@PATH="$$(tools/engine/find):$$PATH" .venv/bin/python -m tests.engine.kill_trial
+
 .PHONY: bench
 bench: setup ## The benchmarks of docs/benchmarks.md; about two hours
-	@for question in provisioning noop memory state stages reconcile policies grace directory registration azure; do \
+	@for question in provisioning noop memory state stages reconcile policies grace growth directory registration azure; do \
 	    PATH="$$(tools/engine/find):$$PATH" .venv/bin/python -m benchmarks.$$question || exit 1; done

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cloudpc.cli import locks
+from cloudpc.cli import large_runs, locks
 from cloudpc.cli.cloud_pc_table import print_rows
 from cloudpc.cli.context import Project
 from cloudpc.cli.output import CommandError, Exit, Yes, behind, colour_of_the_engine, confirm, err, out, styled
@@ -83,7 +83,7 @@ def down(
     _tell_what_goes(record, unfinished, staying, forgotten)
     confirm(f"Delete all of this, and the stack of the policy {policy}?", yes=yes)
     with _no_new_file(project, policy):
-        _destroy(project, policy, forget_registrations=forget_registrations, forgotten=forgotten)
+        _destroy(project, record, forget_registrations=forget_registrations, forgotten=forgotten)
     unfinished, staying = _unknown(runtime, installation, replace(known, given=frozenset()), policy)
     for host, machine in unfinished:
         if left := runtime.removal.delete_unknown(host, machine, forget=forget_registrations):
@@ -180,14 +180,16 @@ def _refuse_without_hosts(record: StackRecord, runtime: Runtime, forgotten: Sequ
         )
 
 
-def _destroy(project: Project, policy: str, *, forget_registrations: bool, forgotten: Sequence[str]) -> None:
+def _destroy(project: Project, record: StackRecord, *, forget_registrations: bool, forgotten: Sequence[str]) -> None:
+    policy = record.policy
     project.engine.read(["state", "unprotect", "--all", "--yes", "--stack", policy])
     arguments = ["destroy", "--stack", policy, "--yes", "--skip-preview", "--color", colour_of_the_engine()]
     consent = Consent(
         delete=policy, forget_hosts=tuple(forgotten), forget_registrations=policy if forget_registrations else None
     )
+    env = consent.environment() | large_runs.environment(project, len(record.cloud_pcs))
     # lines in a pipe, not Pulumi's own display: it ends with advice on a stack that goes in a moment
-    if parallel.run(project.engine, {policy: arguments}, 1, _tell, env=consent.environment())[policy] != 0:
+    if parallel.run(project.engine, {policy: arguments}, 1, _tell, env=lambda _: env)[policy] != 0:
         raise CommandError(f"not everything could be deleted; run `cloudpc down {policy}` again to go on; {_FORGET}")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -14,13 +14,13 @@ from typing import Annotated
 
 import typer
 
-from cloudpc.cli import deletion, locks, preflight
+from cloudpc.cli import deletion, large_runs, locks, preflight
 from cloudpc.cli.cloud_pc_table import print_rows
 from cloudpc.cli.context import Project
 from cloudpc.cli.down import ForgetHost
 from cloudpc.cli.output import CommandError, Exit, behind, colour_of_the_engine, confirm, err, out, styled
 from cloudpc.directory.opening import SHARED
-from cloudpc.iac import encryption_salt, fleet, parallel
+from cloudpc.iac import checkpoints, encryption_salt, fleet, parallel
 from cloudpc.iac.engine import EngineError
 from cloudpc.iac.plugin_process import CANCELLED
 from cloudpc.model.cloud_pc import Status
@@ -191,8 +191,11 @@ def bring_up(project: Project, names: Sequence[str], how: How) -> Result:
     troubles = _Troubles()
     _make_stacks(project, names, troubles)
     runnable = [name for name in names if name not in troubles.of]
-    broken = _run(project, runnable, how)
+    broken = _run(project, runnable, how, at_end := large_runs.written_at_end(project, runnable))
     records = _records(project, runnable, troubles)
+    for record in records:
+        if record.policy in at_end:
+            large_runs.hand_over(project, record, begin)
     removed = []
     for record in records:
         with troubles.of_policy(record.policy):
@@ -248,22 +251,27 @@ def _clear_pending(project: Project, record: StackRecord) -> None:
         project.engine.read(["refresh", "--stack", record.policy, "--yes", "--skip-preview", _CLEAR_PENDING])
 
 
-def _run(project: Project, names: Sequence[str], how: How) -> list[str]:
-    """Returns those that did not end well."""
+def _run(project: Project, names: Sequence[str], how: How, at_end: Container[str]) -> list[str]:
+    """Returns those that did not end well; state of those `at_end` is written once, at their end."""
     with tempfile.TemporaryDirectory(prefix="cloudpc-") as folder:
         directory, cancelled = Path(folder) / "directory.json", Path(folder) / "cancelled"
         project.directories.write(directory)
         told = {SHARED: str(directory), CANCELLED: str(cancelled)}
-        broken = _run_all(project, names, how, how.consent.environment() | told)
+        env = how.consent.environment() | told
+
+        def of(name: str) -> Mapping[str, str]:
+            return env | ({checkpoints.VARIABLE: "true"} if name in at_end else {})
+
+        broken = _run_all(project, names, how, of)
         if cancelled.exists():
             raise KeyboardInterrupt
         return broken
 
 
-def _run_all(project: Project, names: Sequence[str], how: How, env: Mapping[str, str]) -> list[str]:
+def _run_all(project: Project, names: Sequence[str], how: How, env: Callable[[str], Mapping[str, str]]) -> list[str]:
     runs = {name: ["up", "--stack", name, "--yes", "--skip-preview"] for name in names}
     if len(names) == 1 and how.own_display:
-        return [name for name in names if project.engine.run(runs[name], env=env) != 0]
+        return [name for name in names if project.engine.run(runs[name], env=env(name)) != 0]
     runs = {name: [*arguments, "--color", colour_of_the_engine()] for name, arguments in runs.items()}
     codes = parallel.run(project.engine, runs, how.at_once, _prefixing(names), env=env)
     return [name for name in names if codes[name] != 0]

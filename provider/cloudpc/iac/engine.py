@@ -133,7 +133,7 @@ class Engine:
             text=True, errors="replace", process_group=0,
         )  # fmt: skip
 
-    def read(self, arguments: Sequence[str]) -> str:
+    def read(self, arguments: Sequence[str], *, env: Mapping[str, str] | None = None) -> str:
         """What `pulumi` prints.
 
         Raises:
@@ -142,7 +142,7 @@ class Engine:
         """
         process = subprocess.Popen(
             self._command([*arguments, "--non-interactive"]),
-            cwd=self.root, env=self.environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            cwd=self.root, env=self.environment(env), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             text=True, errors="replace",
         )  # fmt: skip
         output, errors = to_its_end(process, process.communicate)

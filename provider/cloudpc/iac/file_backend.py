@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -92,6 +93,26 @@ def locks(backend_url: str, project: str, stack: str) -> list[Lock]:
         except (OSError, ValueError, KeyError):
             continue
     return found
+
+
+def checkpoint(backend_url: str, project: str, stack: str) -> Path | None:
+    """The file that has a stack's state as plain JSON; None if there is none such, as in other backends."""
+    backend = folder(backend_url)
+    file = backend and backend / ".pulumi" / "stacks" / project / f"{stack}.json"
+    return file if file and file.is_file() else None
+
+
+def settle(backend_url: str, project: str, stack: str) -> None:
+    """See that a stack's state outlives a loss of power: the backend leaves that to the system's own time."""
+    if (file := checkpoint(backend_url, project, stack)) is None:
+        return
+    for path in (file, file.parent):
+        with contextlib.suppress(OSError):
+            handle = os.open(path, os.O_RDONLY)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
 
 
 def cut_off(backend_url: str, project: str, stack: str) -> list[Path]:

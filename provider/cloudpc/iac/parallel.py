@@ -18,7 +18,12 @@ Tell = Callable[[str, str], None]
 
 
 def run(
-    engine: Engine, runs: Mapping[str, Sequence[str]], at_once: int, tell: Tell, *, env: Mapping[str, str] | None = None
+    engine: Engine,
+    runs: Mapping[str, Sequence[str]],
+    at_once: int,
+    tell: Tell,
+    *,
+    env: Callable[[str], Mapping[str, str]] | None = None,
 ) -> dict[str, int]:
     """Run `pulumi` with each of these arguments; returns the exit codes by name.
 
@@ -27,7 +32,7 @@ def run(
         runs: arguments by name.
         at_once: how many may run at the same time.
         tell: for each line that one prints.
-        env: more environment for all.
+        env: more environment, by name.
 
     Raises:
         EngineError: there is no `pulumi`.
@@ -41,7 +46,7 @@ def run(
             while running or (waiting and stop is None):
                 while waiting and stop is None and len(running) < at_once:
                     name = waiting.pop(0)
-                    running[name] = engine.start(runs[name], env=env)
+                    running[name] = engine.start(runs[name], env=env(name) if env else None)
                     threading.Thread(target=_follow, args=(name, running[name], tell, happened), daemon=True).start()
                 match happened.get():
                     case signal.Signals() as number:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
@@ -19,7 +20,7 @@ from cloudpc.configuration.installation import installation_id
 from cloudpc.configuration.parsing import StackInputs
 from cloudpc.configuration.values import Values
 from cloudpc.directory.opening import Directories, Known, names_of
-from cloudpc.iac import encryption_salt, fleet, passphrase, state
+from cloudpc.iac import checkpoints, encryption_salt, fleet, passphrase, state
 from cloudpc.iac.engine import OWN_FOLDER, Engine, EngineError
 from cloudpc.iac.engine_log import displayed
 from cloudpc.iac.records import StateError, ended_outputs
@@ -96,6 +97,9 @@ def run(stacks: Path) -> None:
     file = audit.target(audited.path if audited else None, stacks, _warn)
     if file and not pulumi.runtime.is_dry_run():
         audit.catch_up(file, before.values(), _warn)
+    if checkpoints.ONLY_POLICY in os.environ and not recorded.has_run:
+        ProvisioningPolicy(policy_id, _policy_props(inputs, installation, own, recorded, plan), has_cloud_pcs=True)
+        return
     ProvisioningPolicy(
         policy_id,
         _policy_props(inputs, installation, own, recorded, plan),
@@ -301,8 +305,10 @@ def _finish(
 ) -> None:
     """Mark new machines as their users' once state has them, and finish what dead runs of this policy left.
 
-    The engine answers a registration only after state has recorded it, so what is marked is recorded (rule 12).
+    The engine answers a registration only after state has recorded it, so what is marked is recorded (rule 12). Not so
+    where it writes state at its end alone: then `cloudpc up` marks them after that, or the next run's tidying.
     """
+    are_recorded = not checkpoints.are_skipped()
 
     def hand_over(values: list[Any]) -> Any:
         status, machine, host = values
@@ -315,7 +321,8 @@ def _finish(
         identity = desired.machine_id
         if before is None or lifecycle.makes_machine(before, desired):
             wanted.add(identity)
-            pulumi.Output.all(cloud_pc.status, cloud_pc.id, cloud_pc.host).apply(hand_over)
+            if are_recorded:
+                pulumi.Output.all(cloud_pc.status, cloud_pc.id, cloud_pc.host).apply(hand_over)
         elif before.has_machine:
             living[identity] = before
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Container, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from uuid import UUID
 
 from cloudpc.model.cloud_pc import RecordedCloudPC
@@ -21,6 +22,9 @@ from cloudpc.operations.removal import Removal
 from cloudpc.operations.second_look import is_still_there
 
 log = logging.getLogger(__name__)
+
+_AT_ONCE = 8
+"""Machines of one host that are finished at the same time."""
 
 
 def _none(_host: str) -> Container[UUID]:
@@ -76,9 +80,11 @@ class _Tidying:
         meant, removed = self._meant, list[str]()
         # a host that is away, or has trouble of its own, has its turn in a later run
         with contextlib.suppress(ProvisioningError), unexpected_told(f"tidying {host.name}"):
-            for machine in host.owned(meant.installation, meant.handed_over(host.name)):
-                if self._is_concerned(machine) and self._is_removed(host, machine):
-                    removed.append(machine.name)
+            owned = host.owned(meant.installation, meant.handed_over(host.name))
+            concerned = [machine for machine in owned if self._is_concerned(machine)]
+            with ThreadPoolExecutor(_AT_ONCE) as pool:  # a run that wrote no state may have left thousands
+                for machine, gone in zip(concerned, pool.map(partial(self._is_removed, host), concerned), strict=True):
+                    removed += [machine.name] if gone else []
             removed += host.discard(self._over(host.remnants(meant.installation)))
             if isinstance(host, GivesUpPlaces):
                 for name in host.give_up_places(meant.installation, meant.policy_id):
