@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from cloudpc.model.identity import machine_id
 from cloudpc.model.machine_names import machine_name, named_after
-from cloudpc.model.remnants import Kind, Remnant, expired, left_over, uncertain, without_data
+from cloudpc.model.remnants import Kind, Machines, Remnant, expired, left_over, uncertain, without_data
 
 NOW = datetime(2026, 11, 29, tzinfo=UTC)
 ids = st.text("abcdefghijklmnopqrstuvwxyz0123456789", min_size=8, max_size=64)
@@ -77,3 +77,10 @@ def test_what_its_machine_does_without_goes_though_the_machine_is_meant() -> Non
     card = Remnant(Kind.NETWORK_CARD, "nic", machine.hex[:12], policy_id="lab", superseded=True)
     assert without_data([card], "lab", [machine], [machine], NOW) == [card]
     assert without_data([replace(card, superseded=False)], "lab", [machine], [machine], NOW) == []
+
+
+@given(st.lists(st.uuids(), max_size=5), st.uuids(), st.integers(0, 32))
+def test_among_many_machines_as_among_few(machines: list[UUID], own: UUID, length: int) -> None:
+    remnant = Remnant(Kind.VOLUME, "x", own.hex[:length])
+    for among in (machines, [*machines, own]):
+        assert Machines(among).have(remnant) == remnant.is_of(among)

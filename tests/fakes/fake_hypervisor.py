@@ -48,7 +48,7 @@ from cloudpc.model.machines import (
     PowerState,
     Removed,
 )
-from cloudpc.model.remnants import Kind, Remnant
+from cloudpc.model.remnants import Kind, Remnant, without_machine
 from cloudpc.model.stages import Stage
 from cloudpc.model.tags import Phase, Tag
 from cloudpc.model.watch import Watch
@@ -228,7 +228,7 @@ class FakeHost:
 
     def _without_machine(self, remnants: Iterable[Remnant]) -> list[Remnant]:
         there = [UUID(value["id"]) for value in self._values()]
-        return [remnant for remnant in remnants if not remnant.is_of(there)]
+        return without_machine(remnants, there)
 
     def delete(self, machine_id: UUID, watch: Watch) -> Removed:
         machine = self.describe(machine_id)

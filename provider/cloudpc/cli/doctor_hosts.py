@@ -14,7 +14,7 @@ from cloudpc.model.check import Check
 from cloudpc.model.errors import ProvisioningError
 from cloudpc.model.hosts import ByHand, HostConfig
 from cloudpc.model.machines import Host, Hypervisor, Machine, PowerState, Removed, State
-from cloudpc.model.remnants import Remnant, left_over, uncertain
+from cloudpc.model.remnants import Machines, Remnant, left_over, uncertain
 from cloudpc.model.tags import Phase
 from cloudpc.model.watch import REMOVED_WITHIN, Watch
 from cloudpc.operations import twins
@@ -134,7 +134,8 @@ def _left(
 ) -> Iterator[Check]:
     for each in left_over(remnants, known, recorded, datetime.now(UTC)):
         yield Check(what, "warning", f"{each.kind} {each.name} has no machine", "--remove-leftovers")
-    for each in (r for r in remnants if r.kind.may_hold_data and r.is_of(known)):
+    there = Machines(known)
+    for each in (r for r in remnants if r.kind.may_hold_data and there.have(r)):
         detail = f"{each.kind} {each.name} is of a Cloud PC in state whose machine is not defined any more"
         hint = "define the machine again; `cloudpc reprovision` makes a new one, without that disk"
         yield Check(what, "warning", detail, hint)

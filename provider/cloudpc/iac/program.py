@@ -13,6 +13,7 @@ from typing import Any
 from uuid import UUID
 
 import pulumi
+from pulumi.output import UNKNOWN
 
 from cloudpc import guests
 from cloudpc.configuration import parsing
@@ -108,8 +109,18 @@ def run(stacks: Path) -> None:
     made = [(desired, CloudPC(desired, _word(changed.get(desired.key)))) for desired in plan.desired]
     if runtime and not pulumi.runtime.is_dry_run():
         _finish(made, own.cloud_pcs, inputs, installation, runtime, seen, {*which.silent, *seen.silent})
-    statuses = pulumi.Output.all(*(cloud_pc.status for _, cloud_pc in made))
-    pulumi.export("cloudPcs", statuses.apply(lambda all_: dict(sorted(Counter(all_).items()))))
+    pulumi.export("cloudPcs", _counted([cloud_pc.status for _, cloud_pc in made]))
+
+
+def _counted(statuses: Sequence[pulumi.Output[str]]) -> pulumi.Output[dict[str, int]]:
+    """How many there are of each. Pulumi's own `Output.all` copies the resources met so far for each one more."""
+
+    async def counted() -> Any:
+        if not all(await asyncio.gather(*(status.is_known() for status in statuses))):
+            return UNKNOWN
+        return dict(sorted(Counter(await asyncio.gather(*(status.future() for status in statuses))).items()))
+
+    return pulumi.Output.from_input(counted())
 
 
 def _info(message: str) -> None:

@@ -41,8 +41,29 @@ class Remnant:
     """Whether its machine is there, and has another instead: it is of an attempt before. Nothing that may hold data."""
 
     def is_of(self, machines: Iterable[UUID]) -> bool:
-        """Whether it was one of these machines'."""
+        """Whether it was one of these machines'. For many remnants: `Machines`."""
         return any(machine_id.hex.startswith(self.machine) for machine_id in machines)
+
+
+class Machines:
+    """Machines that remnants are looked for among: a host may have thousands of both."""
+
+    def __init__(self, ids: Iterable[UUID]) -> None:
+        self._ids = [machine_id.hex for machine_id in ids]
+        self._beginnings: dict[int, set[str]] = {}
+
+    def have(self, remnant: Remnant) -> bool:
+        """Whether it was one of theirs."""
+        length = len(remnant.machine)
+        if length not in self._beginnings:
+            self._beginnings[length] = {machine_id[:length] for machine_id in self._ids}
+        return remnant.machine in self._beginnings[length]
+
+
+def without_machine(remnants: Iterable[Remnant], machines: Iterable[UUID]) -> list[Remnant]:
+    """Those that were none of these machines'."""
+    there = Machines(machines)
+    return [remnant for remnant in remnants if not there.have(remnant)]
 
 
 def of_machine(remnants: Iterable[Remnant], machine: UUID) -> list[Remnant]:
@@ -68,9 +89,10 @@ def left_over(
         now: what is kept for diagnosis until later is nobody's leftover.
     """
     kept = {remnant.machine for remnant in remnants if remnant.keep_until is not None and now < remnant.keep_until}
-    ours = [remnant for remnant in remnants if remnant.certain or remnant.is_of(recorded)]
+    known, wanted = Machines(recorded), Machines(meant)
+    ours = [remnant for remnant in remnants if remnant.certain or known.have(remnant)]
     return [
-        remnant for remnant in ours if remnant.machine not in kept and (remnant.superseded or not remnant.is_of(meant))
+        remnant for remnant in ours if remnant.machine not in kept and (remnant.superseded or not wanted.have(remnant))
     ]
 
 
@@ -99,4 +121,4 @@ def without_data(
 
 def uncertain(remnants: Collection[Remnant], recorded: Collection[UUID]) -> list[Remnant]:
     """Those that may be another installation's: told, and never removed."""
-    return [remnant for remnant in remnants if not remnant.certain and not remnant.is_of(recorded)]
+    return [remnant for remnant in without_machine(remnants, recorded) if not remnant.certain]

@@ -70,7 +70,7 @@ from cloudpc.model.machines import (
     Removed,
     ShutsDown,
 )
-from cloudpc.model.remnants import Remnant
+from cloudpc.model.remnants import Remnant, without_machine
 from cloudpc.model.tags import Phase, Tag
 from cloudpc.model.watch import Watch
 
@@ -291,7 +291,7 @@ class LibvirtHost(Host, KeepsForDiagnosis, MovesKernels, ShutsDown):
         """Those whose machine is not there, under whatever name and with whatever tag."""
         with classified("list the machines"):
             there = {UUID(bytes=domain.UUID()) for domain in self._connection.get().listAllDomains(0)}
-        return [remnant for remnant in remnants if not remnant.is_of(there)]
+        return without_machine(remnants, there)
 
     def delete(self, machine_id: UUID, watch: Watch) -> Removed:  # noqa: ARG002 - what a domain is goes at once
         self._consoles.keep(machine_id, None)
