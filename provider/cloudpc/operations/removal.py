@@ -8,7 +8,7 @@ first, and a machine whose tag alone remembers a registration goes only after th
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from uuid import UUID
@@ -24,6 +24,7 @@ from cloudpc.operations.inventory import Found, named
 from cloudpc.operations.organisation import Organisation
 from cloudpc.operations.releasing import Releasing, may_be_registered, remains
 from cloudpc.operations.second_look import is_still_there
+from cloudpc.provisioning.batched import Batched
 from cloudpc.provisioning.registration import trying
 
 log = logging.getLogger(__name__)
@@ -57,6 +58,7 @@ class Removal:
 
     def __init__(self, hosts: Sequence[Host], organisation: Organisation, consent: Consent) -> None:
         self._hosts = hosts
+        self._remnants = {host.name: Batched(partial(_remnants, host)) for host in hosts}
         self._releasing = Releasing(organisation, consent)
         self._consent = consent
 
@@ -168,12 +170,31 @@ class Removal:
         left: list[str] = []
         for host in self._not_forgotten() if whole else [host for host, _ in there.own]:
             stays: list[str] = []
-            discard = partial(_discard_into, stays, host, recorded, machine_id, whole=whole)
+            discard = partial(self._discard_into, stays, host, recorded, machine_id, whole=whole)
             why = trying(f"what is kept of it on {host.name}", str(machine_id), discard)
             if recorded.has_machine and recorded.host == host.name and not told:
                 left += why
             left += stays if below is None else []
         return left
+
+    def _discard_into(
+        self, stays: list[str], host: Host, recorded: RecordedCloudPC, machine_id: UUID, *, whole: bool
+    ) -> None:
+        """What a machine has left; unless `whole`, only what holds no data: copies of its disk may lie beside it.
+
+        All that end at this moment share a list of what there is: it is as long as all machines of the host.
+        """
+        of_it = of_machine(self._remnants[host.name].ask(recorded.installation).result() or [], machine_id)
+        its = [each for each in of_it if each.policy_id in ("", recorded.policy_id)]
+        its = [each for each in its if whole or not each.kind.may_hold_data]
+        if not its:
+            return
+        gone = host.discard(its)
+        stays += [
+            f"its {each.kind} {each.name} on {host.name} can't be removed yet"
+            for each in its
+            if each.name not in gone and _counts(each, its)
+        ]
 
     def _not_forgotten(self) -> Iterable[Host]:
         return (host for host in self._hosts if host.name not in self._consent.forget_hosts)
@@ -190,19 +211,8 @@ def _delete_into(going: list[str], host: Host, machine: Machine) -> None:
     going += _delete(host, machine)
 
 
-def _discard_into(stays: list[str], host: Host, recorded: RecordedCloudPC, machine_id: UUID, *, whole: bool) -> None:
-    """What a machine has left; unless `whole`, only what holds no data: copies of its disk may lie beside it."""
-    of_it = of_machine(host.remnants(recorded.installation), machine_id)
-    its = [each for each in of_it if each.policy_id in ("", recorded.policy_id)]
-    its = [each for each in its if whole or not each.kind.may_hold_data]
-    if not its:
-        return
-    gone = host.discard(its)
-    stays += [
-        f"its {each.kind} {each.name} on {host.name} can't be removed yet"
-        for each in its
-        if each.name not in gone and _counts(each, its)
-    ]
+def _remnants(host: Host, installations: Collection[str]) -> dict[str, list[Remnant]]:
+    return {installation: host.remnants(installation) for installation in installations}
 
 
 def _counts(remnant: Remnant, its: list[Remnant]) -> bool:
