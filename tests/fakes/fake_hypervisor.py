@@ -84,6 +84,7 @@ class FakeHost:
         self._machines.mkdir(parents=True, exist_ok=True)
         self._meeting = threading.Condition()
         self._met: Counter[str] = Counter()
+        self._read_before: dict[str, tuple[tuple[int, int], tuple[dict[str, Any], Machine | None]]] = {}
         self.facts = _FACTS
 
     # ---- what the interface asks for
@@ -423,19 +424,33 @@ class FakeHost:
         return self._machines / f"{machine_id}.json"
 
     def _all(self) -> list[Machine]:
-        return [_load(value) for value in self._values() if value["tag"] is not None]
+        return [machine for _, machine in self._now() if machine is not None]
 
     def _values(self) -> list[dict[str, Any]]:
         """As of now: as on a real host, others remove machines between the list and the look at each."""
-        found = (self._read(path) for path in sorted(self._machines.glob("*.json")))
-        return [value for value in found if value is not None]
+        return [value for value, _ in self._now()]
 
-    def _read(self, path: Path) -> dict[str, Any] | None:
+    def _now(self) -> list[tuple[dict[str, Any], Machine | None]]:
+        with os.scandir(self._machines) as entries:
+            files = sorted(entry.path for entry in entries if entry.name.endswith(".json"))
+        return [known for path in files if (known := self._known(path)) is not None]
+
+    def _known(self, path: str) -> tuple[dict[str, Any], Machine | None] | None:
+        """Read once: who changes a machine puts another file in its place."""
         try:
-            value: dict[str, Any] = json.loads(path.read_text())
+            found = os.stat(path)  # noqa: PTH116 - thousands of times, for thousands of machines
+            version = (found.st_ino, found.st_mtime_ns)
+            known = self._read_before.get(path)
+            if known is None or known[0] != version:
+                value: dict[str, Any] = json.loads(Path(path).read_text())
+                known = self._read_before[path] = (version, (value, _load(value) if value["tag"] else None))
         except FileNotFoundError:
             return None
-        return value
+        return known[1]
+
+    def _read(self, path: Path) -> dict[str, Any] | None:
+        known = self._known(str(path))
+        return known[0] if known else None
 
     def _need(self, machine_id: UUID) -> Machine:
         machine = self.describe(machine_id)
