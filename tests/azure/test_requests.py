@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cloudpc.machines.azure import arm as driver_arm
-from cloudpc.machines.azure import pace
+from cloudpc.machines.azure import pace, quota
 from cloudpc.model.cloud_pc import Status
 from cloudpc.model.watch import Watch
 from cloudpc.operations.runtime import Runtime
@@ -46,6 +47,7 @@ def at_azures_pace(arm: FakeArm, monkeypatch: pytest.MonkeyPatch) -> FakeArm:
     monkeypatch.setenv("CLOUDPC_AZURE_TOKEN", arm.token(24 * 3600))
     monkeypatch.setattr(pace, "_LOOPBACK", 1.0)
     monkeypatch.setattr(driver_arm, "_LOOPBACK_INTERVAL", driver_arm._INTERVAL)
+    monkeypatch.setattr(quota, "_FRESH", math.inf)  # a slow machine makes the second when that is over
     monkeypatch.setattr(Watch, "wait", lambda watch, seconds: arm.clock.advance(min(seconds, watch.remaining)))
     arm.clock.speed = 0
     arm.delays = Delays.azure()

@@ -11,7 +11,7 @@ import yaml
 
 from tests.azure.arm import FakeArm
 from tests.azure.linux_answers import LinuxAnswers
-from tests.support.azure import PLAN, entry
+from tests.support.azure import PLAN, entry, policy
 from tests.support.project import Project, user
 
 pytestmark = pytest.mark.engine
@@ -80,3 +80,49 @@ def test_an_admin_adds_a_host_in_azure_and_changes_nothing_else(project: Project
     assert where(project) == {"bob": "host"}
     assert "imageKind" not in project.state()["bob"]["settings"]
     assert {kind: names for kind, names in both.left.items() if names} == {}
+
+
+@pytest.mark.parametrize("order", [("desk", "cloud"), ("cloud", "desk")])
+def test_of_a_policy_under_the_desk_and_one_in_azure_the_first_assigned_wins(
+    project: Project, both: FakeArm, order: tuple[str, str]
+) -> None:
+    first, second = order
+    members = {"desk": ["alice", "bob"], "cloud": ["bob", "carol"]}
+    people = [user(name, PLAN) for name in NAMES]
+    project.directory(people, members)
+    (project.root / "stacks" / "Pulumi.demo.yaml").unlink()
+    project.host("host", cores=8)
+    project.policy("desk", assignments=[{"target": {"groupId": "desk"}}], gracePeriodInHours=0)
+    policy(project, entry(both), name="cloud", assignments=[{"target": {"groupId": "cloud"}}], gracePeriodInHours=0)
+    for name in order:
+        project.init(name)
+        project.up(name)
+    alone = {"desk": "alice", "cloud": "carol"}
+    assert project.statuses(first) == {alone[first]: "provisioned", "bob": "provisioned"}
+    assert project.statuses(second) == {alone[second]: "provisioned"}
+    assert _machines(project, both) == {first: 2, second: 1}
+
+    # out of the first one's group: its machine goes before the second one makes him another
+    project.directory(people, {**members, first: [alone[first]]})
+    project.up(first)
+    project.up(second)
+    assert project.statuses(first)["bob"] == "inGracePeriod"
+    assert "bob" not in project.statuses(second)
+    project.up(first)
+    assert _machines(project, both) == {first: 1, second: 1}
+    project.up(second)
+    assert project.statuses(second)["bob"] == "provisioned"
+    assert _machines(project, both) == {first: 1, second: 2}
+
+    # back in the first one's, he keeps what he has
+    project.directory(people, members)
+    project.up(first)
+    project.up(second)
+    assert "bob" not in project.statuses(first)
+    assert _machines(project, both) == {first: 1, second: 2}
+
+
+def _machines(project: Project, arm: FakeArm) -> dict[str, int]:
+    """How many each policy has, where its hosts are."""
+    assert {len(names) for names in arm.left.values()} == {len(arm.left["virtualMachines"])}, arm.left
+    return {"desk": len(project.machines()), "cloud": len(arm.left["virtualMachines"])}
