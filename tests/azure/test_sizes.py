@@ -124,7 +124,7 @@ def test_without_quota_it_is_said_which_is_to_be_raised(arm: FakeArm) -> None:
     assert failed.value.code is ErrorCode.NO_CAPACITY
     assert failed.value.message == (
         "weu has no size for 2 vCPU and 8 GB in westeurope (Standard_D2as_v5: 0 of 0 vCPUs of standardDASv5Family are "
-        "used; Standard_D2s_v5: 0 of 1 vCPUs of standardDSv5Family are used)"
+        "used: 2 needed, 0 free; Standard_D2s_v5: 0 of 1 vCPUs of standardDSv5Family are used: 2 needed, 1 free)"
     )
     assert failed.value.hint.startswith(
         "ask Azure for a larger quota of standardDASv5Family or standardDSv5Family in westeurope"

@@ -10,7 +10,7 @@ import pytest
 from cloudpc.model.check import Check
 from cloudpc.model.errors import ErrorCode, ProvisioningError
 from cloudpc.model.image import Image
-from cloudpc.model.machines import Amount, Network, OrderChecks
+from cloudpc.model.machines import Amount, Hypervisor, Network, OrderChecks
 from cloudpc.model.watch import Watch
 from cloudpc.operations.host_validation import HostValidation, Wishes
 
@@ -53,6 +53,30 @@ def test_what_is_wrong_with_a_host_is_told_with_what_to_do(tmp_path: Path, are_c
     well, ill = ScriptedHost(tmp_path, "one", networks=["corp"]), _Checked(tmp_path, "two", networks=["corp"])
     ill.found = (Check("storage pool", "failed", "is logical.", "take another"), Check("version", "warning", "is old"))
     assert _fields(well, ill, are_configured=are_configured) == [(field, "two: storage pool: is logical: take another")]
+
+
+def test_what_a_cloud_wants_changed_is_a_problem_of_its_entry_and_others_answer(tmp_path: Path) -> None:
+    class Refusing(_Checked):
+        def hypervisor(self) -> Hypervisor:
+            raise ProvisioningError(ErrorCode.HOST_REFUSES, "there is no group", hint="make it")
+
+    refusing, well = Refusing(tmp_path, "one"), ScriptedHost(tmp_path, "two", networks=["corp"])
+    assert _fields(refusing, well) == [("cloudpc:hosts[0]", "one: host: there is no group: make it")]
+    refusing.found = (Check("resource group", "failed", "is not there", "make the group"),)
+    assert _fields(refusing, well) == [("cloudpc:hosts[0]", "one: resource group: is not there: make the group")]
+    assert _fields(refusing) == _fields(refusing, well)
+
+
+def test_what_is_wrong_with_a_host_is_not_told_of_its_networks_again(tmp_path: Path) -> None:
+    wrong = Check("rights", "failed", "none", "give some")
+
+    class Unhealthy(_Checked):
+        def check_network(self, _network: Network) -> list[Check]:
+            return [wrong]
+
+    host = Unhealthy(tmp_path, "one")
+    host.found = (wrong,)
+    assert _fields(host) == [("cloudpc:hosts[0]", "one: rights: none: give some")]
 
 
 # ---- orders

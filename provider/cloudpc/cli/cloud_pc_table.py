@@ -113,4 +113,8 @@ def _reasons(row: dict[str, Any]) -> Iterator[str]:
     if detail := row["statusDetail"]:
         code = f"[{detail['code']}]"
         yield detail["message"] if code in detail["message"] else f"{detail['message']} {code}"
+        if row["status"] == Status.PENDING_PROVISION and (
+            hint := (detail.get("additionalInformation") or {}).get("hint")
+        ):
+            yield hint
     yield from row.get("outdated") or []

@@ -11,7 +11,7 @@ from uuid import UUID
 from cloudpc.cli.doctor_organisation import Seen
 from cloudpc.configuration.parsing import Surroundings
 from cloudpc.model.check import Check
-from cloudpc.model.errors import ProvisioningError
+from cloudpc.model.errors import ErrorCode, ProvisioningError
 from cloudpc.model.hosts import ByHand, HostConfig
 from cloudpc.model.machines import Host, Hypervisor, Machine, PowerState, Removed, State
 from cloudpc.model.remnants import Machines, Remnant, left_over, uncertain
@@ -57,16 +57,18 @@ def findings(surroundings: Mapping[str, Surroundings], ours: Ours, seen: Seen) -
 
 
 def _host(config: HostConfig, ours: Ours, seen: Seen) -> Iterator[Check]:
-    what = f"host {config.name}"
+    what, failed = f"host {config.name}", False
     try:
         host = connect(config)
         for check in host.check():
+            failed |= check.status == "failed"
             yield Check(f"{what}: {check.what}", check.status, check.detail, check.hint)
         for installation in ours.installations:
             yield from _of_installation(what, config.by_hand, host, installation, ours, seen)
     except ProvisioningError as error:
         seen.doubts.append(f"the host {config.name} did not answer")
-        yield Check(what, "failed", error.message, error.hint)
+        if not (failed and error.code is ErrorCode.HOST_REFUSES):  # its own checks have said why
+            yield Check(what, "failed", error.message, error.hint)
 
 
 def _of_installation(

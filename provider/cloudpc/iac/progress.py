@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cloudpc.iac.engine_log import Severity, log
 from cloudpc.model.cloud_pc import Status
+from cloudpc.model.errors import ProvisioningError
 from cloudpc.model.outcome import Outcome
 
 
@@ -33,11 +34,10 @@ class EngineReporter:
         match outcome.status:
             case Status.FAILED if error is not None:
                 attempts = "1 attempt" if outcome.attempts == 1 else f"{outcome.attempts} attempts"
-                hint = f". {error.hint}" if error.hint else ""
-                text = f"failed in {outcome.stage} after {attempts}: {error.message} [{error.code}]{hint}"
+                text = f"failed in {outcome.stage} after {attempts}: {_told(error)}"
                 log(self._urn, self._who + text, severity=Severity.ERROR)
             case Status.PENDING_PROVISION | Status.NOT_PROVISIONED if error is not None:
-                self.milestone(f"{outcome.status}: {error.message} [{error.code}]", warning=True)
+                self.milestone(f"{outcome.status}: {_told(error)}", warning=True)
             case _:
                 access = outcome.access
                 reached = f", {access.protocol} at {access.address}" if access else ""
@@ -48,3 +48,7 @@ class EngineReporter:
             self.milestone(f"kept for diagnosis: {outcome.kept}")
         if outcome.remains:
             self.milestone(f"an attempt's machine could not be removed yet: {outcome.remains}", warning=True)
+
+
+def _told(error: ProvisioningError) -> str:
+    return f"{error.message} [{error.code}]" + (f". {error.hint}" if error.hint else "")

@@ -60,4 +60,4 @@ class _Asking(Generic[_T]):
             with unexpected_told(self._doing):
                 self._found = self._question()
         except ProvisioningError as error:
-            self._found = f"{error.message} [{error.code}]"
+            self._found = f"{error.message} [{error.code}]" + (f": {error.hint}" if error.hint else "")

@@ -6,12 +6,12 @@ be reached, by a pull request's runner for example.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
 from cloudpc.model.check import Check
-from cloudpc.model.errors import ProvisioningError
+from cloudpc.model.errors import ErrorCode, ProvisioningError
 from cloudpc.model.image import Image
 from cloudpc.model.machines import Amount, ChecksOrders, Host, Hypervisor, Network, OrderChecks
 from cloudpc.model.problems import Problem
@@ -40,7 +40,8 @@ class Wishes:
 
 @dataclass(frozen=True)
 class _Answer:
-    hypervisor: Hypervisor
+    hypervisor: Hypervisor | None
+    """None: it refuses, so that nobody knows."""
     failed: tuple[Check, ...]
     lacks: tuple[str, ...]
     """Why each of the policy's networks can't be used there; empty where it can."""
@@ -85,7 +86,8 @@ class HostValidation:
             field = f"{_HOSTS}[{index}]" if self._are_configured else _HOSTS
             for check in answers[name].failed if name in answers else ():
                 yield Problem(self._file, field, _told(name, check))
-        if why := twins.refusal({name: answer.hypervisor for name, answer in answers.items()}):
+        known = {name: answer.hypervisor for name, answer in answers.items() if answer.hypervisor is not None}
+        if why := twins.refusal(known):
             yield Problem(self._file, _HOSTS, why)
 
     def _of_sizes(self) -> Iterator[Problem]:
@@ -109,11 +111,24 @@ class HostValidation:
 
 
 def _look(host: Host, wishes: Wishes) -> _Answer:
-    which = host.hypervisor()
+    try:
+        which = host.hypervisor()
+    except ProvisioningError as error:
+        if error.code is not ErrorCode.HOST_REFUSES:
+            raise
+        return _refused(host, wishes, error)
     failed = [check for check in host.check() if check.status == "failed"]
     orders = _orders(host, wishes, is_well=not failed)
     failed += [check for check in orders.image if check.status == "failed"]
-    return _Answer(which, tuple(failed), tuple(_lacks(host, network) for network in wishes.networks), orders)
+    lacks = tuple(_lacks(host, network, told=failed) for network in wishes.networks)
+    return _Answer(which, tuple(failed), lacks, orders)
+
+
+def _refused(host: Host, wishes: Wishes, error: ProvisioningError) -> _Answer:
+    """What a cloud wants somebody to change first, such as a group that is not there: of the rest it says nothing."""
+    failed = [check for check in host.check() if check.status == "failed"]
+    failed = failed or [Check("host", "failed", error.message, error.hint)]
+    return _Answer(None, tuple(failed), tuple("" for _ in wishes.networks), OrderChecks())
 
 
 def _orders(host: Host, wishes: Wishes, *, is_well: bool) -> OrderChecks:
@@ -128,9 +143,10 @@ def _orders(host: Host, wishes: Wishes, *, is_well: bool) -> OrderChecks:
         return OrderChecks()  # what is wrong with the host says why
 
 
-def _lacks(host: Host, network: Network) -> str:
+def _lacks(host: Host, network: Network, *, told: Collection[Check]) -> str:
+    """Why it has no such network, but for what is told of the host itself."""
     try:
-        failed = [check for check in host.check_network(network) if check.status == "failed"]
+        failed = [check for check in host.check_network(network) if check.status == "failed" and check not in told]
     except ProvisioningError as error:
         return _with_hint(error.message, error.hint)
     return "; ".join(_told(host.name, check) for check in failed)

@@ -168,7 +168,8 @@ def _judged(sku: Sku, wanted: Wanted, quota: Quota) -> Sku | Refusal:
     if why := _restricted(sku, wanted):
         return Refusal(sku.name, why, restricted=True)
     if lacks := quota.lacks(sku.family, sku.counted_vcpus):
-        return Refusal(sku.name, _quota_words(lacks, quota), lacks=lacks)
+        needed = 1 if lacks == MACHINES else sku.counted_vcpus
+        return Refusal(sku.name, _quota_words(lacks, quota, needed), lacks=lacks)
     return sku
 
 
@@ -219,11 +220,11 @@ def _places(sku: Sku, wanted: Wanted) -> Iterator[Candidate]:
         )
 
 
-def _quota_words(name: str, quota: Quota) -> str:
+def _quota_words(name: str, quota: Quota, needed: int) -> str:
     usage = quota.of(name)
     used = f"{usage.used} of {usage.limit}" if usage is not None else "all"
     what = {REGIONAL: "vCPUs of the region", MACHINES: "machines of the region"}.get(name, f"vCPUs of {name}")
-    return f"{used} {what} are used"
+    return f"{used} {what} are used: {needed} needed, {quota.left(name):g} free"
 
 
 def gb(mib: int) -> str:

@@ -115,8 +115,14 @@ class Claiming:
             return self._parts.make_card(request.parts.card, card_body(request, self._config), watch)
         except AzureFailed as failed:
             if failed.arm.meaning in (Meaning.MISSING, Meaning.NETWORK):
-                message = f"{self._config.name} can't plug it into {request.subnet_id}: {failed.arm.message}"
-                hint = "`cloudpc connection check` says what is there"
+                message = (
+                    f"{self._config.name} finds no subnet {request.subnet_id} in {self._config.location}: it is not "
+                    f"there, or in another region ({failed.arm.telling.code})"
+                )
+                hint = (
+                    f"correct hostedNetwork of {self._config.name} or the connection's subnetId: the network must be "
+                    "there, and in the region of its host; `cloudpc doctor` and `cloudpc connection check` look"
+                )
                 raise ProvisioningError(ErrorCode.NETWORK_NOT_FOUND, message, hint=hint) from failed
             raise
 
@@ -209,8 +215,10 @@ class Claiming:
             log.info("could not tidy up after earlier attempts at %s: %s", request.name, error)
 
     def _no_room(self, order: Order, refusals: list[tuple[Candidate, AzureFailed]]) -> ProvisioningError:
-        size = order.size
-        why = "; ".join(dict.fromkeys(failed.message for _, failed in refusals))
+        size, sizes = order.size, dict[str, list[str]]()
+        for candidate, failed in refusals:
+            sizes.setdefault(failed.why, []).append(_words(candidate))
+        why = "; ".join(f"{', '.join(names)}: {reason}" for reason, names in sizes.items())
         return ProvisioningError(
             ErrorCode.NO_CAPACITY,
             f"{self._config.name} has no place for {size.vcpus} vCPU and {size.memory_mib // 1024} GB: {why}",

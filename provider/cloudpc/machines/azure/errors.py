@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, Final
 
+from cloudpc.machines.azure import wording
 from cloudpc.model.errors import ErrorCode, ProvisioningError
 
 if TYPE_CHECKING:
@@ -94,10 +95,10 @@ _BY_CODE: Final = {code: meaning for meaning, codes in _MEANINGS.items() for cod
 
 _GENERAL: Final = ("BadRequest", "NotFound", "InternalServerError")
 _QUOTA = re.compile(r"\bquota", re.IGNORECASE)
-_TOO_SMALL = re.compile(r"disk size .* is smaller than", re.IGNORECASE)
 _MARKED = re.compile(r"marked for deletion|being deleted|is attached to VM", re.IGNORECASE)
 _TOO_SMALL = re.compile(r"disk size .*is smaller than the size of the", re.IGNORECASE)
 _BUSY = re.compile(r"run command extension execution is in progress", re.IGNORECASE)
+_ELSEWHERE = re.compile(r"for location '", re.IGNORECASE)
 _REFERENCE = re.compile(r"/(?:subnets|virtualNetworks)/", re.IGNORECASE)
 
 
@@ -108,11 +109,11 @@ def _of_words(code: str, message: str) -> Meaning:
             return Meaning.NO_ROOM
         if _TOO_SMALL.search(message):
             return Meaning.IMAGE_REFUSED
-        if _TOO_SMALL.search(message):
-            return Meaning.IMAGE_REFUSED
         return Meaning.GOING if _MARKED.search(message) else Meaning.UNKNOWN
     if code == "InvalidResourceReference" and _REFERENCE.search(message):
         return Meaning.NETWORK
+    if code == "NoRegisteredProviderFound" and _ELSEWHERE.search(message):
+        return Meaning.SUBSCRIPTION
     if code == "Conflict":
         return Meaning.AGENT if _BUSY.search(message) else Meaning.UNKNOWN
     return _BY_CODE.get(code, Meaning.UNKNOWN)
@@ -241,11 +242,23 @@ def _behind(error: BaseException) -> Iterator[BaseException]:
 
 
 class AzureFailed(ProvisioningError):  # noqa: N818 - an answer as well: what is not there, or is going
-    """A request to Azure failed; `arm` is what Azure said, for those who know what to do about it."""
+    """A request to Azure failed.
 
-    def __init__(self, arm: ArmError, code: ErrorCode, message: str, *, retriable: bool | None, hint: str) -> None:
+    Args:
+        arm: what Azure said, for those who know what to do about it.
+        code: ours.
+        message: what could not be done, and why.
+        why: the latter alone.
+        retriable: see ProvisioningError.
+        hint: the same.
+    """
+
+    def __init__(
+        self, arm: ArmError, code: ErrorCode, message: str, *, why: str, retriable: bool | None, hint: str
+    ) -> None:
         super().__init__(code, message, retriable=retriable, hint=hint)
         self.arm = arm
+        self.why = why
 
 
 @dataclass(frozen=True)
@@ -268,22 +281,15 @@ def _room(error: ArmError, host: str) -> str:
     return f"try again later, or let sizeFamilies, sizes and zones of {host} name more to choose from"
 
 
-_ACTION = re.compile(r"perform (?:the )?action(?:\(s\))? '([^']+)'")
-_LINKED = re.compile(r"does not have permission to perform (?:the )?action(?:\(s\))? '([^']+)'")
-_SCOPE = re.compile(r"(?:over scope|linked scope(?:\(s\))?) '([^']+)'")
-
-
 def _rights(error: ArmError, _host: str) -> str:
-    action = _LINKED.search(error.message) or _ACTION.search(error.message)
-    scope = _SCOPE.search(error.message)
-    what = f"give whoever signs in {action[1]}" if action else "give whoever signs in the role of docs/azure.md"
-    where = f" on {scope[1]}" if scope else ""
+    action, scope = wording.right(error)
+    what = f"give whoever signs in {action}" if action else "give whoever signs in the role of docs/azure.md"
+    where = f" on {scope}" if scope else ""
     return f"{what}{where} (docs/azure.md has the whole role); a role that was given just now takes some minutes"
 
 
 def _registration(error: ArmError, host: str) -> str:
-    namespace = re.search(r"namespace '([^']+)'", error.message)
-    name = namespace[1] if namespace else "Microsoft.Compute"
+    name = wording.namespace(error) or "Microsoft.Compute"
     return f"run `az provider register --namespace {name}` for the subscription of {host}; that takes some minutes"
 
 
@@ -297,38 +303,30 @@ def _subscription(error: ArmError, host: str) -> str:
             return f"correct subscriptionId of {host}, or sign in to its tenant (tenantId says which)"
         case "ReadOnlyDisabledSubscription" | "DisabledSubscription":
             return "have the subscription enabled again"
+        case "NoRegisteredProviderFound":
+            return f"correct location of {host}: `az account list-locations` prints the names of regions"
         case "InvalidResourceLocation":
             return f"correct location of {host}: what is there of that name is in another region"
     return f"correct location of {host}: this subscription may make nothing in that region"
 
 
 def _locked(error: ArmError, _host: str) -> str:
-    scopes = re.search(r"locked: (.+?)\. Please", error.message)
-    return f"have the lock on {scopes[1].replace(chr(39), '')} removed" if scopes else "have the lock removed"
+    scopes = wording.locked(error)
+    return f"have the lock on {scopes} removed" if scopes else "have the lock removed"
 
 
 def _forbidden(error: ArmError, host: str) -> str:
-    names = dict.fromkeys(name for each in error.all() for info in each.additional if (name := _policy(info)))
-    said = f" {', '.join(names)}" if names else ""
+    names = wording.policies(error)
+    said = f" {names}" if names else ""
     return f"have Azure Policy{said} exempt the resource group of {host}, or let the entry satisfy it"
-
-
-def _policy(info: Mapping[str, Any]) -> str:
-    """The name of a policy that a machine violates."""
-    content = info.get("info")
-    if info.get("type") != "PolicyViolation" or not isinstance(content, Mapping):
-        return ""
-    keys = (
-        "policyDefinitionDisplayName", "policyAssignmentDisplayName", "policyDefinitionName", "policyAssignmentName",
-    )  # fmt: skip
-    found = list(dict.fromkeys(str(content[key]) for key in keys if content.get(key)))
-    return f"“{found[0]}”" + (f" (assigned as {found[1]})" if len(found) > 1 else "") if found else ""
 
 
 def _sign_in(error: ArmError, host: str) -> str:
     if error.code == "InvalidAuthenticationTokenTenant":
         return f"sign in to the subscription's tenant: give its id as tenantId of {host}, and sign in there"
-    return "sign in again" if error.code.endswith(("Token", "Audience", "Failed")) or not error.code else ""
+    if error.code and not error.code.endswith(("Token", "Audience", "Failed")):
+        return ""  # the sign-in says itself what to do
+    return "sign in again"
 
 
 def _image(error: ArmError, _host: str) -> str:
@@ -384,12 +382,14 @@ def classify(error: ArmError, doing: str, host: str) -> AzureFailed:
         host: its name.
     """
     ours, telling = _OURS[error.meaning], error.telling
-    message = f"could not {doing} on {host}: {_why(telling, error.status)}"
-    return AzureFailed(error, ours.code, message, retriable=ours.retriable, hint=ours.hint(telling, host))
+    why = _why(telling, error.status)
+    hint = ours.hint(telling, host)
+    message = f"could not {doing} on {host}: {why}"
+    return AzureFailed(error, ours.code, message, why=why, retriable=ours.retriable, hint=hint)
 
 
 def _why(error: ArmError, status: int) -> str:
-    words = " ".join(error.message.split()).rstrip(".")
+    words = wording.sentence(error) or " ".join(error.message.split()).rstrip(".")
     if len(words) > _LONGEST:
         words = words[: _LONGEST - 1] + "…"
     code = ", ".join(part for part in (error.code, error.target and f"of {error.target}") if part)

@@ -90,9 +90,12 @@ class AzureHost(Host, JoinsEntra, ShutsDown):
         found = standing.checks(self._arm, self._config)
         if standing.is_closed(found):
             return found
+        found += self._networks.hosted_checks()
+        if standing.is_unregistered(found):  # all the rest would say the same
+            return found
         stopped = billing.checks(self._machines, deallocates=self._config.deallocate_stopped)
         last = last_operations.checks(self._machines)
-        return [*found, *self._networks.hosted_checks(), *self._sizes.checks(), *stopped, *last]
+        return [*found, *self._sizes.checks(), *stopped, *last]
 
     def check_order(self, image: Image, plans: Mapping[str, Amount], watch: Watch) -> OrderChecks:
         return preflight.check_order(self._images, self._sizes, image, plans, watch)

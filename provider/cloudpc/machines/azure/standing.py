@@ -20,6 +20,7 @@ AVAILABILITY: Final = "resourceAvailabilityCheck"
 PERMISSION: Final = "permissionCheck"
 AWAY: Final = f"{AVAILABILITY}TransientServiceError"
 """Nobody has answered."""
+_PROVIDER: Final = "provider"
 _PROVIDERS: Final = ("Microsoft.Compute", "Microsoft.Network")
 _SEE_ROLES: Final = "docs/azure.md says which roles this takes; a new one takes some minutes to count"
 _KINDS: Final[Mapping[str, tuple[str, str]]] = {
@@ -53,7 +54,7 @@ def checks(arm: Arm, config: AzureHostConfig) -> list[Check]:
     if is_closed(found):
         return found
     for name in _PROVIDERS:
-        found += told(f"provider {name}", partial(_provider, arm, name))
+        found += told(f"{_PROVIDER} {name}", partial(_provider, arm, name))
     kind = f"{PERMISSION}NoWindows365NetworkInterfaceContributorRole"
     return [*found, *rights(arm, config.resource_group, config.group_path, permissions.GROUP, kind)]
 
@@ -61,6 +62,11 @@ def checks(arm: Arm, config: AzureHostConfig) -> list[Check]:
 def is_closed(found: Sequence[Check]) -> bool:
     """Whether nothing else would be answered: these, of `checks`, end with a group that can't be looked at."""
     return overall(found[:1]) == "failed"
+
+
+def is_unregistered(found: Sequence[Check]) -> bool:
+    """Whether a provider is not registered, by `checks`."""
+    return any(check.status == "failed" and check.what.startswith(_PROVIDER) for check in found)
 
 
 def told(what: str, look: Callable[[], Sequence[Check]]) -> list[Check]:
@@ -123,7 +129,7 @@ def _group(arm: Arm, config: AzureHostConfig) -> list[Check]:
 
 
 def _provider(arm: Arm, name: str) -> list[Check]:
-    what = f"provider {name}"
+    what = f"{_PROVIDER} {name}"
     with arm.asking(f"look whether {name} is registered"):
         found = arm.get(f"/subscriptions/{arm.config.subscription_id}/providers/{name}", "resources") or {}
     state = found.get("registrationState", "NotRegistered")
