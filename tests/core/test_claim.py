@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -93,6 +94,39 @@ def test_what_does_not_fit_waits(tmp_path: Path, room: dict[str, Any], lacking: 
     assert lacking in outcome.error.message
     assert (outcome.stage, outcome.attempts) == (Stage.PLACING, 1)
     assert host.things() == []
+
+
+def without_image(code: ErrorCode = ErrorCode.IMAGE_NOT_FOUND) -> None:
+    raise ProvisioningError(code, "first has no such image", retriable=False, hint="mend it")
+
+
+@pytest.mark.parametrize("code", [ErrorCode.IMAGE_NOT_FOUND, ErrorCode.IMAGE_INVALID])
+def test_it_goes_where_its_image_is(tmp_path: Path, code: ErrorCode) -> None:
+    first, second = ScriptedHost(tmp_path, "first", cores=8), ScriptedHost(tmp_path, "second", cores=4)
+    first.hooks["claim"] = partial(without_image, code)
+    outcome = Run(first, second).provision()
+    assert (outcome.status, outcome.host, outcome.attempts) == (Status.PROVISIONED, "second", 1)
+    assert first.things() == []
+
+
+def test_where_the_host_that_has_its_image_is_full_it_waits(tmp_path: Path) -> None:
+    first, full = ScriptedHost(tmp_path, "first", cores=8), ScriptedHost(tmp_path, "second", cores=0)
+    first.hooks["claim"] = without_image
+    outcome = Run(first, full).provision()
+    assert (outcome.status, outcome.stage) == (Status.PENDING_PROVISION, Stage.PLACING)
+    assert outcome.error is not None
+    assert outcome.error.code is ErrorCode.NO_CAPACITY
+    assert "first has no such image" in outcome.error.message
+
+
+def test_an_image_that_no_host_has_is_the_failure(tmp_path: Path) -> None:
+    hosts = [ScriptedHost(tmp_path, "first"), ScriptedHost(tmp_path, "second")]
+    for host in hosts:
+        host.hooks["claim"] = without_image
+    outcome = Run(*hosts).provision()
+    assert (outcome.status, outcome.stage, outcome.attempts) == (Status.FAILED, Stage.IMAGE, 1)
+    assert outcome.error is not None
+    assert (outcome.error.code, outcome.error.hint) == (ErrorCode.IMAGE_NOT_FOUND, "mend it")
 
 
 def test_the_last_place_is_given_once(tmp_path: Path) -> None:

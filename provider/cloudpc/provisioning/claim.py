@@ -7,6 +7,7 @@ from dataclasses import replace
 from cloudpc.model.cloud_pc import NetworkChoice, Status
 from cloudpc.model.errors import ErrorCode, ProvisioningError, TagUnreadable
 from cloudpc.model.machines import Claimed, Host, JoinsEntra, Machine, Network, State
+from cloudpc.model.stages import Stage
 from cloudpc.model.tags import Phase, Tag
 from cloudpc.provisioning.attempt import Attempt, Earlier, Placed
 from cloudpc.provisioning.clean_up import CleanUp, going
@@ -15,6 +16,9 @@ from cloudpc.provisioning.order import fitting
 from cloudpc.provisioning.placement import Search, waiting_for
 from cloudpc.provisioning.registration import mark_of, release
 from cloudpc.provisioning.resources import Resources
+
+_ITS_IMAGE = (ErrorCode.IMAGE_NOT_FOUND, ErrorCode.IMAGE_INVALID)
+"""A cloud's host finds out when it is asked: another region, or another kind of host, may have the image."""
 
 
 class Claim:
@@ -67,6 +71,8 @@ class Claim:
             errors = [*search.errors(), *errors]
         error = waiting_for(errors)
         if not error.code.meaning.waits:
+            if error.code in _ITS_IMAGE:
+                self._attempt.watch.stage(Stage.IMAGE)
             raise error
         raise Placed(Status.PENDING_PROVISION, error)
 
@@ -174,7 +180,7 @@ class Claim:
         return self._resources.healthy(choice, afresh)
 
     def _claim(self, host: Host) -> ProvisioningError | None:
-        """Claim a place on this host, or say what has to be waited for."""
+        """Claim a place on this host, or say what has to be waited for, or that it can't have the image."""
         image = fitting(self._attempt.desired.service_plan, self._resources.image_on(host))
         try:
             joins = self._joins_by(host)
@@ -188,8 +194,10 @@ class Claim:
             message = f"{claimed.machine.name} was claimed by another run of this policy"
             raise ProvisioningError(ErrorCode.HYPERVISOR_ERROR, message) from None
         except ProvisioningError as error:
-            if not error.code.meaning.waits:
+            if error.code not in _ITS_IMAGE and not error.code.meaning.waits:
                 raise
+            if self._attempt.watch.now is not Stage.PLACING:  # it has looked for the image to give a place
+                self._attempt.watch.stage(Stage.PLACING)
             return error
         self._attempt.host = host
         return None

@@ -121,6 +121,8 @@ def waiting_for(errors: Sequence[ProvisioningError]) -> ProvisioningError:
     reasons = list(dict.fromkeys(e.message for e in errors))
     codes = [e.code for e in errors]
     code = next((waits for waits in WAITING_CODES if waits in codes), codes[0])
-    hint = next((e.hint for e in errors if e.code is code and e.hint), "")
+    of_it = [e for e in errors if e.code is code]
+    hint = next((e.hint for e in of_it if e.hint), "")
+    retriable = any(e.retriable for e in of_it)
     more = [f"and {len(reasons) - _REASONS} more"] if len(reasons) > _REASONS else []
-    return ProvisioningError(code, "; ".join([*reasons[:_REASONS], *more]), hint=hint)
+    return ProvisioningError(code, "; ".join([*reasons[:_REASONS], *more]), retriable=retriable, hint=hint)
