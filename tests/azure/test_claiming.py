@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,7 @@ from cloudpc.model.machines import Claimed
 from cloudpc.model.watch import Watch
 from tests.azure.arm import FakeArm
 from tests.azure.hosts import azure_order, host_config
+from tests.azure.linux_answers import LinuxAnswers
 
 
 @pytest.fixture
@@ -124,3 +126,74 @@ def test_an_answer_that_is_lost_is_no_second_machine(arm: FakeArm, host: AzureHo
     assert machine is not None
     assert machine.tag == order.tag
     assert {len(names) for names in arm.left.values()} == {1}
+
+
+# ---- maxCloudPCs, over processes
+
+
+def another_process(arm: FakeArm) -> AzureHost:
+    return AzureHost(host_config(arm, maxCloudPCs=1))
+
+
+def in_the_middle(host: AzureHost, of: str, then: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once, just before the host goes on with it."""
+    call, done = getattr(host._claiming, of), list[None]()
+
+    def first(*arguments: Any) -> Any:
+        if not done:
+            done.append(None)
+            then()
+        return call(*arguments)
+
+    monkeypatch.setattr(host._claiming, of, first)
+
+
+@pytest.mark.usefixtures("host")
+def test_the_later_one_gives_way_where_two_processes_let_one_in_each(
+    arm: FakeArm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = another_process(arm), another_process(arm)
+    early, late = azure_order("u-1"), azure_order("u-2")
+    arm.clock.speed = 1000  # so that one comes before the other
+
+    def overtaken() -> None:
+        with pytest.raises(ProvisioningError, match="weu has 1 Cloud PCs, and its entry allows 1") as refused:
+            two.claim(late, Watch())
+        assert refused.value.code is ErrorCode.NO_CAPACITY
+
+    # both have looked, and found room; then one is made, and the other, and each looks again
+    two._sizes.refuse_beyond_maximum = lambda *_: None  # type: ignore[method-assign]
+    in_the_middle(one, "_wait_until_allocated", overtaken, monkeypatch)
+    one.claim(early, Watch())
+    assert arm.left["virtualMachines"] == [name_of(early.id)]
+    assert len(arm.left["networkInterfaces"]) == len(arm.left["disks"]) == 1
+    for host in (one, two):
+        host.close()
+
+
+@pytest.mark.usefixtures("host")
+def test_what_a_list_has_hidden_is_seen_when_it_is_ready(arm: FakeArm) -> None:
+    one, two = another_process(arm), another_process(arm)
+    early, late = azure_order("u-1"), azure_order("u-2")
+    arm.table.otherwise = LinuxAnswers()
+    arm.delays.lists = 3600
+    one.claim(early, Watch())
+    arm.clock.advance(1)
+    two.claim(late, Watch())  # the list does not show the other yet
+    arm.delays.lists = 0
+    one.make(early, Watch())
+    with pytest.raises(ProvisioningError, match="its entry allows 1"):
+        two.make(late, Watch())
+    for host in (one, two):
+        host.close()
+
+
+@pytest.mark.usefixtures("host")
+def test_a_place_that_came_to_nothing_is_anothers_at_once(arm: FakeArm) -> None:
+    one = another_process(arm)
+    arm.fail("VirtualMachines_CreateOrUpdate", "AllocationFailed", times=2)
+    with pytest.raises(ProvisioningError, match="has no place"):
+        one.claim(azure_order("u-1"), Watch())
+    one.claim(azure_order("u-2"), Watch())
+    assert len(arm.left["virtualMachines"]) == 1
+    one.close()

@@ -13,19 +13,20 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from cloudpc.machines.azure.configuration import AzureHostConfig
-from cloudpc.machines.azure.description import Found, Statuses, tags_of
+from cloudpc.machines.azure.description import Found, Statuses, id_of, is_going, tags_of
 from cloudpc.machines.azure.errors import ArmError, AzureFailed, Meaning, classify
 from cloudpc.machines.azure.names import Parts, name_of
 from cloudpc.machines.azure.order import Request, card_body, machine_body
 from cloudpc.machines.azure.pace import placed
 from cloudpc.machines.azure.parts import Part, PartsOfGroup
 from cloudpc.machines.azure.removal import PATIENCE, Removal
-from cloudpc.machines.azure.sizes import Candidate, Sizes
-from cloudpc.machines.azure.tags import attempt_of
+from cloudpc.machines.azure.sizes import Candidate, Sizes, beyond_maximum
+from cloudpc.machines.azure.tags import PHASE, attempt_of
 from cloudpc.machines.azure.virtual_machines import VirtualMachines, view_of
 from cloudpc.model.errors import Cancelled, ErrorCode, ProvisioningError
 from cloudpc.model.machines import Claimed, Machine, Order
 from cloudpc.model.remnants import Kind
+from cloudpc.model.tags import Phase
 from cloudpc.model.watch import Watch
 
 if TYPE_CHECKING:
@@ -75,6 +76,24 @@ class Claiming:
         if machine is not None and machine.tag.attempt != order.tag.attempt:
             raise Claimed(machine)
 
+    def refuse_beyond_maximum(self, order: Order) -> None:
+        """Give way to those that were there before, now that it is there: other processes may have let some in, too.
+
+        Of all that are being made at once each sees those that Azure has accepted before it, so that only the last
+        ones give way. Where a list lags they are seen later: whoever makes it looks once more when it is ready.
+
+        Raises:
+            ProvisioningError: NO_CAPACITY: it is one more than `maxCloudPCs`.
+        """
+        most = self._config.max_cloud_pcs
+        own = None if most is None else self._machines.get(name_of(order.id))
+        if most is None or own is None:
+            return
+        others = [vm for vm in self._machines.list() if vm["name"] != own["name"] and id_of(vm) and not is_going(vm)]
+        before = [vm for vm in others if _age(vm) < _age(own)]
+        if len(before) >= most:
+            raise beyond_maximum(self._config.name, len(before), most)
+
     def claim(self, requests: list[Request], watch: Watch) -> None:
         """Make the machine as one of these asks for it, trying them in their order.
 
@@ -105,6 +124,7 @@ class Claiming:
             card_id = self._make_card(request, watch)
             operation = self._put(request, card_id, watch)
             self._wait_until_allocated(request, operation, watch)
+            self.refuse_beyond_maximum(request.order)
         except BaseException as error:  # also Ctrl-C: what was accepted is given back
             accepted = operation is not None and not isinstance(error, Claimed)
             self._give_back(request, watch, accepted=accepted, waits=not isinstance(error, Cancelled))
@@ -233,6 +253,12 @@ def requests_of(
     """One for each candidate, with names of its own for what it makes."""
     name, attempt = name_of(order.id), order.tag.attempt or "0"
     return [make(candidate, Parts.of(name, attempt, number)) for number, candidate in enumerate(candidates)]
+
+
+def _age(found: Found) -> tuple[bool, str, str]:
+    """By which machines are ordered, in the same way by whoever looks: those that somebody has come first."""
+    is_new = tags_of(found).get(PHASE) == Phase.PROVISIONING.value
+    return is_new, str((found.get("properties") or {}).get("timeCreated") or ""), str(found["name"])
 
 
 def _is_at_it(found: Found) -> bool:

@@ -115,6 +115,13 @@ class AzureHost(Host, JoinsEntra, ShutsDown):
         if self._config.max_cloud_pcs is not None:
             there = [machine_id for found in self._machines.list() if (machine_id := id_of(found))]
             self._sizes.refuse_beyond_maximum(order.id, there)
+        try:
+            self._claim(order, subnet_id, watch)
+        except BaseException:
+            self._sizes.let_out(order.id)
+            raise
+
+    def _claim(self, order: Order, subnet_id: str, watch: Watch) -> None:
         named = order.image(watch)
         image = self._images.find(named, order.size, watch)
         for warning in image.warnings:
@@ -131,6 +138,7 @@ class AzureHost(Host, JoinsEntra, ShutsDown):
         watch.stage(Stage.FIRST_BOOT, f"on {self.name}")
         watch = watch.within(order.first_boot_in_seconds)
         wait_until_ready(self._arm, name_of(order.id), guests.named(order.image(watch).guest_os), watch)
+        self._claiming.refuse_beyond_maximum(order)
 
     def power_on(self, machine_id: UUID, watch: Watch, *, until_ready: bool = True) -> None:
         machine = self._need(machine_id)

@@ -111,8 +111,12 @@ class Sizes:
             if others < most:
                 self._let_in[machine_id] = now + _UNSEEN_FOR
                 return
-            message = f"{self._config.name} has {others} Cloud PCs, and its entry allows {most}"
-            raise ProvisioningError(ErrorCode.NO_CAPACITY, message, hint="raise maxCloudPCs in cloudpc:hosts")
+            raise beyond_maximum(self._config.name, others, most)
+
+    def let_out(self, machine_id: UUID) -> None:
+        """One that was let in has not come to be: its place is another's."""
+        with self._letting_in:
+            self._let_in.pop(machine_id, None)
 
     def checks(self) -> list[Check]:
         """What doctor says of quota, and of the sizes and disks that are configured."""
@@ -193,6 +197,13 @@ class Sizes:
             there = ", ".join(sorted(offer.disk_types))
             detail = f"{location} has no disks of the type {self._config.disk_type}; there: {there}"
             yield Check("disk type", "failed", detail, "change diskType in cloudpc:hosts")
+
+
+def beyond_maximum(host: str, there: int, most: int) -> ProvisioningError:
+    """The error of one more than the entry of a host allows."""
+    message = f"{host} has {there} Cloud PCs, and its entry allows {most}"
+    hint = f"raise maxCloudPCs of {host} in cloudpc:hosts, end Cloud PCs, or add a host"
+    return ProvisioningError(ErrorCode.NO_CAPACITY, message, hint=hint)
 
 
 def capacity(quota: Quota, machines: Sequence[Machine], most: int | None) -> Capacity:
