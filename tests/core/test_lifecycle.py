@@ -579,3 +579,26 @@ def test_state_gives_back_what_was_recorded(
         # the hash that decides about adoption is taken of this text: numbers must read the same after the journey
         assert again.settings.model_dump_json() == desired.settings.model_dump_json()
         assert again.account.model_dump_json() == desired.account.model_dump_json()
+
+
+def test_no_two_of_ten_thousand_devices_are_called_the_same() -> None:
+    """Five random characters are 14 million names: without looking, several of these would meet their twin."""
+    today = make.today(naming_template="PC-%RAND:5%")
+    owed = [Entitlement(make.user(f"a{number}"), make.plan()) for number in range(10_000)]
+
+    def names(owed: Sequence[Entitlement], elsewhere: Iterable[str] = ()) -> set[str]:
+        plan = reconcile({}, owed, {}, today, make.NOW, names_elsewhere=elsewhere)
+        return {desired.device_name for desired in plan.desired}
+
+    elsewhere = names(owed[:4_000])
+    assert elsewhere & names(owed[4_000:]), "this fleet has twins in two policies"
+    assert len(elsewhere | names(owed[4_000:], elsewhere)) == 10_000
+
+
+def test_a_name_that_another_policys_device_has_is_not_given_again() -> None:
+    owed = [Entitlement(make.user("u-alice"), make.plan())]
+    [first] = reconcile({}, owed, {}, make.today(), make.NOW).desired
+    [other] = reconcile({}, owed, {}, make.today(), make.NOW, names_elsewhere=[first.device_name.lower()]).desired
+    assert other.device_name != first.device_name
+    [again] = reconcile({}, owed, {}, make.today(), make.NOW, names_elsewhere=[first.device_name]).desired
+    assert again.device_name == other.device_name, "a preview says the same"

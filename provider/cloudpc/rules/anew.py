@@ -20,14 +20,19 @@ class Anew:
         today: what they are made with.
         previous: what state has; their names are taken.
         last_generations: of those there have been, by key, so that a device name is not given again.
+        names_elsewhere: device names that other policies' Cloud PCs have.
     """
 
     def __init__(
-        self, today: Today, previous: Iterable[RecordedCloudPC], last_generations: Mapping[str, int] | None = None
+        self,
+        today: Today,
+        previous: Iterable[RecordedCloudPC],
+        last_generations: Mapping[str, int] | None = None,
+        names_elsewhere: Iterable[str] = (),
     ) -> None:
         self._today = today
         self._last_generations = last_generations or {}
-        self._taken = {pc.device_name.lower() for pc in previous}
+        self._taken = {name.lower() for name in (*names_elsewhere, *(pc.device_name for pc in previous))}
 
     def first(self, owed: Entitlement) -> DesiredCloudPC:
         """One that there is none of."""

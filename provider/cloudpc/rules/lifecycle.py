@@ -111,7 +111,8 @@ def plan(
         if key not in keys
     }
     last = ownership.last_generations([own, *siblings])
-    plan = reconcile(previous, owed, lost, today, now, last, remembered=own.ended.keys())
+    names = [pc.device_name for policy in siblings for pc in policy.cloud_pcs.values()]
+    plan = reconcile(previous, owed, lost, today, now, last, remembered=own.ended.keys(), names_elsewhere=names)
     groups = {key: why.taken_away for key, why in lost.items() if why.taken_away and not previous[key].is_gone}
     return replace(plan, taken_away=groups)
 
@@ -148,6 +149,7 @@ def reconcile(
     now: datetime,
     last_generations: Mapping[str, int] | None = None,
     remembered: Iterable[str] = (),
+    names_elsewhere: Iterable[str] = (),
 ) -> Reconciliation:
     """Decide for every Cloud PC that is recorded or owed.
 
@@ -159,8 +161,10 @@ def reconcile(
         now: with a time zone.
         last_generations: of those there have been, by key, so that a device name is not given again.
         remembered: keys of those that this policy had before: who asked for something of them did not mistype.
+        names_elsewhere: device names of other policies' Cloud PCs: no new one is called so.
     """
-    entitlements, anew = {e.key: e for e in owed}, Anew(today, previous.values(), last_generations)
+    entitlements = {e.key: e for e in owed}
+    anew = Anew(today, previous.values(), last_generations, names_elsewhere)
     desired: list[DesiredCloudPC] = []
     notices: list[Notice] = []
     by_directory: list[str] = []

@@ -24,6 +24,8 @@ _KEEPALIVE_INTERVAL = 5
 _KEEPALIVE_COUNT = 3
 REMEMBER_FAILURE = 1.0
 """Seconds for which a host that could not be reached is not tried again."""
+REMEMBER_SILENCE = 60.0
+"""The same of one that let us wait until `OPEN_TIMEOUT`: each who tries it loses as much."""
 
 
 class Connection:
@@ -35,6 +37,7 @@ class Connection:
         self._lock = threading.Lock()
         self._open: Any = None
         self._failure: tuple[float, ProvisioningError] | None = None
+        """Until when the last one is remembered, and what it was."""
 
     def get(self) -> Any:
         """The live `virConnect`; opens it if there is none, or the last one broke.
@@ -48,12 +51,15 @@ class Connection:
                     return self._open
                 self._discard()
             # Thirty threads must not each wait for the same dead host, one after the other.
-            if self._failure is not None and time.monotonic() - self._failure[0] < REMEMBER_FAILURE:
+            if self._failure is not None and time.monotonic() < self._failure[0]:
                 raise self._failure[1]
+            began = time.monotonic()
             try:
                 self._open = self._connect()
             except ProvisioningError as error:
-                self._failure = (time.monotonic(), error)
+                now = time.monotonic()
+                has_cost = now - began > OPEN_TIMEOUT / 2
+                self._failure = (now + (REMEMBER_SILENCE if has_cost else REMEMBER_FAILURE), error)
                 raise
             self._failure = None
             return self._open

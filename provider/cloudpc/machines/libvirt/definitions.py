@@ -26,7 +26,9 @@ _KIB_PER_UNIT = {
     "bytes": 1 / 1024,
     "b": 1 / 1024,
 }
+_ARGUMENT = "{http://libvirt.org/schemas/domain/qemu/1.0}arg"
 _LOCAL = {"file", "dev", "volume"}
+_MAC = re.compile(r",mac=([0-9a-f]{2}(?::[0-9a-f]{2}){5})", re.IGNORECASE)
 _FORWARD = re.compile(r"hostfwd=tcp:127\.0\.0\.1:(\d+)-")
 
 
@@ -48,6 +50,8 @@ class Definition:
     """The same of those that it has as volumes: pool and name. Nothing of ours has."""
     far_disks: tuple[str, ...] = ()
     """The same of those that are on no path of the host, such as rbd or nbd, in words. Nothing of ours is."""
+    macs: frozenset[str] = frozenset()
+    """Of its network cards, in lower case; those that libvirt does not know of included."""
 
     @property
     def names_disks(self) -> bool:
@@ -72,7 +76,7 @@ def parse(xml: str) -> Definition:
     memory = domain.find("memory")
     kib = 0.0 if memory is None else int(memory.text or 0) * _KIB_PER_UNIT.get(memory.get("unit", "KiB"), 1)
     port = None
-    for argument in domain.iter("{http://libvirt.org/schemas/domain/qemu/1.0}arg"):
+    for argument in domain.iter(_ARGUMENT):
         if found := _FORWARD.search(argument.get("value", "")):
             port = int(found[1])
     network = None
@@ -93,7 +97,15 @@ def parse(xml: str) -> Definition:
             (source.get("pool", ""), source.get("volume", "")) for source in _own_disks(domain) if source.get("volume")
         ),
         far_disks=tuple(_far(source) for source in _own_disks(domain) if _LOCAL.isdisjoint(source.keys())),
+        macs=frozenset(mac.lower() for mac in _macs(domain)),
     )
+
+
+def _macs(domain: ElementTree.Element) -> Iterator[str]:
+    for card in domain.iterfind("./devices/interface/mac"):
+        yield card.get("address", "")
+    for argument in domain.iter(_ARGUMENT):
+        yield from _MAC.findall(argument.get("value", ""))
 
 
 def _own_disks(domain: ElementTree.Element) -> Iterator[ElementTree.Element]:

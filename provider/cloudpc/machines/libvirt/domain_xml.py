@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import count
 from typing import Literal
 from uuid import UUID
 from xml.etree import ElementTree
@@ -75,6 +77,8 @@ class DomainSpec:
     network: UserNetwork | AttachedNetwork
     agent_socket: str | None = None
     """Where the host reaches the guest agent; None: where libvirt puts it."""
+    mac: str = ""
+    """Of its card; its first choice, without."""
 
 
 def claim_xml(machine_id: UUID, name: str, title: str, label: Label, vcpus: int, memory_mib: int) -> str:
@@ -105,7 +109,7 @@ def domain_xml(spec: DomainSpec) -> str:
     SubElement(domain, "on_crash").text = "restart"
     _devices(domain, spec)
     if isinstance(spec.network, UserNetwork):
-        _user_network(domain, spec.network, mac_address(spec.id))
+        _user_network(domain, spec.network, spec.mac or mac_address(spec.id))
     return ElementTree.tostring(domain, encoding="unicode")
 
 
@@ -130,10 +134,17 @@ def probe_xml(name: str, rom: str, kind: str) -> str:
     return ElementTree.tostring(domain, encoding="unicode")
 
 
+def mac_addresses(machine_id: UUID) -> Iterator[str]:
+    """Those that a machine may have, its first choice first; those after it are for where another has that."""
+    for number in count():
+        tail = digest("mac", str(machine_id), *([str(number)] if number else []))[:3]
+        # what QEMU's cards begin with: people's rules for DHCP and switches go by it
+        yield ":".join(f"{byte:02x}" for byte in (0x52, 0x54, 0x00, *tail))
+
+
 def mac_address(machine_id: UUID) -> str:
-    """The same for the machine's whole life, so that a DHCP server gives it the same address again."""
-    tail = digest("mac", str(machine_id))[:3]
-    return ":".join(f"{byte:02x}" for byte in (0x52, 0x54, 0x00, *tail))
+    """Its first choice: the same each time that it is made, so that a DHCP server gives it the same address again."""
+    return next(mac_addresses(machine_id))
 
 
 def _identity(
@@ -215,7 +226,7 @@ def _devices(domain: Element, spec: DomainSpec) -> None:
     SubElement(devices, "controller", type="usb", model="none")
     if isinstance(spec.network, AttachedNetwork):
         interface = SubElement(devices, "interface", type=spec.network.kind)
-        SubElement(interface, "mac", address=mac_address(spec.id))
+        SubElement(interface, "mac", address=spec.mac or mac_address(spec.id))
         SubElement(interface, "source", {spec.network.kind: spec.network.source})
         SubElement(interface, "model", type="virtio")
         SubElement(interface, "rom", enabled="no")

@@ -21,6 +21,7 @@ from cloudpc.machines.libvirt.acceleration import Acceleration
 from cloudpc.machines.libvirt.agent import Agent, AgentUnavailable
 from cloudpc.machines.libvirt.answers import AgentRefused
 from cloudpc.machines.libvirt.capacity import capacity, committed, overcommitted, shortage
+from cloudpc.machines.libvirt.cards import CARDS
 from cloudpc.machines.libvirt.configuration import LibvirtHostConfig
 from cloudpc.machines.libvirt.connection import Connection
 from cloudpc.machines.libvirt.consoles import Consoles
@@ -133,6 +134,7 @@ class LibvirtHost(Host, KeepsForDiagnosis, MovesKernels, ShutsDown):
         connection = self._connection.get()
         with classified("read what is defined on the host"):
             definitions = all_definitions(connection)
+            CARDS.saw(self._config.uri, definitions)
             cores = int(connection.getInfo()[2])
             # getInfo leaves out memory that was plugged in later; this is what the host's kernel has.
             memory_kib = int(connection.getMemoryStats(libvirt.VIR_NODE_MEMORY_STATS_ALL_CELLS, 0)["total"])

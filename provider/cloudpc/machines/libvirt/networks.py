@@ -11,10 +11,11 @@ from xml.etree import ElementTree
 
 import libvirt
 
+from cloudpc.machines.libvirt import cards
 from cloudpc.machines.libvirt.agent import Agent
 from cloudpc.machines.libvirt.configuration import LibvirtHostConfig
 from cloudpc.machines.libvirt.definitions import Definition
-from cloudpc.machines.libvirt.domain_xml import AttachedNetwork, mac_address
+from cloudpc.machines.libvirt.domain_xml import AttachedNetwork
 from cloudpc.machines.libvirt.errors import classified, unless_gone
 from cloudpc.model.access import Ssh
 from cloudpc.model.check import Check
@@ -140,8 +141,8 @@ def wait_for_address(definition: Definition, agent: Agent, watch: Watch) -> str:
         ProvisioningError: SET_UP_FAILED, if it has got none by the watch's deadline.
     """
     kind, source = definition.network or ("network", "")
-    given = watch.remaining
-    while not (usable := [text for text in agent.addresses(mac_address(definition.id)) if is_usable(text)]):
+    given, mac = watch.remaining, cards.of(definition)
+    while not (usable := [text for text in agent.addresses(mac) if is_usable(text)]):
         if not watch.remaining:
             raise ProvisioningError(
                 ErrorCode.SET_UP_FAILED,

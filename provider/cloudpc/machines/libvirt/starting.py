@@ -14,9 +14,10 @@ from cloudpc.guests.linux import clone
 from cloudpc.machines.libvirt import networks
 from cloudpc.machines.libvirt.accelerator import Accelerator
 from cloudpc.machines.libvirt.address import Address
+from cloudpc.machines.libvirt.cards import CARDS
 from cloudpc.machines.libvirt.configuration import LibvirtHostConfig
 from cloudpc.machines.libvirt.console import Console
-from cloudpc.machines.libvirt.definitions import all_definitions
+from cloudpc.machines.libvirt.definitions import Definition, all_definitions
 from cloudpc.machines.libvirt.domain_xml import AttachedNetwork, DomainSpec, KernelBoot, UserNetwork, domain_xml
 from cloudpc.machines.libvirt.errors import classified
 from cloudpc.machines.libvirt.images import ImageStore
@@ -62,7 +63,7 @@ class Starter:
             restore: puts it, paused, to where its template was saved; by default it boots.
 
         Raises:
-            ProvisioningError: START_FAILED, NO_FREE_PORT, NETWORK_NOT_FOUND.
+            ProvisioningError: START_FAILED, NO_FREE_PORT, NO_CAPACITY: no port is left, NETWORK_NOT_FOUND.
         """
         disk, seed = self._volumes.paths(order.name, has_seed=restore is None)
         attached = networks.attachment(self._config, order.network)
@@ -83,7 +84,7 @@ class Starter:
         )
 
         def definition(network: UserNetwork | AttachedNetwork) -> str:
-            return domain_xml(replace(spec, network=network))
+            return domain_xml(replace(spec, network=network, mac=CARDS.give(order.id)))
 
         def run(domain: Any, xml: str) -> Console:
             if restore is None:
@@ -94,6 +95,7 @@ class Starter:
 
         if attached is not None:
             with classified(f"start {order.name}", ErrorCode.START_FAILED):
+                self._all_definitions(connection)
                 xml = definition(attached)
                 return run(self._define(connection, xml), xml)
         refused: set[int] = set()
@@ -145,12 +147,23 @@ class Starter:
         return KernelBoot(base.kernel, base.initrd, image.command_line) if base.kernel else image.firmware
 
     def _free_port(self, connection: Any, order: Order, refused: set[int]) -> int:
-        defined = all_definitions(connection)
+        defined = self._all_definitions(connection)
         taken = {d.forwarded_port for d in defined if d.id != order.id and d.forwarded_port is not None}
         candidates = networks.candidate_ports(order.id, taken | refused)
         if not candidates:
-            raise ProvisioningError(ErrorCode.NO_FREE_PORT, f"All {len(networks.PORTS)} ports for guests are in use.")
+            message = (
+                f"The host {self._config.name} has no place for it: all {len(networks.PORTS)} ports of its loopback "
+                "that guests are reached through are in use."
+            )
+            hint = "Give the host a libvirt network (hostedNetwork), where guests have addresses of their own."
+            raise ProvisioningError(ErrorCode.NO_CAPACITY, message, hint=hint)
         return candidates[0]
+
+    def _all_definitions(self, connection: Any) -> list[Definition]:
+        """With which cards there are known from now on."""
+        definitions = all_definitions(connection)
+        CARDS.saw(self._config.uri, definitions)
+        return definitions
 
     def _define(self, connection: Any, xml: str) -> Any:
         domain = connection.defineXMLFlags(xml, libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
