@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import tomllib
+from hashlib import sha256
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -200,6 +201,25 @@ def test_only_the_tests_install_a_domain_controller(
     assert not [name for name in set_up if name.startswith("samba")]
     assert "samba-ad-dc" in tests
     assert "libvirt-dev" not in tests
+
+
+def test_uv_is_told_of_pips_folders_of_wheels_that_are_there(
+    checkout: Path, environment: dict[str, str], tmp_path: Path
+) -> None:
+    """pip passes over one that is not there; uv would end."""
+    for name in ("requirements.lock", "pyproject.toml"):
+        shutil.copy(REPOSITORY / name, checkout)
+    (tmp_path / "wheels").mkdir()
+    digest = sha256((checkout / "tools/uv.txt").read_bytes()).hexdigest()[:12]
+    programs = tmp_path / "my cache/cloudpc/tools" / f"uv-{digest}" / "bin"
+    programs.mkdir(parents=True)
+    settings = f":env:.find-links='/nowhere {tmp_path}/wheels https://wheels.example/'"
+    stubs = {"python": f'echo "{settings}"', "uv": f'echo "$UV_FIND_LINKS" > "{tmp_path}/told"; exit 1'}
+    for name, script in stubs.items():
+        (programs / name).write_text(f"#!/bin/sh\n{script}\n")
+        (programs / name).chmod(0o755)
+    run([checkout / "tools/environment"], environment)
+    assert (tmp_path / "told").read_text() == f"{tmp_path}/wheels,https://wheels.example/\n"
 
 
 RELEASES = {
