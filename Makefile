@@ -67,6 +67,10 @@ try-debian: setup ## README's lines for an installed package, on a fresh Debian 
 world: setup ## A million steps of random histories against the lifecycle's rules; half an hour
 	@HYPOTHESIS_PROFILE=thorough CLOUDPC_WORLD_STEPS=1000000 .venv/bin/pytest --timeout=0 tests/core/test_world.py
 
+.PHONY: clones
+clones: setup ## 16 clones at once, and all that must differ between them; five minutes
+	@CLOUDPC_CLONES=16 .venv/bin/pytest --timeout=0 -n0 tests/machines/test_clones.py -k share_nothing
+
 .PHONY: mutants
 mutants: setup ## Small changes of the modules that decide: does a test notice each? Half an hour
 	@nice -n 15 .venv/bin/python tools/mutants $(MUTANTS)
@@ -77,5 +81,5 @@ kill-trial: setup ## Kills runs of 300 Cloud PCs at 20 random moments, and looks
 
 .PHONY: bench
 bench: setup ## The benchmarks of docs/benchmarks.md; about two hours
-	@for question in provisioning noop memory state stages reconcile policies grace growth directory registration azure; do \
+	@for question in provisioning clones noop memory state stages reconcile policies grace growth directory registration azure; do \
 	    PATH="$$(tools/engine/find):$$PATH" .venv/bin/python -m benchmarks.$$question || exit 1; done

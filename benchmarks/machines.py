@@ -38,19 +38,19 @@ _IMAGE = "micro"
 _LINUX = guests.named("linux")
 
 
-def micro() -> DiskImage:
-    """The image all guests boot; built first if need be."""
-    return gallery.build(REPO / "vm-images", _IMAGE, say)
+def built(name: str = _IMAGE) -> DiskImage:
+    """The image all guests boot, by default `micro`; built first if need be."""
+    return gallery.build(REPO / "vm-images", name, say)
 
 
 @contextmanager
-def real_project(here: Workspace, count: int) -> Iterator[Project]:
+def real_project(here: Workspace, count: int, image: str = _IMAGE) -> Iterator[Project]:
     """A project with so many users on this machine's libvirt; its Cloud PCs are removed at the end."""
-    project = here.project(f"real-{count}")
+    project = here.project(f"real-{image}-{count}")
     # without the demo's state folder, which `cloudpc down` would take away, the id would be a new one each time
     installation = uuid.uuid4().hex
     project.directory(count)
-    path = project.policy(imageType="gallery", imageId=_IMAGE)
+    path = project.policy(imageType="gallery", imageId=image)
     content = yaml.safe_load(path.read_text())
     content["config"] |= {"cloudpc:hosts": [HOST], "cloudpc:installation": installation}
     path.write_text(yaml.safe_dump(content))

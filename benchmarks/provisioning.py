@@ -52,7 +52,7 @@ def main() -> None:
     ]
     report = Report("`pulumi up` to all Cloud PCs ready, in seconds (image micro)", columns)
     with workspace() as here:
-        image = machines.micro()
+        image = machines.built()
         for count in options.counts:
             report.rows.append(_measure(here, image, count, options.rounds))
     report.notes.append(f"`{NOTHING}` and `{EMPTY}`: Pulumi's fixed cost, in the same rounds; medians throughout")

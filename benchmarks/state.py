@@ -43,7 +43,7 @@ def main() -> None:
 
 
 def _real(here: Workspace) -> dict[str, Any]:
-    machines.micro()
+    machines.built()
     with machines.real_project(here, 1) as project:
         machines.init(project)
         pulumi(project, *UP)

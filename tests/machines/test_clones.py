@@ -9,12 +9,17 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+import libvirt
 import pytest
 
+from cloudpc.machines.libvirt.capacity import MEMORY_OVERHEAD_MIB
 from cloudpc.machines.libvirt.connection import Connection
+from cloudpc.machines.libvirt.host import LibvirtHost
 from cloudpc.machines.libvirt.locks import HostLocks
 from cloudpc.machines.libvirt.storage import Pool, overlay_volume_xml, raw_volume_xml
 from cloudpc.machines.libvirt.template_store import Template, TemplateKey, TemplateStore
+from cloudpc.model.cancellation import Cancellation
+from cloudpc.model.errors import Cancelled
 from cloudpc.model.guests import Script
 from cloudpc.model.machines import Order
 from cloudpc.model.tags import Phase
@@ -86,6 +91,36 @@ def test_clones_share_nothing_that_must_differ(desk: Desk, daemon: Daemon) -> No
     [check] = [check for check in desk.host.check() if check.what == "templates"]
     assert (check.status, check.detail.split(";")[0]) == ("passed", "1 to clone Cloud PCs from")
     assert desk.host.remnants(desk.installation) == []
+
+
+def test_of_two_processes_one_makes_it_and_ctrl_c_leaves_nothing(
+    desk: Desk, daemon: Daemon, connection: libvirt.virConnect
+) -> None:
+    size = replace(SIZE, memory_mib=161)  # a template that no other test has made
+    cancel, hosts = Cancellation(), (desk.host, desk.another())
+
+    def begin(user: str, host: LibvirtHost) -> None:
+        spec = order(desk.tag(user), size, image=desk.image, may_be_cloned=True)
+        host.claim(spec, Watch())
+        with pytest.raises(Cancelled):
+            host.make(spec, Watch(cancel))
+        host.finish(spec.id, Phase.PROVISIONING)
+
+    with ThreadPoolExecutor(2) as threads:
+        begun = [threads.submit(begin, f"u-{n}", host) for n, host in enumerate(hosts)]
+        while not (booting := [d for d in connection.listAllDomains() if d.name().startswith("cloudpc-template-")]):
+            assert not any(each.done() for each in begun), [each.exception() for each in begun if each.done()]
+            time.sleep(0.1)
+        assert len(booting) == 1
+        assert len(templates(daemon, ".qcow2")) - len(templates(daemon, ".complete")) == 1
+        taken = desk.host.capacity()
+        assert taken.committed.memory_mib == 2 * (161 + MEMORY_OVERHEAD_MIB), "it keeps nobody from a place"
+        cancel.cancel()
+        for each in begun:
+            each.result(60)
+    hosts[1].close()
+    assert not [d for d in connection.listAllDomains() if d.name().startswith("cloudpc-template-")]
+    assert len(templates(daemon, ".qcow2")) == len(templates(daemon, ".complete"))
 
 
 def test_where_the_memory_is_not_as_known_it_boots_and_that_is_told_once(

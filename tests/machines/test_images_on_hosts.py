@@ -97,3 +97,20 @@ def test_a_disk_is_never_smaller_than_its_image(tmp_path: Path) -> None:
     with pytest.raises(ProvisioningError, match=r"5\.0 GB.*1 GB") as caught:
         image.check_fits(128, 1)
     assert caught.value.code is ErrorCode.IMAGE_INVALID
+
+
+def test_older_builds_go_when_nothing_lies_on_them_any_more(desk: Desk, daemon: Daemon, image: DiskImage) -> None:
+    """Neither a disk nor a kernel: those of living machines stay, and what is another image's or not ours."""
+    builds = [replace(image, digest=f"{n}" * 64) for n in range(4)]
+    other = replace(builds[0], image_id="other", digest="9" * 64)
+    for each in (builds[0], other):
+        desk.host.making.bring_image(each, Watch())
+    spec = desk.spec()
+    desk.host.claim(spec, Watch())
+    desk.host.making.create_disk(spec, builds[0], seed("u-1"))
+    for build in builds[1:3]:
+        desk.host.making.bring_image(build, Watch())
+    assert [bool(files(daemon, each)) for each in (*builds, other)] == [True, False, True, False, True]
+    desk.host.delete(spec.id, Watch())
+    desk.another().making.bring_image(builds[2], Watch())  # each run looks once
+    assert [bool(files(daemon, each)) for each in (*builds, other)] == [False, False, True, False, True]

@@ -31,7 +31,7 @@ _RESEED = (
 # A boot's id and the firmware's UUID can't be changed before the next start: the right ones lie over them until then.
 _IDENTIFY = """
 set -eu
-reseed=$1 mac=$2 machine_id=$3 boot_id=$4 uuid=$5 now=$6
+reseed=$1 mac=$2 machine_id=$3 boot_id=$4 uuid=$5 now=$6 seed=$7
 perl -e "$reseed"
 date -s "@$now" >/dev/null
 for card in /sys/class/net/*; do
@@ -41,6 +41,7 @@ for card in /sys/class/net/*; do
   [ "$(cat "$card/address")" = "$mac" ]
 done
 [ ! -e /etc/machine-id ] || echo "$machine_id" >/etc/machine-id
+mkdir -p "$seed"
 rm -f /etc/ssh/ssh_host_* /etc/dropbear/*host_key /var/lib/systemd/random-seed
 over() {
   [ ! -e "$2" ] || { echo "$1" >"/run/cloudpc/$3"; chmod "$4" "/run/cloudpc/$3"; mount --bind "/run/cloudpc/$3" "$2"; }
@@ -57,11 +58,12 @@ def identify(machine_id: UUID, mac: str) -> Script:
         machine_id: its own.
         mac: of its card, which is down and stays so.
     """
-    fresh = (uuid4().hex, str(uuid4()), str(machine_id), f"{time.time():.0f}")
+    # systemd takes a virtual machine's id from its firmware's UUID: so does one that boots.
+    own = (machine_id.hex, str(uuid4()), str(machine_id), f"{time.time():.0f}", SEED_FOLDER)
     return Script(
         text=_IDENTIFY,
         name="identify",
-        arguments=(_RESEED, mac, *fresh),
+        arguments=(_RESEED, mac, *own),
         stdin=secrets.token_bytes(ENTROPY),
         timeout=_SECONDS,
         interpreter=("/bin/sh", "-c"),

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from cloudpc.machines.libvirt.configuration import LibvirtHostConfig
 from cloudpc.machines.libvirt.definitions import Definition
 from cloudpc.machines.libvirt.room import Room
+from cloudpc.machines.libvirt.shared_volumes import is_base
 from cloudpc.model.machines import Amount, Capacity
 
 MEMORY_OVERHEAD_MIB = 128
@@ -40,8 +41,11 @@ def capacity(
 
 
 def committed(definitions: Iterable[Definition], room: Room) -> Amount:
-    """What these take, foreign ones as far as libvirt knows it."""
-    known = list(definitions)
+    """What these take, foreign ones as far as libvirt knows it.
+
+    A template that is being made is there for a moment, and only where there is room: it keeps nobody from a place.
+    """
+    known = [definition for definition in definitions if not is_base(definition.name)]
     return Amount(
         vcpus=sum(definition.vcpus for definition in known),
         memory_mib=sum(definition.memory_mib + MEMORY_OVERHEAD_MIB for definition in known),

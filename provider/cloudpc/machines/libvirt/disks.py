@@ -18,7 +18,7 @@ import libvirt
 
 from cloudpc.machines.libvirt.definitions import Definition, parse
 from cloudpc.machines.libvirt.errors import classified, unless_gone
-from cloudpc.machines.libvirt.images import is_base
+from cloudpc.machines.libvirt.shared_volumes import is_base
 from cloudpc.machines.libvirt.storage import pool_xml
 from cloudpc.model.errors import ErrorCode, ProvisioningError
 from cloudpc.model.machine_names import named_after

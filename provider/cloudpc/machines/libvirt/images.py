@@ -1,27 +1,32 @@
 """Base images on a host: uploaded once, verified on the way, complete only when their marker is there.
 
-A base is a set of volumes `cloudpc-image-<digest>-<nonce>.{qcow2,kernel,initrd}`; the marker `….complete` is made
-last, so that an interrupted upload is never booted from.
+A base is a set of volumes `cloudpc-image-<digest>-<nonce>-<name>.{qcow2,kernel,initrd}`; the marker `….complete` is
+made last, so that an interrupted upload is never booted from. By the name, which is the image's as a hash, older
+builds of the same image are known: they go when nothing lies on them any more.
 """
 
 from __future__ import annotations
 
 import hashlib
+import logging
 import secrets
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from cloudpc.machines.libvirt.errors import classified
+from cloudpc.machines.libvirt import disks
+from cloudpc.machines.libvirt.errors import classified, unless_gone
 from cloudpc.machines.libvirt.locks import HostLocks
+from cloudpc.machines.libvirt.shared_volumes import IMAGE_PREFIX
 from cloudpc.machines.libvirt.storage import Pool, file_chunks, raw_volume_xml
+from cloudpc.model.digest import digest
 from cloudpc.model.errors import ErrorCode, ProvisioningError
 from cloudpc.model.image import DiskImage, ImageFile, unreadable
 from cloudpc.model.watch import Watch
 
-_PREFIX = "cloudpc-image-"
-TEMPLATE_PREFIX = "cloudpc-template-"
+log = logging.getLogger(__name__)
+
 _MARKER = ".complete"
 _UPLOAD_LOCK_TIMEOUT = 3600.0
 _NOTE_EVERY = 1.0
@@ -36,17 +41,13 @@ class BaseImage:
     initrd: str | None
 
 
-def is_base(volume: str) -> bool:
-    """Whether a volume of this name belongs to a base image or a template, which machines share."""
-    return volume.startswith((_PREFIX, TEMPLATE_PREFIX))
-
-
 class ImageStore:
     """The base images in one pool."""
 
     def __init__(self, pool: Pool, locks: HostLocks) -> None:
         self._pool = pool
         self._locks = locks
+        self._tidied: set[str] = set()
 
     def ensure(self, image: DiskImage, watch: Watch) -> None:
         """Upload the image unless it is there. Costs one question to libvirt if it is.
@@ -56,8 +57,12 @@ class ImageStore:
         """
         pool = self._pool.open()
         with classified(f"look for the image {image.image_id}", ErrorCode.IMAGE_UPLOAD_FAILED):
-            if self._stem(pool, image) is not None:
-                return
+            is_there = self._stem(pool, image) is not None
+        if image.digest not in self._tidied:
+            self._tidied.add(image.digest)
+            self._tidy(image)
+        if is_there:
+            return
         purpose = f"image-{image.digest[:16]}"
         with (
             self._locks.hold(purpose, timeout=_UPLOAD_LOCK_TIMEOUT, cancel=watch.cancel),
@@ -84,7 +89,7 @@ class ImageStore:
 
     def _stem(self, pool: Any, image: DiskImage) -> str | None:
         names = set(self._pool.names(pool))
-        prefix = f"{_PREFIX}{image.digest[:16]}-"
+        prefix = f"{IMAGE_PREFIX}{image.digest[:16]}-"
         for name in sorted(names):
             if name.startswith(prefix) and name.endswith(_MARKER):
                 stem = name.removesuffix(_MARKER)
@@ -92,14 +97,48 @@ class ImageStore:
                     return stem
         return None
 
+    def _tidy(self, image: DiskImage) -> None:
+        """The same, where that it can't be done is no reason to make no machine."""
+        try:
+            self.tidy(image)
+        except ProvisioningError as error:
+            log.info("older builds of %s stay for now: %s", image.image_id, error.message)
+
+    def tidy(self, image: DiskImage) -> None:
+        """Remove what this user uploaded here of other builds of the image, if nothing lies on it any more.
+
+        Whoever is about to make a machine of one uploads it again.
+        """
+        pool = self._pool.open()
+        with classified(f"look for older builds of {image.image_id}", ErrorCode.DISK_FAILED):
+            older = self._older(pool, image)
+            if not older:
+                return
+            paths = {name: unless_gone(lambda name=name: pool.storageVolLookupByName(name).path()) for name in older}  # type: ignore[misc]
+            needed = disks.needed_in(pool.connect(), pool, [path for path in paths.values() if path])
+            in_use = {_set_of(name) for name, path in paths.items() if path in needed}
+            # The marker goes first: one that is not whole is not used.
+            gone = [name for name in older if _set_of(name) not in in_use]
+            self._pool.delete(pool, sorted(gone, key=lambda name: not name.endswith(_MARKER)))
+
+    def _older(self, pool: Any, image: DiskImage) -> list[str]:
+        names = [name for name in self._pool.names(pool) if name.startswith(IMAGE_PREFIX)]
+        whole = {_set_of(name) for name in names if name.endswith(_MARKER)}
+        return [name for name in names if _set_of(name) in whole and self._is_older(_set_of(name), image)]
+
+    def _is_older(self, stem: str, image: DiskImage) -> bool:
+        build, _, rest = stem.removeprefix(IMAGE_PREFIX).partition("-")
+        mine = rest.startswith(self._locks.scope) and rest.endswith(f"-{_name_of(image)}")
+        return mine and build != image.digest[:16]
+
     def _upload(self, pool: Any, image: DiskImage, watch: Watch) -> None:
         # What an interrupted upload of ours left. Those of other clients of the host may be under way. One that was
         # complete is not touched, even if a part of it is gone: overlays may need the rest.
-        mine = f"{_PREFIX}{image.digest[:16]}-{self._locks.scope}"
+        mine = f"{IMAGE_PREFIX}{image.digest[:16]}-{self._locks.scope}"
         names = [name for name in self._pool.names(pool) if name.startswith(mine)]
         complete = {name.removesuffix(_MARKER) for name in names if name.endswith(_MARKER)}
         self._pool.delete(pool, [name for name in names if name.rpartition(".")[0] not in complete])
-        stem = f"{mine}{secrets.token_hex(3)}"
+        stem = f"{mine}{secrets.token_hex(3)}-{_name_of(image)}"
         told = _Progress(image, watch)
         for suffix, file in _files(image):
             size = _size(image, file)
@@ -110,6 +149,14 @@ class ImageStore:
                 self._pool.delete(pool, [stem + suffix])
                 raise
         self._pool.create(pool, raw_volume_xml(stem + _MARKER, 0, "0644"), stem + _MARKER)
+
+
+def _set_of(volume: str) -> str:
+    return volume.rpartition(".")[0]
+
+
+def _name_of(image: DiskImage) -> str:
+    return digest(image.image_id).hex()[:8]
 
 
 def _files(image: DiskImage) -> Iterator[tuple[str, ImageFile]]:

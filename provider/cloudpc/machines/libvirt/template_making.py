@@ -69,12 +69,14 @@ class TemplateMaker:
             with self.slot(watch):
                 template = self.store.begin(key, self.images.locate(image).disk, order.size.disk_gib * GIB)
                 try:
-                    self._save(replace(spec, name=template.name, disk=template.disk), template, order.size, watch)
+                    booting = watch.within(order.first_boot_in_seconds)
+                    self._save(replace(spec, name=template.name, disk=template.disk), template, order.size, booting)
                     self.store.complete(template)
                 except BaseException:
                     self.store.retire(template)
                     raise
             self.store.tidy(key)
+            self.images.tidy(image)  # what former templates lay on
 
     def _save(self, spec: DomainSpec, template: Template, size: Amount, watch: Watch) -> None:
         connection = self.connection.get()

@@ -16,9 +16,9 @@ from typing import Any
 from cloudpc.machines.libvirt import disks
 from cloudpc.machines.libvirt.connection import Connection
 from cloudpc.machines.libvirt.errors import classified, unless_gone
-from cloudpc.machines.libvirt.images import TEMPLATE_PREFIX
 from cloudpc.machines.libvirt.locks import HostLocks
 from cloudpc.machines.libvirt.pools import folder_of
+from cloudpc.machines.libvirt.shared_volumes import TEMPLATE_PREFIX
 from cloudpc.machines.libvirt.storage import Pool, overlay_volume_xml, raw_volume_xml
 from cloudpc.model.digest import digest
 from cloudpc.model.errors import ErrorCode

@@ -71,6 +71,7 @@ class Templates:
         self._like = like
         self._make = make
         self._failures = failures
+        self._around = ""
         self._lock = threading.Lock()
         self._in_the_making: dict[TemplateKey, _Making] = {}
         self._begun_by: dict[UUID, _Making] = {}
@@ -93,6 +94,7 @@ class Templates:
             watch.note("waiting for the template of its kind")
         while not making.over.wait(_LOOK_EVERY):
             watch.check()
+        watch.check()  # it may be over because the run is
         return self._store.find(key)
 
     def settle(self, machine_id: UUID) -> None:
@@ -122,11 +124,12 @@ class Templates:
         """Of the template that this order could be cloned from."""
         spec = self._like(order, image, _NOBODY)
         connection = self._connection.get()
-        with classified("ask for QEMU's version"):
-            versions = f"{connection.getVersion()} {connection.getLibVersion()}"
-            processor = _processor(connection.getCapabilities())
+        if not self._around:  # of libvirt it may take a second
+            with classified("ask for QEMU's version"):
+                versions = connection.getVersion(), connection.getLibVersion()
+                self._around = f"{versions} {_processor(connection.getCapabilities())}"
         size = f"{order.size.vcpus} {order.size.memory_mib} {order.size.disk_gib}"
-        whole = short(_VERSION, domain_xml(spec), image.digest, versions, processor, size, length=16)
+        whole = short(_VERSION, domain_xml(spec), image.digest, self._around, size, length=16)
         kind = short(size, str(spec.network), spec.accelerator)
         return TemplateKey(whole, short(image.image_id), short(image.digest), kind)
 
@@ -137,7 +140,7 @@ class Templates:
 
         def make() -> None:
             try:
-                self._made(key, spec, order, image, Watch(watch.cancel).within(order.first_boot_in_seconds))
+                self._made(key, spec, order, image, Watch(watch.cancel))
             finally:
                 making.over.set()
 
