@@ -15,7 +15,7 @@ from cloudpc.model.cloud_pc import NetworkChoice, PolicySettings, RecordedCloudP
 from cloudpc.model.directory import Group, ServicePlan, Snapshot, User
 from cloudpc.model.policy import ProvisioningPolicy
 from cloudpc.rules import lifecycle
-from cloudpc.rules.ownership import PolicyFacts
+from cloudpc.rules.ownership import OwnFacts
 from cloudpc.rules.today import Today
 
 _NOW = datetime(2026, 11, 24, 9, tzinfo=UTC)
@@ -66,13 +66,13 @@ class _World:
         everybody = {f"g{n}": Group(f"g{n}", f"G {n}", frozenset(m)) for n, m in enumerate(members)}
         before = Snapshot(users, everybody, {"LAB": _PLAN})
         self.facts = [
-            PolicyFacts(f"p{n}", {f"g{n}": _NOW - timedelta(days=n)}, self._made(n, before)) for n in range(policies)
+            OwnFacts(f"p{n}", {f"g{n}": _NOW - timedelta(days=n)}, self._made(n, before)) for n in range(policies)
         ]
         left = {f"g{n}": Group(f"g{n}", f"G {n}", frozenset(sorted(m)[len(m) // 10 :])) for n, m in enumerate(members)}
         self.snapshot = Snapshot(users, left, {"LAB": _PLAN})
 
     def _made(self, number: int, snapshot: Snapshot) -> dict[str, RecordedCloudPC]:
-        own = PolicyFacts(f"p{number}", {f"g{number}": _NOW}, {})
+        own = OwnFacts(f"p{number}", {f"g{number}": _NOW}, {})
         plan = lifecycle.plan(self.policy[number], snapshot, own, [], _today(number), _NOW)
         return {d.key: RecordedCloudPC(**d.model_dump(), status=Status.PROVISIONED) for d in plan.desired}
 

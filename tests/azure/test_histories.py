@@ -37,7 +37,7 @@ from cloudpc.operations.steps import Steps
 from cloudpc.operations.tidying import Meant, tidy
 from cloudpc.provisioning import stages
 from cloudpc.rules import lifecycle
-from cloudpc.rules.ownership import PolicyFacts
+from cloudpc.rules.ownership import OwnFacts
 from tests.azure.account import Account
 from tests.azure.api_network import NETWORK
 from tests.azure.arm import FakeArm
@@ -85,8 +85,8 @@ class Policy:
         return f"group-{self.name}"
 
     @property
-    def facts(self) -> PolicyFacts:
-        return PolicyFacts(self.name, {self.group: make.NOW}, dict(self.state), dict(self.ended))
+    def facts(self) -> OwnFacts:
+        return OwnFacts(self.name, {self.group: make.NOW}, dict(self.state), dict(self.ended))
 
 
 class World:

@@ -20,7 +20,7 @@ from cloudpc.cli.context import Project
 from cloudpc.cli.down import ForgetHost
 from cloudpc.cli.output import CommandError, Exit, behind, colour_of_the_engine, confirm, err, out, styled
 from cloudpc.directory.opening import SHARED
-from cloudpc.iac import checkpoints, encryption_salt, fleet, parallel
+from cloudpc.iac import checkpoints, encryption_salt, fleet, parallel, sibling_facts
 from cloudpc.iac.engine import EngineError
 from cloudpc.iac.plugin_process import CANCELLED
 from cloudpc.model.cloud_pc import Status
@@ -256,7 +256,9 @@ def _run(project: Project, names: Sequence[str], how: How, at_end: Container[str
     with tempfile.TemporaryDirectory(prefix="cloudpc-") as folder:
         directory, cancelled = Path(folder) / "directory.json", Path(folder) / "cancelled"
         project.directories.write(directory)
-        told = {SHARED: str(directory), CANCELLED: str(cancelled)}
+        facts = Path(folder) / "siblings"
+        facts.mkdir()
+        told = {SHARED: str(directory), CANCELLED: str(cancelled), sibling_facts.FOLDER: str(facts)}
         env = how.consent.environment() | told
 
         def of(name: str) -> Mapping[str, str]:

@@ -177,6 +177,10 @@ class Engine:
         found: list[dict[str, Any]] = json.loads(self.read(["stack", "ls", "--json"]))
         return [stack["name"].rpartition("/")[2] for stack in found]
 
+    def version_of(self, stack: str) -> tuple[int, ...] | None:
+        """Tells one state of a stack from others without reading it; None where only pulumi could say."""
+        return file_backend.version(self.backend_url, project_file.read(self.root).name, stack)
+
     def export(self, stack: str, *, show_secrets: bool = False) -> dict[str, Any]:
         """A stack's state (`resources`, `pending_operations`); secrets stay encrypted unless asked for.
 

@@ -8,6 +8,7 @@ import os
 import shutil
 import socket
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
@@ -70,6 +71,21 @@ def stacks(backend_url: str, project: str) -> list[str] | None:
         return None
     files = (backend / ".pulumi" / "stacks" / project).glob("*.json*")
     return sorted({name for f in files if (name := _stack_of(f)) is not None})
+
+
+def version(backend_url: str, project: str, stack: str) -> tuple[int, ...] | None:
+    """Tells one state of a stack from others; None for other backends, or where it has none.
+
+    The backend gives the file its place whole, so that each write is another file.
+    """
+    backend = folder(backend_url)
+    if backend is None:
+        return None
+    for ending in (".json", ".json.gz"):
+        with suppress(OSError):
+            found = (backend / ".pulumi" / "stacks" / project / f"{stack}{ending}").stat()
+            return found.st_ino, found.st_mtime_ns, found.st_size
+    return None
 
 
 def _stack_of(checkpoint: Path) -> str | None:

@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -21,7 +22,7 @@ from cloudpc.configuration.installation import installation_id
 from cloudpc.configuration.parsing import StackInputs
 from cloudpc.configuration.values import Values
 from cloudpc.directory.opening import Directories, Known, names_of
-from cloudpc.iac import checkpoints, encryption_salt, fleet, passphrase, state
+from cloudpc.iac import checkpoints, encryption_salt, fleet, passphrase, sibling_facts, state
 from cloudpc.iac.engine import OWN_FOLDER, Engine, EngineError
 from cloudpc.iac.engine_log import displayed
 from cloudpc.iac.records import StateError, ended_outputs
@@ -38,7 +39,7 @@ from cloudpc.operations.records import StackRecord
 from cloudpc.operations.runtime import Runtime
 from cloudpc.operations.tidying import Meant
 from cloudpc.rules import entitlement, lifecycle
-from cloudpc.rules.ownership import PolicyFacts
+from cloudpc.rules.ownership import OwnFacts, PolicyFacts
 from cloudpc.rules.today import Today
 
 _ENDED_KEPT = 200
@@ -178,19 +179,18 @@ def _siblings(own: str, stacks: Path) -> list[PolicyFacts]:
     Raises:
         EngineError: it is not known which there are.
     """
-    names, found = Engine(stacks.parent, inside_a_run=True).stacks(), []
+    engine = Engine(stacks.parent, inside_a_run=True)
+    names, found = engine.stacks(), []
     if own not in names:  # then this is not the backend that the run's engine works with
         raise EngineError(
             "the other policies' stacks can't be listed, so it is not known whom they serve; "
             "write PULUMI_BACKEND_URL with the whole path of its folder"
         )
     for policy_id in names:
-        if policy_id == own or (recorded := state.read(policy_id)) is None:
-            continue
-        if recorded.has_run:
+        if policy_id != own and (facts := sibling_facts.read(policy_id, engine, state.read)):
             file = stacks / f"Pulumi.{policy_id}.yaml"
             has_file = file.is_file() and not encryption_salt.is_all(file)
-            found.append(recorded.facts(recorded.assigned if has_file else {}))
+            found.append(facts if has_file else replace(facts, assigned={}))
     return found
 
 
@@ -211,7 +211,7 @@ def _assigned(inputs: StackInputs, recorded: StackRecord, now: datetime) -> dict
 def _plan(
     inputs: StackInputs,
     installation: str,
-    own: PolicyFacts,
+    own: OwnFacts,
     siblings: list[PolicyFacts],
     recorded: StackRecord,
     now: datetime,
@@ -237,7 +237,7 @@ def _plan(
     )
 
 
-def _stop_mass_loss(plan: lifecycle.Reconciliation, inputs: StackInputs, own: PolicyFacts) -> None:
+def _stop_mass_loss(plan: lifecycle.Reconciliation, inputs: StackInputs, own: OwnFacts) -> None:
     """A directory that has lost many at once is more likely wrong than right: a person decides (rule 10)."""
     count = len(plan.lost_by_directory)
     usable = sum(pc.status_if_there in USABLE for pc in own.cloud_pcs.values())
@@ -254,7 +254,7 @@ def _stop_mass_loss(plan: lifecycle.Reconciliation, inputs: StackInputs, own: Po
 
 
 def _policy_props(
-    inputs: StackInputs, installation: str, own: PolicyFacts, recorded: StackRecord, plan: lifecycle.Reconciliation
+    inputs: StackInputs, installation: str, own: OwnFacts, recorded: StackRecord, plan: lifecycle.Reconciliation
 ) -> dict[str, Any]:
     names = entitlement.names_written(inputs.policy, inputs.snapshot)
     return {

@@ -13,7 +13,7 @@ from cloudpc.model import access
 from cloudpc.model.cloud_pc import WITH_MACHINE, PolicySettings, RecordedCloudPC, Status
 from cloudpc.model.identity import machine_id, user_and_plan
 from cloudpc.rules.actions.rename import display_name
-from cloudpc.rules.ownership import PolicyFacts
+from cloudpc.rules.ownership import OwnFacts
 
 
 @dataclass(frozen=True)
@@ -181,9 +181,7 @@ class StackRecord:
         ends = [EndedRecord.of(self.policy, c.recorded) for c in self.cloud_pcs if c.is_gone]
         return tuple(end for end in ends if (end.key, end.generation) not in remembered)
 
-    def facts(
-        self, assigned: Mapping[str, datetime], changed: Mapping[str, RecordedCloudPC] | None = None
-    ) -> PolicyFacts:
+    def facts(self, assigned: Mapping[str, datetime], changed: Mapping[str, RecordedCloudPC] | None = None) -> OwnFacts:
         """What ownership needs of it.
 
         Args:
@@ -191,7 +189,7 @@ class StackRecord:
             changed: what a look has found of its Cloud PCs since, by key.
         """
         last = {ended.key: ended.generation for ended in self.ended}
-        return PolicyFacts(self.policy, assigned, self.by_key | dict(changed or {}), last)
+        return OwnFacts(self.policy, assigned, self.by_key | dict(changed or {}), last)
 
 
 def _shown(time: datetime | None) -> str | None:

@@ -21,7 +21,7 @@ from cloudpc.rules.decision import Decision
 from cloudpc.rules.entitlement import Entitlement, Loss
 from cloudpc.rules.kept import as_it_is
 from cloudpc.rules.notices import New, Notice, NotRemovedWhole, UnknownKey
-from cloudpc.rules.ownership import PolicyFacts
+from cloudpc.rules.ownership import OwnFacts, PolicyFacts
 from cloudpc.rules.step import Step
 from cloudpc.rules.today import Today
 
@@ -75,7 +75,7 @@ class Reconciliation:
 def plan(
     policy: ProvisioningPolicy,
     snapshot: Snapshot,
-    own: PolicyFacts,
+    own: OwnFacts,
     siblings: Iterable[PolicyFacts],
     today: Today,
     now: datetime,

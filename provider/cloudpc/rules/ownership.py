@@ -8,14 +8,52 @@ same answer from the same facts (rule 2).
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from enum import IntEnum
+from typing import Protocol
 
 from cloudpc.model.cloud_pc import RecordedCloudPC, Status
 from cloudpc.model.directory import Snapshot
 
 _NEVER = datetime.max.replace(tzinfo=UTC)
+
+
+class Held(Protocol):
+    """What other policies need to know of a Cloud PC; see RecordedCloudPC."""
+
+    @property
+    def user_id(self) -> str: ...  # noqa: D102
+    @property
+    def device_name(self) -> str: ...  # noqa: D102
+    @property
+    def status(self) -> Status: ...  # noqa: D102
+    @property
+    def generation(self) -> int: ...  # noqa: D102
+    @property
+    def has_machine(self) -> bool: ...  # noqa: D102
+    @property
+    def is_leaving(self) -> bool: ...  # noqa: D102
+    @property
+    def is_gone(self) -> bool: ...  # noqa: D102
+
+
+@dataclass(frozen=True)
+class Holding:
+    """That, and no more."""
+
+    user_id: str
+    device_name: str
+    status: Status
+    generation: int
+    has_machine: bool
+    is_leaving: bool
+    is_gone: bool
+
+    @classmethod
+    def of(cls, pc: Held) -> Holding:
+        """What is needed of this one."""
+        return cls(**{each.name: getattr(pc, each.name) for each in fields(cls)})
 
 
 @dataclass(frozen=True)
@@ -25,10 +63,17 @@ class PolicyFacts:
     policy_id: str
     assigned: Mapping[str, datetime]
     """Its groups' ids, with the time each assignment was first seen."""
-    cloud_pcs: Mapping[str, RecordedCloudPC]
+    cloud_pcs: Mapping[str, Held]
     """By key, as state has them."""
     ended: Mapping[str, int] = field(default_factory=dict)
     """The last generation of those that are gone, by key, as far as they are remembered."""
+
+
+@dataclass(frozen=True)
+class OwnFacts(PolicyFacts):
+    """The same of the policy that is run: all is known of its Cloud PCs."""
+
+    cloud_pcs: Mapping[str, RecordedCloudPC]
 
 
 class _Claim(IntEnum):
@@ -64,7 +109,7 @@ def owners(policies: Iterable[PolicyFacts], snapshot: Snapshot) -> dict[str, str
     return {user: policy_id for user, (_, _, policy_id) in best.items()}
 
 
-def _claim(recorded: RecordedCloudPC, *, targeted: bool) -> _Claim | None:
+def _claim(recorded: Held, *, targeted: bool) -> _Claim | None:
     if recorded.is_leaving:
         return _Claim.HAD if targeted and recorded.status is Status.IN_GRACE_PERIOD else None
     if recorded.has_machine:
