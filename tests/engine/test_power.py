@@ -55,3 +55,19 @@ def test_a_display_name_outlives_the_machine(project: Project) -> None:
     [row] = [row for row in json.loads(project.cloudpc("list", "--json").output) if row["userId"] == "u000"]
     assert (row["displayName"], row["deviceName"] != device) == ("Ada's", True)
     assert project.cloudpc("rename", "u000", "--display-name", "Ada's").code == 2, "it bears it already"
+
+
+def test_troubleshoot_tells_one_of_four_outcomes_and_mends(project: Project) -> None:
+    project.up()
+    ran = project.cloudpc("troubleshoot", "u000")
+    assert (ran.code, "troubleshoot: no issues found" in ran.output) == (0, True), ran
+    project.turn_off("u000")
+    ran = project.cloudpc("troubleshoot", "u000")
+    assert "troubleshoot: issues found and resolved: it was off, and works again" in ran.output, ran
+    project.host(faults=[{"call": "run", "user": "u000", "fault": "error"}])
+    ran = project.cloudpc("troubleshoot", "u000")
+    assert "troubleshoot: issues found that could not be resolved: " in ran.output, ran
+    assert "[guestAgentLost]" in ran.output
+    told = project.cloudpc("history", "u000").output
+    assert told.count("troubleshoot: ") == 3
+    assert {row["status"] for row in json.loads(project.cloudpc("list", "--json").output)} == {"provisioned"}

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Protocol, runtime_checkable
 from uuid import UUID
 
@@ -173,3 +174,27 @@ class GuestOS(Protocol):
 
     def read(self, said: str) -> Facts:
         """What the script of `facts` has said; whoever rules the guest may have written it."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that was wrong with a Cloud PC.
+
+    Args:
+        what: in words; where it was mended, how.
+        mended: whether it is well again.
+    """
+
+    what: str
+    mended: bool
+
+
+@runtime_checkable
+class Troubleshoots(Protocol):
+    """A system whose guests can be looked at from inside, and mended; of others only what is outside is known."""
+
+    def troubleshoot(self, now: datetime) -> Script:
+        """Looks at disk, clock and ways in, and mends what it can; `now` is what its clock should say."""
+
+    def findings(self, said: str) -> list[Finding]:
+        """What that script has said; whoever rules the guest may have written it."""

@@ -16,7 +16,7 @@ from cloudpc.model import patience, report
 from cloudpc.model.cancellation import Cancellation
 from cloudpc.model.cloud_pc import DesiredCloudPC, PolicySettings, RecordedCloudPC, Status
 from cloudpc.model.errors import ErrorCode, ProvisioningError
-from cloudpc.model.guests import Warned
+from cloudpc.model.guests import GuestOS, Warned
 from cloudpc.model.image import Image
 from cloudpc.model.machines import Host
 from cloudpc.model.outcome import Outcome
@@ -180,6 +180,10 @@ class _Workplace:
     @property
     def now(self) -> datetime:
         return self.steps.now()
+
+    @property
+    def guest_os(self) -> GuestOS:
+        return self._resources().guest_os(self.recorded.settings.guest_os)
 
     @property
     def host(self) -> Host:

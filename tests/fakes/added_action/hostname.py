@@ -10,7 +10,7 @@ from cloudpc.model.errors import ErrorCode, ProvisioningError
 from cloudpc.model.guests import Script
 from cloudpc.rules.actions.action import Question
 from cloudpc.rules.actions.case import Request
-from cloudpc.rules.actions.on_machine import OnMachine
+from cloudpc.rules.actions.on_machine import Came, OnMachine
 from cloudpc.rules.actions.workplace import Workplace
 from cloudpc.rules.asked import Asked
 from cloudpc.rules.notices import Reason
@@ -51,11 +51,11 @@ class Hostname(OnMachine[NewName]):
         name = request.asked.to
         return IsItsName(name) if name == request.recorded.device_name.lower() else None
 
-    def work(self, at: Workplace) -> str:
+    def work(self, at: Workplace) -> Came:
         new = self.given(at.desired)
         script = Script(_SCRIPT, timeout=30, arguments=(new.to, new.shown_as or ""))
         at.wake()
         [done] = at.host.guest(at.recorded.machine_id).run([script], at.watch)
         if done.exit_code:
             raise ProvisioningError(ErrorCode.SET_UP_FAILED, done.output)
-        return f"its guest is called {new.to}"
+        return Came(f"its guest is called {new.to}")

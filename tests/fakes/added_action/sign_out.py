@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cloudpc.model.guests import Script
 from cloudpc.rules.actions.action import Question
-from cloudpc.rules.actions.on_machine import OnMachine
+from cloudpc.rules.actions.on_machine import Came, OnMachine
 from cloudpc.rules.actions.workplace import Workplace
 from cloudpc.rules.asked import Asked
 
@@ -21,7 +21,7 @@ class SignOut(OnMachine[Asked]):
     notice = "whoever works on it is signed out"
     not_done = "not signed out, tried again by the next run"
 
-    def work(self, at: Workplace) -> str:
+    def work(self, at: Workplace) -> Came:
         at.wake()
         at.host.guest(at.recorded.machine_id).run([Script("loginctl terminate-user 1000", timeout=30)], at.watch)
-        return "signed out"
+        return Came("signed out")

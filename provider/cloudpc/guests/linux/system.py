@@ -4,15 +4,17 @@
 
 from __future__ import annotations
 
-from cloudpc.guests.linux import extras, facts, first_boot, first_boot_end, join, names
+from datetime import datetime
+
+from cloudpc.guests.linux import extras, facts, first_boot, first_boot_end, join, names, troubleshooting
 from cloudpc.guests.linux import password as _password
 from cloudpc.model.cloud_pc import Account, PolicySettings
 from cloudpc.model.devices import Join
 from cloudpc.model.errors import ProvisioningError
-from cloudpc.model.guests import Completed, Extra, Facts, GuestOS, Script, Seed
+from cloudpc.model.guests import Completed, Extra, Facts, Finding, GuestOS, Script, Seed, Troubleshoots
 
 
-class Linux(GuestOS):
+class Linux(GuestOS, Troubleshoots):
     """Implements `cloudpc.model.guests.GuestOS`; says there what each call means."""
 
     @property
@@ -51,3 +53,9 @@ class Linux(GuestOS):
 
     def read(self, said: str) -> Facts:
         return facts.read(said)
+
+    def troubleshoot(self, now: datetime) -> Script:
+        return troubleshooting.script(now)
+
+    def findings(self, said: str) -> list[Finding]:
+        return troubleshooting.read(said)

@@ -8,7 +8,18 @@ from cloudpc.rules.actions.power import POWER_OFF, POWER_ON, RESTART
 from cloudpc.rules.actions.rename import RENAME
 from cloudpc.rules.actions.reprovision import REPROVISION
 from cloudpc.rules.actions.retry import RETRY
+from cloudpc.rules.actions.troubleshoot import TROUBLESHOOT
 from cloudpc.rules.actions.update_kernel import UPDATE_KERNEL
 
-ACTIONS: list[Action[Any]] = [REPROVISION, RETRY, UPDATE_KERNEL, POWER_OFF, RESTART, POWER_ON, RENAME, END_GRACE]
+ACTIONS: list[Action[Any]] = [
+    REPROVISION,
+    RETRY,
+    UPDATE_KERNEL,
+    POWER_OFF,
+    RESTART,
+    POWER_ON,
+    TROUBLESHOOT,
+    RENAME,
+    END_GRACE,
+]
 """In the order in which they go before each other, where several are asked for of one Cloud PC."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from cloudpc.model.cloud_pc import USABLE, DesiredCloudPC, RecordedCloudPC
@@ -16,6 +18,21 @@ from cloudpc.rules.actions.workplace import Workplace
 from cloudpc.rules.findings import powered
 from cloudpc.rules.notices import Reason
 from cloudpc.rules.recording import changed
+
+
+@dataclass(frozen=True)
+class Came:
+    """What came of it.
+
+    Args:
+        said: in words.
+        warning: whether somebody has to do something about it.
+        changes: what else is recorded, by RecordedCloudPC's fields.
+    """
+
+    said: str
+    warning: bool = False
+    changes: Mapping[str, object] = field(default_factory=dict)
 
 
 class OnMachine(Counted[A]):
@@ -39,8 +56,8 @@ class OnMachine(Counted[A]):
         return {}
 
     @abstractmethod
-    def work(self, at: Workplace) -> str:
-        """Do it; what came of it, in words. `given(at.desired)` has its arguments. Raises as `carry_out`."""
+    def work(self, at: Workplace) -> Came:
+        """Do it. `given(at.desired)` has its arguments. Raises as `carry_out`."""
 
     def after(self, recorded: RecordedCloudPC, desired: DesiredCloudPC) -> RecordedCloudPC:
         """What is recorded once it is done."""
@@ -53,8 +70,9 @@ class OnMachine(Counted[A]):
     def carry_out(self, at: Workplace) -> RecordedCloudPC:
         with unexpected_told(f"{self.command} of {at.recorded.machine_id}"):
             came = self.work(at)
-        at.report.milestone(came)
-        return transitions.acted(self.after(at.recorded, at.desired), came, at.now)
+        at.report.milestone(came.said, warning=came.warning)
+        after = changed(self.after(at.recorded, at.desired), dict(came.changes))
+        return transitions.acted(after, came.said, at.now)
 
     def refusal(self, candidate: Candidate[A]) -> Reason | None:
         recorded = candidate.recorded

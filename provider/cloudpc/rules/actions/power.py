@@ -12,7 +12,7 @@ from cloudpc.model.errors import ErrorCode, ProvisioningError
 from cloudpc.model.machines import ShutsDown
 from cloudpc.rules.actions.action import Question
 from cloudpc.rules.actions.case import Candidate
-from cloudpc.rules.actions.on_machine import OnMachine
+from cloudpc.rules.actions.on_machine import Came, OnMachine
 from cloudpc.rules.actions.workplace import Workplace
 from cloudpc.rules.asked import Asked
 from cloudpc.rules.notices import Reason
@@ -58,8 +58,8 @@ class PowerOff(OnMachine[Asked]):
     def refusal(self, candidate: Candidate[Asked]) -> Reason | None:
         return super().refusal(candidate) or (IsOff() if candidate.recorded.is_kept_off else None)
 
-    def work(self, at: Workplace) -> str:
-        return f"powered off: {_shut_down(at, stays_off=True)}"
+    def work(self, at: Workplace) -> Came:
+        return Came(f"powered off: {_shut_down(at, stays_off=True)}")
 
 
 class PowerOn(OnMachine[Asked]):
@@ -78,9 +78,9 @@ class PowerOn(OnMachine[Asked]):
         is_on = recorded.desired_power_state == recorded.power_state == "running"
         return super().refusal(candidate) or (IsOn() if is_on else None)
 
-    def work(self, at: Workplace) -> str:
+    def work(self, at: Workplace) -> Came:
         at.wake()
-        return "powered on"
+        return Came("powered on")
 
 
 class Restart(OnMachine[Asked]):
@@ -99,10 +99,10 @@ class Restart(OnMachine[Asked]):
     notice = "is restarted; whoever works on it is signed out"
     not_done = "not restarted, tried again by the next run"
 
-    def work(self, at: Workplace) -> str:
+    def work(self, at: Workplace) -> Came:
         how = _shut_down(at, stays_off=False)
         at.wake()
-        return f"restarted: {how}, and started"
+        return Came(f"restarted: {how}, and started")
 
 
 def _shut_down(at: Workplace, *, stays_off: bool) -> str:

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from cloudpc.model.cloud_pc import DesiredCloudPC
 from cloudpc.rules.actions.case import Candidate
-from cloudpc.rules.actions.on_machine import OnMachine
+from cloudpc.rules.actions.on_machine import Came, OnMachine
 from cloudpc.rules.actions.workplace import Workplace
 from cloudpc.rules.asked import Asked
 from cloudpc.rules.notices import Reason
@@ -56,8 +56,8 @@ class Rename(OnMachine[DisplayName]):
         is_its_name = name == display_name(candidate.recorded)
         return super().refusal(candidate) or (IsItsName(name) if is_its_name else None)
 
-    def work(self, at: Workplace) -> str:
-        return f"is called {self.given(at.desired).display_name}"
+    def work(self, at: Workplace) -> Came:
+        return Came(f"is called {self.given(at.desired).display_name}")
 
 
 RENAME = Rename()

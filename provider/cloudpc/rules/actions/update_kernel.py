@@ -9,7 +9,7 @@ from cloudpc.model.cloud_pc import DesiredCloudPC, PolicySettings, RecordedCloud
 from cloudpc.model.errors import ErrorCode, ProvisioningError
 from cloudpc.model.machines import MovesKernels
 from cloudpc.rules.actions.case import Candidate, Request
-from cloudpc.rules.actions.on_machine import OnMachine
+from cloudpc.rules.actions.on_machine import Came, OnMachine
 from cloudpc.rules.actions.workplace import Workplace
 from cloudpc.rules.asked import Asked
 from cloudpc.rules.notices import Reason
@@ -70,7 +70,7 @@ class UpdateKernel(OnMachine[Asked]):
 
     not_done = "keeps its kernel, tried again by the next run"
 
-    def work(self, at: Workplace) -> str:
+    def work(self, at: Workplace) -> Came:
         host, machine = at.host, at.recorded.machine_id
         if not isinstance(host, MovesKernels):
             message = f"machines on {host.name} boot a kernel of their own disk; update it there"
@@ -79,7 +79,7 @@ class UpdateKernel(OnMachine[Asked]):
         host.bring_image(image, at.watch)
         at.wake()
         at.watch.note(f"kernel of {image.image_id} on {host.name}")
-        return host.update_kernel(machine, image, at.watch)
+        return Came(host.update_kernel(machine, image, at.watch))
 
     def after(self, recorded: RecordedCloudPC, desired: DesiredCloudPC) -> RecordedCloudPC:
         return super().after(recorded, desired).model_copy(update={"kernel_digest": desired.kernel_digest})

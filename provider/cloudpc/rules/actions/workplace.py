@@ -8,7 +8,7 @@ from typing import Protocol
 
 from cloudpc.model.cloud_pc import DesiredCloudPC, PolicySettings, RecordedCloudPC
 from cloudpc.model.errors import ErrorCode
-from cloudpc.model.guests import Warned
+from cloudpc.model.guests import GuestOS, Warned
 from cloudpc.model.image import Image
 from cloudpc.model.machines import Host
 from cloudpc.model.report import Reporter
@@ -37,6 +37,10 @@ class Workplace(Protocol):
     @property
     def now(self) -> datetime:
         """With a time zone."""
+
+    @property
+    def guest_os(self) -> GuestOS:
+        """The system that its guest runs."""
 
     # ---- on its machine as it is
 
