@@ -103,7 +103,7 @@ def test_names_in_graph_are_graphs() -> None:
     paths = [path for path in contract["paths"] if "/cloudPCs/{cloudPC-id}/" in path]
     known = {path.rpartition("/")[2] for path in paths}
     named = {action.graph for action in ACTIONS if action.graph}
-    assert named == {"reprovision", "endGracePeriod", "reboot", "rename"} <= known
+    assert named == {"reprovision", "endGracePeriod", "reboot", "rename", "troubleshoot"} <= known
 
 
 def test_it_has_a_command(sign_out: SignOut) -> None:

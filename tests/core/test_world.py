@@ -22,6 +22,7 @@ from cloudpc.rules.actions.reasons import Ignored
 from cloudpc.rules.actions.rename import RENAME, DisplayName
 from cloudpc.rules.actions.reprovision import REPROVISION, GenerationIsOver
 from cloudpc.rules.actions.retry import RETRY
+from cloudpc.rules.actions.troubleshoot import TROUBLESHOOT
 from cloudpc.rules.actions.update_kernel import UPDATE_KERNEL
 from cloudpc.rules.asked import generation_of
 from cloudpc.rules.lifecycle import next_step
@@ -42,7 +43,7 @@ STEPS = int(os.environ.get("CLOUDPC_WORLD_STEPS", "10000"))
 _STEPS_EACH = 40
 _SIGN_OUT = SignOut()
 """A remote action that the rules do not know by name."""
-_ON_MACHINE = [UPDATE_KERNEL, POWER_OFF, RESTART, POWER_ON, RENAME, _SIGN_OUT]
+_ON_MACHINE = [UPDATE_KERNEL, POWER_OFF, RESTART, POWER_ON, TROUBLESHOOT, RENAME, _SIGN_OUT]
 
 users, groups, policies = (st.sampled_from(names) for names in (USERS, GROUPS, POLICIES))
 

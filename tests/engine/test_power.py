@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from tests.engine.life import machine_file
 from tests.support.project import Project
 
 pytestmark = pytest.mark.engine
@@ -61,7 +62,8 @@ def test_troubleshoot_tells_one_of_four_outcomes_and_mends(project: Project) -> 
     project.up()
     ran = project.cloudpc("troubleshoot", "u000")
     assert (ran.code, "troubleshoot: no issues found" in ran.output) == (0, True), ran
-    project.turn_off("u000")
+    file = machine_file(project, "u000")
+    file.write_text(json.dumps({**json.loads(file.read_text()), "power": "stopped"}))
     ran = project.cloudpc("troubleshoot", "u000")
     assert "troubleshoot: issues found and resolved: it was off, and works again" in ran.output, ran
     project.host(faults=[{"call": "run", "user": "u000", "fault": "error"}])

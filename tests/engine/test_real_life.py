@@ -70,6 +70,15 @@ def test_one_machine_from_its_first_day_to_its_end(real: Project) -> None:
     another_boot, mine = _ssh(real, given, LOOK).stdout.split()
     assert (mine, another_boot != boot) == ("mine", True)
 
+    # an admin restarts it, in good order, and has it looked at
+    ran = real.cloudpc("restart", "alice", "--yes")
+    assert ran.code == 0, ran
+    assert "restarted: shut down by its guest, and started" in ran.output
+    restarted, mine = _ssh(real, given, LOOK).stdout.split()
+    assert (mine, restarted != another_boot) == ("mine", True)
+    ran = real.cloudpc("troubleshoot", "alice")
+    assert "troubleshoot: no issues found" in ran.output, ran
+
     # reprovisioned: another device, other credentials, nothing of before
     ran = real.cloudpc("reprovision", "alice", "--yes")
     assert ran.code == 0, ran
@@ -97,12 +106,12 @@ def test_one_machine_from_its_first_day_to_its_end(real: Project) -> None:
     [story] = json.loads(real.cloudpc("history", "alice", "--json").output)
     assert story["ended"]
     assert [event["status"] for event in story["events"]] == [
-        "provisioned", "inGracePeriod", "provisioned", "provisioned", "provisioned", "inGracePeriod", "deprovisioning",
-    ]  # fmt: skip
+        "inGracePeriod", *["provisioned"] * 5, "inGracePeriod", "deprovisioning",
+    ], "the last eight"  # fmt: skip
     whys = [event["why"] for event in story["events"]]
-    assert whys[2:4] == ["entitled again", "was off, started"]
-    assert whys[4] == f"reprovision, generation 2 as {second['deviceName']}"
-    assert whys[6] == "ended by the admin; left group Everybody"
+    assert whys[1:3] == ["entitled again", "was off, started"]
+    assert whys[5] == f"reprovision, generation 2 as {second['deviceName']}"
+    assert whys[7] == "ended by the admin; left group Everybody"
 
 
 def _members(project: Project, *names: str) -> None:
