@@ -13,7 +13,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -431,6 +431,43 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[FakeArm]], None]:
 def test_history(
     seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick: Callable[[list[FakeArm]], None]
 ) -> None:
+    with world(tmp_path, monkeypatch, quick, seed) as lived:
+        for _ in range(_STEPS_EACH):
+            lived.step()
+        lived.ends_well()
+
+
+def test_what_a_run_had_no_room_for_is_given_back_by_that_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick: Callable[[list[FakeArm]], None]
+) -> None:
+    """Later runs would remove it, too: it would be billed until then, and the user wait for its end."""
+    with world(tmp_path, monkeypatch, quick) as lived:
+        lab = lived.policies["lab"]
+        lab.asked = dict.fromkeys(lab.state, 2)
+        for arm in lived.arms:
+            arm.fail(_MAKE, "AllocationFailed", times=None, asynchronous=True)
+        lived.up(lab)
+        assert {pc.status for pc in lab.state.values()} == {Status.PENDING_PROVISION}
+        assert (lived._parts(KIND), lived._parts(DISK)) == ([], [])
+
+
+def test_what_users_have_outlives_the_state_of_their_policy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick: Callable[[list[FakeArm]], None]
+) -> None:
+    with world(tmp_path, monkeypatch, quick) as lived:
+        lab, given = lived.policies["lab"], dict(lived.given)
+        lab.state.clear()
+        lab.members.clear()
+        lived.up(lab)
+        lived._holds(set())
+        assert lived.given == given
+
+
+@contextmanager
+def world(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, quick: Callable[[list[FakeArm]], None], seed: int = SEED
+) -> Iterator[World]:
+    """Whose users have one each; what has happened is told when something in it does not hold."""
     monkeypatch.setattr(stages, "generate_password", lambda: PASSWORD)
     with FakeArm(check=False) as one, FakeArm(check=False, account=Account(group="rg-north")) as two:
         arms = [one, two]
@@ -438,17 +475,15 @@ def test_history(
         monkeypatch.setenv("CLOUDPC_AZURE_TOKEN", one.token(400 * 24 * 3600))
         for arm in arms:
             _somebody_elses(arm)
-        world = World(arms, tmp_path, random.Random(seed))
+        lived = World(arms, folder, random.Random(seed))
         try:
-            world.policies["lab"].members.update(USERS)
-            world.up(world.policies["lab"])
-            world._holds(set())
-            assert len(world.given) == len(USERS), world.policies["lab"].lines.all
-            for _ in range(_STEPS_EACH):
-                world.step()
-            world.ends_well()
+            lived.policies["lab"].members.update(USERS)
+            lived.up(lived.policies["lab"])
+            lived._holds(set())
+            assert len(lived.given) == len(USERS), lived.policies["lab"].lines.all
+            yield lived
         except BaseException:
-            print("\n".join(world.told))
+            print("\n".join(lived.told))
             raise
         assert not [arm.violations for arm in arms if arm.violations]
 

@@ -20,7 +20,7 @@ from cloudpc.provisioning.order import tag_of
 from tests.support.orders import order
 
 from . import make
-from .fake_rim import IDENTITY, ScriptedHost, desired
+from .fake_rim import IDENTITY, Run, ScriptedHost, desired
 
 
 def test_nothing_is_started_on_a_host_that_is_not_configured(tmp_path: Path) -> None:
@@ -50,3 +50,15 @@ def test_what_state_may_mean_is_not_tidied_away(tmp_path: Path, kvm1: str, kvm2:
     recorded = RecordedCloudPC(**desired().model_dump(), status=Status.PROVISIONED, host="kvm1")
     tidy(runtime.hosts, runtime.removal, Meant(make.INSTALLATION, "lab", {IDENTITY: recorded}, [], [IDENTITY]))
     assert {name for name, host in folders.items() if host.machines()} == left
+
+
+@pytest.mark.parametrize("phase", Phase)
+def test_only_what_no_user_was_given_is_tidied_away(tmp_path: Path, phase: Phase) -> None:
+    host = ScriptedHost(tmp_path, "kvm1")
+    assert Run(host).provision().status is Status.PROVISIONED
+    host.finish(IDENTITY, phase)
+    runtime = Runtime(
+        parse_surroundings({"cloudpc:hosts": [{"name": "kvm1", "uri": f"fake://{tmp_path}/kvm1"}]}), tmp_path
+    )
+    tidy(runtime.hosts, runtime.removal, Meant(make.INSTALLATION, "lab", {}))
+    assert bool(host.machines()) is (phase is Phase.HANDED_OVER)
