@@ -95,19 +95,25 @@ def _connect(row: dict[str, Any], plan: str | None, *, has_several: bool) -> Ite
         yield command_line("cloudpc", "connect", row["userPrincipalName"], *which)
 
 
-def _reasons(row: dict[str, Any]) -> Iterator[str]:
-    if end := row["gracePeriodEndDateTime"]:
-        yield f"grace until {datetime.fromisoformat(end):%Y-%m-%d %H:%M} UTC ({row['why']})"
-    elif row["why"]:
-        yield row["why"]
-    if row["powerState"] != "running" and row["desiredPowerState"] == "poweredOff":
+def _power(row: dict[str, Any]) -> Iterator[str]:
+    if row["powerState"] != "running" and row.get("desiredPowerState") == "poweredOff":
         yield "powered off; `cloudpc power-on` starts it"
     elif row["powerState"] == "poweredOff":
         yield "off; the next run starts it"
     if row["powerState"] == "deallocated":
         yield "off, and left so (deallocateStopped of its host); `cloudpc connect` starts it"
+    if row.get("billedWhileOff"):
+        yield "billed as if it ran, until it is deallocated (`az vm deallocate`, or deallocateStopped of its host)"
     if row["powerState"] == "paused":
         yield f"paused: {row['pausedBecause']}; the next run resumes it"
+
+
+def _reasons(row: dict[str, Any]) -> Iterator[str]:
+    if end := row["gracePeriodEndDateTime"]:
+        yield f"grace until {datetime.fromisoformat(end):%Y-%m-%d %H:%M} UTC ({row['why']})"
+    elif row["why"]:
+        yield row["why"]
+    yield from _power(row)
     if row["leftovers"]:
         yield f"not removed whole, tried again by each run: {'; '.join(row['leftovers'])}"
     if detail := row["statusDetail"]:

@@ -140,6 +140,7 @@ def _row(
         "powerState": None,
         "desiredPowerState": None,
         "pausedBecause": None,
+        "billedWhileOff": False,
         "lastModifiedDateTime": None,
         "gracePeriodEndDateTime": None,
         "why": None,

@@ -225,6 +225,8 @@ class RecordedCloudPC(DesiredCloudPC):
     """As the last run or refresh saw it; Graph's values, `paused`, and `deallocated`: off, and left so."""
     paused_because: str = ""
     """Why it is paused, in words."""
+    billed_while_off: bool = False
+    """Whether it was off and its host billed it as if it ran."""
     leftovers: tuple[str, ...] = ()
     """What could not be removed yet when it ended; tried again at each run."""
     device: RegisteredDevice | None = None

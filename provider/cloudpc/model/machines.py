@@ -148,6 +148,8 @@ class Machine:
     """Looked at only where it is stopped: one that runs has its disk open."""
     paused_because: str = ""
     """Why it is paused, in words."""
+    is_billed_while_off: bool = False
+    """Whether it is off and keeps its place on a host that bills it for that, as if it ran."""
     facts: Mapping[str, str] = field(default_factory=dict, hash=False)
     """What somebody who works at its host asks for, by names like Graph's: recorded, and shown; no secrets.
 

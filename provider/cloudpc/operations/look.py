@@ -99,7 +99,10 @@ def _as_its_machine_is(recorded: RecordedCloudPC, machine: Machine, now: datetim
     pc = findings.found_again(recorded, now) if recorded.is_lost else recorded
     if pc.status is Status.IN_GRACE_PERIOD and pc.has_code(ErrorCode.TAG_UNREADABLE):
         pc = findings.tag_readable(pc, now)
-    pc = findings.powered(findings.described(pc, machine.facts), machine.power, machine.paused_because)
+    pc = findings.powered(
+        findings.described(pc, machine.facts), machine.power, machine.paused_because,
+        billed_while_off=machine.is_billed_while_off,
+    )  # fmt: skip
     if pc.status not in USABLE:
         return pc
     if message := _of_another_size(pc, machine):

@@ -96,6 +96,7 @@ class CloudPCRecord:
             "powerState": pc.power_state if pc.status in WITH_MACHINE else None,
             "desiredPowerState": pc.desired_power_state if pc.status in WITH_MACHINE else None,
             "pausedBecause": pc.paused_because or None,
+            "billedWhileOff": pc.billed_while_off,
             "lastModifiedDateTime": _shown(pc.last_modified_date_time),
             "gracePeriodEndDateTime": self.grace_period_end_date_time,
             "why": pc.why or None,

@@ -74,7 +74,9 @@ def described(recorded: RecordedCloudPC, facts: Mapping[str, str]) -> RecordedCl
     return changed(recorded, {"facts": dict(facts)}) if facts else recorded
 
 
-def powered(recorded: RecordedCloudPC, power: PowerState, paused_because: str = "") -> RecordedCloudPC:
+def powered(
+    recorded: RecordedCloudPC, power: PowerState, paused_because: str = "", *, billed_while_off: bool = False
+) -> RecordedCloudPC:
     """Whether its machine works, and why not if it is paused; no event: it changes without anybody's doing."""
     state: Literal["running", "poweredOff", "paused", "deallocated"] = "running"
     match power:
@@ -84,7 +86,8 @@ def powered(recorded: RecordedCloudPC, power: PowerState, paused_because: str = 
             state = "paused"
         case PowerState.LEFT_OFF:
             state = "deallocated"
-    return changed(recorded, {"power_state": state, "paused_because": paused_because if state == "paused" else ""})
+    why = paused_because if state == "paused" else ""
+    return changed(recorded, {"power_state": state, "paused_because": why, "billed_while_off": billed_while_off})
 
 
 def _wrong(

@@ -96,8 +96,9 @@ def ended(
     """Without what belonged to the machine; an earlier error no longer says anything."""
     refuse_unless(recorded.status not in USABLE and not recorded.is_gone, "ended", recorded)
     of_the_machine = (
-        "access", "credentials", "facts", "power_state", "paused_because", "on_premises_connection_name",
-        "status_detail", "before_loss", "before_change", *(() if leftovers else ("device", "computer")),
+        "access", "credentials", "facts", "power_state", "paused_because", "billed_while_off",
+        "on_premises_connection_name", "status_detail", "before_loss", "before_change",
+        *(() if leftovers else ("device", "computer")),
     )  # fmt: skip
     pc = changed(without(recorded, of_the_machine), _asked(desired))
     over = changed(pc, {"status": Status.DEPROVISIONING, "leftovers": tuple(leftovers)})

@@ -39,7 +39,9 @@ class Descriptions:
         if is_going(found):
             tag = replace(tag, phase=Phase.GOING)
         size = self._size(found)
-        return Machine(tag.machine_id, found["name"], tag, statuses.power, size, facts=dict(_facts(found)))
+        billed, facts = statuses.is_billed_though_stopped, dict(_facts(found))
+        name = found["name"]
+        return Machine(tag.machine_id, name, tag, statuses.power, size, is_billed_while_off=billed, facts=facts)
 
     def _size(self, found: Found) -> Amount:
         """What was promised, as long as it has the size that it was made with; else what that one has."""
