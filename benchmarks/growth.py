@@ -7,12 +7,13 @@ picture: it shows processor time for each Cloud PC, less what one Cloud PC alone
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,14 +40,20 @@ def main() -> None:
     )
     options = parser.parse_args()
     report = Report("What a policy costs by its size", _COLUMNS)
-    with workspace() as here:
-        _measure(here.project("first"), 1, only_new=True)  # makes the bytecode
-        one = {each.what: each for each in _measure(here.project("one"), 1, only_new=options.only_new)}
-        for count in [int(text) for text in options.counts.split(",")]:
-            for measured in _measure(here.project(f"fleet-{count}"), count, only_new=options.only_new):
-                report.rows.append(measured.row(one[measured.what].cpu))
+    try:
+        with workspace() as here:
+            list(_measure(here.project("first"), 1, only_new=True))  # makes the bytecode
+            one = {each.what: each.cpu for each in _measure(here.project("one"), 1, only_new=options.only_new)}
+            for count in [int(text) for text in options.counts.split(",")]:
+                for measured in _measure(here.project(f"fleet-{count}"), count, only_new=options.only_new):
+                    report.rows.append(measured.row(one[measured.what]))
+    finally:  # it takes long: what is measured is told, whatever ends it
+        _tell(report, options)
+
+
+def _tell(report: Report, options: argparse.Namespace) -> None:
     report.notes.append("CPU ms each: less what the same run takes with one Cloud PC")
-    if options.picture:
+    if options.picture and report.rows:
         _draw(report, options.picture, options.before)
     report.show(as_json=options.json)
 
@@ -79,26 +86,23 @@ class Measured:
         }
 
 
-def _measure(project: Project, count: int, *, only_new: bool) -> list[Measured]:
+def _measure(project: Project, count: int, *, only_new: bool) -> Iterator[Measured]:
     project.directory(count)
     project.policy()
-    runs = [_run(project, count, MADE, ["up", "demo"])]
+    yield _run(project, count, MADE, ["up", "demo"])
     _check(project, dict.fromkeys(["provisioned"], count))
-    runs.append(_run(project, count, NOTHING, ["up", "demo"]))
+    yield _run(project, count, NOTHING, ["up", "demo"])
     if only_new:
-        return runs
-    runs += [
-        _run(project, count, PREVIEW, ["preview", "--stack", "demo", "--non-interactive"], command=["pulumi"]),
-        _run(project, count, LIST, ["list"]),
-        _run(project, count, DOCTOR, ["doctor"], codes=(0, 1, 2, 3)),
-        _run(project, count, AGAIN, ["reprovision", "--policy", "demo", "--yes"]),
-    ]
+        return
+    yield _run(project, count, PREVIEW, ["preview", "--stack", "demo", "--non-interactive"], command=["pulumi"])
+    yield _run(project, count, LIST, ["list"])
+    yield _run(project, count, DOCTOR, ["doctor"], codes=(0, 1, 2, 3))
+    yield _run(project, count, AGAIN, ["reprovision", "--policy", "demo", "--yes"])
     _check(project, dict.fromkeys(["provisioned"], count))
     project.policy(gracePeriodInHours=0, assignments=[])
     for what, after in ((GRACE, "inGracePeriod"), (END, "deprovisioning"), (GONE, "")):
-        runs.append(_run(project, count, what, ["up", "demo"]))
+        yield _run(project, count, what, ["up", "demo"])
         _check(project, {after: count} if after else {})
-    return runs
 
 
 def _run(
