@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -42,6 +43,9 @@ from cloudpc.rules import entitlement, lifecycle
 from cloudpc.rules.ownership import OwnFacts, PolicyFacts
 from cloudpc.rules.today import Today
 
+_COLLECTED_AFTER = (50_000, 20, 50)
+"""For Python's collector of cycles. All that a run declares lives to its end; with the usual (700, 10, 10), looking
+through it again and again is half of the program's processor time with 1,000 Cloud PCs, for no memory less."""
 _ENDED_KEPT = 200
 _FEW = 2
 """So many Cloud PCs may always enter their grace period, whatever share of the policy's that is."""
@@ -57,6 +61,7 @@ def run(stacks: Path) -> None:
         pulumi.RunError: bad input or unreadable state, in words; nothing was registered.
     """
     policy_id = pulumi.get_stack()
+    gc.set_threshold(*_COLLECTED_AFTER)
     leave_out_debug_lines()
     try:
         _check_passphrase(policy_id, stacks)
