@@ -58,9 +58,10 @@ class Trial:
 
     def round(self, kind: str) -> None:
         """Change what is wanted, kill a run at it, run once more, look."""
-        everybody, some = sorted(self.generations), max(2, self.count // 10)
+        everybody, some = sorted(self.generations), max(2, self.count // 12)
         going = set(self.chance.sample(sorted(self.members), some))
-        coming = set(self.chance.sample(sorted(set(everybody) - self.members - self._in_grace()), some))
+        gone = sorted(set(everybody) - self.members - self._in_grace())
+        coming = set(self.chance.sample(gone, min(some, len(gone))))
         again = self.chance.sample(sorted(self.members - going), some)
         self.members, self.coming = self.members - going | coming, coming
         for who in again:
@@ -97,16 +98,21 @@ class Trial:
 
     def _kill(self, kind: str, calls: int) -> None:
         project, before = self.project, len(self.project.calls())
+        size = (project.root / "host" / "calls.log").stat().st_size
         state = project.root / "state/.pulumi/stacks/cloudpc/demo.json"
         old = state.read_bytes()
         if kind in ("hand-over", "power at the end"):
             after = self.chance.randrange(3)
             project.host(faults=[{"call": "finish handedOver", "fault": "kill", "times": 1, "user": self._nth(after)}])
-        moment = self.chance.randrange(calls)
+        moment = self.chance.randrange(1, calls)
         run = project.start_cloudpc("up", "demo")
         if kind not in ("hand-over", "power at the end"):
-            while run.poll() is None and len(project.calls()) - before < moment:
-                time.sleep(0.02)
+            with (project.root / "host" / "calls.log").open("rb") as log:
+                log.seek(size)
+                begun = 0
+                while run.poll() is None and begun < moment:
+                    begun += log.read().count(b" begin ")
+                    time.sleep(0.02)
             self._strike(kind)
         output, _ = run.communicate(timeout=project.longest)
         wait_until(lambda: not project.processes(_PROVIDER), 60, "the provider outlived the engine")

@@ -82,6 +82,8 @@ class FakeHost:
         self._folder = Path(config.folder)
         self._machines = self._folder / "machines"
         self._machines.mkdir(parents=True, exist_ok=True)
+        self._kept = self._folder / "kept"
+        """Is there once something of a failed one was kept."""
         self._meeting = threading.Condition()
         self._met: Counter[str] = Counter()
         self._read_before: dict[str, tuple[tuple[int, int], tuple[dict[str, Any], Machine | None]]] = {}
@@ -236,7 +238,10 @@ class FakeHost:
         if machine is None:
             return Removed.GONE
         self._fault("delete", machine.tag.user_id)
-        for path in (*self._folder.glob(f"{machine.name}[.-]*"), self._folder / f"{machine_id}.password"):
+        its = [self._folder / f"{machine.name}.{what}" for what in ("seed", "qcow2", "kernel")]
+        if self._kept.exists():  # a look through the files of thousands
+            its += self._folder.glob(f"{machine.name}-*")
+        for path in (*its, self._folder / f"{machine_id}.password"):
             path.unlink(missing_ok=True)
         self._forget(machine_id)
         return Removed.GONE
@@ -246,6 +251,7 @@ class FakeHost:
         if machine is None:
             return ""
         self._fault("keep_for_diagnosis", machine.tag.user_id)
+        self._kept.touch()
         log = self._folder / f"{machine.name}-failed-{int(until.timestamp())}.log"
         log.write_text("what the console said\n")
         for path in (self._folder / f"{machine.name}.seed", self._folder / f"{machine_id}.password"):
