@@ -15,10 +15,29 @@ programs=${CLOUDPC_SETUP_PROGRAMS:-}
 # For people. Steps that run side by side keep their output in a log; what is said this way still reaches the terminal.
 say() {
     if [ -n "${CLOUDPC_TERMINAL:-}" ]; then
-        printf '%s\n' "$*" >&3
+        # over the line of what is being done, which is written in place
+        if [ -t 3 ]; then printf '\r\033[K%s\n' "$*" >&3; else printf '%s\n' "$*" >&3; fi
+    elif [ -t 1 ]; then
+        printf '\r\033[K%s\n' "$*"
     else
         printf '%s\n' "$*"
     fi
+}
+
+# progress TEXT: what a step is doing just now: for set-up, which shows it, or in place for who runs the step on a terminal.
+progress() {
+    if [ -n "${CLOUDPC_PROGRESS:-}" ]; then
+        printf '%s\n' "$*" >"$CLOUDPC_PROGRESS.new" && mv "$CLOUDPC_PROGRESS.new" "$CLOUDPC_PROGRESS"
+    elif [ -t 1 ]; then
+        printf '\r\033[K%s' "$*"
+    fi
+}
+
+# bar DONE TOTAL: "[####----------------]".
+bar() {
+    filled=$(($2 > 0 ? 20 * $1 / $2 : 0))
+    [ "$filled" -le 20 ] || filled=20
+    printf '[%s%s]' "$(printf '%*s' "$filled" '' | tr ' ' '#')" "$(printf '%*s' $((20 - filled)) '' | tr ' ' '-')"
 }
 
 die() {

@@ -23,6 +23,11 @@ built_folder() {
     printf '%s\n' "$engines/$version/bin"
 }
 
+# pinned_sum ARCHIVE: the SHA-256 that this project pins for it; nothing where it pins none.
+pinned_sum() {
+    sed -n "s/^\([0-9a-f]\{64\}\) [ *]$1\$/\1/p" "$root/tools/engine/release.sums"
+}
+
 # supported VERSION: whether Pulumi.yaml's ">=OLDEST <NEXT" admits it, as the engine itself will ask.
 supported() {
     range=$(sed -n 's/^requiredPulumiVersion: *"\(.*\)"/\1/p' "$project/Pulumi.yaml")
