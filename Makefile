@@ -14,8 +14,8 @@ setup: ## Install what is missing: packages, Python environment, engine, libvirt
 
 .PHONY: up
 up: ## The demo: set-up, base image, a Cloud PC for each of two users, and how to connect
-	@echo 'The demo: what is missing is installed, then its base image is built (about a minute, once).'
-	@tools/setup .venv/bin/cloudpc image build debian-12
+	@echo 'The demo: what is missing is installed, its base image is built (about a minute, once) and brought to the host.'
+	@tools/setup sh -c '.venv/bin/cloudpc image build debian-12 && .venv/bin/cloudpc image upload demo'
 	@. .cloudpc/env && cloudpc up demo $(if $(CLEAR_LOCK),--clear-lock)
 	@echo 'For pulumi and cloudpc in this shell:  . .cloudpc/env'
 

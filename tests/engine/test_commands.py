@@ -191,6 +191,19 @@ def test_an_unknown_image_is_not_built(new_project: Callable[[str], Project]) ->
     assert not (project.root / "cache").exists()  # nothing of the known one either
 
 
+def test_images_are_brought_to_hosts_ahead_of_a_run_without_an_engine(new_project: Callable[[str], Project]) -> None:
+    project = new_project("images")
+    project.directory(1)
+    project.policy(hosts=["near", "far"])
+    project.host("near")
+    project.host("far", faults=[{"call": "ensure_image", "fault": "error"}])
+    ran = project.cloudpc("image", "upload", "demo", PATH="/usr/bin:/bin")
+    assert ran.code == 1, ran
+    assert "near has " in ran.output
+    assert "far: " in ran.output, "what is wrong with one host holds up no other"
+    assert [call.strip() for call in project.calls("near")] == ["ensure_image"]
+
+
 def _pretend_to_have_built(project: Project, image_id: str) -> Path:
     """Put files that nobody can boot into the project's cache where its recipe's build would."""
     folder = Path(project.env["CLOUDPC_CACHE"]) / "images" / "gallery"

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 import shutil
+import signal
 import subprocess
+import time
 import tomllib
 from hashlib import sha256
 from pathlib import Path
@@ -259,6 +263,95 @@ def test_each_system_gets_its_own_names(
     assert ("samba-ad-dc" not in tests) is is_jammy
     assert "samba" in tests
     assert all(re.fullmatch(r"[a-z0-9][a-z0-9.+-]+", name) for name in set_up | tests)
+
+
+GO = """#!/bin/sh
+[ "$1" != env ] || { echo go1.99.0; exit; }
+[ "$1" = list ] || [ "$1" = build ] || exit 0
+if [ "$1" = list ]; then
+    echo "go: downloading example.org/a v1" >&2
+    sleep "$PAUSE"
+    printf 'a\\nb\\nc\\nd\\n'
+else
+    printf 'a\\nb\\n' >&2
+    sleep "$PAUSE"
+    [ -z "$FAILS" ] || { echo "a/x.go:1: does not compile" >&2; exit 1; }
+    while [ "$1" != -o ]; do shift; done
+    printf '#!/bin/sh\\necho VERSION\\n' >"$2"
+    chmod +x "$2"
+fi
+"""
+
+
+@pytest.fixture
+def with_go(checkout: Path, environment: dict[str, str], tmp_path: Path) -> dict[str, str]:
+    """A Go that takes its time, and compiles nothing."""
+    (tmp_path / "on path/go").write_text(GO.replace("VERSION", pinned()))
+    (tmp_path / "on path/go").chmod(0o755)
+    progress = {"CLOUDPC_PROGRESS": str(tmp_path / "progress"), "CLOUDPC_ENGINES": str(tmp_path / "engines")}
+    script = checkout / "tools/engine/version.sh"  # this machine may have one for all
+    script.write_text(script.read_text().replace("/usr/local/share/cloudpc/engine", str(tmp_path / "none")))
+    return environment | progress | {"PAUSE": "0", "FAILS": ""}
+
+
+def test_a_build_says_how_to_skip_it_and_how_far_it_is(checkout: Path, with_go: dict[str, str], tmp_path: Path) -> None:
+    told: list[str] = []
+    command = [checkout / "tools/engine/build"]
+    with subprocess.Popen(
+        command, env=with_go | {"PAUSE": "2.5"}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        while process.poll() is None:
+            with contextlib.suppress(OSError):
+                told.append((tmp_path / "progress").read_text())
+            time.sleep(0.05)
+        assert process.stdout
+        said = process.stdout.read()
+    assert process.returncode == 0, said
+    assert "To skip it" in said
+    modules = len(
+        [line for line in (REPOSITORY / "tools/engine/go.sum").read_text().splitlines() if "/go.mod" not in line]
+    )
+    assert any(f"1 of at most {modules} modules" in each for each in told)
+    assert "[##########----------] compiling Pulumi, 2 of 4 packages\n" in told
+    assert sorted(path.name for path in (tmp_path / "engines").iterdir()) == ["lock", pinned()]
+
+
+def test_a_build_that_fails_says_why_and_leaves_nothing(
+    checkout: Path, with_go: dict[str, str], tmp_path: Path
+) -> None:
+    ran = run([checkout / "tools/engine/build"], with_go | {"FAILS": "1"})
+    assert ran.returncode == 1
+    assert ran.stderr.startswith("a/x.go:1: does not compile\nerror: "), "without the names of what was compiled"
+    assert [path.name for path in (tmp_path / "engines").iterdir()] == ["lock"]
+
+
+def test_a_build_that_is_interrupted_leaves_nothing(checkout: Path, with_go: dict[str, str], tmp_path: Path) -> None:
+    command = [checkout / "tools/engine/build"]
+    with subprocess.Popen(command, env=with_go | {"PAUSE": "60"}, stdout=subprocess.PIPE, start_new_session=True) as it:
+        said = tmp_path / "engines/.build/said"
+        while not said.exists() or "downloading" not in said.read_text():
+            time.sleep(0.02)  # a shell that forks hears of nothing
+        os.killpg(it.pid, signal.SIGINT)
+        assert it.wait(timeout=20) == 130
+    assert [path.name for path in (tmp_path / "engines").iterdir()] == ["lock"]
+
+
+def test_set_up_says_what_it_is_doing(checkout: Path, environment: dict[str, str], tmp_path: Path) -> None:
+    """Without a terminal: in a line now and then; here each second."""
+    tools = checkout / "tools"
+    for name in ("packages", "environment", "libvirt", "workspace"):
+        (tools / name).write_text("#!/bin/sh\nmkdir -p .cloudpc/log\n")
+    (tools / "engine/ensure").write_text(
+        '#!/bin/sh\n. tools/lib.sh\nprogress "compiling Pulumi, 2 of 4"\nsleep 2.5\nsay "Pulumi: there."\n'
+    )
+    (tools / "engine/ensure").write_text((tools / "engine/ensure").read_text().replace(". tools", "root=. && . tools"))
+    script = (tools / "setup").read_text().replace("every=30", "every=1")
+    (tools / "setup").write_text(script)
+    ran = run([tools / "setup", "sh", "-c", "sleep 2; touch made"], environment)
+    assert ran.returncode == 0, ran.stderr
+    assert "s: compiling Pulumi, 2 of 4; base image\n" in ran.stdout
+    assert "\nPulumi: there.\n" in ran.stdout
+    assert (checkout / "made").exists()
 
 
 def test_scripts_are_valid_posix_shell() -> None:

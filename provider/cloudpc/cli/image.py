@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.status import Status
 
+from cloudpc.cli.context import Project
 from cloudpc.cli.output import CommandError, Exit, err, out, print_json, styled, table
 from cloudpc.files.project import project_root
 from cloudpc.images import gallery
 from cloudpc.images.commands import Note
 from cloudpc.images.recipe import FOLDER, Recipe
-from cloudpc.model.image import DiskImage
+from cloudpc.model.image import DiskImage, Image
+
+if TYPE_CHECKING:
+    from cloudpc.model.machines import Host
+    from cloudpc.model.watch import Watch
 
 app = typer.Typer(
     no_args_is_help=True, help="Gallery images: built on this machine from recipes, cloudpc's own and the project's."
@@ -59,6 +64,43 @@ def build(
         with _progress(name) as note:
             image = gallery.build(folder, name, note, force=force)
         out.print(f"{name} {image.digest[:12]} {image.disk.path.parent}")
+
+
+@app.command()
+def upload(
+    policies: Annotated[list[str] | None, typer.Argument(help="Names of policies; all of them without.")] = None,
+) -> None:
+    """Bring the images of policies to their hosts, so that the next run need not."""
+    from cloudpc.model.errors import ProvisioningError
+    from cloudpc.operations.runtime import Runtime
+
+    project, troubles = Project(), []
+    for name in dict.fromkeys(policies or project.policy_ids()):
+        inputs = project.inputs(name)
+        resources = Runtime(inputs.configuration.surroundings, project.stacks_folder).resources(inputs.settings)
+        for host in resources.places:
+            try:
+                _bring(host, resources.image_on(host))
+            except ProvisioningError as error:
+                troubles.append(f"{host.name}: {error}")
+            finally:
+                host.close()
+    if troubles:
+        raise CommandError("\n".join(dict.fromkeys(troubles)))
+
+
+def _bring(host: Host, find: Callable[[Watch], Image]) -> None:
+    from cloudpc.model.machines import KeepsImages
+    from cloudpc.model.watch import Watch
+
+    if not isinstance(host, KeepsImages):
+        out.print(f"{host.name} needs no copy")
+        return
+    with _progress(host.name) as note:
+        watch = Watch(tell=note)
+        image = find(watch)
+        host.bring_image(image, watch)
+    out.print(f"{host.name} has {image.image_id} {image.digest[:12]}")
 
 
 def _row(recipe: Recipe, image: DiskImage | None) -> dict[str, Any]:

@@ -424,11 +424,16 @@ class JoinsEntra(Protocol):
 
 
 @runtime_checkable
-class MovesKernels(Protocol):
-    """A host that boots its guests with a kernel from outside their disks, and can give them another."""
+class KeepsImages(Protocol):
+    """A host that needs a copy of an image before it makes a machine of it."""
 
     def bring_image(self, image: Image, watch: Watch) -> None:
         """Bring the image to the host unless it is there. Raises ProvisioningError: IMAGE_UPLOAD_FAILED."""
+
+
+@runtime_checkable
+class MovesKernels(KeepsImages, Protocol):
+    """A host that boots its guests with a kernel from outside their disks, and can give them another."""
 
     def update_kernel(self, machine_id: UUID, image: Image, watch: Watch) -> str:
         """Give a machine that runs the kernel of this image, with its modules, from its next start on.
