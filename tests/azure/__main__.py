@@ -11,7 +11,7 @@ from cloudpc.images import gallery
 from cloudpc.model.errors import ProvisioningError
 from tests.azure.arm import FakeArm
 from tests.azure.clock import Delays
-from tests.azure.guests import Guests
+from tests.azure.guests import Guests, at_guests_pace
 from tests.azure.linux_answers import LinuxAnswers
 from tests.azure.local_guest import missing
 from tests.azure.log import Logged
@@ -37,7 +37,8 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"port {options.port}: {error.strerror}", file=sys.stderr)
             return 2
         arm.table.otherwise = LinuxAnswers()
-        arm.buckets.on = guests is None  # a driver's waits are a hundredth of Azure's here, and guests take their time
+        if guests:
+            at_guests_pace(arm)
         if options.delays:
             arm.delays = Delays.azure()
         running.enter_context(arm)

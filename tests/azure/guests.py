@@ -16,11 +16,13 @@ from pathlib import Path
 
 from cloudpc.model.guests import Seed
 from cloudpc.model.image import DiskImage
+from tests.azure.arm import FakeArm
 from tests.azure.back_ends import Command, GuestStatus, Outcome, Power, Vm
 from tests.azure.errors import ArmFault
 from tests.azure.local_guest import GuestSilentError, LocalGuest
 
 _LOOK_EVERY = 0.3
+_LATE = 0.5
 _NO_WINDOWS = ArmFault("OSProvisioningClientError", "There are guests of Linux only behind this fake.")
 
 
@@ -34,6 +36,17 @@ class _Running:
     changed: threading.Condition = field(default_factory=threading.Condition)
     status: GuestStatus = field(default_factory=lambda: GuestStatus(provisioned=False, agent=False))
     ended: bool = False
+
+
+def at_guests_pace(arm: FakeArm) -> None:
+    """Count no requests, and take a moment for each look at a guest.
+
+    On loopback a driver waits for a hundredth of the time, and guests don't: it would look ten times a second, which
+    takes a slow machine's processor from its guests, and be told to rest.
+    """
+    arm.buckets.on = False
+    for looks in ("VirtualMachines_InstanceView", "VirtualMachineRunCommands_GetByVirtualMachine"):
+        arm.slow(looks, seconds=_LATE, times=None)
 
 
 class Guests:

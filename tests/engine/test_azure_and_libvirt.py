@@ -12,7 +12,7 @@ import yaml
 
 from cloudpc.images import gallery
 from tests.azure.arm import FakeArm
-from tests.azure.guests import Guests
+from tests.azure.guests import Guests, at_guests_pace
 from tests.azure.local_guest import missing
 from tests.engine.test_azure import NOTHING, count
 from tests.engine.test_real_life import _ssh
@@ -36,7 +36,7 @@ def azure(project: Project) -> Iterator[FakeArm]:
     try:
         with FakeArm(back_end=guests) as arm:
             arm.operations.retry_after = 1
-            arm.buckets.on = False  # our seconds are a hundredth of Azure's here, and the guests' are not
+            at_guests_pace(arm)
             project.env["CLOUDPC_AZURE_TOKEN"] = arm.token(8 * 3600)
             yield arm
         assert not arm.violations
