@@ -70,3 +70,19 @@ def test_what_is_worth_a_look_is_told_beside_that_it_is_valid(arm: FakeArm, proj
     assert "demo: valid" in ran.output
     assert "its terms are accepted once, by `az vm image terms accept --urn contoso:vdi:vdi-gen2:latest`" in ran.output
     assert "ask Azure for a larger quota of Total Regional vCPUs in westeurope" in ran.output
+
+
+def test_doctor_looks_at_the_images_of_policies(arm: FakeArm, project: Project) -> None:
+    policy(project, entry(arm), imageId="contoso_vdi_vdi-gen2")
+    policy(project, entry(arm), name="gone", imageId="Debian_debian-12_13")
+    policy(project, entry(arm), name="well")
+    found = json.loads(project.cloudpc("doctor", "--json").output)
+    said = {
+        check["what"]: (check["state"], check["detail"], check["hint"]) for check in found if "image" in check["what"]
+    }
+    state, detail, _ = said["policy demo: image contoso_vdi_vdi-gen2 on weu"]
+    assert (state, "az vm image terms accept" in detail) == ("warning", True)
+    state, detail, hint = said["policy gone: image Debian_debian-12_13 on weu"]
+    assert (state, "has no Debian:debian-12:13:latest" in detail, bool(hint)) == ("failed", True, True)
+    state, *_ = said["policy well: image debian_debian-12_12-gen2 on weu"]
+    assert state == "ok"

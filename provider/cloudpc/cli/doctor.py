@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cloudpc.cli import doctor_hosts, doctor_organisation, doctor_stacks
+from cloudpc.cli import doctor_hosts, doctor_images, doctor_organisation, doctor_stacks
 from cloudpc.cli.context import Project
 from cloudpc.cli.output import CommandError, Exit, Json, before_hints, confirm, counted, out, print_json, styled, table
 from cloudpc.configuration import parsing
@@ -76,6 +76,7 @@ def _findings(project: Project, *, remove: bool) -> Iterator[Check]:
         remove=remove,
     )
     yield from doctor_hosts.findings({policy: each for policy, (each, _) in surroundings.items()}, ours, seen)
+    yield from doctor_images.findings(project, surroundings)
     owners = doctor_organisation.owners(recorded) | seen.owners
     everything = doctor_organisation.Known(ours.installations, owners, seen, remove=remove)
     yield from doctor_organisation.findings(project, surroundings, recorded, everything)

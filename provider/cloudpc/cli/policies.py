@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cloudpc.cli import deletion, generations, locks, policy_import
+from cloudpc.cli import deletion, generations, locks, policy_import, wishes
 from cloudpc.cli.cloud_pc_table import print_rows
 from cloudpc.cli.context import Project
 from cloudpc.cli.down import refuse_to_forget
@@ -21,7 +21,6 @@ from cloudpc.model.directory import DirectoryError
 from cloudpc.model.problems import Problem, report
 from cloudpc.operations.records import CloudPCRecord, StackRecord
 from cloudpc.rules.actions.end_grace import END_GRACE
-from cloudpc.rules.anew import size_of
 from cloudpc.rules.entitlement import entitled
 
 if TYPE_CHECKING:
@@ -144,20 +143,11 @@ def delete(
 
 def _by_hosts(project: Project, name: str) -> HostValidation:
     """Asks its hosts."""
-    from cloudpc.model.machines import Amount, Network
-    from cloudpc.operations.host_validation import HostValidation, Wishes
-    from cloudpc.operations.runtime import Runtime
+    from cloudpc.operations.host_validation import HostValidation
 
-    values, inputs = project.values(name), project.inputs(name)
-    resources = Runtime(inputs.configuration.surroundings, project.stacks_folder).resources(inputs.settings)
-    plans = [size_of(owed.service_plan) for owed in entitled(inputs.policy, inputs.snapshot)]
-    wishes = Wishes(
-        networks=[Network(choice.kind, choice.source) for choice in inputs.settings.networks],
-        plans={plan.id: Amount(plan.v_cpu_count, plan.memory_mib, plan.storage_in_gb) for plan in plans},
-        images={host: form.find for host, form in resources.forms.items()},
-    )
-    shown, are_configured = project.shown(name), "cloudpc:hosts" in values
-    return HostValidation(shown, resources.hosts, wishes, are_configured=are_configured)
+    hosts, asked = wishes.of_policy(project, name)
+    are_configured = "cloudpc:hosts" in project.values(name)
+    return HostValidation(project.shown(name), hosts, asked, are_configured=are_configured)
 
 
 def _refuse_assigned(project: Project, name: str) -> None:

@@ -110,6 +110,19 @@ class HostValidation:
                 yield Problem(self._file, f"{_NETWORKS}[{index}]", "; ".join(dict.fromkeys(why)))
 
 
+def image_checks(host: Host, wishes: Wishes) -> Sequence[Check]:
+    """What a host says of a policy's image: nothing if it takes none, can't tell beforehand, or can't tell now."""
+    find = wishes.images.get(host.name)
+    if not isinstance(host, ChecksOrders) or find is None:
+        return ()
+    try:
+        image = find(Watch())
+        found = host.check_order(image, wishes.plans, Watch()).image
+    except ProvisioningError:  # what is wrong with the host says why
+        return ()
+    return found or (Check(f"image {image.image_id}", "passed", "is there"),)
+
+
 def _look(host: Host, wishes: Wishes) -> _Answer:
     try:
         which = host.hypervisor()

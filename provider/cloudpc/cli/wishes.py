@@ -1,0 +1,31 @@
+"""What a policy is going to ask of its hosts, as far as they can be asked beforehand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from cloudpc.cli.context import Project
+from cloudpc.rules.anew import size_of
+from cloudpc.rules.entitlement import entitled
+
+if TYPE_CHECKING:
+    from cloudpc.model.machines import Host
+    from cloudpc.operations.host_validation import Wishes
+
+
+def of_policy(project: Project, name: str) -> tuple[Sequence[Host], Wishes]:
+    """Its hosts, and what it asks of them. Raises what `Project.inputs` does."""
+    from cloudpc.model.machines import Amount, Network
+    from cloudpc.operations.host_validation import Wishes
+    from cloudpc.operations.runtime import Runtime
+
+    inputs = project.inputs(name)
+    resources = Runtime(inputs.configuration.surroundings, project.stacks_folder).resources(inputs.settings)
+    plans = [size_of(owed.service_plan) for owed in entitled(inputs.policy, inputs.snapshot)]
+    wishes = Wishes(
+        networks=[Network(choice.kind, choice.source) for choice in inputs.settings.networks],
+        plans={plan.id: Amount(plan.v_cpu_count, plan.memory_mib, plan.storage_in_gb) for plan in plans},
+        images={host: form.find for host, form in resources.forms.items()},
+    )
+    return resources.hosts, wishes
