@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 
 import pytest
 
+from cloudpc.cli import doctor_hosts
+from cloudpc.machines.azure import parts
 from cloudpc.machines.azure.host import AzureHost
 from cloudpc.model.errors import ErrorCode, ProvisioningError
+from cloudpc.model.hosts import ByHand
 from cloudpc.model.machines import Removed
 from cloudpc.model.watch import Watch
 from tests.azure.arm import FakeArm
 from tests.azure.back_ends import GuestStatus
 from tests.azure.clock import Delays
-from tests.azure.hosts import azure_order, host_config
+from tests.azure.hosts import INSTALLATION, azure_order, host_config
 from tests.azure.linux_answers import LinuxAnswers
 from tests.azure.quota import Shortage
 
@@ -190,6 +194,27 @@ def test_where_a_lock_keeps_what_failed_it_is_said_and_swept_later(arm: FakeArm,
         host.claim(azure_order(), Watch())
     assert refused.value.code is ROOM
     assert len(arm.left["networkInterfaces"]) == 2  # a card for each size: nobody may delete them
+    assert all(card in refused.value.message for card in arm.left["networkInterfaces"])
+    assert "the resource group rg-cloudpc is locked against deletion (ScopeLocked)" in str(refused.value)
+
+
+def test_doctor_says_why_what_is_left_can_not_be_removed(
+    arm: FakeArm, host: AzureHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parts, "YOUNG", timedelta())
+    arm.locks[arm.account.group_id] = "CanNotDelete"
+    arm.shortages.append(Shortage())
+    failure_of(lambda: host.claim(azure_order(), Watch()))
+    left = host.remnants(INSTALLATION)
+    assert left
+    assert host.discard(left) == []
+    left = host.remnants(INSTALLATION)
+    assert all("rg-cloudpc is locked against deletion" in each.stays_because for each in left)
+    told = list(doctor_hosts._left("left over", ByHand("", ""), left, frozenset(), frozenset()))
+    assert all("can't be removed: the resource group rg-cloudpc is locked" in check.detail for check in told)
+    arm.locks.clear()
+    assert len(host.discard(left)) == len(left) == len(told)
+    assert arm.left == NOTHING
 
 
 @pytest.mark.parametrize(

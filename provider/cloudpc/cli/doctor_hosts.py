@@ -135,7 +135,8 @@ def _left(
     what: str, by_hand: ByHand, remnants: list[Remnant], known: frozenset[UUID], recorded: frozenset[UUID]
 ) -> Iterator[Check]:
     for each in left_over(remnants, known, recorded, datetime.now(UTC)):
-        yield Check(what, "warning", f"{each.kind} {each.name} has no machine", "--remove-leftovers")
+        stays = f", and can't be removed: {each.stays_because}" if each.stays_because else ""
+        yield Check(what, "warning", f"{each.kind} {each.name} has no machine{stays}", "--remove-leftovers")
     there = Machines(known)
     for each in (r for r in remnants if r.kind.may_hold_data and there.have(r)):
         detail = f"{each.kind} {each.name} is of a Cloud PC in state whose machine is not defined any more"

@@ -151,6 +151,12 @@ class ProvisioningError(CloudPCError):
         self.console = masked(plain(console))
         super().__init__(self.message)
 
+    def adding(self, text: str) -> Self:
+        """The same, with what else is to be said."""
+        self.message = told(f"{self.message}; {text}")
+        self.args = (self.message,)
+        return self
+
     def whole(self) -> str:
         """With its code, to be looked up, and what to do."""
         return f"{self.message} [{self.code}]" + (f"\n{self.hint}" if self.hint else "")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
@@ -39,6 +39,8 @@ class Remnant:
     """Which policy its machine was of, where it says so: all do that hold no data."""
     superseded: bool = False
     """Whether its machine is there, and has another instead: it is of an attempt before. Nothing that may hold data."""
+    stays_because: str = field(default="", compare=False)
+    """What its host said when it was to go and could not; nothing if nobody has tried."""
 
     def is_of(self, machines: Iterable[UUID]) -> bool:
         """Whether it was one of these machines'. For many remnants: `Machines`."""

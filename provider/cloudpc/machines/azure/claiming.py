@@ -99,8 +99,19 @@ class Claiming:
 
         Raises:
             Claimed: somebody was faster.
-            ProvisioningError: NO_CAPACITY, none of these has room; others. Nothing of it is left.
+            ProvisioningError: NO_CAPACITY, none of these has room; others. Nothing of it is left, but for what Azure
+                refuses to remove: that is said.
         """
+        try:
+            self._first_of(requests, watch)
+        except ProvisioningError as error:
+            left = {part.name: self._parts.refused(part) for part in self._stays.get(requests[0].order.id, ())}
+            if refused := {name: why for name, why in left.items() if why}:
+                why = "; ".join(dict.fromkeys(refused.values()))
+                error.adding(f"{', '.join(refused)} can't be removed, which each run tries again: {why}")
+            raise
+
+    def _first_of(self, requests: list[Request], watch: Watch) -> None:
         refusals: list[tuple[Candidate, AzureFailed]] = []
         for request in requests:
             if any(_is_no_better(request.candidate, *refusal) for refusal in refusals):

@@ -46,6 +46,8 @@ class PartsOfGroup:
     def __init__(self, arm: Arm) -> None:
         self._arm = arm
         self._listing = threading.Lock()
+        self._refused: dict[str, str] = {}
+        """Why parts could not be removed where a person has to see to that, by name."""
         self._before: dict[UUID | None, list[Part]] | None = None
 
     def make_card(self, name: str, body: Mapping[str, Any], watch: Watch) -> str:
@@ -87,7 +89,13 @@ class PartsOfGroup:
         """What no machine has any more, and this installation's machines had."""
         now = datetime.now(UTC)
         return [
-            Remnant(part.kind, part.name, starts_with(machine) or "", policy_id=policy_of(tags))
+            Remnant(
+                kind=part.kind,
+                name=part.name,
+                machine=starts_with(machine) or "",
+                policy_id=policy_of(tags),
+                stays_because=self.refused(part),
+            )
             for part, tags in self._unattached()
             if (machine := machine_named_in(part.name))
             and installation_of(tags) == installation
@@ -105,11 +113,18 @@ class PartsOfGroup:
             if failed.code is ErrorCode.HOST_UNREACHABLE:
                 raise
             log.info("stays: %s", failed.message)
+            if failed.code is ErrorCode.HOST_REFUSES:
+                self._refused[part.name] = failed.why
             return False
         except ProvisioningError as late:  # Azure is still at it
             log.info("stays: %s", late.message)
             return False
+        self._refused.pop(part.name, None)
         return True
+
+    def refused(self, part: Part) -> str:
+        """Why it could not be removed, where a person has to see to that first; nothing if it is no such matter."""
+        return self._refused.get(part.name, "")
 
     def _deletion(self, kind: Kind) -> Callable[..., Any]:
         if kind is Kind.NETWORK_CARD:
