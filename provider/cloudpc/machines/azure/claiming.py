@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from cloudpc.machines.azure.arm import Arm
 
 log = logging.getLogger(__name__)
+_NAMED = 3
+"""Of more than so many that stay the rest is counted."""
 _BELIEVED = 6
 """Of so many looks at a machine that is being made one is at its operation, too."""
 
@@ -107,8 +109,9 @@ class Claiming:
         except ProvisioningError as error:
             left = {part.name: self._parts.refused(part) for part in self._stays.get(requests[0].order.id, ())}
             if refused := {name: why for name, why in left.items() if why}:
-                why = "; ".join(dict.fromkeys(refused.values()))
-                error.adding(f"{', '.join(refused)} can't be removed, which each run tries again: {why}")
+                why, names = "; ".join(dict.fromkeys(refused.values())), list(refused)
+                more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+                error.adding(f"{', '.join(names[:_NAMED])}{more} can't be removed, which each run tries again: {why}")
             raise
 
     def _first_of(self, requests: list[Request], watch: Watch) -> None:
