@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from cloudpc.cli import large_runs
+from cloudpc.cli.context import Project
 from cloudpc.iac import checkpoints
 from cloudpc.iac.engine import Engine
 
@@ -40,3 +42,19 @@ def test_how_large_a_policy_is_is_read_from_its_file(
     file.parent.mkdir(parents=True)
     file.write_text(json.dumps({"checkpoint": {"latest": {"resources": [{"type": kind} for kind in kinds]}}}))
     assert checkpoints.recorded(Engine(tmp_path), "demo") == found
+
+
+@pytest.mark.parametrize(
+    ("count", "chosen", "more"),
+    [
+        (99, {}, {}),
+        (100, {}, {checkpoints.VARIABLE: "true"}),
+        (4000, {checkpoints.VARIABLE: "false"}, {}),
+        (1, {checkpoints.VARIABLE: "true"}, {}),
+    ],
+)
+def test_a_large_policy_s_run_has_none_unless_the_admin_says_otherwise(
+    monkeypatch: pytest.MonkeyPatch, count: int, chosen: dict[str, str], more: dict[str, str]
+) -> None:
+    monkeypatch.setattr(Engine, "environment", lambda _self: chosen)
+    assert large_runs.environment(Project(), count) == more
