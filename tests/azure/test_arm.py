@@ -123,7 +123,7 @@ def test_cancel_ends_the_wait_for_an_operation_at_once(client: Arm, arm: FakeArm
 
 def test_an_operation_that_takes_longer_than_the_watch_is_no_failure_of_azures(client: Arm, arm: FakeArm) -> None:
     arm.operations.polls, arm.operations.retry_after = 10, 30
-    with pytest.raises(ProvisioningError, match="could not make nic on weu in time: Azure is still at it"):
+    with pytest.raises(ProvisioningError, match="could not make nic on weu in time: Azure is still working on it"):
         make(client, arm, watch=Watch().within(0.3))
 
 

@@ -215,7 +215,7 @@ def test_one_that_is_never_heard_of_again_is_asked_for_and_the_agent_then_lost(
     arm.run_commands_stick = True
     error = refused(ours, Script("true", timeout=0.2))
     assert error.code is ErrorCode.GUEST_AGENT_LOST
-    assert "does not say any more what became of scripts" in error.message
+    assert "no longer says what became of scripts" in error.message
     assert writes(arm) == [_PUT, _PUT, _DELETE, _DELETE]
 
 
@@ -281,7 +281,7 @@ def test_an_agent_that_never_takes_a_script_is_lost(arm: FakeArm, ours: Arm, mon
     shell.states["vm"] = GuestStatus(agent=False)
     error = refused(ours, _SAYS)
     assert error.code is ErrorCode.GUEST_AGENT_LOST
-    assert "agent in vm on weu does not answer any more: Not Ready" in error.message
+    assert "agent in vm on weu no longer answers: Not Ready" in error.message
     assert "private subnets" in error.hint
     assert writes(arm) == [_PUT, _DELETE]
 

@@ -233,8 +233,8 @@ def test_doctor_tells_the_quota(arm: FakeArm) -> None:
 
 def test_doctor_tells_all_that_the_region_has_not(arm: FakeArm) -> None:
     found = said(arm, sizes={PLAN: ["Standard_D2as_v9"]}, sizeFamilies=["standardDASv5Famly"], diskType="Premium_ZRS")
-    assert found["size"] == ("failed", "westeurope has no size Standard_D2as_v9; did you mean 'Standard_D2as_v5'?")
-    assert found["family of sizes"][1].endswith("did you mean 'standardDASv5Family'?")
+    assert found["size"] == ("failed", "westeurope has no size Standard_D2as_v9 (did you mean 'Standard_D2as_v5'?)")
+    assert found["family of sizes"][1].endswith("(did you mean 'standardDASv5Family'?)")
     assert found["disk type"][0] == "failed"
 
 

@@ -55,7 +55,7 @@ IN_GRACE = recorded(Status.IN_GRACE_PERIOD, grace_period_end_date_time=make.NOW)
             candidate(IN_GRACE),
             WrongStatus(
                 Status.IN_GRACE_PERIOD,
-                "only a provisioned, provisionedWithWarnings or failed one can be reprovisioned",
+                "only a Cloud PC that is provisioned, provisionedWithWarnings or failed can be reprovisioned",
             ),
         ),
         (RETRY, candidate(recorded(Status.FAILED)), None),
@@ -66,7 +66,8 @@ IN_GRACE = recorded(Status.IN_GRACE_PERIOD, grace_period_end_date_time=make.NOW)
             RETRY,
             candidate(recorded()),
             WrongStatus(
-                Status.PROVISIONED, "only a failed one, or one of whose set-up something failed, can be tried again"
+                Status.PROVISIONED,
+                "only a Cloud PC that has failed, or whose set-up has failed in part, can be tried again",
             ),
         ),
         (UPDATE_KERNEL, candidate(recorded()), None),
@@ -75,7 +76,11 @@ IN_GRACE = recorded(Status.IN_GRACE_PERIOD, grace_period_end_date_time=make.NOW)
         (UPDATE_KERNEL, candidate(recorded(kernel_digest="cd" * 32)), HasIt("micro")),
         (UPDATE_KERNEL, candidate(recorded(), today=make.settings(image_id="new")), OtherImage("micro", "new")),
         (UPDATE_KERNEL, candidate(recorded(settings=make.settings(image_type="custom"))), OwnKernel()),
-        (UPDATE_KERNEL, candidate(LOST), WrongStatus(Status.FAILED, "only one that works can be given another kernel")),
+        (
+            UPDATE_KERNEL,
+            candidate(LOST),
+            WrongStatus(Status.FAILED, "only a working Cloud PC can be given another kernel"),
+        ),
         (END_GRACE, candidate(IN_GRACE, entitled=False), None),
         (END_GRACE, candidate(recorded()), NotInGrace(Status.PROVISIONED)),
     ],

@@ -149,7 +149,7 @@ def test_arguments_stand_beside_the_generation(hostname: Hostname) -> None:
         ({"generation": 0, "to": "ada"}, ".generation: must be greater than or equal to 1"),
         ({"generation": 2, "to": "A d a"}, ".to: must match the pattern ^[a-z0-9-]{1,15}$"),
         ({"generation": 2, "to": "ada", "too": 1},
-         ".too: is not a known field; did you mean 'to'?; allowed here: generation, shownAs, to"),
+         ".too: is not a known field (did you mean 'to'?); allowed here: generation, shownAs, to"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_with_them_is_told_where_it_stands(hostname: Hostname, value: object, told: str) -> None:

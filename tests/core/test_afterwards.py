@@ -71,7 +71,7 @@ class Cloud(ScriptedHost):
 def test_where_no_kernel_can_be_moved_it_says_so_and_touches_nothing(tmp_path: Path) -> None:
     host = Cloud(tmp_path)
     tried = afterwards(host)
-    with pytest.raises(ProvisioningError, match="machines on local boot a kernel of their own disk") as refused:
+    with pytest.raises(ProvisioningError, match="machines on local boot the kernel on their own disk") as refused:
         UPDATE_KERNEL.work(workplace(host, tried))
     assert not refused.value.retriable
     assert host.calls == []

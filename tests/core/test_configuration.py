@@ -115,17 +115,16 @@ def test_everything_wrong_in_every_file_is_told_at_once(project: Project) -> Non
     values["cloudpc:images"] = {"mine": {"path": "x.qcow2"}}
     told = project.told(values)
     for expected in (
-        f"{_FILE}: cloudpc:polcy: is not a known key; did you mean 'cloudpc:policy'?",
+        f"{_FILE}: cloudpc:polcy: is not a known key (did you mean 'cloudpc:policy'?)",
         f"{_FILE}: cloudpc:policy.timeZone: must be a time zone",
-        f"{_FILE}: cloudpc:policy.imageId: is no recipe in vm-images/; did you mean 'micro'?; there: debian-12, "
-        "micro, unbuilt",
+        f"{_FILE}: cloudpc:policy.imageId: is not a recipe (did you mean 'micro'?); there are: debian-12, micro",
         f"{_FILE}: cloudpc:policy.domainJoinConfigurations[2].onPremisesConnectionId: there is no "
-        "stacks/connections/main-ofice.yaml; did you mean 'main-office'?; connections there: main-office, odd",
+        "stacks/connections/main-ofice.yaml (did you mean 'main-office'?); connections there: main-office, odd",
         f"{_FILE}: cloudpc:policy.postProvisioningScript: can't be read: No such file",
         f"{_FILE}: cloudpc:installation: must be text of 8 to 64",
         f"{_FILE}: cloudpc:hosts[0].name: must match the pattern",
         f"{_FILE}: cloudpc:hosts[0].uri: must match the pattern",
-        f"{_FILE}: cloudpc:hosts[1].ur: is not a known field; did you mean 'uri'?",
+        f"{_FILE}: cloudpc:hosts[1].ur: is not a known field (did you mean 'uri'?)",
         f"{_FILE}: cloudpc:images.mine.sha256: is required",
         "stacks/connections/main-office.yaml: file: needs exactly one of subnetId, libvirtNetwork, bridge and "
         "hostedNetwork: true; there are libvirtNetwork and bridge",
@@ -151,7 +150,7 @@ def test_a_script_comes_from_the_stacks_folder(project: Project, path: str) -> N
         ("#!/bin/bahs\n", {"packages": ["bahs"]}, None),
         ("echo\n", {"packages": ["zsh"]}, "has no interpreter"),
         ("#!/bin/sh\n" + "#" * 2**20, {}, "has more than 1 MB"),
-        (None, {}, "is no regular file"),
+        (None, {}, "is not a regular file"),
     ],
 )
 def test_a_script_is_looked_into(project: Project, content: str | None, more: dict[str, Any], said: str | None) -> None:
@@ -195,8 +194,8 @@ def test_groups_are_looked_up_where_the_policy_has_other_problems(project: Proje
     told = project.told(_values("enginering", "eng", displayName=5))
     assert told == [
         f"{_FILE}: cloudpc:policy.displayName: must be text; put it in quotes (found 5)",
-        f"{_FILE}: cloudpc:policy.assignments[0].target.groupId: is no group of directory.yaml; "
-        "did you mean 'Engineering'?; groups there: eng (found \"enginering\")",
+        f"{_FILE}: cloudpc:policy.assignments[0].target.groupId: is not a group of directory.yaml "
+        "(did you mean 'Engineering'?); groups there: eng (found \"enginering\")",
     ]
 
 
@@ -210,7 +209,7 @@ def test_what_is_left_of_a_mended_part_may_be_wrong_in_its_turn(project: Project
     joined = [{"domainJoinType": "azureADJoin", "regionname": "automatic"}]
     told = project.told(_values("enginering", domainJoinConfigurations=joined))
     assert any("domainJoinConfigurations[0].regionname: is not a known field" in line for line in told)
-    assert any("is no group of directory.yaml" in line for line in told)
+    assert any("is not a group of directory.yaml" in line for line in told)
     twice = [{"target": {"groupId": "?1"}}, {"target": {}}]
     assert project.told(
         {**_values("eng"), "cloudpc:policy": {**_values("eng")["cloudpc:policy"], "assignments": twice}}
@@ -277,10 +276,10 @@ def test_custom_images(project: Project) -> None:
 
     values = {**_values(imageType="custom", imageId="good"), "cloudpc:images": {"good": images["good"]}}
     assert project.read(values).settings.image_digest == "ab" * 32
-    assert "is no custom image of cloudpc:images; did you mean 'good'?; there: good" in told("goood", "good")[0]
+    assert "is not a custom image of cloudpc:images (did you mean 'good'?); there are: good" in told("goood", "good")[0]
     assert project.read(values).settings.guest_os == "linux"
     [line] = told("other", "other")
-    assert "cloudpc:images.other.guestOS: is no system of guests; did you mean 'linux'?; there: linux" in line
+    assert "cloudpc:images.other.guestOS: is not a guest system (did you mean 'linux'?); there are: linux" in line
     assert "qemu-img convert" in told("raw", "raw")[0]
     assert "gone.qcow2 can't be read" in told("gone", "gone")[0]
     assert [line.partition(": must")[0].partition(": is")[0] for line in told("odd", "odd")] == [
@@ -413,7 +412,7 @@ def test_two_malformed_entries_of_a_list_are_both_told(project: Project) -> None
     for place in (
         "assignments[0].target: is required",
         "assignments[1].targets: is not a known field",
-        "is no group of",
+        "is not a group of",
     ):
         assert [t for t in told if place in t], (place, told)
 

@@ -89,7 +89,7 @@ def test_fields_and_contradictions_are_told_together(folder: Path) -> None:
     }
     told = _told(folder, wrong)
     for expected in (
-        "adDomainUser: is not a known field; did you mean 'adDomainUsername'?",
+        "adDomainUser: is not a known field (did you mean 'adDomainUsername'?)",
         "adDomainUsername: must match the pattern",
         "adDomainPassword.environment: must match the pattern",
         "adDomainPassword.value: is not a known field",
@@ -99,7 +99,7 @@ def test_fields_and_contradictions_are_told_together(folder: Path) -> None:
         "caCertificate: must be a file in connections/ or below it",
         "endpoints[0]: must be host:port",
         "domainControllers[0].name: must be a fully qualified name",
-        "domainControllers[0].adress: is not a known field; did you mean 'address'?",
+        "domainControllers[0].adress: is not a known field (did you mean 'address'?)",
         "domainControllers[0].guestAddress: must be an IP address",
         "organizationalUnit: must be a distinguished name such as OU=Cloud PCs,DC=corp",
         "computerAccountOwners[0]: must be an account as user@domain, or a SID",
@@ -180,7 +180,7 @@ def test_a_certificate_is_an_ordinary_file_beside_it(tmp_path: Path) -> None:
     folder.mkdir()
     os.mkfifo(folder / "pipe")
     (folder / "circle").symlink_to("circle")
-    for name, why in (("pipe", "is no regular file"), ("circle", "can't be read"), ("a\0b", "can't be read")):
+    for name, why in (("pipe", "is not a regular file"), ("circle", "can't be read"), ("a\0b", "can't be read")):
         _write(folder, "hq", {**_DOMAIN, "caCertificate": name})
         with pytest.raises(InvalidConfigurationError, match=f"caCertificate: .*{why}"):
             files.read(folder, "hq")

@@ -95,8 +95,8 @@ def test_a_host_that_gets_nothing_is_told_with_what_to_add() -> None:
         "vm-images/counterparts.yaml: micro: {cloud: …}"
     ]
     assert offers.left_out([FILES, SKUS], ["cloud"], "win11", [FILE, CLOUD]) == [
-        "kvm1 (file) gets none of the Cloud PCs: the image win11 has no form for it; it takes what is built of a "
-        "recipe of that name in vm-images/"
+        "kvm1 (file) gets none of the Cloud PCs: the image win11 has no form for it; it takes what is built from a "
+        "recipe of that name"
     ]
 
 

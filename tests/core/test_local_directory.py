@@ -60,7 +60,7 @@ def test_everything_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
         "users[0].sshPublicKeys[0]: has no type before the key: must be one line of an OpenSSH public key",
         "users[0].sshPublicKeys[1]: must be one line of an OpenSSH public key",
         "users[2].userPrincipalName: must match the pattern",
-        "users[2].acountEnabled: is not a known field; did you mean 'accountEnabled'?",
+        "users[2].acountEnabled: is not a known field (did you mean 'accountEnabled'?)",
         "users[3].id: must match the pattern",
         "users[3].userPrincipalName: is required",
         "groups[0].members[1]: must be text; put it in quotes (found 5)",
@@ -68,16 +68,16 @@ def test_everything_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
         "servicePlans[0].vCpuCount: must be greater than or equal to 1",
         'servicePlans[0].ramInGB: must be a number (found "1")',
         "servicePlans[0].storageInGB: must be a whole number",
-        "user: is not a known field; did you mean 'users'?",
+        "user: is not a known field (did you mean 'users'?)",
         # what contradicts itself is told beside what is malformed
         'users: 2 entries have the same id; it must be unique (found "alice")',
         'users: 2 entries have the same userPrincipalName; it must be unique (found "alice@contoso.example")',
         'groups: 2 entries have the same id; it must be unique (found "g")',
         'servicePlans: 2 entries have the same id; it must be unique (found "MINE")',
-        "users[0].servicePlans[0]: is neither a service plan of this file nor one of Windows 365 Enterprise; "
-        "did you mean 'CPC_E_2C_4GB_128GB'?",
+        "users[0].servicePlans[0]: is neither a service plan of this file nor one of Windows 365 Enterprise "
+        "(did you mean 'CPC_E_2C_4GB_128GB'?)",
         "users[0].servicePlans[1]: is neither a service plan",
-        "groups[0].members[0]: is not the id of a user; did you mean 'alice'?",
+        "groups[0].members[0]: is not the id of a user (did you mean 'alice'?)",
         "groups[0].members[2]: is not the id of a user",
     ):
         assert [text for text in told if text.startswith(expected)], (expected, told)

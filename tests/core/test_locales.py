@@ -43,7 +43,7 @@ def test_time_zones(name: str) -> None:
 def test_what_was_meant(written: str, meant: str) -> None:
     with pytest.raises(ValueError, match="of the IANA database") as caught:
         locales.time_zone(written)
-    assert str(caught.value).endswith(f"; did you mean {meant!r}?")
+    assert str(caught.value).endswith(f" (did you mean {meant!r}?)")
 
 
 @pytest.mark.parametrize("name", ["localtime", "posixrules", "Factory", "", "/etc/passwd", "../UTC", "UTC+99"])
@@ -83,7 +83,7 @@ def test_locales(name: str) -> None:
 def test_which_locale_was_meant(written: str, meant: str) -> None:
     with pytest.raises(ValueError, match="must be a language and a region") as caught:
         locales.locale_name(written)
-    assert str(caught.value).endswith(f"; did you mean {meant!r}?")
+    assert str(caught.value).endswith(f" (did you mean {meant!r}?)")
 
 
 @pytest.mark.parametrize("name", ["", "C", "POSIX", "xx-XX", "en-US; reboot", "../en-US"])

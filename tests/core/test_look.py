@@ -171,7 +171,7 @@ def test_a_host_with_trouble_says_nothing(host: ScriptedHost, recorded: Recorded
     host.configure(faults=[fault])
     changed, [told] = _changed(recorded, host)
     assert changed == []
-    assert told.startswith("nothing is known of the machines on local: ")
+    assert told.startswith("the machines on local could not be looked at: ")
 
 
 def test_a_host_that_is_silent_holds_up_nobody(
@@ -187,7 +187,9 @@ def test_a_host_that_is_silent_holds_up_nobody(
     changed = seen.changed(told.append, NOW)
     end.set()
     assert [pc.user_id for pc in changed.values()] == ["u-alice"]
-    assert [text.partition(" within ")[0] for text in told] == ["nothing is known of the machines on other: no answer"]
+    assert [text.partition(" within ")[0] for text in told] == [
+        "the machines on other could not be looked at: no answer"
+    ]
     assert seen.handed_over("other") == frozenset()
     assert seen.handed_over("local") == {IDENTITY}
 

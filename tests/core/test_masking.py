@@ -119,7 +119,7 @@ def test_whatever_tells_something_masks_it(told: object) -> None:
         ("qemu+ssh://root:S3cretPw@[fd00::5]:22/system", "has a password"),
         ("qemu+ssh://root:@kvm1/system", "has a password"),
         ("qemu+tls://S3cret@Pw@kvm1/system", "two @"),
-        ("qemu+ssh://root:S3?cretPw@kvm1/system", "is no URI"),
+        ("qemu+ssh://root:S3?cretPw@kvm1/system", "is not a URI"),
         ("qemu+ssh:root:S3cretPw@kvm1/system", "pattern"),
     ],
 )

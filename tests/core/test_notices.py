@@ -29,38 +29,41 @@ from cloudpc.rules.notices import (
 
 _NINE = datetime(2026, 11, 25, 9, tzinfo=UTC)
 _TOLD: list[tuple[Reason, str]] = [
-    (New("micro"), "is to get a new Cloud PC (image micro)"),
+    (New("micro"), "will get a new Cloud PC (image micro)"),
     (StillWaiting(Status.PENDING_PROVISION, "No room."), "pendingProvision: No room; tried again"),
-    (EntitledAgain(), "entitled again: the grace period is over, nothing is rebuilt"),
+    (EntitledAgain(), "entitled again: the grace period is cancelled, nothing is rebuilt"),
     (
         EntitledAgain(waived=3),
-        "entitled again: the grace period is over, nothing is rebuilt; "
+        "entitled again: the grace period is cancelled, nothing is rebuilt; "
         "the reprovision asked for before (generation 3) is over",
     ),
-    (StandsStill(), "is off, and is started"),
-    (StandsStill("the host's disk was full"), "is paused (the host's disk was full), and is resumed"),
+    (StandsStill(), "is off, and will be started"),
+    (StandsStill("the host's disk was full"), "is paused (the host's disk was full), and will be resumed"),
     (BeginsGrace(_NINE, "left group Lab"), "grace until 2026-11-25 09:00 UTC (left group Lab)"),
     (
         GraceEnds("left group Lab", _NINE),
-        "ends now (grace was over on 2026-11-25 09:00 UTC; left group Lab): all data on it is deleted",
+        "ends now (grace period ended on 2026-11-25 09:00 UTC; left group Lab): all data on it is deleted",
     ),
     (GraceEnds("left group Lab"), "ends now (ended by the admin; left group Lab): all data on it is deleted"),
     (EndsUnused(Status.FAILED, "left group Lab"), "failed, and ends (left group Lab)"),
-    (NotRemovedWhole(("its disk", "its seed")), "could not be removed whole yet, tried again: its disk; its seed"),
+    (
+        NotRemovedWhole(("its disk", "its seed")),
+        "could not be removed completely yet, will be tried again: its disk; its seed",
+    ),
     (Reprovisioned(loses_data=True), "reprovision: all data on it is lost"),
     (
         Reprovisioned(loses_data=False, changes=("image a -> b", "other packages")),
         "reprovision: no data is lost (image a -> b; other packages)",
     ),
-    (AttemptsAgain(), "failed; tried again, three attempts"),
-    (SetUpAgain(), "what failed of its set-up is tried again on its machine; nothing is lost"),
+    (AttemptsAgain(), "failed; will be tried again, up to three attempts"),
+    (SetUpAgain(), "the failed parts of its set-up are repeated on its machine; nothing is lost"),
     (IsLost(), "its machine is lost: `cloudpc reprovision` makes a new one, a retry doesn't"),
 ]
 _WARNED: list[tuple[Reason, str]] = [
     (
         UnknownKey("retry", "u1/smal"),
-        "cloudpc:actions.retry names u1/smal, and this policy has no such Cloud PC; "
-        "it is <user id>/<service plan id>, as `cloudpc list --json` has them",
+        "cloudpc:actions.retry names u1/smal, but this policy has no such Cloud PC; "
+        "a key is <user id>/<service plan id>, as `cloudpc list --json` shows them",
     ),
     (
         GenerationIsOver(asked=2, over=3),
@@ -69,7 +72,7 @@ _WARNED: list[tuple[Reason, str]] = [
     ),
     (
         NotInState(),
-        "not reprovisioned: state does not know its user's machine; `cloudpc adopt` takes it back, "
+        "not reprovisioned: its user has a machine that state does not know; `cloudpc adopt` takes it back, "
         "`cloudpc adopt --remove` deletes it",
     ),
     (
@@ -78,7 +81,7 @@ _WARNED: list[tuple[Reason, str]] = [
     ),
     (
         Ignored("updateKernel", str(OtherImage("a", "b"))),
-        "updateKernel in cloudpc:actions is ignored: it was made of the image a, and the policy has b now",
+        "updateKernel in cloudpc:actions is ignored: it was made from the image a, and the policy now names b",
     ),
 ]
 _REFUSED: list[tuple[Reason, str]] = [
@@ -89,19 +92,19 @@ _REFUSED: list[tuple[Reason, str]] = [
     (WrongStatus(Status.FAILED, "only one that works can be"), "it is failed; only one that works can be"),
     (WrongStatus(Status.DEPROVISIONING, "no"), "it is deprovisioning (it has ended); no"),
     (WrongStatus(Status.IN_GRACE_PERIOD, "no"), "it is inGracePeriod (its user is no longer entitled); no"),
-    (NotEntitled(), "its user is no longer entitled: the next run of its policy says what becomes of it"),
-    (PolicyNotKnown(), "what its policy says today is not known"),
+    (NotEntitled(), "its user is no longer entitled: the next run of its policy decides what happens to it"),
+    (PolicyNotKnown(), "its policy's current settings are unknown"),
     (
         AdoptFirst(),
-        "state does not know its user's machine: `cloudpc adopt` takes it back; "
+        "its user has a machine that state does not know: `cloudpc adopt` takes it back; "
         "after `cloudpc adopt --remove`, `cloudpc retry` makes a new one",
     ),
     (ReprovisionInstead(), "its machine is lost: `cloudpc reprovision` makes a new one"),
     (OwnKernel(), "a machine of a custom image has its kernel on its own disk; update it there"),
-    (HasIt("debian-12"), "it has the kernel of the present build of debian-12"),
+    (HasIt("debian-12"), "it already has the kernel of the current build of debian-12"),
     (
         NotInGrace(Status.PROVISIONED),
-        "it is provisioned; only the grace period of one that is inGracePeriod can be ended",
+        "it is provisioned; only a Cloud PC that is inGracePeriod has a grace period to end",
     ),
 ]
 
@@ -127,7 +130,7 @@ def test_words(reason: Reason, words: str) -> None:
             "left group A, or was in B, C, which the directory no longer has",
             True,
         ),
-        (Loss(Lost.LICENCE, ("small",)), "no licence for small any more", True),
+        (Loss(Lost.LICENCE, ("small",)), "no longer has a licence for small", True),
         (Loss(Lost.POLICY), "another policy serves the user", False),
     ],
 )

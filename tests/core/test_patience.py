@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from cloudpc.cli import main
+from cloudpc.cli import doctor_hosts, main
 from cloudpc.model import patience
 from cloudpc.model.machines import Amount
 from cloudpc.operations.runtime import Runtime
@@ -120,7 +120,47 @@ def test_one_that_keeps_being_slow_is_told_once_and_stays_told(tmp_path: Path, m
         world.hosts[0].ask()
         world.hosts[0].ask()
     Runtime.tell_slow(world)  # type: ignore[arg-type]
-    assert told == ["kvm1 keeps being slow to answer: `cloudpc doctor` says what is known of it"]
+    [line] = told
+    assert line.startswith("kvm1 ")
+    assert "cloudpc doctor" in line
+
+
+def test_few_slow_calls_among_many_are_hiccups_of_a_busy_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = _Driver("kvm1")
+    host.end.set()
+    with _usual(0.0, monkeypatch):
+        host.ask()
+        host.ask()
+    assert patience.is_slow("kvm1")
+    for _ in range(30):
+        host.ask()
+    assert not patience.is_slow("kvm1")
+    assert len(patience.lately("kvm1")) == 2, "which doctor tells all the same"
+
+
+def test_a_run_in_which_nothing_was_slow_says_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    host, told = _Driver("kvm1"), []
+    host.end.set()
+    patience.remember("kvm1", tmp_path / "kvm1")
+    with _usual(0.0, monkeypatch):
+        host.ask()
+        host.ask()
+    monkeypatch.setattr(patience, "_watch", patience._Watch())
+    patience.remember("kvm1", tmp_path / "kvm1")
+    assert patience.is_slow("kvm1"), "which placing minds"
+    Runtime.tell_slow(SimpleNamespace(hosts=[host], tell_once=told.append))  # type: ignore[arg-type]
+    assert told == []
+
+
+def test_doctor_tells_when_a_host_was_slow_and_what_it_took_long_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert list(doctor_hosts._slow("host kvm1", "kvm1")) == []
+    host = _Driver("kvm1")
+    host.end.set()
+    with _usual(0.0, monkeypatch):
+        host.ask()
+    [check] = doctor_hosts._slow("host kvm1", "kvm1")
+    assert check.status == "warning"
+    assert "read the host's capabilities" in check.detail
 
 
 def test_many_calls_of_one_moment_are_one_slow_moment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -184,10 +184,10 @@ def grace(**changes: Any) -> RecordedCloudPC:
     ("end", "asked", "why"),
     [
         (timedelta(hours=1), timedelta(hours=1), "ended by the admin; left group G"),
-        (timedelta(0), timedelta(0), "grace was over on 2026-11-24 09:00 UTC; left group G"),
-        (timedelta(hours=-1), timedelta(hours=-1), "grace was over on 2026-11-24 08:00 UTC; left group G"),
-        (timedelta(0), None, "grace was over on 2026-11-24 09:00 UTC; left group G"),
-        (timedelta(hours=-1), timedelta(hours=1), "grace was over on 2026-11-24 08:00 UTC; left group G"),
+        (timedelta(0), timedelta(0), "grace period ended on 2026-11-24 09:00 UTC; left group G"),
+        (timedelta(hours=-1), timedelta(hours=-1), "grace period ended on 2026-11-24 08:00 UTC; left group G"),
+        (timedelta(0), None, "grace period ended on 2026-11-24 09:00 UTC; left group G"),
+        (timedelta(hours=-1), timedelta(hours=1), "grace period ended on 2026-11-24 08:00 UTC; left group G"),
     ],
 )
 def test_why_a_grace_period_ends(end: timedelta, asked: timedelta | None, why: str) -> None:

@@ -38,7 +38,7 @@ def test_values_for_all_stacks(tmp_path: Path, config: str, values: dict[str, An
     ("config", "field", "why"),
     [
         ("cloudpc:graph: {auth: cli}", "config.cloudpc:graph", "must be written as {value: …} here"),
-        ("cloudpc:graph: {value: 1, default: 2}", "config.cloudpc:graph", "one of them must go"),
+        ("cloudpc:graph: {value: 1, default: 2}", "config.cloudpc:graph", "remove one of them"),
         ("cloudpc:graph:", "config.cloudpc:graph", "must have a value"),
         ("cloudpc:graph: {value: {tenantId: {secure: v1:x}}}", "config.cloudpc:graph", "into the stack's file"),
         ("- a", "config", "must be a mapping"),

@@ -216,7 +216,7 @@ def test_an_unfinished_one_of_another_generation_takes_its_registrations_along(
     assert waits.error is not None
     assert waits.error.code is ErrorCode.DEVICE_REGISTRATION_FAILED
     assert waits.error.message == (
-        "what an interrupted run left can't be taken back yet: its computer account in the domain of hq: refused"
+        "what an interrupted run left can't be removed yet: its computer account in the domain of hq: refused"
     )
     assert len(host.machines()) == 1, "its tag alone remembers"
     organisation.errors.clear()

@@ -274,8 +274,8 @@ def test_one_whose_host_is_not_configured_any_more_is_not_forgotten(
     recorded = _recorded(Status.PROVISIONED, made, host="kvm-old")
     [left] = _removal(host, organisation).remove(IDENTITY, recorded)
     assert left == (
-        "its machine is on the host kvm-old, which is not in cloudpc:hosts; bring it back there, or "
-        "if it is gone for good: `cloudpc up lab --forget-host kvm-old`"
+        "its machine is on the host kvm-old, which is not in cloudpc:hosts; put the host back there, or, if it "
+        "is gone for good, run `cloudpc up lab --forget-host kvm-old`"
     )
     assert _removal(host, organisation, Consent(forget_hosts=("kvm-old",))).remove(IDENTITY, recorded) == []
 
@@ -338,7 +338,7 @@ def test_one_whose_tag_can_not_be_read_stays_with_all_that_is_known_of_it(
 
     monkeypatch.setattr(host, "describe", unreadable)
     [left] = removal.remove(IDENTITY, _recorded(Status.PROVISIONED, made))
-    assert left.startswith("cloudpc-x on local carries no tag that can be read")
+    assert left.startswith("cloudpc-x on local has no readable tag")
     assert organisation.calls == []
     assert _all_there(host, organisation)
 

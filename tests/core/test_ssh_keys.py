@@ -83,7 +83,7 @@ def test_blanks_that_sshd_passes_over_are_left_out(between: str) -> None:
         (f"alice: {ED25519}", "options"),
         (BLOB, "no type"),
         (f"ssh-ed25591 {BLOB}", "did you mean 'ssh-ed25519'"),
-        (f"SSH-ED25519 {BLOB}", "no type of key"),
+        (f"SSH-ED25519 {BLOB}", "not a key type"),
         ("", "must be one line"),
         (f"{ED25519}\n{ED25519}", "must be one line"),
         ("-----BEGIN OPENSSH PRIVATE KEY-----\nsecret", "private key"),

@@ -117,7 +117,7 @@ def test_a_guest_without_host_key_is_not_handed_out(tmp_path: Path, key: bytes |
 def test_a_system_that_nobody_knows_is_no_reason_to_try_again(host: ScriptedHost) -> None:
     outcome = Run(host).provision(desired(guest_os="later"))
     assert outcome.error is not None
-    assert outcome.error.message == "'later' is no system of guests; there: linux"
+    assert outcome.error.message == "'later' is not a guest system; there are: linux"
     assert (outcome.attempts, host.things()) == (1, [])
 
 

@@ -135,7 +135,7 @@ def _ended(pc: RecordedCloudPC, status: Status, why: str, now: datetime) -> Reco
 
 
 @pytest.mark.parametrize("status", [Status.PENDING_PROVISION, Status.NOT_PROVISIONED, Status.DEPROVISIONING])
-@pytest.mark.parametrize("why", ["noCapacity", "not whole: " + 300 * "x"])
+@pytest.mark.parametrize("why", ["noCapacity", "not removed completely: " + 300 * "x"])
 @given(pc=recorded())
 def test_what_is_tried_by_each_run_is_one_event_as_long_as_it_ends_the_same(
     pc: RecordedCloudPC, status: Status, why: str

@@ -70,10 +70,10 @@ LOST = ProvisioningError(ErrorCode.GUEST_AGENT_LOST, "No answer.")
 @pytest.mark.parametrize(
     ("host", "says", "key"),
     [
-        (FakeHost(None), "no such machine", ""),
+        (FakeHost(None), "no longer has such a machine", ""),
         (FakeHost(PowerState.STOPPED), "is stopped; `cloudpc up demo` starts it", ""),
         (FakeHost(PowerState.PAUSED), "is paused: its disk is full; `cloudpc up demo` resumes it", ""),
-        (FakeHost(PowerState.LEFT_OFF), "was off, and left so; it is started", OLD),
+        (FakeHost(PowerState.LEFT_OFF), "was off; it is being started", OLD),
         (FakeHost(PowerState.RUNNING, LOST), "guest does not answer there either", ""),
         (FakeHost(PowerState.RUNNING, f"{OLD} a\n".encode()), "-oIdentityFile=\"/a key\"' -l root -p 2222 kvm1`", ""),
         (FakeHost(PowerState.RUNNING, None), "sshDestination of kvm1", ""),

@@ -23,8 +23,8 @@ def _read(folder: Path, content: str | bytes) -> object:
     [
         ("a: b: c", "line 1, column 5", "mapping values are not allowed"),
         ("a: 1\nb: {", "line 3, column 1", "did not find expected node content"),
-        ("a: 1\nb: 2\na: 3\n", "line 3, column 1", "the key 'a' stands twice"),
-        ("x:\n  - {a: 1, a: 2}\n", "line 2, column 12", "the key 'a' stands twice"),
+        ("a: 1\nb: 2\na: 3\n", "line 3, column 1", "the key 'a' appears twice"),
+        ("x:\n  - {a: 1, a: 2}\n", "line 2, column 12", "the key 'a' appears twice"),
         ("a: !!python/object:os.system x", "line 1, column 4", "constructor"),
         ("? [a]\n: b", "line 1, column 3", "unhashable"),
         (b"\x00", "byte 1", "control characters are not allowed"),

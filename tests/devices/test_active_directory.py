@@ -375,7 +375,7 @@ ELSEWHERE = {"name": CONTROLLER, "address": "127.0.0.2"}
         ({"caCertificate": "none.pem"}, "ServerNotOperational", "none.pem: No such file"),
         ({"caCertificate": "password"}, "ServerNotOperational", "holds no certificate"),
         ({"adDomainPassword": {"environment": "CLOUDPC_NOT_SET"}}, "IncorrectCredentials", "is not set"),
-        ({"adDomainPassword": {"file": "/dev/null"}}, "IncorrectCredentials", "is no regular file"),
+        ({"adDomainPassword": {"file": "/dev/null"}}, "IncorrectCredentials", "is not a regular file"),
         ({"adDomainPassword": {"file": "/etc/hostname"}}, "IncorrectCredentials", "password is wrong"),
         ({"adDomainUsername": "nobody@corp.test"}, "IncorrectCredentials", "nobody@corp.test can't sign in"),
         ({"organizationalUnit": f"OU=None,{BASE_DN}"}, "OrganizationalUnitNotFound", "OU=None"),

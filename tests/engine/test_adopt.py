@@ -55,7 +55,10 @@ def test_what_was_asked_for_before_is_over(lost: Project) -> None:
     file.write_text(yaml.safe_dump({**content, **_salt(file)}))
     told = lost.up()
     assert "u001@contoso.example" in told.output
-    assert "not reprovisioned: state does not know its user's machine; `cloudpc adopt` takes it back" in told.output
+    assert (
+        "not reprovisioned: its user has a machine that state does not know; `cloudpc adopt` takes it back"
+        in told.output
+    )
     refused = lost.cloudpc("reprovision", "u001", "--yes")
     assert refused.code == 2, refused
     assert "after `cloudpc adopt --remove`, `cloudpc retry` makes a new one" in refused.output
@@ -99,7 +102,9 @@ def test_whose_user_has_left_is_found_taken_back_when_he_returns_or_removed(lost
     lost.up()
     assert lost.statuses() == {"u000": "deprovisioning", "u001": "failed"}
     name = lost.machines()["u000"]["name"]
-    assert f"{name} ({lost.machines()['u000']['tag']['device_name']}, policy demo) is in no state" in _left_over(lost)
+    assert f"{name} ({lost.machines()['u000']['tag']['device_name']}, policy demo) is unknown to state" in _left_over(
+        lost
+    )
     ran = lost.cloudpc("adopt", "--yes")
     assert ran.code == 0, ran
     assert f"left out: {name}, whose user is not entitled under demo; --remove deletes it" in ran.output

@@ -76,9 +76,9 @@ def test_its_mistakes_are_told_by_their_fields_and_all_at_once(shelf: Project) -
     )
     assert _told(shelf) == [
         f"{FILE}: cloudpc:hosts[0].boards: must be greater than or equal to 1",
-        f"{FILE}: cloudpc:hosts[0].bords: is not a known field; did you mean 'boards'?; allowed here: boards, folder, "
+        f"{FILE}: cloudpc:hosts[0].bords: is not a known field (did you mean 'boards'?); allowed here: boards, folder, "
         "kind, name",
-        f"{FILE}: cloudpc:hosts[1].kind: must be the kind of a driver: azure, shelf; did you mean 'shelf'?",
+        f"{FILE}: cloudpc:hosts[1].kind: must be the kind of a driver: azure, shelf (did you mean 'shelf'?)",
         f"{FILE}: cloudpc:hosts[2].uri: is required",
         "stacks/connections/floor.yaml: vlan: must be less than or equal to 4094",
     ]
@@ -108,7 +108,7 @@ def test_what_none_of_a_policys_hosts_can_have_is_told(shelf: Project) -> None:
     assert _told(shelf) == [
         f"{FILE}: cloudpc:policy.domainJoinConfigurations[0].onPremisesConnectionId: is of the VLAN 7, and no host of "
         "the policy has networks of that kind: host (fake)",
-        f"{FILE}: cloudpc:policy.imageId: is no recipe in vm-images/; there: debian-12, micro",
+        f"{FILE}: cloudpc:policy.imageId: is not a recipe in vm-images/; there are: debian-12, micro",
     ]
 
 
@@ -169,7 +169,8 @@ def test_what_is_wrong_with_any_form_is_told_at_once(crates: Project) -> None:
     _with_image(crates, crate="", firmware="coreboot", sha256=None, crates=1)
     assert sorted(line.partition(": cloudpc:images.tiny.")[2] for line in _told(crates)) == [
         "crate: must have at least 1 character",
-        "crates: is not a known field; did you mean 'crate'?; allowed here: crate, firmware, guestOS, maximumSizeInGB, "
+        "crates: is not a known field (did you mean 'crate'?); allowed here: crate, firmware, guestOS, "
+        "maximumSizeInGB, "
         "minimumMemoryInMB, path, sha256, url",
         "firmware: must be 'bios' or 'uefi'",
         "sha256: is required",

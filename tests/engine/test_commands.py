@@ -70,7 +70,7 @@ def test_list_looks_at_all_policies_whatever_is_wrong_with_one(project: Project)
     rows = json.loads(project.cloudpc("list", "--all", "--policy", "demo", "--json").output)
     assert [row["userId"] for row in rows] == ["u000"], "who is served by another policy is not said to have none"
     never_run = json.loads(project.cloudpc("list", "--all", "--policy", "second", "--json").output)
-    assert [(row["userId"], row["statusDetail"]["code"]) for row in never_run] == [("u001", "notRunYet")]
+    assert [(row["userId"], row["statusDetail"]["code"]) for row in never_run] == [("u001", "policyWithoutStack")]
     project.policy("third", timeZone="Nowhere")
     listed = project.cloudpc("list", "--all")
     assert listed.code == 0, listed
@@ -153,7 +153,7 @@ def test_doctor_finds_what_no_state_knows(project: Project) -> None:
     orphan = machine_name(installation, machine_id(installation, "gone", "plan")) + ".qcow2"
     (project.root / "host" / orphan).touch()
     found = [f for f in json.loads(project.cloudpc("doctor", "--json").output) if f["state"] == "warning"]
-    assert any("is in no state" in f["detail"] for f in found)
+    assert any("is unknown to state" in f["detail"] for f in found)
     assert any(orphan in f["detail"] for f in found)
     ran = project.up()  # `up` never touches a machine that was handed over
     assert project.state()["u001"]["statusDetail"]["code"] == "machineNotInState", ran

@@ -49,7 +49,7 @@ def test_first_assigned_wins_and_the_other_waits_for_the_end(project: Project, o
     assert project.statuses(first)["in-both"] == "inGracePeriod"
     assert "in-both" not in project.statuses(second)
     nothing_more_to_do(project, second)
-    waits = f"waits for the end of the one that {first} still has"
+    waits = f"waits for the end of the Cloud PC that {first} still has"
     assert listed(project, "in-both")[second] == ("notProvisioned", waits)
     project.up(first)
     assert project.statuses(first)["in-both"] == "deprovisioning"
@@ -76,7 +76,7 @@ def test_list_says_whose_a_user_will_be_who_has_none_yet(project: Project) -> No
     project.directory([user("u000")], {"a": ["u000"], "z": ["u000"], "never": ["u000"]})
     ignored = "ignored for this user, whom z serves: the first assigned wins"
     assert listed(project, "u000") == {
-        "z": ("notProvisioned", "entitled; the next `pulumi up` of this policy makes one"),
+        "z": ("notProvisioned", "entitled; the next run of z makes one"),
         "a": ("notProvisioned", ignored),
         "never": ("notProvisioned", ignored),
     }
@@ -84,6 +84,9 @@ def test_list_says_whose_a_user_will_be_who_has_none_yet(project: Project) -> No
     assert project.statuses("a") == {}
     project.up("z")
     assert project.statuses("z") == {"u000": "provisioned"}
+    counted = project.cloudpc("policy", "validate").output
+    assert "z: valid; 1 Cloud PC owed\n" in counted
+    assert "a: valid; 0 Cloud PCs owed, and 1 that another policy has\n" in counted
 
 
 def test_policies_that_run_at_once_for_the_first_time_never_give_two(project: Project) -> None:
@@ -133,7 +136,7 @@ def test_a_policy_whose_file_is_not_here_keeps_the_cloud_pcs_it_has(project: Pro
     found = json.loads(project.cloudpc("doctor", "--json").output)
     assert {
         "what": "policy demo", "state": "warning", "detail": "its stack has no file in stacks/",
-        "hint": "bring the file back, or remove everything with `cloudpc down demo`",
+        "hint": "restore the file, or remove everything with `cloudpc down demo`",
     } in found  # fmt: skip
 
     (project.root / "elsewhere.yaml").rename(file)

@@ -28,7 +28,7 @@ def test_each_way_to_lose_a_cloud_pc_begins_grace_and_who_comes_back_finds_it_as
     stayers = [f"stays{i}" for i in range(5)]
     leavers = {
         "leaves": "left group Staff and group Other",
-        "unlicensed": f"no licence for {SMALL} any more",
+        "unlicensed": f"no longer has a licence for {SMALL}",
         "removed": "the user is no longer in the directory",
         "disabled": "the account is disabled",
         "unassigned": "the policy is no longer assigned to Guests",
@@ -68,7 +68,10 @@ def test_each_way_to_lose_a_cloud_pc_begins_grace_and_who_comes_back_finds_it_as
     assign(project, "staff", "guests", "other")
     told = preview(project)
     for name in leavers:
-        assert f"{name}@contoso.example ({SMALL}): entitled again: the grace period is over, nothing is rebuilt" in told
+        assert (
+            f"{name}@contoso.example ({SMALL}): entitled again: the grace period is cancelled, nothing is rebuilt"
+            in told
+        )
     project.up()
     after = project.state()
     for name in leavers:
@@ -109,7 +112,7 @@ def test_zero_hours_are_two_runs_and_the_entry_goes_one_later(project: Project) 
 
     project.directory([user("stays"), user("returns")])
     told = preview(project)
-    over = rf"ends@contoso.example \({SMALL}\): ends now \(grace was over on [-0-9]+ [:0-9]+ UTC; "
+    over = rf"ends@contoso.example \({SMALL}\): ends now \(grace period ended on [-0-9]+ [:0-9]+ UTC; "
     assert re.search(over + r"the user is no longer in the directory\): all data on it is deleted", told)
     ran = project.up()
     assert re.search(r"~ 2 updated", ran.output), ran
@@ -131,7 +134,7 @@ def test_zero_hours_are_two_runs_and_the_entry_goes_one_later(project: Project) 
     [remembered] = policy_resource(project)["ended"]
     assert remembered["key"] == f"ends/{SMALL}"
     assert remembered["deviceName"] == before["ends"]["deviceName"]
-    assert "deprovisioning grace was over on" in remembered["event"]
+    assert "deprovisioning grace period ended on" in remembered["event"]
     nothing_more_to_do(project)
 
     project.directory([user("ends"), user("stays"), user("returns"), user("new")])
@@ -176,7 +179,7 @@ def test_what_cannot_be_removed_is_remembered_tried_again_and_fails_nobody(proje
     project.host(faults=faults)
     project.directory([user("well"), user("new")])
     ran = project.up()
-    assert "not removed whole, tried again by each run: its machine on host: injected fault in delete" in ran.output
+    assert "not removed completely; each run tries again: its machine on host: injected fault in delete" in ran.output
     assert "Traceback" not in ran.output
     state = project.state()
     assert {name: outputs["status"] for name, outputs in state.items()} == {
@@ -187,7 +190,10 @@ def test_what_cannot_be_removed_is_remembered_tried_again_and_fails_nobody(proje
 
     told = preview(project)
     for name in ("stuck", "broken"):
-        assert f"{name}@contoso.example ({SMALL}): could not be removed whole yet, tried again: its machine" in told
+        assert (
+            f"{name}@contoso.example ({SMALL}): could not be removed completely yet, will be tried again: its machine"
+            in told
+        )
     for options in ([], ["--exclude-protected"], ["--skip-preview"]):  # its entry is all that knows of what is left
         project.pulumi("destroy", "--yes", "--stack", "demo", *options)
         assert {"stuck", "broken"} < project.state().keys()

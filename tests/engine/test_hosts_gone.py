@@ -12,7 +12,7 @@ from tests.support.project import PLAN, Project, user
 
 pytestmark = pytest.mark.engine
 
-_GONE = "which is not in cloudpc:hosts; bring it back there, or if it is gone for good: "
+_GONE = "which is not in cloudpc:hosts; put the host back there, or, if it is gone for good, run "
 
 
 def test_one_made_anew_waits_for_its_host_until_somebody_says_it_is_gone(project: Project) -> None:

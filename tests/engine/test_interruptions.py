@@ -73,7 +73,7 @@ def test_a_set_up_that_is_tried_again_and_stopped_in_the_middle(project: Project
     project.host(faults=[{"call": "run", "fault": fault, "times": 1, "user": "u001"}])
     tried = project.calls().count("run u001")
     run = project.start_cloudpc("retry", "u001")
-    wait_until(lambda: project.calls().count("run u001") > tried, 60, "its set-up was not tried again")
+    wait_until(lambda: project.calls().count("run u001") > tried, 60, "its set-up was not repeated")
     if fault == "hang":
         os.killpg(run.pid, signal.SIGINT)
     output, _ = run.communicate(timeout=60)

@@ -255,11 +255,11 @@ def test_a_machine_goes_on_with_another_builds_kernel(project: Project, built: C
     project.policy(imageType="gallery", imageId="micro")
     project.up()
     before = project.state()["u000"]
-    assert "it has the kernel of the present build of micro" in project.cloudpc("update-kernel", "u000").output
+    assert "it already has the kernel of the current build of micro" in project.cloudpc("update-kernel", "u000").output
     built("second")
     project.host(faults=[{"call": "update_kernel", "user": "u000", "fault": "error", "times": 1}])
     ran = project.cloudpc("update-kernel", "u000")
-    assert (ran.code, "keeps its kernel, tried again by the next run" in ran.output) == (1, True), ran
+    assert (ran.code, "keeps its kernel; the next run tries again" in ran.output) == (1, True), ran
     project.up()
     after = project.state()["u000"]
     assert after["kernelGeneration"] == 1
@@ -271,10 +271,10 @@ def test_a_machine_goes_on_with_another_builds_kernel(project: Project, built: C
     newer = "a newer build of image micro"
     assert [row["outdated"] for row in rows] == [[f"{newer}, whose kernel it was given"], [newer]]
     refused = project.cloudpc("update-kernel", "u000")
-    assert (refused.code, "it has the kernel of the present build" in refused.output) == (2, True), refused
+    assert (refused.code, "it already has the kernel of the current build" in refused.output) == (2, True), refused
     project.policy()
     other = project.cloudpc("update-kernel", "u000")
-    assert (other.code, "it was made of the image micro" in other.output) == (2, True), other
+    assert (other.code, "it was made from the image micro" in other.output) == (2, True), other
 
 
 @pytest.fixture
@@ -352,7 +352,7 @@ def test_end_grace_ends_it_after_a_yes_and_history_remembers(project: Project) -
     project.up()
     refused = project.cloudpc("end-grace", "u001", "--yes")
     assert refused.code == 2
-    assert "it is provisioned; only the grace period of one that is inGracePeriod can be ended" in refused.output
+    assert "it is provisioned; only a Cloud PC that is inGracePeriod has a grace period to end" in refused.output
     project.directory([user("u000"), user("u001")], {"everybody": ["u000"]})
     project.up()
     rows = {row["userId"]: row for row in json.loads(project.cloudpc("list", "--json").output)}
@@ -407,7 +407,7 @@ def test_the_audit_file_has_a_line_for_each_change_whoever_made_it(project: Proj
         audited(wrong)
         refused = project.cloudpc("up")
         assert refused.code == 2
-        assert "cloudpc:audit.path: must be a file in a folder that is there" in refused.output
+        assert "cloudpc:audit.path: must be in a folder that exists" in refused.output
     audited("audit.jsonl")
     project.up()
     made = [("u000", "None", "provisioned", "generation"), ("u001", "None", "provisioned", "generation")]
@@ -434,7 +434,7 @@ def test_an_audit_file_that_would_block_or_is_somebody_else_s_is_refused(project
     os.mkfifo(project.root / "stacks" / "pipe")
     file = project.root / "stacks" / "Pulumi.demo.yaml"
     content = yaml.safe_load(file.read_text())
-    for path, why in (("pipe", "is no regular file"), ("/etc/passwd", "must be a file of this project")):
+    for path, why in (("pipe", "is not a regular file"), ("/etc/passwd", "must be a file of this project")):
         content["config"]["cloudpc:audit"] = {"path": path}
         file.write_text(yaml.safe_dump(content))
         for ran in (project.cloudpc("up"), project.pulumi(*UP, "demo")):

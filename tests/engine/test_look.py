@@ -55,8 +55,8 @@ def test_a_run_starts_what_is_off_resumes_what_is_paused_and_tells_what_is_lost(
     project.host(faults=[{"call": "power_on", "user": "paused", "fault": "error"}])
 
     told = _preview(project)
-    assert f"off@contoso.example ({PLAN['id']}): is off, and is started" in told
-    assert f"paused@contoso.example ({PLAN['id']}): is paused ({FULL}), and is resumed" in told
+    assert f"off@contoso.example ({PLAN['id']}): is off, and will be started" in told
+    assert f"paused@contoso.example ({PLAN['id']}): is paused ({FULL}), and will be resumed" in told
     assert f"lost@contoso.example ({PLAN['id']}): failed: its machine is no longer defined on host" in told
     assert "well@contoso.example" not in told
     assert _audited(project) == made
@@ -107,7 +107,7 @@ def test_a_host_that_is_away_says_nothing_and_stops_nobody(project: Project) -> 
     project.host("other", away=True)
     project.directory(3)
     ran = project.up()
-    assert "nothing is known of the machines on other: other does not answer" in ran.output
+    assert "the machines on other could not be looked at: other does not answer" in ran.output
     state = project.state()
     assert {outputs["status"] for outputs in state.values()} == {"provisioned"}
     assert state[away] == before[away]

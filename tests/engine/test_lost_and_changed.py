@@ -25,7 +25,7 @@ def test_what_was_stopped_by_hand_is_started(project: Project, at_once: bool) ->
         assert {o["powerState"] for o in project.state().values()} == {"poweredOff"}
         told = preview(project)
         for name in ("u000", "u001"):
-            assert f"{name}@contoso.example ({SMALL}): is off, and is started" in told
+            assert f"{name}@contoso.example ({SMALL}): is off, and will be started" in told
     ran = project.up() if not at_once else project.pulumi(*UP, "demo", "--refresh")
     assert ran.code == 0, ran
     assert ran.output.count("was off, started on host") >= 2

@@ -26,7 +26,7 @@ def test_each_service_plan_is_a_cloud_pc_of_its_own(project: Project) -> None:
     assert f"both@contoso.example ({SMALL}): grace until" in told
     assert f"swaps@contoso.example ({SMALL}): grace until" in told
     assert f"both@contoso.example ({BIG})" not in told
-    assert f"swaps@contoso.example ({BIG}): is to get a new Cloud PC" in told
+    assert f"swaps@contoso.example ({BIG}): will get a new Cloud PC" in told
     project.up()
     state = project.state()
     assert {key: outputs["status"] for key, outputs in state.items()} == {
@@ -86,7 +86,7 @@ def test_no_edit_of_the_policy_changes_an_existing_one_and_the_next_new_one_foll
     configure(project, lambda config: config["cloudpc:images"].update(other=image))
     told = preview(project, "--diff")
     assert not re.search(r"(well|bad|leaves)(/|@)", told)
-    assert f"new@contoso.example ({SMALL}): is to get a new Cloud PC (image other)" in told
+    assert f"new@contoso.example ({SMALL}): will get a new Cloud PC (image other)" in told
     assert re.search(r"\+ 1 to create\s+~ 1 to update\s+2 changes. 4 unchanged", told), told  # the policy's own entry
     project.up()
     after = project.state()

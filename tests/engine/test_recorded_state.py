@@ -66,9 +66,10 @@ def test_state_of_an_earlier_version_is_read_planned_with_and_run_on(project: Pr
 
     told = project.pulumi("preview", "--stack", "demo").output
     for name, notice in {
-        "paused": "is paused (the host's storage is full, so that its disk can't grow), and is resumed",
+        "paused": "is paused (the host's storage is full, so that its disk can't grow), and will be resumed",
         "waits": "pendingProvision: host lacks 2 cores (1 free); tried again",
-        "stuck": "could not be removed whole yet, tried again: its machine on host: injected fault in delete",
+        "stuck": "could not be removed completely yet, will be tried again: its machine on host: injected fault "
+        "in delete",
     }.items():
         assert f"{name}@contoso.example" in told
         assert notice in told, told

@@ -34,7 +34,7 @@ def test_a_host_that_no_driver_serves_is_bad_input(project: Project) -> None:
     ran = project.pulumi("up", "--yes", "--skip-preview", "--stack", "demo")
     assert ran.code != 0
     assert (
-        "cloudpc:hosts[0].uri: must begin with the scheme of a driver: fake, qemu; did you mean 'fake'?" in ran.output
+        "cloudpc:hosts[0].uri: must begin with the scheme of a driver: fake, qemu (did you mean 'fake'?)" in ran.output
     )
     assert project.state() == {}
 
@@ -111,7 +111,7 @@ def test_down_needs_the_hosts_that_cloud_pcs_are_on(provisioned: Project) -> Non
     assert "are on host, which is not in its cloudpc:hosts" in refused.output
     assert set(provisioned.machines()) == {"u000", "u001"}
     doctor = json.loads(provisioned.cloudpc("doctor", "--json").output)
-    assert not [f for f in doctor if "is in no state" in f["detail"]]
+    assert not [f for f in doctor if "is unknown to state" in f["detail"]]
 
 
 def test_down_without_the_policys_file(provisioned: Project) -> None:
@@ -191,7 +191,7 @@ def test_machines_whose_state_is_lost_are_found_and_their_installation_is_not_fo
     assert (provisioned.root / ".cloudpc" / "installation").is_file()
     assert set(provisioned.machines()) == {"u000", "u001"}
     found = [f["detail"] for f in json.loads(provisioned.cloudpc("doctor", "--json").output) if f["state"] == "warning"]
-    assert len([detail for detail in found if "is in no state" in detail]) == 2, found
+    assert len([detail for detail in found if "is unknown to state" in detail]) == 2, found
 
 
 def test_a_renamed_host_loses_no_machine_whose_hand_over_was_missed(project: Project) -> None:

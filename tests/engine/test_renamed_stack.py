@@ -32,7 +32,7 @@ def test_it_is_refused_and_can_be_undone(renamed: Project) -> None:
     assert renamed.machines() == machines
     doctor = json.loads(renamed.cloudpc("doctor", "--json").output)
     assert [f["state"] for f in doctor if "`pulumi stack rename demo --stack engineering`" in f["detail"]] == ["failed"]
-    assert not [f for f in doctor if "is in no state" in f["detail"]]
+    assert not [f for f in doctor if "is unknown to state" in f["detail"]]
     _do(renamed, ran.output)
     assert "4 unchanged" in renamed.up().output
 

@@ -35,7 +35,7 @@ def test_reprovision_and_retry_are_lines_in_the_policys_file(project: Project) -
     for name, lost in (("remade", "all data on it"), ("remade-failed", "no data")):
         assert f"{name}@contoso.example ({SMALL}): reprovision: {lost} is lost" in told
     for name in ("retried", "still-bad"):
-        assert f"{name}@contoso.example ({SMALL}): failed; tried again, three attempts" in told
+        assert f"{name}@contoso.example ({SMALL}): failed; will be tried again, up to three attempts" in told
     assert "well@" not in told
     project.up()
     state = project.state()
@@ -78,7 +78,7 @@ def test_a_reprovision_asked_for_in_grace_is_over_when_its_user_comes_back(proje
     project.directory(2)
     act(project, reprovision={f"u001/{SMALL}": 2})
     assert (
-        f"u001@contoso.example ({SMALL}): entitled again: the grace period is over, nothing is rebuilt; "
+        f"u001@contoso.example ({SMALL}): entitled again: the grace period is cancelled, nothing is rebuilt; "
         "the reprovision asked for before (generation 2) is over"
     ) in preview(project)
     project.up()

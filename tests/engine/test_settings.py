@@ -85,7 +85,9 @@ def test_what_can_not_be_opened_here_is_told_and_the_rest_is_checked(project: Pr
     file.write_text(file.read_text().replace("imageId: tiny", "imageId: huge"))
     wrong = project.cloudpc("policy", "validate")
     assert wrong.code == 2, wrong
-    assert ("has 1 problem" in wrong.output) == ("cloudpc:policy.imageId: is no custom image" in wrong.output) is True
+    assert (
+        ("has 1 problem" in wrong.output) == ("cloudpc:policy.imageId: is not a custom image" in wrong.output) is True
+    )
     up = project.cloudpc("up", "demo")
     assert up.code == 2, up
     assert f"{key.partition('.')[0]}: is encrypted, and Pulumi can't open it here" in up.output
@@ -104,12 +106,12 @@ def test_two_backends_are_an_error_in_every_command_and_in_plain_pulumi(project:
     for command in (["list"], ["up"], ["down", "demo", "--yes"]):
         ran = project.cloudpc(*command)
         assert ran.code == 2, ran
-        assert "Pulumi.yaml: backend.url: is another backend than" in ran.output
+        assert "Pulumi.yaml: backend.url: names another backend than" in ran.output
     [finding] = json.loads(project.cloudpc("doctor", "--json").output)
     assert (finding["what"], finding["state"]) == ("backend", "failed")
     plain = project.pulumi(*UP, "demo")
     assert plain.code != 0
-    assert "is another backend than" in plain.output
+    assert "names another backend than" in plain.output
     assert project.calls() == []
 
 

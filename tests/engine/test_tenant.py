@@ -182,7 +182,7 @@ def test_a_group_that_is_not_there(project: Project, tenant: Tenant) -> None:
     _in(tenant, project, group="Nobody's")
     ran = project.cloudpc("policy", "validate", "demo")
     assert ran.code == 2, ran
-    assert 'assignments[0].target.groupId: is no group of the tenant (found "Nobody\'s")' in ran.output
+    assert 'assignments[0].target.groupId: is not a group of the tenant (found "Nobody\'s")' in ran.output
 
 
 def test_the_tenant_is_listed_once_for_all_policies(project: Project, tenant: Tenant) -> None:
@@ -228,7 +228,7 @@ def test_doctor_removes_nothing_of_cloud_pcs_whose_state_is_elsewhere(
     assert ran.code == 0, ran
     assert set(_devices(tenant, project)) == {_ALICE, _BOB}
     assert set(project.machines()) == {_ALICE, _BOB}
-    [unknown] = [f for f in json.loads(ran.output) if "belongs to no Cloud PC that is known" in f["detail"]]
+    [unknown] = [f for f in json.loads(ran.output) if "belongs to no known Cloud PC" in f["detail"]]
     assert devices[_BOB]["displayName"] in unknown["detail"], "Alice's has its machine"
     assert "`cloudpc adopt`" in unknown["hint"]
 

@@ -31,14 +31,14 @@ def test_in_one_policy_it_is_refused_and_doctor_deletes_nothing(aliased: Project
     assert "cloudpc:hosts: alias and host are one hypervisor. Nothing was touched." in ran.output
     doctor = json.loads(aliased.cloudpc("doctor", "--json", "--remove-leftovers", "--yes").output)
     assert [f["state"] for f in doctor if "alias and host are one hypervisor" in f["detail"]] == ["failed"]
-    assert not [f for f in doctor if "is in no state" in f["detail"] or f["detail"].startswith("removed")]
+    assert not [f for f in doctor if "is unknown to state" in f["detail"] or f["detail"].startswith("removed")]
     assert (aliased.machines(), _disks(aliased)) == (before, disks)
 
 
 def test_in_two_policies_both_may_call_it_as_they_like(aliased: Project) -> None:
     aliased.policy("lab", hosts=["alias"], assignments=[])
     doctor = json.loads(aliased.cloudpc("doctor", "--json", "--remove-leftovers", "--yes").output)
-    assert not [f for f in doctor if "is in no state" in f["detail"] or f["detail"].startswith("removed")]
+    assert not [f for f in doctor if "is unknown to state" in f["detail"] or f["detail"].startswith("removed")]
     assert not [f for f in doctor if "one hypervisor" in f["detail"]]
     assert len(_disks(aliased)) == 2
 
@@ -52,7 +52,7 @@ def test_a_name_that_means_another_host_elsewhere_does_not_hide_it(aliased: Proj
     file.write_text(yaml.safe_dump(content))
     before, disks = aliased.machines(), _disks(aliased)
     doctor = json.loads(aliased.cloudpc("doctor", "--json", "--remove-leftovers", "--yes").output)
-    assert not [f for f in doctor if "is in no state" in f["detail"] or f["detail"].startswith("removed")]
+    assert not [f for f in doctor if "is unknown to state" in f["detail"] or f["detail"].startswith("removed")]
     assert (aliased.machines(), _disks(aliased)) == (before, disks)
 
 

@@ -55,11 +55,11 @@ def test_it_is_told_and_touched_by_nothing_until_its_tag_is_written_again(projec
     for command, code in ("reprovision torn", 1), ("end-grace leaves", 0), ("down demo", 1):
         ran = project.cloudpc(*command.split(), "--yes")
         assert ran.code == code, ran
-        assert "carries no tag that can be read" in ran.output
+        assert "has no readable tag" in ran.output
     assert _disks(project) == torn
 
     ran = project.cloudpc("adopt", "--yes")
-    assert ran.output.count("carries its tag again") == 2, ran
+    assert ran.output.count("has its tag again") == 2, ran
     assert project.machines()["torn"]["tag"] == {**before["torn"]["tag"], "phase": "handedOver", "attempt": ""}
     assert project.cloudpc("down", "demo", "--yes").code == 0
     assert _disks(project) == set()
@@ -78,11 +78,11 @@ def test_one_that_no_state_knows_is_told_and_no_second_one_is_made(project: Proj
     assert project.machines("other") == {}
     ran = project.cloudpc("down", "demo", "--yes")
     assert ran.code == 1, ran
-    assert "carries no tag that can be read" in ran.output
+    assert "has no readable tag" in ran.output
     assert _disks(project) == {disk}
 
     project.pulumi("stack", "rm", "demo", "--force", "--yes", "--preserve-config")
     ran = project.cloudpc("down", "demo", "--yes")
     assert ran.code == 1, ran
-    assert "has no tag that can be read" in ran.output
+    assert "has no readable tag" in ran.output
     assert _disks(project) == {disk}

@@ -100,6 +100,6 @@ def test_a_machine_takes_another_builds_kernel_and_modules_and_loses_nothing(
 def test_one_that_has_its_kernel_on_its_own_disk_is_told_so(desk: Desk) -> None:
     spec = desk.boot()
     own = replace(desk.image, kernel=None, initrd=None)
-    with pytest.raises(ProvisioningError, match="of its own disk") as caught:
+    with pytest.raises(ProvisioningError, match="on its own disk") as caught:
         desk.host.update_kernel(spec.id, own, Watch())
     assert caught.value.code is ErrorCode.SET_UP_FAILED

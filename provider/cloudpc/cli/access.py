@@ -23,8 +23,8 @@ from cloudpc.model.text import command_line
 from cloudpc.operations.records import CloudPCRecord
 
 User = Annotated[str, typer.Argument(help="userPrincipalName, its part before the @, or the user's id.")]
-Policy = Annotated[str | None, typer.Option("--policy", help="Which one, where several policies serve the user.")]
-Plan = Annotated[str | None, typer.Option("--service-plan", help="Which one, where the user has several.")]
+Policy = Annotated[str | None, typer.Option("--policy", help="Which one, if several policies serve the user.")]
+Plan = Annotated[str | None, typer.Option("--service-plan", help="Which one, if the user has several.")]
 
 
 def credentials(user: User, service_plan: Plan = None, policy: Policy = None, as_json: Json = False) -> None:
@@ -156,7 +156,7 @@ def _asked_why(
     if config is None:
         err.print(f"cloudpc: {cloud_pc.policy} names no host {cloud_pc.recorded.host} that could say why")
         return None
-    err.print(f"cloudpc: ssh did not get in; {config.name} is asked why")
+    err.print(f"cloudpc: ssh did not get in; {config.name} is being asked why")
     machine_id = cloud_pc.recorded.machine_id
     guest_os = guests.named(cloud_pc.recorded.settings.guest_os)
     seen = unanswered.look(config, machine_id, guest_os, target.host_key, cloud_pc.policy)
@@ -184,7 +184,7 @@ def _way(host: HostConfig | None, way: Access) -> SshHop | None:
         return SshHop.parse(way.via)
     except ValueError:
         raise CommandError(
-            f"the way to its host is not known: state has {way.via!r}, and the policy's file no such host"
+            f"the way to its host is unknown: state has {way.via!r}, but the policy's file has no such host"
         ) from None
 
 
@@ -195,6 +195,6 @@ def _usable(cloud_pc: CloudPCRecord) -> tuple[Access, RecordedCredentials]:
         return pc.access, pc.credentials
     why = f": {pc.status_detail.message} [{pc.status_detail.code}]" if pc.status_detail else ""
     message = (
-        f"the Cloud PC of {cloud_pc.user_principal_name} is {cloud_pc.status}, there is nothing to sign in to{why}"
+        f"the Cloud PC of {cloud_pc.user_principal_name} is {cloud_pc.status}; there is nothing to sign in to{why}"
     )
     raise CommandError(message, Exit.FAILED_CLOUD_PC)

@@ -29,14 +29,14 @@ if TYPE_CHECKING:
 
 
 def adopt(
-    policies: Annotated[list[str] | None, typer.Argument(help="Names of policies; all of them without.")] = None,
+    policies: Annotated[list[str] | None, typer.Argument(help="Names of policies; default: all.")] = None,
     remove: Annotated[
         bool, typer.Option("--remove", help="Delete them with all data on them, instead of taking them back.")
     ] = False,
     yes: Yes = False,
     clear_lock: locks.ClearLock = False,
 ) -> None:
-    """Take machines that state has lost back as they are, with new credentials; or remove them.
+    """Take back machines that state has lost, as they are, with new credentials; or remove them.
 
     A machine is taken back for a user who is entitled under the policy in its tag. `cloudpc doctor` lists them.
     """
@@ -69,7 +69,7 @@ def adopt(
     for machine in (machine for found in nobodys.values() for _, machine in found):
         policy = machine.tag.policy_id
         why = (
-            f"left out: {machine.name}, whose policy {policy} is not here: bring its file back, or --remove deletes it"
+            f"left out: {machine.name}, whose policy {policy} is not here: restore its file, or delete it with --remove"
         )
         err.print(why)
     lost = _entitled(project, lost)
@@ -87,11 +87,11 @@ def _write_tags(project: Project, records: Sequence[StackRecord], *, yes: bool) 
     for host, cloud_pc in found:
         err.print(f"{cloud_pc.device_name} of {cloud_pc.user_principal_name} on {host.name}: its tag can't be read")
     if found:
-        confirm("Write it anew, as state has it? (Not if a newer cloudpc wrote what is there.)", yes=yes)
+        confirm("Write it again, as state has it? (Not if a newer version of cloudpc wrote it.)", yes=yes)
     for host, cloud_pc in found:
         tag = _tag(cloud_pc.recorded)
         host.retag(tag.machine_id, tag, cloud_pc.recorded.service_plan.storage_in_gb)
-        out.print(f"{cloud_pc.device_name} carries its tag again")
+        out.print(f"{cloud_pc.device_name} has its tag again")
 
 
 def _unreadable(project: Project, record: StackRecord) -> Iterator[tuple[Host, CloudPCRecord]]:
@@ -184,5 +184,5 @@ def _tell(lost: dict[str, Found]) -> None:
     ]
     for row in rows:
         shown.add_row(*row)
-    err.print("Handed over to their users, and in no state:")
+    err.print("Handed over to their users, but unknown to state:")
     err.print(shown)

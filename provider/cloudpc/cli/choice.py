@@ -37,7 +37,7 @@ class Choice:
         for user, theirs in choice.users.items():
             if not theirs:
                 has = ", ".join(f"{c.service_plan} of {c.policy}" for c in of_user(user, everyone))
-                raise CommandError(f"{user} has no such Cloud PC, but: {has}", Exit.INVALID)
+                raise CommandError(f"{user} has no such Cloud PC; there are: {has}", Exit.INVALID)
         return choice
 
     @property
@@ -89,5 +89,5 @@ class Choice:
             err.print(f"left out: {line(cloud_pc)}")
         chosen = [c for c in self.cloud_pcs if c not in left_out]
         if not chosen:
-            err.print("there is none to do that with; nothing was done")
+            err.print("no Cloud PC is left to do this with; nothing was done")
         return chosen

@@ -115,7 +115,7 @@ def _reasons(row: dict[str, Any]) -> Iterator[str]:
         yield row["why"]
     yield from _power(row)
     if row["leftovers"]:
-        yield f"not removed whole, tried again by each run: {'; '.join(row['leftovers'])}"
+        yield f"not removed completely; each run tries again: {'; '.join(row['leftovers'])}"
     if detail := row["statusDetail"]:
         code = f"[{detail['code']}]"
         yield detail["message"] if code in detail["message"] else f"{detail['message']} {code}"

@@ -21,7 +21,8 @@ def list_(
     status: Annotated[list[Status] | None, typer.Option(help="Only these statuses; may be repeated.")] = None,
     all_: Annotated[bool, typer.Option("--all", help="Also users without a Cloud PC, and why.")] = False,
     outdated: Annotated[
-        bool, typer.Option("--outdated", help="Only those made with other settings than today's, and what differs.")
+        bool,
+        typer.Option("--outdated", help="Only those whose settings differ from the policy's current ones, and how."),
     ] = False,
     check: Annotated[bool, typer.Option("--check", help="Exit with 3 if a listed one has failed.")] = False,
     as_json: Json = False,
@@ -48,7 +49,7 @@ def list_(
     if check and any(row["status"] == Status.FAILED for row in rows):
         raise typer.Exit(Exit.FAILED_CLOUD_PC)
     if unknown:
-        raise CommandError(f"not all are listed: what today's settings are is not known of {', '.join(unknown)}")
+        raise CommandError(f"the list is incomplete: the current settings are unknown of {', '.join(unknown)}")
 
 
 def _everyone(project: Project, stacks: Sequence[StackRecord], *, with_none: bool) -> list[dict[str, Any]]:
@@ -83,7 +84,7 @@ def _chosen(rows: Iterable[dict[str, Any]], policy: str | None, statuses: Sequen
 def _tell_marked(project: Project, rows: Sequence[dict[str, Any]]) -> None:
     for name in sorted({row["policy"] for row in rows if row["policy"]}):
         if project.is_marked_as_deleted(name):
-            err.print(f"{name} is marked as deleted: it goes with its last Cloud PC")
+            err.print(f"{name} is marked as deleted: it is removed with its last Cloud PC")
 
 
 def show(

@@ -53,7 +53,7 @@ class _Uses:
 
 @app.command("list")
 def list_(as_json: Json = False) -> None:
-    """List connections: network, domain, and the policies that use them. Nothing is asked of the network."""
+    """List connections: network, domain, and the policies that use them. The network is not asked."""
     project = Project()
     uses = _uses(project)
     rows = [_row(project, name, uses) for name in files.names(_folder(project))]
@@ -73,14 +73,14 @@ def list_(as_json: Json = False) -> None:
 
 @app.command()
 def check(
-    names: Annotated[list[str] | None, typer.Argument(help="Connections; all of them without.")] = None,
+    names: Annotated[list[str] | None, typer.Argument(help="Connections; default: all.")] = None,
     policy: Annotated[str | None, typer.Option("--policy", help="Those that this policy names.")] = None,
     as_json: Json = False,
 ) -> None:
     """Check the health of connections: network, addresses, DNS, domain, endpoints. Exits with 1 if one failed.
 
-    A run does the same before it provisions. Everything is asked from this machine and of the hosts: what guests see
-    may differ where firewalls tell them apart.
+    A run does the same before it provisions. Only this machine and the hosts are asked: what guests see
+    may differ if firewalls treat them differently.
     """
     project = Project()
     uses = _uses(project)

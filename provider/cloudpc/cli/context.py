@@ -175,9 +175,7 @@ class Project:
     def problems(self, policy_id: str, *, by_state: bool = False) -> list[Problem]:
         """What is wrong with a policy and what it names; nothing if it can be run. Arguments as in `inputs`."""
         if not re.fullmatch(r"[A-Za-z0-9_.-]{1,100}", policy_id):
-            message = (
-                "its name names the stack, which may only contain letters, digits, hyphens, underscores and periods"
-            )
+            message = "it is the stack's name, which may only contain letters, digits, hyphens, underscores and periods"
             return [Problem(self.shown(policy_id), "file", message, policy_id)]
         try:
             self.inputs(policy_id, by_state=by_state)
@@ -281,7 +279,7 @@ class Project:
         found = [c for c in all_ if policy in (None, c.policy) and (plan is None or c.has_plan(plan))]
         choices = ", ".join(f"{short_name(c.service_plan)} of {c.policy}" for c in all_)
         if not found:
-            raise CommandError(f"{user} has no such Cloud PC, but: {choices}", Exit.INVALID)
+            raise CommandError(f"{user} has no such Cloud PC; there are: {choices}", Exit.INVALID)
         # what was never made, or has ended, is no choice beside one that there is
         found = [c for c in found if c.recorded.access] or found
         if len(found) > 1:

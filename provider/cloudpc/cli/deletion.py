@@ -1,4 +1,4 @@
-"""The end of a policy that is marked as deleted: it goes with its last Cloud PC."""
+"""The end of a policy that is marked as deleted: it is removed with its last Cloud PC."""
 
 from __future__ import annotations
 

@@ -25,14 +25,14 @@ _RESULTS = {"passed": ("ok", "green"), "warning": ("warning", "yellow"), "failed
 
 def doctor(
     remove: Annotated[
-        bool, typer.Option("--remove-leftovers", help="Remove unfinished machines, and what gone ones have left.")
+        bool, typer.Option("--remove-leftovers", help="Remove unfinished machines, and what removed ones left behind.")
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask before removing.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before removing.")] = False,
     as_json: Json = False,
 ) -> None:
     """Check engine, state, policies, hosts and what is left over. Exits with 1 if something doesn't work."""
     if remove:
-        confirm("Remove what is unfinished? No run may be working on it anywhere.", yes=yes)
+        confirm("Remove what is unfinished? Make sure that no run is working on it anywhere.", yes=yes)
     findings = list(_findings(Project(), remove=remove))
     if as_json:
         print_json([_as_json(f) for f in findings])
@@ -108,7 +108,7 @@ def _state(project: Project) -> tuple[Check, list[StackRecord] | None]:
     try:
         records = project.records()
     except (EngineError, CommandError) as error:
-        hint = "until it can be read, nobody can say what is left over"
+        hint = "until it can be read, leftovers can't be told"
         return Check("state", "failed", str(error), hint), None
     stacks = f"{len(records)} stack{'' if len(records) == 1 else 's'}"
     count = sum(len(record.cloud_pcs) for record in records)
@@ -129,7 +129,7 @@ def _policy(project: Project, name: str, surroundings: dict[str, tuple[parsing.S
         project.inputs(name)
         wrong = project.sealing_problems(name)
         yield from (Check(f"policy {name}", "failed", str(problem)) for problem in wrong)
-        marked = "; marked as deleted, goes with its last Cloud PC" if project.is_marked_as_deleted(name) else ""
+        marked = "; marked as deleted, removed with its last Cloud PC" if project.is_marked_as_deleted(name) else ""
         if not wrong:
             yield Check(f"policy {name}", "passed", f"valid{marked}")
     except InvalidConfigurationError as error:

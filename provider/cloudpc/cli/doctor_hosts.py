@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,6 +11,7 @@ from uuid import UUID
 
 from cloudpc.cli.doctor_organisation import Seen
 from cloudpc.configuration.parsing import Surroundings
+from cloudpc.model import patience
 from cloudpc.model.check import Check
 from cloudpc.model.errors import ErrorCode, ProvisioningError
 from cloudpc.model.hosts import ByHand, HostConfig
@@ -63,12 +65,26 @@ def _host(config: HostConfig, ours: Ours, seen: Seen) -> Iterator[Check]:
         for check in host.check():
             failed |= check.status == "failed"
             yield Check(f"{what}: {check.what}", check.status, check.detail, check.hint)
+        yield from _slow(what, config.name)
         for installation in ours.installations:
             yield from _of_installation(what, config.by_hand, host, installation, ours, seen)
     except ProvisioningError as error:
         seen.doubts.append(f"the host {config.name} did not answer")
         if not (failed and error.code is ErrorCode.HOST_REFUSES):  # its own checks have said why
             yield Check(what, "failed", error.message, error.hint)
+
+
+def _slow(what: str, host: str) -> Iterator[Check]:
+    """What runs have met lately: they say that it is slow, and no more."""
+    if found := patience.lately(host):
+        worst, ago = max(found, key=lambda each: each.lasted), (time.time() - found[-1].ended) / 60
+        times = "once" if len(found) == 1 else f"{len(found)} times"
+        detail = (
+            f"slow {times} within the last hour, the last time {ago:.0f} min ago; "
+            f"the longest wait was {worst.lasted:.0f} s, to {worst.what}"
+        )
+        hint = "look at the load, the memory and the storage there; until it is better, other hosts are filled first"
+        yield Check(f"{what}: answers", "warning", detail, hint)
 
 
 def _of_installation(
@@ -86,7 +102,7 @@ def _of_installation(
     seen.add(unknown, known)
     yield from _standing_still(what, [m for m in known if m.id not in ours.inventory.kept_off])
     unreadable = host.unreadable(installation, given)
-    seen.doubts += [f"{name} carries no tag that can be read" for name in unreadable.values()]
+    seen.doubts += [f"{name} has no readable tag" for name in unreadable.values()]
     left = [
         *(_unreadable(what, name, is_known=machine_id in given) for machine_id, name in unreadable.items()),
         *(_unknown(f"{what}: left over", machine) for machine in unknown),
@@ -110,24 +126,26 @@ def _standing_still(what: str, machines: Sequence[Machine]) -> Iterator[Check]:
     for machine in (m for m in machines if m.power in _STANDS_STILL and m.state is not State.GOING):
         how = f"paused: {machine.paused_because}" if machine.power is PowerState.PAUSED else "off"
         detail = f"{machine.name} ({machine.tag.device_name}, policy {machine.tag.policy_id}) is {how}"
-        yield Check(f"{what}: machines", "warning", detail, "the next run of its policy has it go on, if it can")
+        yield Check(
+            f"{what}: machines", "warning", detail, "the next run of its policy starts or resumes it, if it can"
+        )
 
 
 def _unreadable(what: str, name: str, *, is_known: bool) -> Check:
-    whose = "state knows it: `cloudpc adopt` writes its tag anew" if is_known else "no state knows it"
-    detail = f"{name} carries no tag that can be read; nothing is done to it"
-    return Check(f"{what}: tag", "failed", detail, f"{whose}; if a newer cloudpc made it, use that one")
+    whose = "state knows it: `cloudpc adopt` writes its tag again" if is_known else "no state knows it"
+    detail = f"{name} has no readable tag; nothing is done to it"
+    return Check(f"{what}: tag", "failed", detail, f"{whose}; if a newer version of cloudpc made it, use that version")
 
 
 def _unknown(what: str, machine: Machine) -> Check:
     """A machine that no user has, by state."""
     if machine.state is State.GOING:
-        hint = "its host has accepted that; each run of its policy looks again"
+        hint = "its host has accepted the removal; each run of its policy checks again"
         return Check(what, "warning", f"{machine.name} is being removed", hint)
     if machine.tag.phase is not Phase.HANDED_OVER:
         hint = "a run may be working on it; else the next `up` of its policy adopts or removes it"
         return Check(what, "warning", f"{machine.name} is unfinished", hint)
-    detail = f"{machine.name} ({machine.tag.device_name}, policy {machine.tag.policy_id}) is in no state"
+    detail = f"{machine.name} ({machine.tag.device_name}, policy {machine.tag.policy_id}) is unknown to state"
     return Check(what, "warning", detail, "`cloudpc adopt` takes it back, or removes it with its data")
 
 
@@ -139,11 +157,11 @@ def _left(
         yield Check(what, "warning", f"{each.kind} {each.name} has no machine{stays}", "--remove-leftovers")
     there = Machines(known)
     for each in (r for r in remnants if r.kind.may_hold_data and there.have(r)):
-        detail = f"{each.kind} {each.name} is of a Cloud PC in state whose machine is not defined any more"
+        detail = f"{each.kind} {each.name} belongs to a Cloud PC in state whose machine is no longer defined"
         hint = "define the machine again; `cloudpc reprovision` makes a new one, without that disk"
         yield Check(what, "warning", detail, hint)
     for each in uncertain(remnants, recorded):
-        detail = f"{each.kind} {each.name} has no machine; its name, of an older cloudpc, does not say whose it is"
+        detail = f"{each.kind} {each.name} has no machine; its name, of an older version, does not say whose it is"
         hint = f"it may be another installation's: look at it, and remove it {by_hand.removing} if it is not"
         yield Check(what, "warning", detail, hint)
 

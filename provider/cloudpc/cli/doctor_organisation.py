@@ -64,7 +64,7 @@ class Known:
         """What to do about something that belongs to no Cloud PC we know."""
         if self.seen.lost:
             names = ", ".join(self.seen.lost)
-            return f"nothing is removed while state lacks machines that users have ({names}): `cloudpc adopt`"
+            return f"nothing is removed while users have machines that state does not know ({names}): `cloudpc adopt`"
         if self.remove and self.seen.doubts:
             return f"not removed: {'; '.join(self.seen.doubts)}"
         return otherwise
@@ -124,7 +124,7 @@ def _tenant(
     finally:
         graph.close()
     if missing is None:
-        yield Check(f"{what}: permissions", "warning", "the sign-in does not say what it may do")
+        yield Check(f"{what}: permissions", "warning", "the sign-in does not tell its permissions")
     for permission in missing or ():
         hint = f"grant {permission.least}" + (f" (role: {permission.role})" if permission.role else "")
         yield Check(f"{what}: permissions", "failed", f"{permission.purpose} is not allowed", hint)
@@ -134,8 +134,8 @@ def _tenant(
         yield Check(
             f"{what}: adopting devices",
             "passed",
-            "of the devices of a Cloud PC's name that appear after its start, the one with the deviceId that the guest "
-            "says it has got; where it says none, the name alone decides",
+            "of the devices with a Cloud PC's name that appear after its start, the one with the deviceId that "
+            "the guest reports; if it reports none, the name alone decides",
         )
     if modes:
         yield from _left(what, organisation, next(iter(sorted(modes))), known)
@@ -164,7 +164,7 @@ def _left(what: str, organisation: Organisation, mode: Mode, known: Known) -> It
         what,
         remaining,
         enabled=known.hint("a run may be working on it; else --remove-leftovers"),
-        disabled="the tenant refused to delete them; an administrator may",
+        disabled="the tenant refused to delete them; an administrator can",
     )
 
 
@@ -192,15 +192,15 @@ def _domain(
         what,
         unknown,
         enabled=known.hint("a run may be working on it; else disable it"),
-        disabled="of Cloud PCs that are gone: for your maintenance, nothing here deletes accounts",
+        disabled="of Cloud PCs that are gone; delete them yourself, cloudpc never deletes accounts",
     )
 
 
 def _unknown(what: str, unknown: Sequence[OwnedDevice], *, enabled: str, disabled: str) -> Iterator[Check]:
-    """What belongs to no Cloud PC that is known, with what to do about it, by whether it can still be signed in to."""
+    """What belongs to no known Cloud PC, with what to do about it, by whether it can still be signed in to."""
     for each in unknown:
         if each.enabled:
-            yield Check(f"{what}: left over", "warning", f"{each} belongs to no Cloud PC that is known", enabled)
+            yield Check(f"{what}: left over", "warning", f"{each} belongs to no known Cloud PC", enabled)
     if off := [each for each in unknown if not each.enabled]:
         yield Check(f"{what}: left over", "passed", f"disabled: {_names(off)}", disabled)
     if not unknown:

@@ -29,7 +29,7 @@ def findings(project: Project, records: Sequence[StackRecord], seen: Seen) -> It
 def _without_file(project: Project, records: Sequence[StackRecord], seen: Seen) -> Iterator[Check]:
     files = project.policy_ids()
     for policy in (record.policy for record in records if record.policy not in files):
-        hint = f"bring the file back, or remove everything with `cloudpc down {policy}`"
+        hint = f"restore the file, or remove everything with `cloudpc down {policy}`"
         yield Check(f"policy {policy}", "warning", "its stack has no file in stacks/", hint)
         seen.doubts.append(f"the hosts of the policy {policy} are not known")
 
@@ -46,7 +46,7 @@ def _locked(project: Project, records: Sequence[StackRecord], seen: Seen) -> Ite
         if held := project.locks(policy):
             dead = all(lock.dead for lock in held)
             detail = f"its lock was {'; '.join(map(str, held))}" + (", by a run that is dead" if dead else "")
-            hint = f"`cloudpc up {policy} --clear-lock` takes it away" if dead else "a run is at work on it"
+            hint = f"`cloudpc up {policy} --clear-lock` removes it" if dead else "a run is at work on it"
             yield Check(f"policy {policy}", "warning", detail, hint)
             seen.doubts.append(f"a run is, or was, at work on {policy}")
 
@@ -59,7 +59,7 @@ def _in_two_states(records: Sequence[StackRecord]) -> Iterator[Check]:
     for several in (each for each in holders.values() if len(each) > 1):
         policies = " and ".join(c.policy for c in several)
         who = f"Cloud PC of {several[0].user_principal_name} ({several[0].service_plan})"
-        hint = "its machine is of the policy in its tag; take it out of the other's state: " + " or ".join(
+        hint = "its machine belongs to the policy in its tag; remove it from the other's state: " + " or ".join(
             command_line("pulumi", "state", "delete", "--force", "--stack", c.policy, c.urn) for c in several
         )
         yield Check(who, "warning", f"{policies} both have it in state", hint)

@@ -33,7 +33,8 @@ ForgetHost = Annotated[
     typer.Option(
         "--forget-host",
         metavar="NAME",
-        help="This host is gone for good: what ends or is made anew leaves its machine there. May be repeated.",
+        help="This host is gone for good: Cloud PCs that end or are made again leave their machines there. May "
+        "be repeated.",
     ),
 ]
 _ADVICE = (
@@ -52,14 +53,14 @@ def down(
         bool,
         typer.Option(
             "--forget-registrations",
-            help="Leave devices and computer accounts behind whose tenant or domain can't be reached any more.",
+            help="Leave behind devices and computer accounts whose tenant or domain can no longer be reached.",
         ),
     ] = False,
     forget_host: ForgetHost = None,
 ) -> None:
-    """Remove a policy whole: Cloud PCs with their data, machines, the stack. Its files stay; caches too.
+    """Remove a policy completely: Cloud PCs with their data, machines, the stack. Its file and the caches stay.
 
-    As long as its file is there, `up` without names makes it again.
+    As long as the file is there, `up` without names makes its Cloud PCs again.
     """
     from cloudpc.configuration import parsing
     from cloudpc.operations.runtime import Runtime
@@ -114,7 +115,7 @@ def _tell_what_goes(record: StackRecord, unfinished: Found, staying: Found, forg
     for cloud_pc in going:
         if cloud_pc.recorded.has_machine and cloud_pc.recorded.host in forgotten:
             whose = f"{cloud_pc.user_principal_name} ({cloud_pc.service_plan})"
-            out.print(f"The machine of {whose} is left behind, should {cloud_pc.recorded.host} ever come back.")
+            out.print(f"The machine of {whose} stays on {cloud_pc.recorded.host}, should that host ever come back.")
     for host, machine in unfinished:
         out.print(f"The machine {machine.name} on {host.name}, which a run had begun, will be deleted.")
     for host, machine in staying:
@@ -137,7 +138,7 @@ def _remnants(runtime: Runtime, installation: str | None, record: StackRecord) -
 
 def _why_left(staying: Found, remnants: Sequence[str]) -> str:
     machines = (
-        f"these machines of it stay, which its state did not know: {named(staying)}. If another backend's state knows "
+        f"these machines stay, which its state did not know: {named(staying)}. If another backend's state knows "
         "them, leave them to that; `cloudpc adopt` takes lost ones back, `cloudpc adopt --remove` deletes them"
     )
     rest = f"this stays, which no machine has: {', '.join(remnants)}; `cloudpc doctor --remove-leftovers`"
@@ -167,8 +168,8 @@ def _stop_at_unreadable(project: Project, runtime: Runtime, installation: str | 
         found = [f"{name} on {host.name}" for host, name in hosts]
         looks = [runtime.by_hand(host.name).looking for host, _ in hosts]
         raise CommandError(
-            f"not everything is gone: {', '.join(found)} has no tag that can be read, so nothing says whose it is. "
-            f"If a newer cloudpc made it, run `cloudpc down {policy}` with that one; else look at it "
+            f"not everything is gone: {', '.join(found)} has no readable tag, so its owner is unknown. "
+            f"If a newer version of cloudpc made it, run `cloudpc down {policy}` with that version; else look at it "
             f"{' or '.join(dict.fromkeys(looks))}, and remove it by hand"
         )
 
@@ -180,7 +181,7 @@ def _refuse_without_hosts(record: StackRecord, runtime: Runtime, forgotten: Sequ
         flags = " ".join(f"--forget-host {name}" for name in gone)
         raise CommandError(
             f"Cloud PCs of {record.policy} are on {', '.join(gone)}, which is not in its cloudpc:hosts; "
-            f"bring the host back there, or if it is gone for good: {flags}",
+            f"put the host back there, or, if it is gone for good, add {flags}",
             Exit.INVALID,
         )
 

@@ -43,7 +43,7 @@ def conditions(way: Access, user: str, hop: SshHop | None) -> Iterator[str]:
         yield (
             f"{way.host} is reachable on this host only. For users who sign in from their own computers, name a "
             "network connection in the policy (docs/connections.md). Cloud PCs made from then on have an address "
-            "there; `cloudpc reprovision` makes an existing one anew, without its data."
+            "there; `cloudpc reprovision` makes an existing one again, without its data."
         )
         if not isinstance(way, Rdp):
             yield (

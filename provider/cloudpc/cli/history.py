@@ -16,7 +16,7 @@ def history(
     user: Annotated[str, typer.Argument(help="userPrincipalName, its part before the @, or the user's id.")],
     as_json: Json = False,
 ) -> None:
-    """Show the last changes of a user's Cloud PCs, also of ended ones (the last of each)."""
+    """Show the last changes of a user's Cloud PCs, and the last one of each that has ended."""
     stacks = Project().records()
     everyone: list[CloudPCRecord | EndedRecord] = [
         *(c for s in stacks for c in s.cloud_pcs),

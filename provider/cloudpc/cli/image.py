@@ -33,7 +33,7 @@ def list_(
     as_json: Annotated[bool, typer.Option("--json", help="An array of objects, for scripts.")] = False,
     verify: Annotated[bool, typer.Option(help="Hash all files again instead of trusting size and time.")] = False,
 ) -> None:
-    """List the recipes and what is built of them."""
+    """List the recipes, and which images are built from them."""
     folder = project_root() / FOLDER
     found = [(recipe, gallery.find(folder, recipe.image_id, verify=verify)) for recipe in gallery.recipes(folder)]
     if as_json:
@@ -54,7 +54,7 @@ def build(
     names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Recipes; `cloudpc image list` shows them.")],
     force: Annotated[bool, typer.Option("--force", help="Build again, with what the mirror has today.")] = False,
 ) -> None:
-    """Build images; those that are there already are left as they are."""
+    """Build images; existing ones are left as they are."""
     folder = project_root() / FOLDER
     known = [recipe.image_id for recipe in gallery.recipes(folder)]
     if unknown := [name for name in names if name not in known]:

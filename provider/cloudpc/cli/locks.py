@@ -11,9 +11,7 @@ from cloudpc.cli.context import Project
 from cloudpc.cli.output import CommandError, confirm, err
 from cloudpc.iac import file_backend
 
-ClearLock = Annotated[
-    bool, typer.Option("--clear-lock", help="Take away a lock that a run on this machine left when it died.")
-]
+ClearLock = Annotated[bool, typer.Option("--clear-lock", help="Remove the lock of a run on this machine that died.")]
 
 
 def clear(project: Project, stack: str, *, clear_lock: bool, ask: bool = True) -> None:
@@ -33,7 +31,7 @@ def clear(project: Project, stack: str, *, clear_lock: bool, ask: bool = True) -
     if not all(lock.dead for lock in held):
         raise CommandError(
             f"another run is working on {stack}: its lock was {shown}. Wait for it to end; if it is surely dead, "
-            f"`pulumi cancel --stack {stack} --yes` takes the lock away"
+            f"`pulumi cancel --stack {stack} --yes` removes the lock"
         )
     cut_off = project.cut_off(stack)
     if not held and not cut_off:
@@ -43,11 +41,11 @@ def clear(project: Project, stack: str, *, clear_lock: bool, ask: bool = True) -
     died = f"A run on {stack} died and {' and '.join(left)}."
     if not clear_lock and not (ask and sys.stdin.isatty()):
         raise CommandError(
-            f"{died} Run again with --clear-lock; what that run began is finished or removed by the next one"
+            f"{died} Run again with --clear-lock; the next run finishes or removes what that one began"
             + ("" if cut_off else f". Or: `pulumi cancel --stack {stack} --yes`")
         )
     err.print(died)
-    confirm("Take that away and go on? What it began is finished or removed by this run.", yes=clear_lock)
+    confirm("Remove that and go on? This run finishes or removes what it began.", yes=clear_lock)
     file_backend.mend(cut_off)
     if held:
         project.engine.read(["cancel", "--stack", stack, "--yes"])

@@ -12,6 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from cloudpc.cli.output import Exit, err, exit_code, out
+from cloudpc.cli.start import leave
 from cloudpc.files.project import PROJECT
 from cloudpc.iac.engine import Terminated
 from cloudpc.model import patience
@@ -75,10 +76,10 @@ def _version(asked: bool) -> None:
 def _options(
     project: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="The project to work in; without, the one you stand in."),
+        typer.Option(metavar="FOLDER", help="The project to work in; default: the one you are in."),
     ] = None,
     _asked: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which version this is, and exit.")
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version, and exit.")
     ] = False,
 ) -> None:
     if project is not None:
@@ -92,6 +93,8 @@ def main() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # as stderr is: a letter the terminal lacks ends no run
     _mount()
+    if signal.getsignal(signal.SIGINT) is leave:  # from here on there is something to end in order
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with patience.telling(lambda text: err.print(text)):
             app()

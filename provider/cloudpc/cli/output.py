@@ -52,7 +52,7 @@ out = Terminal(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty(
 err = Terminal(stderr=True, highlight=False, soft_wrap=True, width=None if sys.stderr.isatty() else 1000)
 
 
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 
 

@@ -18,8 +18,8 @@ from cloudpc.model.text import command_line
 
 
 def init(
-    folder: Annotated[Path, typer.Argument(help="Where to; made if it is not there.")],
-    name: Annotated[str | None, typer.Option(help="The project's name; without, that of the folder.")] = None,
+    folder: Annotated[Path, typer.Argument(help="Where to make it; the folder is made if it does not exist.")],
+    name: Annotated[str | None, typer.Option(help="The project's name; default: the folder's.")] = None,
     template: Annotated[
         bool, typer.Option("--template", help="Make a folder for `pulumi new FOLDER --generate-only`.")
     ] = False,
@@ -29,13 +29,13 @@ def init(
             exists=True,
             dir_okay=False,
             metavar="FILE",
-            help="The wheel that CI installs, copied into wheels/; without, the one this cloudpc was installed from.",
+            help="The wheel that CI installs, copied into wheels/; default: the one this cloudpc was installed from.",
         ),
     ] = None,
 ) -> None:
     """Make a project of one's own: Pulumi.yaml, a first policy and its directory, a CI workflow.
 
-    Nothing that is there is overwritten.
+    Existing files are never overwritten.
     """
     installs = origin.of_wheel(wheel) if wheel else origin.of_installed()
     values = {"REQUIREMENT": installs.requirement}

@@ -11,7 +11,8 @@ from cloudpc.cli import deletion, generations, locks, policy_import, wishes
 from cloudpc.cli.cloud_pc_table import print_rows
 from cloudpc.cli.context import Project
 from cloudpc.cli.down import refuse_to_forget
-from cloudpc.cli.output import CommandError, Exit, Yes, confirm, counted, err, out, print_json
+from cloudpc.cli.output import CommandError, Exit, Yes, confirm, err, out, print_json
+from cloudpc.cli.owed import Others
 from cloudpc.cli.preflight import check
 from cloudpc.cli.up import How, bring_up
 from cloudpc.configuration import parsing
@@ -21,7 +22,6 @@ from cloudpc.model.directory import DirectoryError
 from cloudpc.model.problems import Problem, report
 from cloudpc.operations.records import CloudPCRecord, StackRecord
 from cloudpc.rules.actions.end_grace import END_GRACE
-from cloudpc.rules.entitlement import entitled
 
 if TYPE_CHECKING:
     from cloudpc.operations.host_validation import HostValidation
@@ -34,12 +34,12 @@ app.command("import", no_args_is_help=True)(policy_import.import_)
 
 @app.command()
 def validate(
-    policies: Annotated[list[str] | None, typer.Argument(help="Names of policies; all of them without.")] = None,
+    policies: Annotated[list[str] | None, typer.Argument(help="Names of policies; default: all.")] = None,
     hosts: Annotated[bool, typer.Option("--hosts", help="Ask the hosts, too; nothing is changed there.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the problems as JSON.")] = False,
     unread: Annotated[
         bool,
-        typer.Option("--allow-unread", help="Exit with 0 where all that is left is what can't be read here, as in CI."),
+        typer.Option("--allow-unread", help="Exit with 0 if the only problem is what can't be read here, as in CI."),
     ] = False,
 ) -> None:
     """Check policies and everything they name, as every run does first.
@@ -51,8 +51,9 @@ def validate(
     problems: list[Problem] = []
     not_known: list[str] = []
     names = policies or project.policy_ids()
+    others = Others.of(project)
     for name in names:
-        found, unknown = _validated(project, name, hosts=hosts, silent=as_json)
+        found, unknown = _validated(project, name, None if as_json else others, hosts=hosts)
         problems += [problem for problem in found if problem not in problems]
         not_known += unknown
     if as_json:
@@ -67,8 +68,8 @@ def validate(
         raise typer.Exit(Exit.INVALID if problems else Exit.ERROR)
 
 
-def _validated(project: Project, name: str, *, hosts: bool, silent: bool) -> tuple[list[Problem], list[str]]:
-    """What is wrong with a policy, and what could not be looked at; that nothing is wrong is told."""
+def _validated(project: Project, name: str, others: Others | None, *, hosts: bool) -> tuple[list[Problem], list[str]]:
+    """What is wrong with a policy, and what could not be looked at; that nothing is wrong is told, with `others`."""
     try:
         found = project.problems(name, by_state=True)
     except DirectoryError as error:
@@ -80,10 +81,9 @@ def _validated(project: Project, name: str, *, hosts: bool, silent: bool) -> tup
     unread = [f"{name}: {why}" for why in asked.silent] if asked else []
     if asked and (found := asked.problems()):
         return found, unread
-    if not silent:
+    if others:
         inputs = project.inputs(name)
-        count = len(entitled(inputs.policy, inputs.snapshot))
-        out.print(f"{name}: valid; {counted(count)} owed")
+        out.print(f"{name}: valid; {others.count(name, inputs)}")
         for warning in (*inputs.warnings, *(asked.warnings if asked else ())):
             err.print(f"{name}: {warning}")
     return [], unread
@@ -152,7 +152,7 @@ def _by_hosts(project: Project, name: str) -> HostValidation:
 
 def _refuse_assigned(project: Project, name: str) -> None:
     if name not in project.policy_ids():
-        message = f"{name} has no file any more: bring it back, or remove everything with `cloudpc down {name}`"
+        message = f"{name} no longer has a file: restore it, or remove everything with `cloudpc down {name}`"
         raise CommandError(message, Exit.INVALID)
     policy = parsing.read_policy_and_directory(name, project.values(name), project.directories).policy
     if policy.assignments:

@@ -42,13 +42,13 @@ def import_(
     ] = None,
     name: Annotated[str | None, typer.Option("--name", help="The stack's name; default: like its displayName.")] = None,
     image: Annotated[
-        str | None, typer.Option("--image", help="Gallery image of ours that takes the place of Microsoft's.")
+        str | None, typer.Option("--image", help="Our gallery image to use in place of Microsoft's.")
     ] = None,
     all_: Annotated[
         bool, typer.Option("--all", help="All policies of the tenant that cloudpc:graph names; CloudPC.Read.All.")
     ] = False,
     force: Annotated[
-        bool, typer.Option("--force", help="Replace cloudpc:policy of a file that is there; the rest of it stays.")
+        bool, typer.Option("--force", help="Replace cloudpc:policy in an existing file; the rest of it stays.")
     ] = False,
 ) -> None:
     """Turn provisioning policies of Windows 365 into stacks/Pulumi.NAME.yaml. Nothing is run.
@@ -216,7 +216,7 @@ def _parsed(content: bytes) -> object:
     try:
         return json.loads(content, parse_int=_number)
     except UnicodeDecodeError as error:
-        message = f"it is in no encoding of Unicode ({error.reason}): save it as UTF-8"
+        message = f"its encoding is not one of Unicode ({error.reason}): save it as UTF-8"
         raise ValueError(message) from None
     except RecursionError:
         raise ValueError("it is nested too deeply") from None

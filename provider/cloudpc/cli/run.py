@@ -30,14 +30,17 @@ def duration(text: str) -> int:
 
 def run(
     every: Annotated[
-        int, typer.Option("--every", parser=duration, metavar="DURATION", help="From one run's begin to the next's.")
+        int,
+        typer.Option(
+            "--every", parser=duration, metavar="DURATION", help="From the start of one run to the start of the next."
+        ),
     ] = "5m",  # type: ignore[assignment]  # parsed as well
     at_once: AtOnce = AT_ONCE,
     clear_lock: locks.ClearLock = False,
 ) -> None:
     """Bring all policies up to date, again and again; errors are told, and the next run tries again.
 
-    Ends with 0 on Ctrl-C or SIGTERM; a run that is on is ended as by Ctrl-C.
+    Ends with 0 on Ctrl-C or SIGTERM, which also interrupt the run in progress.
     """
     try:
         while True:
@@ -63,7 +66,7 @@ def _once(how: How) -> None:
     for why in result.troubles:
         _tell_error(why)
     for name in result.broken:
-        _tell_error(f"`pulumi up` did not end well for {name}")
+        _tell_error(f"`pulumi up` failed for {name}")
     for cloud_pc in result.newly_failed:
         detail = cloud_pc.recorded.status_detail
         why = f"{detail.message} [{detail.code}]" if detail else "no reason recorded"

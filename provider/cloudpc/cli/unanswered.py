@@ -48,12 +48,12 @@ def look(config: HostConfig, machine_id: UUID, guest_os: GuestOS, pinned: str, p
 def _seen(config: HostConfig, host: Host, machine_id: UUID, guest_os: GuestOS, pinned: str, policy: str) -> Seen:
     machine = host.describe(machine_id)
     if machine is None:
-        return Seen(f"{host.name} has no such machine any more; `cloudpc up {policy}` says what became of it")
+        return Seen(f"{host.name} no longer has such a machine; `cloudpc up {policy}` says what became of it")
     if machine.power is PowerState.PAUSED:
         return Seen(f"its machine on {host.name} is paused: {machine.paused_because}; `cloudpc up {policy}` resumes it")
     if machine.power is PowerState.LEFT_OFF:
         host.power_on(machine_id, Watch().within(STARTED_WITHIN))
-        return Seen(f"its machine on {host.name} was off, and left so; it is started", pinned)
+        return Seen(f"its machine on {host.name} was off; it is being started", pinned)
     if machine.power is not PowerState.RUNNING:
         return Seen(f"its machine on {host.name} is {machine.power}; `cloudpc up {policy}` starts it")
     try:
@@ -66,8 +66,8 @@ def _seen(config: HostConfig, host: Host, machine_id: UUID, guest_os: GuestOS, p
     if found and found != pinned:
         return Seen(
             f"its ssh host key is not the one it was set up with, {fingerprint(pinned)}; {host.name} has read the "
-            f"present one in the guest, {fingerprint(found)}, which is taken. So it happens where an image's "
-            "cloud-init takes a later start for another machine's first one, or where its user made a new key",
+            f"present one in the guest, {fingerprint(found)}, which is taken. This happens if an image's "
+            f"cloud-init mistakes a later start for a first one, or if its user made a new key",
             found,
         )
     return Seen(f"its machine runs on {host.name} with the key that it was set up with{_way(config)}")
@@ -77,7 +77,7 @@ def _way(config: HostConfig) -> str:
     if config.way is None:
         return ", so ssh in the guest has ended, or something lies between here and there"
     command = config.way.shown
-    return f": see that the way there works, `{command}`; where another one is right, {config.another_way}"
+    return f": check that the way there works, `{command}`; where another one is right, {config.another_way}"
 
 
 def fingerprint(key: str) -> str:

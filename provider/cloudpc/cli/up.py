@@ -32,8 +32,8 @@ AT_ONCE = 4
 _CLEAR_PENDING = "--clear-pending-creates"
 _COLOURS = ("cyan", "yellow", "green", "magenta", "blue")
 
-AtOnce = Annotated[int, typer.Option("--at-once", min=1, help="How many policies may be run at the same time.")]
-Policies = Annotated[list[str] | None, typer.Argument(help="Names of policies; all of them without.")]
+AtOnce = Annotated[int, typer.Option("--at-once", min=1, help="How many policies run at the same time.")]
+Policies = Annotated[list[str] | None, typer.Argument(help="Names of policies; default: all.")]
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Result:
             CommandError, typer.Exit: with the exit code.
         """
         names = ", ".join(self.broken)
-        what = f"`pulumi up` did not end well for {names}, for the reason above; run it again once that is mended"
+        what = f"`pulumi up` failed for {names}, for the reason above. Fix that, then run again"
         wrong = [what] if names else []
         if wrong := [*wrong, *self.troubles, *self.left_out]:
             raise CommandError("\n".join(wrong))
@@ -92,13 +92,15 @@ def up(
     at_once: AtOnce = AT_ONCE,
     accept_loss: Annotated[
         int | None,
-        typer.Option("--accept-loss", metavar="N", help="Yes, N may enter grace because of the directory."),
+        typer.Option(
+            "--accept-loss", metavar="N", help="Accept that N Cloud PCs enter grace because of the directory."
+        ),
     ] = None,
     forget_host: ForgetHost = None,
 ) -> None:
     """Bring policies up to date: `pulumi up`, side by side, a table and an exit code at the end.
 
-    Exits with 3 if a Cloud PC has failed in this run; the others are there all the same.
+    Exits with 3 if a Cloud PC has failed in this run; the others are not affected.
     Those that failed before stay so; `cloudpc list --check` is for them.
     """
     project = Project()
@@ -123,7 +125,7 @@ def up(
 def preview(policies: Policies = None, forget_host: ForgetHost = None) -> None:
     """Say what `up` would do, to whom and why: `pulumi preview`, one policy after another.
 
-    No Cloud PC is touched. A policy that never ran gets its empty stack.
+    No Cloud PC is touched. A policy that has never run gets an empty stack.
     """
     project = Project()
     names = _named(project, policies)
@@ -147,7 +149,7 @@ def _show_previews(project: Project, names: Sequence[str], consent: Consent) -> 
     _make_stacks(project, names, troubles)
     for name in names:
         if name in troubles.of or project.engine.run(["preview", "--stack", name], env=consent.environment()) != 0:
-            raise CommandError(troubles.of.get(name) or f"the preview of {name} did not end well; nothing was done")
+            raise CommandError(troubles.of.get(name) or f"the preview of {name} failed; nothing was done")
 
 
 def _check_forgotten(project: Project, names: Sequence[str], hosts: Sequence[str]) -> None:

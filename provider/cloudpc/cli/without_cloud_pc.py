@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,7 +46,7 @@ def rows(project: Project, stacks: Sequence[StackRecord], present: Sequence[dict
     directories, files = _directories(project), project.policy_ids()
     facts = [stack.facts(stack.assigned if stack.policy in files else {}) for stack in stacks]
     ignored = _ignored(directories, facts)
-    return [*_without(directories, present, ignored), *ignored]
+    return [*_without(directories, present, ignored, {stack.policy for stack in stacks}), *ignored]
 
 
 def _directories(project: Project) -> list[_Directory]:
@@ -68,7 +68,10 @@ def _directories(project: Project) -> list[_Directory]:
 
 
 def _without(
-    directories: Sequence[_Directory], present: Sequence[dict[str, Any]], ignored: Sequence[dict[str, Any]]
+    directories: Sequence[_Directory],
+    present: Sequence[dict[str, Any]],
+    ignored: Sequence[dict[str, Any]],
+    with_stack: Collection[str],
 ) -> list[dict[str, Any]]:
     """Users who have no Cloud PC."""
     not_theirs = {(row["policy"], row["userId"], row["servicePlan"]) for row in ignored}
@@ -81,7 +84,8 @@ def _without(
             found[none.user.id, plan.id if plan else None] = _not_provisioned(none)
         for policy_id, owed in directory.owed():
             if (policy_id, owed.user.id, owed.service_plan.id) not in not_theirs:
-                row = _not_provisioned(NotProvisioned(owed.user, owed.service_plan, (policy_id,), NotOwed.NOT_RUN_YET))
+                why = NotOwed.NOT_RUN_YET if policy_id in with_stack else NotOwed.POLICY_WITHOUT_STACK
+                row = _not_provisioned(NotProvisioned(owed.user, owed.service_plan, (policy_id,), why))
                 found.setdefault((owed.user.id, owed.service_plan.id), row)
     return [
         row for (user, plan), row in found.items() if (user, plan) not in have and not (plan is None and user in served)
@@ -114,7 +118,7 @@ def _why_ignored(policy_id: str, serves: str, still_has: str) -> str:
     if serves != policy_id:
         return f"ignored for this user, whom {serves} serves: the first assigned wins"
     if still_has != policy_id:
-        return f"waits for the end of the one that {still_has} still has"
+        return f"waits for the end of the Cloud PC that {still_has} still has"
     return ""
 
 

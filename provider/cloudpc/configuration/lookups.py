@@ -201,7 +201,7 @@ class References:
                 known = ", ".join(sorted(snapshot.groups)[:10]) or "none"
                 # of a tenant only the groups are known that were asked for
                 there = f"; groups there: {known}" if directory != "the tenant" else ""
-                message = f"is no group of {directory}{closest(group, names) if there else ''}{there}"
+                message = f"is not a group of {directory}{closest(group, names) if there else ''}{there}"
                 yield i, Problem(self.file, field, message, group)
             elif len(found) > 1:
                 ids = ", ".join(sorted(g.id for g in found))
@@ -247,7 +247,7 @@ def _such(network: Network, hosts: Sequence[HostConfig]) -> str:
 
 
 def _no_system(name: str) -> str:
-    return f"is no system of guests{closest(name, guests.SYSTEMS)}; there: {', '.join(sorted(guests.SYSTEMS))}"
+    return f"is not a guest system{closest(name, guests.SYSTEMS)}; there are: {', '.join(sorted(guests.SYSTEMS))}"
 
 
 def _now_another(name: str, others: list[str], snapshot: Snapshot) -> str:

@@ -63,7 +63,7 @@ def _add(source: Source, image_id: str) -> str:
     if source.entry is not None:
         return f"add {' or '.join(source.entry.NAMED_BY)} to cloudpc:images.{image_id}"
     if source.kind == QCOW2:
-        return "it takes what is built of a recipe of that name in vm-images/"
+        return "it takes what is built from a recipe of that name"
     return f"name what it is there in vm-images/{counterparts.FILE}: {image_id}: {{{source.kind}: …}}"
 
 

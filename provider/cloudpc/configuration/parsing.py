@@ -208,7 +208,7 @@ class _Parts:
         if not isinstance(self.directory, LocalDirectoryConfig):
             return
         devices, credentials = self.surroundings.devices, self.surroundings.credentials
-        needs = "needs cloudpc:directory of kind graph: the users of an embedded directory are none of the tenant's"
+        needs = "needs cloudpc:directory of kind graph: the users of an embedded directory are not those of the tenant"
         if devices.registration != "none":
             self.problems.append(Problem(file, "cloudpc:devices.registration", needs, devices.registration))
         if credentials.kind != "password":
@@ -292,7 +292,7 @@ def _stand_in(policy: dict[Any, Any], place: tuple[str | int, ...], *, unknown: 
     entries = policy.get(name)
     if name not in _ENTRIES or len(place) < 2 or not isinstance(entries, list):
         policy.pop(name, None)
-        policy.pop(place[0], None)  # a key that is no text
+        policy.pop(place[0], None)  # a key that is not text
         return set() if unknown else {name}
     index, entry = int(place[1]), entries[int(place[1])]
     if unknown and len(place) == 3 and isinstance(entry, dict):
@@ -443,7 +443,9 @@ class _Values(Part):
     safety: SafetyConfig = Field(default=SafetyConfig(), alias="cloudpc:safety")
     audit: AuditConfig | None = Field(default=None, alias="cloudpc:audit")
     deleted: bool = Field(
-        default=False, alias="cloudpc:deleted", description="By `cloudpc policy delete`: goes with its last Cloud PC."
+        default=False,
+        alias="cloudpc:deleted",
+        description="Set by `cloudpc policy delete`: the policy is removed with its last Cloud PC.",
     )
 
 

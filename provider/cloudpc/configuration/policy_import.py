@@ -173,7 +173,7 @@ class _Conversion:
             self._refuse("imageId", "is required; --image names one of ours", None)
             return
         self._policy["imageId"] = graph.image_id
-        where = "an entry of cloudpc:images" if kind == "custom" else "a recipe in vm-images/"
+        where = "an entry of cloudpc:images" if kind == "custom" else "a recipe (`cloudpc image list`)"
         self._decide("imageId", shown, f"name an image of ours, {where}: Microsoft's are on hosts in Azure alone")
 
     def _locale(self) -> None:

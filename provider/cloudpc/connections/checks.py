@@ -115,7 +115,7 @@ def _resolved(name: str) -> Check:
         found = {str(answer[4][0]) for answer in socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)}
     except UnicodeError:
         action = "Correct the name in the connection's file."
-        return Check(what, "failed", "no DNS name can be like that", action, "dnsCheckNameWithInvalidCharacter")
+        return Check(what, "failed", "is not a possible DNS name", action, "dnsCheckNameWithInvalidCharacter")
     except socket.gaierror as error:
         unknown = error.errno in (socket.EAI_NONAME, socket.EAI_NODATA)
         kind = "dnsCheckFqdnNotFound" if unknown else "dnsCheckUnknownError"

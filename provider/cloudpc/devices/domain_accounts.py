@@ -143,7 +143,7 @@ class DomainAccounts:
         if not account_mark.same_cloud_pc(account.description, owner):
             return "its description has another Cloud PC's mark"
         if account.maker not in self._makers:
-            who = f"it was made by {account.maker}" if account.maker else "who has made it may not be read"
+            who = f"it was made by {account.maker}" if account.maker else "its maker may not be read"
             return f"{who}, and not by adDomainUsername or one of computerAccountOwners"
         return ""
 
@@ -262,7 +262,7 @@ class DomainAccounts:
             "insufficientAccessRights": ("AccessDenied", f"access to {dn} is denied"),
             "noSuchObject": ("OrganizationalUnitNotFound", f"there is no {dn}"),
             "referral": ("OrganizationalUnitNotFound", f"{dn} is in no domain of this controller"),
-            "invalidDNSyntax": ("OrganizationalUnitIncorrectFormat", f"{dn} is no distinguished name"),
+            "invalidDNSyntax": ("OrganizationalUnitIncorrectFormat", f"{dn} is not a distinguished name"),
             "entryAlreadyExists": ("ComputerObjectAlreadyExists", f"{dn} is there already, under another account name"),
         }.get(code, ("UnknownError", words(self._connection)))
         if "0000216D" in result["message"].upper():  # ERROR_DS_MACHINE_ACCOUNT_QUOTA_EXCEEDED

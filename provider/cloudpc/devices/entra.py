@@ -188,7 +188,7 @@ class EntraDevices:
         try:
             user_id = UUID(new.user_id)
         except ValueError:
-            told.append(f"{new.display_name} has no registered owner in Entra: {new.user_id} is no user of a tenant")
+            told.append(f"{new.display_name} has no registered owner in Entra: {new.user_id} is not a user of a tenant")
             return
         user = ReferenceCreate(odata_id=f"{self._graph.config.endpoint}/v1.0/users/{user_id}")
         device = session.client.devices.by_device_id(id_)

@@ -90,7 +90,7 @@ class Directories:
             try:
                 answers = _Answers.validate_json(Path(file).read_bytes())
             except (OSError, ValidationError) as error:
-                raise DirectoryError(f"what was read of the directory is not in {file} any more: {error}") from None
+                raise DirectoryError(f"what was read from the directory is no longer in {file}: {error}") from None
             made._answers = {name: answer for name, answer in answers.items() if answer.is_fresh}
         return made
 

@@ -33,7 +33,7 @@ def find(path: str | None, stacks: Path, environment: Mapping[str, str] = os.env
     if named := environment.get(VARIABLE):
         file = _whole(Path(named))
         if not Path(named).is_absolute():
-            raise ValueError(f"{VARIABLE} must name a file with its whole path")
+            raise ValueError(f"{VARIABLE} must be an absolute path")
     elif path is None:
         return None
     else:
@@ -62,7 +62,7 @@ def _whole(path: Path) -> Path:
 
 def _check(file: Path) -> None:
     if os.path.isdir(file) or not os.path.isdir(file.parent):  # noqa: PTH112 - Path's own raises for too long a name
-        raise ValueError("must be a file in a folder that is there")
+        raise ValueError("must be in a folder that exists")
     try:
         with regular_file.opened(file) as content:
             first = content.readline(65_536)
@@ -71,7 +71,7 @@ def _check(file: Path) -> None:
     except OSError as error:
         raise ValueError(f"can't be used: {error.strerror}") from None
     if first.strip() and not _is_line(first):
-        raise ValueError("is a file of something else: its first line is none of an audit file")
+        raise ValueError("is not an audit file: its first line is something else")
 
 
 def _is_line(text: bytes) -> bool:

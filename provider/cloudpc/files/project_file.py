@@ -119,4 +119,4 @@ def _wrong(entry: object) -> str:
         return ""
     if not entry.keys() <= _DECLARATION:
         return "a mapping must be written as {value: …} here; Pulumi takes it for a declaration otherwise"
-    return "has a default and a value; one of them must go" if {"value", "default"} <= entry.keys() else ""
+    return "has both a default and a value; remove one of them" if {"value", "default"} <= entry.keys() else ""

@@ -16,7 +16,7 @@ def read(path: Path, largest: int = LARGEST) -> bytes:
     """The contents of a file.
 
     Raises:
-        OSError: it can't be read, is no regular file, or has more bytes than that; `strerror` says it.
+        OSError: it can't be read, is not a regular file, or has more bytes than that; `strerror` says it.
     """
     with opened(path) as file:
         content = file.read(largest + 1)
@@ -33,7 +33,7 @@ def opened(path: Path, flags: int = os.O_RDONLY) -> BinaryIO:
         flags: for os.open.
 
     Raises:
-        OSError: it can't be opened, or is no regular file.
+        OSError: it can't be opened, or is not a regular file.
     """
     follow = os.O_NOFOLLOW if flags & os.O_WRONLY else 0
     try:
@@ -53,4 +53,4 @@ def opened(path: Path, flags: int = os.O_RDONLY) -> BinaryIO:
 
 def _check(found: os.stat_result, path: Path) -> None:
     if not stat.S_ISREG(found.st_mode):
-        raise OSError(errno.EINVAL, "is no regular file", str(path))
+        raise OSError(errno.EINVAL, "is not a regular file", str(path))

@@ -39,7 +39,7 @@ def problems(content: bytes, known: Collection[str] | None) -> Iterator[str]:
         what = "UTF-8" if mark == codecs.BOM_UTF8 else "UTF-16 or UTF-32"
         yield f"begins with a byte order mark, which hides its first line: save it as UTF-8 without one (it is {what})"
     elif b"\0" in content.partition(b"\n")[0]:
-        yield "is no text: a program can be started by a script, but not be one"
+        yield "is not text: a script can start a program, but can't be one"
     else:
         text = content.partition(b"\0")[0]  # an archive may follow, for the script to unpack
         yield from _in_its_lines(text)

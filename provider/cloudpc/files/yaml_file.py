@@ -114,7 +114,7 @@ def _inner(node: yaml.Node) -> Iterator[yaml.Node]:
 
 
 class _Loader(yaml.CSafeLoader):  # libyaml: ten times as fast, which a directory of thousands shows
-    """Refuses a key that stands twice: PyYAML would silently keep the last one."""
+    """Refuses a key that appears twice: PyYAML would silently keep the last one."""
 
     def __init__(self, stream: bytes) -> None:
         super().__init__(stream)
@@ -134,7 +134,7 @@ class _Loader(yaml.CSafeLoader):  # libyaml: ten times as fast, which a director
             if key.tag != "tag:yaml.org,2002:str":
                 continue
             if key.value in seen:
-                raise yaml.composer.ComposerError(None, None, f"the key {key.value!r} stands twice", key.start_mark)
+                raise yaml.composer.ComposerError(None, None, f"the key {key.value!r} appears twice", key.start_mark)
             seen.add(key.value)
 
 
@@ -183,7 +183,7 @@ class _Dumper(yaml.SafeDumper):
     """Quotes text that a reader of either version would take for something else."""
 
     def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002
-        """What stands twice is written twice."""
+        """What appears twice is written twice."""
         return True
 
 

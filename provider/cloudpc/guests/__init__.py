@@ -29,7 +29,7 @@ def named(name: str) -> GuestOS:
     """
     found = SYSTEMS.get(name) or OF_CLOUDS.get(name)
     if found is None:
-        message = f"{name!r} is no system of guests; there: {', '.join(sorted(SYSTEMS))}"
+        message = f"{name!r} is not a guest system; there are: {', '.join(sorted(SYSTEMS))}"
         raise ProvisioningError(ErrorCode.IMAGE_INVALID, message, retriable=False)
     module, _, kind = found.partition(":")
     system: GuestOS = getattr(import_module(module), kind)()

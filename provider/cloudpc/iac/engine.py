@@ -26,12 +26,12 @@ _LANGUAGE_HOST = "tools/language-host/pulumi-language-python"
 OWN_FOLDER = ".cloudpc"
 """Of a project, with its own state in it."""
 _PASSPHRASE = ("PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE")
-_CUT_OFF = "A run was killed while it wrote its state: `cloudpc up --clear-lock` mends that."
+_CUT_OFF = "A run was killed while it wrote its state: `cloudpc up --clear-lock` repairs it."
 
 
 _NO_BACKEND = (
-    "This project has nowhere to keep its state yet: `cloudpc setup` makes a place of its own; for another one set "
-    "PULUMI_BACKEND_URL, or `pulumi login`."
+    "This project has no backend for its state yet. `cloudpc setup` makes one in .cloudpc; to use another one, set "
+    "PULUMI_BACKEND_URL or run `pulumi login`."
 )
 
 _T = TypeVar("_T")
@@ -89,7 +89,7 @@ class Engine:
         done = subprocess.run(["/bin/sh", "-c", script, "sh", str(file)], capture_output=True, check=False)
         if done.returncode != 0:
             raise EngineError(
-                f"{file} can't be read: {os.fsdecode(done.stderr).strip()}; `cloudpc setup` writes it anew"
+                f"{file} can't be read: {os.fsdecode(done.stderr).strip()}; `cloudpc setup` writes it again"
             )
         # what others have put there need be no UTF-8
         own = dict(os.fsdecode(entry).split("=", 1) for entry in done.stdout.split(b"\0") if b"=" in entry)
@@ -153,7 +153,7 @@ class Engine:
             elif words and "PULUMI_ACCESS_TOKEN" in words[-1]:
                 words = [_NO_BACKEND]
             elif words and "unable to open bucket file:" in words[-1]:
-                words.append("The backend's folder is not there; `cloudpc setup` makes this project's own anew.")
+                words.append("The backend's folder is not there; `cloudpc setup` makes this project's own again.")
             raise EngineError("\n".join(words[-6:]) or f"`pulumi {' '.join(arguments)}` failed")
         return output
 

@@ -19,8 +19,8 @@ _SALT = "encryptionsalt"
 _BY_PASSPHRASE = ("passphrase", "default", "")
 _OF_SERVICE = ("https://", "http://")
 _WHAT_TO_DO = (
-    "so the passwords of Cloud PCs would be sealed with nothing: set it to a passphrase. A stack that was made under "
-    "an empty one gets another by `pulumi stack change-secrets-provider passphrase`"
+    "so the passwords of Cloud PCs would not be protected: set it to a passphrase. For a stack that was made with an "
+    "empty one, run `pulumi stack change-secrets-provider passphrase`"
 )
 _ITERATIONS = 1_000_000
 """Of pkg/secrets/passphrase/manager.go, as what is sealed for a test in each salt."""

@@ -145,7 +145,7 @@ class Files:
     def image(self, image_id: str, _digest: str, note: Note) -> DiskImage:
         """See Source."""
         if (image := self._file(image_id)) is None:
-            message = f"The image {image_id} of cloudpc:images is no file any more."
+            message = f"The image {image_id} of cloudpc:images is no longer a file."
             raise ProvisioningError(ErrorCode.IMAGE_NOT_FOUND, message, retriable=False)
         return resolve(image_id, image, self._folder, note)
 
@@ -325,4 +325,4 @@ def _check_with_qemu(path: Path, *_stamp: int) -> None:
         raise UnusableError("is damaged: `qemu-img check` finds errors in it", qcow2.ANOTHER_COPY)
     if ended.returncode not in (0, _ROOM_WASTED):
         why = ended.stderr.strip() or "checking it took too much time or memory"
-        raise UnusableError(f"is no sound qcow2: {why}", qcow2.ANOTHER_COPY)
+        raise UnusableError(f"is not a sound qcow2: {why}", qcow2.ANOTHER_COPY)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import httpx
 
 SECONDS_TO_ANSWER: float = 60.0
-"""For the connection and a server's answer, each time it sends on to another address."""
+"""For the connection and a server's answer, each time it redirects to another address."""
 STALL_SECONDS: float = 60.0
 LEAST_BYTES: int = 64 << 10
 """What has to arrive within STALL_SECONDS; a line that is slower has stalled."""
@@ -61,15 +61,15 @@ def address(url: str) -> httpx.URL:
         found = httpx.URL(_LONE_PERCENT.sub("%25", url))
     except (httpx.InvalidURL, ValueError):
         raise ValueError(
-            "is no URL that can be asked for, as https://images.example/golden.qcow2 is; in user and password write "
-            "/ ? # @ : % as %2F %3F %23 %40 %3A %25"
+            "is not a URL that can be requested, such as https://images.example/golden.qcow2; in user and password, "
+            "write / ? # @ : % as %2F %3F %23 %40 %3A %25"
         ) from None
     if found.scheme not in ("http", "https") or not found.host:
         raise ValueError("must be an http or https URL, with a host")
     if found.port is not None and not 0 < found.port < 65536:
-        raise ValueError("has a port that is none: 1 to 65535 are")
+        raise ValueError("has a port that is not from 1 to 65535")
     if not _is_host(found.raw_host.decode("ascii")):
-        raise ValueError("has a host that is no name and no address")
+        raise ValueError("has a host that is neither a name nor an address")
     return found
 
 
@@ -119,7 +119,7 @@ async def _answered(url: str) -> AsyncIterator[httpx.Response]:
                 yield response
                 return
             target = _next(target, response.headers["location"])
-    raise DownloadError(f"it sends on more than {_REDIRECTS} times")
+    raise DownloadError(f"it redirects more than {_REDIRECTS} times")
 
 
 class _Login:
@@ -190,9 +190,9 @@ def _next(here: httpx.URL, location: str) -> httpx.URL:
     try:
         there = address(str(here.join(location)))
     except ValueError:
-        raise DownloadError(f"it sends on to {location}, which can't be asked for") from None
+        raise DownloadError(f"it redirects to {location}, which can't be requested") from None
     if here.scheme == "https" and there.scheme != "https":
-        raise DownloadError(f"it sends on from https to plain http, to {there}")
+        raise DownloadError(f"it redirects from https to plain http, to {there}")
     return there
 
 

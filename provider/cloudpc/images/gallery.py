@@ -109,7 +109,7 @@ class Recipes:
         field = "cloudpc:policy.imageId"
         if not self.has(image_id):
             names = self._names()
-            message = f"is no recipe in vm-images/{closest(image_id, names)}; there: {', '.join(names) or 'none'}"
+            message = f"is not a recipe{closest(image_id, names)}; there are: {', '.join(names) or 'none'}"
             tell(field, message, image_id)
             return None
         try:

@@ -20,7 +20,7 @@ from cloudpc.images import formats
 
 _STANDALONE: Final = "Make it stand alone: qemu-img convert -f qcow2 -O qcow2 FILE NEW.qcow2"
 ANOTHER_COPY: Final = (
-    "Copy or download it again; if the original is like that, `qemu-img check -r all FILE` may mend it "
+    "Copy or download it again; if the original is like that, `qemu-img check -r all FILE` may repair it "
     "(then the SHA-256 is another one)"
 )
 _HEADER_V2: Final = struct.Struct(">4sIQIIQIIQQIIQ")
@@ -103,7 +103,7 @@ def _parsed(head: bytes, more: bytes) -> Header:
             raise _cut_off(len(head) + len(more), len(head) + _HEADER_V3.size)
         features = _HEADER_V3.unpack(more)[0]
     if not 9 <= cluster_bits <= 21:
-        raise UnusableError(f"is no sound qcow2: it has clusters of 2^{cluster_bits} bytes", ANOTHER_COPY)
+        raise UnusableError(f"is not a sound qcow2: it has clusters of 2^{cluster_bits} bytes", ANOTHER_COPY)
     return Header(
         version, size, cluster_bits, features, encryption, (backing, backing_length), (l1, l1_entries),
         (refcounts, refcount_clusters << cluster_bits),
@@ -165,7 +165,7 @@ class _Tables:
         """Raises UnusableError."""
         l1_offset, entries = self._header.l1
         if entries * 8 > _LARGEST_L1 or entries < self._l1_entries_needed():
-            raise UnusableError("is no sound qcow2: its first-level table has not the disk's size", ANOTHER_COPY)
+            raise UnusableError("is not a sound qcow2: its first-level table has not the disk's size", ANOTHER_COPY)
         self._refuse_outside(*self._header.refcounts)
         tables = self._read(l1_offset, entries * 8)
         seen: set[int] = set()
@@ -188,7 +188,7 @@ class _Tables:
     def _read(self, offset: int, length: int) -> array[int]:
         """A table, all of which must be there."""
         if offset % self._header.cluster:
-            raise UnusableError("is no sound qcow2: one of its tables begins inside a cluster", ANOTHER_COPY)
+            raise UnusableError("is not a sound qcow2: one of its tables begins inside a cluster", ANOTHER_COPY)
         self._refuse_outside(offset, length)
         self._file.seek(offset)
         table = array("Q", self._file.read(length))

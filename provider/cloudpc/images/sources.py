@@ -112,5 +112,5 @@ def tell_missing(images: Mapping[str, ImageEntry], image_id: str, entry: type[Im
     if image_id in images:
         tell(f"cloudpc:images.{image_id}", f"needs {' or '.join(entry.NAMED_BY)} for the hosts of the policy", None)
         return
-    known = f"{closest(image_id, images)}; there: {', '.join(sorted(images)) or 'none'}"
-    tell("cloudpc:policy.imageId", f"is no custom image of cloudpc:images{known}", image_id)
+    known = f"{closest(image_id, images)}; there are: {', '.join(sorted(images)) or 'none'}"
+    tell("cloudpc:policy.imageId", f"is not a custom image of cloudpc:images{known}", image_id)

@@ -124,5 +124,5 @@ def _parts(value: str) -> tuple[SplitResult, int | None]:
         parts = urlsplit(value)
         port = parts.port
     except ValueError:
-        raise ValueError("is no address") from None
+        raise ValueError("is not an address") from None
     return parts, port

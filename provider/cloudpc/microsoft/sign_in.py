@@ -168,7 +168,7 @@ def _ago(seconds: float) -> str:
 _REFUSALS: Final = {
     "90002": "there is no tenant {tenant}: check {tenant_field} or AZURE_TENANT_ID",
     "900021": "there is no tenant {tenant}: check {tenant_field} or AZURE_TENANT_ID",
-    "900023": "{tenant} is no tenant's id or domain: check {tenant_field} or AZURE_TENANT_ID",
+    "900023": "{tenant} is not a tenant's id or domain: check {tenant_field} or AZURE_TENANT_ID",
     "700016": "the application of AZURE_CLIENT_ID is not known in the tenant {tenant}: wrong tenant, "
     "or no consent there",
     "7000215": "the secret in AZURE_CLIENT_SECRET is wrong: the secret's value is wanted, not its id",

@@ -118,7 +118,7 @@ class ErrorCode(StrEnum):
 
     # seen by a run or a refresh
     MACHINE_LOST = "machineLost", _Meaning()
-    """Its machine is gone, as a rule with its data: only a reprovision makes it again."""
+    """Its machine is gone, usually with its data: only a reprovision makes it again."""
     MACHINE_CHANGED = "machineChanged", _Meaning()
     """Its machine is not the size of its service plan any more."""
 
@@ -175,8 +175,8 @@ class TagUnreadable(ProvisioningError):  # noqa: N818 - an answer as well: it is
     def __init__(self, machine: str, host: str) -> None:
         super().__init__(
             ErrorCode.TAG_UNREADABLE,
-            f"{machine} on {host} carries no tag that can be read, so nothing says whose it is; it is left untouched",
-            hint="if a newer cloudpc made it, use that one; `cloudpc doctor` says how to go on",
+            f"{machine} on {host} has no readable tag, so its owner is unknown; it is left untouched",
+            hint="if a newer version of cloudpc made it, use that version; `cloudpc doctor` says how to go on",
         )
 
 

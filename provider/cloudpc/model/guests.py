@@ -50,7 +50,7 @@ class Script:
     def __post_init__(self) -> None:
         for name in self.secrets:
             if not _NAME.fullmatch(name):
-                raise ValueError(f"{name!r} is no name of a variable")
+                raise ValueError(f"{name!r} is not a variable's name")
 
     @property
     def argv(self) -> tuple[str, ...]:

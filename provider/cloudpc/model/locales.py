@@ -28,7 +28,7 @@ def time_zone(value: str) -> str:
     if value in _time_zones():
         return value
     meant = _meant_time_zone(value)
-    raise ValueError(f"{_TIME_ZONE}; did you mean {meant!r}?" if meant else _TIME_ZONE + closest(value, _time_zones()))
+    raise ValueError(f"{_TIME_ZONE} (did you mean {meant!r}?)" if meant else _TIME_ZONE + closest(value, _time_zones()))
 
 
 def locale_name(value: str) -> str:
@@ -36,7 +36,7 @@ def locale_name(value: str) -> str:
     if value in _locales():
         return value
     if meant := _meant_locale(value):
-        raise ValueError(f"{_LOCALE}; did you mean {meant!r}?")
+        raise ValueError(f"{_LOCALE} (did you mean {meant!r}?)")
     raise ValueError(_LOCALE + closest(value, _locales()))
 
 

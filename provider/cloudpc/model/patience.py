@@ -9,12 +9,13 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
+import json
 import threading
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,9 +23,13 @@ USUAL = 5.0
 """Seconds that no call takes on a host that is well."""
 _LOOK_EVERY = 1.0
 _KEEPS_BEING = 2
-"""So many slow calls lately: then a host is."""
+"""So many slow moments lately, at least: then a host keeps being slow."""
+_SHARE = 0.1
+"""Of this process's calls of a host: fewer slow ones among them are hiccups, as any busy machine has them."""
 _REMEMBERED = 3600.0
 """Seconds."""
+_KEPT = 10
+"""Slow moments of a host that are written down for later runs, the latest."""
 _T = TypeVar("_T", bound=type)
 
 _listener: ContextVar[Callable[[str], None] | None] = ContextVar("cloudpc_patience_listener", default=None)
@@ -72,9 +77,31 @@ def calling(what: str) -> Iterator[None]:
         _watch.end(call)
 
 
+@dataclass(frozen=True)
+class Slow:
+    """A moment in which a host was slow: the first call that showed it."""
+
+    ended: float
+    """In seconds since 1970."""
+    lasted: float
+    """Seconds."""
+    what: str
+    """As in `calling`."""
+
+
 def is_slow(host: str) -> bool:
     """Whether this host keeps being slow, as far as this process knows, and earlier ones of this user."""
     return _watch.is_slow(host)
+
+
+def met(host: str) -> bool:
+    """Whether a call of this process was slow on this host."""
+    return _watch.met(host)
+
+
+def lately(host: str) -> list[Slow]:
+    """When this host was slow within the last hour, the oldest first; see `is_slow` for who knows."""
+    return _watch.lately(host)
 
 
 def remember(host: str, file: Path) -> None:
@@ -103,8 +130,10 @@ class _Call:
 class _Watch:
     def __init__(self) -> None:
         self._calls: set[_Call] = set()
-        self._slow: dict[str, list[float]] = defaultdict(list)
-        """When slow calls have ended, in seconds since 1970."""
+        self._slow: dict[str, list[Slow]] = defaultdict(list)
+        self._ended: Counter[str] = Counter()
+        """Calls by host; below, those of them that took over their usual time."""
+        self._over: Counter[str] = Counter()
         self.memory: dict[str, Path] = {}
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -120,27 +149,43 @@ class _Watch:
         lasted, now = time.monotonic() - call.began, time.time()
         with self._lock:
             self._calls.discard(call)
+            self._ended[call.host] += 1
+            if lasted < USUAL:
+                return
+            self._over[call.host] += 1
             slow = self._slow[call.host]
-            if lasted >= USUAL and (not slow or now - lasted >= slow[-1]):  # others of that moment say no more
-                slow.append(now)
+            if not slow or now - lasted >= slow[-1].ended:  # others of that moment say no more
+                slow.append(Slow(now, lasted, call.what))
                 self._remember(call.host)
 
     def is_slow(self, host: str) -> bool:
         with self._lock:
-            known = {*self._slow[host], *self._remembered(host)}
-            return sum(time.time() - ended < _REMEMBERED for ended in known) >= _KEEPS_BEING
+            is_habit = self._over[host] >= _SHARE * self._ended[host]
+            return is_habit and len(self._lately(host)) >= _KEEPS_BEING
+
+    def met(self, host: str) -> bool:
+        with self._lock:
+            return self._over[host] > 0
+
+    def lately(self, host: str) -> list[Slow]:
+        with self._lock:
+            return self._lately(host)
+
+    def _lately(self, host: str) -> list[Slow]:
+        known = {*self._slow[host], *self._remembered(host)}
+        return sorted((each for each in known if time.time() - each.ended < _REMEMBERED), key=lambda each: each.ended)
 
     def _remember(self, host: str) -> None:
         if file := self.memory.get(host):
-            lately = sorted({*self._slow[host], *self._remembered(host)})[-_KEEPS_BEING:]
+            kept = [astuple(each) for each in self._lately(host)[-_KEPT:]]
             with contextlib.suppress(OSError):  # without it, this process alone knows
                 file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                file.write_text(" ".join(map(repr, lately)))
+                file.write_text(json.dumps(kept), encoding="utf-8")
 
-    def _remembered(self, host: str) -> list[float]:
+    def _remembered(self, host: str) -> list[Slow]:
         if file := self.memory.get(host):
-            with contextlib.suppress(OSError, ValueError):
-                return [float(ended) for ended in file.read_text().split()]
+            with contextlib.suppress(OSError, ValueError, TypeError):
+                return [Slow(float(ended), float(lasted), str(what)) for ended, lasted, what in _read(file)]
         return []
 
     def _look(self) -> None:
@@ -150,6 +195,11 @@ class _Watch:
                 calls = list(self._calls)
             for call in calls:
                 call.tell(time.monotonic())
+
+
+def _read(file: Path) -> list[list[Any]]:
+    found: list[list[Any]] = json.loads(file.read_text(encoding="utf-8"))
+    return found
 
 
 _watch = _Watch()

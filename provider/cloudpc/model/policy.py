@@ -112,7 +112,8 @@ class ProvisioningPolicy(Part):
         min_length=1, description="In order: the first that is healthy, and that a host can offer, is used."
     )
     image_type: Literal["gallery", "custom"] = Field(
-        default="gallery", description="gallery: a recipe in vm-images/. custom: an entry of cloudpc:images."
+        default="gallery",
+        description="gallery: a recipe, as `cloudpc image list` shows them. custom: an entry of cloudpc:images.",
     )
     image_id: str = Field(min_length=1, description="Recipe or custom image.")
     cloud_pc_naming_template: Annotated[str, AfterValidator(_template)] = DEFAULT_TEMPLATE

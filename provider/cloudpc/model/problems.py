@@ -63,9 +63,9 @@ def report(problems: Sequence[Problem]) -> str:
 
 
 def closest(word: str, choices: Iterable[str]) -> str:
-    """`; did you mean 'x'?` where one of the choices is near, else nothing."""
+    """` (did you mean 'x'?)` where one of the choices is near, else nothing."""
     near = difflib.get_close_matches(word, list(choices), n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""
+    return f" (did you mean {near[0]!r}?)" if near else ""
 
 
 def from_validation(file: str, prefix: str, model: type[BaseModel], error: ValidationError) -> list[Problem]:

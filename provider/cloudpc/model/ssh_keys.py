@@ -83,7 +83,7 @@ def _check_type(kind: str, words: list[str]) -> None:
         raise WrongKeyError("begins with options, or with something else before the key: begin with its type")
     if kind.startswith("AAAA"):
         raise WrongKeyError(f"has no type before the key: must be {_LIKE}")
-    raise WrongKeyError(f"must be {_LIKE}; {kind[:40]!r} is no type of key{closest(kind, TYPES)}")
+    raise WrongKeyError(f"must be {_LIKE}; {kind[:40]!r} is not a key type{closest(kind, TYPES)}")
 
 
 def _blank(kind: str, words: list[str]) -> str:
@@ -127,7 +127,9 @@ def _check_rsa(exponent: int, bits: int) -> None:
         raise IndexError
     if not _SMALLEST_RSA <= bits <= _LARGEST_RSA:
         needed = f"from {_SMALLEST_RSA} to {_LARGEST_RSA}"
-        raise WrongKeyError(f"is an RSA key of {bits} bits: {needed} are taken; better `ssh-keygen -t ed25519`")
+        raise WrongKeyError(
+            f"is an RSA key of {bits} bits: accepted are {needed}; `ssh-keygen -t ed25519` makes a better one"
+        )
 
 
 def _strings(blob: bytes) -> list[bytes]:

@@ -67,7 +67,7 @@ class Look:
             now: with a time zone.
         """
         for name, why in self.silent.items():
-            tell(f"nothing is known of the machines on {name}: {why}")
+            tell(f"the machines on {name} could not be looked at: {why}")
         found = {key: self._one(pc, tell, now) for key, pc in self._recorded.items()}
         return {key: pc for key, pc in found.items() if pc != self._recorded[key]}
 

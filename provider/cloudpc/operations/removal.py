@@ -127,8 +127,8 @@ class Removal:
         if has_it or recorded.host in [host.name for host in self._hosts]:
             return []
         return [
-            f"its machine is on the host {recorded.host}, which is not in cloudpc:hosts; bring it back there, or "
-            f"if it is gone for good: `cloudpc up {recorded.policy_id} --forget-host {recorded.host}`"
+            f"its machine is on the host {recorded.host}, which is not in cloudpc:hosts; put the host back "
+            f"there, or, if it is gone for good, run `cloudpc up {recorded.policy_id} --forget-host {recorded.host}`"
         ]
 
     def _left_untouched(self, own: Found, recorded: RecordedCloudPC) -> list[str]:

@@ -136,10 +136,12 @@ class Runtime:
             self._tell(text)
 
     def tell_slow(self) -> None:
-        """A line that stays, unlike what is told while a call lasts, of each host that keeps being slow."""
+        """A line that stays, unlike what is told while a call lasts, of each host that was slow, and keeps being."""
         for host in self.hosts:
-            if patience.is_slow(host.name):
-                self.tell_once(f"{host.name} keeps being slow to answer: `cloudpc doctor` says what is known of it")
+            if patience.met(host.name) and patience.is_slow(host.name):
+                self.tell_once(
+                    f"{host.name} is slow to answer. `cloudpc doctor` says since when, and what it took long for."
+                )
 
     def host(self, name: str) -> Host:
         """The host of this name. Raises ProvisioningError: it is not in cloudpc:hosts."""

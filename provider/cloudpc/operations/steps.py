@@ -128,7 +128,7 @@ class Steps:
             seen = look.as_seen(named, recorded, hosts, self.now())
         except ProvisioningError as error:
             self.runtime.tell_once(
-                f"nothing is known of the machines on {recorded.host}: {error.message} [{error.code}]"
+                f"the machines on {recorded.host} could not be looked at: {error.message} [{error.code}]"
             )
             return recorded
         if seen.events != recorded.events:
@@ -149,7 +149,7 @@ class Steps:
         self.reporter.step("removing")
         left = self.runtime.removal.remove(recorded.machine_id, recorded)
         if left:
-            said = f"not removed whole, tried again by each run: {'; '.join(left)}"
+            said = f"not removed completely; each run tries again: {'; '.join(left)}"
             self.reporter.milestone(said, warning=True)
         else:
             self.reporter.milestone(f"ended: {desired.why}")
@@ -202,7 +202,7 @@ class _Workplace:
         pipeline.check_before(self.desired, self._resources(), self.report)
 
     def remove(self) -> list[str]:
-        self.report.step("removing the machine of before")
+        self.report.step("removing the previous machine")
         # one of the new generation is what an interrupted run of this made: the pipeline adopts or removes it
         below = self.desired.generation
         return self.steps.runtime.removal.remove(self.recorded.machine_id, self.recorded, below=below)

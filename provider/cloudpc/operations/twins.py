@@ -47,6 +47,6 @@ def refusal(known: Mapping[str, Hypervisor]) -> str:
     remedies = dict.fromkeys(known[name].remedy for pair in found for name in pair)
     told_apart = "".join(f". If they are two that only look like one, {remedy}" for remedy in remedies if remedy)
     return (
-        f"cloudpc:hosts: {pairs}. Nothing was touched. Leave one of them out: that on which `cloudpc list` shows no "
+        f"cloudpc:hosts: {pairs}. Nothing was touched. Leave out the one on which `cloudpc list` shows no "
         f"Cloud PC{told_apart}"
     )

@@ -146,7 +146,7 @@ class Claim:
         if tag.identity == self._attempt.desired.identity:
             return  # registered again, which finds it
         if left := release(self._resources.registration, tag.identity, connections=tag.joined, mark=mark):
-            message = f"what an interrupted run left can't be taken back yet: {'; '.join(left)}"
+            message = f"what an interrupted run left can't be removed yet: {'; '.join(left)}"
             raise ProvisioningError(ErrorCode.DEVICE_REGISTRATION_FAILED, message)
 
     def _through(self, choice: NetworkChoice, search: Search, errors: list[ProvisioningError]) -> Host | None:

@@ -29,7 +29,7 @@ class AccessPass:
 
 
 def _no_domain(connection: str) -> Domain:
-    message = f"nothing says how the domain of the connection {connection} is reached"
+    message = f"it is unknown how to reach the domain of the connection {connection}"
     raise ProvisioningError(ErrorCode.DOMAIN_JOIN_FAILED, message, retriable=False)
 
 

@@ -39,6 +39,8 @@ class NotOwed(StrEnum):
     ACCOUNT_DISABLED = "accountDisabled"
     NOT_RUN_YET = "notRunYet"
     """Entitled: the policy's next run makes it."""
+    POLICY_WITHOUT_STACK = "policyWithoutStack"
+    """Entitled under a policy that has never run, or was removed by `cloudpc down`."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,10 @@ class NotProvisioned:
             case NotOwed.ACCOUNT_DISABLED:
                 return "the user's account is disabled"
             case NotOwed.NOT_RUN_YET:
-                return "entitled; the next `pulumi up` of this policy makes one"
+                return f"entitled; the next run of {self.policy_id} makes one"
+            case NotOwed.POLICY_WITHOUT_STACK:
+                policy = self.policy_id
+                return f"entitled, but {policy} has never run, or was taken down; `cloudpc up {policy}` makes one"
 
 
 class Lost(StrEnum):
@@ -119,7 +124,7 @@ class Loss:
                 or_in = f", or was in {', '.join(self.gone)}, which the directory no longer has" if self.gone else ""
                 return f"left {' and '.join(f'group {name}' for name in self.names)}{or_in}"
             case Lost.LICENCE:
-                return f"no licence for {', '.join(self.names)} any more"
+                return f"no longer has a licence for {', '.join(self.names)}"
             case Lost.POLICY:
                 return "another policy serves the user"
 

@@ -48,7 +48,7 @@ class New(Reason):
     image_id: str
 
     def __str__(self) -> str:
-        return f"is to get a new Cloud PC (image {self.image_id})"
+        return f"will get a new Cloud PC (image {self.image_id})"
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class EntitledAgain(Reason):
 
     def __str__(self) -> str:
         over = f"; the reprovision asked for before (generation {self.waived}) is over" if self.waived else ""
-        return f"entitled again: the grace period is over, nothing is rebuilt{over}"
+        return f"entitled again: the grace period is cancelled, nothing is rebuilt{over}"
 
 
 @dataclass(frozen=True)
@@ -83,8 +83,8 @@ class StandsStill(Reason):
 
     def __str__(self) -> str:
         if self.paused_because is None:
-            return "is off, and is started"
-        return f"is paused ({self.paused_because}), and is resumed"
+            return "is off, and will be started"
+        return f"is paused ({self.paused_because}), and will be resumed"
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class GraceEnds(Reason):
     @property
     def whole_why(self) -> str:
         """As it is remembered."""
-        ended = "ended by the admin" if self.over_since is None else f"grace was over on {shown(self.over_since)}"
+        ended = "ended by the admin" if self.over_since is None else f"grace period ended on {shown(self.over_since)}"
         return f"{ended}; {self.why}"
 
     def __str__(self) -> str:
@@ -135,7 +135,7 @@ class NotRemovedWhole(Reason):
     leftovers: tuple[str, ...]
 
     def __str__(self) -> str:
-        return f"could not be removed whole yet, tried again: {'; '.join(self.leftovers)}"
+        return f"could not be removed completely yet, will be tried again: {'; '.join(self.leftovers)}"
 
 
 @dataclass(frozen=True)
@@ -148,8 +148,8 @@ class UnknownKey(Reason):
 
     def __str__(self) -> str:
         return (
-            f"cloudpc:actions.{self.action} names {self.key}, and this policy has no such Cloud PC; "
-            "it is <user id>/<service plan id>, as `cloudpc list --json` has them"
+            f"cloudpc:actions.{self.action} names {self.key}, but this policy has no such Cloud PC; "
+            "a key is <user id>/<service plan id>, as `cloudpc list --json` shows them"
         )
 
 

@@ -23,7 +23,7 @@ class ImpossibleTransitionError(ValueError):
 def refuse_unless(possible: bool, what: str, recorded: RecordedCloudPC) -> None:
     """Raises ImpossibleTransitionError."""
     if not possible:
-        raise ImpossibleTransitionError(f"one that is {recorded.status} can't be {what}")
+        raise ImpossibleTransitionError(f"a Cloud PC that is {recorded.status} can't be {what}")
 
 
 def changed(pc: RecordedCloudPC, changes: dict[str, Any]) -> RecordedCloudPC:

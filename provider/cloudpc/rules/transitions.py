@@ -59,7 +59,7 @@ def set_up_again(
     detail = _warnings_told(warnings)
     status = Status.PROVISIONED_WITH_WARNINGS if detail else Status.PROVISIONED
     done = {"settings": desired.settings, "retry": desired.retry, "status": status, "status_detail": detail}
-    why = f"retry, {detail.code}" if detail else "retry, its set-up is complete"
+    why = f"retry, {detail.code}" if detail else "retried, its set-up is complete"
     return event(changed(powered(recorded, PowerState.RUNNING), done), why, now)
 
 
@@ -102,7 +102,7 @@ def ended(
     )  # fmt: skip
     pc = changed(without(recorded, of_the_machine), _asked(desired))
     over = changed(pc, {"status": Status.DEPROVISIONING, "leftovers": tuple(leftovers)})
-    return event(over, f"not whole: {'; '.join(leftovers)}" if leftovers else desired.why, now)
+    return event(over, f"not removed completely: {'; '.join(leftovers)}" if leftovers else desired.why, now)
 
 
 def removed(recorded: RecordedCloudPC, now: datetime) -> RecordedCloudPC:

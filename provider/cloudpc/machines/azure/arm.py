@@ -177,7 +177,7 @@ class Arm:
 
     def _done(self, doing: str, operation: Operation[T], first: float = 0) -> Operation[T]:
         if not operation.wait(first):
-            message = f"could not {doing} on {self.config.name} in time: Azure is still at it"
+            message = f"could not {doing} on {self.config.name} in time: Azure is still working on it"
             raise ProvisioningError(ErrorCode.HOST_UNREACHABLE, message)
         return operation
 

@@ -35,8 +35,8 @@ def checks(machines: VirtualMachines, *, deallocates: bool) -> list[Check]:
     hint = (
         "the next run of its policy deallocates it"
         if deallocates
-        else "the next run starts it; `az vm deallocate` ends the bill until then, deallocateStopped: true of the "
-        "host leaves such machines off"
+        else "the next run starts it. Until then `az vm deallocate` ends the bill; deallocateStopped: true of "
+        "the host leaves such machines off"
     )
     return [Check(_WHAT, "warning", detail, hint)]
 

@@ -86,7 +86,10 @@ class AzureHostConfig(HostConfig):
         default=None, description="Windows_Client or Windows_Server, for those who have the right."
     )
     max_cloud_pcs: int | None = Field(
-        default=None, ge=1, alias="maxCloudPCs", description="So many machines at most; default: the quota's."
+        default=None,
+        ge=1,
+        alias="maxCloudPCs",
+        description="The most machines there may be; default: as many as the quota allows.",
     )
     deallocate_stopped: bool = Field(
         default=False, description="Whether each run deallocates machines that were shut down inside, and are billed."

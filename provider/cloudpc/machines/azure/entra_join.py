@@ -31,8 +31,8 @@ _ENDPOINTS = (
     "pas.windows.net on port 443."
 )
 _CAUSES: Final = {
-    "-2145648574": ("it has no system-assigned identity", "it is made again with one; who took it away?"),
-    "1007": ("it has no system-assigned identity", "it is made again with one; who took it away?"),
+    "-2145648574": ("it has no system-assigned identity", "it is made again with one; find out who removed it"),
+    "1007": ("it has no system-assigned identity", "it is made again with one; find out who removed it"),
     "-2145648607": ("it can't reach Microsoft Entra", _ENDPOINTS),
     "-2145648639": ("Entra refuses the name of the virtual machine", "it may have 15 characters at most"),
     "51": ("its system can't join", "Windows 11 24H2 or Windows Server 2025 with a desktop, and later ones, can."),
@@ -129,7 +129,10 @@ def _cause(said: str) -> tuple[str, str]:
     if _DUPLICATE.search(said):
         return _CAUSES["-2145647597"]
     if _NO_MDM.search(said):
-        return "the extension was not told which management it is to be enrolled in", "That is a mistake of cloudpc's."
+        return (
+            "the extension was not told which management it is to be enrolled in",
+            "This is a bug in cloudpc; please report it.",
+        )
     code = _FAILED.search(said)
     if code is None:
         return "", _ENDPOINTS

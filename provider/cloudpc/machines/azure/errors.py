@@ -298,7 +298,7 @@ def _subscription(error: ArmError, host: str) -> str:
         case "ResourceGroupNotFound":
             return f"make the resource group, or correct resourceGroup and subscriptionId of {host}"
         case "ResourceGroupBeingDeleted":
-            return f"somebody deletes the resource group: wait, make it anew, or name another one in {host}"
+            return f"somebody is deleting the resource group: wait, make it again, or name another one in {host}"
         case "SubscriptionNotFound" | "InvalidSubscriptionId":
             return f"correct subscriptionId of {host}, or sign in to its tenant (tenantId says which)"
         case "ReadOnlyDisabledSubscription" | "DisabledSubscription":
@@ -307,7 +307,7 @@ def _subscription(error: ArmError, host: str) -> str:
             return f"correct location of {host}: `az account list-locations` prints the names of regions"
         case "InvalidResourceLocation":
             return f"correct location of {host}: what is there of that name is in another region"
-    return f"correct location of {host}: this subscription may make nothing in that region"
+    return f"correct location of {host}: this subscription may not create anything in that region"
 
 
 def _locked(error: ArmError, _host: str) -> str:
@@ -340,7 +340,7 @@ def _image(error: ArmError, _host: str) -> str:
 
 
 def _mistake(_error: ArmError, host: str) -> str:
-    return f"check the entry of {host}; if nothing is wrong with it, it is a mistake of cloudpc's"
+    return f"check the entry of {host}; if nothing is wrong with it, this is a bug in cloudpc; please report it"
 
 
 _OURS: Final[Mapping[Meaning, _Ours]] = {

@@ -104,7 +104,7 @@ class AzureGuest(Guest):
         raise self._lost(
             "does not take a script that it was given"
             if view.is_ready
-            else f"does not answer any more: {view.agent or 'it was never heard of'}"
+            else f"no longer answers: {view.agent or 'it has never reported'}"
         )
 
     def _asked(self, command: RunCommand, script: Script, watch: Watch) -> Seen | None:
@@ -120,7 +120,7 @@ class AzureGuest(Guest):
             asking.remove()
         if not seen.is_over():
             if watch.remaining:
-                raise self._lost("does not say any more what became of scripts")
+                raise self._lost("no longer says what became of scripts")
             return None
         return None if is_at_work(seen.output) else seen
 

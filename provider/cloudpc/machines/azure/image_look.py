@@ -82,7 +82,7 @@ class ImageLook:
         definition = self._get(named.path, "galleries")
         if definition is None:
             self._missing(
-                f"there is no image {named.path}", "mend azureResourceId, or let the sign-in read the gallery"
+                f"there is no image {named.path}", "correct azureResourceId, or let the sign-in read the gallery"
             )
         about = definition.get("properties") or {}
         self._refuse_specialised(about.get("osState"))
@@ -111,7 +111,9 @@ class ImageLook:
         """What the resource says."""
         body = self._get(named.path, "compute")
         if body is None:
-            self._missing(f"there is no image {named.path}", "mend azureResourceId, or let the sign-in read the image")
+            self._missing(
+                f"there is no image {named.path}", "correct azureResourceId, or let the sign-in read the image"
+            )
         if named.subscription.lower() != self._config.subscription_id.lower():
             self._refuse("is of another subscription, and a managed image serves its own only", _TO_GALLERY)
         if (at := str(body.get("location") or "")).lower().replace(" ", "") != self._location.lower():
@@ -186,7 +188,7 @@ class ImageLook:
             self._refuse("is for confidential machines only, which are not made here", "choose another image")
         status = properties.get("imageDeprecationStatus") or {}
         if status.get("imageState") == "Deprecated":
-            self._refuse("is deprecated: Azure makes no machines of it any more", _instead(status) or _LIST)
+            self._refuse("is deprecated: Azure no longer makes machines from it", _instead(status) or _LIST)
 
     def _refuse_specialised(self, state: object) -> None:
         if str(state).lower() == "specialized":

@@ -96,7 +96,7 @@ class Marketplace:
         if (named := self._named(image_id)) is not None:
             return UsedImage(_digest(named), named.guest_os)
         recipe = "vm-images/counterparts.yaml names none for this recipe"
-        tell("cloudpc:policy.imageId", f"is no image of Azure's marketplace, {_ID}, and {recipe}", image_id)
+        tell("cloudpc:policy.imageId", f"is not an image of Azure's marketplace, {_ID}, and {recipe}", image_id)
         return None
 
     def image(self, image_id: str, wanted: str, _note: Callable[[str], None]) -> AzureImage:

@@ -76,7 +76,7 @@ def _refuse(arm: Arm, vm_name: str, view: InstanceView) -> None:
 def _late(arm: Arm, vm_name: str, view: InstanceView, timeout: float) -> ProvisioningError:
     where, within = f"{vm_name} on {arm.config.name}", f"within {timeout:.0f} s"
     if view.is_provisioned:
-        said = f"says {view.agent!r}" if view.agent else "has never been heard of"
+        said = f"says {view.agent!r}" if view.agent else "has never reported"
         message = f"The system of {where} is set up, but Azure's agent in it {said} {within}."
         return ProvisioningError(ErrorCode.GUEST_AGENT_LOST, message, hint=PRIVATE_SUBNET)
     message = f"The guest was not ready {within}: the system of {where} has not told Azure that it is set up."

@@ -195,7 +195,7 @@ class Sizes:
         yield from _missing("family of sizes", gone, offer.families(), location)
         if offer.disk_types and self._config.disk_type not in offer.disk_types:
             there = ", ".join(sorted(offer.disk_types))
-            detail = f"{location} has no disks of the type {self._config.disk_type}; there: {there}"
+            detail = f"{location} has no disks of the type {self._config.disk_type}; there are: {there}"
             yield Check("disk type", "failed", detail, "change diskType in cloudpc:hosts")
 
 

@@ -38,7 +38,7 @@ class Address:
         self.uri = uri
         parts = _URI.fullmatch(uri)
         if parts is None or not uri.isprintable() or " " in uri:
-            raise ValueError("is no URI that libvirt reads, such as qemu+ssh://admin@kvm1:2222/system")
+            raise ValueError("is not a URI that libvirt reads, such as qemu+ssh://admin@kvm1:2222/system")
         # a server without a transport means TLS to it
         named = unquote(parts["six"] or parts["host"] or "")
         self.transport = parts["transport"] or ("tls" if named else "unix")

@@ -23,7 +23,7 @@ def returned(answer: str) -> Any:
     try:
         values = json.loads(answer)
     except (ValueError, RecursionError):  # also: a number of thousands of digits, lists within lists without end
-        raise AgentRefused("the guest agent's answer is no JSON") from None
+        raise AgentRefused("the guest agent's answer is not JSON") from None
     return field(values, "return")
 
 

@@ -78,7 +78,8 @@ def _qemu(connection: Connection) -> Check:
     return Check(
         "QEMU",
         "warning",
-        f"{detail}; libvirt examines it anew at every call, which takes {took:.1f} seconds each time{_kvm(connection)}",
+        f"{detail}; libvirt examines it again at every call, which takes {took:.1f} seconds each "
+        f"time{_kvm(connection)}",
         "Known cause: /dev/kvm that QEMU's user may not open, or may open though it does not work. As udev does it: "
         "`chgrp kvm /dev/kvm; chmod 0660 /dev/kvm` on the host.",
     )

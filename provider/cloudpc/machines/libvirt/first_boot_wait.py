@@ -71,7 +71,7 @@ class FirstBoot:
         with classified("look for the machine"):
             domain = find_domain(self._connection.get(), self._id)
             if domain is None or not is_running(domain):
-                raise self._died("The machine does not run")
+                raise self._died("The machine is not running")
             return domain
 
     def _is_over(self, happenings: queue.SimpleQueue[Happening], questions: _Questions) -> bool:
@@ -133,7 +133,7 @@ class _Questions:
         self._agent = Agent(domain, answer_within=_ANSWER_WITHIN, patience=0)
         self._stopped = threading.Event()
         self.connected = threading.Event()
-        self.answer = Answer("the guest agent has not been heard of")
+        self.answer = Answer("the guest agent has not reported yet")
         with classified("look at the guest agent's channel"):
             if agent_is_connected(domain.XMLDesc(0)):
                 self.connected.set()

@@ -351,7 +351,7 @@ class LibvirtHost(Host, KeepsForDiagnosis, MovesKernels, ShutsDown):
         if disk := self._volumes.left_of(order.name):
             raise ProvisioningError(
                 ErrorCode.MACHINE_NOT_IN_STATE,
-                f"{self.name} has the disk {disk} of this user's machine, which is not defined any more; "
+                f"{self.name} has the disk {disk} of this user's machine, which is no longer defined; "
                 "it is left untouched",
                 retriable=False,
                 hint="Define the machine again, and `cloudpc adopt` takes it back; if nobody needs the disk, `cloudpc "
@@ -389,7 +389,7 @@ class LibvirtHost(Host, KeepsForDiagnosis, MovesKernels, ShutsDown):
                 yield Agent(domain, cancel=cancel), definition
             except AgentUnavailable as error:
                 if not is_running(domain):
-                    message = f"Could not {doing}: it does not run any more."
+                    message = f"Could not {doing}: it is no longer running."
                     raise ProvisioningError(
                         ErrorCode.GUEST_DIED, message, console=self._consoles.tail(machine_id)
                     ) from error

@@ -55,17 +55,17 @@ def update(connection: Any, domain: Any, agent: Agent, image: DiskImage, base: B
     """See `Host.update_kernel`; the image's files are at `base`."""
     before = ElementTree.fromstring(_definition(domain)).findtext("./os/kernel")  # noqa: S314 - from the hypervisor
     if before is None or base.kernel is None:
-        message = f"{domain.name()} boots a kernel of its own disk; update it there."
+        message = f"{domain.name()} boots the kernel on its own disk; update it there."
         raise ProvisioningError(ErrorCode.SET_UP_FAILED, message, retriable=False)
     if before == base.kernel:
-        return f"has the kernel of this build of {image.image_id} already"
+        return f"already has the kernel of this build of {image.image_id}"
     with _attached(domain, base.disk):
         _take_modules(agent)
     with classified(f"define {domain.name()}"):
         boot = KernelBoot(base.kernel, base.initrd, image.command_line)
         # as it is by now: somebody may have changed it meanwhile
         connection.defineXMLFlags(with_kernel(_definition(domain), boot), libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
-    return f"has the kernel of the present build of {image.image_id} from its next start on: shut it down for that"
+    return f"has the kernel of the current build of {image.image_id} from its next start on; shut it down for that"
 
 
 def _definition(domain: Any) -> str:

@@ -46,7 +46,7 @@ class NotInGrace(Reason):
     status: Status
 
     def __str__(self) -> str:
-        return f"it is {self.status}; only the grace period of one that is inGracePeriod can be ended"
+        return f"it is {self.status}; only a Cloud PC that is inGracePeriod has a grace period to end"
 
 
 class EndGrace(Action[Asked]):
@@ -59,7 +59,7 @@ class EndGrace(Action[Asked]):
     command = "end-grace"
     graph = "endGracePeriod"
     help = "End the grace period of Cloud PCs now: they are deleted with all data on them."
-    description = "The gracePeriodEndDateTime of the grace period that ends now; no later one does."
+    description = "The gracePeriodEndDateTime of the grace period to end now; later ones are not affected."
     question = Question("All data on {cloud_pcs} will be lost:", "End the grace period of {cloud_pcs}?")
     must_name_users = True
     trace: Any = dict[str, Annotated[datetime, BeforeValidator(_time)]]

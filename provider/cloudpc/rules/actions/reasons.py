@@ -33,7 +33,7 @@ class NotEntitled(Reason):
     """The next run takes it away, or its grace has begun."""
 
     def __str__(self) -> str:
-        return "its user is no longer entitled: the next run of its policy says what becomes of it"
+        return "its user is no longer entitled: the next run of its policy decides what happens to it"
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class PolicyNotKnown(Reason):
     """Its file is wrong, or its directory can't be read; that was told."""
 
     def __str__(self) -> str:
-        return "what its policy says today is not known"
+        return "its policy's current settings are unknown"
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ class NotInState(Reason):
 
     def __str__(self) -> str:
         return (
-            "not reprovisioned: state does not know its user's machine; `cloudpc adopt` takes it back, "
+            "not reprovisioned: its user has a machine that state does not know; `cloudpc adopt` takes it back, "
             "`cloudpc adopt --remove` deletes it"
         )
 
@@ -50,7 +50,7 @@ class AdoptFirst(Reason):
 
     def __str__(self) -> str:
         return (
-            "state does not know its user's machine: `cloudpc adopt` takes it back; "
+            "its user has a machine that state does not know: `cloudpc adopt` takes it back; "
             "after `cloudpc adopt --remove`, `cloudpc retry` makes a new one"
         )
 
@@ -75,16 +75,17 @@ class Reprovision(Counted[Asked]):
 
     name = command = graph = "reprovision"
     help = (
-        "Delete Cloud PCs with all data on them and make them again, with today's policy.\n\n"
-        "For provisioned, provisionedWithWarnings and failed ones. Interrupted anywhere, the next run finishes it."
+        "Delete Cloud PCs with all data on them and make them again, with the policy's current settings.\n\n"
+        "For those that are provisioned, provisionedWithWarnings or failed. If it is interrupted, the next run "
+        "finishes it."
     )
-    description = "Raised: the Cloud PC is deleted with all data and made again with today's policy."
+    description = "Raised: the Cloud PC is deleted with all data and made again with the policy's current settings."
     question = Question("All data on {cloud_pcs} will be lost:", "Delete {cloud_pcs} and make {them} again?")
     filters = (
-        Filter("failed", "Only failed ones.", lambda each: each.recorded.status is Status.FAILED),
+        Filter("failed", "Only those that have failed.", lambda each: each.recorded.status is Status.FAILED),
         Filter(
             "outdated",
-            "Only those made with other settings than the policy has today.",
+            "Only those whose settings differ from the policy's current ones.",
             lambda each: each.is_outdated,
         ),
     )
@@ -116,7 +117,7 @@ class Reprovision(Counted[Asked]):
         if recorded.is_not_in_state:
             return AdoptFirst()
         if recorded.status not in _FROM:
-            rule = "only a provisioned, provisionedWithWarnings or failed one can be reprovisioned"
+            rule = "only a Cloud PC that is provisioned, provisionedWithWarnings or failed can be reprovisioned"
             return WrongStatus(recorded.status, rule)
         return None if candidate.is_entitled else NotEntitled()
 

@@ -25,7 +25,7 @@ class AttemptsAgain(Reason):
     """It is made, at the third attempt at the latest."""
 
     def __str__(self) -> str:
-        return "failed; tried again, three attempts"
+        return "failed; will be tried again, up to three attempts"
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class SetUpAgain(Reason):
     """Only what failed of its set-up is done again."""
 
     def __str__(self) -> str:
-        return "what failed of its set-up is tried again on its machine; nothing is lost"
+        return "the failed parts of its set-up are repeated on its machine; nothing is lost"
 
 
 @dataclass(frozen=True)
@@ -57,12 +57,12 @@ class Retry(Counted[Asked]):
 
     name = command = "retry"
     help = (
-        "Give failed Cloud PCs three fresh attempts, and try again what failed of the set-up of working ones.\n\n"
-        "With today's policy. Nothing on a machine that works is lost."
+        "Give failed Cloud PCs three fresh attempts, and repeat the failed parts of working ones' set-up.\n\n"
+        "With the policy's current settings. Nothing on a working machine is lost."
     )
     description = (
-        "Raised: a failed one gets three fresh attempts; of one that is provisionedWithWarnings, what failed of its "
-        "set-up is tried again."
+        "Raised: a failed Cloud PC gets three fresh attempts; one that is provisionedWithWarnings has the failed parts "
+        "of its set-up repeated."
     )
 
     def count(self, pc: DesiredCloudPC) -> int:
@@ -74,7 +74,7 @@ class Retry(Counted[Asked]):
     def refusal(self, candidate: Candidate[Asked]) -> Reason | None:
         recorded = candidate.recorded
         if recorded.status is not Status.FAILED and not recorded.failed_extras:
-            rule = "only a failed one, or one of whose set-up something failed, can be tried again"
+            rule = "only a Cloud PC that has failed, or whose set-up has failed in part, can be tried again"
             return WrongStatus(recorded.status, rule)
         if recorded.is_lost:
             return ReprovisionInstead()
@@ -103,7 +103,7 @@ class Retry(Counted[Asked]):
         may_be = recorded.status is Status.FAILED or bool(recorded.failed_extras)
         return may_be and not recorded.is_lost and desired.retry > recorded.retry
 
-    not_done = "its set-up was not tried again"
+    not_done = "its set-up was not repeated"
 
     def carry_out(self, at: Workplace) -> RecordedCloudPC:
         if at.recorded.status is Status.FAILED:

@@ -1,4 +1,4 @@
-"""Update the kernel: a machine as it is gets the kernel of its image's present build. Graph has no such action."""
+"""Update the kernel: a machine as it is gets the kernel of its image's current build. Graph has no such action."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class OtherImage(Reason):
     today: str
 
     def __str__(self) -> str:
-        return f"it was made of the image {self.made_of}, and the policy has {self.today} now"
+        return f"it was made from the image {self.made_of}, and the policy now names {self.today}"
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class HasIt(Reason):
     image_id: str
 
     def __str__(self) -> str:
-        return f"it has the kernel of the present build of {self.image_id}"
+        return f"it already has the kernel of the current build of {self.image_id}"
 
 
 class UpdateKernel(OnMachine[Asked]):
@@ -52,12 +52,12 @@ class UpdateKernel(OnMachine[Asked]):
     name = "updateKernel"
     command = "update-kernel"
     help = (
-        "Give Cloud PCs the kernel of their image's present build, from their next start on.\n\n"
-        "For those made of a recipe in vm-images/, after `cloudpc image build`. Nothing on them is lost."
+        "Give Cloud PCs the kernel of their image's current build, from their next start on.\n\n"
+        "For those made from a recipe, after `cloudpc image build` has built it again. Nothing on them is lost."
     )
-    description = "Raised: from its next start on it runs the kernel of its image's present build."
-    rule = "only one that works can be given another kernel"
-    notice = "gets the kernel of its image's present build at its next start; nothing is lost"
+    description = "Raised: from its next start on it runs the kernel of its image's current build."
+    rule = "only a working Cloud PC can be given another kernel"
+    notice = "gets the kernel of its image's current build at its next start; nothing is lost"
 
     def count(self, pc: DesiredCloudPC) -> int:
         return pc.kernel_generation
@@ -68,12 +68,12 @@ class UpdateKernel(OnMachine[Asked]):
     def changes(self, request: Request[Asked]) -> dict[str, object]:
         return {"kernel_digest": _newest(request.recorded, request.settings)}
 
-    not_done = "keeps its kernel, tried again by the next run"
+    not_done = "keeps its kernel; the next run tries again"
 
     def work(self, at: Workplace) -> Came:
         host, machine = at.host, at.recorded.machine_id
         if not isinstance(host, MovesKernels):
-            message = f"machines on {host.name} boot a kernel of their own disk; update it there"
+            message = f"machines on {host.name} boot the kernel on their own disk; update it there"
             raise ProvisioningError(ErrorCode.SET_UP_FAILED, message, retriable=False)
         image = at.image(at.desired.settings.model_copy(update={"image_digest": at.desired.kernel_digest}))
         host.bring_image(image, at.watch)
