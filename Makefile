@@ -83,3 +83,8 @@ kill-trial: setup ## Kills runs of 300 Cloud PCs at 20 random moments, and looks
 bench: setup ## The benchmarks of docs/benchmarks.md; about two hours
 	@for question in provisioning clones noop memory state stages reconcile policies grace growth directory registration azure; do \
 	    PATH="$$(tools/engine/find):$$PATH" .venv/bin/python -m benchmarks.$$question || exit 1; done
+
+.PHONY: bench-peers
+bench-peers: setup ## OpenTofu and virt-install beside ours, which it builds and installs; half an hour
+	@tools/packages peers
+	@PATH="$$(tools/engine/find):$$PATH" .venv/bin/python -m benchmarks.peers

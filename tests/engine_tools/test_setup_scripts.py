@@ -336,6 +336,21 @@ def test_a_build_that_is_interrupted_leaves_nothing(checkout: Path, with_go: dic
     assert [path.name for path in (tmp_path / "engines").iterdir()] == ["lock"]
 
 
+def test_a_peer_of_the_benchmarks_with_another_checksum_is_not_built(
+    checkout: Path, environment: dict[str, str], tmp_path: Path
+) -> None:
+    go = tmp_path / "on path/go"
+    told = '\\t"Dir": "/",\\n\\t"Sum": "h1:other"\\n'
+    go.write_text(
+        f"""#!/bin/sh\ncase $1 in env) echo go1.99.0 ;; mod) printf '{told}' ;; *) touch '{tmp_path}/built' ;; esac\n"""
+    )
+    go.chmod(0o755)
+    ran = run([checkout / "tools/peers"], environment)
+    assert ran.returncode == 1
+    assert "another checksum" in ran.stderr
+    assert not (tmp_path / "built").exists()
+
+
 def test_set_up_says_what_it_is_doing(checkout: Path, environment: dict[str, str], tmp_path: Path) -> None:
     """Without a terminal: in a line now and then; here each second."""
     tools = checkout / "tools"
