@@ -14,6 +14,7 @@ from cloudpc.machines.azure.host import AzureHost
 from cloudpc.model.errors import ErrorCode, ProvisioningError
 from cloudpc.model.hosts import ByHand
 from cloudpc.model.machines import Removed
+from cloudpc.model.tags import Phase
 from cloudpc.model.watch import Watch
 from tests.azure.arm import FakeArm
 from tests.azure.back_ends import GuestStatus
@@ -196,6 +197,21 @@ def test_where_a_lock_keeps_what_failed_it_is_said_and_swept_later(arm: FakeArm,
     assert len(arm.left["networkInterfaces"]) == 2  # a card for each size: nobody may delete them
     assert all(card in refused.value.message for card in arm.left["networkInterfaces"])
     assert "the resource group rg-cloudpc is locked against deletion (ScopeLocked)" in str(refused.value)
+
+
+def test_what_a_lock_keeps_stays_what_it_is(arm: FakeArm, host: AzureHost) -> None:
+    order = azure_order()
+    host.claim(order, Watch())
+    host.finish(order.id, Phase.HANDED_OVER)
+    arm.locks[arm.account.group_id] = "CanNotDelete"
+    refused = failure_of(lambda: host.delete(order.id, Watch()))
+    assert refused is not None
+    assert refused.code is REFUSES
+    machine = host.describe(order.id)
+    assert machine is not None
+    assert machine.tag.phase is Phase.HANDED_OVER, "its user works on, and no look takes it for one that is going"
+    arm.locks.clear()
+    assert host.delete(order.id, Watch()) is Removed.GONE
 
 
 def test_doctor_says_why_what_is_left_can_not_be_removed(

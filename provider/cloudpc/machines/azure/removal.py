@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from cloudpc.machines.azure.description import Found, card_ids, disk_of, is_going
+from cloudpc.machines.azure.description import Found, card_ids, disk_of, is_going, tags_of
 from cloudpc.machines.azure.errors import AzureFailed
 from cloudpc.machines.azure.names import machine_named_in
 from cloudpc.machines.azure.parts import Part, PartsOfGroup
@@ -45,14 +46,24 @@ class Removal:
         parts = self._parts.of_machine(machine_id)
         if found is not None:
             if not is_going(found):
-                self._say_that_it_goes(found["name"])
-                self._machines.begin_deleting(found["name"], watch)
+                self._begin(found, watch)
             if not self.is_gone(found["name"], watch.within(PATIENCE)):
                 return Removed.GOING
             parts = list(dict.fromkeys([*parts_of(found), *parts]))
         for part in parts:
             self._parts.remove(part, watch.within(PATIENCE))  # what stays for now is a remnant
         return Removed.GONE
+
+    def _begin(self, found: Found, watch: Watch) -> None:
+        """Azure accepts it; or refuses it, as for a lock: then it stays what it was, as its tag says."""
+        self._say_that_it_goes(found["name"])
+        try:
+            self._machines.begin_deleting(found["name"], watch)
+        except AzureFailed as failed:
+            if failed.code is ErrorCode.HOST_REFUSES and (before := tags_of(found).get(PHASE)):
+                with suppress(AzureFailed):
+                    self._machines.merge_tags(found["name"], {PHASE: before})
+            raise
 
     def is_gone(self, name: str, watch: Watch) -> bool:
         """Whether a machine that is going is gone by the watch's deadline. Raises Cancelled."""
