@@ -19,7 +19,7 @@ from cloudpc.iac.engine import OWN_FOLDER
 from cloudpc.model.masking import masked
 from cloudpc.model.remnants import left_over
 from cloudpc.model.tags import Phase
-from cloudpc.model.text import plain
+from cloudpc.model.text import command_line, plain
 from cloudpc.operations.consent import Consent
 from cloudpc.operations.inventory import Found, Inventory, named
 from cloudpc.operations.records import StackRecord
@@ -121,9 +121,8 @@ def _tell_what_goes(record: StackRecord, unfinished: Found, staying: Found, forg
     for host, machine in staying:
         out.print(f"The machine {machine.name} on {host.name}, which the policy's state does not know, stays.")
     if any(machine.tag.phase is Phase.READY for _, machine in staying):
-        out.print(
-            f"If a run that was killed has made them, `cloudpc up {record.policy}` takes them over: run that first."
-        )
+        again = command_line("cloudpc", "up", record.policy)
+        out.print(f"If a run that was killed has made them, `{again}` takes them over: run that first.")
 
 
 def _remnants(runtime: Runtime, installation: str | None, record: StackRecord) -> list[str]:

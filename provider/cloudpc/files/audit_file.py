@@ -57,7 +57,9 @@ def problem(path: str | None, stacks: Path, shown_as: str) -> Problem | None:
 
 def _whole(path: Path) -> Path:
     """Without symbolic links, which may lead out of the project."""
-    return Path(os.path.realpath(path))  # ValueError: a NUL in it
+    if "\0" in str(path):
+        raise ValueError("has a null byte, which no name can have")  # Python's own words differ by version
+    return Path(os.path.realpath(path))
 
 
 def _check(file: Path) -> None:
