@@ -243,3 +243,15 @@ def test_what_a_batch_raises_is_raised_for_each_and_the_next_goes_on() -> None:
         batched.ask("x").result(_SOON)
     fails.append(False)
     assert batched.ask("x").result(_SOON) == "y"
+
+
+def test_ending_many_at_once_asks_no_host_for_each(tmp_path: Path) -> None:
+    hosts = [Asked(tmp_path, f"h{number}") for number in range(4)]
+    looks = Looks(Ledger(hosts))
+    made = [desired(user_id=user) for user in _users(40)]
+    _run(looks, _users(40))
+    asked = sum(sum(host.asked.values()) for host in hosts)
+    with ThreadPoolExecutor(32) as pool:
+        seen = list(pool.map(lambda pc: list(looks.begin(pc.machine_id).seen()), made))
+    assert len(seen) == 40
+    assert sum(sum(host.asked.values()) for host in hosts) - asked < 4 * 40

@@ -8,13 +8,13 @@ first, and a machine whose tag alone remembers a registration goes only after th
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from uuid import UUID
 
 from cloudpc.model.cloud_pc import RecordedCloudPC, Status
-from cloudpc.model.errors import TagUnreadable
+from cloudpc.model.errors import ProvisioningError, TagUnreadable
 from cloudpc.model.machines import Host, Machine, Removed
 from cloudpc.model.remnants import Kind, Remnant, kept, of_machine
 from cloudpc.model.tags import Phase
@@ -24,11 +24,14 @@ from cloudpc.operations.inventory import Found, named
 from cloudpc.operations.organisation import Organisation
 from cloudpc.operations.releasing import Releasing, may_be_registered, remains
 from cloudpc.operations.second_look import is_still_there
-from cloudpc.provisioning.batched import Batched
+from cloudpc.provisioning.ledger import Ledger
+from cloudpc.provisioning.looks import Looks
 from cloudpc.provisioning.registration import trying
 
 log = logging.getLogger(__name__)
 
+_WITHIN = 60.0
+"""Seconds for what a host says: a cloud that has much to do takes its time, and what is not known is not removed."""
 _MAY_HAVE_KEPT = (Status.FAILED, Status.DEPROVISIONING)
 
 
@@ -56,9 +59,11 @@ class _There:
 class Removal:
     """Removes from these hosts, and from the organisation's directories."""
 
-    def __init__(self, hosts: Sequence[Host], organisation: Organisation, consent: Consent) -> None:
+    def __init__(
+        self, hosts: Sequence[Host], organisation: Organisation, consent: Consent, looks: Looks | None = None
+    ) -> None:
         self._hosts = hosts
-        self._remnants = {host.name: Batched(partial(_remnants, host)) for host in hosts}
+        self._looks = looks or Looks(Ledger(hosts))
         self._releasing = Releasing(organisation, consent)
         self._consent = consent
 
@@ -108,11 +113,14 @@ class Removal:
         found: Found = []
         unreadable: list[TagUnreadable] = []
         doubts: list[str] = []
-        for host in self._hosts:
-            look = partial(_add, found, unreadable, host, machine_id)
-            why = trying(f"its machine on {host.name}", str(machine_id), look)
-            if recorded.host == host.name:
-                doubts += why
+        for host, seen in self._looks.begin(machine_id).seen(_WITHIN):
+            match seen:
+                case Machine():
+                    found.append((host, seen))
+                case TagUnreadable():
+                    unreadable.append(seen)
+                case ProvisioningError() if recorded.host == host.name:
+                    doubts.append(f"its machine on {host.name}: {seen.message}")
         if unreadable:
             raise unreadable[0]
         own = [(host, machine) for host, machine in found if machine.tag.policy_id == recorded.policy_id]
@@ -184,7 +192,7 @@ class Removal:
 
         All that end at this moment share a list of what there is: it is as long as all machines of the host.
         """
-        of_it = of_machine(self._remnants[host.name].ask(recorded.installation).result() or [], machine_id)
+        of_it = of_machine(self._looks.remnants(host, recorded.installation, within=_WITHIN), machine_id)
         its = [each for each in of_it if each.policy_id in ("", recorded.policy_id)]
         its = [each for each in its if whole or not each.kind.may_hold_data]
         if not its:
@@ -211,18 +219,6 @@ def _delete_into(going: list[str], host: Host, machine: Machine) -> None:
     going += _delete(host, machine)
 
 
-def _remnants(host: Host, installations: Collection[str]) -> dict[str, list[Remnant]]:
-    return {installation: host.remnants(installation) for installation in installations}
-
-
 def _counts(remnant: Remnant, its: list[Remnant]) -> bool:
     """A volume that stays is one that somebody's own machine or overlay lies on: theirs by now."""
     return remnant.kind is not Kind.VOLUME and remnant not in kept(its)
-
-
-def _add(found: Found, unreadable: list[TagUnreadable], host: Host, machine_id: UUID) -> None:
-    try:
-        if (machine := host.describe(machine_id)) is not None:
-            found.append((host, machine))
-    except TagUnreadable as error:
-        unreadable.append(error)

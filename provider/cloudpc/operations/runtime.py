@@ -77,8 +77,8 @@ class Runtime:
         self._stacks = stacks
         self._organisation = Organisation(surroundings, stacks / CONNECTIONS, tell)
         self._consent = Consent.of_this_run()
-        self.removal = Removal(self.hosts, self._organisation, self._consent)
         self._looks = Looks(Ledger(self.hosts, tell))
+        self.removal = Removal(self.hosts, self._organisation, self._consent, self._looks)
         self._connections = Connections(self.hosts, stacks / CONNECTIONS)
 
     def resources(self, settings: PolicySettings) -> Resources:
@@ -154,7 +154,7 @@ class Runtime:
         """Remove what is kept of a failed Cloud PC; on a host that is away it goes when it has expired."""
         for host in self.hosts:
             try:
-                host.discard(kept(of_machine(host.remnants(installation), machine_id)))
+                host.discard(kept(of_machine(self._looks.remnants(host, installation), machine_id)))
             except Exception:  # whatever is wrong with a driver: making it anew comes first
                 log.exception("could not remove what is kept of %s on %s", machine_id, host.name)
 

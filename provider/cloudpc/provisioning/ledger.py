@@ -79,7 +79,7 @@ class Ledger:
             self._ask([book for at, book in begun if at is None or at < from_[book.host.name]])
             for book in wanted:
                 if not self._changed.wait_for(partial(_is_settled, book, from_[book.host.name]), self._left(book)):
-                    book.fail(self.too_late(book.host.name), time.monotonic(), _AT_MOST)
+                    book.fail(self.too_late(book.host.name, self.within), time.monotonic(), _AT_MOST)
             told = self._newly_silent(wanted)
         self._tell_of(told)
 
@@ -100,9 +100,9 @@ class Ledger:
             self._try_silent_again([book])
             return book.error if book.is_silent else None
 
-    def too_late(self, name: str) -> ProvisioningError:
+    def too_late(self, name: str, within: float) -> ProvisioningError:
         """What is said of a host that takes longer."""
-        message = f"{name} has not answered for {self.within:.0f} s"
+        message = f"{name} has not answered for {within:.0f} s"
         return ProvisioningError(ErrorCode.HOST_UNREACHABLE, message, hint="`cloudpc doctor` says what is known of it")
 
     def gone(self, host: Host, machine_id: UUID) -> None:

@@ -38,19 +38,20 @@ class Looks:
         asked = {host.name: self._machines[host.name].ask(machine_id) for host in hosts if host.name not in silent}
         return Look(self, hosts, asked, silent)
 
-    def remnants(self, host: Host, installation: str) -> list[Remnant]:
+    def remnants(self, host: Host, installation: str, *, within: float | None = None) -> list[Remnant]:
         """As Host has it. Raises ProvisioningError."""
         if why := self.ledger.silence(host.name):
             raise why
-        return self.answer(host, self._remnants[host.name].ask(installation)) or []
+        return self.answer(host, self._remnants[host.name].ask(installation), within) or []
 
-    def answer(self, host: Host, asked: Future[_V]) -> _V:
+    def answer(self, host: Host, asked: Future[_V], within: float | None = None) -> _V:
         """What a host has said to this, in time. Raises ProvisioningError."""
+        within = self.ledger.within if within is None else within
         with self.ledger.calling(host):
             try:
-                return asked.result(self.ledger.within)
+                return asked.result(within)
             except NotYet:
-                raise self.ledger.too_late(host.name) from None
+                raise self.ledger.too_late(host.name, within) from None
 
 
 class Look:
@@ -65,14 +66,18 @@ class Look:
     ) -> None:
         self._looks, self._hosts, self._asked, self._silent = looks, hosts, asked, silent
 
-    def seen(self) -> Iterator[tuple[Host, Seen | ProvisioningError]]:
-        """What each has, or why it does not say."""
+    def seen(self, within: float | None = None) -> Iterator[tuple[Host, Seen | ProvisioningError]]:
+        """What each has, or why it does not say.
+
+        Args:
+            within: seconds for each; the ledger's, without.
+        """
         for host in self._hosts:
             if why := self._silent.get(host.name):
                 yield host, why
                 continue
             try:
-                seen = self._looks.answer(host, self._asked[host.name])
+                seen = self._looks.answer(host, self._asked[host.name], within)
             except ProvisioningError as error:
                 yield host, error
             else:
