@@ -135,7 +135,7 @@ def test_a_full_fleet_is_not_claimed_by_everybody(tmp_path: Path) -> None:
 def test_who_does_not_answer_is_told_once_and_is_nobodys_trouble(tmp_path: Path) -> None:
     deaf, well = Deaf(tmp_path, "deaf"), [Asked(tmp_path, name) for name in ("a", "b")]
     told: list[str] = []
-    looks = Looks(Ledger([deaf, *well], told.append, within=0.3))
+    looks = Looks(Ledger([deaf, *well], told.append, within=4.0))
     began = time.monotonic()
     outcomes = _run(looks, _users(24))
     assert {outcome.status for outcome in outcomes.values()} == {Status.PROVISIONED}
@@ -143,13 +143,13 @@ def test_who_does_not_answer_is_told_once_and_is_nobodys_trouble(tmp_path: Path)
     assert time.monotonic() - began < _SOON / 2
     assert deaf.times == 1, "its one question is still open"
     [line] = told
-    assert line == f"nobody is placed on deaf for now: deaf has not answered for 0 s [{ErrorCode.HOST_UNREACHABLE}]"
+    assert line == f"nobody is placed on deaf for now: deaf has not answered for 4 s [{ErrorCode.HOST_UNREACHABLE}]"
     deaf.answers.set()
 
 
 def test_who_answers_late_takes_machines_from_then_on(tmp_path: Path) -> None:
     deaf, full = Deaf(tmp_path, "deaf"), ScriptedHost(tmp_path, "full", cores=1)
-    ledger = Ledger([deaf, full], within=0.2)
+    ledger = Ledger([deaf, full], within=2.0)
     assert _run(Looks(ledger), ["u1"])["u1"].host == "full"
     deaf.answers.set()
     until = time.monotonic() + _SOON
@@ -254,4 +254,4 @@ def test_ending_many_at_once_asks_no_host_for_each(tmp_path: Path) -> None:
     with ThreadPoolExecutor(32) as pool:
         seen = list(pool.map(lambda pc: list(looks.begin(pc.machine_id).seen()), made))
     assert len(seen) == 40
-    assert sum(sum(host.asked.values()) for host in hosts) - asked < 4 * 40
+    assert sum(sum(host.asked.values()) for host in hosts) - asked < 4 * 10

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Hashable, Mapping
 from concurrent.futures import Future
@@ -20,10 +21,12 @@ class Batched(Generic[K, V]):
 
     Args:
         call: is given all that was asked for; returns what there is of it.
+        apart: seconds from the begin of a call to that of the next, at least, so that many can share it.
     """
 
-    def __init__(self, call: Callable[[Collection[K]], Mapping[K, V]]) -> None:
-        self._call = call
+    def __init__(self, call: Callable[[Collection[K]], Mapping[K, V]], apart: float = 0.0) -> None:
+        self._call, self._apart = call, apart
+        self._not_before = 0.0
         self._lock = threading.Lock()
         self._waiting: dict[K, list[Future[V | None]]] = defaultdict(list)
         self._is_calling = False
@@ -40,7 +43,7 @@ class Batched(Generic[K, V]):
         return future
 
     def _work(self, context: Context) -> None:
-        while asked := self._asked():
+        while asked := self._asked_by_then():
             try:
                 found = context.run(self._call, list(asked))
             except BaseException as error:  # noqa: BLE001 - the askers' now
@@ -50,6 +53,12 @@ class Batched(Generic[K, V]):
             for key, futures in asked.items():
                 for future in futures:
                     future.set_result(found.get(key))
+
+    def _asked_by_then(self) -> dict[K, list[Future[V | None]]]:
+        if (early := self._not_before - time.monotonic()) > 0:
+            time.sleep(early)
+        self._not_before = time.monotonic() + self._apart
+        return self._asked()
 
     def _asked(self) -> dict[K, list[Future[V | None]]]:
         with self._lock:

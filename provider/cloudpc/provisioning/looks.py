@@ -15,6 +15,8 @@ from cloudpc.model.remnants import Remnant
 from cloudpc.provisioning.batched import Batched
 from cloudpc.provisioning.ledger import Ledger
 
+_APART = 0.3
+"""Seconds between two looks at a host: of hundreds that are placed over a hundred hosts, each would look at all."""
 _ONE_BY_ONE = 2
 """So many machines at most are asked for one by one; a look at all of a host is dearer."""
 _V = TypeVar("_V")
@@ -28,7 +30,7 @@ class Looks:
 
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
-        self._machines = {host.name: Batched(partial(_machines, host)) for host in ledger.hosts}
+        self._machines = {host.name: Batched(partial(_machines, host), _APART) for host in ledger.hosts}
         self._remnants = {host.name: Batched(partial(_remnants, host)) for host in ledger.hosts}
 
     def begin(self, machine_id: UUID, besides: Container[str] = ()) -> Look:
