@@ -108,7 +108,7 @@ def test_what_none_of_a_policys_hosts_can_have_is_told(shelf: Project) -> None:
     assert _told(shelf) == [
         f"{FILE}: cloudpc:policy.domainJoinConfigurations[0].onPremisesConnectionId: is of the VLAN 7, and no host of "
         "the policy has networks of that kind: host (fake)",
-        f"{FILE}: cloudpc:policy.imageId: is not a recipe in vm-images/; there are: debian-12, micro",
+        f"{FILE}: cloudpc:policy.imageId: is not a recipe; there are: debian-12, micro",
     ]
 
 

@@ -57,7 +57,7 @@ def test_an_imported_policy_is_run_once_its_image_is_one_of_ours(project: Projec
     for said in (
         "stacks/Pulumi.engineering-workstations.yaml is written: Engineering workstations",
         "not carried over: enableSingleSignOn (true): there is no single sign-on here",
-        "left to do: cloudpc:policy.imageId: is not a recipe in vm-images/",
+        "left to do: cloudpc:policy.imageId: is not a recipe",
         "then: cloudpc policy validate engineering-workstations",
     ):
         assert said in ran.output
