@@ -51,7 +51,7 @@ def _connect(monkeypatch: pytest.MonkeyPatch, key: str, host: object = None, bas
     credentials = RecordedCredentials(user="alice", password=SecretStr(PASSWORD))
     recorded = SimpleNamespace(
         access=way, credentials=credentials, status="provisioned", machine_id=uuid4(), host="weu",
-        settings=SimpleNamespace(guest_os="linux"),
+        settings=SimpleNamespace(guest_os="linux"), is_kept_off=False,
     )  # fmt: skip
     record = SimpleNamespace(device_name="CPC-ALICE-BCDFG", policy="demo", recorded=recorded)
     project = SimpleNamespace(with_secrets=lambda *_: record, host=lambda _: host)
