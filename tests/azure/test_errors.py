@@ -38,7 +38,12 @@ _TABLE = {
     "ReadOnlyDisabledSubscription": (Meaning.SUBSCRIPTION, C.HOST_REFUSES, True, "enabled again"),
     "SubscriptionNotFound": (Meaning.SUBSCRIPTION, C.HOST_REFUSES, True, "correct subscriptionId of weu"),
     "ResourceGroupNotFound": (Meaning.SUBSCRIPTION, C.HOST_REFUSES, True, "make the resource group, or correct"),
-    "ResourceGroupBeingDeleted": (Meaning.SUBSCRIPTION, C.HOST_REFUSES, True, "somebody is deleting the resource group"),
+    "ResourceGroupBeingDeleted": (
+        Meaning.SUBSCRIPTION,
+        C.HOST_REFUSES,
+        True,
+        "somebody is deleting the resource group",
+    ),
     "RegionDoesNotAllowProvisioning": (Meaning.SUBSCRIPTION, C.HOST_REFUSES, True, "correct location of weu"),
     "ScopeLocked": (Meaning.LOCKED, C.HOST_REFUSES, True, "have the lock removed"),
     "RequestDisallowedByPolicy": (Meaning.POLICY, C.DISALLOWED_BY_POLICY, False, "have Azure Policy exempt"),

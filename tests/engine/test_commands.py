@@ -82,7 +82,7 @@ def test_a_policy_whose_name_no_stack_can_have_is_not_valid(project: Project) ->
     project.policy("Bad Name")
     ran = project.cloudpc("policy", "validate")
     assert ran.code == 2, ran
-    assert "stacks/Pulumi.Bad Name.yaml: file: its name names the stack" in ran.output
+    assert "stacks/Pulumi.Bad Name.yaml: file: it is the stack's name, which may only contain" in ran.output
     assert "demo: valid" in ran.output
 
 

@@ -103,7 +103,8 @@ def test_two_users_one_failure_and_nothing_left_at_the_end(real: Project) -> Non
     assert down.code == 0, down
     assert things(installation, HOST["uri"]) == {}
     assert not ports & listening()
-    assert not own.exists()
+    assert not (own / "installation").exists()
+    assert not (own / "state" / ".pulumi").exists()
 
 
 def test_a_debian_cloud_pc_is_set_up_as_the_policy_says(real: Project) -> None:

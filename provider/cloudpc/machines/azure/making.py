@@ -47,13 +47,14 @@ def turn_off(arm: Arm, name: str, watch: Watch, *, deallocated: bool) -> str:
     Raises:
         ProvisioningError: Azure refuses, or the machine is not off in time.
     """
+    watch = watch.within(_OFF_WITHIN)
+    calls, doing = arm.compute.virtual_machines, f"turn {name} off"
     watch.note(f"turning {name} off")
-    calls = arm.compute.virtual_machines
-    arm.follow(
-        f"turn {name} off",
-        watch.within(_OFF_WITHIN),
-        calls.begin_deallocate if deallocated else calls.begin_power_off,
-        arm.group,
-        name,
-    )
+    with arm.asking(doing, watch):
+        operation = arm.begin(calls.begin_deallocate if deallocated else calls.begin_power_off, arm.group, name)
+        if operation.wait():
+            operation.check()  # its result would be asked for at an address that no role of ours may read
+        else:
+            message = f"could not {doing}: it still runs {_OFF_WITHIN:.0f} s later"
+            raise ProvisioningError(ErrorCode.HYPERVISOR_ERROR, message)
     return "shut down, and is not billed" if deallocated else "shut down"
