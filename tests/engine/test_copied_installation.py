@@ -76,7 +76,7 @@ def test_down_there_leaves_what_its_state_does_not_know(first: Project, copy: Pr
     assert "will be deleted" not in asked.output
     ran = copy.cloudpc("down", "demo", "--yes")
     assert ran.code == 1, ran
-    assert "demo is gone; these machines of it stay" in _flat(ran.output)
+    assert "demo is gone; these machines stay" in _flat(ran.output)
     assert first.machines() == before
     assert first.leaks() == []
     assert json.loads(copy.pulumi("stack", "ls", "--json").output) == []

@@ -107,4 +107,4 @@ def test_a_project_of_one_s_own(run: Callable[..., str], tmp_path: Path, tiny_im
 def test_a_project_without_a_place_for_its_state_says_what_to_do(run: Callable[..., str], tmp_path: Path) -> None:
     run("init", "new")
     said = run("list", cwd=tmp_path / "new", code=1, more={"PULUMI_BACKEND_URL": ""})
-    assert "nowhere to keep its state yet: `cloudpc setup`" in said
+    assert "no backend for its state yet. `cloudpc setup`" in said

@@ -239,7 +239,7 @@ def test_half_written_state_is_mended(project: Project, name: str, kept: int) ->
     state.write_bytes(half)
     told = project.cloudpc("list")
     assert told.code == 1, told
-    assert "`cloudpc up --clear-lock` mends that" in told.output
+    assert "`cloudpc up --clear-lock` repairs it" in told.output
     refused = project.cloudpc("up", "demo")
     assert refused.code == 1
     assert "was cut off while it wrote" in refused.output

@@ -92,7 +92,7 @@ def test_a_lost_machine_is_told_and_made_again_only_by_reprovision(project: Proj
     [disk] = project.leaks()
     assert f"its disk is there ({disk})" in state["u000"]["statusDetail"]["message"]
     doctor = project.cloudpc("doctor", "--remove-leftovers", "--yes")
-    assert f"volume {disk} is of a Cloud PC in state" in doctor.output
+    assert f"volume {disk} belongs to a Cloud PC in state" in doctor.output
     assert project.leaks() == [disk], "it may be defined again"
 
     act(project, retry={f"u000/{SMALL}": 1})

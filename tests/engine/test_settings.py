@@ -127,12 +127,12 @@ def test_nothing_is_sealed_under_an_empty_passphrase(project: Project, how: str)
     assert project.pulumi("stack", "init", "lab", **env).code == 0
     for ran in (project.cloudpc("up", "lab", **env), project.pulumi(*UP, "lab", **env)):
         assert ran.code != 0
-        assert "would be sealed with nothing" in ran.output
+        assert "would not be protected" in ran.output
         assert "Traceback" not in ran.output
     assert project.cloudpc("up", "lab", **env).code == 2
     assert project.cloudpc("policy", "validate", "lab", **env).code == 0, "which seals nothing"
     findings = json.loads(project.cloudpc("doctor", "--json", **env).output)
-    assert "would be sealed with nothing" in {f["what"]: f["detail"] for f in findings}["policy lab"]
+    assert "would not be protected" in {f["what"]: f["detail"] for f in findings}["policy lab"]
     assert project.calls() == []
 
 

@@ -241,7 +241,7 @@ def test_only_a_qcow2_that_stands_alone_is_taken(disk: Path) -> None:
         ({"url": "file:///etc/shadow"}, "http or https"),
         ({"url": "https://images.example/own.qcow2.xz?x=y"}, "xz -dc own.qcow2.xz"),
         ({"url": "https://images.example/own.ova"}, "an OVA"),
-        ({"url": "https://images.example:port/own.qcow2"}, "no URL that can be asked for"),
+        ({"url": "https://images.example:port/own.qcow2"}, "not a URL that can be requested"),
         ({"url": "https://h/x", "maximumSizeInGB": 0}, "greater than or equal to 1"),
         ({"path": "a", "sha": "x"}, "Extra inputs"),
         ({"path": "a", "firmware": "coreboot"}, "bios"),

@@ -256,7 +256,7 @@ def test_a_certificate_that_nobody_vouches_for_is_refused(secure: Site, monkeypa
 @pytest.mark.parametrize("to", ["file:///etc/passwd", "ftp://host/x", "http://ho st/x", "http://a..b/x"])
 def test_to_what_is_no_address_is_refused(to: str, site: Site) -> None:
     site.sends_on("/x", to)
-    assert "can't be asked for" in str(refused(f"http://{site.place}/x"))
+    assert "can't be requested" in str(refused(f"http://{site.place}/x"))
 
 
 def test_for_ever_is_refused(site: Site) -> None:

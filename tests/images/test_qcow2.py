@@ -161,7 +161,7 @@ def test_other_files_are_named(tmp_path: Path) -> None:
     path.write_bytes(b"")
     assert str(_refused(path)) == "is empty, not in qcow2 format"
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(OSError, match="no regular file"):
+    with pytest.raises(OSError, match="not a regular file"):
         qcow2.check(tmp_path / "pipe")
 
 
