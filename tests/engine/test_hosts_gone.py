@@ -45,7 +45,7 @@ def test_one_made_anew_waits_for_its_host_until_somebody_says_it_is_gone(project
     _on(project, "newer")
     refused = project.cloudpc("down", "demo", "--yes")
     assert refused.code == 2, refused
-    assert "if it is gone for good: --forget-host new" in refused.output
+    assert "if it is gone for good, add --forget-host new" in refused.output
     ran = project.cloudpc("down", "demo", "--yes", "--forget-host", "new")
     assert ran.code == 0, ran
 

@@ -162,7 +162,7 @@ def test_reprovision_of_many_by_what_they_are(project: Project) -> None:
     project.host()
     assert project.cloudpc("reprovision").code == 2, "whom?"
     none = project.cloudpc("reprovision", "--outdated", "--yes")
-    assert (none.code, "there is none" in none.output) == (0, True), none
+    assert (none.code, "no Cloud PC is left to do this with" in none.output) == (0, True), none
     project.policy(timeZone="Nowhere")
     for command in (["list", "--outdated"], ["reprovision", "--outdated", "--yes"]):
         unknown = project.cloudpc(*command)
@@ -197,7 +197,9 @@ def test_retry_is_for_failed_ones(project: Project) -> None:
     project.host()
     refused = project.cloudpc("retry", "u000")
     assert refused.code == 2
-    assert "u000@contoso.example (LAB_1C_0.5GB_8GB): it is provisioned; only a Cloud PC that has failed" in refused.output
+    assert (
+        "u000@contoso.example (LAB_1C_0.5GB_8GB): it is provisioned; only a Cloud PC that has failed" in refused.output
+    )
     assert project.cloudpc("retry").code == 2
     written = project.cloudpc("retry", "u001", "--write-only")
     assert written.code == 0, written
@@ -226,7 +228,9 @@ def test_what_failed_of_a_set_up_is_tried_again_on_the_machine_as_it_is(project:
     project.host()
     asked = project.calls().count("run u000")
     again = project.cloudpc("retry", "u000")
-    assert (again.code, "the failed parts of its set-up are repeated on its machine" in again.output) == (0, True), again
+    assert (again.code, "the failed parts of its set-up are repeated on its machine" in again.output) == (0, True), (
+        again
+    )
     after = project.state()["u000"]
     assert after["status"] == "provisioned"
     assert "statusDetail" not in after
