@@ -389,7 +389,7 @@ def test_end_grace_ends_it_after_a_yes_and_history_remembers(project: Project) -
     assert [(s["generation"], s["ended"]) for s in stories] == [(1, True), (2, False)]
     text = project.cloudpc("history", "u001")
     assert ": ended" in text.output
-    assert f"  {stories[1]['events'][0]['dateTime']} provisioned generation 2 as" in text.output
+    assert f"  {stories[1]['events'][0]['dateTime']}  provisioned  generation 2 as" in text.output
     nobody = project.cloudpc("history", "nobody")
     assert nobody.code == 2
     assert "removed with their stack only `cloudpc:audit` remembers anything" in nobody.output
