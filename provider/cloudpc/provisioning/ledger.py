@@ -127,7 +127,12 @@ class Ledger:
                     self._ask([book])
 
     def refusal(self, host: Host, size: Amount, network: Network) -> ProvisioningError | None:
-        """Why a host does not take a machine of this size, if it has said so and nothing has changed there since."""
+        """Why a host does not take a machine of this size, if it has said so and nothing has changed there since.
+
+        A single host is asked itself: nothing here is read again that would show who else has made room on it.
+        """
+        if len(self._books) == 1:
+            return None
         with self._changed:
             return self._books[host.name].refusal(size, network)
 
