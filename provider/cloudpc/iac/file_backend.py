@@ -38,10 +38,12 @@ class Lock:
         except PermissionError:
             return False
         try:
-            command = Path(f"/proc/{self.pid}/comm").read_text(encoding="utf-8").strip()
+            stat = Path(f"/proc/{self.pid}/stat").read_text(encoding="utf-8", errors="replace")
         except OSError:
             return False
-        return command != "pulumi"  # another program has got its number since
+        command, _, rest = stat.partition("(")[2].rpartition(")")
+        # another program has got its number since; or nobody has asked how it ended, as in a container without an init
+        return command != "pulumi" or rest.split()[0] in ("Z", "X")
 
     def __str__(self) -> str:
         return f"taken by {self.username}@{self.hostname} (pid {self.pid}) at {self.timestamp}"
