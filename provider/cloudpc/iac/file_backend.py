@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
@@ -14,6 +13,8 @@ from pathlib import Path
 from urllib.parse import unquote
 
 _ATTRIBUTES = ".attrs"
+_ENDINGS = (".json", ".json.gz")
+"""Of a stack's state, as it is or compressed."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def version(backend_url: str, project: str, stack: str) -> tuple[int, ...] | Non
     backend = folder(backend_url)
     if backend is None:
         return None
-    for ending in (".json", ".json.gz"):
+    for ending in _ENDINGS:
         with suppress(OSError):
             found = (backend / ".pulumi" / "stacks" / project / f"{stack}{ending}").stat()
             return found.st_ino, found.st_mtime_ns, found.st_size
@@ -92,7 +93,7 @@ def version(backend_url: str, project: str, stack: str) -> tuple[int, ...] | Non
 
 def _stack_of(checkpoint: Path) -> str | None:
     """Its name may have points, too: `a.json` is a stack's checkpoint, `a.json.bak` and `a.json.attrs` are none."""
-    for ending in (".json", ".json.gz"):
+    for ending in _ENDINGS:
         if checkpoint.name.endswith(ending):
             return checkpoint.name.removesuffix(ending)
     return None
@@ -125,7 +126,7 @@ def settle(backend_url: str, project: str, stack: str) -> None:
     if (file := checkpoint(backend_url, project, stack)) is None:
         return
     for path in (file, file.parent):
-        with contextlib.suppress(OSError):
+        with suppress(OSError):
             handle = os.open(path, os.O_RDONLY)
             try:
                 os.fsync(handle)
