@@ -35,6 +35,7 @@ check: setup ## Lint, format, types and the direction of imports (`make test` ha
 .PHONY: test
 test: setup ## The whole test suite (PYTEST_ARGS for more arguments)
 	@tools/packages test
+	@tools/web/fetch --with-tests
 	@PATH="$$(tools/engine/find):$$PATH" .venv/bin/pytest -n auto --dist loadgroup $(PYTEST_ARGS)
 
 .PHONY: golden

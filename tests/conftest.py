@@ -18,6 +18,8 @@ from hypothesis import HealthCheck, settings
 from tests.support.skips import NOT_OF_THIS_KIND
 
 if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
     from tests.devices.samba import Samba
 
 _SLOW_IS_FINE = [HealthCheck.too_slow, HealthCheck.filter_too_much]
@@ -38,10 +40,15 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With `-n`, guests and the domain with its fixed ports are one worker's: two booting at once slow each other."""
+    """With `-n`, guests and the domain with its fixed ports are one worker's: two booting at once slow each other.
+
+    So are pages in a browser.
+    """
     for item in items:
         if item.get_closest_marker("machine") or "domain_controller" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.xdist_group("guests"))
+        elif "browser" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("browser"))
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
@@ -73,3 +80,12 @@ def domain_controller(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Samb
         yield running
     finally:
         running.stop()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """A browser; its pages are a test's own, in a context that the test closes."""
+    from tests.support.browser import chromium
+
+    with chromium() as running:
+        yield running

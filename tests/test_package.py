@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -17,11 +18,13 @@ ALONE = ("README.md", "CHANGELOG.md", "LICENSE", "pyproject.toml", ".gitignore")
 STACKS = ("stacks/__main__.py", "stacks/Pulumi.demo.yaml", "stacks/directory.yaml", "stacks/schemas")
 """A clone may have policies of its own beside these."""
 MAN_PAGE = "build/man/cloudpc.1"
+WEB = "build/web"
+"""What pages load, from npm: in no commit, and in what is built from one."""
 
 
 @pytest.fixture(scope="module")
 def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Built as a release is; without a network, as everything it takes is in the lock."""
+    """Built as a release is."""
     folder = tmp_path_factory.mktemp("dist")
     subprocess.run([REPO / "tools/dist", folder], check=True, capture_output=True)
     return folder
@@ -49,7 +52,8 @@ def test_the_sources_are_what_a_wheel_is_built_from_and_nothing_else(dist: Path,
     known = subprocess.run(listed, cwd=REPO, check=True, capture_output=True, text=True).stdout.splitlines()
     expected = {name for name in known if (REPO / name).is_file()}
     folder = _unpacked(dist, tmp_path)
-    assert set(_files(folder)) == expected | {"PKG-INFO", MAN_PAGE}
+    fetched = {f"{WEB}/{name}" for name in _files(REPO / WEB)}
+    assert set(_files(folder)) == expected | {"PKG-INFO", MAN_PAGE} | fetched
 
 
 def test_the_wheel_of_the_sources_is_the_wheel(dist: Path, tmp_path: Path) -> None:
@@ -63,6 +67,17 @@ def test_the_wheel_of_the_sources_is_the_wheel(dist: Path, tmp_path: Path) -> No
         assert {(each.filename, each.CRC) for each in again.infolist() if "RECORD" not in each.filename} == {
             (each.filename, each.CRC) for each in first.infolist() if "RECORD" not in each.filename
         }
+
+
+def test_what_pages_load_is_in_the_wheel_with_its_licences_and_nothing_of_the_tests(dist: Path) -> None:
+    inside = f"cloudpc/packaged/{WEB}/"
+    with zipfile.ZipFile(_wheel(dist)) as archive:
+        found = {name.removeprefix(inside) for name in archive.namelist() if name.startswith(inside)}
+        manifests = [json.loads(archive.read(inside + name)) for name in found if name.endswith("package.json")]
+    locked = json.loads((REPO / "tools/web/package.json").read_text())
+    assert {each["name"]: each["version"] for each in manifests} == locked["dependencies"]
+    assert all(each["license"] for each in manifests)
+    assert {"htmx.org/LICENSE", "@novnc/novnc/LICENSE.txt", "@novnc/novnc/core/rfb.js"} <= found
 
 
 def test_nothing_of_this_machine_or_of_the_tests_is_in_the_wheel(dist: Path) -> None:
