@@ -1,0 +1,1 @@
+"""Pages for users and admins, and the desktops in them: what `cloudpc serve` runs."""
