@@ -391,6 +391,7 @@ def test_a_card_that_outlives_its_machine_is_a_leftover_and_copies_of_its_disk_a
     theirs = Remnant(Kind.NETWORK_CARD, "b-nic", begins, policy_id="other")
     copy = Remnant(Kind.VOLUME, "a copy", begins)
     asked: list[str] = []
+    monkeypatch.setattr(host, "leaves_only_data", lambda: False)
     monkeypatch.setattr(host, "remnants", lambda _installation: [card, theirs, copy])
     monkeypatch.setattr(host, "discard", lambda those: asked.extend(each.name for each in those) or [])
     [left] = removal.remove(IDENTITY, _recorded(Status.PROVISIONED, made))

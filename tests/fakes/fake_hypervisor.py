@@ -232,6 +232,9 @@ class FakeHost:
                 (self._folder / name).unlink(missing_ok=True)
             return names
 
+    def leaves_only_data(self) -> bool:
+        return True
+
     def _without_machine(self, remnants: Iterable[Remnant]) -> list[Remnant]:
         there = [UUID(value["id"]) for value in self._values()]
         return without_machine(remnants, there)

@@ -102,9 +102,11 @@ def down(
 
 def _unknown(runtime: Runtime, installation: str | None, known: Inventory, policy: str) -> tuple[Found, Found]:
     """The policy's machines that its state lacks: those it had begun, and those that are none of its concern."""
-    found = known.unknown(runtime.hosts, installation, policy)
-    unfinished = [(host, machine) for host, machine in found if known.is_unfinished(machine)]
-    return unfinished, [each for each in found if each not in unfinished]
+    unfinished: Found = []
+    staying: Found = []
+    for host, machine in known.unknown(runtime.hosts, installation, policy):
+        (unfinished if known.is_unfinished(machine) else staying).append((host, machine))
+    return unfinished, staying
 
 
 def _tell_what_goes(record: StackRecord, unfinished: Found, staying: Found, forgotten: Sequence[str]) -> None:

@@ -334,6 +334,17 @@ class KeepsForDiagnosis(Protocol):
 
 
 @runtime_checkable
+class LeavesOnlyData(Protocol):
+    """A host that knows what can outlive a machine: on others it may be a card that is reserved for a while."""
+
+    def leaves_only_data(self) -> bool:
+        """Whether that may hold data, all of it, so that nobody looks for the rest once `delete` has said GONE.
+
+        Such a look is as long as all machines of the host, and would be made for each that ends.
+        """
+
+
+@runtime_checkable
 class ShutsDown(Protocol):
     """A host that can turn a machine off in good order; on others nothing but its guest does."""
 

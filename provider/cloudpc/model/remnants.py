@@ -70,7 +70,8 @@ def without_machine(remnants: Iterable[Remnant], machines: Iterable[UUID]) -> li
 
 def of_machine(remnants: Iterable[Remnant], machine: UUID) -> list[Remnant]:
     """Those that are this one's."""
-    return [remnant for remnant in remnants if remnant.is_of([machine])]
+    its = machine.hex
+    return [remnant for remnant in remnants if its.startswith(remnant.machine)]
 
 
 def kept(remnants: Collection[Remnant]) -> list[Remnant]:

@@ -7,6 +7,7 @@ state may be lost, or in another backend.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -15,6 +16,7 @@ from cloudpc.model.tags import Phase
 from cloudpc.operations.records import StackRecord
 
 Found = list[tuple[Host, Machine]]
+_HOSTS_AT_ONCE = 32
 
 
 @dataclass(frozen=True)
@@ -51,19 +53,23 @@ class Inventory:
         """An installation's machines that no user has by state: lost ones, unfinished ones, another backend's.
 
         Args:
-            hosts: where to look.
+            hosts: where to look; all are asked at once.
             installation: whose; None where there is none, so that nothing is its.
             policy: only this policy's.
 
         Raises:
             ProvisioningError: a host does not answer.
         """
-        return [
-            (host, machine)
-            for host in (hosts if installation else ())
-            for machine in host.owned(installation or "", besides=self.given)
-            if policy in (None, machine.tag.policy_id)
-        ]
+        if not (installation and hosts):
+            return []
+        with ThreadPoolExecutor(min(len(hosts), _HOSTS_AT_ONCE)) as pool:
+            owned = pool.map(lambda host: host.owned(installation, besides=self.given), hosts)
+            return [
+                (host, machine)
+                for host, machines in zip(hosts, owned, strict=True)
+                for machine in machines
+                if policy in (None, machine.tag.policy_id)
+            ]
 
     def is_lost(self, machine: Machine) -> bool:
         """Whether somebody works on it, and no state knows."""

@@ -15,7 +15,7 @@ from uuid import UUID
 
 from cloudpc.model.cloud_pc import RecordedCloudPC, Status
 from cloudpc.model.errors import ProvisioningError, TagUnreadable
-from cloudpc.model.machines import Host, Machine, Removed
+from cloudpc.model.machines import Host, LeavesOnlyData, Machine, Removed
 from cloudpc.model.remnants import Kind, Remnant, kept, of_machine
 from cloudpc.model.tags import Phase
 from cloudpc.model.watch import REMOVED_WITHIN, Watch
@@ -106,7 +106,7 @@ class Removal:
         left = self._releasing.tagged(host, machine)
         if left and not forget:
             return left
-        return _delete(host, machine)
+        return self._delete(host, machine)
 
     def _look(self, machine_id: UUID, recorded: RecordedCloudPC) -> _There:
         """Raises TagUnreadable."""
@@ -159,9 +159,21 @@ class Removal:
                 left += refused
                 continue
             going: list[str] = []
-            left += trying(f"its machine on {host.name}", machine.name, partial(_delete_into, going, host, machine))
+            left += trying(
+                f"its machine on {host.name}", machine.name, partial(self._delete_into, going, host, machine)
+            )
             left += going if below is None else []
         return left
+
+    def _delete(self, host: Host, machine: Machine) -> list[str]:
+        """Returns that its host is still at it, if so. Raises ProvisioningError."""
+        if host.delete(machine.id, Watch().within(REMOVED_WITHIN)) is Removed.GONE:
+            self._looks.ledger.gone(host, machine.id, machine.size)
+            return []
+        return [f"its machine {machine.name} on {host.name} is still being removed"]
+
+    def _delete_into(self, going: list[str], host: Host, machine: Machine) -> None:
+        going += self._delete(host, machine)
 
     def _discard(
         self, machine_id: UUID, recorded: RecordedCloudPC, there: _There, below: int | None, *, told: bool
@@ -176,7 +188,7 @@ class Removal:
         if not whole and below is not None:  # who makes it anew sees to it
             return []
         left: list[str] = []
-        for host in self._not_forgotten() if whole else [host for host, _ in there.own]:
+        for host in self._not_forgotten() if whole else _with_more_than_data(there.own):
             stays: list[str] = []
             discard = partial(self._discard_into, stays, host, recorded, machine_id, whole=whole)
             why = trying(f"what is kept of it on {host.name}", str(machine_id), discard)
@@ -208,15 +220,9 @@ class Removal:
         return (host for host in self._hosts if host.name not in self._consent.forget_hosts)
 
 
-def _delete(host: Host, machine: Machine) -> list[str]:
-    """Returns that its host is still at it, if so. Raises ProvisioningError."""
-    if host.delete(machine.id, Watch().within(REMOVED_WITHIN)) is Removed.GONE:
-        return []
-    return [f"its machine {machine.name} on {host.name} is still being removed"]
-
-
-def _delete_into(going: list[str], host: Host, machine: Machine) -> None:
-    going += _delete(host, machine)
+def _with_more_than_data(found: Found) -> list[Host]:
+    """Hosts where something that holds no data may outlive these machines."""
+    return [host for host, _ in found if not (isinstance(host, LeavesOnlyData) and host.leaves_only_data())]
 
 
 def _counts(remnant: Remnant, its: list[Remnant]) -> bool:

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from uuid import UUID
@@ -23,11 +24,12 @@ from cloudpc.model.cloud_pc import PolicySettings
 from cloudpc.model.errors import ErrorCode, ProvisioningError, unexpected_told
 from cloudpc.model.hosts import ByHand, HostConfig
 from cloudpc.model.image import Image
-from cloudpc.model.machines import Host
-from cloudpc.model.remnants import kept, of_machine
+from cloudpc.model.machines import Host, Machine
+from cloudpc.model.remnants import Remnant, kept, of_machine
 from cloudpc.model.tags import Phase
 from cloudpc.model.watch import Watch
 from cloudpc.operations.consent import Consent
+from cloudpc.operations.look import Place
 from cloudpc.operations.organisation import Organisation
 from cloudpc.operations.removal import Removal
 from cloudpc.provisioning.ledger import Ledger
@@ -57,6 +59,24 @@ def _image(source: Source, settings: PolicySettings, watch: Watch) -> Image:
 def _no_image(settings: PolicySettings, _watch: Watch) -> Image:
     message = f"no host of the policy takes images of the imageType {settings.image_type}"
     raise ProvisioningError(ErrorCode.IMAGE_NOT_FOUND, message, retriable=False)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Implements `cloudpc.operations.look.Place`."""
+
+    host: Host
+    looks: Looks
+
+    @property
+    def name(self) -> str:
+        return self.host.name
+
+    def describe(self, machine_id: UUID) -> Machine | None:
+        return self.host.describe(machine_id)
+
+    def remnants(self, installation: str) -> list[Remnant]:
+        return self.looks.remnants(self.host, installation)
 
 
 class Runtime:
@@ -149,6 +169,10 @@ class Runtime:
             if host.name == name:
                 return host
         raise ProvisioningError(ErrorCode.HOST_UNREACHABLE, f"the host {name} is not in cloudpc:hosts")
+
+    def places(self) -> list[Place]:
+        """The hosts, for looks at many machines of which many may be missing: they share a list of what is left."""
+        return [_Place(host, self._looks) for host in self.hosts]
 
     def discard_kept(self, installation: str, machine_id: UUID) -> None:
         """Remove what is kept of a failed Cloud PC; on a host that is away it goes when it has expired."""

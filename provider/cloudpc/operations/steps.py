@@ -122,10 +122,10 @@ class Steps:
     def _looked(self, recorded: RecordedCloudPC) -> RecordedCloudPC:
         if not look.is_looked_at(recorded):
             return recorded
-        hosts = self.runtime.hosts
-        named = next((host for host in hosts if host.name == recorded.host), None)
+        places = self.runtime.places()
+        named = next((place for place in places if place.name == recorded.host), None)
         try:
-            seen = look.as_seen(named, recorded, hosts, self.now())
+            seen = look.as_seen(named, recorded, places, self.now())
         except ProvisioningError as error:
             self.runtime.tell_once(
                 f"the machines on {recorded.host} could not be looked at: {error.message} [{error.code}]"

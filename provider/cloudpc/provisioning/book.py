@@ -108,12 +108,12 @@ class Book:
         self.machines.add(machine_id)
         self.committed = _plus(self.committed, size)
 
-    def remove(self, machine_id: UUID) -> bool:
+    def remove(self, machine_id: UUID, size: Amount | None = None) -> bool:
         """It is gone; returns whether that says how much room there is by now."""
         was_there = machine_id in self.machines
         self.machines.discard(machine_id)
-        _, size = self._claimed.pop(machine_id, (0.0, None))
-        if size is None:
+        _, size = self._claimed.pop(machine_id, (0.0, size))
+        if size is None or not was_there:
             return not was_there
         self.committed = _plus(self.committed, size, -1)
         return True

@@ -105,11 +105,17 @@ class Ledger:
         message = f"{name} has not answered for {within:.0f} s"
         return ProvisioningError(ErrorCode.HOST_UNREACHABLE, message, hint="`cloudpc doctor` says what is known of it")
 
-    def gone(self, host: Host, machine_id: UUID) -> None:
-        """It is not there any more."""
+    def gone(self, host: Host, machine_id: UUID, size: Amount | None = None) -> None:
+        """It is not there any more.
+
+        Args:
+            host: where it was.
+            machine_id: which.
+            size: what its host had committed to it; None: unknown, so that the host is asked what it has now.
+        """
         with self._changed:
             book = self._books[host.name]
-            if not book.remove(machine_id):
+            if not book.remove(machine_id, size):
                 self._ask([book])
 
     def claimed(self, host: Host, machine_id: UUID, size: Amount) -> None:

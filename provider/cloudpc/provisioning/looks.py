@@ -31,7 +31,7 @@ class Looks:
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
         self._machines = {host.name: Batched(partial(_machines, host), _APART) for host in ledger.hosts}
-        self._remnants = {host.name: Batched(partial(_remnants, host)) for host in ledger.hosts}
+        self._remnants = {host.name: Batched(partial(_remnants, host), _APART) for host in ledger.hosts}
 
     def begin(self, machine_id: UUID, besides: Container[str] = ()) -> Look:
         """Look for this machine on all hosts but these, at once."""

@@ -63,6 +63,7 @@ from cloudpc.model.machines import (
     Host,
     Hypervisor,
     KeepsForDiagnosis,
+    LeavesOnlyData,
     Machine,
     MovesKernels,
     Network,
@@ -80,7 +81,7 @@ _LOCK_TIMEOUT = 900.0  # who holds it works; a dead holder's is freed by the ker
 
 
 @patience.of_its_host
-class LibvirtHost(Host, KeepsForDiagnosis, MovesKernels, ShutsDown):
+class LibvirtHost(Host, KeepsForDiagnosis, LeavesOnlyData, MovesKernels, ShutsDown):
     """Implements `cloudpc.model.machines.Host`; says there what each call means."""
 
     def __init__(self, config: LibvirtHostConfig, cache: Path) -> None:
@@ -288,6 +289,9 @@ class LibvirtHost(Host, KeepsForDiagnosis, MovesKernels, ShutsDown):
             gone = sorted(name for name, path in looked.items() if path not in needed)
             self._volumes.delete(name for name in gone if name in paths)
         return gone
+
+    def leaves_only_data(self) -> bool:
+        return True  # volumes
 
     def _without_machine(self, remnants: Iterable[Remnant]) -> list[Remnant]:
         """Those whose machine is not there, under whatever name and with whatever tag."""

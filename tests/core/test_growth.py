@@ -1,0 +1,105 @@
+"""What hosts are asked, and look at for that, grows as the Cloud PCs do: twice as many cost twice as much, not more."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cloudpc.model.errors import ErrorCode, ProvisioningError
+from cloudpc.model.machines import Amount, Machine
+from cloudpc.model.watch import Watch
+from cloudpc.operations.inventory import Inventory
+from cloudpc.provisioning import looks
+from cloudpc.provisioning.order import tag_of
+from tests.support.orders import order
+
+from . import make
+from .fake_rim import ScriptedHost, desired
+from .fleet import Fleet
+
+_FEW, _MANY = 12, 48
+_ALL_OF_A_HOST = ("capacity", "owned", "unreadable", "remnants")
+"""Calls that look at all that a host has."""
+
+
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(looks, "_APART", 0.05)
+
+
+def _made(folder: Path, count: int, hosts: int) -> Fleet:
+    fleet = Fleet(folder / f"{count}", count, hosts)
+    fleet.run()
+    return fleet
+
+
+def _ended(fleet: Fleet) -> None:
+    fleet.run(entitled=False)
+    fleet.run(entitled=False, days=30)
+
+
+_RUNS: dict[str, Callable[[Fleet], None]] = {
+    "made": lambda _fleet: None,
+    "made anew": lambda fleet: fleet.run(generation=2),
+    "ended": _ended,
+    "refreshed": lambda fleet: fleet.refresh(),
+    "refreshed when all are lost": lambda fleet: (fleet.lose(), fleet.refresh())[1],
+    "ended when all are lost": lambda fleet: (fleet.lose(), fleet.refresh(), _ended(fleet))[2],
+}
+
+
+@pytest.mark.parametrize("hosts", [1, 4])
+@pytest.mark.parametrize("run", _RUNS)
+def test_each_costs_the_same_however_many_there_are(tmp_path: Path, run: str, hosts: int) -> None:
+    few, many = (_made(tmp_path, count, hosts) for count in (_FEW, _MANY))
+    for fleet in (few, many):
+        _RUNS[run](fleet)
+    each = {count: sum(fleet.asked.values()) / count for count, fleet in ((_FEW, few), (_MANY, many))}
+    assert each[_MANY] <= 1.3 * each[_FEW], (few.asked, many.asked)
+
+
+@pytest.mark.parametrize("hosts", [1, 4])
+@pytest.mark.parametrize("run", ["made", "made anew", "ended", "refreshed"])
+def test_nothing_that_looks_at_all_of_a_host_is_asked_for_each(tmp_path: Path, run: str, hosts: int) -> None:
+    fleet = _made(tmp_path, _MANY, hosts)
+    _RUNS[run](fleet)
+    asked = {call: fleet.asked[call] for call in _ALL_OF_A_HOST if fleet.asked[call]}
+    assert set(asked) <= {"capacity"}
+    assert sum(asked.values()) <= (3 * hosts if hosts > 1 else 0), asked
+
+
+@pytest.mark.parametrize("run", ["refreshed when all are lost", "ended when all are lost"])
+def test_those_that_are_missing_at_one_moment_share_a_list_of_what_is_left(tmp_path: Path, run: str) -> None:
+    fleet = _made(tmp_path, _MANY, 1)
+    _RUNS[run](fleet)
+    assert 1 <= fleet.asked["remnants"] <= _MANY // 8
+
+
+class _Meets(ScriptedHost):
+    together: threading.Barrier
+
+    def owned(self, *args: Any, **more: Any) -> list[Machine]:
+        self.together.wait(timeout=30)
+        return super().owned(*args, **more)
+
+
+def test_hosts_are_all_asked_at_once_for_what_state_does_not_know(tmp_path: Path) -> None:
+    hosts = [_Meets(tmp_path, f"h{number}") for number in range(6)]
+    _Meets.together = threading.Barrier(len(hosts))
+    for number, host in enumerate(hosts):
+        host.claim(order(tag_of(desired(user_id=f"u{number}")), Amount(1, 512, 8)), Watch())
+    found = Inventory().unknown(hosts, make.INSTALLATION)
+    assert [host.name for host, _ in found] == [host.name for host in hosts]
+    assert Inventory().unknown(hosts, None) == Inventory().unknown([], make.INSTALLATION) == []
+
+
+def test_one_that_does_not_answer_is_told(tmp_path: Path) -> None:
+    hosts = [ScriptedHost(tmp_path, name) for name in ("a", "b")]
+    hosts[1].away = True
+    with pytest.raises(ProvisioningError) as raised:
+        Inventory().unknown(hosts, make.INSTALLATION)
+    assert raised.value.code is ErrorCode.HOST_UNREACHABLE
