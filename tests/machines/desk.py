@@ -65,7 +65,9 @@ def open_desk(
     uri: str, image: DiskImage, cache: Path, pool: str, config: LibvirtHostConfig | None = None
 ) -> Iterator[Desk]:
     """A desk; when the test is over, whatever it left is removed and nothing may be left."""
-    config = config or LibvirtHostConfig(name="lab", uri=uri, pool=pool, sshDestination="")  # its loopback is ours
+    config = config or LibvirtHostConfig(
+        name="lab", uri=uri, pool=pool, sshDestination="", vCpuOvercommit=32, diskOvercommit=32
+    )
     host = connect(config, cache=cache)
     installation = secrets.token_hex(8)
     try:

@@ -56,7 +56,7 @@ class AzureGuest(Guest):
         if one.title:
             watch.note(one.title)
         watch.check()
-        command = RunCommand(self._arm, self._vm_name, f"run \"{one.title or one.name}\" in {self._vm_name}")
+        command = RunCommand(self._arm, self._vm_name, f'run "{one.title or one.name}" in {self._vm_name}')
         try:
             with self._explained(watch):
                 command.start(_as_sent(command.name, one), watch)
