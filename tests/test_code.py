@@ -15,7 +15,10 @@ from cloudpc.model.errors import ErrorCode
 from cloudpc.rules.entitlement import NotOwed
 
 ROOT = Path(__file__).resolve().parents[1]
-HEAVY = ("libvirt", "msgraph", "azure", "kiota_abstractions", "ldap3", "pycdlib")
+HEAVY = (
+    "libvirt", "msgraph", "azure", "kiota_abstractions", "ldap3", "pycdlib",
+    "starlette", "uvicorn", "jinja2", "websockets",
+)  # fmt: skip
 """What starts slowly or is not there for everybody: imported where it is used, never before."""
 CORE = [
     "cloudpc.configuration.installation", "cloudpc.configuration.parsing", "cloudpc.directory.local",

@@ -70,7 +70,7 @@ def _print_narrow(lines: Sequence[_Line], console: Terminal) -> None:
 
 def _line(row: dict[str, Any], *, has_several: bool) -> _Line:
     plan = _plan(row)
-    why = "; ".join([*_connect(row, plan, has_several=has_several), *_reasons(row)])
+    why = "; ".join([*_connect(row, plan, has_several=has_several), *reasons(row)])
     return _Line(
         name=row["userPrincipalName"] or "-",
         plan=plan or "-",
@@ -108,7 +108,8 @@ def _power(row: dict[str, Any]) -> Iterator[str]:
         yield f"paused: {row['pausedBecause']}; the next run resumes it"
 
 
-def _reasons(row: dict[str, Any]) -> Iterator[str]:
+def reasons(row: dict[str, Any]) -> Iterator[str]:
+    """Why a Cloud PC is as it is, what becomes of it, and what to do; of one as `cloudpc list --json` has it."""
     if end := row["gracePeriodEndDateTime"]:
         yield f"grace until {datetime.fromisoformat(end):%Y-%m-%d %H:%M} UTC ({row['why']})"
     elif row["why"]:

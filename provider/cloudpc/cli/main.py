@@ -42,6 +42,7 @@ def _mount() -> None:
         own_project,
         policies,
         run,
+        serve,
         up,
     )
 
@@ -63,6 +64,7 @@ def _mount() -> None:
     app.command("doctor")(doctor.doctor)
     app.command("adopt")(adopt.adopt)
     app.command("down")(down.down)
+    app.command("serve")(serve.serve)
 
 
 def _version(asked: bool) -> None:

@@ -1,1 +1,1 @@
-"""Pages for users and admins, and the desktops in them: what `cloudpc serve` runs."""
+"""Pages in a browser (`cloudpc serve`): what commands show and do, and the same code does it."""

@@ -54,6 +54,10 @@ class Action(ABC, Generic[A]):
     """Of its key, for editors: what happens."""
     question: ClassVar[Question | None] = None
     """Asked by the command, where something is lost."""
+    loses_data: ClassVar[bool] = False
+    """Whether what is on the Cloud PC is gone afterwards: pages have its name typed first."""
+    by_users: ClassVar[bool] = False
+    """Whether a user may ask for it, by a page, of a Cloud PC of their own."""
     filters: ClassVar[Sequence[Filter]] = ()
     """Options of the command; giving one is enough to say which Cloud PCs are meant."""
     must_name_users: ClassVar[bool] = False

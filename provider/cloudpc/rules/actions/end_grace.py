@@ -61,6 +61,7 @@ class EndGrace(Action[Asked]):
     help = "End the grace period of Cloud PCs now: they are deleted with all data on them."
     description = "The gracePeriodEndDateTime of the grace period to end now; later ones are not affected."
     question = Question("All data on {cloud_pcs} will be lost:", "End the grace period of {cloud_pcs}?")
+    loses_data = True
     must_name_users = True
     trace: Any = dict[str, Annotated[datetime, BeforeValidator(_time)]]
 

@@ -52,6 +52,7 @@ class PowerOff(OnMachine[Asked]):
     )
     rule = "only one that works can be powered off"
     notice = "is powered off, and stays off; whoever works on it is signed out"
+    by_users = True
     not_done = "not powered off, tried again by the next run"
     power = "poweredOff"
 
@@ -71,6 +72,7 @@ class PowerOn(OnMachine[Asked]):
     description = "Raised: it is started, and wanted on again."
     rule = "only one that has a machine can be powered on"
     notice = "is powered on"
+    by_users = True
     not_done = "not powered on, tried again by the next run"
 
     def refusal(self, candidate: Candidate[Asked]) -> Reason | None:
@@ -97,6 +99,7 @@ class Restart(OnMachine[Asked]):
     question = Question(_LOST, "Restart {them}?")
     rule = "only one that works can be restarted"
     notice = "is restarted; whoever works on it is signed out"
+    by_users = True
     not_done = "not restarted, tried again by the next run"
 
     def work(self, at: Workplace) -> Came:

@@ -45,6 +45,7 @@ class Rename(OnMachine[DisplayName]):
     help = "Give Cloud PCs another display name.\n\nDevice, guest and account keep theirs."
     description = "Raised: its display name is `displayName`."
     must_name_users = True
+    by_users = True
     asked = DisplayName
     rule = "only one that works can be renamed"
     notice = "is called {display_name}"

@@ -81,6 +81,7 @@ class Reprovision(Counted[Asked]):
     )
     description = "Raised: the Cloud PC is deleted with all data and made again with the policy's current settings."
     question = Question("All data on {cloud_pcs} will be lost:", "Delete {cloud_pcs} and make {them} again?")
+    loses_data = True
     filters = (
         Filter("failed", "Only those that have failed.", lambda each: each.recorded.status is Status.FAILED),
         Filter(

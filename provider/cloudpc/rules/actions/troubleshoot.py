@@ -45,6 +45,7 @@ class Troubleshoot(OnMachine[Asked]):
     description = "Raised: what keeps its user from it is looked for, and mended where that is possible."
     rule = "only one that works can be looked at"
     notice = "is looked at for what keeps its user from it"
+    by_users = True
     not_done = "not looked at, tried again by the next run"
 
     def why_not(self, request: Request[Asked]) -> Reason | None:

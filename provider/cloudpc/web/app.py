@@ -1,0 +1,97 @@
+"""The application: its routes, what stands before them, and what is said where there is no page."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from http import HTTPStatus
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from cloudpc.web import cloud_pc_pages, fleet_page, mine_page, run_pages
+from cloudpc.web.guard import Guard, form_of, session_of
+from cloudpc.web.site import OWN_FILES, Site, from_npm, site_of
+
+_SAID = {
+    401: "Nobody is signed in here, or this server has started again since. Open the address that `cloudpc serve` "
+    "has printed last; each works once.",
+    404: "There is no such page, or no such Cloud PC of yours.",
+    405: "This address takes no such request.",
+    413: "This form is too long.",
+}
+
+
+def create(site: Site, more: list[BaseRoute] | None = None) -> Starlette:
+    """The pages of a site, with these routes beside our own."""
+    routes: list[BaseRoute] = [
+        Route("/", start),
+        Route("/sign-out", sign_out, methods=["POST"]),
+        *fleet_page.ROUTES,
+        *cloud_pc_pages.ROUTES,
+        *run_pages.ROUTES,
+        *mine_page.ROUTES,
+        *(more or ()),
+        Mount("/static/npm", StaticFiles(directory=from_npm(), check_dir=False)),
+        Mount("/static", StaticFiles(directory=OWN_FILES)),
+    ]
+    app = Starlette(
+        routes=routes,
+        middleware=[Middleware(Guard, origins=site.origins, sessions=site.sessions)],
+        exception_handlers={HTTPException: said, 500: said},
+        lifespan=_lifespan,
+    )
+    app.state.site = site
+    return app
+
+
+@contextlib.asynccontextmanager
+async def _lifespan(app: Starlette) -> AsyncIterator[None]:
+    site: Site = app.state.site
+    site.fleet.start()
+    try:
+        yield
+    finally:
+        site.fleet.stop()
+
+
+def start(request: Request) -> Response:
+    """Where everybody begins; with a token of ours, by signing in."""
+    site, token = site_of(request), request.query_params.get("token")
+    if token is None:
+        return RedirectResponse("/fleet" if session_of(request).person.is_admin else "/mine")
+    session = site.sessions.accept(token)
+    if session is None:
+        raise HTTPException(401, "This address was used before: each works once. " + _SAID[401])
+    site.journal.write(session.person, "signed in")
+    answer = RedirectResponse("/", 303)
+    answer.set_cookie(
+        site.origins.cookie, session.id, httponly=True, samesite="strict", secure=site.origins.is_https, path="/"
+    )
+    return answer
+
+
+async def sign_out(request: Request) -> Response:
+    """The session ends, with all that hangs on it."""
+    await form_of(request)
+    site, session = site_of(request), session_of(request)
+    site.journal.write(session.person, "signed out")
+    site.sessions.end(session)
+    answer = site.page(request, "said.html", title="Signed out", text="You are signed out.")
+    answer.delete_cookie(site.origins.cookie, httponly=True, samesite="strict", secure=site.origins.is_https, path="/")
+    return answer
+
+
+def said(request: Request, error: Exception) -> Response:
+    """What went wrong, in words; of our own faults no more than that."""
+    code = error.status_code if isinstance(error, HTTPException) else 500
+    title = HTTPStatus(code).phrase
+    text = _SAID.get(code, "Something went wrong here; the terminal of `cloudpc serve` says more.")
+    if isinstance(error, HTTPException) and error.detail != title:
+        text = error.detail
+    return site_of(request).page(request, "said.html", code, title=title, text=text)

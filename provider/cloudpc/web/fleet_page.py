@@ -1,0 +1,128 @@
+"""Fleet: all Cloud PCs in a table, searched, filtered and sorted by the address alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from urllib.parse import urlencode
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from cloudpc.web.fleet import STATUSES, Row
+from cloudpc.web.site import admin_of, site_of
+
+A_PAGE = 1000
+"""Rows; a browser shows as many without delay."""
+
+_COLUMNS: dict[str, tuple[str, Callable[[Row], str]]] = {
+    "user": ("User", lambda row: row.user.lower()),
+    "name": ("Name", lambda row: row.name.lower()),
+    "policy": ("Policy", lambda row: row.record.policy),
+    "image": ("Image", lambda row: row.image),
+    "plan": ("Plan", lambda row: row.plan),
+    "status": ("Status", lambda row: row.status),
+    "stage": ("Stage", lambda _: ""),
+    "host": ("Host", lambda row: row.record.recorded.host),
+    "power": ("Power", lambda row: row.power),
+    "grace": ("Grace ends", lambda row: row.grace_ends),
+    "outdated": ("Outdated", lambda row: "; ".join(row.outdated)),
+    "changed": ("Last change", lambda row: row.changed),
+}
+
+
+@dataclass(frozen=True)
+class Heading:
+    """Of a column: its name, and the address that sorts by it."""
+
+    name: str
+    address: str
+    order: str
+    """ascending, descending, or none: as `aria-sort` has it."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the address asks for; what it has of no use is passed over."""
+
+    q: str = ""
+    status: str = ""
+    policy: str = ""
+    outdated: bool = False
+    sort: str = "user"
+    down: bool = False
+    page: int = 1
+
+    @classmethod
+    def of(cls, query: Mapping[str, str]) -> Asked:
+        """From an address."""
+        number = query.get("page", "1")
+        return cls(
+            q=query.get("q", "").strip()[:200],
+            status=query.get("status", "") if query.get("status") in STATUSES else "",
+            policy=query.get("policy", ""),
+            outdated=bool(query.get("outdated")),
+            sort=query.get("sort", "user") if query.get("sort") in _COLUMNS else "user",
+            down=query.get("order") == "down",
+            page=max(1, int(number)) if number.isascii() and number.isdecimal() and len(number) < 6 else 1,
+        )
+
+    def address(self, **changes: object) -> str:
+        """Of the same page, but for these."""
+        values = {
+            "q": self.q, "status": self.status, "policy": self.policy, "outdated": "1" if self.outdated else "",
+            "sort": self.sort, "order": "down" if self.down else "", "page": self.page, **changes,
+        }  # fmt: skip
+        usual = {"sort": "user", "page": 1}
+        return "/fleet?" + urlencode({k: str(v) for k, v in values.items() if v and v != usual.get(k)})
+
+    def of_rows(self, rows: Sequence[Row]) -> list[Row]:
+        """Those that are asked for, in order."""
+        words = self.q.lower().split()
+        found = [
+            row
+            for row in rows
+            if all(word in row.searched for word in words)
+            and self.status in ("", row.status)
+            and self.policy in ("", row.record.policy)
+            and (row.outdated or not self.outdated)
+        ]
+        return sorted(found, key=_COLUMNS[self.sort][1], reverse=self.down)
+
+    def headings(self) -> list[Heading]:
+        """Of all columns; of the one that is sorted by, the address turns the order."""
+        made = []
+        for key, (name, _) in _COLUMNS.items():
+            is_it = key == self.sort
+            order = ("descending" if self.down else "ascending") if is_it else "none"
+            made.append(
+                Heading(name, self.address(sort=key, order="down" if is_it and not self.down else "", page=1), order)
+            )
+        return made
+
+
+def fleet(request: Request) -> Response:
+    """The table."""
+    admin_of(request)
+    site = site_of(request)
+    snapshot, asked = site.fleet.first(), Asked.of(request.query_params)
+    found = asked.of_rows(snapshot.rows)
+    first = (asked.page - 1) * A_PAGE
+    return site.page(
+        request,
+        "fleet.html",
+        snapshot=snapshot,
+        asked=asked,
+        rows=found[first : first + A_PAGE],
+        found=len(found),
+        first=first,
+        a_page=A_PAGE,
+        headings=asked.headings(),
+        statuses=STATUSES,
+        runs=[run for run in site.runs.all() if not run.is_over],
+        stages=site.runs.stages(),
+    )
+
+
+ROUTES: list[BaseRoute] = [Route("/fleet", fleet)]

@@ -1,0 +1,114 @@
+"""Runs: what pages have begun, what it says while it works, and how to end it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response, StreamingResponse
+from starlette.routing import BaseRoute, Route
+
+from cloudpc.web.guard import form_of
+from cloudpc.web.runs import Run
+from cloudpc.web.site import Site, admin_of, person_of, site_of
+
+_LOOKS_EVERY = 0.5
+_BEATS_EVERY = 30
+"""Looks after which a line says that all is well, so that nothing between us and the browser gives up."""
+
+
+def _run_of(request: Request) -> Run:
+    """The one of the address. Raises HTTPException 404: there is none, or it is another's."""
+    person, run = person_of(request), site_of(request).runs.get(request.path_params["id"])
+    is_theirs = run is not None and run.user_id and (run.user_id.lower() == (person.user_id or "").lower())
+    if run is None or not (person.is_admin or is_theirs):
+        raise HTTPException(404)
+    return run
+
+
+def runs(request: Request) -> Response:
+    """All of them."""
+    admin_of(request)
+    site = site_of(request)
+    return site.page(request, "runs.html", runs=site.runs.all())
+
+
+def run(request: Request) -> Response:
+    """One of them."""
+    site, one = site_of(request), _run_of(request)
+    return site.page(
+        request, "run.html", run=one, lines=site.runs.lines(one), row=site.fleet.snapshot.by_id.get(one.cloud_pc)
+    )
+
+
+async def lines(request: Request) -> Response:
+    """What it says from line `Last-Event-ID` on, as it says it."""
+    one = _run_of(request)
+    last = request.headers.get("last-event-id", request.query_params.get("from", "0"))
+    begin = int(last) if last.isdecimal() else 0
+    return _events(_lines(site_of(request), one, begin))
+
+
+async def news(request: Request) -> Response:
+    """Says so whenever the fleet has been read again."""
+    person_of(request)
+    return _events(_news(site_of(request)))
+
+
+async def stop(request: Request) -> Response:
+    """End it in order."""
+    await form_of(request)
+    one, site = _run_of(request), site_of(request)
+    site.journal.write(person_of(request), "stopped a run", command=one.shown, run=one.id)
+    await run_in_threadpool(site.runs.stop, one)
+    return RedirectResponse(f"/runs/{one.id}", 303)
+
+
+async def _lines(site: Site, one: Run, begin: int) -> AsyncIterator[str]:
+    said, beats = "", 0
+    while not site.is_ending:
+        over = one.is_over
+        for line in await run_in_threadpool(site.runs.lines, one, begin):
+            begin += 1
+            yield f"id: {begin}\nevent: line\ndata: {json.dumps(line)}\n\n"
+        if one.said != said:
+            said = one.said
+            yield f"event: said\ndata: {json.dumps(said)}\n\n"
+        if over:
+            yield "event: over\ndata: {}\n\n"
+            return
+        beats += 1
+        if beats % _BEATS_EVERY == 0:
+            yield ": all is well\n\n"
+        await asyncio.sleep(_LOOKS_EVERY)
+
+
+async def _news(site: Site) -> AsyncIterator[str]:
+    before, beats = (site.fleet.number, site.runs.number), 0
+    yield ": here\n\n"
+    while not site.is_ending:
+        await asyncio.sleep(_LOOKS_EVERY)
+        now = (site.fleet.number, site.runs.number)
+        beats += 1
+        if now != before:
+            before = now
+            yield "event: changed\ndata: {}\n\n"
+        elif beats % _BEATS_EVERY == 0:
+            yield ": all is well\n\n"
+
+
+def _events(source: AsyncIterator[str]) -> Response:
+    return StreamingResponse(source, media_type="text/event-stream", headers={"cache-control": "no-store"})
+
+
+ROUTES: list[BaseRoute] = [
+    Route("/runs", runs),
+    Route("/runs/{id}", run),
+    Route("/runs/{id}/lines", lines),
+    Route("/runs/{id}/stop", stop, methods=["POST"]),
+    Route("/news", news),
+]

@@ -1,0 +1,258 @@
+"""Commands that pages have begun: `cloudpc …` in a process of its own each, so that a page does what a terminal does.
+
+One at a time acts on a policy, as state has one lock for each: the next one waits, and says for what. What each said is
+kept in files, so that a server which starts again can tell of those before it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from cloudpc.cli.context import Project
+from cloudpc.cli.output import Exit
+from cloudpc.model.errors import CloudPCError
+from cloudpc.model.masking import masked
+from cloudpc.model.text import command_line, plain
+
+KEPT = 200
+"""Runs that are remembered."""
+_WAITS_EVERY = 1.0
+_SAID = {
+    Exit.OK: "done",
+    Exit.INVALID: "refused: nothing was touched",
+    Exit.FAILED_CLOUD_PC: "done, but a Cloud PC has failed",
+    Exit.NOT_CONFIRMED: "refused: it was not confirmed",
+    130: "stopped",
+}
+
+
+class TwiceError(CloudPCError):
+    """The same is being done to the same Cloud PC already; `run` says by whom."""
+
+    def __init__(self, run: Run) -> None:
+        super().__init__(f"{run.by} has asked for the same at {run.began[11:16]} UTC, and it has not ended yet")
+        self.run = run
+
+
+@dataclass
+class Run:
+    """One command, from when it was asked for."""
+
+    words: Sequence[str]
+    """What follows `cloudpc`."""
+    by: str
+    policies: Sequence[str]
+    """Those it acts on."""
+    cloud_pc: str = ""
+    """The id of the one that it acts on, in addresses of pages; empty: on all."""
+    user_id: str = ""
+    """Whose that is: it is theirs to look at, too."""
+    id: str = field(default_factory=lambda: secrets.token_hex(8))
+    began: str = field(default_factory=lambda: _now())
+    ended: str = ""
+    code: int | None = None
+    waits_for: str = ""
+    """What it waits for before it begins, in words."""
+
+    @property
+    def shown(self) -> str:
+        """As one would type it."""
+        return command_line("cloudpc", *self.words)
+
+    @property
+    def said(self) -> str:
+        """How it is, in words."""
+        if self.code is not None:
+            return _SAID.get(self.code, "did not work, for the reason below")
+        if self.ended:
+            return "not known: the server ended before it did; the Cloud PC's page shows what is so now"
+        return f"waits: {self.waits_for}" if self.waits_for else "running"
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more comes."""
+        return bool(self.ended)
+
+
+class Runs:
+    """All of this project.
+
+    Args:
+        project: where.
+        folder: where they are kept.
+        on_end: is told of each that has ended, before pages are.
+    """
+
+    def __init__(self, project: Project, folder: Path, on_end: Callable[[Run], None] = lambda _: None) -> None:
+        self._project, self._on_end = project, on_end
+        self._folder = folder / "runs"
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._runs: dict[str, Run] = {}
+        self._processes: dict[str, subprocess.Popen[str]] = {}
+        self._stopped: set[str] = set()
+        self._threads: list[threading.Thread] = []
+        self._lock, self._turns = threading.Lock(), threading.Condition()
+        self._at_work: dict[str, Run] = {}
+        self.number = 0
+        """Goes up with each that begins or ends."""
+        self._load()
+
+    def stages(self) -> dict[str, Run]:
+        """Those at work on one Cloud PC each, by its id in addresses."""
+        return {run.cloud_pc: run for run in self._runs.values() if run.cloud_pc and not run.is_over}
+
+    def all(self) -> list[Run]:
+        """The last one first."""
+        return sorted(self._runs.values(), key=lambda run: run.began, reverse=True)
+
+    def get(self, id_: str) -> Run | None:
+        """One by its id."""
+        return self._runs.get(id_)
+
+    def start(self, run: Run) -> Run:
+        """Begin it, or have it wait for its turn. Raises TwiceError."""
+        with self._lock:
+            for other in self._runs.values():
+                if not other.is_over and (other.cloud_pc, other.words) == (run.cloud_pc, run.words):
+                    raise TwiceError(other)
+            self._runs[run.id] = run
+            self.number += 1
+        self._save(run)
+        thread = threading.Thread(target=self._whole, args=(run,), name=f"run {run.id}")
+        self._threads.append(thread)
+        thread.start()
+        return run
+
+    def stop(self, run: Run) -> None:
+        """Have it end in order, as Ctrl-C does on a terminal."""
+        self._stopped.add(run.id)
+        if process := self._processes.get(run.id):
+            process.send_signal(signal.SIGTERM)  # it hands it on to the engine itself
+        with self._turns:
+            self._turns.notify_all()
+
+    def stop_all(self) -> None:
+        """The same for all, and wait for their ends."""
+        for run in self._runs.values():
+            if not run.is_over:
+                self.stop(run)
+        for thread in self._threads:
+            thread.join()
+
+    def lines(self, run: Run, begin: int = 0) -> list[str]:
+        """What it has said, from this line on."""
+        with contextlib.suppress(OSError):
+            return self._log(run).read_text("utf-8", errors="replace").splitlines()[begin:]
+        return []
+
+    # ---- one run
+
+    def _whole(self, run: Run) -> None:
+        code = 130
+        try:
+            with self._turn(run) as may_begin:
+                if may_begin:
+                    code = self._process(run)
+        except Exception as error:  # noqa: BLE001 - whatever it is, its page says it
+            self._say(run, f"cloudpc: {masked(str(error))}")
+            code = 1
+        run.code, run.waits_for = code, ""
+        self._on_end(run)
+        run.ended = _now()
+        self.number += 1
+        self._save(run)
+
+    @contextlib.contextmanager
+    def _turn(self, run: Run) -> Iterator[bool]:
+        """Its turn on its policies; false if it was stopped before."""
+        with self._turns:
+            while run.id not in self._stopped and self._has_to_wait(run):
+                self._turns.wait(_WAITS_EVERY)
+            self._at_work.update(dict.fromkeys(run.policies, run))
+        try:
+            yield run.id not in self._stopped
+        finally:
+            with self._turns:
+                self._at_work = {policy: other for policy, other in self._at_work.items() if other is not run}
+                self._turns.notify_all()
+
+    def _has_to_wait(self, run: Run) -> bool:
+        run.waits_for = self._before(run)
+        return bool(run.waits_for)
+
+    def _before(self, run: Run) -> str:
+        """What it has to wait for: nothing, once nobody is at work on its policies."""
+        for policy in run.policies:
+            if other := self._at_work.get(policy):
+                return f"{other.by}'s `{other.shown}` is at work on {policy}"
+            with contextlib.suppress(CloudPCError):
+                if held := [lock for lock in self._project.locks(policy) if not lock.dead]:
+                    return f"another run is at work on {policy}: its lock was {held[0]}"
+        return ""
+
+    def _process(self, run: Run) -> int:
+        own = {"CLOUDPC_PROJECT": str(self._project.root), "NO_COLOR": "1", "PYTHONUNBUFFERED": "1"}
+        process = subprocess.Popen(
+            [sys.executable, "-m", "cloudpc.cli.main", *run.words],
+            cwd=self._project.root, env=os.environ | own, start_new_session=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
+        )  # fmt: skip
+        self._processes[run.id] = process
+        if run.id in self._stopped:
+            process.send_signal(signal.SIGTERM)
+        assert process.stdout is not None  # noqa: S101 - a pipe
+        with process.stdout as said:
+            for line in said:
+                self._say(run, line.rstrip("\n"))
+        code = process.wait()
+        del self._processes[run.id]
+        if code < 0:
+            self._say(run, f"cloudpc: killed by {signal.Signals(-code).name}; the next run finishes what it began")
+        return code if code >= 0 else 1
+
+    # ---- its files
+
+    def _say(self, run: Run, line: str) -> None:
+        with self._log(run).open("a", encoding="utf-8", errors="backslashreplace") as log:
+            log.write(masked(plain(line)).replace("\n", " ") + "\n")
+
+    def _log(self, run: Run) -> Path:
+        return self._folder / f"{run.id}.log"
+
+    def _save(self, run: Run) -> None:
+        file = self._folder / f"{run.id}.json"
+        new = file.with_suffix(".new")
+        new.write_text(json.dumps(asdict(run)), "utf-8")
+        new.replace(file)
+
+    def _load(self) -> None:
+        found: list[Run] = []
+        for file in self._folder.glob("*.json"):
+            with contextlib.suppress(OSError, ValueError, TypeError):
+                values: Mapping[str, Any] = json.loads(file.read_text("utf-8"))
+                found.append(Run(**values))
+        found.sort(key=lambda run: run.began, reverse=True)
+        for run in found[KEPT:]:
+            for ending in ("json", "log"):
+                (self._folder / f"{run.id}.{ending}").unlink(missing_ok=True)
+        for run in found[:KEPT]:
+            if not run.is_over:  # its server has ended without a word
+                run.ended = _now()
+                self._save(run)
+            self._runs[run.id] = run
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

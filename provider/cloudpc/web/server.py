@@ -1,0 +1,86 @@
+"""The server of the pages, on this machine alone."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import socket
+from collections.abc import Callable
+from types import FrameType
+
+import uvicorn
+
+from cloudpc.cli.context import Project
+from cloudpc.cli.output import CommandError, Exit
+from cloudpc.web.app import create
+from cloudpc.web.guard import Origins
+from cloudpc.web.person import Person
+from cloudpc.web.site import Site
+
+LOOPBACK = "127.0.0.1"
+
+
+def serve(project: Project, port: int, person: Person, tell: Callable[[str], None]) -> None:
+    """Serve pages until SIGINT or SIGTERM; runs that pages have begun end in order first.
+
+    Args:
+        project: where.
+        port: 0: any.
+        person: whom the address that is told signs in, once.
+        tell: is given what is to be said.
+
+    Raises:
+        CommandError: the port is taken.
+    """
+    listening = _listen(port)
+    address = f"http://{LOOPBACK}:{listening.getsockname()[1]}"
+    site = Site.of(project, Origins([address]))
+    tell(f"Pages for {person.name}, until Ctrl-C; this address works once:")
+    tell(f"{address}/?token={site.sessions.invite(person)}")
+    server = _Server(site)
+    try:
+        with contextlib.suppress(KeyboardInterrupt):  # raised again by uvicorn, once all is over
+            server.run(sockets=[listening])
+    finally:
+        if at_work := [run for run in site.runs.all() if not run.is_over]:
+            tell(f"Ending what is at work: {'; '.join(run.shown for run in at_work)}. The next run finishes it.")
+        site.runs.stop_all()
+        listening.close()
+    tell("stopped")
+
+
+def _listen(port: int) -> socket.socket:
+    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((LOOPBACK, port))
+        listening.listen()  # whoever opens the address at once waits, and is not refused
+    except OSError as error:
+        listening.close()
+        message = (
+            f"Port {port} of {LOOPBACK} can't be used: {error.strerror}. `cloudpc serve --port 0` takes a free one"
+        )
+        raise CommandError(message, Exit.INVALID) from None
+    return listening
+
+
+class _Server(uvicorn.Server):
+    """Tells pages that wait for news that they need not."""
+
+    def __init__(self, site: Site) -> None:
+        super().__init__(
+            uvicorn.Config(
+                create(site),
+                log_level="warning",
+                access_log=False,
+                server_header=False,
+                timeout_graceful_shutdown=3,
+                ws="websockets-sansio",
+            )
+        )
+        self._site = site
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """See uvicorn."""
+        self._site.is_ending = True
+        super().handle_exit(signal.Signals(sig), frame)

@@ -1,0 +1,111 @@
+"""What stands before every page; no engine is needed for it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from starlette.testclient import TestClient
+
+from cloudpc.cli.context import Project
+from cloudpc.files.project import PROJECT
+from cloudpc.web.app import create
+from cloudpc.web.guard import Origins
+from cloudpc.web.person import Person
+from cloudpc.web.sessions import IDLE_SECONDS, Sessions
+from cloudpc.web.site import Site
+from tests.support.project import REPO
+
+ADDRESS = "http://127.0.0.1:8365"
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
+    (tmp_path / "stacks").mkdir()
+    (tmp_path / "Pulumi.yaml").write_text((REPO / "Pulumi.yaml").read_text())
+    monkeypatch.setenv(PROJECT, str(tmp_path))
+    monkeypatch.setenv("PULUMI_BACKEND_URL", f"file://{tmp_path}")
+    return Site.of(Project(), Origins([ADDRESS]))
+
+
+@pytest.fixture
+def client(site: Site) -> Iterator[TestClient]:
+    with TestClient(create(site), base_url=ADDRESS) as client:
+        yield client
+
+
+def test_an_address_signs_in_once_by_a_cookie_that_no_script_and_no_other_site_has(
+    site: Site, client: TestClient
+) -> None:
+    assert client.get("/fleet").status_code == 401
+    token = site.sessions.invite(Person("root", is_admin=True))
+    answer = client.get(f"/?token={token}", follow_redirects=False)
+    assert answer.headers["location"] == "/"
+    cookie = answer.headers["set-cookie"].lower()
+    assert "httponly" in cookie
+    assert "samesite=strict" in cookie
+    assert token not in cookie
+    assert client.get("/fleet").status_code == 200
+    client.cookies.clear()
+    again = client.get(f"/?token={token}")
+    assert again.status_code == 401
+    assert "works once" in again.text
+    assert client.get("/fleet").status_code == 401
+
+
+def test_requests_of_others_are_refused(site: Site, client: TestClient) -> None:
+    session = site.sessions.begin(Person("root", is_admin=True))
+    client.cookies.set(site.origins.cookie, session.id)
+    assert client.get("/fleet", headers={"host": "evil.example:8365"}).status_code == 403
+    assert client.get("/fleet", headers={"host": "127.0.0.1:1"}).status_code == 403
+    form = {"csrf": session.csrf}
+    for origin in ("http://evil.example", "null", "http://127.0.0.1:1", ""):
+        assert client.post("/sign-out", data=form, headers={"origin": origin}).status_code == 403, origin
+    assert client.post("/sign-out", data=form).status_code == 403, "no browser sends a form without"
+    own = {"origin": ADDRESS}
+    assert client.post("/sign-out", data={"csrf": "x"}, headers=own).status_code == 403
+    assert client.post("/sign-out", headers=own).status_code == 403
+    assert client.post("/sign-out", content=b"a" * 100_000, headers=own).status_code == 413
+    assert client.get("/sign-out").status_code == 405
+    assert site.sessions.get(session.id) is session
+    assert client.post("/sign-out", data=form, headers=own).status_code == 200
+    assert site.sessions.get(session.id) is None
+
+
+def test_each_answer_forbids_what_is_not_ours(client: TestClient) -> None:
+    for path in ("/fleet", "/nothing", "/static/pages.css", "/?token=x"):
+        answer = client.get(path)
+        policy = answer.headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "unsafe" not in policy
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        for inline in ("style=", "onclick", "<style", "javascript:"):
+            assert inline not in answer.text or path.endswith("css"), (path, inline)
+
+
+def test_sessions_end_and_tell() -> None:
+    now = [0.0]
+    sessions = Sessions(lambda: now[0])
+    told: list[object] = []
+    sessions.on_end.append(told.append)
+    idle = sessions.begin(Person("a"))
+    now[0] = IDLE_SECONDS - 1
+    assert sessions.get(idle.id) is idle
+    now[0] = 2 * IDLE_SECONDS
+    assert sessions.get(idle.id) is None
+    assert told == [idle]
+
+
+def test_without_the_extra_it_is_said_what_to_install() -> None:
+    code = (
+        "import sys; sys.modules['uvicorn'] = None\n"
+        "from cloudpc.cli.serve import serve\n"
+        "try: serve()\n"
+        "except Exception as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "pip install 'cloudpc[web]'" in done.stdout
+    assert "uvicorn" in done.stdout

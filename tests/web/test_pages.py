@@ -1,0 +1,137 @@
+"""What pages show and do, with the engine's state and the commands' own code behind them."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from pathlib import Path
+
+import pytest
+from starlette.testclient import TestClient
+
+from cloudpc.web.runs import Run
+from tests.support.project import Project
+from tests.web.conftest import ADDRESS, ADMIN, Pages
+
+pytestmark = pytest.mark.engine
+
+
+def _ended(pages: Pages, address: str) -> Run:
+    run = pages.site.runs.get(address.rpartition("/")[2])
+    assert run
+    end = time.monotonic() + 120
+    while not run.is_over:
+        assert time.monotonic() < end, pages.site.runs.lines(run)
+        time.sleep(0.1)
+    return run
+
+
+def test_the_fleet_is_what_list_says_searched_filtered_and_sorted(pages: Pages, admin: TestClient) -> None:
+    page = admin.get("/fleet")
+    assert page.status_code == 200
+    assert re.findall(r'<th scope="row"><a href="[^"]+">([^<]+)', page.text) == [
+        f"u00{i}@contoso.example" for i in range(3)
+    ]
+    assert "startFailed" in page.text
+    down = admin.get("/fleet?sort=user&order=down&q=contoso").text
+    assert re.findall(r'<th scope="row"><a href="[^"]+">(u\d+)', down) == ["u002", "u001", "u000"]
+    assert "1 of 3 Cloud PCs" in admin.get("/fleet?status=failed").text
+    assert "1 of 3 Cloud PCs" in admin.get("/fleet?q=u001").text
+    assert "0 of 3 Cloud PCs" in admin.get("/fleet?outdated=1").text
+    assert admin.get("/fleet?page=9999999&sort=nothing&status=%00&policy=x").status_code == 200
+
+
+def test_a_user_sees_their_own_and_another_s_is_not_there(pages: Pages, someone: TestClient) -> None:
+    mine = someone.get("/mine").text
+    assert pages.id_of("u000") in mine
+    assert pages.id_of("u001") not in mine
+    assert someone.get(f"/cloud-pcs/{pages.id_of('u000')}").status_code == 200
+    for address in (f"/cloud-pcs/{pages.id_of('u001')}", f"/cloud-pcs/{pages.id_of('u001')}/do/restart", "/fleet"):
+        assert someone.get(address).status_code == 404, address
+    post = f"/cloud-pcs/{pages.id_of('u001')}/do/restart"
+    assert someone.post(post, data={"csrf": pages.csrf(someone)}).status_code == 404
+    reprovision = f"/cloud-pcs/{pages.id_of('u000')}/do/reprovision"
+    assert someone.get(reprovision).status_code == 404, "that is an admin's"
+
+
+def test_a_button_does_what_its_command_does_and_names_who_pressed_it(
+    pages: Pages, project: Project, someone: TestClient, admin: TestClient
+) -> None:
+    own = f"/cloud-pcs/{pages.id_of('u000')}"
+    ask = someone.get(f"{own}/do/rename").text
+    assert "Display name" in ask
+    answer = someone.post(
+        f"{own}/do/rename", data={"csrf": pages.csrf(someone), "display_name": "<b>Mine</b>"}, follow_redirects=False
+    )
+    assert answer.status_code == 303, answer.text
+    run = _ended(pages, answer.headers["location"])
+    assert run.code == 0, pages.site.runs.lines(run)
+    assert someone.get(f"/runs/{run.id}").status_code == 200, "their own run is theirs to look at"
+    page = admin.get(own).text
+    assert "&lt;b&gt;Mine&lt;/b&gt;" in page
+    assert "<b>Mine" not in page
+    assert project.state()["u000"]["actionArguments"] == {"rename": {"displayName": "<b>Mine</b>"}}
+    audit = [json.loads(line) for line in (project.root / ".cloudpc/pages/audit.jsonl").read_text().splitlines()]
+    assert {"by": "u000@contoso.example", "did": "rename", "userId": "u000"}.items() <= audit[-1].items()
+    assert "u000@contoso.example" in re.findall(r"<td>rename</td><td>[^<]*</td><td>([^<]*)</td>", page)
+    with someone.stream("GET", f"/runs/{run.id}/lines?from=0") as lines:
+        assert "event: over" in "".join(lines.iter_text())
+
+
+def test_where_data_is_lost_the_name_is_typed(pages: Pages, project: Project, admin: TestClient) -> None:
+    row = pages.site.fleet.first().by_id[pages.id_of("u001")]
+    address = f"/cloud-pcs/{row.id}/do/reprovision"
+    page = admin.get(address).text
+    assert "All data on the Cloud PC of u001@contoso.example will be lost." in page
+    assert "cloudpc reprovision --policy=demo --service-plan=LAB_1C_0.5GB_8GB --yes u001" in page
+    wrong = admin.post(address, data={"csrf": pages.csrf(admin), "typed": "yes"})
+    assert wrong.status_code == 400
+    assert not [run for run in pages.site.runs.all() if "reprovision" in run.words]
+    right = admin.post(address, data={"csrf": pages.csrf(admin), "typed": row.name}, follow_redirects=False)
+    run = _ended(pages, right.headers["location"])
+    assert run.code == 0, pages.site.runs.lines(run)
+    assert project.state()["u001"]["generation"] == 2
+
+
+def test_what_may_not_be_done_says_why(pages: Pages, admin: TestClient) -> None:
+    page = admin.get(f"/cloud-pcs/{pages.id_of('u002')}").text
+    assert "only one that works can be restarted" in page
+    refused = admin.post(f"/cloud-pcs/{pages.id_of('u002')}/do/restart", data={"csrf": pages.csrf(admin)})
+    assert refused.status_code == 409
+    assert "only one that works can be restarted" in refused.text
+
+
+def test_two_admins_at_one_cloud_pc_wait_for_each_other_and_do_nothing_twice(
+    pages: Pages, project: Project, admin: TestClient
+) -> None:
+    project.host(faults=[{"call": "shut_down", "user": "u000", "fault": "slow", "seconds": 3}])
+    try:
+        address = f"/cloud-pcs/{pages.id_of('u000')}/do"
+        other = pages.browser(type(ADMIN)("another", is_admin=True))
+        first = admin.post(f"{address}/restart", data={"csrf": pages.csrf(admin)}, follow_redirects=False)
+        again = other.post(f"{address}/restart", data={"csrf": pages.csrf(other)})
+        assert again.status_code == 409
+        assert "root has asked for the same" in again.text
+        second = other.post(f"{address}/troubleshoot", data={"csrf": pages.csrf(other)}, follow_redirects=False)
+        waiting = pages.site.runs.get(second.headers["location"].rpartition("/")[2])
+        assert waiting
+        assert "root's `cloudpc restart" in waiting.said
+        for answer in (first, second):
+            run = _ended(pages, answer.headers["location"])
+            assert run.code == 0, pages.site.runs.lines(run)
+    finally:
+        project.host()
+
+
+def test_a_run_of_a_server_that_is_gone_says_so(pages: Pages, tmp_path: Path) -> None:
+    from cloudpc.cli.context import Project as Opened
+    from cloudpc.web.runs import Runs
+
+    left = Run(["up"], "root", ["demo"])
+    (tmp_path / "runs").mkdir()
+    Runs(Opened(), tmp_path)._save(left)
+    [found] = Runs(Opened(), tmp_path).all()
+    assert found.is_over
+    assert "the server ended before it did" in found.said
+    assert ADDRESS in next(iter(pages.site.origins.addresses))
