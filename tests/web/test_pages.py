@@ -135,3 +135,62 @@ def test_a_run_of_a_server_that_is_gone_says_so(pages: Pages, tmp_path: Path) ->
     assert found.is_over
     assert "the server ended before it did" in found.said
     assert ADDRESS in next(iter(pages.site.origins.addresses))
+
+
+def test_the_overview_counts_and_hosts_say_how_full_they_are(pages: Pages, project: Project, admin: TestClient) -> None:
+    project.host(cores=32, memory_mib=48 * 1024)
+    admin.get("/overview")
+    end = time.monotonic() + 30
+    while pages.site.surroundings.seen.when is None:
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    page = admin.get("/overview").text
+    project.host()
+    assert re.search(r"<strong>2</strong> <span class=\"status provisioned\">", page)
+    assert re.search(r"vCPU: \d+ of \d+", page)
+    assert "<meter" in page
+    assert not pages.site.surroundings.seen.problem
+
+
+def test_run_now_is_up_of_all_policies(pages: Pages, admin: TestClient) -> None:
+    answer = admin.post("/overview/do/preview", data={"csrf": pages.csrf(admin)}, follow_redirects=False)
+    run = _ended(pages, answer.headers["location"])
+    assert run.code == 0, pages.site.runs.lines(run)
+    assert run.shown == "cloudpc preview"
+    assert admin.post("/overview/do/down", data={"csrf": pages.csrf(admin)}).status_code == 404
+
+
+def test_a_policy_s_text_is_checked_and_never_written(pages: Pages, project: Project, admin: TestClient) -> None:
+    assert 'href="/policies/demo"' in admin.get("/policies").text
+    file = project.root / "stacks" / "Pulumi.demo.yaml"
+    before = file.read_text()
+    assert "displayName: Demo" in admin.get("/policies/demo").text
+    form = {"csrf": pages.csrf(admin)}
+    wrong = admin.post("/policies/demo", data={**form, "text": before.replace("tiny", "huge")}).text
+    assert "stacks/Pulumi.demo.yaml" in wrong
+    assert "problem" in wrong
+    right = admin.post("/policies/demo", data={**form, "text": before.replace("displayName: Demo", "displayName: New")})
+    assert "It is valid" in right.text, right.text
+    assert "+    displayName: New" in right.text
+    assert file.read_text() == before
+    assert admin.post("/policies/demo", data={**form, "text": "a: ["}).status_code == 200
+    assert admin.get("/policies/..%2F..%2Fetc").status_code == 404
+
+
+def test_users_have_no_admin_s_pages(someone: TestClient) -> None:
+    for address in ("/overview", "/fleet", "/policies", "/policies/demo", "/runs"):
+        assert someone.get(address).status_code == 404, address
+
+
+def test_an_action_that_is_added_has_its_button(
+    pages: Pages, admin: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cloudpc.rules.actions import ACTIONS
+    from tests.fakes.added_action.hostname import Hostname
+
+    monkeypatch.setattr("cloudpc.web.asking.ACTIONS", [*ACTIONS, Hostname()])
+    page = admin.get(f"/cloud-pcs/{pages.id_of('u000')}").text
+    assert "Hostname…" in page
+    asked = admin.get(f"/cloud-pcs/{pages.id_of('u000')}/do/hostname").text
+    assert 'name="to"' in asked
+    assert 'name="shown_as"' in asked

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import contextlib
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,21 +86,8 @@ def check(
     project = Project()
     uses = _uses(project)
     chosen = _chosen(project, names or [], policy, uses)
-    folder = _folder(project)
     read = _read(project, chosen)
-    asked = {name: uses.hosts_of(name, read[name].network) for name in chosen}
-    hosts = {host.where: connect(host) for configs in asked.values() for host in configs}
-
-    def look(name: str) -> list[Check]:
-        mine = [hosts[host.where] for host in asked[name]]
-        return checks.check(name, read[name], read[name].network, mine, folder, domain=True)
-
-    try:
-        with ThreadPoolExecutor(max(1, len(chosen))) as pool:
-            results = dict(zip(chosen, pool.map(look, chosen), strict=True))
-    finally:
-        for host in hosts.values():
-            host.close()
+    results = _looked_at(project, read, uses)
     if as_json:
         print_json([_as_json(name, read[name], found) for name, found in results.items()])
     elif results:
@@ -110,6 +98,36 @@ def check(
         _tell_unused(chosen, uses, project)
     if any(overall(found) == "failed" for found in results.values()):
         raise typer.Exit(Exit.ERROR)
+
+
+def health(project: Project) -> dict[str, list[Check]]:
+    """Of all connections that can be read, by name; asks the network, and may take half a minute.
+
+    Raises:
+        ProvisioningError: a host's driver is not there.
+    """
+    read: dict[str, OnPremisesConnection] = {}
+    for name in files.names(_folder(project)):
+        with contextlib.suppress(InvalidConfigurationError):  # `cloudpc policy validate` tells
+            read |= _read(project, [name])
+    return _looked_at(project, read, _uses(project))
+
+
+def _looked_at(project: Project, read: Mapping[str, OnPremisesConnection], uses: _Uses) -> dict[str, list[Check]]:
+    folder = _folder(project)
+    asked = {name: uses.hosts_of(name, connection.network) for name, connection in read.items()}
+    hosts = {host.where: connect(host) for configs in asked.values() for host in configs}
+
+    def look(name: str) -> list[Check]:
+        mine = [hosts[host.where] for host in asked[name]]
+        return checks.check(name, read[name], read[name].network, mine, folder, domain=True)
+
+    try:
+        with ThreadPoolExecutor(max(1, len(read))) as pool:
+            return dict(zip(read, pool.map(look, read), strict=True))
+    finally:
+        for host in hosts.values():
+            host.close()
 
 
 def _folder(project: Project) -> Path:

@@ -14,7 +14,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from cloudpc.web import cloud_pc_pages, fleet_page, mine_page, run_pages
+from cloudpc.web import cloud_pc_pages, fleet_page, mine_page, overview_page, policies_pages, run_pages
 from cloudpc.web.guard import Guard, form_of, session_of
 from cloudpc.web.site import OWN_FILES, Site, from_npm, site_of
 
@@ -36,6 +36,8 @@ def create(site: Site, more: list[BaseRoute] | None = None) -> Starlette:
         *cloud_pc_pages.ROUTES,
         *run_pages.ROUTES,
         *mine_page.ROUTES,
+        *overview_page.ROUTES,
+        *policies_pages.ROUTES,
         *(more or ()),
         Mount("/static/npm", StaticFiles(directory=from_npm(), check_dir=False)),
         Mount("/static", StaticFiles(directory=OWN_FILES)),
@@ -64,7 +66,7 @@ def start(request: Request) -> Response:
     """Where everybody begins; with a token of ours, by signing in."""
     site, token = site_of(request), request.query_params.get("token")
     if token is None:
-        return RedirectResponse("/fleet" if session_of(request).person.is_admin else "/mine")
+        return RedirectResponse("/overview" if session_of(request).person.is_admin else "/mine")
     session = site.sessions.accept(token)
     if session is None:
         raise HTTPException(401, "This address was used before: each works once. " + _SAID[401])

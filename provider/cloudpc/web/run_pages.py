@@ -88,17 +88,21 @@ async def _lines(site: Site, one: Run, begin: int) -> AsyncIterator[str]:
 
 
 async def _news(site: Site) -> AsyncIterator[str]:
-    before, beats = (site.fleet.number, site.runs.number), 0
+    before, beats = _number(site), 0
     yield ": here\n\n"
     while not site.is_ending:
         await asyncio.sleep(_LOOKS_EVERY)
-        now = (site.fleet.number, site.runs.number)
+        now = _number(site)
         beats += 1
         if now != before:
             before = now
             yield "event: changed\ndata: {}\n\n"
         elif beats % _BEATS_EVERY == 0:
             yield ": all is well\n\n"
+
+
+def _number(site: Site) -> tuple[int, ...]:
+    return site.fleet.number, site.runs.number, site.surroundings.number
 
 
 def _events(source: AsyncIterator[str]) -> Response:

@@ -188,6 +188,13 @@ class Runs:
                 self._at_work = {policy: other for policy, other in self._at_work.items() if other is not run}
                 self._turns.notify_all()
 
+    def held(self, policies: Sequence[str]) -> list[str]:
+        """Who else is at work on these, as the backend shows it."""
+        with contextlib.suppress(CloudPCError):
+            locks = [(policy, lock) for policy in policies for lock in self._project.locks(policy)]
+            return [f"{policy}, {lock}{', which died' if lock.dead else ''}" for policy, lock in locks]
+        return []
+
     def _has_to_wait(self, run: Run) -> bool:
         run.waits_for = self._before(run)
         return bool(run.waits_for)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +20,7 @@ from cloudpc.web.journal import Journal
 from cloudpc.web.person import Person
 from cloudpc.web.runs import Run, Runs
 from cloudpc.web.sessions import Sessions
+from cloudpc.web.surroundings import Surroundings
 
 OWN_FILES = Path(__file__).with_name("static")
 
@@ -39,6 +39,7 @@ class Site:
     fleet: Fleet
     journal: Journal
     runs: Runs
+    surroundings: Surroundings
     project_name: str = ""
     is_ending: bool = False
     """Whether the server is about to end: what waits for news ends, too."""
@@ -53,7 +54,7 @@ class Site:
             fleet.fresh()
 
         runs = Runs(project, journal.folder, ended)
-        return cls(origins, Sessions(), fleet, journal, runs, project.root.name)
+        return cls(origins, Sessions(), fleet, journal, runs, Surroundings(), project.root.name)
 
     @cached_property
     def _templates(self) -> jinja2.Environment:
@@ -108,6 +109,3 @@ def cloud_pc_of(connection: HTTPConnection) -> Row:
     if row is None or not person.may_see(row.record):
         raise HTTPException(404)
     return row
-
-
-Values = Mapping[str, Any]
