@@ -352,3 +352,29 @@ def test_a_gateway_to_a_network_is_used_for_its_cloud_pcs(setting: str, way: str
     else:
         assert found.get("proxycommand", "none") == "none"
     assert ssh._way(target(station)) == {}
+
+
+def test_a_port_of_the_cloud_pcs_own_loopback_is_reached(station: Station) -> None:
+    with ssh.opened(target(station), station.host_port) as connected:
+        connected.settimeout(30)
+        assert connected.recv(20).startswith(b"SSH-2.0-")
+
+
+def test_nothing_is_reached_under_another_host_key(station: Station) -> None:
+    other = target(station, host_key=station.host_key("host"))
+    with ssh.opened(other, station.host_port) as connected:
+        connected.settimeout(30)
+        assert connected.recv(20) == b""
+
+
+def test_the_way_ends_with_the_block(station: Station) -> None:
+    with ssh.opened(target(station), station.host_port) as connected:
+        connected.settimeout(30)
+        connected.recv(4)
+        [ours] = _ways(station)
+    assert ours not in _ways(station)
+
+
+def _ways(station: Station) -> list[str]:
+    said = subprocess.run(["pgrep", "-f", "--", f"-W 127.0.0.1:{station.host_port}"], capture_output=True, text=True)
+    return [each for each in said.stdout.split() if (Path("/proc") / each / "comm").read_text().strip() == "ssh"]

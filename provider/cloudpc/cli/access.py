@@ -31,7 +31,7 @@ def credentials(user: User, service_plan: Plan = None, policy: Policy = None, as
     """Show what to hand to a user: name, password, and how to sign in. Handle it as the secret that it is."""
     project = Project()
     cloud_pc = project.with_secrets(user, service_plan, policy)
-    way, secret = _usable(cloud_pc)
+    way, secret = usable(cloud_pc)
     if as_json:
         print_json(
             {
@@ -103,7 +103,7 @@ def connect(
     """
     project = Project()
     cloud_pc = project.with_secrets(user, service_plan, policy)
-    way, secret = _usable(cloud_pc)
+    way, secret = usable(cloud_pc)
     if cloud_pc.recorded.is_kept_off:
         name = cloud_pc.user_principal_name
         message = f"the Cloud PC of {name} is powered off; {command_line('cloudpc', 'power-on', name)} starts it"
@@ -118,7 +118,7 @@ def connect(
 def _by_ssh(
     project: Project, cloud_pc: CloudPCRecord, way: Ssh, secret: RecordedCredentials, command: Sequence[str]
 ) -> int:
-    with _reached(project, cloud_pc, _target(project, cloud_pc, way, secret), way) as target:
+    with reached(project, cloud_pc, target_of(project, cloud_pc, way, secret), way) as target:
         ended = ssh.run(target, command)
         if ended.code == ssh.FAILED and not ended.was_asked:
             ended = _asked_why(project, cloud_pc, target, command) or ended
@@ -126,7 +126,7 @@ def _by_ssh(
 
 
 @contextmanager
-def _reached(project: Project, cloud_pc: CloudPCRecord, target: ssh.Target, way: Ssh) -> Iterator[ssh.Target]:
+def reached(project: Project, cloud_pc: CloudPCRecord, target: ssh.Target, way: Ssh) -> Iterator[ssh.Target]:
     """The target as ssh reaches it while the block lasts: by a tunnel, if a Bastion stands before it."""
     host = project.host(cloud_pc)
     bastion = host.bastion_to(cloud_pc.recorded.machine_id) if host else way.bastion
@@ -164,7 +164,8 @@ def _asked_why(
     return ssh.run(replace(target, host_key=seen.host_key), command) if seen.host_key else None
 
 
-def _target(project: Project, cloud_pc: CloudPCRecord, way: Ssh, secret: RecordedCredentials) -> ssh.Target:
+def target_of(project: Project, cloud_pc: CloudPCRecord, way: Ssh, secret: RecordedCredentials) -> ssh.Target:
+    """A Cloud PC as ssh reaches it, or from behind its Bastion would. Raises CommandError: the way is unknown."""
     return ssh.Target(
         name=cloud_pc.device_name,
         host=way.host,
@@ -188,7 +189,7 @@ def _way(host: HostConfig | None, way: Access) -> SshHop | None:
         ) from None
 
 
-def _usable(cloud_pc: CloudPCRecord) -> tuple[Access, RecordedCredentials]:
+def usable(cloud_pc: CloudPCRecord) -> tuple[Access, RecordedCredentials]:
     """The way there, and what is signed in with. Raises CommandError: there is nothing to sign in to."""
     pc = cloud_pc.recorded
     if pc.credentials and pc.access and pc.status is not Status.FAILED:

@@ -10,6 +10,7 @@ import ipaddress
 import os
 import shlex
 import shutil
+import socket
 import subprocess
 import tempfile
 import threading
@@ -28,6 +29,7 @@ FAILED = 255
 
 _ASKPASS = Path(__file__).with_name("askpass")
 _OWN_WAY_SECONDS = 10
+_ENDING_SECONDS = 5
 # Nothing is forwarded into a guest, and nothing is run here because of it. The password comes first: a server counts
 # each key that it is offered as an attempt. Keys come last, for users who have changed their password.
 _SETTINGS = {
@@ -97,6 +99,45 @@ def run(target: Target, command: Sequence[str]) -> Ended:
     Raises:
         CommandError: there is no ssh, or no place for its files.
     """
+    with _prepared(target) as (ssh, folder, asked):
+        argv = [*ssh, "--", target.alias]
+        argv += [shlex.join(command) if len(command) > 1 else command[0]] if command else []
+        code = subprocess.call(argv, env=_environment(target, folder), cwd=folder)
+        return Ended(code, asked.is_set())
+
+
+@contextlib.contextmanager
+def opened(target: Target, port: int) -> Iterator[socket.socket]:
+    """A connection to a port of the Cloud PC's own loopback, until the block ends, however it ends.
+
+    Whether it came to one shows when it is used: it ends at once where ssh did not get in, or nothing listens there.
+
+    Raises:
+        CommandError: there is no ssh, or no place for its files.
+    """
+    ours, theirs = socket.socketpair()
+    with ours, _prepared(target) as (ssh, folder, _):
+        argv = [*ssh, "-W", f"127.0.0.1:{port}", "--", target.alias]
+        # in a session of its own: a Ctrl-C is ours to answer, and ends what it is asked to in order
+        process = subprocess.Popen(
+            argv, stdin=theirs.fileno(), stdout=theirs.fileno(), stderr=subprocess.DEVNULL,
+            env=_environment(target, folder), cwd=folder, start_new_session=True,
+        )  # fmt: skip
+        theirs.close()  # ssh alone has it: it sees the end of ours, and we of its
+        try:
+            yield ours
+        finally:
+            process.terminate()
+            try:
+                process.wait(_ENDING_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+@contextlib.contextmanager
+def _prepared(target: Target) -> Iterator[tuple[list[str], Path, threading.Event]]:
+    """The beginning of ssh's command line, the folder it is to be started in, and whether it has asked by now."""
     ssh = _program()
     with _folder() as folder:
         asked = _hand_over(folder / "password", target.password)
@@ -104,11 +145,8 @@ def run(target: Target, command: Sequence[str]) -> Ended:
         (folder / "config").write_text(configuration(target, _way(target)), encoding="utf-8")
         if target.way:
             (folder / "way").write_text(_script(target.way.forwarding(target.host, target.port)), encoding="utf-8")
-        argv = [ssh, "-F", "config", "-l", target.user, "--", target.alias]
-        argv += [shlex.join(command) if len(command) > 1 else command[0]] if command else []
         # names in its configuration are relative, since no folder's name can then be taken for syntax
-        code = subprocess.call(argv, env=_environment(target, folder), cwd=folder)
-        return Ended(code, asked.is_set())
+        yield [ssh, "-F", "config", "-l", target.user], folder, asked
 
 
 def configuration(target: Target, way: Mapping[str, str]) -> str:
