@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import itertools
 import random
+import threading
+import time
+from collections.abc import Container, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from uuid import UUID
 
@@ -94,3 +100,108 @@ def test_ports_of_thousands_are_each_their_own_until_there_are_no_more(
 class _Order:
     def __init__(self, machine_id: UUID) -> None:
         self.id = machine_id
+
+
+class _Process:
+    """What one process knows, and does one thing at a time when it is its turn.
+
+    Args:
+        network: machines of all hosts, by host.
+        turns: whose turn it is next; when it is nobody's, all go on.
+    """
+
+    def __init__(self, name: str, network: dict[str, dict[UUID, str]], turns: _Turns) -> None:
+        self.name, self.network, self.turns, self.cards = name, network, turns, Cards()
+        self.hosts = [_Reached(self, host) for host in network]
+        for host in self.hosts:
+            self.cards.reach(host.name, host.look)
+
+    def define(self, machine_id: UUID, mac: str) -> str:
+        with self.turns.of(self.name):
+            self.network[self.name][machine_id] = mac
+            return mac
+
+    def _look(self, host: str, known: Container[UUID]) -> cards.Found:
+        with self.turns.of(self.name):
+            there = dict(self.network[host])
+        return cards.Found(frozenset(there), [_having(i, mac) for i, mac in there.items() if i not in known])
+
+
+class _Reached:
+    def __init__(self, process: _Process, name: str) -> None:
+        self.process, self.name = process, name
+
+    def look(self, known: Container[UUID]) -> cards.Found:
+        return self.process._look(self.name, known)
+
+
+class _Turns:
+    def __init__(self, order: Sequence[str]) -> None:
+        self._left, self._changed = list(order), threading.Condition()
+
+    @contextmanager
+    def of(self, name: str) -> Iterator[None]:
+        with self._changed:
+            assert self._changed.wait_for(lambda: not self._left or self._left[0] == name, 30)
+            yield
+            if self._left:
+                self._left.pop(0)
+            self._changed.notify_all()
+
+
+@pytest.mark.parametrize("order", sorted(set(itertools.permutations("aaabbb"))), ids="".join)
+def test_two_processes_that_give_one_address_at_one_moment_end_with_two(
+    order: Sequence[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each defines its machine on its own host and looks at both hosts, in each order in which that can happen."""
+    monkeypatch.setattr(cards, "mac_addresses", lambda i: itertools.chain(["52:54:00:00:00:00"], mac_addresses(i)))
+    network: dict[str, dict[UUID, str]] = {"a": {}, "b": {}}
+    turns = _Turns(order)
+    processes = [_Process(name, network, turns) for name in network]
+    with ThreadPoolExecutor(2) as pool:
+        ids = [UUID(int=1), UUID(int=2)]
+        settled = [pool.submit(p.cards.settle, i, partial(p.define, i)) for p, i in zip(processes, ids, strict=True)]
+        macs = [each.result(60) for each in settled]
+    assert [network["a"][ids[0]], network["b"][ids[1]]] == macs
+    assert len(set(macs)) == 2
+
+
+def test_a_host_that_does_not_say_is_waited_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cards, "_WITHIN", 0.2)
+    asked: list[str] = []
+    over = threading.Event()
+
+    class Mute:
+        def look(self, known: Container[UUID]) -> cards.Found:
+            asked.append("mute")
+            over.wait(30)
+            raise ProvisioningError(ErrorCode.HOST_UNREACHABLE, "gone")
+
+    known, mute = Cards(), Mute()
+    known.reach("mute", mute.look)
+    begin = time.monotonic()
+    for machine_id in _ids(20, seed=3):
+        known.settle(machine_id, lambda mac: mac)
+    over.set()
+    assert time.monotonic() - begin < 2
+    assert asked == ["mute"]
+
+
+def test_many_that_are_made_at_once_share_a_look() -> None:
+    asked: list[int] = []
+
+    class Slow:
+        def look(self, known: Container[UUID]) -> cards.Found:
+            asked.append(1)
+            time.sleep(0.02)
+            return cards.Found(frozenset(), [])
+
+    known, slow = Cards(), Slow()
+    known.reach("slow", slow.look)
+    with ThreadPoolExecutor(32) as pool:
+        macs = list(pool.map(lambda i: known.settle(i, lambda mac: mac), _ids(64, seed=4)))
+    assert len(set(macs)) == 64
+    assert len(asked) <= 16
+    known.leave("slow")
+    known.settle(UUID(int=9), lambda mac: mac)
+    assert len(asked) <= 16

@@ -116,7 +116,7 @@ class Claim:
         """Whether it is to be taken over as it is."""
         if machine.tag.phase is Phase.HANDED_OVER:  # and may be adopted, or this would have been refused
             return True
-        if machine.tag.phase is Phase.READY and _comparable(machine.tag) == _comparable(self._attempt.tag):
+        if machine.tag.phase is Phase.READY and _is_same(machine.tag, self._attempt.tag):
             self._attempt.tag = replace(self._attempt.tag, attempt=machine.tag.attempt)
             return True
         return False
@@ -226,6 +226,14 @@ class Claim:
                 self._check_ours(seen)
 
 
-def _comparable(tag: Tag) -> Tag:
-    """What makes two machines the same: not how far they are, which attempt made them, nor how their user is called."""
-    return replace(tag, phase=Phase.PROVISIONING, attempt="", made_with="", joined_through="")
+def _is_same(made: Tag, wanted: Tag) -> bool:
+    """Whether this is the machine that is asked for, however far, by whichever attempt, its user called whatever.
+
+    An edit of the policy since makes no difference, as to no Cloud PC: its user may have signed in with a key of their
+    own, and have data on it, though a run was killed before it could hand it over.
+    """
+    if made.generation != wanted.generation or made.policy_id != wanted.policy_id:
+        return False
+    return (made.settings_hash == wanted.settings_hash and made.device_name == wanted.device_name) or bool(
+        made.made_with
+    )

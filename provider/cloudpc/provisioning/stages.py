@@ -127,8 +127,17 @@ class Stages:
             if machine.tag.made_with:
                 made = DesiredCloudPC.model_validate_json(machine.tag.made_with)
                 attempt.desired = _taken_back(made, attempt.desired)
-        else:
+        elif (machine.tag.settings_hash, machine.tag.device_name) == (
+            attempt.tag.settings_hash,
+            attempt.tag.device_name,
+        ):
             self._report.milestone(f"{machine.name} was complete when an earlier run stopped: taken over")
+        else:
+            self._report.milestone(
+                f"{machine.name} was complete when an earlier run stopped: taken over as it was made, "
+                "before the policy was edited"
+            )
+            attempt.desired = DesiredCloudPC.model_validate_json(machine.tag.made_with)
         attempt.host = host
         if connection := machine.tag.joined_through:
             # its password is known to the guest alone by now: joining again would lock it out

@@ -21,7 +21,7 @@ from cloudpc.machines.libvirt.acceleration import Acceleration
 from cloudpc.machines.libvirt.agent import Agent, AgentUnavailable
 from cloudpc.machines.libvirt.answers import AgentRefused
 from cloudpc.machines.libvirt.capacity import capacity, committed, overcommitted, shortage
-from cloudpc.machines.libvirt.cards import CARDS
+from cloudpc.machines.libvirt.cards import CARDS, Found
 from cloudpc.machines.libvirt.configuration import LibvirtHostConfig
 from cloudpc.machines.libvirt.connection import Connection
 from cloudpc.machines.libvirt.consoles import Consoles
@@ -120,6 +120,7 @@ class LibvirtHost(Host, KeepsForDiagnosis, LeavesOnlyData, MovesKernels, ShutsDo
             self.templates,
             self.access,
         )
+        CARDS.reach(config.uri, self._cards)
 
     @property
     def name(self) -> str:
@@ -142,6 +143,15 @@ class LibvirtHost(Host, KeepsForDiagnosis, LeavesOnlyData, MovesKernels, ShutsDo
         room = self._volumes.room(definitions)
         found = capacity(self._config, cores=cores, memory_mib=memory_kib // 1024, room=room, definitions=definitions)
         return found, room
+
+    def _cards(self, known: Container[UUID]) -> Found:
+        connection = self._connection.get()
+        with classified("look for network cards"):
+            domains = {UUID(bytes=domain.UUID()): domain for domain in connection.listAllDomains(0)}
+            running = {UUID(bytes=d.UUID()) for d in connection.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE)}
+            # one that does not run may be given another address by whoever makes it
+            read = (definition_of(domain) for id_, domain in domains.items() if id_ not in running or id_ not in known)
+            return Found(frozenset(domains), [definition for definition in read if definition is not None])
 
     def claim(self, order: Order, watch: Watch) -> None:
         watch.check()
@@ -336,6 +346,7 @@ class LibvirtHost(Host, KeepsForDiagnosis, LeavesOnlyData, MovesKernels, ShutsDo
         return networks.health(self._connection.get(), self._config, networks.attachment(self._config, network))
 
     def close(self) -> None:
+        CARDS.leave(self._config.uri)
         self._consoles.close()
         self.acceleration.close()
         self._agents.close()

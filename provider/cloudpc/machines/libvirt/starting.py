@@ -83,8 +83,12 @@ class Starter:
             agent_socket=_agent_socket(Address(self._config.uri), order.id),
         )
 
-        def definition(network: UserNetwork | AttachedNetwork) -> str:
-            return domain_xml(replace(spec, network=network, mac=CARDS.give(order.id)))
+        def definition(network: UserNetwork | AttachedNetwork, mac: str) -> str:
+            return domain_xml(replace(spec, network=network, mac=mac))
+
+        def defined(mac: str) -> tuple[Any, str]:
+            xml = definition(spec.network, mac)
+            return self._define(connection, xml), xml
 
         def run(domain: Any, xml: str) -> Console:
             if restore is None:
@@ -96,15 +100,15 @@ class Starter:
         if attached is not None:
             with classified(f"start {order.name}", ErrorCode.START_FAILED):
                 self._all_definitions(connection)
-                xml = definition(attached)
-                return run(self._define(connection, xml), xml)
+                return run(*CARDS.settle(order.id, defined))
         refused: set[int] = set()
         for _try in range(_PORT_TRIES):
             with classified(f"start {order.name}", ErrorCode.START_FAILED):
                 # Under the lock, so that no two machines started at once choose the same port.
                 with self._locks.hold("host", timeout=LOCK_TIMEOUT):
                     port = self._free_port(connection, order, refused)
-                    xml = definition(UserNetwork(port, restricted=self._config.is_restricted))
+                    # a network of its own, in which it has no neighbours
+                    xml = definition(UserNetwork(port, restricted=self._config.is_restricted), CARDS.give(order.id))
                     domain = self._define(connection, xml)
                 try:
                     return run(domain, xml)
