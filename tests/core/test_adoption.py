@@ -28,6 +28,44 @@ def test_a_complete_machine_of_a_dead_run_is_adopted(host: ScriptedHost) -> None
     assert "taken over" in run.lines.milestones[0]
 
 
+@pytest.mark.parametrize(
+    "edited", [{"locale": "fr-FR"}, {"image_digest": "cd" * 32}, {"local_admin_enabled": True}, {"packages": ("vim",)}]
+)
+def test_an_edit_of_the_policy_does_not_make_a_complete_one_anew(host: ScriptedHost, edited: dict[str, Any]) -> None:
+    """Its user may have signed in with a key of their own before the run was killed."""
+    Run(host).provision(desired(locale="de-DE"))
+    host.calls.clear()
+    run = Run(host)
+    taken = run.provision(desired(**{"locale": "de-DE", **edited}))
+    assert host.calls == ["set_password", "finish ready", "finished ready"]
+    assert taken.status is Status.PROVISIONED
+    assert taken.desired is not None
+    assert taken.desired.settings == desired(locale="de-DE").settings
+    assert "before the policy was edited" in run.lines.milestones[0]
+
+
+def test_nor_does_one_of_how_devices_are_named(host: ScriptedHost) -> None:
+    first = desired()
+    Run(host).provision(first)
+    host.calls.clear()
+    taken = Run(host).provision(first.model_copy(update={"device_name": "VDI-ALICE"}))
+    assert "claim" not in host.calls
+    assert taken.desired is not None
+    assert taken.desired.device_name == first.device_name == host.machines()[0].tag.device_name
+
+
+@pytest.mark.parametrize("phase", [Phase.READY, Phase.PROVISIONING])
+def test_one_of_another_generation_or_half_made_is_made_anew(host: ScriptedHost, phase: Phase) -> None:
+    Run(host).provision(desired(locale="de-DE"))
+    host.finish(IDENTITY, phase)
+    generation = 2 if phase is Phase.READY else 1
+    host.calls.clear()
+    made = Run(host).provision(desired(locale="fr-FR").model_copy(update={"generation": generation})).desired
+    assert "claim" in host.calls
+    assert made is not None
+    assert (made.settings.locale, made.generation) == ("fr-FR", generation)
+
+
 def test_an_adoption_that_fails_makes_a_new_one(host: ScriptedHost) -> None:
     Run(host).provision()
     host.configure(faults=[{"call": "set_password", "fault": "error", "times": 1}])
@@ -80,15 +118,6 @@ def test_a_complete_machine_of_a_user_who_was_renamed_is_adopted(host: ScriptedH
     renamed = desired().model_copy(update={"user_principal_name": "eve@contoso.example"})
     assert Run(host).provision(renamed).status is Status.PROVISIONED
     assert "claim" not in host.calls
-
-
-@pytest.mark.parametrize("changed", [{"locale": "de-DE"}, {"image_digest": "cd" * 32}, {"packages": ("vim",)}])
-def test_a_complete_machine_made_otherwise_is_made_anew(host: ScriptedHost, changed: dict[str, Any]) -> None:
-    Run(host).provision()
-    host.calls.clear()
-    outcome = Run(host).provision(desired(**changed))
-    assert outcome.status is Status.PROVISIONED
-    assert {"delete", "claim"} <= set(host.calls)
 
 
 def test_a_complete_machine_for_another_account_is_made_anew(host: ScriptedHost) -> None:

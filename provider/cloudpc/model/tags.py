@@ -33,7 +33,7 @@ class Tag:
     generation: int
     device_name: str
     settings_hash: str
-    """Identifies the pinned settings it was made with, so that a half-made one is adopted only for the same."""
+    """Identifies the pinned settings it was made with."""
     phase: Phase = Phase.PROVISIONING
     attempt: str = ""
     """Random for each attempt: one that was given up late must not clean up what a newer one has made."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 
-from cloudpc.model.cloud_pc import NetworkChoice, Status
+from pydantic import ValidationError
+
+from cloudpc.model.cloud_pc import Account, DesiredCloudPC, NetworkChoice, Status
 from cloudpc.model.errors import ErrorCode, ProvisioningError, TagUnreadable
 from cloudpc.model.machines import Claimed, Host, JoinsEntra, Machine, Network, State
 from cloudpc.model.stages import Stage
@@ -116,10 +119,13 @@ class Claim:
         """Whether it is to be taken over as it is."""
         if machine.tag.phase is Phase.HANDED_OVER:  # and may be adopted, or this would have been refused
             return True
-        if machine.tag.phase is Phase.READY and _is_same(machine.tag, self._attempt.tag):
+        if machine.tag.phase is Phase.READY and self._is_meant(machine.tag):
             self._attempt.tag = replace(self._attempt.tag, attempt=machine.tag.attempt)
             return True
         return False
+
+    def _is_meant(self, tag: Tag) -> bool:
+        return _is_same(tag, self._attempt.tag, self._attempt.desired.account)
 
     def _remove(self, host: Host, machine: Machine) -> None:
         if machine.state is not State.GOING:
@@ -226,14 +232,17 @@ class Claim:
                 self._check_ours(seen)
 
 
-def _is_same(made: Tag, wanted: Tag) -> bool:
+def _is_same(made: Tag, wanted: Tag, account: Account) -> bool:
     """Whether this is the machine that is asked for, however far, by whichever attempt, its user called whatever.
 
     An edit of the policy since makes no difference, as to no Cloud PC: its user may have signed in with a key of their
-    own, and have data on it, though a run was killed before it could hand it over.
+    own, and have data on it, though a run was killed before it could hand it over. Other keys than it was made with do:
+    those that were taken from its user must not open it.
     """
-    if made.generation != wanted.generation or made.policy_id != wanted.policy_id:
+    if made.generation != wanted.generation:
         return False
-    return (made.settings_hash == wanted.settings_hash and made.device_name == wanted.device_name) or bool(
-        made.made_with
-    )
+    if (made.settings_hash, made.device_name) == (wanted.settings_hash, wanted.device_name):
+        return True
+    with suppress(ValidationError):  # of a version that said less, or more
+        return DesiredCloudPC.model_validate_json(made.made_with).account == account
+    return False
