@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 import zipfile
@@ -49,13 +50,13 @@ def test_nothing_is_missing_and_nothing_too_much(wheel: Path) -> None:
 
 
 @pytest.fixture
-def run(wheel: Path, tmp_path: Path) -> Callable[..., str]:
-    """Runs the installed command; our dependencies are this environment's."""
+def environment(wheel: Path, tmp_path: Path) -> Mapping[str, str]:
+    """Where the wheel is installed; its dependencies are those of these tests."""
     installed = tmp_path / "installed"
     with zipfile.ZipFile(wheel) as archive:
         for entry in archive.infolist():
             Path(archive.extract(entry, installed)).chmod((entry.external_attr >> 16) or 0o644)
-    env = {
+    return {
         **{name: value for name, value in os.environ.items() if not name.startswith(("PULUMI_", "CLOUDPC_"))},
         "PYTHONPATH": f"{installed}:{FAKES}",
         "PULUMI_BACKEND_URL": f"file://{tmp_path}",
@@ -65,10 +66,16 @@ def run(wheel: Path, tmp_path: Path) -> Callable[..., str]:
         "NO_COLOR": "1",
     }
 
+
+@pytest.fixture
+def run(environment: Mapping[str, str], tmp_path: Path) -> Callable[..., str]:
+    """Runs the installed command."""
+
     def run(*arguments: str, cwd: Path = tmp_path, code: int = 0, more: Mapping[str, str] | None = None) -> str:
         ended = subprocess.run(
             [sys.executable, "-m", "cloudpc.cli.main", *arguments],
-            cwd=cwd, env={**env, **(more or {})}, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=200,
+            cwd=cwd, env={**environment, **(more or {})}, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+            timeout=200,
         )  # fmt: skip
         said = ended.stdout + ended.stderr
         assert ended.returncode == code, said
@@ -83,14 +90,7 @@ def test_a_project_of_one_s_own(run: Callable[..., str], tmp_path: Path, tiny_im
     run("init", "corp pcs")
     folder = tmp_path / "corp pcs"
     assert "nothing was written" in run("init", "corp pcs", code=2)
-    file = folder / "stacks" / "Pulumi.demo.yaml"
-    content = yaml.safe_load(file.read_text())
-    content["config"]["cloudpc:policy"] |= {"imageType": "custom", "imageId": "tiny"}
-    content["config"]["cloudpc:images"] = {"tiny": {"path": str(tiny_image), "sha256": sha256(tiny_image)}}
-    content["config"]["cloudpc:hosts"] = [{"name": "host", "uri": f"fake://{tmp_path}/host"}]
-    file.write_text(yaml.safe_dump(content))
-    (tmp_path / "host").mkdir()
-    (tmp_path / "host" / "host.json").write_text("{}")
+    _on_a_fake_host(folder, tmp_path, tiny_image)
 
     assert "valid; 2 Cloud PCs owed" in run("policy", "validate", cwd=folder)
     assert "+ 4 to create" in run("preview", cwd=folder)
@@ -102,6 +102,43 @@ def test_a_project_of_one_s_own(run: Callable[..., str], tmp_path: Path, tiny_im
     assert "debian-12" in run("image", "list", cwd=folder)  # the package's recipes
     run("down", "demo", "--yes", cwd=folder)
     assert not list((tmp_path / "host").glob("*.qcow2"))
+
+
+def test_a_project_that_pulumi_new_makes(
+    run: Callable[..., str], environment: Mapping[str, str], tmp_path: Path, tiny_image: Path
+) -> None:
+    run("init", "--template", "a template")
+    folder = tmp_path / "corp pcs"
+    folder.mkdir()
+    programs = tmp_path / "bin"  # as of a virtual environment that is on the PATH
+    programs.mkdir()
+    for name, program in {"cloudpc": ["-m", "cloudpc.cli.main"], "python": []}.items():
+        line = f'exec {shlex.join([sys.executable, *program])} "$@"'
+        (programs / name).write_text(f"#!/bin/sh\n{line}\n")
+        (programs / name).chmod(0o755)
+    path = f"{programs}:{environment['PATH']}"
+    subprocess.run(
+        ["pulumi", "new", str(tmp_path / "a template"), "--generate-only", "--yes",
+         "--name", "corp", "--description", "ours"],
+        cwd=folder, env={**environment, "PATH": path}, stdin=subprocess.DEVNULL, check=True, timeout=100,
+    )  # fmt: skip
+    made = yaml.safe_load((folder / "Pulumi.yaml").read_text())
+    assert (made["name"], made["description"]) == ("corp", "ours")
+    assert "${" not in (folder / "README.md").read_text()
+    _on_a_fake_host(folder, tmp_path, tiny_image)
+    assert "provisioned" in run("up", "demo", cwd=folder)
+    assert run("list", cwd=folder).count("provisioned") == 2
+
+
+def _on_a_fake_host(folder: Path, tmp_path: Path, tiny_image: Path) -> None:
+    file = folder / "stacks" / "Pulumi.demo.yaml"
+    content = yaml.safe_load(file.read_text())
+    content["config"]["cloudpc:policy"] |= {"imageType": "custom", "imageId": "tiny"}
+    content["config"]["cloudpc:images"] = {"tiny": {"path": str(tiny_image), "sha256": sha256(tiny_image)}}
+    content["config"]["cloudpc:hosts"] = [{"name": "host", "uri": f"fake://{tmp_path}/host"}]
+    file.write_text(yaml.safe_dump(content))
+    (tmp_path / "host").mkdir()
+    (tmp_path / "host" / "host.json").write_text("{}")
 
 
 def test_a_project_without_a_place_for_its_state_says_what_to_do(run: Callable[..., str], tmp_path: Path) -> None:

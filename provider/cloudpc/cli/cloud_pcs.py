@@ -118,6 +118,8 @@ def _lines(name: str, value: Any) -> list[tuple[str, str]]:
         return [line for key, inner in value.items() for line in _lines(f"{name}.{key}", inner)]
     if isinstance(value, list):
         return [line for i, inner in enumerate(value) for line in _lines(f"{name}[{i}]", inner)]
+    if isinstance(value, bool):
+        value = "yes" if value else "no"
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return [] if value in (None, "") else [(name, str(value))]
