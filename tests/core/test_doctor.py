@@ -153,3 +153,32 @@ def test_computer_accounts_of_machines_that_state_lacks_are_not_called_left_over
     [finding] = doctor_organisation._domain(tmp_path, "hq", surroundings, known)
     assert "PC-u-gone" in finding.detail
     assert "cloudpc adopt" in finding.hint
+
+
+class _WithImages(_Host):
+    def __init__(self) -> None:
+        super().__init__()
+        self.images = ["cloudpc-image-old"]
+
+    def bring_image(self, image: Any, watch: Watch) -> None: ...
+
+    def old_images(self) -> list[str]:
+        return list(self.images)
+
+    def discard_images(self, names: Collection[str]) -> list[str]:
+        self.images = [name for name in self.images if name not in names]
+        return list(names)
+
+
+@pytest.mark.parametrize(
+    ("remove", "busy", "status"), [(False, False, "warning"), (True, False, "passed"), (True, True, "warning")]
+)
+def test_old_images_are_told_and_go_when_asked_for_and_no_run_is_at_work(
+    monkeypatch: pytest.MonkeyPatch, remove: bool, busy: bool, status: str
+) -> None:
+    host = _WithImages()
+    monkeypatch.setattr(doctor_hosts, "connect", lambda _: host)
+    ours = Ours([_INSTALLATION], Inventory(), {"demo"} if busy else set(), remove)
+    [check] = [each for each in doctor_hosts._host(_HOST, ours, Seen()) if each.what.endswith(": images")]
+    assert (check.status, "cloudpc-image-old" in check.detail) == (status, True)
+    assert bool(host.images) is (status == "warning")

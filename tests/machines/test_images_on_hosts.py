@@ -114,3 +114,27 @@ def test_older_builds_go_when_nothing_lies_on_them_any_more(desk: Desk, daemon: 
     desk.host.delete(spec.id, Watch())
     desk.another().making.bring_image(builds[2], Watch())  # each run looks once
     assert [bool(files(daemon, each)) for each in (*builds, other)] == [False, False, True, False, True]
+
+
+def test_sets_of_before_names_said_whose_builds_they_are_go_when_asked_for_and_nothing_needs_them(
+    desk: Desk, daemon: Daemon, image: DiskImage
+) -> None:
+    ours, theirs = (replace(image, digest=digit * 64) for digit in "ef")
+    for each in (ours, theirs):
+        desk.host.making.bring_image(each, Watch())
+        for file in files(daemon, each):
+            before = file.with_name(file.stem.rpartition("-")[0] + file.suffix)
+            file.rename(before if each is ours else before.with_name(f"{before.stem[:-12]}ffffffffffff{before.suffix}"))
+    [stem] = {file.stem for file in files(daemon, ours)}
+    spec = desk.spec()
+    desk.host.claim(spec, Watch())
+    desk.host.making.create_disk(spec, ours, seed("u-1"))
+    assert stem not in desk.host.old_images()
+    assert desk.host.discard_images([stem]) == [], "who has been faster with a disk on it keeps it"
+    assert {file.suffix for file in files(daemon, ours)} == {".qcow2", ".complete"}
+    desk.host.delete(spec.id, Watch())
+    assert desk.host.old_images() == [stem]
+    assert len(files(daemon, ours)) == 2, "nothing goes unasked"
+    assert desk.host.discard_images([stem, files(daemon, theirs)[0].stem]) == [stem]
+    assert (files(daemon, ours), len(files(daemon, theirs))) == ([], 2)
+    assert desk.host.old_images() == []

@@ -15,7 +15,7 @@ from cloudpc.model import patience
 from cloudpc.model.check import Check
 from cloudpc.model.errors import ErrorCode, ProvisioningError
 from cloudpc.model.hosts import ByHand, HostConfig
-from cloudpc.model.machines import Host, Hypervisor, Machine, PowerState, Removed, State
+from cloudpc.model.machines import ForgetsImages, Host, Hypervisor, Machine, PowerState, Removed, State
 from cloudpc.model.remnants import Machines, Remnant, left_over, uncertain
 from cloudpc.model.tags import Phase
 from cloudpc.model.watch import REMOVED_WITHIN, Watch
@@ -66,6 +66,8 @@ def _host(config: HostConfig, ours: Ours, seen: Seen) -> Iterator[Check]:
             failed |= check.status == "failed"
             yield Check(f"{what}: {check.what}", check.status, check.detail, check.hint)
         yield from _slow(what, config.name)
+        if isinstance(host, ForgetsImages):
+            yield from _old_images(what, host, ours)
         for installation in ours.installations:
             yield from _of_installation(what, config.by_hand, host, installation, ours, seen)
     except ProvisioningError as error:
@@ -85,6 +87,17 @@ def _slow(what: str, host: str) -> Iterator[Check]:
         )
         hint = "look at the load, the memory and the storage there; until it is better, other hosts are filled first"
         yield Check(f"{what}: answers", "warning", detail, hint)
+
+
+def _old_images(what: str, host: ForgetsImages, ours: Ours) -> Iterator[Check]:
+    """Where a run is at work, all stay: it may be about to make a machine of one."""
+    found = host.old_images()
+    gone = host.discard_images(found) if ours.remove and not ours.busy else []
+    if gone:
+        yield Check(f"{what}: images", "passed", f"removed {', '.join(gone)}")
+    for name in (each for each in found if each not in gone):
+        detail = f"the base image {name}, which an older version brought, is needed by no machine"
+        yield Check(f"{what}: images", "warning", detail, "--remove-leftovers")
 
 
 def _of_installation(

@@ -443,6 +443,28 @@ class KeepsImages(Protocol):
 
 
 @runtime_checkable
+class ForgetsImages(KeepsImages, Protocol):
+    """A host that tells which copies of images nobody will ever remove unasked."""
+
+    def old_images(self) -> list[str]:
+        """Names of those that an older version brought for this user from here, and that nothing on the host needs.
+
+        Raises:
+            ProvisioningError: it can't be told what needs them.
+        """
+
+    def discard_images(self, names: Collection[str]) -> list[str]:
+        """Remove these, as far as they are still such ones; a machine that is made of one brings it again.
+
+        Returns:
+            Names of those that are gone.
+
+        Raises:
+            ProvisioningError: as `old_images`.
+        """
+
+
+@runtime_checkable
 class MovesKernels(KeepsImages, Protocol):
     """A host that boots its guests with a kernel from outside their disks, and can give them another."""
 

@@ -60,6 +60,7 @@ from cloudpc.model.machine_names import named_after
 from cloudpc.model.machines import (
     Capacity,
     Claimed,
+    ForgetsImages,
     Host,
     Hypervisor,
     KeepsForDiagnosis,
@@ -81,7 +82,7 @@ _LOCK_TIMEOUT = 900.0  # who holds it works; a dead holder's is freed by the ker
 
 
 @patience.of_its_host
-class LibvirtHost(Host, KeepsForDiagnosis, LeavesOnlyData, MovesKernels, ShutsDown):
+class LibvirtHost(Host, ForgetsImages, KeepsForDiagnosis, LeavesOnlyData, MovesKernels, ShutsDown):
     """Implements `cloudpc.model.machines.Host`; says there what each call means."""
 
     def __init__(self, config: LibvirtHostConfig, cache: Path) -> None:
@@ -189,6 +190,12 @@ class LibvirtHost(Host, KeepsForDiagnosis, LeavesOnlyData, MovesKernels, ShutsDo
     def bring_image(self, image: Image, watch: Watch) -> None:
         self.acceleration.look_ahead()
         self.making.bring_image(disk_image(image), watch)
+
+    def old_images(self) -> list[str]:
+        return self._images.old()
+
+    def discard_images(self, names: Collection[str]) -> list[str]:
+        return self._images.discard_old(names)
 
     def update_kernel(self, machine_id: UUID, image: Image, watch: Watch) -> str:
         disk = disk_image(image)

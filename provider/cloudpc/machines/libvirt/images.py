@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -120,6 +121,59 @@ class ImageStore:
             # The marker goes first: one that is not whole is not used.
             gone = [name for name in older if _set_of(name) not in in_use]
             self._pool.delete(pool, sorted(gone, key=lambda name: not name.endswith(_MARKER)))
+
+    def old(self) -> list[str]:
+        """Sets of before names said of which image they are, uploaded by this user here, on which nothing lies.
+
+        `tidy` does not know of what they are builds, so that they would stay for ever.
+        """
+        pool = self._pool.existing()
+        if pool is None:
+            return []
+        with classified("look for old images", ErrorCode.DISK_FAILED):
+            self._pool.look_again(pool)
+            sets = self._old_sets(pool)
+            return sorted(sets.keys() - self._needed(pool, sets))
+
+    def discard_old(self, stems: Collection[str]) -> list[str]:
+        """Remove these, as far as they are still such ones; returns which are gone."""
+        pool = self._pool.existing()
+        if pool is None or not stems:
+            return []
+        with classified("remove old images", ErrorCode.DISK_FAILED):
+            self._pool.look_again(pool)
+            sets = {stem: names for stem, names in self._old_sets(pool).items() if stem in stems}
+            # The marker goes first: nobody makes a disk on one without. Who was faster keeps it.
+            self._pool.delete(pool, [stem + _MARKER for stem in sets])
+            try:
+                needed = self._needed(pool, sets)
+            except BaseException:
+                self._mark(pool, sets)
+                raise
+            self._mark(pool, needed)
+            gone = sorted(sets.keys() - needed)
+            self._pool.delete(pool, [name for stem in gone for name in sets[stem] if not name.endswith(_MARKER)])
+            return gone
+
+    def _old_sets(self, pool: Any) -> dict[str, list[str]]:
+        """Names of the volumes of each that is whole."""
+        form = re.compile(rf"{IMAGE_PREFIX}[0-9a-f]{{16}}-{re.escape(self._locks.scope)}[0-9a-f]{{6}}")
+        names = [name for name in self._pool.names(pool) if form.fullmatch(_set_of(name))]
+        whole = {_set_of(name) for name in names if name.endswith(_MARKER)}
+        return {stem: [name for name in names if _set_of(name) == stem] for stem in whole}
+
+    def _needed(self, pool: Any, sets: Mapping[str, Collection[str]]) -> set[str]:
+        """Those of which a disk, a template or a domain needs a file."""
+        if not sets:
+            return set()
+        names = [name for its in sets.values() for name in its]
+        paths = {name: unless_gone(lambda name=name: pool.storageVolLookupByName(name).path()) for name in names}  # type: ignore[misc]
+        needed = disks.needed_in(pool.connect(), pool, [path for path in paths.values() if path])
+        return {_set_of(name) for name, path in paths.items() if path in needed}
+
+    def _mark(self, pool: Any, stems: Iterable[str]) -> None:
+        for stem in stems:
+            self._pool.create(pool, raw_volume_xml(stem + _MARKER, 0, "0644"), stem + _MARKER)
 
     def _older(self, pool: Any, image: DiskImage) -> list[str]:
         names = [name for name in self._pool.names(pool) if name.startswith(IMAGE_PREFIX)]
