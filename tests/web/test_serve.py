@@ -15,7 +15,8 @@ from tests.web.conftest import ADDRESS
 pytestmark = pytest.mark.engine
 
 
-def _address(server: subprocess.Popen[str]) -> str:
+def address_of(server: subprocess.Popen[str]) -> str:
+    """The address that it prints, once pages are there."""
     assert server.stdout
     said = []
     for line in server.stdout:
@@ -28,7 +29,7 @@ def _address(server: subprocess.Popen[str]) -> str:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_it_prints_an_address_and_ends_in_order_with_a_page_open(project: Project, number: signal.Signals) -> None:
     server = project.start_cloudpc("serve", "--port", "0", "--as", "u001")
-    address = _address(server)
+    address = address_of(server)
     with httpx.Client(base_url=address.partition("/?")[0], follow_redirects=True, timeout=30) as client:
         assert "u001@contoso.example" in client.get(address).text
         with client.stream("GET", "/news") as news:

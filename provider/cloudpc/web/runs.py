@@ -74,7 +74,7 @@ class Run:
     @property
     def said(self) -> str:
         """How it is, in words."""
-        if self.code is not None:
+        if self.ended and self.code is not None:
             return _SAID.get(self.code, "did not work, for the reason below")
         if self.ended:
             return "not known: the server ended before it did; the Cloud PC's page shows what is so now"

@@ -32,9 +32,21 @@ if (parts) {
     clearTimeout(waiting);
     waiting = setTimeout(() => isBusy() || renew(), 200);
   });
-  let gone = false;
-  news.onerror = () => { gone = true; };
-  news.onopen = () => { if (gone) renew(); gone = false; };
+  let gone = null;
+  news.onerror = () => {
+    if (news.readyState === EventSource.CLOSED) location.reload(); // refused: the server has started again, and says so
+    if (gone) return;
+    gone = document.createElement("p");
+    gone.className = "wrong";
+    gone.setAttribute("role", "alert");
+    gone.textContent = "The server does not answer. What is below was so before; this page tries again by itself.";
+    parts.before(gone);
+  };
+  news.onopen = () => {
+    if (gone) renew();
+    gone?.remove();
+    gone = null;
+  };
 }
 
 if (lines) {
