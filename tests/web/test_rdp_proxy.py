@@ -32,8 +32,6 @@ from tests.web.scripted_rdp import (
 )
 
 MINE, THEIRS = "session-of-alice", "session-of-bob"
-SUBJECT = {"userPrincipalName": "alice@contoso.example", "deviceName": "CPC-ALI"}
-OWN_PAGE = {"origin": "http://testserver"}
 
 
 @dataclass
@@ -43,31 +41,32 @@ class Desk:
     client: TestClient
     tickets: Tickets[Desktop]
     connections: Connections
-    audit: list[dict[str, Any]]
+    audit: list[tuple[str, str]]
     guest: Guest
     now: list[float]
 
     @property
     def desktop(self) -> Desktop:
-        return Desktop(SUBJECT, "alice", SecretStr("secret-word"), self.guest.fingerprint, self.guest.reach)
+        password = SecretStr("secret-word")
+        return Desktop(
+            "alice", password, self.guest.fingerprint, self.guest.reach, lambda *line: self.audit.append(line)
+        )
 
-    def opened(
-        self, cloud_pc: str = "a", session: str = MINE, headers: dict[str, str] = OWN_PAGE
-    ) -> WebSocketTestSession:
-        return self.client.websocket_connect(f"/{cloud_pc}", headers={**headers, "cookie": f"session={session}"})
+    def opened(self, cloud_pc: str = "a", session: str = MINE) -> WebSocketTestSession:
+        return self.client.websocket_connect(f"/{cloud_pc}", headers={"cookie": f"session={session}"})
 
     def ticket(self, desktop: Desktop | None = None) -> str:
         return self.tickets.give(MINE, "a", desktop or self.desktop)
 
     def events(self) -> list[str]:
-        return [line["event"] for line in self.audit]
+        return [event for event, _ in self.audit]
 
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Iterator[Desk]:
-    now, audit = [0.0], []
+    now: list[float] = [0.0]
     given: Tickets[Desktop] = Tickets(lambda: now[0])
-    connections = Connections(audit.append)
+    connections = Connections()
 
     async def serve(page: WebSocket) -> None:
         session = page.cookies.get("session", "")
@@ -75,7 +74,7 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
 
     app = Starlette(routes=[WebSocketRoute("/{cloud_pc}", serve)])
     with TestClient(app) as client:
-        yield Desk(client, given, connections, audit, Guest(tmp_path), now)
+        yield Desk(client, given, connections, [], Guest(tmp_path), now)
 
 
 def _begin(page: WebSocketTestSession, ticket: str) -> Answer:
@@ -110,8 +109,7 @@ def test_a_page_with_a_ticket_is_signed_in_without_knowing_the_password(desk: De
     assert desk.guest.requests == [REQUEST]
     packet = desk.guest.received[len(connect_initial()) :]
     assert read_info(packet)[1:3] == ("alice", "secret-word")
-    assert desk.audit[0] == {**SUBJECT, "time": desk.audit[0]["time"], "event": "desktopOpened", "why": ""}
-    assert desk.events() == ["desktopOpened", "desktopClosed"]
+    assert desk.events() == ["opened the desktop", "closed the desktop"]
     assert "secret-word" not in str(desk.audit) + repr(desk.desktop)
     assert len(desk.connections) == 0
 
@@ -121,7 +119,7 @@ def test_another_certificate_ends_it_before_anything_is_sent(desk: Desk) -> None
     assert code == rdp_proxy.POLICY
     assert "certificate" in why
     assert desk.guest.received == b""
-    assert desk.events() == ["desktopRefused"]
+    assert desk.events() == ["was refused the desktop"]
 
 
 def test_a_guest_whose_certificate_nobody_knows_is_not_trusted(desk: Desk) -> None:
@@ -168,12 +166,6 @@ def test_who_signs_out_has_no_ticket_left(desk: Desk) -> None:
     assert _asked(desk, ticket)[0] == rdp_proxy.POLICY
 
 
-@pytest.mark.parametrize("origin", [{}, {"origin": "http://evil.example"}, {"origin": "null"}])
-def test_a_page_of_others_gets_no_connection(desk: Desk, origin: dict[str, str]) -> None:
-    with pytest.raises(WebSocketDisconnect), desk.opened(headers=origin):
-        pass
-
-
 @pytest.mark.parametrize("first", [b"", b"\x30\x00", b"x" * 100_000, Request("t", b"GET / HTTP/1.1").build()])
 def test_what_asks_for_no_desktop_is_closed_in_words(desk: Desk, first: bytes) -> None:
     with desk.opened() as page:
@@ -194,7 +186,7 @@ def test_a_page_that_stops_speaking_rdp_is_closed(desk: Desk) -> None:
         _begin(page, desk.ticket())
         page.send_bytes(b"GET / HTTP/1.1")
         assert _refused(page)[0] == rdp_proxy.POLICY
-    assert desk.events() == ["desktopOpened", "desktopClosed"]
+    assert desk.events() == ["opened the desktop", "closed the desktop"]
 
 
 @pytest.mark.parametrize("confirm", [WITHOUT_TLS, REFUSAL, b"\x03\x00\x00\x04", b"SSH-2.0-x\r\n"])
@@ -216,7 +208,7 @@ def test_a_guest_that_is_not_reached_is_said_in_the_words_of_the_way(desk: Desk)
             raise AssertionError("was never entered")
 
     assert _asked(desk, desk.ticket(replace(desk.desktop, reach=Way))) == (rdp_proxy.UNREACHABLE, "It is powered off.")
-    assert desk.events() == ["desktopRefused"]
+    assert desk.events() == ["was refused the desktop"]
 
 
 def _ended(desk: Desk, page: WebSocketTestSession, end: Any) -> tuple[int, str]:
@@ -229,7 +221,7 @@ def test_signing_out_closes_it(desk: Desk) -> None:
     with desk.opened() as page:
         code, why = _ended(desk, page, lambda: desk.connections.end_session(MINE))
     assert (code, why) == (rdp_proxy.ENDED, "You have signed out.")
-    assert desk.audit[-1]["why"] == why
+    assert desk.audit[-1][1] == why
     assert desk.guest.closed.wait(10)
 
 
@@ -266,4 +258,4 @@ def test_a_guest_that_ends_the_session_is_said(desk: Desk) -> None:
         _begin(page, desk.ticket())
         page.send_bytes(client_info(rest=b"bye"))
         assert _refused(page)[0] == rdp_proxy.ENDED
-    assert desk.events() == ["desktopOpened", "desktopClosed"]
+    assert desk.events() == ["opened the desktop", "closed the desktop"]

@@ -14,7 +14,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from cloudpc.web import cloud_pc_pages, fleet_page, mine_page, overview_page, policies_pages, run_pages
+from cloudpc.web import cloud_pc_pages, desktop_page, fleet_page, mine_page, overview_page, policies_pages, run_pages
 from cloudpc.web.guard import Guard, form_of, session_of
 from cloudpc.web.site import OWN_FILES, Site, from_npm, site_of
 
@@ -34,6 +34,7 @@ def create(site: Site, more: list[BaseRoute] | None = None) -> Starlette:
         Route("/sign-out", sign_out, methods=["POST"]),
         *fleet_page.ROUTES,
         *cloud_pc_pages.ROUTES,
+        *desktop_page.ROUTES,
         *run_pages.ROUTES,
         *mine_page.ROUTES,
         *overview_page.ROUTES,

@@ -7,7 +7,6 @@ import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
 
 
 @dataclass(eq=False)
@@ -34,13 +33,11 @@ class Connections:
     """All that this server has open.
 
     Args:
-        audit: is given a line for each that opens, and one when it closes.
         now: the time of day.
     """
 
-    def __init__(self, audit: Callable[[dict[str, Any]], None], now: Callable[[], datetime] | None = None) -> None:
-        self._audit = audit
-        self._now = now or (lambda: datetime.now(UTC))
+    def __init__(self, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._now = now
         self._open: set[Connection] = set()
 
     def __len__(self) -> int:
@@ -61,11 +58,6 @@ class Connections:
             self._open.discard(connection)
             if timer is not None:
                 timer.cancel()
-
-    def note(self, event: str, subject: dict[str, Any], why: str = "") -> None:
-        """A line for the audit."""
-        time = self._now().isoformat(timespec="seconds").replace("+00:00", "Z")
-        self._audit({"time": time, **subject, "event": event, "why": why})
 
     def end_session(self, session: str) -> None:
         """Whoever signs out leaves no desktop open behind."""

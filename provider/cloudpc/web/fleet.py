@@ -122,6 +122,12 @@ class Row:
         return self.json["powerState"] or ""
 
     @property
+    def desktop(self) -> str:
+        """SHA-256 of its desktop's certificate, in hex; empty: it has none that a page can show."""
+        way = self.record.recorded.access
+        return str(getattr(way, "certificate_thumbprint", "")) if way is not None and way.protocol == "ssh" else ""
+
+    @property
     def grace_ends(self) -> str:
         """When its grace period is over, if it has one."""
         return self.json["gracePeriodEndDateTime"] or ""

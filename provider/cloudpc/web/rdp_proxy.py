@@ -11,7 +11,7 @@ import contextlib
 import hashlib
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -33,6 +33,8 @@ POLICY = 4403
 UNREACHABLE = 4502
 ENDED = 4000
 """Codes with which a connection is closed; 4000 to 4999 are an application's own."""
+_SERVICE_RESTART = 1012
+"""What uvicorn ends each with, when it ends."""
 _CHUNK = 65_536
 _WITHOUT_TLS = "The Cloud PC answers, but with no desktop that is protected by TLS."
 
@@ -46,19 +48,19 @@ class Desktop:
     """A Cloud PC's, and its user's account there.
 
     Args:
-        subject: what audit lines name it by.
         user: the account.
         password: the account's.
         fingerprint: SHA-256 of the guest's certificate, in hex.
         reach: a connection to its RDP as long as the block lasts; may take long, raises Unreachable.
+        note: is given what becomes of the connection, in the past tense, and why; for the audit.
         until: when its grace period is over, if it has one.
     """
 
-    subject: Mapping[str, str]
     user: str
     password: SecretStr = field(repr=False)
     fingerprint: str
     reach: Callable[[], AbstractContextManager[socket.socket]]
+    note: Callable[[str, str], None]
     until: datetime | None = None
 
 
@@ -78,21 +80,18 @@ async def serve(
     """Serve one WebSocket until either side ends it.
 
     Args:
-        page: not yet accepted; whose Host and session were checked.
+        page: not yet accepted; whose Host, Origin and session were checked.
         session: whose cookie came with it.
         cloud_pc: of its address.
         tickets: those that were given for desktops.
         connections: where it is listed while it is open.
     """
-    if not _is_own(page):
-        await page.close(POLICY)  # refuses the handshake
-        return
     await page.accept()
     try:
         request = await _request(page)
         desktop = _of_ticket(tickets, request.token, session, cloud_pc)
         with connections.opened(session, cloud_pc, desktop.until) as connection:
-            await _open(page, request, desktop, connections, connection)
+            await _open(page, request, desktop, connection)
     except _Closed as closed:
         with contextlib.suppress(WebSocketDisconnect, RuntimeError):  # the page has gone already
             if closed.http:
@@ -100,12 +99,6 @@ async def serve(
             await page.close(closed.code, closed.why)
     except WebSocketDisconnect:
         pass
-
-
-def _is_own(page: WebSocket) -> bool:
-    """Whether a page of ours opens it: browsers let those of others do so, with our cookie."""
-    host, origin = page.headers.get("host", ""), page.headers.get("origin", "")
-    return bool(host) and origin in (f"http://{host}", f"https://{host}")
 
 
 async def _request(page: WebSocket) -> rdp_clean_path.Request:
@@ -141,26 +134,24 @@ async def _open(
     page: WebSocket,
     request: rdp_clean_path.Request,
     desktop: Desktop,
-    connections: Connections,
     connection: Connection,
 ) -> None:
-    subject = dict(desktop.subject)
     try:
         async with _guest(desktop) as (reader, writer):
             answer = await _begun(request.x224, desktop, reader, writer)
             await page.send_bytes(answer.build())
-            connections.note("desktopOpened", subject)
-            why = "the page or the guest ended it"
+            desktop.note("opened the desktop", "")
+            why = "its page is gone"
             try:
                 why = await _until_one_ends(page, desktop, reader, writer, connection)
             except _Closed as closed:
                 why = closed.why
                 raise
             finally:
-                connections.note("desktopClosed", subject, why)
+                desktop.note("closed the desktop", why)
     except _Closed as closed:
         if closed.http:
-            connections.note("desktopRefused", subject, closed.why)
+            desktop.note("was refused the desktop", closed.why)
         raise
 
 
@@ -236,8 +227,8 @@ async def _until_one_ends(
         while True:
             try:
                 content = await _received(page)
-            except WebSocketDisconnect:
-                return "the page has closed it"
+            except WebSocketDisconnect as closed:
+                return "the server has stopped" if closed.code == _SERVICE_RESTART else "its page was closed"
             try:
                 writer.write(signs_in.feed(content))
             except NotRdp:

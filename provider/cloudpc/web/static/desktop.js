@@ -1,0 +1,78 @@
+// The desktop in a page. It holds no password, and has no say in where the connection goes: the server knows both.
+import "/static/npm/@devolutions/iron-remote-desktop/iron-remote-desktop.js";
+import { Backend, enableCredssp, init } from "/static/npm/@devolutions/iron-remote-desktop-rdp/iron-remote-desktop-rdp.js";
+
+const place = document.getElementById("desktop");
+const said = document.getElementById("said");
+const buttons = Object.fromEntries(["again", "keys", "whole"].map((id) => [id, document.getElementById(id)]));
+const began = performance.now();
+let closed = "";
+
+function say(text, isOpen) {
+  said.textContent = text;
+  buttons.again.hidden = isOpen !== false;
+  buttons.keys.hidden = buttons.whole.hidden = !isOpen;
+}
+
+// IronRDP keeps to itself with which words its connection was closed.
+const Socket = window.WebSocket;
+window.WebSocket = class extends Socket {
+  constructor(...given) {
+    super(...given);
+    this.addEventListener("close", (event) => {
+      closed = event.reason || (event.code === 1012 || event.code === 1006 ? "The server has stopped, or is out of reach." : "");
+    });
+  }
+};
+
+async function ticket() {
+  const form = new URLSearchParams({ csrf: place.dataset.csrf });
+  const answer = await fetch(`${place.dataset.at}/ticket`, { method: "POST", body: form });
+  if (answer.status === 401 || answer.status === 403) throw new Error("You are no longer signed in: sign in, and load this page again.");
+  const given = await answer.json();
+  if (!given.ticket) throw new Error(given.why);
+  return given.ticket;
+}
+
+// As large as the window has room for, in whole tiles' worth; a phone scrolls.
+function size() {
+  const width = Math.max(800, Math.floor(place.clientWidth / 4) * 4);
+  const height = Math.max(600, Math.floor((window.innerHeight - place.offsetTop - 8) / 4) * 4);
+  return { width, height };
+}
+
+async function connect(ui) {
+  closed = "";
+  say("Connecting…");
+  try {
+    const scheme = location.protocol === "https:" ? "wss" : "ws";
+    const config = ui.configBuilder()
+      .withUsername("").withPassword("").withDestination("desktop")
+      .withProxyAddress(`${scheme}://${location.host}${place.dataset.at}/connection`)
+      .withAuthToken(await ticket())
+      .withDesktopSize(size())
+      .withExtension(enableCredssp(false)) // xrdp has none; TLS is the server's, with the recorded certificate
+      .build();
+    const session = await ui.connect(config);
+    ui.setVisibility(true);
+    place.dataset.connectedAfter = Math.round(performance.now() - began);
+    say("Connected.", true);
+    await session.run();
+    say(closed || "The desktop's session has ended.", false);
+  } catch (error) {
+    say(closed || (error instanceof Error ? error.message : "The desktop can't be shown. Try again in a minute."), false);
+  }
+}
+
+await init("ERROR");
+const shown = document.createElement("iron-remote-desktop");
+shown.setAttribute("scale", "real");
+shown.module = Backend;
+shown.addEventListener("ready", (event) => {
+  const ui = event.detail.irgUserInteraction;
+  buttons.again.addEventListener("click", () => connect(ui));
+  buttons.keys.addEventListener("click", () => ui.ctrlAltDel());
+  buttons.whole.addEventListener("click", () => place.requestFullscreen());
+  connect(ui);
+});
+place.append(shown);
