@@ -15,7 +15,8 @@ from cloudpc.web import desktop_page
 from cloudpc.web.fleet import Row
 from cloudpc.web.person import Person
 from cloudpc.web.rdp_clean_path import Answer, Request
-from cloudpc.web.rdp_proxy import ENDED, POLICY, Desktop
+from cloudpc.web.rdp_proxy import Desktop
+from cloudpc.web.relay import ENDED, POLICY
 from cloudpc.web.site import Site
 from tests.web.conftest import ADDRESS, Pages
 from tests.web.scripted_rdp import REQUEST, Guest

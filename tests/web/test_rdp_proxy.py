@@ -15,10 +15,11 @@ from starlette.routing import WebSocketRoute
 from starlette.testclient import TestClient, WebSocketTestSession
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from cloudpc.web import rdp_proxy, tickets
+from cloudpc.web import rdp_proxy, relay, tickets
 from cloudpc.web.connections import Connections
 from cloudpc.web.rdp_clean_path import Answer, Request
-from cloudpc.web.rdp_proxy import Desktop, Unreachable
+from cloudpc.web.rdp_proxy import Desktop
+from cloudpc.web.relay import Unreachable
 from cloudpc.web.tickets import Tickets
 from tests.web.scripted_rdp import (
     CONFIRM,
@@ -116,14 +117,14 @@ def test_a_page_with_a_ticket_is_signed_in_without_knowing_the_password(desk: De
 
 def test_another_certificate_ends_it_before_anything_is_sent(desk: Desk) -> None:
     code, why = _asked(desk, desk.ticket(replace(desk.desktop, fingerprint="00" * 32)))
-    assert code == rdp_proxy.POLICY
+    assert code == relay.POLICY
     assert "certificate" in why
     assert desk.guest.received == b""
     assert desk.events() == ["was refused the desktop"]
 
 
 def test_a_guest_whose_certificate_nobody_knows_is_not_trusted(desk: Desk) -> None:
-    assert _asked(desk, desk.ticket(replace(desk.desktop, fingerprint="")))[0] == rdp_proxy.POLICY
+    assert _asked(desk, desk.ticket(replace(desk.desktop, fingerprint="")))[0] == relay.POLICY
 
 
 def test_a_fingerprint_with_colons_is_the_same(desk: Desk) -> None:
@@ -136,34 +137,34 @@ def test_a_ticket_is_good_once(desk: Desk) -> None:
     ticket = desk.ticket()
     with desk.opened() as page:
         _begin(page, ticket)
-    assert _asked(desk, ticket)[0] == rdp_proxy.POLICY
+    assert _asked(desk, ticket)[0] == relay.POLICY
     assert len(desk.guest.requests) == 1
 
 
 def test_a_ticket_is_good_for_30_seconds(desk: Desk) -> None:
     ticket = desk.ticket()
     desk.now[0] += tickets.SECONDS
-    assert _asked(desk, ticket)[0] == rdp_proxy.POLICY
+    assert _asked(desk, ticket)[0] == relay.POLICY
     assert desk.guest.requests == []
 
 
 @pytest.mark.parametrize("who", [{"session": THEIRS}, {"session": ""}, {"cloud_pc": "b"}])
 def test_a_ticket_is_one_sessions_for_one_cloud_pc_and_is_gone_when_another_tries(desk: Desk, who: Any) -> None:
     ticket = desk.ticket()
-    assert _asked(desk, ticket, **who)[0] == rdp_proxy.POLICY
-    assert _asked(desk, ticket)[0] == rdp_proxy.POLICY
+    assert _asked(desk, ticket, **who)[0] == relay.POLICY
+    assert _asked(desk, ticket)[0] == relay.POLICY
     assert desk.guest.requests == []
 
 
 def test_a_ticket_that_nobody_gave_opens_nothing(desk: Desk) -> None:
-    assert _asked(desk, "")[0] == rdp_proxy.POLICY
-    assert _asked(desk, "guess")[0] == rdp_proxy.POLICY
+    assert _asked(desk, "")[0] == relay.POLICY
+    assert _asked(desk, "guess")[0] == relay.POLICY
 
 
 def test_who_signs_out_has_no_ticket_left(desk: Desk) -> None:
     ticket = desk.ticket()
     desk.tickets.forget(MINE)
-    assert _asked(desk, ticket)[0] == rdp_proxy.POLICY
+    assert _asked(desk, ticket)[0] == relay.POLICY
 
 
 @pytest.mark.parametrize("first", [b"", b"\x30\x00", b"x" * 100_000, Request("t", b"GET / HTTP/1.1").build()])
@@ -171,28 +172,28 @@ def test_what_asks_for_no_desktop_is_closed_in_words(desk: Desk, first: bytes) -
     with desk.opened() as page:
         page.send_bytes(first)
         code, why = _refused(page)
-    assert code == rdp_proxy.POLICY
+    assert code == relay.POLICY
     assert "Load it again" in why
 
 
 def test_text_is_not_rdp(desk: Desk) -> None:
     with desk.opened() as page:
         page.send_text("hello")
-        assert _refused(page)[0] == rdp_proxy.POLICY
+        assert _refused(page)[0] == relay.POLICY
 
 
 def test_a_page_that_stops_speaking_rdp_is_closed(desk: Desk) -> None:
     with desk.opened() as page:
         _begin(page, desk.ticket())
         page.send_bytes(b"GET / HTTP/1.1")
-        assert _refused(page)[0] == rdp_proxy.POLICY
+        assert _refused(page)[0] == relay.POLICY
     assert desk.events() == ["opened the desktop", "closed the desktop"]
 
 
 @pytest.mark.parametrize("confirm", [WITHOUT_TLS, REFUSAL, b"\x03\x00\x00\x04", b"SSH-2.0-x\r\n"])
 def test_a_guest_without_tls_is_told_apart(desk: Desk, tmp_path: Path, confirm: bytes) -> None:
     desk.guest = Guest(tmp_path, confirm)
-    assert _asked(desk, desk.ticket())[0] == rdp_proxy.UNREACHABLE
+    assert _asked(desk, desk.ticket())[0] == relay.UNREACHABLE
     assert desk.guest.received == b""
 
 
@@ -207,7 +208,7 @@ def test_a_guest_that_is_not_reached_is_said_in_the_words_of_the_way(desk: Desk)
         def __exit__(self, *_: object) -> None:
             raise AssertionError("was never entered")
 
-    assert _asked(desk, desk.ticket(replace(desk.desktop, reach=Way))) == (rdp_proxy.UNREACHABLE, "It is powered off.")
+    assert _asked(desk, desk.ticket(replace(desk.desktop, reach=Way))) == (relay.UNREACHABLE, "It is powered off.")
     assert desk.events() == ["was refused the desktop"]
 
 
@@ -220,7 +221,7 @@ def _ended(desk: Desk, page: WebSocketTestSession, end: Any) -> tuple[int, str]:
 def test_signing_out_closes_it(desk: Desk) -> None:
     with desk.opened() as page:
         code, why = _ended(desk, page, lambda: desk.connections.end_session(MINE))
-    assert (code, why) == (rdp_proxy.ENDED, "You have signed out.")
+    assert (code, why) == (relay.ENDED, "You have signed out.")
     assert desk.audit[-1][1] == why
     assert desk.guest.closed.wait(10)
 
@@ -236,12 +237,12 @@ def test_signing_out_elsewhere_does_not(desk: Desk) -> None:
 def test_a_cloud_pc_that_becomes_another_closes_it(desk: Desk) -> None:
     with desk.opened() as page:
         why = "The Cloud PC is reprovisioned."
-        assert _ended(desk, page, lambda: desk.connections.end_cloud_pc("a", why)) == (rdp_proxy.ENDED, why)
+        assert _ended(desk, page, lambda: desk.connections.end_cloud_pc("a", why)) == (relay.ENDED, why)
 
 
 def test_the_servers_end_closes_all(desk: Desk) -> None:
     with desk.opened() as page:
-        assert _ended(desk, page, desk.connections.end_all)[0] == rdp_proxy.ENDED
+        assert _ended(desk, page, desk.connections.end_all)[0] == relay.ENDED
 
 
 def test_the_end_of_the_grace_period_closes_it(desk: Desk) -> None:
@@ -249,7 +250,7 @@ def test_the_end_of_the_grace_period_closes_it(desk: Desk) -> None:
     with desk.opened() as page:
         _begin(page, desk.ticket(replace(desk.desktop, until=until)))
         code, why = _refused(page)
-    assert code == rdp_proxy.ENDED
+    assert code == relay.ENDED
     assert "grace period" in why
 
 
@@ -257,5 +258,5 @@ def test_a_guest_that_ends_the_session_is_said(desk: Desk) -> None:
     with desk.opened() as page:
         _begin(page, desk.ticket())
         page.send_bytes(client_info(rest=b"bye"))
-        assert _refused(page)[0] == rdp_proxy.ENDED
+        assert _refused(page)[0] == relay.ENDED
     assert desk.events() == ["opened the desktop", "closed the desktop"]

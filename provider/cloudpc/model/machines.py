@@ -7,6 +7,7 @@ or `Cancelled`. A host is used from many threads at once.
 from __future__ import annotations
 
 import math
+import socket
 from collections.abc import Callable, Collection, Container, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -363,6 +364,23 @@ class ShutsDown(Protocol):
 
         Raises:
             ProvisioningError: it can't be turned off, or is gone.
+        """
+
+
+class NoConsole(Exception):  # noqa: N818 - an answer, not an error
+    """There is no screen to be shown now. The message is a sentence for an admin."""
+
+
+@runtime_checkable
+class HasConsole(Protocol):
+    """A host that shows the screen of a machine from its firmware on, also of one that does not boot."""
+
+    def open_console(self, machine_id: UUID) -> socket.socket:
+        """A connection on which VNC is spoken, without a password: whoever has it sees and types. The caller closes it.
+
+        Raises:
+            NoConsole: it is off, was made without a screen, or is not shown from here.
+            ProvisioningError: the host can't be asked, or has no such machine.
         """
 
 

@@ -25,7 +25,8 @@ from cloudpc.web.connections import Connections
 from cloudpc.web.fleet import Row
 from cloudpc.web.guard import form_of, session_of
 from cloudpc.web.person import Person
-from cloudpc.web.rdp_proxy import POLICY, Desktop, Unreachable
+from cloudpc.web.rdp_proxy import Desktop
+from cloudpc.web.relay import POLICY, Unreachable
 from cloudpc.web.site import Site, cloud_pc_of, from_npm, person_of, site_of
 from cloudpc.web.tickets import Tickets
 

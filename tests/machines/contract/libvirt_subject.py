@@ -49,6 +49,10 @@ class LibvirtSubject(Subject):
     def open(self) -> Host:
         return connect(self.config, cache=self.cache)  # type: ignore[arg-type]
 
+    def open_here(self) -> Host:
+        here = LibvirtHostConfig(name="lab", uri=self.daemon.socket_uri, pool="contract")
+        return connect(here, cache=self.cache)
+
     def things(self) -> list[str]:
         return sorted(f"{kind} {name}" for kind, names in self._audit().items() for name in names)
 

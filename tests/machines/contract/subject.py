@@ -69,6 +69,10 @@ class Subject(ABC):
         """The same host, opened once more."""
         return self.driver.open(self.config)
 
+    def open_here(self) -> Host:
+        """The same host, as whoever sits at it opens it."""
+        return self.open()
+
     # ---- machines
 
     def order(

@@ -24,6 +24,8 @@ AGENT_CHANNEL = "org.qemu.guest_agent.0"
 _QEMU_NAMESPACE = "http://libvirt.org/schemas/domain/qemu/1.0"
 COMMAND_LINE = f"{{{_QEMU_NAMESPACE}}}commandline"
 """Name of the element with arguments for QEMU that libvirt knows nothing of."""
+_VIDEO_KIB = "8192"
+"""Of a screen for texts and firmware; QEMU takes it when it is drawn on."""
 _USER_NETWORK_SLOT = "0x18"
 """PCI slot of the card that libvirt does not know of. It numbers its own from 1 on; the chipset has the last ones."""
 
@@ -242,7 +244,9 @@ def _devices(domain: Element, spec: DomainSpec) -> None:
     SubElement(agent, "target", type="virtio", name=AGENT_CHANNEL)
     random = SubElement(devices, "rng", model="virtio")
     SubElement(random, "backend", model="random").text = "/dev/urandom"
-    SubElement(SubElement(devices, "video"), "model", type="none")
+    # A screen for whoever looks after the machine, which nothing listens for: QEMU is handed each connection to it.
+    SubElement(SubElement(devices, "graphics", type="vnc"), "listen", type="none")
+    SubElement(SubElement(devices, "video"), "model", type="vga", vram=_VIDEO_KIB)
     SubElement(devices, "memballoon", model="none")
     # A guest that has the driver reports its panic, and the host notices it at once.
     SubElement(devices, "panic", model="isa")

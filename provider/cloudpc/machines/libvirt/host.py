@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -16,7 +17,7 @@ from uuid import UUID
 
 import libvirt
 
-from cloudpc.machines.libvirt import disks, doctor, identity, kernels, networks, power, removal, shutdown
+from cloudpc.machines.libvirt import disks, doctor, identity, kernels, networks, power, removal, screen, shutdown
 from cloudpc.machines.libvirt.acceleration import Acceleration
 from cloudpc.machines.libvirt.agent import Agent, AgentUnavailable
 from cloudpc.machines.libvirt.answers import AgentRefused
@@ -61,6 +62,7 @@ from cloudpc.model.machines import (
     Capacity,
     Claimed,
     ForgetsImages,
+    HasConsole,
     Host,
     Hypervisor,
     KeepsForDiagnosis,
@@ -82,7 +84,7 @@ _LOCK_TIMEOUT = 900.0  # who holds it works; a dead holder's is freed by the ker
 
 
 @patience.of_its_host
-class LibvirtHost(Host, ForgetsImages, KeepsForDiagnosis, LeavesOnlyData, MovesKernels, ShutsDown):
+class LibvirtHost(Host, ForgetsImages, HasConsole, KeepsForDiagnosis, LeavesOnlyData, MovesKernels, ShutsDown):
     """Implements `cloudpc.model.machines.Host`; says there what each call means."""
 
     def __init__(self, config: LibvirtHostConfig, cache: Path) -> None:
@@ -186,6 +188,10 @@ class LibvirtHost(Host, ForgetsImages, KeepsForDiagnosis, LeavesOnlyData, MovesK
         self._consoles.keep(machine_id, None)
         with classified(f"turn off {definition.name}", takes_its_time=True):
             return shutdown.shut_down(domain, self._connection.watchers, watch)
+
+    def open_console(self, machine_id: UUID) -> socket.socket:
+        domain, definition = self._domains.need(machine_id)
+        return screen.opened(domain, definition.name, self._config.address)
 
     def bring_image(self, image: Image, watch: Watch) -> None:
         self.acceleration.look_ahead()
