@@ -18,11 +18,12 @@ from .fake_rim import desired
 
 SSH = Ssh(host="10.0.0.5", port=22, via="root@kvm1", host_key="ssh-ed25519 AAAA")
 RDP = Rdp(host="10.0.0.5", port=3389, certificate_thumbprint="12b1")
+DESKTOP = SSH.with_desktop("12b1")
 BASTION = Bastion(bastion_id="/subscriptions/s/bastionHosts/hub", target_id="/subscriptions/s/virtualMachines/cpc1")
 TUNNELED = Ssh(host="10.1.0.5", port=22, bastion=BASTION, host_key="ssh-ed25519 AAAA")
 
 
-@pytest.mark.parametrize("way", [SSH, RDP, TUNNELED])
+@pytest.mark.parametrize("way", [SSH, RDP, DESKTOP, TUNNELED])
 def test_what_state_keeps_is_read_again(way: Access) -> None:
     assert from_outputs(make.through_pulumi(to_outputs(way))) == way
 
@@ -33,6 +34,7 @@ def test_the_names_in_state_are_those_of_always() -> None:
         "hostKey": "ssh-ed25519 AAAA",
     }
     assert to_outputs(RDP)["certificateThumbprint"] == "12b1"
+    assert to_outputs(DESKTOP) == {**to_outputs(SSH), "certificateThumbprint": "12b1"}
     assert to_outputs(TUNNELED)["connection"] == {
         "protocol": "ssh", "host": "10.1.0.5", "port": 22, "via": "",
         "bastion": {"bastionId": BASTION.bastion_id, "targetId": BASTION.target_id},

@@ -7,6 +7,7 @@ import os
 import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cloudpc.cli import wishes
 from cloudpc.configuration import parsing
 from cloudpc.configuration.values import Values
 from cloudpc.directory.opening import Directories
@@ -117,7 +119,8 @@ def test_everything_wrong_in_every_file_is_told_at_once(project: Project) -> Non
     for expected in (
         f"{_FILE}: cloudpc:polcy: is not a known key (did you mean 'cloudpc:policy'?)",
         f"{_FILE}: cloudpc:policy.timeZone: must be a time zone",
-        f"{_FILE}: cloudpc:policy.imageId: is not a recipe (did you mean 'micro'?); there are: debian-12, micro",
+        f"{_FILE}: cloudpc:policy.imageId: is not a recipe (did you mean 'micro'?); there are: debian-12, "
+        "debian-12-desktop, micro",
         f"{_FILE}: cloudpc:policy.domainJoinConfigurations[2].onPremisesConnectionId: there is no "
         "stacks/connections/main-ofice.yaml (did you mean 'main-office'?); connections there: main-office, odd",
         f"{_FILE}: cloudpc:policy.postProvisioningScript: can't be read: No such file",
@@ -257,6 +260,22 @@ def test_a_recipe_that_is_broken(project: Project, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(gallery, "find", broken)
     [told] = project.told(_values())
     assert told.startswith(f"{_FILE}: cloudpc:policy.imageId: recipe.yaml: suite: is required")
+
+
+def test_a_service_plan_with_less_memory_than_the_image_needs_is_told(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gallery, "find", lambda *_: image(minimum_memory_mib=1024))
+    plans = [{"id": "small", "displayName": "S", "vCpuCount": 1, "ramInGB": 0.5, "storageInGB": 8}]
+    users = [{"id": "a", "userPrincipalName": "a@x.example", "displayName": "A", "servicePlans": ["small"]}]
+    groups = [{"id": "eng", "displayName": "Engineering", "members": ["a"]}]
+    project.write("directory.yaml", {"users": users, "groups": groups, "servicePlans": plans})
+    inputs = project.read(_values("Engineering"))
+    asked = SimpleNamespace(inputs=lambda _name: inputs, shown=lambda _name: _FILE)
+    [told] = wishes.too_small(asked, "lab")  # type: ignore[arg-type]
+    assert "imageId: needs 1024 MiB of memory, and of the service plans of its users small has 512" in str(told)
+    nobody = project.read(_values())
+    assert wishes.too_small(SimpleNamespace(inputs=lambda _name: nobody), "lab") == []  # type: ignore[arg-type]
 
 
 def test_custom_images(project: Project) -> None:

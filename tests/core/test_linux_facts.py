@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
+import ssl
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -30,6 +33,20 @@ def test_an_image_without_setsid_is_asked_all_the_same(script: Script, programs:
         script.argv, env={"PATH": str(programs)}, capture_output=True, text=True, timeout=30, check=False
     )
     assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_its_desktop_is_known_by_the_sha256_of_its_certificate(programs: Path, tmp_path: Path) -> None:
+    key, made = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    make = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    subprocess.run([*make, "-subj", "/CN=x", "-keyout", str(key), "-out", str(made)], check=True, capture_output=True)
+    der = ssl.PEM_cert_to_DER_cert(made.read_text())
+    script = facts.script()
+    *others, _ = script.arguments
+    argv = replace(script, arguments=(*others, str(made))).argv
+    ended = subprocess.run(argv, env={"PATH": str(programs)}, capture_output=True, text=True, timeout=30, check=True)
+    assert facts.read(ended.stdout).desktop == hashlib.sha256(der).hexdigest()
+    assert facts.read("desktop AAA").desktop == ""
+    assert facts.read("system x").desktop == ""
 
 
 def test_what_it_says_is_read(programs: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import logging
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Any
 import pytest
 
 from cloudpc.iac import outputs
+from cloudpc.model.access import Ssh
 from cloudpc.model.cloud_pc import USABLE, Script, Status
 from cloudpc.model.credentials import generate_password
 from cloudpc.model.errors import ErrorCode
@@ -112,6 +115,31 @@ def test_a_guest_without_host_key_is_not_handed_out(tmp_path: Path, key: bytes |
     assert outcome.error is not None
     assert outcome.error.code is ErrorCode.CREDENTIALS_FAILED
     assert host.things() == []
+
+
+def test_a_desktop_is_known_by_what_its_guest_has_said(tmp_path: Path) -> None:
+    host = ScriptedHost(tmp_path)
+    pem = base64.b64encode(b"certificate").decode()
+    host.facts = f"{host.facts}\ndesktop {pem}\n"
+    thumbprint = hashlib.sha256(b"certificate").hexdigest()
+    found = Run(host).provision(desired(has_desktop=True))
+    assert isinstance(found.access, Ssh)
+    assert (found.access.host_key, found.access.certificate_thumbprint) == (KEY, thumbprint)
+
+
+def test_a_desktop_that_the_image_does_not_promise_is_not_recorded(tmp_path: Path) -> None:
+    host = ScriptedHost(tmp_path)
+    host.facts = f"{host.facts}\ndesktop AAAA\n"
+    found = Run(host).provision(desired())
+    assert isinstance(found.access, Ssh)
+    assert found.access.certificate_thumbprint == ""
+
+
+def test_a_guest_that_should_have_a_desktop_and_shows_none_is_not_handed_out(host: ScriptedHost) -> None:
+    outcome = Run(host).provision(desired(has_desktop=True))
+    assert outcome.error is not None
+    assert (outcome.error.code, host.things()) == (ErrorCode.CREDENTIALS_FAILED, [])
+    assert "no certificate of its desktop" in outcome.error.message
 
 
 def test_a_system_that_nobody_knows_is_no_reason_to_try_again(host: ScriptedHost) -> None:

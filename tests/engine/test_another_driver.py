@@ -108,7 +108,7 @@ def test_what_none_of_a_policys_hosts_can_have_is_told(shelf: Project) -> None:
     assert _told(shelf) == [
         f"{FILE}: cloudpc:policy.domainJoinConfigurations[0].onPremisesConnectionId: is of the VLAN 7, and no host of "
         "the policy has networks of that kind: host (fake)",
-        f"{FILE}: cloudpc:policy.imageId: is not a recipe; there are: debian-12, micro",
+        f"{FILE}: cloudpc:policy.imageId: is not a recipe; there are: debian-12, debian-12-desktop, micro",
     ]
 
 
@@ -170,6 +170,7 @@ def test_what_is_wrong_with_any_form_is_told_at_once(crates: Project) -> None:
     assert sorted(line.partition(": cloudpc:images.tiny.")[2] for line in _told(crates)) == [
         "crate: must have at least 1 character",
         "crates: is not a known field (did you mean 'crate'?); allowed here: crate, firmware, guestOS, "
+        "hasDesktop, "
         "maximumSizeInGB, "
         "minimumMemoryInMB, path, sha256, url",
         "firmware: must be 'bios' or 'uefi'",

@@ -186,7 +186,7 @@ def test_an_unknown_image_is_not_built(new_project: Callable[[str], Project]) ->
     project = new_project("images")
     ran = project.cloudpc("image", "build", "micro", "windows-3.11")
     assert ran.code == 2, ran
-    assert "windows-3.11; there are: debian-12, micro" in " ".join(ran.output.split())
+    assert "windows-3.11; there are: debian-12, debian-12-desktop, micro" in " ".join(ran.output.split())
     assert not list(project.root.rglob("*windows*"))
     assert not (project.root / "cache").exists()  # nothing of the known one either
 

@@ -23,7 +23,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_recipes_of_this_project_are_valid() -> None:
-    assert {found.image_id for found in gallery.recipes(VM_IMAGES)} == {"debian-12", "micro"}
+    assert {found.image_id for found in gallery.recipes(VM_IMAGES)} == {"debian-12", "debian-12-desktop", "micro"}
 
 
 def test_the_key_changes_with_every_input_and_with_nothing_else(folder: Path) -> None:
@@ -49,6 +49,29 @@ def test_the_key_changes_with_every_input_and_with_nothing_else(folder: Path) ->
     assert len(seen) == 5
 
 
+def test_one_that_extends_another_is_all_of_it_and_more(folder: Path) -> None:
+    base, found = recipe.load(folder / "debian-12"), recipe.load(folder / "debian-12-desktop")
+    assert found.settings.packages[: len(base.settings.packages)] == base.settings.packages
+    assert "xrdp" in found.settings.packages
+    assert found.settings.excluded_paths == base.settings.excluded_paths
+    assert (found.settings.suite, found.settings.waits_for_identity) == ("bookworm", True)
+    assert (base.settings.has_desktop, found.settings.has_desktop) == (False, True)
+    assert [part.image_id for part in found.parts] == ["debian-12", "debian-12-desktop"]
+    first = builder.key(found)
+    (folder / "debian-12" / "customize").write_text("another base")
+    assert builder.key(recipe.load(folder / "debian-12-desktop")) != first
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("debian-13", "is not a recipe (did you mean 'debian-12'?)"), ("micro", "extends itself")]
+)
+def test_what_it_extends_has_to_be_there(folder: Path, name: str, said: str) -> None:
+    (folder / "micro" / "recipe.yaml").write_text(f"extends: {name}\ndisplayName: X\n")
+    with pytest.raises(ProvisioningError) as caught:
+        recipe.load(folder / "micro")
+    assert f"extends: {name} {said}" in caught.value.message
+
+
 def test_every_problem_of_a_recipe_is_named(folder: Path) -> None:
     (folder / "micro" / "recipe.yaml").write_text("displayName: X\nsuite: 12\nflavour: large\n")
     with pytest.raises(ProvisioningError) as caught:
@@ -64,7 +87,7 @@ def test_an_unknown_recipe_names_those_there_are(folder: Path, name: str) -> Non
     with pytest.raises(ProvisioningError) as caught:
         gallery.find(folder, name)
     assert caught.value.code is ErrorCode.IMAGE_NOT_FOUND
-    assert "debian-12, micro" in caught.value.message
+    assert "debian-12, debian-12-desktop, micro" in caught.value.message
 
 
 def test_missing_programs_are_named_all_at_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

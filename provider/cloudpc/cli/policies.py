@@ -77,6 +77,8 @@ def _validated(project: Project, name: str, others: Others | None, *, hosts: boo
     passed_over = [str(each) for each in project.passed_over.get(name, [])]
     if found or passed_over:
         return found, passed_over
+    if small := wishes.too_small(project, name):
+        return small, []
     asked = _by_hosts(project, name) if hosts else None
     unread = [f"{name}: {why}" for why in asked.silent] if asked else []
     if asked and (found := asked.problems()):

@@ -45,6 +45,8 @@ class References:
         self.problems: list[Problem] = []
         self.warnings: list[str] = []
         """What somebody should know though nothing is wrong."""
+        self.minimum_memory_mib = 0
+        """What the policy's image needs, once it has been looked at."""
 
     def directory(
         self, config: DirectoryConfig, graph: GraphConfig, policy: ProvisioningPolicy | None, known: Known
@@ -158,6 +160,7 @@ class References:
         forms = {kind: found for kind, found in looks.items() if found is not None}
         if len(forms) < len(looks) or not self._is_one_system(policy, forms):
             return None
+        self.minimum_memory_mib = max(form.minimum_memory_mib for form in forms.values())
         return forms
 
     def script(self, policy: ProvisioningPolicy) -> Script | None:

@@ -104,6 +104,8 @@ class StackInputs:
     settings: PolicySettings
     warnings: tuple[str, ...] = ()
     """What somebody should know though nothing is wrong."""
+    minimum_memory_mib: int = 0
+    """What the image needs: Cloud PCs of smaller service plans can't be made."""
 
     @property
     def policy(self) -> ProvisioningPolicy:
@@ -340,7 +342,9 @@ def read(
     configuration = parts.whole()
     assert snapshot is not None  # noqa: S101 - what is None has been reported
     assert settings is not None  # noqa: S101
-    return StackInputs(policy_id, configuration, snapshot, settings, tuple(references.warnings))
+    return StackInputs(
+        policy_id, configuration, snapshot, settings, tuple(references.warnings), references.minimum_memory_mib
+    )
 
 
 def _opened(policy_id: str, values: Mapping[str, Any], directories: Directories) -> tuple[_Parts, References]:
@@ -375,6 +379,7 @@ def _settings(policy: ProvisioningPolicy, parts: _Parts, references: References)
         image_kind=kind,
         image_forms={other: form.digest for other, form in others},
         guest_os=image.guest_os,
+        has_desktop=all(form.has_desktop for form in forms.values()),
         networks=tuple(n for n in networks if n),
         locale=policy.windows_setting.locale,
         time_zone=policy.time_zone,

@@ -26,9 +26,9 @@ CODE = tuple(Path(__file__).with_name(name) for name in ("builder.py", "filesyst
 
 # Run by mmdebstrap on the tree; the part in front of it comes as a tar archive, so that neither the folder's name nor
 # its permissions nor this user's umask matter.
-_HOOKS = (
-    'chroot "$1" /build/shared/make-initrd {modules}',
-    'chroot "$1" /build/recipe/customize',
+_FIRST = 'chroot "$1" /build/shared/make-initrd {modules}'
+_EACH_PART = 'chroot "$1" /build/{place}/customize'
+_LAST = (
     "download /build/vmlinuz {kernel}",
     "download /build/initrd.img {initrd}",
     'rm -rf "$1/build"',
@@ -90,7 +90,9 @@ def _mmdebstrap(recipe_: Recipe, source: Mirror, archive: Path, overlay: Path, m
         "kernel": shlex.quote(str(made / KERNEL)),
         "initrd": shlex.quote(str(made / INITRD)),
     }
-    yield from (f"--{kind}-hook={hook.format(**words)}" for hook in _HOOKS)
+    customized = [_EACH_PART.format(place=shlex.quote(part.place)) for part in recipe_.parts]
+    hooks = [_FIRST.format(**words), *customized, *(hook.format(**words) for hook in _LAST)]
+    yield from (f"--{kind}-hook={hook}" for hook in hooks)
     yield from (settings.suite, str(archive), "-")
 
 

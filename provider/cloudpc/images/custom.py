@@ -113,6 +113,7 @@ def resolve(name: str, image: CustomImage, base_folder: Path, note: Note) -> Dis
         firmware=image.firmware,
         minimum_memory_mib=image.minimum_memory_in_mb,
         guest_os=image.guest_os,
+        has_desktop=image.has_desktop,
     )
 
 
@@ -140,7 +141,9 @@ class Files:
         wrong = problems(image, self._folder)
         for message in wrong:
             tell(f"cloudpc:images.{image_id}", message, None)
-        return None if wrong else UsedImage(image.sha256, image.guest_os)
+        if wrong:
+            return None
+        return UsedImage(image.sha256, image.guest_os, image.minimum_memory_in_mb, has_desktop=image.has_desktop)
 
     def image(self, image_id: str, _digest: str, note: Note) -> DiskImage:
         """See Source."""

@@ -28,6 +28,11 @@ class ImageEntry(BaseModel):
     minimum_memory_in_mb: int = Field(
         default=512, alias="minimumMemoryInMB", ge=64, description="Service plans with less memory are refused."
     )
+    has_desktop: bool = Field(
+        default=False,
+        alias="hasDesktop",
+        description="Whether its guests serve a desktop as those of debian-12-desktop do (docs/desktop.md).",
+    )
     guest_os: str = Field(
         default="linux", alias="guestOS", description="The system of its guests; `linux` is the only one there is."
     )

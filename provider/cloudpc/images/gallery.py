@@ -86,6 +86,7 @@ def _image(wanted: Recipe, files: dict[str, ImageFile]) -> DiskImage:
         command_line=wanted.settings.command_line,
         minimum_memory_mib=wanted.settings.minimum_memory_in_mb,
         guest_os=wanted.settings.guest_os,
+        has_desktop=wanted.settings.has_desktop,
         waits_for_identity=wanted.settings.waits_for_identity,
     )
 
@@ -121,7 +122,7 @@ class Recipes:
             build = command_line("cloudpc", "image", "build", image_id)
             tell(field, f"is not built on this machine yet: run `{build}`", image_id)
             return None
-        return UsedImage(built.digest, built.guest_os)
+        return UsedImage(built.digest, built.guest_os, built.minimum_memory_mib, has_desktop=built.has_desktop)
 
     def image(self, image_id: str, digest: str, _note: Note) -> DiskImage:
         """See Source."""

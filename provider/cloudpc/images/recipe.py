@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
 from cloudpc.files import packaged, yaml_file
 from cloudpc.model.errors import ErrorCode, ProvisioningError
-from cloudpc.model.problems import InvalidConfigurationError
+from cloudpc.model.problems import InvalidConfigurationError, closest
 
 FOLDER = "vm-images"
 RECIPE_FILE = "recipe.yaml"
 SHARED_FOLDER = "shared"
 """Beside the recipes: what goes into every image, such as the script that packs the initrd."""
+
+_ADDED_TO = ("packages", "excludedPaths")
+"""Lists of a recipe.yaml that go on top of those of the recipe it extends."""
 
 
 class Settings(BaseModel):
@@ -28,6 +31,9 @@ class Settings(BaseModel):
         hide_input_in_errors=True, extra="forbid", frozen=True, alias_generator=to_camel, populate_by_name=True
     )
 
+    extends: str = Field(
+        default="", description="Another recipe, which this one builds on: all of it, then what is here."
+    )
     display_name: str
     description: str = ""
     suite: str = Field(pattern=r"^[a-z]+$", description="Debian release by its code name.")
@@ -49,6 +55,9 @@ class Settings(BaseModel):
         description="Whether its guests wait for their identity when the kernel is told `cloudpc.template`: hosts may "
         "then clone them.",
     )
+    has_desktop: bool = Field(
+        default=False, description="Whether its guests serve a desktop by RDP on their loopback (docs/desktop.md)."
+    )
 
 
 @dataclass(frozen=True)
@@ -58,6 +67,13 @@ class Recipe:
     image_id: str
     folder: Path
     settings: Settings
+    base: Recipe | None = None
+    """The one it extends, whose part of the work comes first."""
+
+    @property
+    def parts(self) -> list[Recipe]:
+        """It and all that it builds on, the deepest first."""
+        return [*(self.base.parts if self.base else []), self]
 
     @property
     def shared(self) -> Path:
@@ -65,12 +81,18 @@ class Recipe:
         own = self.folder.parent / SHARED_FOLDER
         return own if own.is_dir() else packaged.root() / FOLDER / SHARED_FOLDER
 
+    @property
+    def place(self) -> str:
+        """Where its files are while an image is built, in /build."""
+        return f"recipes/{self.image_id}"
+
     def sources(self) -> Iterator[tuple[str, Path]]:
         """Every file that decides the image, by a name that is the same in each checkout."""
-        for root in (self.folder, self.shared):
+        roots = {part.place: part.folder for part in reversed(self.parts)} | {SHARED_FOLDER: self.shared}
+        for place, root in roots.items():
             for path in sorted(root.rglob("*")):
                 if path.is_file() or path.is_symlink():
-                    yield f"{'recipe' if root == self.folder else SHARED_FOLDER}/{path.relative_to(root)}", path
+                    yield f"{place}/{path.relative_to(root)}", path
 
 
 def folders(folder: Path) -> dict[str, Path]:
@@ -90,17 +112,44 @@ def recipes(folder: Path) -> list[Recipe]:
 
 
 def load(folder: Path) -> Recipe:
-    """Read the recipe in `folder`. Raises ProvisioningError IMAGE_INVALID."""
+    """Read the recipe in `folder`, and those it extends. Raises ProvisioningError IMAGE_INVALID."""
+    return _load(folder, ())
+
+
+def _load(folder: Path, extended_by: tuple[str, ...]) -> Recipe:
     path = folder / RECIPE_FILE
     try:
-        settings = Settings.model_validate(yaml_file.read(path, str(path)))
+        values = yaml_file.read(path, str(path))
+        base = _base(values, folder, (*extended_by, folder.name))
+        settings = Settings.model_validate(_on_top(base.settings, values) if base else values)
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
         raise ProvisioningError(ErrorCode.IMAGE_INVALID, f"{path}: {problems}", retriable=False) from None
     except InvalidConfigurationError as error:
         problems = "; ".join(map(str, error.problems))
         raise ProvisioningError(ErrorCode.IMAGE_INVALID, problems, retriable=False) from None
-    return Recipe(folder.name, folder.resolve(), settings)
+    return Recipe(folder.name, folder.resolve(), settings, base)
+
+
+def _base(values: Any, folder: Path, extended_by: tuple[str, ...]) -> Recipe | None:
+    """The recipe that these values of a recipe.yaml extend; None where they are of one that extends none."""
+    if not isinstance(values, Mapping) or not isinstance(name := values.get("extends", ""), str) or not name:
+        return None
+    found = folders(folder.parent)
+    if name in extended_by or name not in found:
+        why = "extends itself" if name in extended_by else f"is not a recipe{closest(name, found)}"
+        message = f"{folder / RECIPE_FILE}: extends: {name} {why}"
+        raise ProvisioningError(ErrorCode.IMAGE_INVALID, message, retriable=False)
+    return _load(found[name], extended_by)
+
+
+def _on_top(base: Settings, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a recipe.yaml with those of what it extends: lists are added to, the rest is replaced."""
+    joined = {**base.model_dump(by_alias=True), **values}
+    for name in _ADDED_TO:
+        more = values.get(name, [])
+        joined[name] = [*base.model_dump(by_alias=True)[name], *more] if isinstance(more, list) else more
+    return joined
 
 
 def is_executable(path: Path) -> bool:

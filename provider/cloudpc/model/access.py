@@ -55,10 +55,16 @@ class Ssh(_Way):
     protocol: Literal["ssh"] = "ssh"
     host_key: str = ""
     """Type and key; empty while nobody has asked the guest."""
+    certificate_thumbprint: str = ""
+    """Of the desktop that the guest serves on its own loopback, by ssh alone: as `Rdp` has it; empty: it has none."""
 
     def proven(self, proof: str) -> Ssh:
         """With what the guest proves itself by."""
         return self.model_copy(update={"host_key": proof})
+
+    def with_desktop(self, thumbprint: str) -> Ssh:
+        """With the certificate of its desktop."""
+        return self.model_copy(update={"certificate_thumbprint": thumbprint})
 
 
 class Rdp(_Way):
@@ -87,6 +93,8 @@ def to_outputs(access: Access) -> dict[str, Any]:
     """The outputs of a Cloud PC that say it: `connection`, and what the guest proves itself by."""
     values = access.model_dump(by_alias=True)
     proofs = {name: values.pop(name) for name in _PROOFS if name in values}
+    if isinstance(access, Ssh) and not access.certificate_thumbprint:
+        del proofs["certificateThumbprint"]
     connection = {name: values[name] for name in ("protocol", "host", "port", "via")}
     bastion = {"bastion": values["bastion"]} if access.bastion else {}
     return {"connection": {**connection, **bastion}, **proofs}

@@ -101,6 +101,8 @@ class PolicySettings(_Value):
     """Where other hosts of the policy take other kinds: the digest of its form of each, by kind."""
     guest_os: str = Field(default="linux", alias="guestOS")
     """The system of the image's guests, by its name in cloudpc.guests."""
+    has_desktop: bool = False
+    """Whether the image's guests serve a desktop by RDP on their loopback."""
     networks: tuple[NetworkChoice, ...]
     locale: str
     time_zone: str

@@ -130,11 +130,13 @@ class Facts:
         version: of its system, as people call it; empty: not known.
         proof: what whoever connects knows it by: Linux' ssh host key, as type and key; empty: it has none.
         device_id: which device of Entra it has joined as, if it says so.
+        desktop: SHA-256 of its desktop's certificate, in hex; empty: it serves none.
     """
 
     version: str = ""
     proof: str = ""
     device_id: UUID | None = None
+    desktop: str = ""
 
 
 class GuestOS(Protocol):

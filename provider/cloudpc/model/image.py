@@ -26,10 +26,19 @@ QCOW2 = "qcow2"
 
 @dataclass(frozen=True)
 class UsedImage:
-    """A policy's image: which contents it has, and the system of its guests."""
+    """A policy's image: which contents it has, the system of its guests, and what they need and offer.
+
+    Args:
+        digest: of its contents.
+        guest_os: the system of its guests, by its name in cloudpc.guests.
+        minimum_memory_mib: refused on smaller service plans.
+        has_desktop: whether its guests serve one (docs/desktop.md).
+    """
 
     digest: str
     guest_os: str
+    minimum_memory_mib: int = 64
+    has_desktop: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +52,7 @@ class Image:
         disk_gib: what its disk needs at least.
         minimum_memory_mib: refused on smaller service plans.
         guest_os: the system of its guests, by its name in cloudpc.guests.
+        has_desktop: whether its guests serve one (docs/desktop.md).
     """
 
     image_id: str
@@ -51,6 +61,7 @@ class Image:
     disk_gib: float = 0.0
     minimum_memory_mib: int = 64
     guest_os: str = "linux"
+    has_desktop: bool = False
 
     def check_fits(self, memory_mib: int, disk_gib: int) -> None:
         """Raises ProvisioningError IMAGE_INVALID if a service plan of this size is too small for it."""

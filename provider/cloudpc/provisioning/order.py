@@ -18,8 +18,10 @@ from cloudpc.provisioning.resources import Resources
 
 def tag_of(desired: DesiredCloudPC, attempt: str = "") -> Tag:
     """What its machine carries from the beginning."""
-    # the guests' system is the image's, whose digest is in the settings; how it started does not matter to what it is
-    left_out = {"guest_os", "start_from"} | ({"image_kind", "image_forms"} if desired.settings.has_one_file else set())
+    # the guests' system and desktop are the image's, whose digest is in the settings; how it started does not matter
+    left_out = {"guest_os", "has_desktop", "start_from"} | (
+        {"image_kind", "image_forms"} if desired.settings.has_one_file else set()
+    )
     made_like = desired.settings.model_dump_json(exclude=left_out), desired.account.model_dump_json()
     return Tag(
         installation=desired.installation,

@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 from uuid import UUID
 
+from cloudpc.model.access import Access, Ssh
 from cloudpc.model.cloud_pc import DesiredCloudPC, Status
 from cloudpc.model.credentials import Credentials, generate_password
 from cloudpc.model.devices import ComputerAccount, NewDevice, TemporaryAccessPass
@@ -159,6 +160,7 @@ class Stages:
         if not (proof := self._facts(host).proof):
             raise ProvisioningError(ErrorCode.CREDENTIALS_FAILED, self._guest_os.without_proof)
         access = host.access(attempt.id, watch.within(attempt.desired.settings.first_boot_in_seconds)).proven(proof)
+        access = self._with_desktop(host, access)
         credentials = replace(credentials, access_pass=self._access_pass())
         warnings, desired = tuple(attempt.warnings), attempt.desired
         # Adopting one with warnings would lose them: should state not come to know it, it is made again.
@@ -177,6 +179,15 @@ class Stages:
             facts=self._facts_at(host),
             connection=attempt.connection,
         )
+
+    def _with_desktop(self, host: Host, access: Access) -> Access:
+        """With what its desktop is known by, if its image has one. Raises ProvisioningError CREDENTIALS_FAILED."""
+        if not (self._attempt.desired.settings.has_desktop and isinstance(access, Ssh)):
+            return access
+        if not (desktop := self._facts(host).desktop):
+            message = "the guest has no certificate of its desktop, though its image is said to have one"
+            raise ProvisioningError(ErrorCode.CREDENTIALS_FAILED, message)
+        return access.with_desktop(desktop)
 
     def _facts_at(self, host: Host) -> Mapping[str, str]:
         """What its host says of its machine; where it does not say so now, a later look does."""

@@ -60,7 +60,8 @@ class OwnImages:
         """See Source."""
         image = self._images.get(image_id)
         if isinstance(image, AzureImageEntry):
-            return UsedImage(_digest(_need(image.azure_resource_id)), image.guest_os)
+            digest = _digest(_need(image.azure_resource_id))
+            return UsedImage(digest, image.guest_os, image.minimum_memory_in_mb, has_desktop=image.has_desktop)
         tell_missing(self._images, image_id, AzureImageEntry, tell)
         return None
 
