@@ -14,7 +14,16 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from cloudpc.web import cloud_pc_pages, desktop_page, fleet_page, mine_page, overview_page, policies_pages, run_pages
+from cloudpc.web import (
+    cloud_pc_pages,
+    console_page,
+    desktop_page,
+    fleet_page,
+    mine_page,
+    overview_page,
+    policies_pages,
+    run_pages,
+)
 from cloudpc.web.guard import Guard, form_of, session_of
 from cloudpc.web.site import OWN_FILES, Site, from_npm, site_of
 
@@ -35,6 +44,7 @@ def create(site: Site, more: list[BaseRoute] | None = None) -> Starlette:
         *fleet_page.ROUTES,
         *cloud_pc_pages.ROUTES,
         *desktop_page.ROUTES,
+        *console_page.ROUTES,
         *run_pages.ROUTES,
         *mine_page.ROUTES,
         *overview_page.ROUTES,
