@@ -47,6 +47,12 @@ golden: setup ## What people read, written anew into tests/golden/said; review i
 screenshots: setup ## The pictures of docs/screenshots, where what they show has changed
 	@CLOUDPC_UPDATE_GOLDEN=1 PATH="$$(tools/engine/find):$$PATH" .venv/bin/pytest tests/golden/test_screenshots.py
 
+.PHONY: page-screenshots
+page-screenshots: setup ## The pictures of pages in docs/screenshots, taken in Chromium
+	@tools/packages test
+	@tools/web/fetch --with-tests
+	@PATH="$$(tools/engine/find):$$PATH" .venv/bin/python -m tests.web.pictures
+
 .PHONY: reference
 reference: setup ## docs/reference, from the code and the schemas
 	@.venv/bin/python tools/reference

@@ -15,6 +15,7 @@ from cloudpc.files.project import PROJECT
 from cloudpc.web.app import create
 from cloudpc.web.guard import Origins
 from cloudpc.web.person import Person
+from cloudpc.web.runs import Run
 from cloudpc.web.sessions import IDLE_SECONDS, Sessions
 from cloudpc.web.site import Site
 from tests.support.project import REPO
@@ -109,3 +110,18 @@ def test_without_the_extra_it_is_said_what_to_install() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "pip install 'cloudpc[web]'" in done.stdout
     assert "uvicorn" in done.stdout
+
+
+def test_a_run_s_lines_say_at_which_stage_a_cloud_pc_is(site: Site) -> None:
+    run = Run(["up"], "root", ["demo"])
+    site.runs._runs[run.id] = run
+    begin = " ~  pulumi-python:dynamic/cloudpc:CloudPC u0/PLAN "
+    for line, stage in (
+        (f"demo | {begin}updating (0s) [diff: +generation~deviceName]; first boot: on host", "first boot: on host"),
+        (f"{begin}updating (3s)", "updating"),
+        ("a guest's line", "updating"),
+    ):
+        site.runs._note_stage(run, line)
+        assert site.runs.stages() == {"u0/PLAN": (run, stage)}
+    site.runs._note_stage(run, f"{begin}updated (3s) [diff: +generation]; provisioned on host")
+    assert site.runs.stages() == {}

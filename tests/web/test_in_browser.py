@@ -113,6 +113,7 @@ def test_a_search_answers_as_one_types(page: Page) -> None:
 
 
 def test_a_reprovision_by_keyboard_alone_is_seen_on_another_page(page: Page, project: Project) -> None:
+    project.host(seconds={"wait_ready": 3})
     page.goto("/fleet?q=u001")
     other = page.context.new_page()
     other.goto(page.locator("tbody a").first.get_attribute("href") or "")
@@ -132,11 +133,16 @@ def test_a_reprovision_by_keyboard_alone_is_seen_on_another_page(page: Page, pro
     page.keyboard.type(name)
     page.keyboard.press("Enter")
     page.wait_for_url("**/runs/*")
+    live = page.context.new_page()
+    live.goto("/fleet")
+    live.locator("tbody a", has_text="first boot").wait_for()
     page.locator("#said", has_text=re.compile("^done$")).wait_for(timeout=90_000)
     assert "cloudpc reprovision" in page.locator("main").inner_text()
     assert page.locator("#stop").count() == 0
     other.locator("dt:has-text('Generation') + dd", has_text="2").wait_for()
     assert project.state()["u001"]["generation"] == 2
+    assert live.locator("tbody a", has_text="first boot").count() == 0
+    project.host()
 
 
 def _tab_to(page: Page, text: str) -> None:

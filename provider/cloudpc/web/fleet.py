@@ -88,7 +88,7 @@ class Row:
     def plan(self) -> str:
         """Its size, in words."""
         plan = self.record.recorded.service_plan
-        return f"{plan.v_cpu_count} vCPU, {plan.ram_in_gb:g} GB, {plan.storage_in_gb} GB"
+        return f"{plan.v_cpu_count} vCPU / {plan.ram_in_gb:g} GB / {plan.storage_in_gb} GB"
 
     @property
     def plan_name(self) -> str:

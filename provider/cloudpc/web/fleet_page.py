@@ -122,6 +122,7 @@ def fleet(request: Request) -> Response:
         statuses=STATUSES,
         runs=[run for run in site.runs.all() if not run.is_over],
         stages=site.runs.stages(),
+        at_work=site.runs.at_work(),
     )
 
 

@@ -91,7 +91,7 @@ async def _news(site: Site) -> AsyncIterator[str]:
     before, beats = _number(site), 0
     yield ": here\n\n"
     while not site.is_ending:
-        await asyncio.sleep(_LOOKS_EVERY)
+        await asyncio.sleep(2 * _LOOKS_EVERY)
         now = _number(site)
         beats += 1
         if now != before:

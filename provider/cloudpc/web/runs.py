@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import secrets
 import signal
 import subprocess
@@ -29,6 +30,10 @@ from cloudpc.model.text import command_line, plain
 KEPT = 200
 """Runs that are remembered."""
 _WAITS_EVERY = 1.0
+_STAGE = re.compile(
+    r"dynamic/cloudpc:CloudPC (?P<key>\S+) (?P<doing>[a-z]+) \(\d+s\)(?: \[[^\]]*\])?(?:; (?P<stage>.+?))?\s*$"
+)
+"""As the engine tells of a resource it is at work on, where its display is a pipe."""
 _SAID = {
     Exit.OK: "done",
     Exit.INVALID: "refused: nothing was touched",
@@ -106,12 +111,22 @@ class Runs:
         self._lock, self._turns = threading.Lock(), threading.Condition()
         self._at_work: dict[str, Run] = {}
         self.number = 0
-        """Goes up with each that begins or ends."""
+        """Goes up with each that begins or ends, and with each stage."""
+        self._stages: dict[str, dict[str, str]] = {}
         self._load()
 
-    def stages(self) -> dict[str, Run]:
-        """Those at work on one Cloud PC each, by its id in addresses."""
+    def at_work(self) -> dict[str, Run]:
+        """Those on one Cloud PC each, by its id in addresses."""
         return {run.cloud_pc: run for run in self._runs.values() if run.cloud_pc and not run.is_over}
+
+    def stages(self) -> dict[str, tuple[Run, str]]:
+        """At which stage a Cloud PC is, by its key, and in which run."""
+        return {
+            key: (run, stage)
+            for run in self._runs.values()
+            if not run.is_over
+            for key, stage in dict(self._stages.get(run.id, {})).items()
+        }
 
     def all(self) -> list[Run]:
         """The last one first."""
@@ -223,11 +238,21 @@ class Runs:
         with process.stdout as said:
             for line in said:
                 self._say(run, line.rstrip("\n"))
+                self._note_stage(run, line)
         code = process.wait()
         del self._processes[run.id]
         if code < 0:
             self._say(run, f"cloudpc: killed by {signal.Signals(-code).name}; the next run finishes what it began")
         return code if code >= 0 else 1
+
+    def _note_stage(self, run: Run, line: str) -> None:
+        if found := _STAGE.search(plain(line)):
+            stages = self._stages.setdefault(run.id, {})
+            if found["doing"].endswith("ing"):
+                stages[found["key"]] = found["stage"] or found["doing"]
+            else:
+                stages.pop(found["key"], None)
+            self.number += 1
 
     # ---- its files
 

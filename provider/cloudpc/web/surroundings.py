@@ -36,8 +36,8 @@ class Bar:
     @property
     def words(self) -> str:
         """Both, in words."""
-        of = f"{self.total:g}" if self.total is not None else "no limit"
-        return f"{self.committed:g} of {of}{f' {self.unit}' if self.unit else ''}"
+        of = f"{self.total:,.10g}" if self.total is not None else "no limit"
+        return f"{self.committed:,.10g} of {of}{f' {self.unit}' if self.unit else ''}"
 
 
 @dataclass(frozen=True)
