@@ -130,8 +130,10 @@ def test_where_the_memory_is_not_as_known_it_boots_and_that_is_told_once(
     before = templates(daemon, ".save")
     make(desk, "u-first", size)
     [save] = set(templates(daemon, ".save")) - set(before)
+    written = save.stat()
     with save.open("r+b") as file:
         file.write(b"LibvirtQemudSav3")
+    os.utime(save, ns=(written.st_atime_ns, written.st_mtime_ns))  # as a newer libvirt would have saved it
     spec, story = make(desk, "u-2", size)
     assert story.was_cloned
     assert desk.host.guest(spec.id).run([Script(text="true", timeout=30)], Watch())[0].exit_code == 0
@@ -166,6 +168,21 @@ def template(store: TemplateStore, key: TemplateKey, *, is_whole: bool = True) -
     if is_whole:
         store.complete(made)
     return made
+
+
+@pytest.mark.parametrize("suffix", [".qcow2", ".save"])
+def test_one_that_somebody_has_started_by_hand_is_never_cloned_again(
+    store: TemplateStore, daemon: Daemon, suffix: str
+) -> None:
+    """What its memory knows of its disk, and what lies there, would no longer be the same."""
+    key = TemplateKey("3" * 16, "image000", "build000", "kind0000")
+    made = template(store, key)
+    assert store.find(key) == made
+    file = daemon.root / POOL / f"{made.name}{suffix}"
+    os.utime(file, (file.stat().st_atime, file.stat().st_mtime + 1))
+    assert store.find(key) is None
+    store.tidy()
+    assert not [name for name in store.pool.names(store.pool.open()) if name.startswith(made.name)]
 
 
 def test_what_was_half_made_and_what_is_superseded_goes_but_for_disks_in_use(store: TemplateStore) -> None:

@@ -7,16 +7,22 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
+import libvirt
 import pytest
 
+from cloudpc.machines.libvirt import template_making
 from cloudpc.machines.libvirt.connection import Connection
 from cloudpc.machines.libvirt.domain_xml import AttachedNetwork, DomainSpec, UserNetwork
+from cloudpc.machines.libvirt.locks import HostLocks
+from cloudpc.machines.libvirt.making import Making
+from cloudpc.machines.libvirt.template_making import TemplateMaker
 from cloudpc.machines.libvirt.template_store import Template, TemplateKey, TemplateStore
 from cloudpc.machines.libvirt.templates import Templates
 from cloudpc.model.cancellation import Cancellation
@@ -165,9 +171,10 @@ def test_a_fault_of_ours_is_no_traceback(bench: Bench) -> None:
     assert problem == "no template of micro could be made: unexpected RuntimeError: oh"
 
 
-def test_a_host_without_room_for_one_is_asked_again_by_the_next_run(bench: Bench) -> None:
+@pytest.mark.parametrize("code", [ErrorCode.NO_CAPACITY, ErrorCode.STORAGE_FULL, ErrorCode.HOST_UNREACHABLE])
+def test_a_host_without_room_or_that_restarts_is_asked_again_by_the_next_run(bench: Bench, code: ErrorCode) -> None:
     bench.go.set()
-    bench.fails = ProvisioningError(ErrorCode.NO_CAPACITY, "Full.")
+    bench.fails = ProvisioningError(code, "For now.")
     for count in (1, 2):
         templates, first = bench.templates(), wanted("u-first")
         assert templates.find(first, WAITS, Watch()) is None
@@ -217,3 +224,76 @@ def test_whatever_a_memory_depends_on_makes_another_template(bench: Bench) -> No
         for value in values:
             keys.append(replace(bench, **{name: value}).templates().key(wanted(), WAITS))
     assert len({each.whole for each in keys}) == len(keys)
+
+
+class _Domain:
+    """One that does not come to where it waits."""
+
+    def __init__(self, reason: int, error: libvirt.libvirtError | None = None) -> None:
+        self._reason, self._error = reason, error
+
+    def XMLDesc(self, _flags: int) -> str:
+        if self._error:
+            raise self._error
+        return "<domain/>"
+
+    def state(self) -> tuple[int, int]:
+        return libvirt.VIR_DOMAIN_PAUSED, self._reason
+
+    def isActive(self) -> bool:
+        return True
+
+    def diskErrors(self) -> dict[str, int]:
+        return {"vda": libvirt.VIR_DOMAIN_DISK_ERROR_NO_SPACE}
+
+
+def _awaited(domain: _Domain, folder: Path) -> ErrorCode:
+    console = SimpleNamespace(panicked=False, tail=lambda: "", close=lambda: None)
+    libvirtd = SimpleNamespace(createXML=lambda _xml, _flags: domain)
+    locks = HostLocks(folder, "test:///default")
+    connection = SimpleNamespace(get=lambda: libvirtd)
+    maker = TemplateMaker(connection, None, None, locks, None, lambda _size: "")  # type: ignore[arg-type]
+    domain.resume = lambda: None  # type: ignore[attr-defined]
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(template_making, "Console", lambda *_: console)
+        patched.setattr(template_making.removal, "stop", lambda _: None)
+        with pytest.raises(ProvisioningError) as raised:
+            maker._save(spec(), TEMPLATE, SIZE, Watch().within(5))
+    return raised.value.code
+
+
+def test_one_whose_disk_does_not_fit_is_given_up_at_once(tmp_path: Path) -> None:
+    begin = time.monotonic()
+    assert _awaited(_Domain(libvirt.VIR_DOMAIN_PAUSED_IOERROR), tmp_path) is ErrorCode.STORAGE_FULL
+    assert time.monotonic() - begin < 4
+
+
+def test_a_host_that_restarts_while_one_is_made_is_no_fault_of_the_image(tmp_path: Path) -> None:
+    error = libvirt.libvirtError("end of file while reading data")
+    error.err = (libvirt.VIR_ERR_RPC, libvirt.VIR_FROM_RPC, "end of file while reading data", 2, "", None, None, -1, -1)
+    assert _awaited(_Domain(0, error), tmp_path) is ErrorCode.HOST_UNREACHABLE
+
+
+def test_a_clone_that_is_never_ready_boots_instead() -> None:
+    """Its order would otherwise be cloned at each of its attempts, and fail."""
+    failed: list[str] = []
+    nothing = SimpleNamespace(
+        create_clone=lambda *_: None,
+        keep=lambda *_: None,
+        need=lambda _: (SimpleNamespace(name=lambda: "m", isActive=lambda: False), None),
+        failed=lambda _order, _image, _template, why: failed.append(why),
+    )
+
+    class Slow(Making):
+        def boot_slot(self, _watch: Watch) -> AbstractContextManager[None]:
+            return nullcontext()
+
+        def start(self, *_: Any) -> None: ...
+
+        def wait_ready(self, *_: Any) -> None:
+            raise ProvisioningError(ErrorCode.BOOT_TIMEOUT, "not ready")
+
+    making = Slow("lab", *[nothing] * 9, lambda *_: None)  # type: ignore[arg-type]
+    clone = SimpleNamespace(order=wanted(), template=TEMPLATE, restore=lambda *_: None, identify=lambda *_: None)
+    assert making._clone(WAITS, clone, Watch()) is None  # type: ignore[arg-type]
+    assert failed == ["not ready"]

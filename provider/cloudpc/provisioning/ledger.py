@@ -3,6 +3,10 @@
 It only chooses where to look and where to try. The claim on a host is what counts, over all processes; a host that
 refuses one is asked again, and before anybody has to wait for room, all are. Who does not answer is told once, and is
 not asked again by each Cloud PC of the run.
+
+A host's events would make none of it safer, and are not listened to: a claim reads what is defined on the host in the
+moment that it is made, under its lock, and takes itself back if another client has defined more meanwhile. They could
+save a refused claim and another question, which is what two runs at once cost today.
 """
 
 from __future__ import annotations

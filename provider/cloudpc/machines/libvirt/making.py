@@ -31,8 +31,14 @@ from cloudpc.model.watch import Watch
 
 _AT_LEAST = 20.0
 """Seconds for the network of a guest that was ready at the last moment."""
-_OF_CLONING = {ErrorCode.START_FAILED, ErrorCode.GUEST_DIED, ErrorCode.GUEST_AGENT_LOST, ErrorCode.FIRST_BOOT_FAILED}
-"""With these a machine may have failed for being a clone."""
+_OF_CLONING = {
+    ErrorCode.START_FAILED,
+    ErrorCode.GUEST_DIED,
+    ErrorCode.GUEST_AGENT_LOST,
+    ErrorCode.FIRST_BOOT_FAILED,
+    ErrorCode.BOOT_TIMEOUT,
+}
+"""With these a machine may have failed for being a clone, each time that it is tried."""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import Any
 import libvirt
 
 from cloudpc.guests.linux import clone
-from cloudpc.machines.libvirt import removal
+from cloudpc.machines.libvirt import power, removal
 from cloudpc.machines.libvirt.agent import Agent, AgentUnavailable
 from cloudpc.machines.libvirt.answers import AgentRefused
 from cloudpc.machines.libvirt.connection import Connection
@@ -28,7 +28,7 @@ from cloudpc.machines.libvirt.storage import GIB
 from cloudpc.machines.libvirt.template_store import Template, TemplateKey, TemplateStore
 from cloudpc.model.errors import ErrorCode, ProvisioningError
 from cloudpc.model.image import DiskImage
-from cloudpc.model.machines import Amount, Order
+from cloudpc.model.machines import Amount, Order, PowerState
 from cloudpc.model.watch import Watch
 
 _LOCK_TIMEOUT = 900.0
@@ -90,7 +90,8 @@ class TemplateMaker:
         try:
             with classified("boot a template", ErrorCode.START_FAILED):
                 domain.resume()
-            self._await(domain, console, watch)
+            with classified("wait for a template", ErrorCode.START_FAILED, takes_its_time=True):
+                self._await(domain, console, watch)
             with classified("save a template", ErrorCode.START_FAILED):
                 domain.save(template.save)
         finally:
@@ -102,6 +103,8 @@ class TemplateMaker:
         agent = Agent(domain, answer_within=2, patience=0)
         while not (agent_is_connected(domain.XMLDesc(0)) and _waits(agent)):
             watch.wait(_LOOK_EVERY)
+            if power.power(domain) == (PowerState.PAUSED, power.NO_ROOM):  # which waits for ever
+                raise ProvisioningError(ErrorCode.STORAGE_FULL, "A template had no room for its disk.")
             if console.panicked or not is_running(domain):
                 raise ProvisioningError(ErrorCode.GUEST_DIED, "A template did not boot.", console=console.tail())
             if watch.remaining == 0:

@@ -1,8 +1,10 @@
 """The templates in one pool: each a frozen overlay of a base image, and the memory that goes with it.
 
 A template is a set of volumes `cloudpc-template-<key>-<image>-<build>-<kind>-<nonce>.{qcow2,save}`; the marker
-`….complete` is made last, so that nothing half made is ever used. By their names alone it is known which of them newer
-ones have taken the place of: those of another build of the same image, or of the same kind with another key.
+`….complete` is made last, so that nothing half made is ever used. It says when both were written last: who starts the
+template by hand changes its disk, which is no longer the one that its memory knows. By their names alone it is known
+which of them newer ones have taken the place of: those of another build of the same image, or of the same kind with
+another key.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from posixpath import join
 from typing import Any
+from xml.etree import ElementTree
 
 from cloudpc.machines.libvirt import disks
 from cloudpc.machines.libvirt.connection import Connection
@@ -25,6 +28,7 @@ from cloudpc.model.errors import ErrorCode
 
 _DISK, _SAVE, _MARKER = ".qcow2", ".save", ".complete"
 _PARTS = 5
+_LONGEST_MARKER = 200
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,8 @@ class TemplateStore:
             names = set(self.pool.names(pool))
             for name in sorted(names):
                 stem = name.removesuffix(_MARKER)
-                if name.startswith(key.name) and name != stem and {stem + _DISK, stem + _SAVE} <= names:
+                is_there = name.startswith(key.name) and name != stem and {stem + _DISK, stem + _SAVE} <= names
+                if is_there and self._is_unchanged(pool, stem):
                     return self._template(pool, stem)
         return None
 
@@ -94,9 +99,9 @@ class TemplateStore:
         pool = self.pool.open()
         with classified("complete a template", ErrorCode.DISK_FAILED):
             self.pool.look_again(pool)
-            pool.storageVolLookupByName(template.name + _SAVE)
-            marker = template.name + _MARKER
-            self.pool.create(pool, raw_volume_xml(marker, 0, "0644"), marker)
+            marker, written = template.name + _MARKER, _written(pool, template.name)
+            volume = self.pool.create(pool, raw_volume_xml(marker, len(written), "0644"), marker)
+            self.pool.upload(volume, len(written), iter([written]))
 
     def retire(self, template: Template) -> None:
         """From now on it is not found any more; its disk stays for as long as it has clones."""
@@ -135,8 +140,17 @@ class TemplateStore:
         with classified("list the templates", ErrorCode.DISK_FAILED):
             self.pool.look_again(pool)
             names = [name for name in self.pool.names(pool) if _is_of(name, self._locks.scope)]
-        whole = {name.removesuffix(_MARKER) for name in names if name.endswith(_MARKER)}
-        return {stem: stem in whole for stem in {name.rpartition(".")[0] for name in names}}
+            whole = {name.removesuffix(_MARKER) for name in names if name.endswith(_MARKER)}
+            stems = {name.rpartition(".")[0] for name in names}
+            return {stem: stem in whole and self._is_unchanged(pool, stem) for stem in stems}
+
+    def _is_unchanged(self, pool: Any, stem: str) -> bool:
+        """Whether its disk and memory are as they were saved; nothing of ours writes to them after that."""
+        found = unless_gone(lambda: (_written(pool, stem), self._marked(pool, stem)))
+        return found is not None and found[0] == found[1]
+
+    def _marked(self, pool: Any, stem: str) -> bytes:
+        return self.pool.download(pool.storageVolLookupByName(stem + _MARKER), _LONGEST_MARKER)
 
     def _remove(self, stems: Collection[str]) -> None:
         """The marker goes first, the disk last, and only if nothing lies on it."""
@@ -154,6 +168,12 @@ class TemplateStore:
         there = set(self.pool.names(pool))
         found = {n: unless_gone(lambda n=n: pool.storageVolLookupByName(n).path()) for n in names if n in there}  # type: ignore[misc]
         return {name: path for name, path in found.items() if path is not None}
+
+
+def _written(pool: Any, stem: str) -> bytes:
+    """When its disk and its memory were written last, as their host says. Raises libvirt.libvirtError: one is gone."""
+    volumes = (ElementTree.fromstring(pool.storageVolLookupByName(stem + each).XMLDesc(0)) for each in (_DISK, _SAVE))  # noqa: S314
+    return " ".join(volume.findtext("target/timestamps/mtime", "-") for volume in volumes).encode()
 
 
 def _parts(stem: str) -> list[str]:

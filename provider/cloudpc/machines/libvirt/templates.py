@@ -29,8 +29,10 @@ from cloudpc.model.watch import Watch
 
 log = logging.getLogger(__name__)
 
-_VERSION = "1"
+_VERSION = "2"
 """Of what a template is; goes up with each change here that makes older ones unfit."""
+_PASSES = {ErrorCode.NO_CAPACITY, ErrorCode.STORAGE_FULL, ErrorCode.HOST_UNREACHABLE}
+"""Why none could be made that has nothing to do with what it is made of: the next run tries again."""
 _NOBODY = UUID(int=0)
 _LOOK_EVERY = 0.1
 _FAILED_FOR = 24 * 3600.0
@@ -154,7 +156,7 @@ class Templates:
         except Cancelled:
             pass
         except ProvisioningError as error:
-            if error.code is ErrorCode.NO_CAPACITY:  # which has nothing to do with what it is made of
+            if error.code in _PASSES:
                 log.info("no template of %s on %s: %s", image.image_id, self._host, error.message)
             else:
                 self._remember(key, f"no template of {image.image_id} could be made: {error.message}")
