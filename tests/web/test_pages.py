@@ -120,6 +120,29 @@ def test_two_admins_at_one_cloud_pc_wait_for_each_other_and_do_nothing_twice(
         project.host()
 
 
+def test_a_run_that_is_killed_says_so_and_the_lock_it_leaves_can_be_removed(
+    pages: Pages, project: Project, admin: TestClient
+) -> None:
+    project.host(seconds={"shut_down": 30})
+    address = f"/cloud-pcs/{pages.id_of('u001')}/do/restart"
+    answer = admin.post(address, data={"csrf": pages.csrf(admin)}, follow_redirects=False)
+    run = pages.site.runs.get(answer.headers["location"].rpartition("/")[2])
+    assert run
+    while not any(call.startswith("shut_down") for call in project.calls()[-3:]):
+        assert not run.is_over
+        time.sleep(0.1)
+    project._kill()
+    run = _ended(pages, answer.headers["location"])
+    project.host()
+    assert "killed by SIGKILL; the next run finishes what it began" in admin.get(f"/runs/{run.id}").text
+    overview = admin.get("/overview").text
+    assert "died and left its lock" in overview
+    again = admin.post("/overview/do/clear-lock", data={"csrf": pages.csrf(admin)}, follow_redirects=False)
+    run = _ended(pages, again.headers["location"])
+    assert run.code == 0, pages.site.runs.lines(run)
+    assert "died and left its lock" not in admin.get("/overview").text
+
+
 def test_a_run_of_a_server_that_is_gone_says_so(pages: Pages, tmp_path: Path) -> None:
     from cloudpc.cli.context import Project as Opened
     from cloudpc.web.runs import Runs

@@ -91,6 +91,12 @@ class Row:
         return f"{plan.v_cpu_count} vCPU / {plan.ram_in_gb:g} GB / {plan.storage_in_gb} GB"
 
     @property
+    def sizes(self) -> str:
+        """The same where it has to be short."""
+        plan = self.record.recorded.service_plan
+        return f"{plan.v_cpu_count} / {plan.ram_in_gb:g} / {plan.storage_in_gb}"
+
+    @property
     def plan_name(self) -> str:
         """Its service plan's name."""
         return short_name(self.record.service_plan)

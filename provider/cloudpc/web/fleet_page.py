@@ -21,7 +21,7 @@ _COLUMNS: dict[str, tuple[str, Callable[[Row], str]]] = {
     "name": ("Name", lambda row: row.name.lower()),
     "policy": ("Policy", lambda row: row.record.policy),
     "image": ("Image", lambda row: row.image),
-    "plan": ("Plan", lambda row: row.plan),
+    "plan": ("vCPU / GB / GB", lambda row: _numbers(row)),
     "status": ("Status", lambda row: row.status),
     "stage": ("Stage", lambda _: ""),
     "host": ("Host", lambda row: row.record.recorded.host),
@@ -100,6 +100,11 @@ class Asked:
                 Heading(name, self.address(sort=key, order="down" if is_it and not self.down else "", page=1), order)
             )
         return made
+
+
+def _numbers(row: Row) -> str:
+    plan = row.record.recorded.service_plan
+    return f"{plan.v_cpu_count:06} {plan.memory_mib:012} {plan.storage_in_gb:09}"
 
 
 def fleet(request: Request) -> Response:

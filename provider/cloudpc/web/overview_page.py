@@ -13,7 +13,7 @@ from cloudpc.web.guard import form_of
 from cloudpc.web.runs import Run, TwiceError
 from cloudpc.web.site import admin_of, site_of
 
-_COMMANDS = {"up": "up", "preview": "preview"}
+_COMMANDS = {"up": ["up"], "preview": ["preview"], "clear-lock": ["up", "--clear-lock"]}
 """What the page's buttons run, for all policies."""
 
 
@@ -42,12 +42,12 @@ async def begin(request: Request) -> Response:
     if command is None:
         raise HTTPException(404)
     policies = site.fleet.snapshot.policies
-    run = Run([command], person.name, policies)
+    run = Run(command, person.name, policies)
     try:
         await run_in_threadpool(site.runs.start, run)
     except TwiceError as twice:
         return RedirectResponse(f"/runs/{twice.run.id}", 303)
-    site.journal.write(person, command, command=run.shown, run=run.id)
+    site.journal.write(person, command[0], command=run.shown, run=run.id)
     return RedirectResponse(f"/runs/{run.id}", 303)
 
 

@@ -91,6 +91,16 @@ class Run:
         return bool(self.ended)
 
 
+@dataclass(frozen=True)
+class Held:
+    """A policy's lock."""
+
+    policy: str
+    words: str
+    dead: bool
+    """Whether who took it is surely gone."""
+
+
 class Runs:
     """All of this project.
 
@@ -203,11 +213,11 @@ class Runs:
                 self._at_work = {policy: other for policy, other in self._at_work.items() if other is not run}
                 self._turns.notify_all()
 
-    def held(self, policies: Sequence[str]) -> list[str]:
-        """Who else is at work on these, as the backend shows it."""
+    def held(self, policies: Sequence[str]) -> list[Held]:
+        """Who is at work on these, or was when they died, as the backend shows it."""
         with contextlib.suppress(CloudPCError):
             locks = [(policy, lock) for policy in policies for lock in self._project.locks(policy)]
-            return [f"{policy}, {lock}{', which died' if lock.dead else ''}" for policy, lock in locks]
+            return [Held(policy, str(lock), lock.dead) for policy, lock in locks]
         return []
 
     def _has_to_wait(self, run: Run) -> bool:
