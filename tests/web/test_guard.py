@@ -6,8 +6,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Thread
+from time import sleep
 
 import pytest
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from cloudpc.cli.context import Project
@@ -85,6 +90,31 @@ def test_each_answer_forbids_what_is_not_ours(client: TestClient) -> None:
         assert answer.headers["x-content-type-options"] == "nosniff"
         for inline in ("style=", "onclick", "<style", "javascript:"):
             assert inline not in answer.text or path.endswith("css"), (path, inline)
+
+
+def test_of_a_mistake_of_ours_nobody_sees_more_than_that(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    def wrong(_: Request) -> Response:
+        raise RuntimeError("what only we should know")
+
+    with TestClient(create(site, [Route("/wrong", wrong)]), base_url=ADDRESS) as client:
+        answer = client.get("/wrong")
+    assert answer.status_code == 500
+    assert "what only we" not in answer.text
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    assert "RuntimeError: what only we should know" in caplog.text
+    assert "Traceback" not in caplog.text
+
+
+def test_what_a_run_says_is_read_by_nobody_who_has_signed_out(site: Site, client: TestClient) -> None:
+    run = Run(["up"], "root", ["demo"])
+    site.runs._runs[run.id] = run
+    session = site.sessions.begin(Person("root", is_admin=True))
+    client.cookies.set(site.origins.cookie, session.id)
+    begun = Thread(target=lambda: (sleep(1), site.sessions.end(session)))
+    begun.start()
+    with client.stream("GET", f"/runs/{run.id}/lines") as lines:
+        assert "event: over" not in "".join(lines.iter_text()), "it ends all the same"
+    begun.join()
 
 
 def test_sessions_end_and_tell() -> None:

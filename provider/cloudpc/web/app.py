@@ -55,8 +55,8 @@ def create(site: Site, more: list[BaseRoute] | None = None) -> Starlette:
     ]
     app = Starlette(
         routes=routes,
-        middleware=[Middleware(Guard, origins=site.origins, sessions=site.sessions)],
-        exception_handlers={HTTPException: said, 500: said},
+        middleware=[Middleware(Guard, origins=site.origins, sessions=site.sessions, failed=said)],
+        exception_handlers={HTTPException: said},
         lifespan=_lifespan,
     )
     app.state.site = site

@@ -7,18 +7,23 @@ has to have its session's token. A cookie that other sites' pages never send (Sa
 
 from __future__ import annotations
 
+import logging
+import os
 import secrets
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection, Request
-from starlette.responses import PlainTextResponse
+from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from cloudpc.model.masking import masked
 from cloudpc.web.sessions import Session, Sessions
+
+log = logging.getLogger(__name__)
 
 CONTENT_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
@@ -61,10 +66,19 @@ class Origins:
 
 
 class Guard:
-    """ASGI middleware. Puts the `Session`, if there is one, into the request's state."""
+    """ASGI middleware. Puts the `Session`, if there is one, into the request's state.
 
-    def __init__(self, app: ASGIApp, origins: Origins, sessions: Sessions) -> None:
-        self._app, self._origins, self._sessions = app, origins, sessions
+    Args:
+        app: what stands behind it.
+        origins: by which addresses it may be spoken to.
+        sessions: who is signed in.
+        failed: what is answered where we have made a mistake.
+    """
+
+    def __init__(
+        self, app: ASGIApp, origins: Origins, sessions: Sessions, failed: Callable[[Request, Exception], Response]
+    ) -> None:
+        self._app, self._origins, self._sessions, self._failed = app, origins, sessions, failed
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
@@ -78,14 +92,26 @@ class Guard:
         cookie = HTTPConnection(scope).cookies.get(self._origins.cookie)
         scope.setdefault("state", {})["session"] = self._sessions.get(cookie) if cookie else None
 
+        has_begun = False
+
         async def with_headers(message: Message) -> None:
+            nonlocal has_begun
             if message["type"] == "http.response.start":
+                has_begun = True
                 sent = MutableHeaders(scope=message)
                 for name, value in _HEADERS.items():
                     sent.setdefault(name, value)
             await send(message)
 
-        await self._app(scope, receive, with_headers)
+        try:
+            await self._app(scope, receive, with_headers)
+        except Exception as error:
+            if os.environ.get("CLOUDPC_DEBUG"):
+                raise
+            why = masked(f"{type(error).__name__}: {error}")
+            log.error("%s: %s (CLOUDPC_DEBUG=1 shows the traceback)", scope["path"], why)  # noqa: TRY400 - no traceback
+            if scope["type"] == "http" and not has_begun:
+                await self._failed(Request(scope), error)(scope, receive, with_headers)
 
     def _wrong(self, scope: Scope, headers: Headers) -> str | None:
         if headers.get("host", "").lower() not in self._origins.hosts:

@@ -12,8 +12,9 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
-from cloudpc.web.guard import form_of
+from cloudpc.web.guard import form_of, session_of
 from cloudpc.web.runs import Run
+from cloudpc.web.sessions import Session
 from cloudpc.web.site import Site, admin_of, person_of, site_of
 
 _LOOKS_EVERY = 0.5
@@ -50,7 +51,7 @@ async def lines(request: Request) -> Response:
     one = _run_of(request)
     last = request.headers.get("last-event-id", request.query_params.get("from", "0"))
     begin = int(last) if last.isdecimal() else 0
-    return _events(_lines(site_of(request), one, begin))
+    return _events(_lines(site_of(request), session_of(request), one, begin))
 
 
 async def news(request: Request) -> Response:
@@ -68,9 +69,9 @@ async def stop(request: Request) -> Response:
     return RedirectResponse(f"/runs/{one.id}", 303)
 
 
-async def _lines(site: Site, one: Run, begin: int) -> AsyncIterator[str]:
+async def _lines(site: Site, session: Session, one: Run, begin: int) -> AsyncIterator[str]:
     said, beats = "", 0
-    while not site.is_ending:
+    while not site.is_ending and site.sessions.is_open(session):
         over = one.is_over
         for line in await run_in_threadpool(site.runs.lines, one, begin):
             begin += 1

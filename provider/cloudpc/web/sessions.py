@@ -66,6 +66,10 @@ class Sessions:
             session.used = self._clock()
         return session
 
+    def is_open(self, session: Session) -> bool:
+        """Whether it has not ended; asking is no use of it."""
+        return session.id in self._open
+
     def end(self, session: Session) -> None:
         """Sign out."""
         if self._open.pop(session.id, None):
