@@ -19,6 +19,14 @@ up: ## The demo: set-up, base image, a Cloud PC for each of two users, and how t
 	@. .cloudpc/env && cloudpc up demo $(if $(CLEAR_LOCK),--clear-lock)
 	@echo 'For pulumi and cloudpc in this shell:  . .cloudpc/env'
 
+.PHONY: desktop
+desktop: ## A Cloud PC with a desktop for one user, and how to open it (its image takes about two minutes, once)
+	@for file in tools/desktop/*.yaml; do [ -e "stacks/$${file##*/}" ] || cp "$$file" stacks/; done
+	@tools/setup sh -c '.venv/bin/cloudpc image build debian-12-desktop && .venv/bin/cloudpc image upload desktop'
+	@. .cloudpc/env && cloudpc up desktop $(if $(CLEAR_LOCK),--clear-lock)
+	@echo 'Open it (in a graphical session, with FreeRDP or Remmina):  . .cloudpc/env && cloudpc connect dora --desktop'
+	@echo 'Remove it:  . .cloudpc/env && cloudpc down desktop'
+
 .PHONY: down
 down: ## Remove the demo whole, after asking (YES=1: without); caches stay
 	@[ -t 0 ] || [ -n "$(YES)" ] || echo 'Nobody is there to be asked: make down YES=1'

@@ -378,3 +378,27 @@ def test_the_way_ends_with_the_block(station: Station) -> None:
 def _ways(station: Station) -> list[str]:
     said = subprocess.run(["pgrep", "-f", "--", f"-W 127.0.0.1:{station.host_port}"], capture_output=True, text=True)
     return [each for each in said.stdout.split() if (Path("/proc") / each / "comm").read_text().strip() == "ssh"]
+
+
+def test_a_port_here_leads_to_one_of_the_cloud_pcs_own_loopback(station: Station) -> None:
+    with ssh.forwarded(target(station), station.host_port) as here:
+        for _ in range(2):
+            with socket.create_connection(("127.0.0.1", here), 30) as connected:
+                assert connected.recv(20).startswith(b"SSH-2.0-")
+        assert len(_tunnels(here)) == 1
+    assert _tunnels(here) == []
+    with pytest.raises(OSError, match="refused"):
+        socket.create_connection(("127.0.0.1", here), 5)
+
+
+@pytest.mark.parametrize(("wrong", "was_asked"), [("host_key", False), ("password", True)])
+def test_no_port_is_given_where_ssh_does_not_get_in(wrong: str, was_asked: bool, station: Station) -> None:
+    other = {"host_key": station.host_key("host"), "password": "another"}
+    with pytest.raises(ssh.NotIn) as caught, ssh.forwarded(target(station, **{wrong: other[wrong]}), 1):
+        pass
+    assert (caught.value.ended.code, caught.value.ended.was_asked) == (ssh.FAILED, was_asked)
+
+
+def _tunnels(port: int) -> list[str]:
+    said = subprocess.run(["pgrep", "-f", "--", f"-L 127.0.0.1:{port}:"], capture_output=True, text=True)
+    return [each for each in said.stdout.split() if (Path("/proc") / each / "comm").read_text().strip() == "ssh"]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import typer
 
 from cloudpc.cli import access as commands
 from cloudpc.cli.output import CommandError
@@ -54,15 +56,65 @@ def test_a_proof_goes_into_the_field_of_its_protocol(way: Access) -> None:
     assert list(to_outputs(way.proven("another")).values())[-1] == "another"
 
 
-def test_connect_says_where_a_remote_desktop_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def _recorded(monkeypatch: pytest.MonkeyPatch, way: Access) -> None:
     outputs: dict[str, Any] = {
         **desired().model_dump(by_alias=True, mode="json"),
         "status": "provisioned",
-        "credentials": {"user": "alice", "password": "p"},
-        **to_outputs(RDP),
+        "credentials": {"user": "alice", "password": "secret-of-alice"},
+        **to_outputs(way),
     }
     record = CloudPCRecord("demo", RecordedCloudPC.model_validate(outputs), "u-alice@contoso.example")
-    monkeypatch.setattr(commands, "Project", lambda: SimpleNamespace(with_secrets=lambda *_: record))
+    project = SimpleNamespace(with_secrets=lambda *_: record, host=lambda _: None)
+    monkeypatch.setattr(commands, "Project", lambda: project)
+
+
+def test_a_desktop_that_the_image_has_not_is_refused_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    _recorded(monkeypatch, SSH)
+    with pytest.raises(CommandError) as said:
+        commands.connect("u-alice", desktop=True)
+    for word in ("its image micro has none", "debian-12-desktop", "`cloudpc reprovision u-alice@contoso.example`"):
+        assert word in str(said.value)
+    with pytest.raises(CommandError, match="takes no command"):
+        commands.connect("u-alice", ["date"], desktop=True)
+
+
+def test_a_written_file_has_the_way_and_no_password(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _recorded(monkeypatch, DESKTOP)
+    file = tmp_path / "alice.rdp"
+    with pytest.raises(typer.Exit) as ended:
+        commands.connect("u-alice", rdp_file=file)
+    assert ended.value.exit_code == 0
+    content = file.read_bytes()
+    assert b"full address:s:127.0.0.1:13389\r\nusername:s:alice\r\n" in content
+    assert b"secret" not in content
+    told = capsys.readouterr().out
+    assert "ssh -N -L 127.0.0.1:13389:127.0.0.1:3389 -J root@kvm1 alice@10.0.0.5" in told
+    assert "12:b1" in told
+    with pytest.raises(CommandError, match="can't be written: File exists"):
+        commands.connect("u-alice", rdp_file=file)
+
+
+def test_without_a_client_people_are_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    _recorded(monkeypatch, DESKTOP)
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(CommandError, match=r"install FreeRDP \(`sudo apt-get install freerdp2-x11`"):
+        commands.connect("u-alice", desktop=True)
+
+
+def test_a_client_without_a_display_is_not_started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    _recorded(monkeypatch, DESKTOP)
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "xfreerdp").touch(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(CommandError, match="no display here"):
+        commands.connect("u-alice", desktop=True)
+
+
+def test_connect_says_where_a_remote_desktop_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    _recorded(monkeypatch, RDP)
     with pytest.raises(CommandError) as said:
         commands.connect("u-alice")
     assert "10.0.0.5:3389, with a certificate of the thumbprint 12b1" in str(said.value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -25,6 +26,9 @@ from cloudpc.operations.records import CloudPCRecord
 User = Annotated[str, typer.Argument(help="userPrincipalName, its part before the @, or the user's id.")]
 Policy = Annotated[str | None, typer.Option("--policy", help="Which one, if several policies serve the user.")]
 Plan = Annotated[str | None, typer.Option("--service-plan", help="Which one, if the user has several.")]
+
+_PORT_ELSEWHERE = 13389
+"""Where a written file looks for the desktop: a port of the loopback that few have in use."""
 
 
 def credentials(user: User, service_plan: Plan = None, policy: Policy = None, as_json: Json = False) -> None:
@@ -75,10 +79,11 @@ def _proof(way: Access) -> dict[str, str]:
     """What the Cloud PC proves itself by, by its name."""
     match way:
         case Ssh():
+            desktop = {"Desktop's certificate": way.certificate_thumbprint}
             if not ssh_keys.is_ed25519(way.host_key):
-                return {"Host key": way.host_key}
-            fingerprint = ssh_keys.fingerprint(way.host_key)
-            return {"Host key": way.host_key, "Fingerprint": f"{fingerprint}, which ssh shows the first time"}
+                return {"Host key": way.host_key, **desktop}
+            fingerprint = f"{ssh_keys.fingerprint(way.host_key)}, which ssh shows the first time"
+            return {"Host key": way.host_key, "Fingerprint": fingerprint, **desktop}
         case Rdp():
             return {"Certificate": way.certificate_thumbprint}
 
@@ -96,11 +101,19 @@ def connect(
     command: Annotated[list[str] | None, typer.Argument(help="A command to run there, after `--`.")] = None,
     service_plan: Plan = None,
     policy: Policy = None,
+    desktop: Annotated[bool, typer.Option("--desktop", help="Open its desktop, in FreeRDP or Remmina.")] = False,
+    rdp_file: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Only write a file for a remote desktop client; no password is in it."),
+    ] = None,
 ) -> None:
     """Open ssh to a user's Cloud PC, with its pinned host key; `-- COMMAND` runs a command there.
 
     Ends with the command's own exit code. Several words reach it as they are; one quoted word is a line of shell.
     """
+    shows = desktop or rdp_file is not None
+    if shows and command:
+        raise CommandError("a desktop takes no command: leave that out, or --desktop and --rdp-file", Exit.INVALID)
     project = Project()
     cloud_pc = project.with_secrets(user, service_plan, policy)
     way, secret = usable(cloud_pc)
@@ -109,6 +122,8 @@ def connect(
         message = f"the Cloud PC of {name} is powered off; {command_line('cloudpc', 'power-on', name)} starts it"
         raise CommandError(message, Exit.FAILED_CLOUD_PC)
     match way:
+        case Ssh() if shows:
+            raise typer.Exit(_desktop(project, cloud_pc, _with_desktop(cloud_pc, way), secret, rdp_file))
         case Ssh():
             raise typer.Exit(_by_ssh(project, cloud_pc, way, secret, command or []))
         case Rdp():
@@ -123,6 +138,53 @@ def _by_ssh(
         if ended.code == ssh.FAILED and not ended.was_asked:
             ended = _asked_why(project, cloud_pc, target, command) or ended
         return ended.code
+
+
+def _with_desktop(cloud_pc: CloudPCRecord, way: Ssh) -> Ssh:
+    """The same, if there is a desktop. Raises CommandError: there is none, with what to do."""
+    if way.certificate_thumbprint:
+        return way
+    name = cloud_pc.user_principal_name
+    raise CommandError(
+        f"the Cloud PC of {name} has no desktop: its image {cloud_pc.recorded.settings.image_id} has none. Choose one "
+        f"with a desktop, such as debian-12-desktop, as imageId of the policy {cloud_pc.policy}; then "
+        f"`{command_line('cloudpc', 'reprovision', name)}` makes it anew, without its data. "
+        f"`{command_line('cloudpc', 'connect', name)}` opens ssh",
+        Exit.INVALID,
+    )
+
+
+def _desktop(
+    project: Project, cloud_pc: CloudPCRecord, way: Ssh, secret: RecordedCredentials, rdp_file: Path | None
+) -> int:
+    from cloudpc.cli import desktop_client
+
+    if rdp_file is not None:
+        desktop_client.write_rdp_file(rdp_file, secret.user, _PORT_ELSEWHERE)
+        _tell_of_file(rdp_file, way, secret.user, None if way.bastion else _way(project.host(cloud_pc), way))
+        return 0
+    with reached(project, cloud_pc, target_of(project, cloud_pc, way, secret), way) as target:
+        try:
+            return desktop_client.show(target, way.certificate_thumbprint)
+        except ssh.NotIn as failed:
+            known = None if failed.ended.was_asked else _anew(project, cloud_pc, target)
+            if known is None:
+                raise CommandError(f"the desktop of {target.name} was not opened: {failed}") from None
+        try:
+            return desktop_client.show(known, way.certificate_thumbprint)
+        except ssh.NotIn as failed:
+            raise CommandError(f"the desktop of {target.name} was not opened: {failed}") from None
+
+
+def _tell_of_file(file: Path, way: Ssh, user: str, hop: SshHop | None) -> None:
+    from cloudpc.cli import desktop, desktop_client
+
+    out.print(f"{file} is written. Where it is opened, this has to run meanwhile:")
+    out.print(f"  {hand_over.forwarding(way, user, hop, _PORT_ELSEWHERE, desktop.PORT)}", soft_wrap=True)
+    fingerprint = desktop_client.shown(way.certificate_thumbprint)
+    out.print(f"The desktop's certificate has the fingerprint (SHA-256) {fingerprint}", soft_wrap=True)
+    for sentence in hand_over.conditions(way, user, hop):
+        out.print(sentence)
 
 
 @contextmanager
@@ -152,6 +214,12 @@ def _asked_why(
     project: Project, cloud_pc: CloudPCRecord, target: ssh.Target, command: Sequence[str]
 ) -> ssh.Ended | None:
     """Tell why ssh did not come as far as the password; once more with the guest's present key, if that is another."""
+    known = _anew(project, cloud_pc, target)
+    return ssh.run(known, command) if known else None
+
+
+def _anew(project: Project, cloud_pc: CloudPCRecord, target: ssh.Target) -> ssh.Target | None:
+    """Tell why ssh did not come as far as the password; the target with the guest's present key, if that is another."""
     config = project.host(cloud_pc)
     if config is None:
         err.print(f"cloudpc: {cloud_pc.policy} names no host {cloud_pc.recorded.host} that could say why")
@@ -161,7 +229,7 @@ def _asked_why(
     guest_os = guests.named(cloud_pc.recorded.settings.guest_os)
     seen = unanswered.look(config, machine_id, guest_os, target.host_key, cloud_pc.policy)
     err.print(f"cloudpc: {seen.why}")
-    return ssh.run(replace(target, host_key=seen.host_key), command) if seen.host_key else None
+    return replace(target, host_key=seen.host_key) if seen.host_key else None
 
 
 def target_of(project: Project, cloud_pc: CloudPCRecord, way: Ssh, secret: RecordedCredentials) -> ssh.Target:

@@ -29,6 +29,20 @@ def sign_in(way: Access, user: str, hop: SshHop | None) -> str:
     return _ssh(way, user, hop.destination if hop else "")
 
 
+def forwarding(way: Access, user: str, hop: SshHop | None, here: int, port: int) -> str:
+    """What has a port of the user's loopback lead to one of the Cloud PC's, until it is interrupted.
+
+    Args:
+        way: to the Cloud PC, by ssh.
+        user: the account there.
+        hop: the host that stands before it; None: none does.
+        here: the user's port.
+        port: the Cloud PC's.
+    """
+    signs_in = sign_in(way, user, hop)
+    return signs_in.replace("ssh ", f"ssh -N -L {_HERE}:{here}:{_HERE}:{port} ", 1)
+
+
 def conditions(way: Access, user: str, hop: SshHop | None) -> Iterator[str]:
     """What that takes, a sentence or two each; nothing where the address alone is enough. Arguments as in `sign_in`."""
     if way.bastion:

@@ -29,6 +29,9 @@ FAILED = 255
 
 _ASKPASS = Path(__file__).with_name("askpass")
 _OWN_WAY_SECONDS = 10
+_OPEN = "cloudpc-is-open"
+"""Said there once ssh is in; a user's own start files may say something before."""
+_WAITS_THERE = f"echo {_OPEN}; exec cat >/dev/null"
 _ENDING_SECONDS = 5
 # Nothing is forwarded into a guest, and nothing is run here because of it. The password comes first: a server counts
 # each key that it is offered as an attempt. Keys come last, for users who have changed their password.
@@ -104,6 +107,39 @@ def run(target: Target, command: Sequence[str]) -> Ended:
         argv += [shlex.join(command) if len(command) > 1 else command[0]] if command else []
         code = subprocess.call(argv, env=_environment(target, folder), cwd=folder)
         return Ended(code, asked.is_set())
+
+
+class NotIn(Exception):  # noqa: N818 - its caller asks why
+    """ssh ended before anything was open."""
+
+    def __init__(self, ended: Ended) -> None:
+        super().__init__(f"ssh ended with {ended.code}")
+        self.ended = ended
+
+
+@contextlib.contextmanager
+def forwarded(target: Target, port: int) -> Iterator[int]:
+    """A port of the loopback here that leads to one of the Cloud PC's own loopback, until the block ends.
+
+    What runs there meanwhile waits for the end of its input, so that nothing stays even if this process is killed.
+
+    Raises:
+        CommandError: there is no ssh, or no place for its files.
+        NotIn: ssh did not get in; it has said why.
+    """
+    here = _free_port()
+    forward = ("-oClearAllForwardings=no", "-oExitOnForwardFailure=yes", "-T")
+    with _prepared(target) as (ssh, folder, asked):
+        argv = [*ssh, *forward, "-L", f"127.0.0.1:{here}:127.0.0.1:{port}", "--", target.alias, _WAITS_THERE]
+        env = _environment(target, folder)
+        with subprocess.Popen(argv, env=env, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+            try:
+                assert process.stdout is not None  # noqa: S101 - asked for above
+                if not any(line.strip() == _OPEN.encode() for line in iter(process.stdout.readline, b"")):
+                    raise NotIn(Ended(process.wait(), asked.is_set()))
+                yield here
+            finally:
+                process.terminate()
 
 
 @contextlib.contextmanager
@@ -265,3 +301,9 @@ def _program() -> str:
     if found is None:
         raise CommandError("there is no `ssh` on the PATH: install openssh-client")
     return str(Path(found).absolute())
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port

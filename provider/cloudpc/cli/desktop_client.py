@@ -1,0 +1,209 @@
+"""`cloudpc connect --desktop`: RDP through ssh, whose host key is pinned, to a certificate that is pinned, too.
+
+A guest serves its desktop on its own loopback, so that whoever sees it has come by ssh. The client gets the password by
+a pipe: it is in no file, no argument and no environment.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import socket
+import ssl
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from cloudpc.cli import ssh
+from cloudpc.cli.desktop import PORT
+from cloudpc.cli.output import CommandError, err
+from cloudpc.cli.ssh import Target
+from cloudpc.model.text import command_line, last_lines
+
+READY_SECONDS = 120.0
+"""Until a desktop that does not answer is given up: it starts after its guest is ready, and slowly without KVM."""
+_ONE_TRY_SECONDS = 30.0
+_PAUSE = 0.5
+_HERE = "127.0.0.1"
+# MS-RDPBCGR 2.2.1.1: TPKT, X.224 connection request, negotiation request for TLS alone
+_ASKS_FOR_TLS = bytes.fromhex("030000130ee000000000000100080001000000")
+_ANSWER_BYTES = 19
+_TLS_ANSWER = (0x02, 0x01)
+"""Type of the negotiation response, and the protocol that was chosen: TLS."""
+_CLIENT_WENT_WRONG = 128
+"""FreeRDP's exit codes from here on are failures; those below say how a session ended."""
+
+
+@dataclass(frozen=True)
+class _Session:
+    """One desktop as a client sees it.
+
+    Args:
+        target: whose password and name they are.
+        thumbprint: SHA-256 of its certificate, in hex.
+        port: of the loopback here, which leads to it.
+    """
+
+    target: Target
+    thumbprint: str
+    port: int
+
+
+def show(target: Target, thumbprint: str) -> int:
+    """Open a desktop in the first client that is there, until it is closed; its exit code.
+
+    Args:
+        target: the Cloud PC, as ssh reaches it.
+        thumbprint: SHA-256 of the desktop's certificate, in hex.
+
+    Raises:
+        CommandError: there is no client; the desktop does not answer, or proves itself by another certificate.
+        NotIn: ssh did not get in.
+    """
+    opened_by = _client()
+    with ssh.forwarded(target, PORT) as port:
+        _wait_until_proven(port, thumbprint, target.name)
+        return opened_by(_Session(target, thumbprint, port))
+
+
+def write_rdp_file(path: Path, user: str, port: int) -> None:
+    """Write what a remote desktop client opens, without a password.
+
+    Args:
+        path: a file that is not there yet.
+        user: the account.
+        port: of the loopback where it is opened.
+
+    Raises:
+        CommandError: it is there already, or can't be written.
+    """
+    try:
+        with path.open("x", encoding="utf-8", newline="\r\n") as file:
+            file.write(_rdp_file(user, port))
+    except OSError as error:
+        raise CommandError(f"{path} can't be written: {error.strerror}") from None
+
+
+def shown(thumbprint: str) -> str:
+    """A fingerprint as clients show it: hex with colons, the only form that FreeRDP 2 compares."""
+    return ":".join(thumbprint[at : at + 2] for at in range(0, len(thumbprint), 2))
+
+
+def _client() -> Callable[[_Session], int]:
+    """What opens a desktop here. Raises CommandError: nothing does."""
+    for name in ("xfreerdp3", "xfreerdp"):
+        if program := shutil.which(name):
+            if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+                raise CommandError("there is no display here to show a desktop on: run it in a graphical session")
+            return partial(_by_freerdp, program)
+    if program := shutil.which("remmina"):
+        return partial(_by_remmina, program)
+    if program := shutil.which("mstsc.exe"):
+        return partial(_by_mstsc, program)
+    install = command_line("sudo", "apt-get", "install", "freerdp2-x11")
+    raise CommandError(
+        f"there is no remote desktop client on the PATH: install FreeRDP (`{install}`; freerdp3-x11 from Debian 13 on) "
+        "or Remmina; `--rdp-file FILE` writes a file for a client elsewhere"
+    )
+
+
+def _wait_until_proven(port: int, thumbprint: str, name: str) -> None:
+    deadline = time.monotonic() + READY_SECONDS
+    was_told = False
+    while (certificate := _certificate(port)) is None:
+        if time.monotonic() > deadline:
+            raise CommandError(
+                f"the desktop of {name} does not answer within {READY_SECONDS:.0f} s: in the guest, "
+                "`systemctl status xrdp` says more"
+            )
+        if not was_told:
+            err.print(f"cloudpc: waiting until {name} serves its desktop")
+            was_told = True
+        time.sleep(_PAUSE)
+    found = hashlib.sha256(certificate).hexdigest()
+    if found != thumbprint:
+        raise CommandError(
+            f"the desktop of {name} proves itself by the certificate {shown(found)}, and {shown(thumbprint)} is "
+            "recorded: no password was sent; if nobody has renewed it there, somebody else may be listening"
+        )
+
+
+def _certificate(port: int) -> bytes | None:
+    """What the desktop proves itself by, as DER; None while it does not answer."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # compared by whoever asks
+    with suppress(OSError), socket.create_connection((_HERE, port), _ONE_TRY_SECONDS) as connection:
+        connection.sendall(_ASKS_FOR_TLS)
+        answer = connection.recv(_ANSWER_BYTES, socket.MSG_WAITALL)
+        if len(answer) == _ANSWER_BYTES and (answer[11], answer[15]) == _TLS_ANSWER:
+            with context.wrap_socket(connection) as proven:
+                return proven.getpeercert(binary_form=True)
+    return None
+
+
+def _by_freerdp(program: str, session: _Session) -> int:
+    argv = _freerdp(program, session)
+    with tempfile.TemporaryFile() as said:
+        ended = subprocess.run(
+            argv, input=f"{session.target.password}\n".encode(), stdout=said, stderr=subprocess.STDOUT, check=False
+        )
+        if ended.returncode < _CLIENT_WENT_WRONG and ended.returncode >= 0:
+            return 0
+        said.seek(0)
+        words = last_lines(said.read().decode("utf-8", "replace"))
+    raise CommandError(f"{Path(program).name} ended with {ended.returncode}: {words}")
+
+
+def _freerdp(program: str, session: _Session) -> list[str]:
+    return [
+        program, f"/v:{_HERE}:{session.port}", f"/u:{session.target.user}", "/from-stdin:force", "/sec:tls",
+        f"/cert:deny,fingerprint:sha256:{shown(session.thumbprint)}", f"/t:{session.target.name}", "/size:80%",
+        "+clipboard", "/log-level:ERROR",
+    ]  # fmt: skip
+
+
+def _by_remmina(program: str, session: _Session) -> int:
+    """It asks for the password itself. The certificate has been compared; it would ask about one it can't pin."""
+    lines = [
+        "[remmina]", f"name={session.target.name}", "protocol=RDP", f"server={_HERE}:{session.port}",
+        f"username={session.target.user}", "security=tls", "ignore-tls-errors=1", "",
+    ]  # fmt: skip
+    with tempfile.TemporaryDirectory(prefix="cloudpc-") as folder:
+        file = Path(folder) / "desktop.remmina"
+        file.write_text("\n".join(lines), encoding="utf-8")
+        subprocess.run([program, "-c", str(file)], check=False)
+        return _until_interrupted()  # one that runs already takes the file over, and ends at once
+
+
+def _by_mstsc(program: str, session: _Session) -> int:
+    """Windows' own, from its subsystem for Linux, whose loopback Windows reaches."""
+    with tempfile.TemporaryDirectory(prefix="cloudpc-") as folder:
+        file = Path(folder) / "desktop.rdp"
+        write_rdp_file(file, session.target.user, session.port)
+        there = subprocess.run(["wslpath", "-w", str(file)], capture_output=True, text=True, check=False).stdout.strip()
+        subprocess.run([program, there or str(file)], check=False)
+    return 0
+
+
+def _until_interrupted() -> int:
+    err.print("cloudpc: the way to the desktop stays open until Ctrl-C")
+    with suppress(KeyboardInterrupt):
+        threading.Event().wait()
+    return 0
+
+
+def _rdp_file(user: str, port: int) -> str:
+    """Such files can't pin a certificate, and clients warn of one they don't know: ssh has pinned what is behind it."""
+    settings = [
+        f"full address:s:{_HERE}:{port}", f"username:s:{user}", "prompt for credentials:i:1", "screen mode id:i:1",
+        "enablecredsspsupport:i:0", "authentication level:i:0", "redirectclipboard:i:1", "drivestoredirect:s:",
+        "redirectprinters:i:0",
+    ]  # fmt: skip
+    return "\n".join([*settings, ""])
