@@ -41,6 +41,8 @@ function size() {
   return { width, height };
 }
 
+const shown = document.createElement("iron-remote-desktop");
+
 async function connect(ui) {
   closed = "";
   say("Connecting…");
@@ -56,7 +58,8 @@ async function connect(ui) {
     const session = await ui.connect(config);
     ui.setVisibility(true);
     place.dataset.connectedAfter = Math.round(performance.now() - began);
-    say("Connected.", true);
+    say("Connected. A new session takes a moment to appear.", true);
+    shown.shadowRoot?.querySelector("canvas")?.focus();
     await session.run();
     say(closed || "The desktop's session has ended.", false);
   } catch (error) {
@@ -65,7 +68,6 @@ async function connect(ui) {
 }
 
 await init("ERROR");
-const shown = document.createElement("iron-remote-desktop");
 shown.setAttribute("scale", "real");
 shown.module = Backend;
 shown.addEventListener("ready", (event) => {
