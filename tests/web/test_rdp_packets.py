@@ -10,7 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from cloudpc.web.rdp_packets import MAX_EARLY_BYTES, TLS, NotRdp, SignsIn, agreed_protocol, is_connection_request
+from cloudpc.web.rdp_packets import (
+    MAX_EARLY_BYTES,
+    TLS,
+    NotRdp,
+    SignsIn,
+    agreed_protocol,
+    is_connection_request,
+    keyboard_of,
+)
 from tests.web.scripted_rdp import CONFIRM, REFUSAL, REQUEST, WITHOUT_TLS, client_info, connect_initial, read_info, tpkt
 
 ATTACH = tpkt(b"\x02\xf0\x80\x28")
@@ -59,6 +67,13 @@ def test_24_bits_of_colour_are_asked_for_over_a_fast_network() -> None:
     struct.pack_into("<HHH", restored, core + 140, 16, 0x000F, 0x0829)
     restored[core + 210] = 0
     assert bytes(restored) == connect_initial()
+
+
+def test_the_keyboard_is_the_one_of_the_policys_locale() -> None:
+    assert [keyboard_of(name) for name in ("de-DE", "en-US", "xx-XX")] == [0x407, 0x409, 0]
+    asked = SignsIn("alice", SecretStr(""), keyboard_of("de-DE")).feed(connect_initial())
+    core = asked.index(struct.pack("<HH", 0xC001, 211))
+    assert struct.unpack_from("<I", asked, core + 16) == (0x407,)
 
 
 @given(st.binary(max_size=400))

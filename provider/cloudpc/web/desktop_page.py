@@ -25,6 +25,7 @@ from cloudpc.web.connections import Connections
 from cloudpc.web.fleet import Row
 from cloudpc.web.guard import form_of, session_of
 from cloudpc.web.person import Person
+from cloudpc.web.rdp_packets import keyboard_of
 from cloudpc.web.rdp_proxy import Desktop
 from cloudpc.web.relay import POLICY, Unreachable
 from cloudpc.web.site import Site, cloud_pc_of, from_npm, person_of, site_of
@@ -121,8 +122,9 @@ def _desktop(site: Site, row: Row, person: Person) -> Desktop:
     def note(did: str, why: str) -> None:
         site.journal.write(person, did, cloud_pc, **({"why": why} if why else {}))
 
+    keyboard = keyboard_of(recorded.settings.locale)
     until = datetime.fromisoformat(row.grace_ends) if row.grace_ends else None
-    return Desktop(secret.user, secret.password, row.desktop, reach, note, until)
+    return Desktop(secret.user, secret.password, row.desktop, reach, note, keyboard, until)
 
 
 ROUTES: list[BaseRoute] = [

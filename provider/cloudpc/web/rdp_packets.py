@@ -9,6 +9,7 @@ panic (IronRDP #1251, repaired after 0.7.0). With 24 bits, which are asked for h
 
 from __future__ import annotations
 
+import locale
 import struct
 from dataclasses import dataclass, field
 
@@ -19,6 +20,7 @@ TLS = 1
 MAX_EARLY_BYTES = 262_144
 """Until the client has said who it is; clipboard and drawing come later. IronRDP has about 1,500."""
 
+_KEYBOARDS = {name: number for number, name in locale.windows_locale.items()}
 _TPKT = 3
 _DATA = b"\x02\xf0\x80"
 _SEND_DATA_REQUEST = 0x64
@@ -43,6 +45,11 @@ class NotRdp(ValueError):  # noqa: N818 - an answer, not an error
     """It is not what RDP has there."""
 
 
+def keyboard_of(locale_name: str) -> int:
+    """The number of the layout that a locale's keyboards usually have, which Windows calls like the locale; 0: none."""
+    return _KEYBOARDS.get(locale_name.replace("-", "_"), 0)
+
+
 def is_connection_request(packet: bytes) -> bool:
     """Whether it is one frame with RDP's first packet, and nothing after it."""
     is_frame = len(packet) >= 11 and packet[0] == _TPKT and int.from_bytes(packet[2:4], "big") == len(packet)
@@ -63,10 +70,12 @@ class SignsIn:
     Args:
         user: the account's name.
         password: the account's.
+        keyboard: Windows' number of a keyboard layout; 0: the server's own.
     """
 
     user: str
     password: SecretStr
+    keyboard: int = 0
     _signs: bool = True
     """Whether it still has to sign in: all after that is none of ours."""
     _early: bytes = field(default=b"", repr=False)
@@ -106,7 +115,7 @@ class SignsIn:
 
     def _signed_in(self, frame: bytes) -> bytes:
         if frame[4:].startswith(_CONNECT_INITIAL):
-            return _in_true_colour(frame)
+            return _in_true_colour(frame, self.keyboard)
         start = _user_data(frame)
         if start is None or len(frame) < start + 4 + _FIXED.size:
             return frame
@@ -136,8 +145,8 @@ class SignsIn:
         return fixed + b"".join(text + bytes(end) for text in texts) + packet[at:]
 
 
-def _in_true_colour(frame: bytes) -> bytes:
-    """A client's first data, in which it asks for 24 bits of colour over a fast network; nothing else changes."""
+def _in_true_colour(frame: bytes, keyboard: int) -> bytes:
+    """A client's first data, in which it asks for 24 bits of colour over a fast network, and has this keyboard."""
     before, found, blocks = frame.partition(_CLIENT_DATA)
     at = len(before) + len(found) + (2 if blocks[:1] >= b"\x80" else 1)
     while at + 4 <= len(frame):
@@ -148,6 +157,8 @@ def _in_true_colour(frame: bytes) -> bytes:
             # highColorDepth, supportedColorDepths; earlyCapabilityFlags: 32 bits too, and the kind of connection: LAN
             struct.pack_into("<HHH", changed, at + 140, 24, 0x000F, flags | 0x0022)
             changed[at + 210] = 6
+            if keyboard:
+                struct.pack_into("<I", changed, at + 16, keyboard)
             return bytes(changed)
         at += max(size, 4)
     return frame

@@ -41,6 +41,7 @@ class Desktop:
         fingerprint: SHA-256 of the guest's certificate, in hex.
         reach: a connection to its RDP as long as the block lasts; may take long, raises Unreachable.
         note: is given what becomes of the connection, in the past tense, and why; for the audit.
+        keyboard: Windows' number of a keyboard layout; 0: the guest's own.
         until: when its grace period is over, if it has one.
     """
 
@@ -49,6 +50,7 @@ class Desktop:
     fingerprint: str
     reach: Reach
     note: Callable[[str, str], None]
+    keyboard: int = 0
     until: datetime | None = None
 
 
@@ -112,7 +114,7 @@ async def _open(
         async with _guest(desktop) as (reader, writer):
             answer = await _begun(request.x224, desktop, reader, writer)
             await page.send_bytes(answer.build())
-            signs_in = SignsIn(desktop.user, desktop.password)
+            signs_in = SignsIn(desktop.user, desktop.password, desktop.keyboard)
             with relay.noted(desktop.note, "the desktop") as ended:
                 ended.why = await relay.until_one_ends(page, reader, writer, connection, signs_in.feed)
     except _Refused as refused:

@@ -63,6 +63,7 @@ async function connect(ui) {
     await session.run();
     say(closed || "The desktop's session has ended.", false);
   } catch (error) {
+    if (error instanceof TypeError) closed ||= "The server has stopped, or is out of reach."; // fetch says no more
     say(closed || (error instanceof Error ? error.message : "The desktop can't be shown. Try again in a minute."), false);
   }
 }
