@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -46,7 +47,10 @@ def test_a_user_opens_the_desktop_in_a_page(real: Project, browser: Browser) -> 
     ran = real.cloudpc("up", "demo")
     assert ran.code == 0, ran
 
-    with _served(real) as address, contextlib.closing(browser.new_context()) as context:
+    with (
+        _served(real) as address,
+        contextlib.closing(browser.new_context(viewport={"width": 1280, "height": 900})) as context,
+    ):
         page = context.new_page()
         faults: list[str] = []
         page.on("pageerror", lambda error: faults.append(str(error)))
@@ -57,6 +61,8 @@ def test_a_user_opens_the_desktop_in_a_page(real: Project, browser: Browser) -> 
         print(f"\nfrom click to desktop: {time.monotonic() - began:.1f} s")
         _wait(lambda: len(_picture(page.locator("#desktop"))) > SHOWS_SOMETHING)
         print(f"until Xfce has drawn itself: {time.monotonic() - began:.1f} s")
+        if os.environ.get("CLOUDPC_UPDATE_GOLDEN"):
+            page.screenshot(path=REPO / "docs/screenshots/pages-desktop.png")
         inside = real.cloudpc("connect", "alice", "--", "pgrep -u alice -x xfce4-session; pgrep -u alice -x Xorg")
         assert len(inside.output.split()) == 2, inside
         assert faults == []
