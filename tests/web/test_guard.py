@@ -142,6 +142,27 @@ def test_without_the_extra_it_is_said_what_to_install() -> None:
     assert "uvicorn" in done.stdout
 
 
+def test_a_user_reads_of_a_run_what_is_theirs() -> None:
+    run = Run(["restart"], "bob", ["demo"], user_id="u1", user="u1@contoso.example", waits_for="carol's `cloudpc up`")
+    theirs = [
+        " ~  pulumi-python:dynamic/cloudpc:CloudPC u1/PLAN updating (0s); disk",
+        "    pulumi-python:dynamic/cloudpc:CloudPC (u1/PLAN):",
+        "u1@contoso.example  PLAN  demo  CPC-u1  provisioned",
+        "cloudpc: not done for u1@contoso.example (PLAN), for the reason above",
+    ]
+    others = [
+        "u11@contoso.example  PLAN",
+        "au1@contoso.example PLAN",
+        "CloudPC u11/PLAN updating",
+        "xu1/PLAN",
+        "warning",
+    ]
+    user = Person("u1@contoso.example", user_id="u1")
+    assert run.shown_to(user, [*others, *theirs, *others]) == theirs
+    assert run.shown_to(Person("root", is_admin=True), others) == others
+    assert "carol" not in run.said_to(user)
+
+
 def test_a_run_s_lines_say_at_which_stage_a_cloud_pc_is(site: Site) -> None:
     run = Run(["up"], "root", ["demo"])
     site.runs._runs[run.id] = run

@@ -67,7 +67,10 @@ def test_a_button_does_what_its_command_does_and_names_who_pressed_it(
     assert answer.status_code == 303, answer.text
     run = _ended(pages, answer.headers["location"])
     assert run.code == 0, pages.site.runs.lines(run)
-    assert someone.get(f"/runs/{run.id}").status_code == 200, "their own run is theirs to look at"
+    theirs = someone.get(f"/runs/{run.id}")
+    assert theirs.status_code == 200, "their own run is theirs to look at"
+    assert "u001" not in theirs.text
+    assert "u001" in admin.get(f"/runs/{run.id}").text
     page = admin.get(own).text
     assert "&lt;b&gt;Mine&lt;/b&gt;" in page
     assert "<b>Mine" not in page
@@ -76,7 +79,9 @@ def test_a_button_does_what_its_command_does_and_names_who_pressed_it(
     assert {"by": "u000@contoso.example", "did": "rename", "userId": "u000"}.items() <= audit[-1].items()
     assert "u000@contoso.example" in re.findall(r"<td>rename</td><td>[^<]*</td><td>([^<]*)</td>", page)
     with someone.stream("GET", f"/runs/{run.id}/lines?from=0") as lines:
-        assert "event: over" in "".join(lines.iter_text())
+        said = "".join(lines.iter_text())
+    assert "event: over" in said
+    assert "u001" not in said
 
 
 def test_where_data_is_lost_the_name_is_typed(pages: Pages, admin: TestClient) -> None:

@@ -69,7 +69,7 @@ def _do(request: Request, form: dict[str, str]) -> Response:
     if button.action.loses_data and form.get("typed", "").strip() != row.name:
         return _asked(request, button, form, f"Type the name, {row.name}: nothing was done.", status=400)
     pc = row.record
-    run = Run(button.words(form), person.name, [pc.policy], cloud_pc=row.id, user_id=pc.user_id)
+    run = Run(button.words(form), person.name, [pc.policy], cloud_pc=row.id, user_id=pc.user_id, user=row.user)
     try:
         site.runs.start(run)
     except TwiceError as twice:

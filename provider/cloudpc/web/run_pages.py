@@ -41,9 +41,9 @@ def runs(request: Request) -> Response:
 def run(request: Request) -> Response:
     """One of them."""
     site, one = site_of(request), _run_of(request)
-    return site.page(
-        request, "run.html", run=one, lines=site.runs.lines(one), row=site.fleet.snapshot.by_id.get(one.cloud_pc)
-    )
+    lines, row = site.runs.lines(one), site.fleet.snapshot.by_id.get(one.cloud_pc)
+    shown = one.shown_to(person_of(request), lines)
+    return site.page(request, "run.html", run=one, lines=shown, begin=len(lines), row=row)
 
 
 async def lines(request: Request) -> Response:
@@ -75,9 +75,10 @@ async def _lines(site: Site, session: Session, one: Run, begin: int) -> AsyncIte
         over = one.is_over
         for line in await run_in_threadpool(site.runs.lines, one, begin):
             begin += 1
-            yield f"id: {begin}\nevent: line\ndata: {json.dumps(line)}\n\n"
-        if one.said != said:
-            said = one.said
+            for shown in one.shown_to(session.person, [line]):
+                yield f"id: {begin}\nevent: line\ndata: {json.dumps(shown)}\n\n"
+        if one.said_to(session.person) != said:
+            said = one.said_to(session.person)
             yield f"event: said\ndata: {json.dumps(said)}\n\n"
         if over:
             yield "event: over\ndata: {}\n\n"

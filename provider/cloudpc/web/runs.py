@@ -26,6 +26,7 @@ from cloudpc.cli.output import Exit
 from cloudpc.model.errors import CloudPCError
 from cloudpc.model.masking import masked
 from cloudpc.model.text import command_line, plain
+from cloudpc.web.person import Person
 
 KEPT = 200
 """Runs that are remembered."""
@@ -64,6 +65,8 @@ class Run:
     """The id of the one that it acts on, in addresses of pages; empty: on all."""
     user_id: str = ""
     """Whose that is: it is theirs to look at, too."""
+    user: str = ""
+    """That user's name."""
     id: str = field(default_factory=lambda: secrets.token_hex(8))
     began: str = field(default_factory=lambda: _now())
     ended: str = ""
@@ -84,6 +87,19 @@ class Run:
         if self.ended:
             return "not known: the server ended before it did; the Cloud PC's page shows what is so now"
         return f"waits: {self.waits_for}" if self.waits_for else "running"
+
+    def said_to(self, person: Person) -> str:
+        """The same, to a user without whom it waits for: that may be another's."""
+        return self.said if person.is_admin or not self.said.startswith("waits") else "waits: another run is at work"
+
+    def shown_to(self, person: Person, lines: Sequence[str]) -> list[str]:
+        """Of what it has said, what somebody may read: a run tells of all Cloud PCs of a policy, a user sees theirs."""
+        if person.is_admin:
+            return list(lines)
+        theirs = re.compile(
+            rf"(?<!\S)\(?(?:{re.escape(self.user_id)}/\S+|{re.escape(self.user)})(?=[\s:)]|$)", re.IGNORECASE
+        )
+        return [line for line in lines if theirs.search(line)]
 
     @property
     def is_over(self) -> bool:
