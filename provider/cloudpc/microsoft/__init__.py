@@ -1,1 +1,1 @@
-"""Signing in to Microsoft Entra, for whatever of Microsoft's is asked: its clouds, credentials, tokens."""
+"""Signing in to Microsoft Entra for all of Microsoft's services: clouds, credentials, tokens."""

@@ -1,1 +1,1 @@
-"""What everything speaks in: values, codes, and the protocols that drivers implement."""
+"""The common vocabulary: values, codes, and the protocols that drivers implement."""

@@ -1,1 +1,1 @@
-"""What is done with Cloud PCs without Pulumi: steps, looks, removal, tidying, records."""
+"""What is done with Cloud PCs, apart from Pulumi: steps, inspection, removal, cleaning up, records."""
