@@ -72,7 +72,7 @@ def page(request: Request) -> Response:
     if not (from_npm() / "@devolutions/iron-remote-desktop").is_dir():
         raise HTTPException(503, _NO_CLIENT)
     answer = site_of(request).page(
-        request, "desktop.html", row=row, connect=command_line("cloudpc", "connect", row.user)
+        request, "desktop.html", row=row, connect=command_line("cloudpc", "connect", row.user, "--desktop")
     )
     answer.headers["content-security-policy"] = CONTENT_POLICY
     return answer

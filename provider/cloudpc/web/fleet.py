@@ -21,6 +21,7 @@ from cloudpc.cli.context import Project
 from cloudpc.configuration.parsing import StackInputs
 from cloudpc.directory.catalogue import short_name
 from cloudpc.iac import fleet
+from cloudpc.model.access import Ssh
 from cloudpc.model.cloud_pc import PolicySettings, Status
 from cloudpc.model.errors import CloudPCError
 from cloudpc.operations.records import CloudPCRecord, StackRecord
@@ -131,7 +132,7 @@ class Row:
     def desktop(self) -> str:
         """SHA-256 of its desktop's certificate, in hex; empty: it has none that a page can show."""
         way = self.record.recorded.access
-        return str(getattr(way, "certificate_thumbprint", "")) if way is not None and way.protocol == "ssh" else ""
+        return way.certificate_thumbprint if isinstance(way, Ssh) else ""
 
     @property
     def grace_ends(self) -> str:
