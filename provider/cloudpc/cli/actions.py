@@ -179,7 +179,7 @@ def _ask(question: Question, asked: Asked, project: Project, chosen: Sequence[Cl
 def _show(title: str, project: Project, cloud_pcs: Sequence[CloudPCRecord]) -> None:
     differing = differences.of_all(project, cloud_pcs).found
     err.print(title)
-    shown = table("USER", "SERVICE PLAN", "POLICY", "DEVICE", "STATUS", "TODAY'S POLICY / WHY")
+    shown = table("USER", "SERVICE PLAN", "POLICY", "DEVICE", "STATUS", "CURRENT SETTINGS / WHY")
     for c in cloud_pcs:
         cells = (c.user_principal_name, short_name(c.service_plan), c.policy, c.device_name)
         detail = c.recorded.status_detail

@@ -1,4 +1,4 @@
-"""`cloudpc adopt`: machines that were handed over to their users, and that state does not know any more."""
+"""`cloudpc adopt`: machines that were handed over to their users, and are unknown to state."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def _tag(recorded: RecordedCloudPC) -> Tag:
 
 
 def _entitled(project: Project, lost: dict[str, Found]) -> dict[str, Found]:
-    """Those whose user may have one; the others are told.
+    """Those whose user may have one; reports the others.
 
     Raises:
         CommandError: none is left.
@@ -141,7 +141,7 @@ def _lost(project: Project, policy: str, record: StackRecord | None, known: Inve
 def _without_policy(
     project: Project, names: Sequence[str], records: Mapping[str, StackRecord], known: Inventory
 ) -> dict[str, Found]:
-    """Those whose policy has neither file nor stack any more, by the name of one whose hosts have them."""
+    """Those whose policy no longer has file or stack, by the name of a policy whose hosts have them."""
     here, seen = {*project.policy_ids(), *records}, set[UUID]()
     result: dict[str, Found] = {}
     for name in names:

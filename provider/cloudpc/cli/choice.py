@@ -70,7 +70,7 @@ class Choice:
                 check_name(name, cloud_pc, today.get(cloud_pc.user_id))
 
     def without(self, refused: Callable[[CloudPCRecord], Reason | None]) -> list[CloudPCRecord]:
-        """Those that nothing speaks against; what is left out is told.
+        """Those that nothing speaks against; reports what is left out.
 
         Raises:
             CommandError: none of a named user's.

@@ -77,7 +77,7 @@ class Project:
         return self.stacks_folder / f"Pulumi.{policy_id}.yaml"
 
     def shown(self, policy_id: str) -> str:
-        """A policy's file as people are told of it."""
+        """A policy's file as messages name it."""
         return f"{self.stacks_folder.name}/{self.file(policy_id).name}"
 
     @cached_property

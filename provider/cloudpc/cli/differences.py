@@ -24,7 +24,7 @@ class Differences:
 
 
 def of_all(project: Project, cloud_pcs: Iterable[CloudPCRecord]) -> Differences:
-    """Compare each with its policy of today; policies that can't be read are told."""
+    """Compare each with its policy's current settings; policies that can't be read are reported."""
     today: dict[str, PolicySettings | None] = {}
     result = Differences()
     for cloud_pc in cloud_pcs:
@@ -40,7 +40,7 @@ def of_all(project: Project, cloud_pcs: Iterable[CloudPCRecord]) -> Differences:
 
 
 def of(cloud_pc: CloudPCRecord, settings: PolicySettings) -> list[str]:
-    """What differs of one; of one without a machine nothing: whoever is made again is made with today's settings."""
+    """What differs for one; nothing for one without a machine, which will be made with the current settings."""
     recorded = cloud_pc.recorded
     return outdated(recorded.settings, settings, recorded.kernel_digest) if recorded.status in WITH_MACHINE else []
 

@@ -49,7 +49,7 @@ def findings(surroundings: Mapping[str, Surroundings], ours: Ours, seen: Seen) -
     Args:
         surroundings: of each policy.
         ours: what there should be.
-        seen: is told what hosts have.
+        seen: records what hosts have.
     """
     # those with the same holdings once
     configured = {host.holdings: host for each in surroundings.values() for host in each.hosts}

@@ -13,7 +13,7 @@ from cloudpc.operations import host_validation
 
 
 def findings(project: Project, policies: Iterable[str]) -> Iterator[Check]:
-    """Whether they are there, can be used, and go on being there; a host that does not answer is told elsewhere."""
+    """Whether they exist, can be used, and will go on existing; a host that does not answer is reported elsewhere."""
     for name in policies:
         try:
             hosts, asked = wishes.of_policy(project, name)

@@ -18,7 +18,7 @@ def findings(project: Project, records: Sequence[StackRecord], seen: Seen) -> It
     Args:
         project: where their files are.
         records: what state has.
-        seen: is told what may be missing because of it.
+        seen: records what may be missing because of it.
     """
     yield from _without_file(project, records, seen)
     yield from _renamed(records)

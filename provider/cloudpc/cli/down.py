@@ -147,7 +147,7 @@ def _why_left(staying: Found, remnants: Sequence[str]) -> str:
 
 
 def refuse_to_forget(project: Project, runtime: Runtime, installation: str | None, policy: str) -> None:
-    """Without its id nobody could say any more whose a machine is: while there are machines, it is kept."""
+    """Without its id nobody could say whose a machine is: while there are machines, it is kept."""
     _stop_at_unreadable(project, runtime, installation, policy)
     for host in runtime.hosts:
         if found := Inventory().unknown([host], installation, policy):

@@ -27,7 +27,7 @@ def history(
     except CommandError as error:
         message = f"{error}. Of policies that were removed with their stack only `cloudpc:audit` remembers anything"
         raise CommandError(message, error.code) from None
-    [user_id] = {each.user_id for each in found}  # some may carry the user's name of before
+    [user_id] = {each.user_id for each in found}  # some may carry the user's previous name
     histories = [_history(each) for each in everyone if each.user_id == user_id]
     histories.sort(key=lambda h: (h["events"][0]["dateTime"] if h["events"] else "", h["generation"]))
     if as_json:

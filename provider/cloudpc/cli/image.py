@@ -52,7 +52,7 @@ def list_(
 @app.command()
 def build(
     names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Recipes; `cloudpc image list` shows them.")],
-    force: Annotated[bool, typer.Option("--force", help="Build again, with what the mirror has today.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Build again, with the mirror's current packages.")] = False,
 ) -> None:
     """Build images; existing ones are left as they are."""
     folder = project_root() / FOLDER
@@ -68,7 +68,7 @@ def build(
 
 @app.command()
 def upload(
-    policies: Annotated[list[str] | None, typer.Argument(help="Names of policies; all of them without.")] = None,
+    policies: Annotated[list[str] | None, typer.Argument(help="Names of policies; default: all.")] = None,
 ) -> None:
     """Bring the images of policies to their hosts, so that the next run need not."""
     from cloudpc.model.errors import ProvisioningError

@@ -37,7 +37,7 @@ class Others:
             return cls(None)
 
     def count(self, name: str, inputs: StackInputs) -> str:
-        """How many Cloud PCs a policy owes, in words; whom another one serves is told apart."""
+        """How many Cloud PCs a policy owes, in words; users whom another policy serves are counted separately."""
         owed = entitled(inputs.policy, inputs.snapshot)
         if self.facts is None:
             return f"{counted(len(owed))} owed, less those of users whom another policy serves: state can't be read"

@@ -69,7 +69,7 @@ def validate(
 
 
 def _validated(project: Project, name: str, others: Others | None, *, hosts: bool) -> tuple[list[Problem], list[str]]:
-    """What is wrong with a policy, and what could not be looked at; that nothing is wrong is told, with `others`."""
+    """What is wrong with a policy, and what could not be read; that nothing is wrong is printed, with `others`."""
     try:
         found = project.problems(name, by_state=True)
     except DirectoryError as error:

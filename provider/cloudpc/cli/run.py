@@ -1,4 +1,4 @@
-"""`cloudpc run`: `up` for all policies again and again, until it is told to stop."""
+"""`cloudpc run`: `up` for all policies again and again, until it is stopped."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def run(
     at_once: AtOnce = AT_ONCE,
     clear_lock: locks.ClearLock = False,
 ) -> None:
-    """Bring all policies up to date, again and again; errors are told, and the next run tries again.
+    """Bring all policies up to date, again and again; errors are reported, and the next run tries again.
 
     Ends with 0 on Ctrl-C or SIGTERM, which also interrupt the run in progress.
     """

@@ -66,7 +66,7 @@ def _seen(config: HostConfig, host: Host, machine_id: UUID, guest_os: GuestOS, p
     if found and found != pinned:
         return Seen(
             f"its ssh host key is not the one it was set up with, {fingerprint(pinned)}; {host.name} has read the "
-            f"present one in the guest, {fingerprint(found)}, which is taken. This happens if an image's "
+            f"current one in the guest, {fingerprint(found)}, which is used. This happens if an image's "
             f"cloud-init mistakes a later start for a first one, or if its user made a new key",
             found,
         )

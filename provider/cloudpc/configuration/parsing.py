@@ -289,7 +289,7 @@ def _valid_fields(values: Mapping[str, Any]) -> tuple[ProvisioningPolicy | None,
 
 
 def _stand_in(policy: dict[Any, Any], place: tuple[str | int, ...], *, unknown: bool) -> set[str]:
-    """Take what is wrong at this place out of a policy; returns what then says nothing any more."""
+    """Take what is wrong at this place out of a policy; returns what then no longer says anything."""
     name = str(place[0])
     entries = policy.get(name)
     if name not in _ENTRIES or len(place) < 2 or not isinstance(entries, list):

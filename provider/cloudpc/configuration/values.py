@@ -28,7 +28,7 @@ class Values(dict[str, Any]):
         self._sealed = opened.keys()
 
     def told(self, problem: Problem) -> Problem:
-        """The problem where it is to be mended, and without a value that is a secret."""
+        """The problem at the place where it is to be corrected, without a value that is a secret."""
         key = next((key for key in self if _is_of(problem.field, key)), None)
         if key in self._inherited:
             return replace(problem, file=project_file.FILE)

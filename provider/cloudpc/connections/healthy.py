@@ -80,7 +80,7 @@ class Connections:
 
 
 def not_healthy(name: str, found: Sequence[Check]) -> ProvisioningError | None:
-    """What a Cloud PC is told that waits for this connection; None if it need not wait."""
+    """The reason for a Cloud PC that waits for this connection; None if it need not wait."""
     if overall(found) != "failed":
         return None
     failed = [check for check in found if check.status == "failed"]

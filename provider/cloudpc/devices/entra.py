@@ -182,7 +182,7 @@ class EntraDevices:
         raise AssertionError  # pragma: no cover - the last attempt raises or returns
 
     async def _set_people(self, session: Session, id_: str, new: NewDevice, told: list[str]) -> None:
-        """Owner and user. A refusal is told, not fatal: the device is there and will be removed all the same."""
+        """Owner and user. A refusal is reported, not fatal: the device is there and is still removed at the end."""
         from msgraph.generated.models.reference_create import ReferenceCreate
 
         try:
@@ -290,7 +290,7 @@ class EntraDevices:
 
     @contextmanager
     def _telling(self) -> Iterator[list[str]]:
-        """What is said on the client's loop is told here: whoever is told may block, or report by its thread."""
+        """Reports here what is said on the client's loop: the listener may block, or report by its thread."""
         told: list[str] = []
         try:
             yield told

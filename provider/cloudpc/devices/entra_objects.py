@@ -65,7 +65,7 @@ async def stamp(session: Session, device: Json, new: NewDevice) -> None:
 
 
 async def enable(session: Session, id_: str, *, enabled: bool) -> None:
-    """Let it sign in, or not any more."""
+    """Let it sign in, or stop it from doing so."""
     from msgraph.generated.models.device import Device
 
     builder = session.client.devices.by_device_id(id_)

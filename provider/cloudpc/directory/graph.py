@@ -1,6 +1,6 @@
 """Microsoft Entra as the directory: groups, users and licences through Microsoft Graph.
 
-An error anywhere means that who is entitled is *unknown*: never is a list answered that is not whole.
+An error anywhere means that who is entitled is *unknown*: an incomplete list is never returned.
 """
 
 from __future__ import annotations

@@ -90,7 +90,7 @@ class LocalDirectory:
         return {} if content is None else content
 
     def _contradictions(self, content: Any) -> Iterator[Problem]:
-        """Entries that don't agree. Looks at what was written, so that they are told beside malformed entries."""
+        """Entries that don't agree. Looks at what was written, so that they are reported beside malformed entries."""
         users, groups, own_plans = (_entries(content, kind) for kind in ("users", "groups", "servicePlans"))
         user_ids, plan_ids = _column(users, "id"), _column(own_plans, "id")
         yield from self._twice("users", "id", user_ids)

@@ -80,7 +80,7 @@ class Directories:
 
     @classmethod
     def shared(cls, folder: Path) -> Directories:
-        """With what `cloudpc up` has read just now, if it runs us; what it has read long ago is read anew.
+        """With what `cloudpc up` has just read, if it runs us; what it read long ago is read again.
 
         Raises:
             DirectoryError: its file can't be read.
@@ -156,7 +156,7 @@ class Directories:
 
 
 def identity(config: DirectoryConfig, graph: GraphConfig) -> str:
-    """Which directory this is: policies with the same one are told from each other by nothing else."""
+    """Which directory this is: policies are of the same directory exactly if this is equal."""
     tenant = {} if isinstance(config, LocalDirectoryConfig) else graph.model_dump(mode="json")
     return json.dumps([config.model_dump(mode="json"), tenant], sort_keys=True)
 

@@ -102,7 +102,7 @@ class Graph:
             self._session.tokens.forget()
 
     def close(self) -> None:
-        """Let go of connections and the thread. Idempotent; a later call starts anew."""
+        """Release the connections and the thread. Idempotent; a later call starts them again."""
         with self._lock:
             loop, thread, session = self._loop, self._thread, self._session
             self._loop = self._thread = self._session = None
@@ -242,7 +242,7 @@ class Session:
         adapter: Any = self.client.request_adapter
         body: bytes = await self.required(
             call,
-            # the request anew each time: it keeps the token it was sent with
+            # a new request each time: it keeps the token it was sent with
             lambda: adapter.send_primitive_async(builder.to_get_request_information(configuration), "bytes", errors),
         )
         try:
@@ -256,7 +256,7 @@ class Session:
     async def pages(
         self, call: Call, builder: Any, configuration: RequestConfiguration[Any]
     ) -> AsyncIterator[list[dict[str, Any]]]:
-        """All pages of a list, the empty ones in the middle, too, each let go of before the next is asked for.
+        """All pages of a list, including empty ones in the middle; each is released before the next is requested.
 
         Args:
             call: which one, for messages.

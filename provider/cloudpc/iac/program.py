@@ -162,14 +162,14 @@ def _check_name(stack: str, recorded: StackRecord) -> None:
 def _check_first_run(
     hosts: Sequence[Host], inputs: StackInputs, installation: str, recorded: StackRecord, root: Path
 ) -> None:
-    """Raises StrangersError, EngineError: see `first_run`. Who adopts has been told of the machines, and means it."""
+    """Raises StrangersError, EngineError: see `first_run`. Whoever adopts has seen the list of machines and agreed."""
     if not recorded.has_run and inputs.configuration.installation and not Consent.of_this_run().adopt:
         engine = Engine(root, inside_a_run=True)
         first_run.check(hosts, inputs.policy_id, installation, partial(fleet.read_all, engine))
 
 
 def _runtime(values: dict[str, Any], stacks: Path) -> Runtime | None:
-    """What this run works with; None where the configuration is wrong, which is told whole in a moment."""
+    """What this run works with; None where the configuration is wrong, which is reported completely a moment later."""
     try:
         return Runtime(parsing.parse_surroundings(values), stacks)
     except InvalidConfigurationError:
@@ -276,7 +276,7 @@ def _policy_props(
 
 
 def _present_name(pc: RecordedCloudPC, snapshot: Snapshot) -> str:
-    """As the directory has it now; of who is not there any more, as it was."""
+    """As the directory has it now; for users who are no longer there, as it was."""
     user = snapshot.users.get(pc.user_id)
     return user.user_principal_name if user else pc.user_principal_name
 

@@ -2,7 +2,7 @@
 
 Each program would read the whole state of all others: with a hundred policies, ten thousand times. `cloudpc up` hands
 its runs a folder; who has read a policy's state leaves there the few facts that others need, with the version of the
-file that they are from. Another version has to be read anew, so what is used is always what state says. Plain
+file that they are from. Another version has to be read again, so what is used is always what state says. Plain
 `pulumi up`, and backends that are no folder, read state itself.
 """
 

@@ -60,7 +60,7 @@ class Source(Protocol):
         """Whether this is the name of an image of its own, usable or not."""
 
     def look(self, image_id: str, tell: Tell) -> UsedImage | None:
-        """What it is now; None, and what is wrong is told, where it can't be used. Downloads nothing."""
+        """What it is now; None where it can't be used, and the reason is reported. Downloads nothing."""
 
     def image(self, image_id: str, digest: str, note: Callable[[str], None]) -> Image:
         """The image, verified; may take long.

@@ -100,7 +100,7 @@ def is_loopback(url: str) -> bool:
 
 
 def _address(value: str, hosts: Collection[str]) -> str:
-    """Made anew of what was found: nothing that one reader of addresses takes otherwise than another goes on."""
+    """Rebuilt from what was parsed, so that nothing remains which two parsers of addresses read differently."""
     parts, port = _parts(value)
     host = parts.hostname or ""
     if parts.path not in ("", "/") or parts.query or parts.fragment or value.rstrip("/").endswith(("?", "#")):

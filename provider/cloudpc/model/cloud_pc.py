@@ -88,7 +88,7 @@ class Script(_Value):
 
 
 class PolicySettings(_Value):
-    """What today's policy says a new Cloud PC is made like. Pinned in its outputs once it is made (rule 3)."""
+    """The policy's current settings for a new Cloud PC. Pinned in its outputs once it is made (rule 3)."""
 
     provisioning_policy_name: str
     image_type: Literal["gallery", "custom"]
@@ -257,7 +257,7 @@ class RecordedCloudPC(DesiredCloudPC):
 
     @property
     def status_if_there(self) -> Status:
-        """Its status; of one whose machine is lost, what it is again if the machine comes back."""
+        """Its status; where its machine is lost, the status that it returns to if the machine comes back."""
         return self.before_loss.status if self.is_lost and self.before_loss else self.status
 
     @property
@@ -284,7 +284,7 @@ class RecordedCloudPC(DesiredCloudPC):
 
     @property
     def is_not_in_state(self) -> bool:
-        """Whether its user has a machine that state does not know: neither made anew nor deleted by a run."""
+        """Whether its user has a machine that is unknown to state, which a run neither makes again nor deletes."""
         return self._failed_with(ErrorCode.MACHINE_NOT_IN_STATE)
 
     @property

@@ -23,7 +23,7 @@ _LABEL = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)")
 
 
 class _Whole(Part):
-    """A part whose contradictions are told together with what is wrong with single fields, not after it."""
+    """A part whose contradictions are reported together with the errors of single fields, not after them."""
 
     @classmethod
     def contradictions(cls, values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

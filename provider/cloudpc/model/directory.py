@@ -70,7 +70,7 @@ class Snapshot:
     warnings: tuple[str, ...] = ()
     """What an admin should know of the directory, though it stops nobody: sentences."""
     hidden_groups: Mapping[str, str] = field(default_factory=dict)
-    """displayNames of groups, by id, that are there, and whose members nobody can be sure to have read whole."""
+    """displayNames of groups, by id, that exist, but of whose members nobody can be sure to have read all."""
     meant: Mapping[str, str] = field(default_factory=dict)
     """Ids by the names under which the policy at hand has groups: a name that is another's later is not followed."""
 
@@ -122,7 +122,7 @@ class Directory(Protocol):
 
         Args:
             group_references: ids or displayNames of groups: they and their members are in the answer. Others may be.
-            user_ids: users who have a Cloud PC and may be in none of the groups any more. Who is not in the answer
+            user_ids: users who have a Cloud PC and may no longer be in any of the groups. Who is not in the answer
                 is not in the directory.
 
         Raises:

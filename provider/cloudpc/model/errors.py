@@ -1,4 +1,4 @@
-"""What can go wrong: one base for all that people are told, and codes for what goes wrong with a Cloud PC.
+"""What can go wrong: one base for all errors that people read, and codes for what goes wrong with a Cloud PC.
 
 Windows 365 publishes titles but no codes for its provisioning errors; these are ours, written in the style of
 Graph's `statusDetail.code`.
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 class CloudPCError(Exception):
-    """What can go wrong in normal use: its text is for people, whole without a traceback."""
+    """What can go wrong in normal use: its text is for people, complete without a traceback."""
 
     is_bad_input = False
     """Whether what was given is wrong (the command line, a file), so that nothing was touched."""
@@ -65,7 +65,7 @@ class ErrorCode(StrEnum):
 
     # of those that wait, the one that says most comes first
     MACHINE_GOING = "machineGoing", _Meaning(Stage.PLACING, waits=True)
-    """Its host still removes its machine of before."""
+    """Its host is still removing its previous machine."""
     HOST_REFUSES = "hostRefuses", _Meaning(Stage.PLACING, waits=True)
     """A cloud wants somebody to change something first: rights, a registration, a lock."""
     NO_CAPACITY = "noCapacity", _Meaning(Stage.PLACING, waits=True)
@@ -120,7 +120,7 @@ class ErrorCode(StrEnum):
     MACHINE_LOST = "machineLost", _Meaning()
     """Its machine is gone, usually with its data: only a reprovision makes it again."""
     MACHINE_CHANGED = "machineChanged", _Meaning()
-    """Its machine is not the size of its service plan any more."""
+    """Its machine no longer has the size of its service plan."""
 
 
 WAITING_CODES = tuple(code for code in ErrorCode if code.meaning.waits)

@@ -1,4 +1,4 @@
-"""What is done in a guest: whole scripts, given together, since a cloud counts how often it is asked to run one.
+"""What is done in a guest: complete scripts, sent together, since a cloud limits how often it runs one.
 
 A `Guest` is reached through its host; a `GuestOS` says what to run in it, and what its answers mean.
 """
@@ -175,7 +175,7 @@ class GuestOS(Protocol):
         """Asks what `read` understands; also good to wait until a guest that is busy answers."""
 
     def read(self, said: str) -> Facts:
-        """What the script of `facts` has said; whoever rules the guest may have written it."""
+        """What the script of `facts` printed; whoever controls the guest may have written it."""
 
 
 @dataclass(frozen=True)
@@ -183,8 +183,8 @@ class Finding:
     """Something that was wrong with a Cloud PC.
 
     Args:
-        what: in words; where it was mended, how.
-        mended: whether it is well again.
+        what: in words; if it was fixed, how.
+        mended: whether it works again.
     """
 
     what: str
@@ -193,10 +193,10 @@ class Finding:
 
 @runtime_checkable
 class Troubleshoots(Protocol):
-    """A system whose guests can be looked at from inside, and mended; of others only what is outside is known."""
+    """A system whose guests can be inspected from inside and repaired; others are only seen from outside."""
 
     def troubleshoot(self, now: datetime) -> Script:
-        """Looks at disk, clock and ways in, and mends what it can; `now` is what its clock should say."""
+        """Checks disk, clock and ways in, and repairs what it can; `now` is what its clock should say."""
 
     def findings(self, said: str) -> list[Finding]:
-        """What that script has said; whoever rules the guest may have written it."""
+        """What that script printed; whoever controls the guest may have written it."""

@@ -30,7 +30,7 @@ class NamedAfter:
         return self.whose == _whose(installation)
 
     def may_be_of(self, installation: str) -> bool:
-        """Whether it is this installation's or, by a name of before, another's whose id begins alike."""
+        """Whether it is this installation's or, under a name of an earlier version, another's whose id begins alike."""
         return self.is_of(installation) or self.whose == installation[:_OLD_LENGTH]
 
 
@@ -41,5 +41,5 @@ def named_after(name: str) -> NamedAfter | None:
 
 
 def _whose(installation: str) -> str:
-    """Of the whole id: two that begin alike are two."""
+    """Of the complete id: two ids that begin alike are different."""
     return digest("installation", installation).hex()[:16]

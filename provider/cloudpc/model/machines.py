@@ -112,7 +112,7 @@ class Network:
 
 @dataclass(frozen=True)
 class Order:
-    """A machine to be made, whole: some hosts reserve a place by making it there and then."""
+    """The complete description of a machine to be made: some hosts reserve a place by making it at once."""
 
     id: UUID
     name: str
@@ -125,7 +125,7 @@ class Order:
     image: Callable[[Watch], Image]
     """Finds it, verified, and no larger than `size`; may take long the first time, so a host asks when it needs it.
 
-    Raises ProvisioningError: of Stage.IMAGE, which the watch is told.
+    Raises ProvisioningError: of Stage.IMAGE, which is reported to the watch.
     """
     seed: Callable[[Image], Seed]
     """What its first boot reads; asked once, just before there is a guest. Raises ProvisioningError."""
@@ -211,7 +211,7 @@ class Host(Protocol):
         """Which one it is. Raises ProvisioningError: HOST_UNREACHABLE."""
 
     def capacity(self) -> Capacity:
-        """Read from what is defined there, whoever defined it."""
+        """Read from everything that is defined there, whoever defined it."""
 
     def claim(self, order: Order, watch: Watch) -> None:
         """Reserve identity and room, atomically over all processes, under the tag of the order.
@@ -228,7 +228,7 @@ class Host(Protocol):
     def make(self, order: Order, watch: Watch) -> None:
         """Do what is left until a claimed machine is ready: its first boot is done, and it has its network.
 
-        Every stage that begins is told to the watch, and an error belongs to the one it is in.
+        Every stage that begins is reported to the watch; an error belongs to the stage in which it is raised.
 
         Raises:
             ProvisioningError: any of Stage.IMAGE to Stage.FIRST_BOOT; with the console's tail where there is one.
@@ -299,7 +299,7 @@ class Host(Protocol):
         """
 
     def delete(self, machine_id: UUID, watch: Watch) -> Removed:
-        """Remove the machine whole, in whatever state: memory, firmware, snapshots, seed, cards and its disks.
+        """Remove the machine completely, in whatever state: memory, firmware, snapshots, seed, cards and disks.
 
         Idempotent, also while it is going: then it says how far it is, and asks again for what was refused. It may
         wait for the end as long as the time of the watch allows. GONE means that a new one of its identity can be
@@ -312,7 +312,7 @@ class Host(Protocol):
     def check_network(self, network: Network) -> list[Check]:
         """What a connection's health check finds on this host: the network, and whether it has addresses left.
 
-        Only what is known is told: nobody but its DHCP server knows who has which address on a bridge.
+        Reports only what is known: on a bridge, nobody but its DHCP server knows who has which address.
 
         Raises:
             ProvisioningError: NETWORK_NOT_FOUND, HOST_UNREACHABLE.

@@ -1,4 +1,4 @@
-"""What may be secret in a URL or URI, user info and query, is told nowhere: not in messages, state, logs or checks.
+"""What may be secret in a URL or URI (user info, query) is shown nowhere: not in messages, state, logs or checks.
 
 Rather too much than too little: a password may have any letter that should have been percent-encoded, so what stands
 before the last @ counts as user info. A user's plain name is shown, except in the web's URLs: there, tokens are names.
@@ -47,7 +47,7 @@ def _url(text: str) -> str:
 
 
 def _scheme(before: str) -> str:
-    """The scheme that a text ends in. From its end: a search would begin anew at each of a guest's letters."""
+    """The scheme that a text ends in. From its end: a search would start again at each letter that a guest wrote."""
     found = _SCHEME_BACKWARDS.match(before[::-1])
     return found[1][::-1].lstrip("0123456789+.-") if found else ""
 

@@ -27,7 +27,7 @@ class Outcome:
     stage: Stage | None = None
     warnings: tuple[Warned, ...] = ()
     desired: DesiredCloudPC | None = None
-    """What the machine was made as, where there is one: an adopted one is not what today's policy would make."""
+    """What the machine was made with, if there is one: an adopted one may differ from the current settings."""
     device: RegisteredDevice | None = None
     computer: ComputerAccount | None = None
     facts: Mapping[str, str] = field(default_factory=dict)

@@ -1,7 +1,7 @@
 """Calls of a host that take over their usual time: told while they last, and remembered of the host.
 
-A driver says what it calls (`calling`) and on which host (`on`); whoever works for a user says to whom it is told
-(`telling`). A thread of its own looks at what lasts, so that a call which hangs in a library is told as well.
+A driver says what it calls (`calling`) and on which host (`on`); whoever works for a user names the listener
+(`telling`). A separate thread watches what lasts, so that a call which hangs in a library is reported as well.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _host: ContextVar[str] = ContextVar("cloudpc_patience_host", default="")
 
 @contextlib.contextmanager
 def telling(listener: Callable[[str], None]) -> Iterator[None]:
-    """What takes long inside is told to this listener, in this thread and those that copy its context."""
+    """Reports what takes long inside to this listener, in this thread and those that copy its context."""
     token = _listener.set(listener)
     try:
         yield

@@ -25,14 +25,14 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class Remnant:
-    """Something whose machine is not there any more."""
+    """Something whose machine is gone."""
 
     kind: Kind
     name: str
     machine: str
     """How the id of its machine begins, in hexadecimal digits."""
     certain: bool = True
-    """Whether its name says whose it is: those of before hold eight characters of the installation's id alone."""
+    """Whether its name says whose it is: older names hold only eight characters of the installation's id."""
     keep_until: datetime | None = None
     """A console's log says until when it and its machine's disk are kept for diagnosis."""
     policy_id: str = ""
@@ -83,7 +83,7 @@ def kept(remnants: Collection[Remnant]) -> list[Remnant]:
 def left_over(
     remnants: Collection[Remnant], meant: Collection[UUID], recorded: Collection[UUID], now: datetime
 ) -> list[Remnant]:
-    """Those that are nobody's any more, so that whoever is asked may remove them.
+    """Those that no longer belong to anybody, so that they may be removed once a person agrees.
 
     Args:
         remnants: of one host.

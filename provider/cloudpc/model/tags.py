@@ -13,13 +13,13 @@ class Phase(StrEnum):
     """How far a machine has come, as the hypervisor remembers it."""
 
     PROVISIONING = "provisioning"
-    """Begun. If no run works on it any more it is unfinished: swept, or made anew."""
+    """Begun. If no run works on it any longer, it is unfinished: it is removed, or made again."""
     READY = "ready"
     """Complete, but state may not know it yet: a run that died here is finished by the next one, by adoption."""
     HANDED_OVER = "handedOver"
     """Recorded in state, so the user may be working on it: never touched unless state knows it."""
     GOING = "going"
-    """Its removal was accepted by the host, and is not over: it is nobody's any more, and each run asks again."""
+    """The host has accepted its removal, and has not finished it: it is nobody's now, and each run checks again."""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from cloudpc.model.text import to_json
 
 
 def target(path: str | None, stacks: Path, tell: Callable[[str], None]) -> Path | None:
-    """The file to append to, if any. One that can't be it any more stops nobody.
+    """The file to append to, if any. A file that can no longer be used stops nobody.
 
     Args:
         path: what the policy names, if anything.

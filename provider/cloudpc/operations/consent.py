@@ -19,7 +19,7 @@ class Consent:
         delete: the provisioning policy whose things may be deleted at once, with all data.
         accept_loss: so many Cloud PCs may enter their grace period at once because of the directory.
         adopt: keys of Cloud PCs whose machines are taken back though state does not know them.
-        forget_hosts: hosts that are gone for good: what ends or is made anew is not looked for there.
+        forget_hosts: hosts that are gone for good: what ends or is made again is not looked for there.
         forget_registrations: the provisioning policy whose devices and computer accounts may stay behind where they
             can't be reached.
     """

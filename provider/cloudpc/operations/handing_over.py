@@ -44,7 +44,7 @@ def hand_over(hosts: Sequence[Host], made: Sequence[RecordedCloudPC], tell: Call
 
 
 def _is_handed_over(host: Host | None, pc: RecordedCloudPC) -> bool:
-    """No lock is held any more: another run may have made it anew, or ended it, since state was read."""
+    """The lock is no longer held: another run may have made it again, or ended it, since state was read."""
     if host is None:
         return False
     with contextlib.suppress(ProvisioningError), unexpected_told(f"handing over {pc.machine_id}"):

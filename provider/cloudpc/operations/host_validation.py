@@ -157,7 +157,7 @@ def _orders(host: Host, wishes: Wishes, *, is_well: bool) -> OrderChecks:
 
 
 def _lacks(host: Host, network: Network, *, told: Collection[Check]) -> str:
-    """Why it has no such network, but for what is told of the host itself."""
+    """Why it has no such network, except for what is reported about the host itself."""
     try:
         failed = [check for check in host.check_network(network) if check.status == "failed" and check not in told]
     except ProvisioningError as error:

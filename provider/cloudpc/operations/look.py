@@ -39,7 +39,7 @@ def as_seen(where: Place | None, recorded: RecordedCloudPC, places: Iterable[Pla
     """What is recorded of one with a machine, as its host has it now.
 
     Args:
-        where: the host of the name that state has; None if cloudpc:hosts has no such name any more.
+        where: the host of the name that state has; None if cloudpc:hosts no longer has such a name.
         recorded: by state.
         places: the policy's hosts; one that is missed is looked for on them.
         now: with a time zone.

@@ -68,7 +68,7 @@ class Removal:
         self._consent = consent
 
     def remove(self, machine_id: UUID, recorded: RecordedCloudPC, below: int | None = None) -> list[str]:
-        """Remove a Cloud PC whole; returns what could not be removed now, in words. Idempotent.
+        """Remove a Cloud PC completely; returns what could not be removed now, in words. Idempotent.
 
         Args:
             machine_id: the machine's.
@@ -130,7 +130,7 @@ class Removal:
         return _There(found, own, doubts if may_be_there and not forgotten else [])
 
     def _host_is_gone(self, recorded: RecordedCloudPC, own: Found) -> list[str]:
-        """If it is not configured any more, nor has its machine under another name."""
+        """If it is no longer configured, and does not have its machine under another name."""
         has_it = any(machine.tag.generation == recorded.generation for _, machine in own)
         if has_it or recorded.host in [host.name for host in self._hosts]:
             return []
@@ -140,7 +140,7 @@ class Removal:
         ]
 
     def _left_untouched(self, own: Found, recorded: RecordedCloudPC) -> list[str]:
-        """Whoever may delete a whole policy may delete what its state knows: a machine that it lacks keeps no entry."""
+        """Whoever may delete a policy may delete what its state knows: a machine unknown to state keeps no entry."""
         told = (
             f"{named(own)} was handed over to its user before, and state does not know it: "
             "`cloudpc adopt` takes it back, `cloudpc adopt --remove` deletes it"

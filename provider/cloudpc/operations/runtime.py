@@ -156,7 +156,7 @@ class Runtime:
             self._tell(text)
 
     def tell_slow(self) -> None:
-        """A line that stays, unlike what is told while a call lasts, of each host that was slow, and keeps being."""
+        """A line that stays, unlike reports during a call, for each host that was slow and still is."""
         for host in self.hosts:
             if patience.met(host.name) and patience.is_slow(host.name):
                 self.tell_once(

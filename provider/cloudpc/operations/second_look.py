@@ -7,9 +7,9 @@ from cloudpc.model.tags import Phase
 
 
 def is_still_there(host: Host, listed: Machine) -> bool:
-    """Whether the machine is the one that a list has told of, and nobody was given it since.
+    """Whether the machine is the one that a list named, and nobody was given it since.
 
-    A machine that was made anew has the identity of its forerunner, and who deletes by identity deletes the new one.
+    A machine that was made again has the identity of the previous one: deleting by identity would delete it.
 
     Raises:
         ProvisioningError: the host does not say.

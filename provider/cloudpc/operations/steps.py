@@ -34,7 +34,7 @@ from cloudpc.rules.step import Step
 
 
 class Reporter(report.Reporter, Protocol):
-    """Is told what is done to one Cloud PC, and what came of it."""
+    """Receives what is done to one Cloud PC, and the result."""
 
     def ended(self, outcome: Outcome, seconds: float) -> None:
         """The line that stays at the end of a provisioning, which took so long."""
@@ -50,7 +50,7 @@ class Steps:
 
     Args:
         runtime: what it works with.
-        reporter: is told of it.
+        reporter: receives each step.
         cancellation: ends it.
         now: the clock.
     """

@@ -20,7 +20,7 @@ class Afterwards:
         desired: what it is asked to be.
         host: where it is.
         resources: for its settings.
-        watch: is told of each step, and ends it; what is half done is done again by the next run.
+        watch: receives each step, and may end it; the next run repeats what is half done.
     """
 
     def __init__(self, desired: DesiredCloudPC, host: Host, resources: Resources, watch: Watch) -> None:

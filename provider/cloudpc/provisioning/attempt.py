@@ -69,7 +69,7 @@ class Earlier:
     failed_on: set[str] = field(default_factory=set)
     """Names of hosts that come last: a broken one must not get every attempt."""
     doubted: set[str] = field(default_factory=set)
-    """Connections whose domain could not be joined: looked at anew before the next attempt."""
+    """Connections whose domain could not be joined: checked again before the next attempt."""
 
 
 def is_failure(error: BaseException) -> bool:

@@ -28,7 +28,7 @@ class Claim:
     """One attempt's.
 
     Args:
-        attempt: whose; it is told where its machine goes.
+        attempt: whose; receives where its machine goes.
         resources: hosts, and what else is asked.
         earlier: what attempts before have come to.
         clean_up: removes what is in the way.

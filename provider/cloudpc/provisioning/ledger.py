@@ -1,12 +1,12 @@
 """What hosts have said of their room and their machines: asked once a run, kept in step by what the run itself does.
 
 It only chooses where to look and where to try. The claim on a host is what counts, over all processes; a host that
-refuses one is asked again, and before anybody has to wait for room, all are. Who does not answer is told once, and is
-not asked again by each Cloud PC of the run.
+refuses one is asked again, and before anybody has to wait for room, all are. A host that does not answer is reported
+once, and is not asked again by each Cloud PC of the run.
 
 A host's events would make none of it safer, and are not listened to: a claim reads what is defined on the host in the
 moment that it is made, under its lock, and takes itself back if another client has defined more meanwhile. They could
-save a refused claim and another question, which is what two runs at once cost today.
+save a refused claim and another question, which is what two runs at once cost now.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ class Ledger:
         return ProvisioningError(ErrorCode.HOST_UNREACHABLE, message, hint="`cloudpc doctor` says what is known of it")
 
     def gone(self, host: Host, machine_id: UUID, size: Amount | None = None) -> None:
-        """It is not there any more.
+        """It is gone.
 
         Args:
             host: where it was.

@@ -16,7 +16,7 @@ from cloudpc.provisioning.book import Book
 from cloudpc.provisioning.ledger import Ledger
 
 _REASONS = 8
-"""So many hosts' reasons are told, of those that did not take it."""
+"""The reasons of so many hosts are shown, of those that did not take it."""
 
 
 class _Rank(NamedTuple):
@@ -61,7 +61,7 @@ class Search:
         """Hosts that answer, in the order in which they are to be tried; claim, or take the next.
 
         First those that have room by what is known of them, the roomiest first. Where none of them takes it, all are
-        asked anew, and then those that have said that they have none come as well: each says itself what it lacks.
+        asked again, including those that have said that they have no room: each says itself what it lacks.
         """
         if len(self.ledger.hosts) == 1:
             yield from self.ledger.may_have(self.machine_id)

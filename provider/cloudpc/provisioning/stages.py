@@ -31,7 +31,7 @@ class Stages:
     """Of one attempt.
 
     Args:
-        attempt: is told how far it is.
+        attempt: receives its progress.
         claim: finds it, or a place for it.
         resources: for its settings.
         enrolment: makes it known to its organisation.

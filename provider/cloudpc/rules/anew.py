@@ -1,4 +1,4 @@
-"""A Cloud PC as it is to be made: with today's policy, and under a name that no other has."""
+"""A Cloud PC as it is to be made: with the policy's current settings, and under a name that no other has."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Anew:
         return self.again(owed, None, generation)
 
     def again(self, owed: Entitlement, recorded: RecordedCloudPC | None, generation: int) -> DesiredCloudPC:
-        """One that may have been there before. What was asked for until now is over: somebody asks anew."""
+        """One that may have existed before. Earlier requests are over: somebody has to ask again."""
         user, today = owed.user, self._today
         new = DesiredCloudPC(
             policy_id=today.policy_id,

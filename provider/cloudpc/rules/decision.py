@@ -10,7 +10,7 @@ from cloudpc.rules.notices import Reason, StandsStill
 
 @dataclass(frozen=True)
 class Decision:
-    """What becomes of it, and what is told of that."""
+    """What becomes of it, and what people are told about that."""
 
     desired: DesiredCloudPC
     told: tuple[Reason, ...] = ()

@@ -1,4 +1,4 @@
-"""What today's policy says otherwise than what a Cloud PC was made with. Pure."""
+"""How the policy's current settings differ from those that a Cloud PC was made with. Pure."""
 
 from __future__ import annotations
 

@@ -136,7 +136,7 @@ def loss(
     plan_id: str,
     formerly_assigned: Mapping[str, str] | None = None,
 ) -> Loss:
-    """Why this policy owes this user no Cloud PC of this plan any more.
+    """Why this policy no longer owes this user a Cloud PC of this plan.
 
     Args:
         policy: as it is now.

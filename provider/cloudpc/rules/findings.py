@@ -45,7 +45,7 @@ def size_is_right(recorded: RecordedCloudPC, now: datetime) -> RecordedCloudPC:
 
 
 def tag_unreadable(recorded: RecordedCloudPC, error: ProvisioningError, now: datetime) -> RecordedCloudPC:
-    """Nothing says whose its machine is: its user may go on working, but nothing is done to it any more."""
+    """Nothing says whose its machine is: its user may go on working, but nothing is done to it."""
     refuse_unless(recorded.status in WITH_MACHINE, "without a tag", recorded)
     if recorded.has_code(error.code):
         return recorded  # in whatever words an earlier version has said it

@@ -18,7 +18,7 @@ from cloudpc.rules.today import Today
 
 
 def leaving(recorded: RecordedCloudPC, loss: Loss, today: Today, now: datetime) -> Decision:
-    """What becomes of one that is owed to nobody any more.
+    """What becomes of one that is no longer owed to anybody.
 
     Of a lost one there may still be a disk, and a person who defines its machine again.
     """

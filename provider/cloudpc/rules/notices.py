@@ -11,7 +11,7 @@ from cloudpc.model.cloud_pc import Status
 
 
 class Reason(ABC):
-    """What is told, with its values; those of a remote action are in the action's file."""
+    """What people are told, with its values; notices of a remote action are in the action's file."""
 
     warning: ClassVar[bool] = False
     """Whether somebody should do something about it."""
@@ -67,7 +67,7 @@ class EntitledAgain(Reason):
     """Its grace period is over, and with it what was asked for before."""
 
     waived: int = 0
-    """The generation of the reprovision that nobody does any more, if one was asked for."""
+    """The generation of the reprovision that will no longer be done, if one was asked for."""
 
     def __str__(self) -> str:
         over = f"; the reprovision asked for before (generation {self.waived}) is over" if self.waived else ""

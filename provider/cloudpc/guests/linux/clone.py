@@ -2,7 +2,7 @@
 
 A template boots with `ARGUMENT` on its kernel's command line, does what is the same for all, writes `WAITING` and waits
 for `IDENTITY`: with no network, no host key, no account. The order here is what makes a copy safe. Before anything is
-drawn from the kernel's random generator it is given the host's randomness and starts anew: all copies have the same
+drawn from the kernel's random generator it gets the host's randomness and is seeded again: all copies have the same
 state, and would make the same keys.
 """
 

@@ -55,7 +55,7 @@ apt() {
 apt update && apt install --yes --no-install-recommends -- "$@"
 """
 _SPARE = 15
-"""Seconds before the time-out at which waiting for apt's lock ends, so that it is told what was waited for."""
+"""Seconds before the time-out at which waiting for apt's lock ends, so that the message says what was waited for."""
 _SCRIPT = """
 file=$(mktemp) && trap 'rm -f "$file"' EXIT && cat > "$file" && chmod 700 "$file" && "$file"
 """

@@ -1,4 +1,4 @@
-"""What troubleshooting looks at inside a Linux guest, and mends: its disk, clock, ssh, remote desktop.
+"""What troubleshooting checks and repairs inside a Linux guest: its disk, clock, ssh, remote desktop.
 
 Whoever rules the guest may have written its answers: they are read as words for people, and decide nothing.
 """
@@ -79,7 +79,7 @@ _LINE = re.compile(r"^(mended|found) (.+)$", re.MULTILINE)
 
 
 def script(now: datetime) -> Script:
-    """Looks, and mends what it can.
+    """Checks, and repairs what it can.
 
     Args:
         now: what its clock should say.

@@ -1,4 +1,4 @@
-"""The account of a Windows guest's user: its name, what its first boot is told of it, and its password."""
+"""The account of a Windows guest's user: its name, what its first boot gets, and its password."""
 
 from __future__ import annotations
 

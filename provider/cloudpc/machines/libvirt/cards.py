@@ -183,7 +183,7 @@ class _Host:
         self._alone_until = float("-inf")
 
     def look(self, known: Container[UUID]) -> Found | None:
-        """What is there; None: it does not say, or nobody has it open any more."""
+        """What is there; None: it does not say, or nobody has it open any longer."""
         look = self._look()
         if look is None:
             return None

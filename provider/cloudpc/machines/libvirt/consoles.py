@@ -22,7 +22,7 @@ class Consoles:
         self._lock = threading.Lock()
 
     def keep(self, machine_id: UUID, console: Console | None) -> None:
-        """Keep this one instead of the one of before; None: keep none."""
+        """Keep this one instead of the previous one; None: keep none."""
         with self._lock:
             previous = self._open.pop(machine_id, None)
             if console is not None:
@@ -51,7 +51,7 @@ class Consoles:
         return "" if console is None else console.tail()
 
     def close(self) -> None:
-        """Read none any more."""
+        """Stop reading."""
         with self._lock:
             consoles, self._open = list(self._open.values()), {}
         for console in consoles:

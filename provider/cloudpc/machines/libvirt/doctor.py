@@ -176,7 +176,7 @@ def _network(connection: Connection) -> Check:
         what,
         "passed",
         "not active; only needed where hostedNetwork or a connection names it",
-        f"`virsh net-start {_DEFAULT_NETWORK}`, if it is.",
+        f"If it is, run `virsh net-start {_DEFAULT_NETWORK}`.",
     )
 
 

@@ -15,7 +15,7 @@ from cloudpc.model.guests import Completed, Guest, Script, SetsPasswords
 from cloudpc.model.watch import Watch
 
 Asking = Callable[[str, ErrorCode, Cancellation], AbstractContextManager[Agent]]
-"""Gives the machine's agent for something, in words; what goes wrong is told as that, with the code if it said no."""
+"""Gives the machine's agent for a purpose, in words; an error is reported as that, with the code if it refused."""
 
 
 @patience.of_its_host

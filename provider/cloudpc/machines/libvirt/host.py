@@ -445,7 +445,7 @@ def _state(stats: dict[str, Any]) -> tuple[int, int]:
 
 
 def _may_be_of(domain: Any, installation: str) -> bool:
-    """By its name; those of before may be another's, and are told nevertheless: nothing is done to them."""
+    """By its name; names of earlier versions may be another's, and are still reported: nothing is done to them."""
     name = named_after(domain.name())
     return name is not None and name.may_be_of(installation)
 

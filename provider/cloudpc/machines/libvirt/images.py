@@ -2,7 +2,7 @@
 
 A base is a set of volumes `cloudpc-image-<digest>-<nonce>-<name>.{qcow2,kernel,initrd}`; the marker `….complete` is
 made last, so that an interrupted upload is never booted from. By the name, which is the image's as a hash, older
-builds of the same image are known: they go when nothing lies on them any more.
+builds of the same image are known: they are removed when nothing is based on them any longer.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ class ImageStore:
             log.info("older builds of %s stay for now: %s", image.image_id, error.message)
 
     def tidy(self, image: DiskImage) -> None:
-        """Remove what this user uploaded here of other builds of the image, if nothing lies on it any more.
+        """Remove what this user uploaded here of other builds of the image, if nothing is based on it any longer.
 
         Whoever is about to make a machine of one uploads it again.
         """
@@ -123,7 +123,7 @@ class ImageStore:
             self._pool.delete(pool, sorted(gone, key=lambda name: not name.endswith(_MARKER)))
 
     def old(self) -> list[str]:
-        """Sets of before names said of which image they are, uploaded by this user here, on which nothing lies.
+        """Sets from before names said of which image, uploaded by this user here, on which nothing is based.
 
         `tidy` does not know of what they are builds, so that they would stay for ever.
         """

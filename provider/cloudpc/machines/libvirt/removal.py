@@ -1,4 +1,4 @@
-"""Takes a domain away whole, whatever state it is in."""
+"""Removes a domain completely, whatever state it is in."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ class Starter:
         self, connection: Any, order: Order, label: Label, image: DiskImage, accelerator: Accelerator,
         restore: Restore | None = None,
     ) -> Console:  # fmt: skip
-        """Define the machine anew, whole, and start it; returns its console, read from the first character.
+        """Define the complete machine again and start it; returns its console, read from the first character.
 
         Args:
             connection: to its host.

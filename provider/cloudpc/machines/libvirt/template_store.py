@@ -104,7 +104,7 @@ class TemplateStore:
             self.pool.upload(volume, len(written), iter([written]))
 
     def retire(self, template: Template) -> None:
-        """From now on it is not found any more; its disk stays for as long as it has clones."""
+        """From now on it is no longer found; its disk stays as long as it has clones."""
         self._remove([template.name])
 
     def tidy(self, now: TemplateKey | None = None) -> None:

@@ -95,7 +95,7 @@ class Action(ABC, Generic[A]):
         return False
 
     def spent(self, new: DesiredCloudPC, before: RecordedCloudPC | None, asked: Written | None) -> DesiredCloudPC:
-        """One that is made (again): what was asked for until now is over, since it has today's settings anyway."""
+        """For one that is made (again): earlier requests are over, since it has the current settings anyway."""
         del before, asked
         return new
 

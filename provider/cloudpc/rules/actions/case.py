@@ -49,7 +49,7 @@ class Case:
     settings: PolicySettings
     """Today's."""
     anew: Callable[[int], DesiredCloudPC]
-    """It as today's policy makes it, of this generation."""
+    """The Cloud PC as the policy's current settings make it, of this generation."""
 
     @property
     def generation(self) -> int:

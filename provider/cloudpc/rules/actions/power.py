@@ -37,7 +37,7 @@ class IsOn(Reason):
 
 
 class PowerOff(OnMachine[Asked]):
-    """What is off is told by its `powerState`; its status stays what it is."""
+    """Its `powerState` says that it is off; its status stays what it is."""
 
     name = "powerOff"
     command = "power-off"
@@ -51,7 +51,7 @@ class PowerOff(OnMachine[Asked]):
         "Whoever works on {cloud_pcs} is signed out, and what is not saved is lost:", "Power {them} off?"
     )
     rule = "only one that works can be powered off"
-    notice = "is powered off, and stays off; whoever works on it is signed out"
+    notice = "will be powered off, and stay off; whoever works on it is signed out"
     by_users = True
     not_done = "not powered off, tried again by the next run"
     power = "poweredOff"
@@ -71,7 +71,7 @@ class PowerOn(OnMachine[Asked]):
     help = "Start Cloud PCs that were powered off, and wait until they are ready."
     description = "Raised: it is started, and wanted on again."
     rule = "only one that has a machine can be powered on"
-    notice = "is powered on"
+    notice = "will be powered on"
     by_users = True
     not_done = "not powered on, tried again by the next run"
 
@@ -98,7 +98,7 @@ class Restart(OnMachine[Asked]):
     description = "Raised: it is restarted, or started if it is powered off."
     question = Question(_LOST, "Restart {them}?")
     rule = "only one that works can be restarted"
-    notice = "is restarted; whoever works on it is signed out"
+    notice = "will be restarted; whoever works on it is signed out"
     by_users = True
     not_done = "not restarted, tried again by the next run"
 

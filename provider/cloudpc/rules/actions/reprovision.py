@@ -1,4 +1,4 @@
-"""Reprovision: delete a Cloud PC with all data on it, and make it again with today's policy. Graph's `reprovision`."""
+"""Reprovision: delete a Cloud PC with all data, and make it again with the current settings. Graph's `reprovision`."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Reprovisioned(Reason):
 
 @dataclass(frozen=True)
 class NotInState(Reason):
-    """Its user has a machine that state does not know: it is neither made anew nor deleted."""
+    """Its user has a machine that is unknown to state: it is neither made again nor deleted."""
 
     warning = True
 

@@ -1,4 +1,4 @@
-"""Troubleshoot: look at a Cloud PC from its power to its ways in, mend what can be, and say which of four it came to.
+"""Troubleshoot: check a Cloud PC from its power to its ways in, fix what can be fixed, and give one of four outcomes.
 
 Source: Windows 365, "Troubleshoot a Cloud PC" (Graph's `troubleshoot`), whose four outcomes are Outcome's.
 """
@@ -33,18 +33,18 @@ class Outcome(StrEnum):
 
 
 class Troubleshoot(OnMachine[Asked]):
-    """What it finds is told and recorded; its status stays what it is."""
+    """What it finds is reported and recorded; its status stays what it is."""
 
     name = command = graph = "troubleshoot"
     help = (
-        "Look for what keeps users from their Cloud PCs, and mend it where that is possible.\n\n"
+        "Look for what keeps users from their Cloud PCs, and fix it where that is possible.\n\n"
         "Looks at power, guest, first boot, disk, clock, address, ssh and remote desktop; no data is lost. "
         "It ends with one of four outcomes: no issues found, issues found and resolved, issues found that could not be "
         "resolved, its host is not available now."
     )
-    description = "Raised: what keeps its user from it is looked for, and mended where that is possible."
+    description = "Raised: what keeps its user from it is looked for, and fixed where that is possible."
     rule = "only one that works can be looked at"
-    notice = "is looked at for what keeps its user from it"
+    notice = "will be checked for what keeps its user from it"
     by_users = True
     not_done = "not looked at, tried again by the next run"
 

@@ -28,7 +28,7 @@ class Workplace(Protocol):
 
     @property
     def report(self) -> Reporter:
-        """Is told of lines that stay."""
+        """Receives lines that stay on the terminal."""
 
     @property
     def watch(self) -> Watch:
