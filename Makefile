@@ -47,7 +47,7 @@ test: setup ## The whole test suite (PYTEST_ARGS for more arguments)
 	@PATH="$$(tools/engine/find):$$PATH" .venv/bin/pytest -n auto --dist loadgroup $(PYTEST_ARGS)
 
 .PHONY: golden
-golden: setup ## What people read, written anew into tests/golden/said; review its diff
+golden: setup ## What people read, written again into tests/golden/said; review its diff
 	@tools/packages test
 	@CLOUDPC_UPDATE_GOLDEN=1 PATH="$$(tools/engine/find):$$PATH" .venv/bin/pytest -n auto --dist loadgroup tests/golden
 
