@@ -88,9 +88,9 @@ def test_a_desktop_is_opened_by_whom_it_belongs_to_alone(real: Project, display:
         desktop_client._wait_until_proven(port, thumbprint, "it")
         with pytest.raises(CommandError, match="no password was sent"):
             desktop_client._wait_until_proven(port, "ab" * 32, "it")
-        program = shutil.which("xfreerdp") or "xfreerdp"
+        program = shutil.which("xfreerdp3") or shutil.which("xfreerdp") or "xfreerdp"
         session = desktop_client._Session(target, "ab" * 32, port)
-        with pytest.raises(CommandError, match="xfreerdp ended with"):
+        with pytest.raises(CommandError, match=r"xfreerdp3? ended with"):
             desktop_client._by_freerdp(program, session)
         wrong = replace(target, password=f"{target.password}x")
         with _running(desktop_client._freerdp(program, replace(session, target=wrong, thumbprint=thumbprint)), wrong):
