@@ -13,6 +13,7 @@ from uuid import uuid4
 
 from tests.support.http_server import Answer, Received, Reply, Server
 from tests.support.web_tokens import claims_of, unsigned
+from tests.tenant.code_flow import CodeFlow, Pages
 from tests.tenant.tenant import Tenant
 
 _ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
@@ -50,6 +51,9 @@ class SignIn:
         self._tenant = tenant
         self.application = Application(str(uuid4()), uuid4().hex)
         self.applications = {self.application.client_id: self.application}
+        self.code_flow = CodeFlow(tenant)
+        self.pages = self.code_flow.pages[self.application.client_id] = Pages()
+        """What the application's registration says of people who sign in to it."""
         self.ca = folder / "ca.pem"
         """What `connection_verify` or REQUESTS_CA_BUNDLE must name."""
         self.lifetime = 3600.0
@@ -106,7 +110,8 @@ class SignIn:
     # ---- answering
 
     def _respond(self, received: Received) -> Answer:
-        parts = urlsplit(received.target).path.strip("/").split("/")
+        target = urlsplit(received.target)
+        parts = target.path.strip("/").split("/")
         tenant, path = parts[0], "/".join(parts[1:])
         if tenant.lower() not in (self._tenant.tenant_id, "contoso.example"):
             return _refused("invalid_request", 90002, f"Tenant '{tenant}' not found. Check to make sure you have the "
@@ -119,6 +124,8 @@ class SignIn:
                 "authorization_endpoint": f"{base}/oauth2/v2.0/authorize",
                 "device_authorization_endpoint": f"{base}/oauth2/v2.0/devicecode",
             })  # fmt: skip
+        if (received.method, path) == ("GET", "oauth2/v2.0/authorize"):
+            return self.code_flow.authorize(target.query)
         if (received.method, path) == ("POST", "oauth2/v2.0/token"):
             return self._token({name: values[-1] for name, values in parse_qs(received.body.decode()).items()})
         return Answer(404, {"error": "not_found"})
@@ -127,6 +134,8 @@ class SignIn:
         application = self.applications.get(form.get("client_id", ""))
         if application is None:
             return _refused("unauthorized_client", 700016, "Application was not found in the directory.")
+        if form.get("grant_type") == "authorization_code":
+            return self._token_of_code(application, form)
         if form.get("grant_type") != "client_credentials":
             return _refused("unsupported_grant_type", 70003, "The app requested an unsupported grant type.")
         if not form.get("scope", "").endswith("/.default"):
@@ -144,6 +153,25 @@ class SignIn:
         return Answer(
             200, {"token_type": "Bearer", "expires_in": seconds, "ext_expires_in": seconds, "access_token": token}
         )
+
+    def _token_of_code(self, application: Application, form: dict[str, str]) -> Answer:
+        has_none = not form.get("client_secret") and not form.get("client_assertion")
+        if self.code_flow.pages[application.client_id].is_public:
+            refused = None if has_none else _refused("invalid_client", 700025, "Client is public.", 401)
+        elif has_none:
+            message = "The request body must contain the following parameter: 'client_assertion' or 'client_secret'."
+            refused = _refused("invalid_client", 7000218, message, 401)
+        elif form.get("client_assertion"):
+            refused = self._check_assertion(application, form["client_assertion"])
+        else:
+            refused = self._check_secret(application, form["client_secret"])
+        if refused:
+            return refused
+        if why := self.code_flow.refusal(form):
+            return _refused("invalid_grant", *why)
+        who = self.code_flow.token(form, f"{self.authority}/{self._tenant.tenant_id}/v2.0")
+        token = self._issued(application, "https://graph.microsoft.com")
+        return Answer(200, {"token_type": "Bearer", "expires_in": int(self.lifetime), "access_token": token, **who})
 
     def _issued(self, application: Application, service: str) -> str:
         """For the tenant's Graph, a token of its; for another service, one that this reads itself."""

@@ -23,6 +23,7 @@ from cloudpc.web import (
     overview_page,
     policies_pages,
     run_pages,
+    sign_in,
 )
 from cloudpc.web.guard import Guard, form_of, session_of
 from cloudpc.web.site import OWN_FILES, Site, from_npm, site_of
@@ -49,6 +50,7 @@ def create(site: Site, more: list[BaseRoute] | None = None) -> Starlette:
         *mine_page.ROUTES,
         *overview_page.ROUTES,
         *policies_pages.ROUTES,
+        *(sign_in.ROUTES if site.sign_in else ()),
         *(more or ()),
         Mount("/static/npm", StaticFiles(directory=from_npm(), check_dir=False)),
         Mount("/static", StaticFiles(directory=OWN_FILES)),
@@ -95,7 +97,11 @@ async def sign_out(request: Request) -> Response:
     site, session = site_of(request), session_of(request)
     site.journal.write(session.person, "signed out")
     site.sessions.end(session)
-    answer = site.page(request, "said.html", title="Signed out", text="You are signed out.")
+    text, link = "You are signed out.", None
+    if site.sign_in:
+        text = "You are signed out here. Your browser is still signed in to the tenant."
+        link = (site.sign_in.sign_out_address, "Sign out there, too")
+    answer = site.page(request, "said.html", title="Signed out", text=text, link=link)
     answer.delete_cookie(site.origins.cookie, httponly=True, samesite="strict", secure=site.origins.is_https, path="/")
     return answer
 
@@ -107,4 +113,7 @@ def said(request: Request, error: Exception) -> Response:
     text = _SAID.get(code, "Something went wrong here; the terminal of `cloudpc serve` says more.")
     if isinstance(error, HTTPException) and error.detail != title:
         text = error.detail
-    return site_of(request).page(request, "said.html", code, title=title, text=text)
+    site, link = site_of(request), None
+    if site.sign_in and code == 401:
+        text, link = "Nobody is signed in here, or the session has ended.", sign_in.link(request)
+    return site.page(request, "said.html", code, title=title, text=text, link=link)

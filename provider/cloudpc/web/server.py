@@ -15,28 +15,26 @@ from cloudpc.cli.output import CommandError, Exit
 from cloudpc.web.app import create
 from cloudpc.web.guard import Origins
 from cloudpc.web.person import Person
+from cloudpc.web.sign_in import SignIn
 from cloudpc.web.site import Site
 
 LOOPBACK = "127.0.0.1"
 
 
-def serve(project: Project, port: int, person: Person, tell: Callable[[str], None]) -> None:
+def serve(project: Project, port: int, who: Person | SignIn, tell: Callable[[str], None]) -> None:
     """Serve pages until SIGINT or SIGTERM; runs that pages have begun end in order first.
 
     Args:
         project: where.
         port: 0: any.
-        person: whom the address that is told signs in, once.
+        who: whom the address that is told signs in, once; or the tenant's sign-in.
         tell: is given what is to be said.
 
     Raises:
         CommandError: the port is taken.
     """
     listening = _listen(port)
-    address = f"http://{LOOPBACK}:{listening.getsockname()[1]}"
-    site = Site.of(project, Origins([address]))
-    tell(f"Pages for {person.name}, until Ctrl-C; this address works once:")
-    tell(f"{address}/?token={site.sessions.invite(person)}")
+    site = _site(project, listening.getsockname()[1], who, tell)
     server = _Server(site)
     try:
         with contextlib.suppress(KeyboardInterrupt):  # raised again by uvicorn, once all is over
@@ -47,6 +45,26 @@ def serve(project: Project, port: int, person: Person, tell: Callable[[str], Non
         site.runs.stop_all()
         listening.close()
     tell("stopped")
+
+
+def _site(project: Project, port: int, who: Person | SignIn, tell: Callable[[str], None]) -> Site:
+    """One, with its address told."""
+    if isinstance(who, Person):
+        address = f"http://{LOOPBACK}:{port}"
+        site = Site.of(project, Origins([address]))
+        tell(f"Pages for {who.name}, until Ctrl-C; this address works once:")
+        tell(f"{address}/?token={site.sessions.invite(who)}")
+        return site
+    # by name: of http, Entra takes no other redirect URI than localhost's, and that at any port
+    ours, own = who.registration, f"http://localhost:{port}"
+    site = Site.of(project, Origins([ours.behind or own]))
+    site.sign_in = who
+    proxied = f"; the proxy of this address sends them to http://{LOOPBACK}:{port}" if ours.behind else ""
+    tell(f"Pages for everybody whom the tenant {ours.tenant_id} signs in, until Ctrl-C{proxied}:")
+    if not (ours.admin_role or ours.admin_group):
+        tell("None of them is an admin: --admin-role or --admin-group says who is")
+    tell(f"{ours.behind or own}/")
+    return site
 
 
 def _listen(port: int) -> socket.socket:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jinja2
 from starlette.exceptions import HTTPException
@@ -21,6 +21,9 @@ from cloudpc.web.person import Person
 from cloudpc.web.runs import Run, Runs
 from cloudpc.web.sessions import Sessions
 from cloudpc.web.surroundings import Surroundings
+
+if TYPE_CHECKING:
+    from cloudpc.web.sign_in import SignIn
 
 OWN_FILES = Path(__file__).with_name("static")
 
@@ -41,6 +44,8 @@ class Site:
     runs: Runs
     surroundings: Surroundings
     project_name: str = ""
+    sign_in: SignIn | None = None
+    """By a tenant; None: by the address that is printed."""
     is_ending: bool = False
     """Whether the server is about to end: what waits for news ends, too."""
 
