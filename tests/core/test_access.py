@@ -88,9 +88,10 @@ def test_a_written_file_has_the_way_and_no_password(
     assert ended.value.exit_code == 0
     content = file.read_bytes()
     assert b"full address:s:127.0.0.1:13389\r\nusername:s:alice\r\n" in content
+    assert b"authentication level:i:2\r\n" in content, "a client that does not warn has nothing compared"
     assert b"secret" not in content
     told = capsys.readouterr().out
-    assert "ssh -N -L 127.0.0.1:13389:127.0.0.1:3389 -J root@kvm1 alice@10.0.0.5" in told
+    assert "ssh -N -o ExitOnForwardFailure=yes -L 127.0.0.1:13389:127.0.0.1:3389 -J root@kvm1 alice@10.0.0.5" in told
     assert "12:b1" in told
     with pytest.raises(CommandError, match="can't be written: File exists"):
         commands.connect("u-alice", rdp_file=file)

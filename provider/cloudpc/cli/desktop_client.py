@@ -187,6 +187,9 @@ def _by_mstsc(program: str, session: _Session) -> int:
     with tempfile.TemporaryDirectory(prefix="cloudpc-") as folder:
         file = Path(folder) / "desktop.rdp"
         write_rdp_file(file, session.target.user, session.port)
+        err.print(
+            "cloudpc: the certificate is the recorded one; Windows asks about it all the same, and may be told yes"
+        )
         there = subprocess.run(["wslpath", "-w", str(file)], capture_output=True, text=True, check=False).stdout.strip()
         subprocess.run([program, there or str(file)], check=False)
     return 0
@@ -200,10 +203,13 @@ def _until_interrupted() -> int:
 
 
 def _rdp_file(user: str, port: int) -> str:
-    """Such files can't pin a certificate, and clients warn of one they don't know: ssh has pinned what is behind it."""
+    """Such files can't pin a certificate: clients warn of one they don't know, and show it to be compared.
+
+    So `authentication level` is 2, to warn and ask (Microsoft: supported RDP properties); 0 would connect to anything.
+    """
     settings = [
         f"full address:s:{_HERE}:{port}", f"username:s:{user}", "prompt for credentials:i:1", "screen mode id:i:1",
-        "enablecredsspsupport:i:0", "authentication level:i:0", "redirectclipboard:i:1", "drivestoredirect:s:",
+        "enablecredsspsupport:i:0", "authentication level:i:2", "redirectclipboard:i:1", "drivestoredirect:s:",
         "redirectprinters:i:0",
     ]  # fmt: skip
     return "\n".join([*settings, ""])

@@ -32,6 +32,8 @@ def sign_in(way: Access, user: str, hop: SshHop | None) -> str:
 def forwarding(way: Access, user: str, hop: SshHop | None, here: int, port: int) -> str:
     """What has a port of the user's loopback lead to one of the Cloud PC's, until it is interrupted.
 
+    It ends where the user's port is taken: whoever has it would be given the password that is typed for the Cloud PC.
+
     Args:
         way: to the Cloud PC, by ssh.
         user: the account there.
@@ -40,7 +42,7 @@ def forwarding(way: Access, user: str, hop: SshHop | None, here: int, port: int)
         port: the Cloud PC's.
     """
     signs_in = sign_in(way, user, hop)
-    return signs_in.replace("ssh ", f"ssh -N -L {_HERE}:{here}:{_HERE}:{port} ", 1)
+    return signs_in.replace("ssh ", f"ssh -N -o ExitOnForwardFailure=yes -L {_HERE}:{here}:{_HERE}:{port} ", 1)
 
 
 def conditions(way: Access, user: str, hop: SshHop | None) -> Iterator[str]:

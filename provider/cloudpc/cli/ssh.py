@@ -175,8 +175,7 @@ def opened(target: Target, port: int) -> Iterator[socket.socket]:
 def _prepared(target: Target) -> Iterator[tuple[list[str], Path, threading.Event]]:
     """The beginning of ssh's command line, the folder it is to be started in, and whether it has asked by now."""
     ssh = _program()
-    with _folder() as folder:
-        asked = _hand_over(folder / "password", target.password)
+    with _folder() as folder, _handed_over(folder / "password", target.password) as asked:
         (folder / "known_hosts").write_text(f"{target.alias} {_checked(target.host_key)}\n", encoding="ascii")
         (folder / "config").write_text(configuration(target, _way(target)), encoding="utf-8")
         if target.way:
@@ -271,21 +270,37 @@ def _folder() -> Iterator[Path]:
         yield folder
 
 
-def _hand_over(pipe: Path, password: str) -> threading.Event:
-    """Give the password to whoever reads the pipe, each time; only ssh's question does. Tells whether it was asked."""
-    asked = threading.Event()
+@contextlib.contextmanager
+def _handed_over(pipe: Path, password: str) -> Iterator[threading.Event]:
+    """Give the password to whoever reads the pipe, until the block ends; only ssh's question does.
+
+    Tells whether it was asked. The pipe has to be there still at the block's end: nothing but a reader wakes a thread
+    that waits for one, and in a server it would stay, with the password.
+    """
+    asked, done = threading.Event(), threading.Event()
 
     def serve() -> None:
-        with contextlib.suppress(OSError):  # the folder is gone: ssh has ended
+        with contextlib.suppress(FileNotFoundError):  # somebody has removed it
             while True:
-                with pipe.open("w", encoding="utf-8") as reader:
+                with pipe.open("wb", buffering=0) as reader:
+                    if done.is_set():
+                        return
                     asked.set()
                     with contextlib.suppress(BrokenPipeError):
-                        reader.write(password + "\n")
-                        reader.flush()
+                        reader.write(f"{password}\n".encode())
 
-    threading.Thread(target=serve, daemon=True).start()
-    return asked
+    thread = threading.Thread(target=serve, name="password", daemon=True)
+    thread.start()
+    try:
+        yield asked
+    finally:
+        done.set()
+        with contextlib.suppress(FileNotFoundError):  # it has gone, so that nothing can wake the thread
+            wakes = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+            try:
+                thread.join()
+            finally:
+                os.close(wakes)
 
 
 def _checked(key: str) -> str:

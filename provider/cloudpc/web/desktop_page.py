@@ -18,6 +18,7 @@ from starlette.websockets import WebSocket
 from cloudpc.cli import access, desktop
 from cloudpc.cli.context import Project
 from cloudpc.cli.output import CommandError
+from cloudpc.model.access import Ssh
 from cloudpc.model.errors import CloudPCError
 from cloudpc.model.text import command_line
 from cloudpc.web import rdp_proxy
@@ -105,9 +106,11 @@ def _desktop(site: Site, row: Row, person: Person) -> Desktop:
     project = Project()
     cloud_pc = project.with_secrets(row.record.user_id, row.record.service_plan, row.record.policy)
     recorded = cloud_pc.recorded
-    if str(recorded.machine_id) != row.id:
+    if (recorded.machine_id, recorded.generation) != (row.record.recorded.machine_id, row.record.generation):
         raise CommandError(f"{row.name} has become another Cloud PC meanwhile: load the page again")
-    _way, secret = access.usable(cloud_pc)
+    way, secret = access.usable(cloud_pc)
+    if not isinstance(way, Ssh) or not way.certificate_thumbprint:
+        raise CommandError(f"{row.name} has no desktop: its image {recorded.settings.image_id} has none")
     if recorded.is_kept_off:
         raise CommandError(f"{row.name} is powered off: power it on, and try again")
 
@@ -123,8 +126,9 @@ def _desktop(site: Site, row: Row, person: Person) -> Desktop:
         site.journal.write(person, did, cloud_pc, **({"why": why} if why else {}))
 
     keyboard = keyboard_of(recorded.settings.locale)
-    until = datetime.fromisoformat(row.grace_ends) if row.grace_ends else None
-    return Desktop(secret.user, secret.password, row.desktop, reach, note, keyboard, until)
+    ends = cloud_pc.grace_period_end_date_time
+    until = datetime.fromisoformat(ends) if ends else None
+    return Desktop(secret.user, secret.password, way.certificate_thumbprint, reach, note, keyboard, until)
 
 
 ROUTES: list[BaseRoute] = [
