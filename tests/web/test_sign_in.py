@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import ssl
 import time
 from collections.abc import Iterator
@@ -28,6 +29,7 @@ from cloudpc.web.app import create
 from cloudpc.web.fleet import Snapshot
 from cloudpc.web.guard import Origins
 from cloudpc.web.registration import CERTIFICATE, SECRET, Options, Registration
+from cloudpc.web.server import listen
 from cloudpc.web.sign_in import FLOW_SECONDS, SignIn
 from cloudpc.web.site import Site
 from tests.core import make
@@ -419,3 +421,23 @@ def test_a_tenant_that_there_is_none_of_and_one_that_is_silent(
     sign_in._server.close()
     with pytest.raises(CommandError, match="can't be reached"):
         SignIn(registration)
+
+
+def test_localhost_is_ours_by_both_of_its_addresses_or_not_at_all() -> None:
+    try:
+        taken = socket.create_server(("::1", 0), family=socket.AF_INET6)
+    except OSError:  # this machine has one address alone
+        (one,) = listen(0, by_name=True)
+        one.close()
+        return
+    with taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(CommandError, match="--port 0"):
+            listen(port, by_name=True)
+        (one,) = listen(port, by_name=False)
+        one.close()
+    both = listen(0, by_name=True)
+    addresses = [each.getsockname()[:2] for each in both]
+    assert addresses == [("127.0.0.1", addresses[0][1]), ("::1", addresses[0][1])]
+    for each in both:
+        each.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import signal
 import socket
 from collections.abc import Callable
@@ -33,17 +34,18 @@ def serve(project: Project, port: int, who: Person | SignIn, tell: Callable[[str
     Raises:
         CommandError: the port is taken.
     """
-    listening = _listen(port)
-    site = _site(project, listening.getsockname()[1], who, tell)
+    listening = listen(port, by_name=isinstance(who, SignIn) and who.registration.behind is None)
+    site = _site(project, listening[0].getsockname()[1], who, tell)
     server = _Server(site)
     try:
         with contextlib.suppress(KeyboardInterrupt):  # raised again by uvicorn, once all is over
-            server.run(sockets=[listening])
+            server.run(sockets=listening)
     finally:
         if at_work := [run for run in site.runs.all() if not run.is_over]:
             tell(f"Ending what is at work: {'; '.join(run.shown for run in at_work)}. The next run finishes it.")
         site.runs.stop_all()
-        listening.close()
+        for each in listening:
+            each.close()
     tell("stopped")
 
 
@@ -67,17 +69,41 @@ def _site(project: Project, port: int, who: Person | SignIn, tell: Callable[[str
     return site
 
 
-def _listen(port: int) -> socket.socket:
-    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+def listen(port: int, *, by_name: bool) -> list[socket.socket]:
+    """Of this machine's loopback alone.
+
+    Args:
+        port: 0: any.
+        by_name: whether browsers come to `localhost`, which may be ::1: nobody else may have that port there, who would
+            be sent cookies and answers of the tenant.
+
+    Raises:
+        CommandError: the port is taken.
+    """
+    listening = [_bound(socket.AF_INET, LOOPBACK, port)]
+    if not by_name:
+        return listening
+    try:
+        listening.append(_bound(socket.AF_INET6, "::1", listening[0].getsockname()[1]))
+    except CommandError:
+        listening[0].close()
+        raise
+    except OSError:  # this machine has no IPv6, for nobody
+        pass
+    return listening
+
+
+def _bound(family: socket.AddressFamily, address: str, port: int) -> socket.socket:
+    listening = socket.socket(family, socket.SOCK_STREAM)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listening.bind((LOOPBACK, port))
+        listening.bind((address, port))
         listening.listen()  # whoever opens the address at once waits, and is not refused
     except OSError as error:
         listening.close()
-        message = (
-            f"Port {port} of {LOOPBACK} can't be used: {error.strerror}. `cloudpc serve --port 0` takes a free one"
-        )
+        if error.errno == errno.EADDRNOTAVAIL:
+            raise
+        message = f"Port {port} of {address} can't be used: {error.strerror}. `cloudpc serve --port 0` takes a free one"
         raise CommandError(message, Exit.INVALID) from None
     return listening
 
