@@ -62,6 +62,10 @@ class Pages:
         assert session
         return session.csrf
 
+    def form(self, browser: TestClient, user_id: str) -> dict[str, str]:
+        """What a form on that user's Cloud PC has."""
+        return {"csrf": self.csrf(browser), "seen": self.site.fleet.first().by_id[self.id_of(user_id)].seen}
+
     def id_of(self, user_id: str) -> str:
         return next(row.id for row in self.site.fleet.first().rows if row.record.user_id == user_id)
 

@@ -62,7 +62,7 @@ def test_a_button_does_what_its_command_does_and_names_who_pressed_it(
     ask = someone.get(f"{own}/do/rename").text
     assert "Display name" in ask
     answer = someone.post(
-        f"{own}/do/rename", data={"csrf": pages.csrf(someone), "display_name": "<b>Mine</b>"}, follow_redirects=False
+        f"{own}/do/rename", data={**pages.form(someone, "u000"), "display_name": "<b>Mine</b>"}, follow_redirects=False
     )
     assert answer.status_code == 303, answer.text
     run = _ended(pages, answer.headers["location"])
@@ -90,8 +90,20 @@ def test_where_data_is_lost_the_name_is_typed(pages: Pages, admin: TestClient) -
     page = admin.get(address).text
     assert "All data on the Cloud PC of u001@contoso.example will be lost." in page
     assert "cloudpc reprovision --policy=demo --service-plan=LAB_1C_0.5GB_8GB --yes u001" in page
-    wrong = admin.post(address, data={"csrf": pages.csrf(admin), "typed": "yes"})
+    wrong = admin.post(address, data={**pages.form(admin, "u001"), "typed": "yes"})
     assert wrong.status_code == 400
+    stale = {
+        **pages.form(admin, "u001"),
+        "typed": row.name,
+        "seen": f"{row.record.recorded.generation - 1} provisioned",
+    }
+    for form in (stale, {name: value for name, value in stale.items() if name != "seen"}):
+        refused = admin.post(address, data=form)
+        assert refused.status_code == 409, "it is of another generation's page"
+        assert "has changed since this page was loaded" in refused.text
+        assert f'name="seen" value="{row.seen}"' in refused.text
+        assert f'value="{row.name}"' not in refused.text, "the name is typed again"
+    assert f'name="seen" value="{row.seen}"' in admin.get(f"/cloud-pcs/{row.id}").text
     assert not [run for run in pages.site.runs.all() if "reprovision" in run.words]
 
 
@@ -110,11 +122,11 @@ def test_two_admins_at_one_cloud_pc_wait_for_each_other_and_do_nothing_twice(
     try:
         address = f"/cloud-pcs/{pages.id_of('u000')}/do"
         other = pages.browser(type(ADMIN)("another", is_admin=True))
-        first = admin.post(f"{address}/restart", data={"csrf": pages.csrf(admin)}, follow_redirects=False)
-        again = other.post(f"{address}/restart", data={"csrf": pages.csrf(other)})
+        first = admin.post(f"{address}/restart", data=pages.form(admin, "u000"), follow_redirects=False)
+        again = other.post(f"{address}/restart", data=pages.form(other, "u000"))
         assert again.status_code == 409
         assert "root has asked for the same" in again.text
-        second = other.post(f"{address}/troubleshoot", data={"csrf": pages.csrf(other)}, follow_redirects=False)
+        second = other.post(f"{address}/troubleshoot", data=pages.form(other, "u000"), follow_redirects=False)
         waiting = pages.site.runs.get(second.headers["location"].rpartition("/")[2])
         assert waiting
         assert "root's `cloudpc restart" in waiting.said
@@ -130,7 +142,7 @@ def test_a_run_that_is_killed_says_so_and_the_lock_it_leaves_can_be_removed(
 ) -> None:
     project.host(seconds={"shut_down": 30})
     address = f"/cloud-pcs/{pages.id_of('u001')}/do/restart"
-    answer = admin.post(address, data={"csrf": pages.csrf(admin)}, follow_redirects=False)
+    answer = admin.post(address, data=pages.form(admin, "u001"), follow_redirects=False)
     run = pages.site.runs.get(answer.headers["location"].rpartition("/")[2])
     assert run
     while not any(call.startswith("shut_down") for call in project.calls()[-3:]):

@@ -20,6 +20,7 @@ from cloudpc.web.runs import Run, TwiceError
 from cloudpc.web.site import cloud_pc_of, person_of, site_of
 
 _SEE_OTHER = 303
+_CHANGED = "{} has changed since this page was loaded: nothing was done. Ask again if you still want it."
 
 
 def cloud_pc(request: Request) -> Response:
@@ -63,13 +64,19 @@ async def do(request: Request) -> Response:
 
 
 def _do(request: Request, form: dict[str, str]) -> Response:
-    button, row, person, site = _button(request), cloud_pc_of(request), person_of(request), site_of(request)
+    button, person, site = _button(request), person_of(request), site_of(request)
+    row = button.row
     if button.refusal:
         return _asked(request, button, form, button.refusal, status=409)
+    if form.get("seen") != row.seen:
+        return _asked(request, button, {}, _CHANGED.format(row.name), status=409)
     if button.action.loses_data and form.get("typed", "").strip() != row.name:
         return _asked(request, button, form, f"Type the name, {row.name}: nothing was done.", status=400)
     pc = row.record
-    run = Run(button.words(form), person.name, [pc.policy], cloud_pc=row.id, user_id=pc.user_id, user=row.user)
+    run = Run(
+        button.words(form), person.name, [pc.policy],
+        by_id=person.user_id or "", cloud_pc=row.id, user_id=pc.user_id, user=row.user,
+    )  # fmt: skip
     try:
         site.runs.start(run)
     except TwiceError as twice:

@@ -76,6 +76,11 @@ class Row:
         return str(self.record.recorded.machine_id)
 
     @property
+    def seen(self) -> str:
+        """What a form says its page has shown: the id stays the same when all data is replaced, this does not."""
+        return f"{self.record.recorded.generation} {self.status}"
+
+    @property
     def user(self) -> str:
         """Its user's name."""
         return self.record.user_principal_name
@@ -249,7 +254,8 @@ class Fleet:
             project = Project()
             now, seen, files = time.monotonic(), _versions(project), _files(project)
             is_elsewhere = None in dict(seen).values() and now - self._read_at > _ELSEWHERE_EVERY
-            if not (forced or seen != self._seen or files != self._files or is_elsewhere):
+            has_changed = seen != self._seen or files != self._files or bool(self.snapshot.problem)
+            if not (forced or has_changed or is_elsewhere):
                 return
             records = fleet.read_all(project.engine)
             today = self.snapshot.today
@@ -260,11 +266,15 @@ class Fleet:
             _ = new.by_id  # here, and not while a page waits
             self._seen, self._read_at = seen, now
         except Exception as error:
-            self.snapshot = Snapshot(self.snapshot.records, self.snapshot.today, self.snapshot.read, str(error))
+            if str(error) != self.snapshot.problem:
+                self._show(Snapshot(self.snapshot.records, self.snapshot.today, self.snapshot.read, str(error)))
             raise
-        finally:
-            self.number += 1
+        self._show(new)
+
+    def _show(self, new: Snapshot) -> None:
+        """Have pages show it; counted last, as whoever sees the number go up asks for it at once."""
         self.snapshot = new
+        self.number += 1
 
 
 def _versions(project: Project) -> list[tuple[str, object]]:

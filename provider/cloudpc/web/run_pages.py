@@ -63,9 +63,13 @@ async def news(request: Request) -> Response:
 async def stop(request: Request) -> Response:
     """End it in order."""
     await form_of(request)
-    one, site = _run_of(request), site_of(request)
-    site.journal.write(person_of(request), "stopped a run", command=one.shown, run=one.id)
-    await run_in_threadpool(site.runs.stop, one)
+    one, site, person = _run_of(request), site_of(request), person_of(request)
+    if not one.may_be_stopped_by(person):
+        raise HTTPException(404)
+    if await run_in_threadpool(site.runs.stop_for, person, one):
+        site.journal.write(person, "stopped a run", command=one.shown, run=one.id)
+    elif not one.is_over:
+        raise HTTPException(409, "It is at work now, and ends by itself; an admin can stop it.")
     return RedirectResponse(f"/runs/{one.id}", 303)
 
 

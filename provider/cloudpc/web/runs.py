@@ -59,6 +59,7 @@ class Run:
     words: Sequence[str]
     """What follows `cloudpc`."""
     by: str
+    """The name of whoever has asked for it."""
     policies: Sequence[str]
     """Those it acts on."""
     cloud_pc: str = ""
@@ -67,6 +68,8 @@ class Run:
     """Whose that is: it is theirs to look at, too."""
     user: str = ""
     """That user's name."""
+    by_id: str = ""
+    """The directory's id of whoever has asked for it, if they are a user: names may become somebody else's."""
     id: str = field(default_factory=lambda: secrets.token_hex(8))
     began: str = field(default_factory=lambda: _now())
     ended: str = ""
@@ -100,6 +103,14 @@ class Run:
             rf"(?<!\S)\(?(?:{re.escape(self.user_id)}/\S+|{re.escape(self.user)})(?=[\s:)]|$)", re.IGNORECASE
         )
         return [line for line in lines if theirs.search(line)]
+
+    def may_be_stopped_by(self, person: Person) -> bool:
+        """Whether somebody may end it: an admin, or the user who has asked for it."""
+        return person.is_admin or (bool(self.by_id) and self.by_id.lower() == (person.user_id or "").lower())
+
+    def may_be_stopped_now_by(self, person: Person) -> bool:
+        """The same, and now: a user's run that is at work acts on what others have, too."""
+        return self.may_be_stopped_by(person) and not self.is_over and bool(person.is_admin or self.waits_for)
 
     @property
     def is_over(self) -> bool:
@@ -168,6 +179,7 @@ class Runs:
             for other in self._runs.values():
                 if not other.is_over and (other.cloud_pc, other.words) == (run.cloud_pc, run.words):
                     raise TwiceError(other)
+            run.waits_for = "its turn"
             self._runs[run.id] = run
             self.number += 1
         self._save(run)
@@ -175,6 +187,15 @@ class Runs:
         self._threads.append(thread)
         thread.start()
         return run
+
+    def stop_for(self, person: Person, run: Run) -> bool:
+        """Have it end in order, if this person may have that now; whether they may."""
+        with self._turns:  # it does not begin in between
+            if not run.may_be_stopped_now_by(person):
+                return False
+            self._stopped.add(run.id)
+        self.stop(run)
+        return True
 
     def stop(self, run: Run) -> None:
         """Have it end in order, as Ctrl-C does on a terminal."""
@@ -221,9 +242,11 @@ class Runs:
         with self._turns:
             while run.id not in self._stopped and self._has_to_wait(run):
                 self._turns.wait(_WAITS_EVERY)
-            self._at_work.update(dict.fromkeys(run.policies, run))
+            may_begin = run.id not in self._stopped
+            if may_begin:  # else another's may be at work
+                self._at_work.update(dict.fromkeys(run.policies, run))
         try:
-            yield run.id not in self._stopped
+            yield may_begin
         finally:
             with self._turns:
                 self._at_work = {policy: other for policy, other in self._at_work.items() if other is not run}
