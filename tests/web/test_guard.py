@@ -17,6 +17,7 @@ from starlette.testclient import TestClient
 
 from cloudpc.cli.context import Project
 from cloudpc.files.project import PROJECT
+from cloudpc.web import policies_pages
 from cloudpc.web.app import create
 from cloudpc.web.guard import Origins
 from cloudpc.web.person import Person
@@ -105,6 +106,48 @@ def test_of_a_mistake_of_ours_nobody_sees_more_than_that(site: Site, caplog: pyt
     assert "Traceback" not in caplog.text
 
 
+def test_what_others_send_steers_no_terminal(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    def wrong(request: Request) -> Response:
+        raise RuntimeError(f"what is {request.path_params['what']}\nsecond line")
+
+    with TestClient(create(site, [Route("/wrong/{what}", wrong)]), base_url=ADDRESS) as client:
+        assert client.get("/wrong/%1b%5D0;x%07").status_code == 500
+    [logged] = [record.getMessage() for record in caplog.records if "RuntimeError" in record.getMessage()]
+    assert "second line" in logged
+    assert not set("\x1b\x07\n") & set(logged)
+
+
+def test_the_form_of_a_policy_may_be_longer_than_others(site: Site, client: TestClient) -> None:
+    session = site.sessions.begin(Person("root", is_admin=True))
+    client.cookies.set(site.origins.cookie, session.id)
+    for letters, code in ((100_000, 404), (5_000_000, 413)):
+        form = {"csrf": session.csrf, "text": "a" * letters}
+        assert client.post("/policies/none", data=form, headers={"origin": ADDRESS}).status_code == code
+
+
+@pytest.mark.parametrize(
+    "was", ["a: 1\nb: 2\nc: 3\n", "a: 1\nb: 2\nc: 3", "a: 1\r\nb: 2\r\nc: 3\r\n", "a: 1\n\n\x0cb: 2\n\n"]
+)
+def test_a_policy_s_difference_is_one_that_git_applies(tmp_path: Path, was: str) -> None:
+    file = tmp_path / "p.yaml"
+    sent = was.replace("\r\n", "\n").replace("\n", "\r\n")  # as browsers do
+    assert policies_pages._difference("p.yaml", was, policies_pages._as_in_file(sent, was)) == ""
+    for old, new in (("a: 1", "a: new\r\nz: 0"), (was.split()[-1], "last")):
+        proposed = policies_pages._as_in_file(sent.replace(old, new), was)
+        file.write_text(was, newline="")
+        diff = policies_pages._difference("p.yaml", was, proposed).encode()
+        subprocess.run(["git", "apply", "-"], cwd=tmp_path, input=diff, check=True)
+        assert file.read_bytes() == proposed.encode()
+        assert proposed != was
+
+
+def test_a_line_that_the_journal_can_t_keep_is_told(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    (site.journal.folder / "audit.jsonl").mkdir()
+    site.journal.write(Person("root\x1b"), "signed in")
+    assert "`signed in` by root" in caplog.text
+    assert "\x1b" not in caplog.text
+
+
 def test_what_a_run_says_is_read_by_nobody_who_has_signed_out(site: Site, client: TestClient) -> None:
     run = Run(["up"], "root", ["demo"])
     site.runs._runs[run.id] = run
@@ -161,6 +204,9 @@ def test_a_user_reads_of_a_run_what_is_theirs() -> None:
     assert run.shown_to(user, [*others, *theirs, *others]) == theirs
     assert run.shown_to(Person("root", is_admin=True), others) == others
     assert "carol" not in run.said_to(user)
+    run.ended, run.code = "2026-01-01T00:00:00Z", 1
+    assert run.said_to(user) == "did not work; an admin sees here why"
+    assert run.said_to(Person("root", is_admin=True)) == "did not work; the reason is below"
 
 
 def test_a_run_s_lines_say_at_which_stage_a_cloud_pc_is(site: Site) -> None:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
@@ -13,12 +19,14 @@ from starlette.testclient import TestClient
 from cloudpc.cli.context import Project
 from cloudpc.files.project import PROJECT
 from cloudpc.web import fleet
+from cloudpc.web import runs as runs_module
 from cloudpc.web.app import create
-from cloudpc.web.fleet import Fleet
+from cloudpc.web.fleet import Fleet, Snapshot
 from cloudpc.web.guard import Origins
 from cloudpc.web.person import Person
 from cloudpc.web.runs import Run, Runs
 from cloudpc.web.site import Site
+from cloudpc.web.surroundings import Surroundings
 from tests.support.project import REPO
 from tests.web.conftest import ADDRESS
 
@@ -152,3 +160,99 @@ def test_a_fleet_that_has_not_changed_is_no_news(project: Project, monkeypatch: 
         assert (read.number, read.snapshot.problem) == (number, text)
     read._look(forced=False)
     assert (read.number, read.snapshot.problem) == (4, ""), "it can be read again"
+    read._today_at = float("-inf")
+    read._look(forced=False)
+    assert read.number == 5, "a tenant's directory is read again after a time"
+
+
+def test_of_two_records_of_one_machine_the_one_that_has_it_is_shown() -> None:
+    with_one, without = (
+        SimpleNamespace(id="x", record=SimpleNamespace(recorded=SimpleNamespace(has_machine=has))) for has in (1, 0)
+    )
+    for rows in ([with_one, without], [without, with_one]):
+        snapshot = Snapshot()
+        snapshot.__dict__["rows"] = rows
+        assert snapshot.by_id == {"x": with_one}
+
+
+def test_a_run_ends_though_the_disk_is_full(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def failing(run: Run) -> None:
+        raise RuntimeError(run.id)
+
+    runs = Runs(project, tmp_path, on_end=failing)
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "_log", lambda _: Path("/dev/full"))
+        patch.setattr(Path, "write_text", full)
+        run = runs.start(Run(["--version"], "root", ["demo"]))
+        until(lambda: run.is_over)
+    assert run.code == 0
+    until(lambda: not runs._threads)
+    assert caplog.text.count("No space left on device") == 1
+    assert run.id in caplog.text
+    assert runs._processes == {}
+
+
+def test_of_runs_that_have_ended_no_more_are_kept_than_said(
+    runs: Runs, commands: Commands, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs_module, "KEPT", 2)
+    for i in range(4):
+        run = runs.start(Run([f"run {i}"], "root", ["demo"], began=f"2026-01-01T00:00:0{i}Z"))
+        runs._note_stage(run, " ~  pulumi-python:dynamic/cloudpc:CloudPC u0/PLAN updating (0s)")
+        commands.let_go(run)
+        until(lambda run=run: run.id not in runs._threads)
+    until(lambda: len(list((tmp_path / "runs").iterdir())) == 2)
+    assert [run.words for run in runs.all()] == [["run 3"], ["run 2"]]
+    assert (runs._stages, runs._stopped, runs._threads, runs._processes) == ({}, set(), {}, {})
+
+
+def test_pages_look_at_runs_while_others_begin(runs: Runs) -> None:
+    class Growing(dict[str, Run]):
+        """As a thread sees it that is interrupted while it looks."""
+
+        def values(self) -> Any:
+            assert runs._lock.locked()
+            return super().values()
+
+    runs._runs = Growing({"x": Run(["up"], "root", ["demo"], cloud_pc="c", id="x")})
+    assert list(runs.at_work()) == ["c"]
+    assert runs.stages() == {}
+    assert len(runs.all()) == 1
+    runs.stop_all()
+    assert runs._stopped == {"x"}
+
+
+def test_a_second_server_leaves_alone_what_the_first_one_has_begun(
+    project: Project, runs: Runs, commands: Commands, tmp_path: Path
+) -> None:
+    run = runs.start(Run(["up"], "root", ["demo"]))
+    until(lambda: run in commands.begun)
+    dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
+    for i, server in enumerate(("", dead.stdout.decode().strip() + " 1", f"{os.getpid()} 1")):
+        runs._save(Run(["up"], "root", ["demo"], id=f"left-{i}", server=server))
+    left = Runs(project, tmp_path).all()
+    assert {each.id for each in left if each.is_over} == {"left-0", "left-1", "left-2"} == {each.id for each in left}
+    commands.let_go(run)
+    until(lambda: not runs._threads)
+    assert {each.id: each.code for each in Runs(project, tmp_path).all()}[run.id] == 0
+
+
+def test_what_hangs_is_not_asked_again_beside_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, answer = list[int](), threading.Event()
+    surroundings = Surroundings()
+    monkeypatch.setattr(surroundings, "_look", lambda: (asked.append(1), answer.wait(20)))
+    for _ in range(3):
+        surroundings.look()
+        surroundings._asked = float("-inf")
+    answer.set()
+    assert surroundings._thread
+    surroundings._thread.join()
+    assert asked == [1]
+    surroundings.look()
+    until(lambda: asked == [1, 1])

@@ -67,7 +67,7 @@ def _do(request: Request, form: dict[str, str]) -> Response:
     button, person, site = _button(request), person_of(request), site_of(request)
     row = button.row
     if button.refusal:
-        return _asked(request, button, form, button.refusal, status=409)
+        return _asked(request, button, form, "", status=409)  # the page says why
     if form.get("seen") != row.seen:
         return _asked(request, button, {}, _CHANGED.format(row.name), status=409)
     if button.action.loses_data and form.get("typed", "").strip() != row.name:

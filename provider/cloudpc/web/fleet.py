@@ -177,8 +177,8 @@ class Snapshot:
 
     @cached_property
     def by_id(self) -> dict[str, Row]:
-        """By the id in addresses."""
-        return {row.id: row for row in self.rows}
+        """By the id in addresses: of two policies' records of one, that of the policy in which it has its machine."""
+        return {row.id: row for row in sorted(self.rows, key=lambda row: row.record.recorded.has_machine)}
 
     @property
     def counts(self) -> Counter[str]:
@@ -254,12 +254,12 @@ class Fleet:
             project = Project()
             now, seen, files = time.monotonic(), _versions(project), _files(project)
             is_elsewhere = None in dict(seen).values() and now - self._read_at > _ELSEWHERE_EVERY
-            has_changed = seen != self._seen or files != self._files or bool(self.snapshot.problem)
-            if not (forced or has_changed or is_elsewhere):
+            is_today_old = files != self._files or now - self._today_at > _TODAY_EVERY
+            if not (forced or seen != self._seen or is_today_old or is_elsewhere or self.snapshot.problem):
                 return
             records = fleet.read_all(project.engine)
             today = self.snapshot.today
-            if files != self._files or now - self._today_at > _TODAY_EVERY:
+            if is_today_old:
                 today = {name: Today.of(project, name) for name in project.policy_ids()}
                 self._files, self._today_at = files, now
             new = Snapshot(records, today, datetime.now(UTC))

@@ -20,7 +20,7 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cloudpc.model.masking import masked
+from cloudpc.model.text import told
 from cloudpc.web.sessions import Session, Sessions
 
 log = logging.getLogger(__name__)
@@ -108,8 +108,8 @@ class Guard:
         except Exception as error:
             if os.environ.get("CLOUDPC_DEBUG"):
                 raise
-            why = masked(f"{type(error).__name__}: {error}")
-            log.error("%s: %s (CLOUDPC_DEBUG=1 shows the traceback)", scope["path"], why)  # noqa: TRY400 - no traceback
+            why = told(f"{scope['path']}: {type(error).__name__}: {error}")
+            log.error("%s (CLOUDPC_DEBUG=1 shows the traceback)", why)  # noqa: TRY400 - no traceback
             if scope["type"] == "http" and not has_begun:
                 await self._failed(Request(scope), error)(scope, receive, with_headers)
 
@@ -137,16 +137,20 @@ def session_of(connection: HTTPConnection) -> Session:
     return session
 
 
-async def form_of(request: Request) -> dict[str, str]:
+async def form_of(request: Request, longest: int = _LONGEST_FORM) -> dict[str, str]:
     """A form that a page of this session has sent.
+
+    Args:
+        request: has it as its body.
+        longest: bytes that it may have, as it is sent: a letter that is none of ASCII's takes six and more.
 
     Raises:
         HTTPException: nobody is signed in, it is too long, or it has not the session's token.
     """
-    session, body = session_of(request), b""
+    session, body = session_of(request), bytearray()
     async for chunk in request.stream():
         body += chunk
-        if len(body) > _LONGEST_FORM:
+        if len(body) > longest:
             raise HTTPException(413)
     form = dict(parse_qsl(body.decode(errors="replace"), keep_blank_values=True))
     if not secrets.compare_digest(form.get("csrf", "").encode(), session.csrf.encode()):

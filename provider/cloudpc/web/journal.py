@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import threading
 from collections.abc import Mapping
@@ -15,9 +16,11 @@ from cloudpc.cli.context import Project
 from cloudpc.files import audit_file, regular_file
 from cloudpc.iac.engine import OWN_FOLDER
 from cloudpc.model.errors import CloudPCError
-from cloudpc.model.text import to_json
+from cloudpc.model.text import to_json, told
 from cloudpc.operations.records import CloudPCRecord
 from cloudpc.web.person import Person
+
+log = logging.getLogger(__name__)
 
 
 class Journal:
@@ -42,8 +45,13 @@ class Journal:
         text = (to_json(line) + "\n").encode(errors="backslashreplace")
         with self._lock:
             for file in filter(None, (self._file, self._of_policy(cloud_pc))):
-                with suppress(OSError), regular_file.opened(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT) as out:
-                    out.write(text)
+                try:
+                    with regular_file.opened(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT) as out:
+                        out.write(text)
+                except OSError as error:
+                    log.warning(
+                        "Not in %s: `%s` by %s: %s", file, told(did), told(person.name), error.strerror or error
+                    )
 
     def of(self, cloud_pc: CloudPCRecord) -> list[dict[str, Any]]:
         """What was done to a Cloud PC, oldest first."""

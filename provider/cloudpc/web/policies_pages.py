@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import io
 import tempfile
 from pathlib import Path
 
@@ -16,6 +17,9 @@ from cloudpc.cli.context import Project
 from cloudpc.model.errors import CloudPCError
 from cloudpc.web.guard import form_of
 from cloudpc.web.site import admin_of, site_of
+
+_LONGEST_TEXT = 4 * 2**20
+"""Bytes of a form with a policy's text, as it is sent."""
 
 
 class _Proposed(Project):
@@ -50,26 +54,40 @@ def policy(request: Request) -> Response:
 
 async def check(request: Request) -> Response:
     """What is wrong with a text for it, and what it changes."""
-    form = await form_of(request)
     admin_of(request)
+    form = await form_of(request, _LONGEST_TEXT)
     return await run_in_threadpool(_checked, request, form.get("text", ""))
 
 
 def _checked(request: Request, text: str) -> Response:
     name, was = _name_of(request), _text_of(request)
-    proposed = text.replace("\r\n", "\n").rstrip("\n") + "\n"
-    shown = f"stacks/Pulumi.{name}.yaml"
-    diff = "".join(difflib.unified_diff(was.splitlines(True), proposed.splitlines(True), f"a/{shown}", f"b/{shown}"))
+    proposed, shown = _as_in_file(text, was), f"stacks/Pulumi.{name}.yaml"
     return site_of(request).page(
         request, "policy.html", name=name, text=proposed, was=was,
-        checked={"problems": _problems(name, proposed), "diff": diff, "file": shown},
+        checked={"problems": _problems(name, proposed), "diff": _difference(shown, was, proposed), "file": shown,
+                 "has_cr": "\r" in was},
     )  # fmt: skip
+
+
+def _as_in_file(text: str, was: str) -> str:
+    """A form's text with the file's line ends, and its last line's: browsers send theirs."""
+    lines = text.replace("\r\n", "\n").rstrip("\n")
+    has_cr = 0 < was.count("\n") == was.count("\r\n")
+    last = was[len(was.rstrip("\r\n")) :] if was else "\n"
+    return (lines.replace("\n", "\r\n") if has_cr else lines) + last
+
+
+def _difference(shown: str, was: str, proposed: str) -> str:
+    """As `git apply` takes it, which knows no line end but a newline."""
+    before, after = (list(io.StringIO(text, newline="\n")) for text in (was, proposed))
+    lines = difflib.unified_diff(before, after, f"a/{shown}", f"b/{shown}")
+    return "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)
 
 
 def _problems(name: str, text: str) -> list[str]:
     with tempfile.TemporaryDirectory(prefix="cloudpc-") as folder:
         file = Path(folder) / "proposed.yaml"
-        file.write_text(text, "utf-8")
+        file.write_text(text, "utf-8", newline="")
         project = _Proposed(name, file)
         try:
             return [str(problem) for problem in project.problems(name)]
@@ -86,7 +104,8 @@ def _name_of(request: Request) -> str:
 
 
 def _text_of(request: Request) -> str:
-    return Project().file(_name_of(request)).read_text("utf-8", errors="replace")
+    with Project().file(_name_of(request)).open(encoding="utf-8", errors="replace", newline="") as file:
+        return file.read()
 
 
 ROUTES: list[BaseRoute] = [

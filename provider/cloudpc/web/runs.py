@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import re
 import secrets
@@ -25,8 +26,10 @@ from cloudpc.cli.context import Project
 from cloudpc.cli.output import Exit
 from cloudpc.model.errors import CloudPCError
 from cloudpc.model.masking import masked
-from cloudpc.model.text import command_line, plain
+from cloudpc.model.text import command_line, plain, told
 from cloudpc.web.person import Person
+
+log = logging.getLogger(__name__)
 
 KEPT = 200
 """Runs that are remembered."""
@@ -42,6 +45,9 @@ _SAID = {
     Exit.NOT_CONFIRMED: "refused: it was not confirmed",
     130: "stopped",
 }
+
+
+_FOR_THE_REASON = "the reason is below"
 
 
 class TwiceError(CloudPCError):
@@ -76,6 +82,8 @@ class Run:
     code: int | None = None
     waits_for: str = ""
     """What it waits for before it begins, in words."""
+    server: str = ""
+    """The process that has begun it, as `_process_of` names it."""
 
     @property
     def shown(self) -> str:
@@ -86,14 +94,18 @@ class Run:
     def said(self) -> str:
         """How it is, in words."""
         if self.ended and self.code is not None:
-            return _SAID.get(self.code, "did not work, for the reason below")
+            return _SAID.get(self.code, f"did not work; {_FOR_THE_REASON}")
         if self.ended:
             return "not known: the server ended before it did; the Cloud PC's page shows what is so now"
         return f"waits: {self.waits_for}" if self.waits_for else "running"
 
     def said_to(self, person: Person) -> str:
-        """The same, to a user without whom it waits for: that may be another's."""
-        return self.said if person.is_admin or not self.said.startswith("waits") else "waits: another run is at work"
+        """The same, to a user without what may be another's: whom it waits for, and why it did not work."""
+        if person.is_admin:
+            return self.said
+        if self.waits_for and not self.ended:
+            return "waits: another run is at work"
+        return self.said.replace(_FOR_THE_REASON, "an admin sees here why")
 
     def shown_to(self, person: Person, lines: Sequence[str]) -> list[str]:
         """Of what it has said, what somebody may read: a run tells of all Cloud PCs of a policy, a user sees theirs."""
@@ -144,7 +156,8 @@ class Runs:
         self._runs: dict[str, Run] = {}
         self._processes: dict[str, subprocess.Popen[str]] = {}
         self._stopped: set[str] = set()
-        self._threads: list[threading.Thread] = []
+        self._threads: dict[str, threading.Thread] = {}
+        self._is_kept = True
         self._lock, self._turns = threading.Lock(), threading.Condition()
         self._at_work: dict[str, Run] = {}
         self.number = 0
@@ -154,20 +167,24 @@ class Runs:
 
     def at_work(self) -> dict[str, Run]:
         """Those on one Cloud PC each, by its id in addresses."""
-        return {run.cloud_pc: run for run in self._runs.values() if run.cloud_pc and not run.is_over}
+        return {run.cloud_pc: run for run in self._each() if run.cloud_pc and not run.is_over}
 
     def stages(self) -> dict[str, tuple[Run, str]]:
         """At which stage a Cloud PC is, by its key, and in which run."""
         return {
             key: (run, stage)
-            for run in self._runs.values()
+            for run in self._each()
             if not run.is_over
             for key, stage in dict(self._stages.get(run.id, {})).items()
         }
 
     def all(self) -> list[Run]:
         """The last one first."""
-        return sorted(self._runs.values(), key=lambda run: run.began, reverse=True)
+        return sorted(self._each(), key=lambda run: run.began, reverse=True)
+
+    def _each(self) -> list[Run]:
+        with self._lock:  # pages of other threads begin and end some meanwhile
+            return list(self._runs.values())
 
     def get(self, id_: str) -> Run | None:
         """One by its id."""
@@ -179,13 +196,14 @@ class Runs:
             for other in self._runs.values():
                 if not other.is_over and (other.cloud_pc, other.words) == (run.cloud_pc, run.words):
                     raise TwiceError(other)
-            run.waits_for = "its turn"
+            run.waits_for, run.server = "its turn", _process_of(os.getpid())
             self._runs[run.id] = run
             self.number += 1
         self._save(run)
         thread = threading.Thread(target=self._whole, args=(run,), name=f"run {run.id}")
-        self._threads.append(thread)
-        thread.start()
+        with self._lock:  # one that is there has begun, and can be waited for
+            self._threads[run.id] = thread
+            thread.start()
         return run
 
     def stop_for(self, person: Person, run: Run) -> bool:
@@ -207,10 +225,12 @@ class Runs:
 
     def stop_all(self) -> None:
         """The same for all, and wait for their ends."""
-        for run in self._runs.values():
+        for run in self._each():
             if not run.is_over:
                 self.stop(run)
-        for thread in self._threads:
+        with self._lock:
+            threads = list(self._threads.values())
+        for thread in threads:
             thread.join()
 
     def lines(self, run: Run, begin: int = 0) -> list[str]:
@@ -230,11 +250,31 @@ class Runs:
         except Exception as error:  # noqa: BLE001 - whatever it is, its page says it
             self._say(run, f"cloudpc: {masked(str(error))}")
             code = 1
+        finally:
+            self._end(run, code)
+
+    def _end(self, run: Run, code: int) -> None:
         run.code, run.waits_for = code, ""
-        self._on_end(run)
-        run.ended = _now()
-        self.number += 1
+        try:
+            self._on_end(run)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the run is over
+            log.warning("`%s` has ended, and: %s", run.shown, told(str(error)))
+        finally:
+            run.ended = _now()
+            self.number += 1
         self._save(run)
+        self._forget(run)
+
+    def _forget(self, run: Run) -> None:
+        """What nobody needs of one that has ended; and the oldest ones, with all that they have said."""
+        self._stages.pop(run.id, None)
+        self._stopped.discard(run.id)
+        over = [each for each in self.all() if each.is_over]
+        with self._lock:
+            self._threads.pop(run.id, None)
+            for old in over[KEPT:]:
+                self._runs.pop(old.id, None)
+        self._remove(over[KEPT:])
 
     @contextlib.contextmanager
     def _turn(self, run: Run) -> Iterator[bool]:
@@ -284,12 +324,14 @@ class Runs:
         if run.id in self._stopped:
             process.send_signal(signal.SIGTERM)
         assert process.stdout is not None  # noqa: S101 - a pipe
-        with process.stdout as said:
-            for line in said:
-                self._say(run, line.rstrip("\n"))
-                self._note_stage(run, line)
-        code = process.wait()
-        del self._processes[run.id]
+        try:
+            with process.stdout as said:
+                for line in said:
+                    self._say(run, line.rstrip("\n"))
+                    self._note_stage(run, line)
+        finally:  # the next one's turn is after it, whatever happens here
+            code = process.wait()
+            del self._processes[run.id]
         if code < 0:
             self._say(run, f"cloudpc: killed by {signal.Signals(-code).name}; the next run finishes what it began")
         return code if code >= 0 else 1
@@ -306,8 +348,20 @@ class Runs:
     # ---- its files
 
     def _say(self, run: Run, line: str) -> None:
-        with self._log(run).open("a", encoding="utf-8", errors="backslashreplace") as log:
-            log.write(masked(plain(line)).replace("\n", " ") + "\n")
+        with self._kept(run), self._log(run).open("a", encoding="utf-8", errors="backslashreplace") as said:
+            said.write(masked(plain(line)).replace("\n", " ") + "\n")
+
+    @contextlib.contextmanager
+    def _kept(self, run: Run) -> Iterator[None]:
+        """Write a file of a run. A disk that is full stops no run: it is told on the terminal, once."""
+        try:
+            yield
+        except OSError as error:
+            if self._is_kept:
+                log.warning("What `%s` says can't be kept in %s: %s", run.shown, self._folder, error.strerror or error)
+            self._is_kept = False
+        else:
+            self._is_kept = True
 
     def _log(self, run: Run) -> Path:
         return self._folder / f"{run.id}.log"
@@ -315,24 +369,45 @@ class Runs:
     def _save(self, run: Run) -> None:
         file = self._folder / f"{run.id}.json"
         new = file.with_suffix(".new")
-        new.write_text(json.dumps(asdict(run)), "utf-8")
-        new.replace(file)
+        with self._kept(run):
+            new.write_text(json.dumps(asdict(run)), "utf-8")
+            new.replace(file)
+
+    def _remove(self, runs: Sequence[Run]) -> None:
+        for run in runs:
+            for ending in ("json", "log"):
+                with contextlib.suppress(OSError):
+                    (self._folder / f"{run.id}.{ending}").unlink(missing_ok=True)
 
     def _load(self) -> None:
         found: list[Run] = []
         for file in self._folder.glob("*.json"):
             with contextlib.suppress(OSError, ValueError, TypeError):
                 values: Mapping[str, Any] = json.loads(file.read_text("utf-8"))
-                found.append(Run(**values))
+                run = Run(**values)
+                if run.is_over or not _is_there(run.server):  # else another server's, which is at work on it
+                    found.append(run)
         found.sort(key=lambda run: run.began, reverse=True)
-        for run in found[KEPT:]:
-            for ending in ("json", "log"):
-                (self._folder / f"{run.id}.{ending}").unlink(missing_ok=True)
+        self._remove(found[KEPT:])
         for run in found[:KEPT]:
             if not run.is_over:  # its server has ended without a word
                 run.ended = _now()
                 self._save(run)
             self._runs[run.id] = run
+
+
+def _process_of(pid: int) -> str:
+    """A process by its number, and when it began: numbers are given again. Empty: there is none."""
+    with contextlib.suppress(OSError):
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        state, *others = stat.rpartition(")")[2].split()  # see proc_pid_stat(5), from its third field on
+        return "" if state in "ZX" else f"{pid} {others[18]}"
+    return ""
+
+
+def _is_there(process: str) -> bool:
+    pid = process.partition(" ")[0]
+    return pid.isdecimal() and _process_of(int(pid)) == process
 
 
 def _now() -> str:

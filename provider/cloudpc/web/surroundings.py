@@ -63,13 +63,16 @@ class Surroundings:
         """Goes up with each answer."""
         self._lock = threading.Lock()
         self._asked = float("-inf")
+        self._thread: threading.Thread | None = None
 
     def look(self) -> Seen:
         """What is known; it is asked for again if that is old, and pages are told when it is there."""
         with self._lock:
-            if time.monotonic() - self._asked > _KEPT:
+            is_asking = self._thread is not None and self._thread.is_alive()  # a host that hangs is asked once
+            if time.monotonic() - self._asked > _KEPT and not is_asking:
                 self._asked = time.monotonic()
-                threading.Thread(target=self._look, name="surroundings", daemon=True).start()
+                self._thread = threading.Thread(target=self._look, name="surroundings", daemon=True)
+                self._thread.start()
         return self.seen
 
     def _look(self) -> None:
