@@ -381,11 +381,14 @@ def _ways(station: Station) -> list[str]:
 
 
 def test_a_port_here_leads_to_one_of_the_cloud_pcs_own_loopback(station: Station) -> None:
-    with ssh.forwarded(target(station), station.host_port) as here:
+    with ssh.forwarded(target(station), station.host_port) as way:
+        here = way.port
         for _ in range(2):
             with socket.create_connection(("127.0.0.1", here), 30) as connected:
                 assert connected.recv(20).startswith(b"SSH-2.0-")
         assert len(_tunnels(here)) == 1
+        assert not way.has_ended
+    assert way.has_ended
     assert _tunnels(here) == []
     with pytest.raises(OSError, match="refused"):
         socket.create_connection(("127.0.0.1", here), 5)

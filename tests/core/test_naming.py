@@ -137,6 +137,8 @@ def test_the_account_is_a_valid_linux_account_and_never_a_systems(username: str)
         ("root", "u-root"),
         ("staff", "u-staff"),  # a group that useradd would trip over
         ("systemd-oom", "u-systemd-oom"),
+        ("xrdp", "u-xrdp"),  # the daemon's account in the image with a desktop
+        ("tsadmins", "u-tsadmins"),
         ("_apt", "u-_apt"),
         ("42", "u-42"),
         ("--", "user"),

@@ -84,12 +84,12 @@ def test_a_desktop_is_opened_by_whom_it_belongs_to_alone(real: Project, display:
     assert guest.told("find / -xdev -name '*snakeoil*'") == ""
     assert "127.0.0.1:3389 " in guest.told("until ss -Hltn | grep -F :3389; do sleep 1; done").split("LISTEN", 1)[1]
 
-    with ssh.forwarded(target, PORT) as port:
-        desktop_client._wait_until_proven(port, thumbprint, "it")
+    with ssh.forwarded(target, PORT) as way:
+        desktop_client._wait_until_proven(way, thumbprint, "it")
         with pytest.raises(CommandError, match="no password was sent"):
-            desktop_client._wait_until_proven(port, "ab" * 32, "it")
+            desktop_client._wait_until_proven(way, "ab" * 32, "it")
         program = shutil.which("xfreerdp3") or shutil.which("xfreerdp") or "xfreerdp"
-        session = desktop_client._Session(target, "ab" * 32, port)
+        session = desktop_client._Session(target, "ab" * 32, way.port)
         with pytest.raises(CommandError, match=r"xfreerdp3? ended with"):
             desktop_client._by_freerdp(program, session)
         wrong = replace(target, password=f"{target.password}x")

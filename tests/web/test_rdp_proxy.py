@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -16,7 +17,7 @@ from starlette.testclient import TestClient, WebSocketTestSession
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from cloudpc.web import rdp_proxy, relay, tickets
-from cloudpc.web.connections import Connections
+from cloudpc.web.connections import Connections, Present
 from cloudpc.web.rdp_clean_path import Answer, Request
 from cloudpc.web.rdp_proxy import Desktop
 from cloudpc.web.relay import Unreachable
@@ -45,6 +46,7 @@ class Desk:
     audit: list[tuple[str, str]]
     guest: Guest
     now: list[float]
+    touched: list[str]
 
     @property
     def desktop(self) -> Desktop:
@@ -67,7 +69,8 @@ class Desk:
 def desk(tmp_path: Path) -> Iterator[Desk]:
     now: list[float] = [0.0]
     given: Tickets[Desktop] = Tickets(lambda: now[0])
-    connections = Connections()
+    touched: list[str] = []
+    connections = Connections(touch=touched.append)
 
     async def serve(page: WebSocket) -> None:
         session = page.cookies.get("session", "")
@@ -75,7 +78,7 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
 
     app = Starlette(routes=[WebSocketRoute("/{cloud_pc}", serve)])
     with TestClient(app) as client:
-        yield Desk(client, given, connections, [], Guest(tmp_path), now)
+        yield Desk(client, given, connections, [], Guest(tmp_path), now, touched)
 
 
 def _begin(page: WebSocketTestSession, ticket: str) -> Answer:
@@ -236,19 +239,60 @@ def test_signing_out_elsewhere_does_not(desk: Desk) -> None:
 
 def test_a_cloud_pc_that_becomes_another_closes_it(desk: Desk) -> None:
     with desk.opened() as page:
-        why = "The Cloud PC is reprovisioned."
-        assert _ended(desk, page, lambda: desk.connections.end_cloud_pc("a", why)) == (relay.ENDED, why)
+        ended = _ended(desk, page, lambda: desk.connections.follow({"a": Present(2)}))
+    assert ended == (relay.ENDED, "The Cloud PC was reprovisioned.")
 
 
-def test_the_servers_end_closes_all(desk: Desk) -> None:
+def test_a_cloud_pc_that_is_gone_closes_it(desk: Desk) -> None:
     with desk.opened() as page:
-        assert _ended(desk, page, desk.connections.end_all)[0] == relay.ENDED
+        ended = _ended(desk, page, lambda: desk.connections.follow({"b": Present(1)}))
+    assert ended == (relay.ENDED, "The Cloud PC is no longer there.")
+
+
+def test_a_grace_period_that_begins_while_it_is_open_closes_it_at_its_end(desk: Desk) -> None:
+    over = Present(1, datetime.now(UTC) - timedelta(seconds=1))
+    with desk.opened() as page:
+        code, why = _ended(desk, page, lambda: desk.connections.follow({"a": over}))
+    assert code == relay.ENDED
+    assert "grace period" in why
+
+
+def test_who_has_come_back_from_grace_is_not_cut_at_its_old_end(desk: Desk) -> None:
+    until = datetime.now(UTC) + timedelta(seconds=0.5)
+    with desk.opened() as page:
+        _begin(page, desk.ticket(replace(desk.desktop, known=Present(2, until))))
+        page.portal.call(lambda: desk.connections.follow({"a": Present(2)}))
+        page.portal.call(lambda: desk.connections.follow({"a": Present(1, until)}))  # read before
+        page.portal.call(asyncio.sleep, 0.7)
+        page.send_bytes(client_info())
+        assert page.receive_bytes() == b"seen:more"
+
+
+def test_an_admins_look_at_a_machine_outlasts_the_grace_period() -> None:
+    async def looks() -> None:
+        over, connections = Present(1, datetime.now(UTC)), Connections()
+        with connections.opened(MINE, "a", over, is_users=False) as connection:
+            connections.follow({"a": over})
+            await asyncio.sleep(0.01)
+            assert not connection.ended.done()
+
+    asyncio.run(looks())
+
+
+def test_what_a_page_says_is_use_of_its_session_once_a_minute(desk: Desk) -> None:
+    with desk.opened() as page:
+        _begin(page, desk.ticket())
+        assert desk.touched == []
+        for content in (connect_initial(), client_info()):
+            page.send_bytes(content)
+            page.receive_bytes()
+        assert desk.touched == [MINE]
 
 
 def test_the_end_of_the_grace_period_closes_it(desk: Desk) -> None:
     until = datetime.now(UTC) + timedelta(seconds=1)
     with desk.opened() as page:
-        _begin(page, desk.ticket(replace(desk.desktop, until=until)))
+        _begin(page, desk.ticket(replace(desk.desktop, known=Present(1, until))))
         code, why = _refused(page)
     assert code == relay.ENDED
     assert "grace period" in why

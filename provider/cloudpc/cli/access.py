@@ -14,7 +14,7 @@ from cloudpc import guests
 from cloudpc.cli import bastion_tunnel, hand_over, ssh, unanswered
 from cloudpc.cli.context import Project
 from cloudpc.cli.output import CommandError, Exit, Json, err, out, print_json, table
-from cloudpc.model import ssh_keys
+from cloudpc.model import ssh_keys, thumbprints
 from cloudpc.model.access import Access, Rdp, Ssh, to_outputs
 from cloudpc.model.cloud_pc import Status
 from cloudpc.model.credentials import RecordedCredentials, RecordedPass
@@ -177,11 +177,11 @@ def _desktop(
 
 
 def _tell_of_file(file: Path, way: Ssh, user: str, hop: SshHop | None) -> None:
-    from cloudpc.cli import desktop, desktop_client
+    from cloudpc.cli import desktop
 
     out.print(f"{file} is written. Where it is opened, this has to run meanwhile:")
     out.print(f"  {hand_over.forwarding(way, user, hop, _PORT_ELSEWHERE, desktop.PORT)}", soft_wrap=True)
-    fingerprint = desktop_client.shown(way.certificate_thumbprint)
+    fingerprint = thumbprints.shown(way.certificate_thumbprint)
     out.print(f"The desktop's certificate has the fingerprint (SHA-256) {fingerprint}", soft_wrap=True)
     for sentence in hand_over.conditions(way, user, hop):
         out.print(sentence)

@@ -6,7 +6,6 @@ a pipe: it is in no file, no argument and no environment.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import socket
@@ -24,7 +23,8 @@ from pathlib import Path
 from cloudpc.cli import ssh
 from cloudpc.cli.desktop import PORT
 from cloudpc.cli.output import CommandError, err
-from cloudpc.cli.ssh import Target
+from cloudpc.cli.ssh import Forwarded, Target
+from cloudpc.model import thumbprints
 from cloudpc.model.text import command_line, last_lines
 
 READY_SECONDS = 120.0
@@ -68,9 +68,9 @@ def show(target: Target, thumbprint: str) -> int:
         NotIn: ssh did not get in.
     """
     opened_by = _client()
-    with ssh.forwarded(target, PORT) as port:
-        _wait_until_proven(port, thumbprint, target.name)
-        return opened_by(_Session(target, thumbprint, port))
+    with ssh.forwarded(target, PORT) as way:
+        _wait_until_proven(way, thumbprint, target.name)
+        return opened_by(_Session(target, thumbprint, way.port))
 
 
 def write_rdp_file(path: Path, user: str, port: int) -> None:
@@ -91,11 +91,6 @@ def write_rdp_file(path: Path, user: str, port: int) -> None:
         raise CommandError(f"{path} can't be written: {error.strerror}") from None
 
 
-def shown(thumbprint: str) -> str:
-    """A fingerprint as clients show it: hex with colons, the only form that FreeRDP 2 compares."""
-    return ":".join(thumbprint[at : at + 2] for at in range(0, len(thumbprint), 2))
-
-
 def _client() -> Callable[[_Session], int]:
     """What opens a desktop here. Raises CommandError: nothing does."""
     for name in ("xfreerdp3", "xfreerdp"):
@@ -114,10 +109,14 @@ def _client() -> Callable[[_Session], int]:
     )
 
 
-def _wait_until_proven(port: int, thumbprint: str, name: str) -> None:
+def _wait_until_proven(way: Forwarded, thumbprint: str, name: str) -> None:
     deadline = time.monotonic() + READY_SECONDS
     was_told = False
-    while (certificate := _certificate(port)) is None:
+    while (certificate := _certificate(way.port)) is None:
+        if way.has_ended:
+            raise CommandError(
+                f"ssh to {name} has ended before its desktop answered: try again, or `cloudpc list` says more"
+            )
         if time.monotonic() > deadline:
             raise CommandError(
                 f"the desktop of {name} does not answer within {READY_SECONDS:.0f} s: in the guest, "
@@ -127,10 +126,10 @@ def _wait_until_proven(port: int, thumbprint: str, name: str) -> None:
             err.print(f"cloudpc: waiting until {name} serves its desktop")
             was_told = True
         time.sleep(_PAUSE)
-    found = hashlib.sha256(certificate).hexdigest()
-    if found != thumbprint:
+    if not thumbprints.is_of(thumbprint, certificate):
+        found, recorded = thumbprints.shown(thumbprints.of(certificate)), thumbprints.shown(thumbprint)
         raise CommandError(
-            f"the desktop of {name} proves itself by the certificate {shown(found)}, and {shown(thumbprint)} is "
+            f"the desktop of {name} proves itself by the certificate {found}, and {recorded} is "
             "recorded: no password was sent; if nobody has renewed it there, somebody else may be listening"
         )
 
@@ -164,8 +163,8 @@ def _by_freerdp(program: str, session: _Session) -> int:
 def _freerdp(program: str, session: _Session) -> list[str]:
     return [
         program, f"/v:{_HERE}:{session.port}", f"/u:{session.target.user}", "/from-stdin:force", "/sec:tls",
-        f"/cert:deny,fingerprint:sha256:{shown(session.thumbprint)}", f"/t:{session.target.name}", "/size:80%",
-        "+clipboard", "/log-level:ERROR",
+        f"/cert:deny,fingerprint:sha256:{thumbprints.shown(session.thumbprint)}", f"/t:{session.target.name}",
+        "/size:80%", "+clipboard", "/log-level:ERROR",
     ]  # fmt: skip
 
 

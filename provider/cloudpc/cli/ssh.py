@@ -117,8 +117,21 @@ class NotIn(Exception):  # noqa: N818 - its caller asks why
         self.ended = ended
 
 
+@dataclass(frozen=True)
+class Forwarded:
+    """A port of the loopback here, and the ssh that has it."""
+
+    port: int
+    ssh: subprocess.Popen[bytes]
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it leads nowhere any more, since the connection is gone."""
+        return self.ssh.poll() is not None
+
+
 @contextlib.contextmanager
-def forwarded(target: Target, port: int) -> Iterator[int]:
+def forwarded(target: Target, port: int) -> Iterator[Forwarded]:
     """A port of the loopback here that leads to one of the Cloud PC's own loopback, until the block ends.
 
     What runs there meanwhile waits for the end of its input, so that nothing stays even if this process is killed.
@@ -137,7 +150,7 @@ def forwarded(target: Target, port: int) -> Iterator[int]:
                 assert process.stdout is not None  # noqa: S101 - asked for above
                 if not any(line.strip() == _OPEN.encode() for line in iter(process.stdout.readline, b"")):
                     raise NotIn(Ended(process.wait(), asked.is_set()))
-                yield here
+                yield Forwarded(here, process)
             finally:
                 process.terminate()
 

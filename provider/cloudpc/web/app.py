@@ -70,7 +70,8 @@ async def _lifespan(app: Starlette) -> AsyncIterator[None]:
     site: Site = app.state.site
     site.fleet.start()
     try:
-        yield
+        async with desktop_page.followed(app):
+            yield
     finally:
         site.fleet.stop()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+from collections.abc import Iterator
 
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -18,10 +19,10 @@ from cloudpc.model.machines import HasConsole, NoConsole
 from cloudpc.operations.records import CloudPCRecord
 from cloudpc.operations.runtime import connect
 from cloudpc.web import relay
-from cloudpc.web.desktop_page import Desktops
+from cloudpc.web.desktop_page import Desktops, present
 from cloudpc.web.fleet import Row
 from cloudpc.web.guard import session_of
-from cloudpc.web.relay import POLICY, UNREACHABLE, Closed
+from cloudpc.web.relay import POLICY, UNREACHABLE, Closed, Unreachable
 from cloudpc.web.site import admin_of, cloud_pc_of, from_npm, site_of
 
 
@@ -36,7 +37,7 @@ def page(request: Request) -> Response:
 async def connection(page: WebSocket) -> None:
     """NoVNC's connection."""
     try:
-        row, session, person = _row(page), session_of(page), admin_of(page)
+        row, session, person = await run_in_threadpool(_row, page), session_of(page), admin_of(page)
     except HTTPException:
         await page.close(POLICY)  # refuses the handshake
         return
@@ -44,22 +45,34 @@ async def connection(page: WebSocket) -> None:
     def note(did: str, why: str) -> None:
         site_of(page).journal.write(person, did, row.record, **({"why": why} if why else {}))
 
-    opened = Desktops.of(page).open.opened(session.id, row.id, None)
+    opened = Desktops.of(page).open.opened(session.id, row.id, present(row.record), is_users=False)
     async with relay.accepted(page):
         with opened as known:
             try:
-                screen = await run_in_threadpool(_screen, row.record)
-            except (NoConsole, CloudPCError) as error:
-                raise Closed(UNREACHABLE, str(error)) from None
-            async with relay.connected(lambda: contextlib.closing(screen)) as (reader, writer):
-                with relay.noted(note, "the console") as ended:
+                async with (
+                    relay.connected(lambda: _shown(row.record)) as (reader, writer),
+                    relay.noted(note, "the console") as ended,
+                ):
                     ended.why = await relay.until_one_ends(page, reader, writer, known)
+            except Unreachable as error:
+                raise Closed(UNREACHABLE, str(error)) from None
 
 
 def _row(connection: HTTPConnection) -> Row:
     """The Cloud PC of the address. Raises HTTPException: 404 for users, to whom there is no console."""
     admin_of(connection)
     return cloud_pc_of(connection)
+
+
+@contextlib.contextmanager
+def _shown(cloud_pc: CloudPCRecord) -> Iterator[socket.socket]:
+    """Its screen, while the block lasts. Raises Unreachable."""
+    try:
+        screen = _screen(cloud_pc)
+    except (NoConsole, CloudPCError) as error:
+        raise Unreachable(str(error)) from None
+    with screen:
+        yield screen
 
 
 def _screen(cloud_pc: CloudPCRecord) -> socket.socket:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection, Request
@@ -21,8 +23,9 @@ from cloudpc.cli.output import CommandError
 from cloudpc.model.access import Ssh
 from cloudpc.model.errors import CloudPCError
 from cloudpc.model.text import command_line
+from cloudpc.operations.records import CloudPCRecord
 from cloudpc.web import rdp_proxy
-from cloudpc.web.connections import Connections
+from cloudpc.web.connections import Connections, Present
 from cloudpc.web.fleet import Row
 from cloudpc.web.guard import form_of, session_of
 from cloudpc.web.person import Person
@@ -38,6 +41,7 @@ CONTENT_POLICY = (
     "frame-ancestors 'none'"
 )
 """IronRDP is WebAssembly, which it loads from its own file as data, and a component with a style of its own."""
+_FOLLOWS_EVERY = 1.0
 _NO_CLIENT = "What shows a desktop in a page is not installed here: tools/web/fetch fetches it from npm."
 
 
@@ -53,8 +57,9 @@ class Desktops:
         """Those of the server that was asked."""
         state = connection.app.state
         if not hasattr(state, "desktops"):
-            state.desktops = made = cls()
-            site_of(connection).sessions.on_end.append(lambda session: made.end_session(session.id))
+            sessions = site_of(connection).sessions
+            state.desktops = made = cls(open=Connections(touch=sessions.get))
+            sessions.on_end.append(lambda session: made.end_session(session.id))
         found: Desktops = state.desktops
         return found
 
@@ -82,7 +87,8 @@ def page(request: Request) -> Response:
 async def ticket(request: Request) -> Response:
     """What the page's next connection has to have; or why there is none."""
     await form_of(request)
-    row, person, session, desktops = cloud_pc_of(request), person_of(request), session_of(request), Desktops.of(request)
+    row = await run_in_threadpool(cloud_pc_of, request)  # waits for the first look at the fleet
+    person, session, desktops = person_of(request), session_of(request), Desktops.of(request)
     try:
         way = await run_in_threadpool(_desktop, site_of(request), row, person)
     except CloudPCError as error:
@@ -93,7 +99,7 @@ async def ticket(request: Request) -> Response:
 async def connection(page: WebSocket) -> None:
     """IronRDP's connection."""
     try:
-        row, session = cloud_pc_of(page), session_of(page)
+        row, session = await run_in_threadpool(cloud_pc_of, page), session_of(page)
     except HTTPException:
         await page.close(POLICY)  # refuses the handshake
         return
@@ -126,9 +132,33 @@ def _desktop(site: Site, row: Row, person: Person) -> Desktop:
         site.journal.write(person, did, cloud_pc, **({"why": why} if why else {}))
 
     keyboard = keyboard_of(recorded.settings.locale)
+    known = present(cloud_pc)
+    return Desktop(secret.user, secret.password, way.certificate_thumbprint, reach, note, keyboard, known)
+
+
+def present(cloud_pc: CloudPCRecord) -> Present:
+    """What its connections go by."""
     ends = cloud_pc.grace_period_end_date_time
-    until = datetime.fromisoformat(ends) if ends else None
-    return Desktop(secret.user, secret.password, way.certificate_thumbprint, reach, note, keyboard, until)
+    return Present(cloud_pc.generation, datetime.fromisoformat(ends) if ends else None)
+
+
+@contextlib.asynccontextmanager
+async def followed(app: Starlette) -> AsyncIterator[None]:
+    """While the block lasts, connections end with the Cloud PCs that they lead to, as soon as the fleet shows it."""
+
+    async def follow() -> None:
+        while True:
+            await asyncio.sleep(_FOLLOWS_EVERY)
+            snapshot = app.state.site.fleet.snapshot
+            if snapshot.read and hasattr(app.state, "desktops"):
+                desktops: Desktops = app.state.desktops
+                desktops.open.follow({id_: present(row.record) for id_, row in snapshot.by_id.items()})
+
+    task = asyncio.create_task(follow())
+    try:
+        yield
+    finally:
+        task.cancel()
 
 
 ROUTES: list[BaseRoute] = [

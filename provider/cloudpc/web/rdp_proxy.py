@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import ssl
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import NoReturn
 
 from pydantic import SecretStr
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from cloudpc.model import thumbprints
 from cloudpc.web import rdp_clean_path, relay
-from cloudpc.web.connections import Connection, Connections
+from cloudpc.web.connections import Connection, Connections, Present
 from cloudpc.web.rdp_packets import TLS, NotRdp, SignsIn, agreed_protocol, is_connection_request
 from cloudpc.web.relay import POLICY, UNREACHABLE, Closed, Reach, Unreachable
 from cloudpc.web.tickets import Refused, Tickets
@@ -42,7 +41,7 @@ class Desktop:
         reach: a connection to its RDP as long as the block lasts; may take long, raises Unreachable.
         note: is given what becomes of the connection, in the past tense, and why; for the audit.
         keyboard: Windows' number of a keyboard layout; 0: the guest's own.
-        until: when its grace period is over, if it has one.
+        known: the Cloud PC as it is.
     """
 
     user: str
@@ -51,7 +50,7 @@ class Desktop:
     reach: Reach
     note: Callable[[str, str], None]
     keyboard: int = 0
-    until: datetime | None = None
+    known: Present = field(default=Present(1))
 
 
 class _Refused(Closed):
@@ -78,7 +77,7 @@ async def serve(
         try:
             request = await _request(page)
             desktop = _of_ticket(tickets, request.token, session, cloud_pc)
-            with connections.opened(session, cloud_pc, desktop.until) as connection:
+            with connections.opened(session, cloud_pc, desktop.known) as connection:
                 await _open(page, request, desktop, connection)
         except _Refused as refused:
             with contextlib.suppress(WebSocketDisconnect, RuntimeError):  # the page has gone already
@@ -115,10 +114,11 @@ async def _open(
             answer = await _begun(request.x224, desktop, reader, writer)
             await page.send_bytes(answer.build())
             signs_in = SignsIn(desktop.user, desktop.password, desktop.keyboard)
-            with relay.noted(desktop.note, "the desktop") as ended:
+            async with relay.noted(desktop.note, "the desktop") as ended:
                 ended.why = await relay.until_one_ends(page, reader, writer, connection, signs_in.feed)
     except _Refused as refused:
-        desktop.note("was refused the desktop", refused.why)
+        why = refused.why
+        await relay.to_its_end(lambda: desktop.note("was refused the desktop", why))
         raise
 
 
@@ -149,7 +149,7 @@ async def _begun(
     except NotRdp:
         _unreachable(_WITHOUT_TLS)
     certificate: bytes = writer.get_extra_info("ssl_object").getpeercert(binary_form=True) or b""
-    if not _is_pinned(certificate, desktop.fingerprint):
+    if not thumbprints.is_of(desktop.fingerprint, certificate):
         raise _Refused(POLICY, "The certificate is not this Cloud PC's. Nothing was sent. Tell your admin.", 403)
     return rdp_clean_path.Answer(confirm, [certificate], "desktop")
 
@@ -160,11 +160,6 @@ def _unverified() -> ssl.SSLContext:
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     return context
-
-
-def _is_pinned(certificate: bytes, fingerprint: str) -> bool:
-    pinned = fingerprint.replace(":", "").lower()
-    return bool(pinned) and hashlib.sha256(certificate).hexdigest() == pinned
 
 
 def _unreachable(why: str) -> NoReturn:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
@@ -24,6 +24,7 @@ _CHUNK = 65_536
 _LONGEST_WORDS = 123
 """Bytes of a WebSocket's reason."""
 
+T = TypeVar("T")
 Reach = Callable[[], AbstractContextManager[socket.socket]]
 """Opens what is reached, for as long as the block lasts; may take long, raises Unreachable."""
 
@@ -58,9 +59,10 @@ async def accepted(page: WebSocket) -> AsyncIterator[None]:
 @contextlib.asynccontextmanager
 async def connected(reach: Reach) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
     """What is reached, opened and closed by a thread, as it blocks. Raises Unreachable."""
-    way = reach()
-    there = await asyncio.to_thread(way.__enter__)
+    way, opened = reach(), list[socket.socket]()
     try:
+        await to_its_end(lambda: opened.append(way.__enter__()))
+        [there] = opened
         there.setblocking(False)
         reader, writer = await asyncio.open_connection(sock=there)
         try:
@@ -68,7 +70,27 @@ async def connected(reach: Reach) -> AsyncIterator[tuple[asyncio.StreamReader, a
         finally:
             writer.transport.abort()
     finally:
-        await asyncio.shield(asyncio.to_thread(way.__exit__, None, None, None))
+        if opened:
+            await to_its_end(lambda: way.__exit__(None, None, None))
+
+
+async def to_its_end(work: Callable[[], T]) -> T:
+    """What a thread does of it, waited for even where the one who waits is cancelled: what it opens is never lost.
+
+    Raises:
+        CancelledError: after its end.
+    """
+    # no task, which the end of the loop would cancel, too
+    done, cancelled = asyncio.get_running_loop().run_in_executor(None, work), None
+    while not done.done():
+        try:
+            await asyncio.wait([done])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        done.exception()  # nobody is told of it any more
+        raise cancelled
+    return done.result()
 
 
 @dataclass
@@ -78,23 +100,23 @@ class Ended:
     why: str = "its page is gone"
 
 
-@contextlib.contextmanager
-def noted(note: Callable[[str, str], None], what: str) -> Iterator[Ended]:
+@contextlib.asynccontextmanager
+async def noted(note: Callable[[str, str], None], what: str) -> AsyncIterator[Ended]:
     """Two lines of the audit: that it was opened, and that it was closed, with why.
 
     Args:
-        note: is given each: what was done, and why.
+        note: is given each: what was done, and why; by a thread, as it reads and writes files.
         what: was opened.
     """
-    note(f"opened {what}", "")
     ended = Ended()
     try:
+        await to_its_end(lambda: note(f"opened {what}", ""))
         yield ended
     except Closed as closed:
         ended.why = closed.why
         raise
     finally:
-        note(f"closed {what}", ended.why)
+        await to_its_end(lambda: note(f"closed {what}", ended.why))
 
 
 async def received(page: WebSocket) -> bytes:
@@ -137,6 +159,7 @@ async def until_one_ends(
                 content = await received(page)
             except WebSocketDisconnect as closed:
                 return "the server has stopped" if closed.code == _SERVICE_RESTART else "its page was closed"
+            connection.was_used()
             try:
                 writer.write(changed(content))
             except ValueError:

@@ -12,12 +12,13 @@ def host_name(name: str) -> str:
 
 
 # Accounts and groups that a Linux system has or gives a meaning to: Debian's base-passwd, what usual packages add, and
-# what sudo and PAM look for. Groups count too, because an account brings a group of its own name.
+# what sudo, PAM and xrdp look for. Groups count too, because an account brings a group of its own name.
 _SYSTEM_NAMES = frozenset(
     "root daemon bin sys sync games man lp mail news uucp proxy www-data backup list irc gnats nobody nogroup "
     "adm tty disk kmem dialout fax voice cdrom floppy tape sudo audio dip operator src shadow utmp video sasl plugdev "
     "staff users input sgx kvm render crontab netdev bluetooth lpadmin scanner ssh sshd messagebus polkitd avahi "
     "colord dnsmasq docker geoclue gdm lightdm libvirt ntp postfix postdrop pulse rtkit saned tcpdump tss uuidd "
+    "ssl-cert xrdp tsusers tsadmins "
     "admin wheel shutdown halt".split()
 )
 _SYSTEM_PREFIXES = ("systemd-", "libvirt-", "_")

@@ -115,12 +115,7 @@ class ImageStore:
             older = self._older(pool, image)
             if not older:
                 return
-            paths = {name: unless_gone(lambda name=name: pool.storageVolLookupByName(name).path()) for name in older}  # type: ignore[misc]
-            needed = disks.needed_in(pool.connect(), pool, [path for path in paths.values() if path])
-            in_use = {_set_of(name) for name, path in paths.items() if path in needed}
-            # The marker goes first: one that is not whole is not used.
-            gone = [name for name in older if _set_of(name) not in in_use]
-            self._pool.delete(pool, sorted(gone, key=lambda name: not name.endswith(_MARKER)))
+            self._remove_unneeded(pool, _by_set(older))
 
     def old(self) -> list[str]:
         """Sets from before names said of which image, uploaded by this user here, on which nothing is based.
@@ -142,25 +137,33 @@ class ImageStore:
             return []
         with classified("remove old images", ErrorCode.DISK_FAILED):
             self._pool.look_again(pool)
-            sets = {stem: names for stem, names in self._old_sets(pool).items() if stem in stems}
-            # The marker goes first: nobody makes a disk on one without. Who was faster keeps it.
-            self._pool.delete(pool, [stem + _MARKER for stem in sets])
-            try:
-                needed = self._needed(pool, sets)
-            except BaseException:
-                self._mark(pool, sets)
-                raise
-            self._mark(pool, needed)
-            gone = sorted(sets.keys() - needed)
-            self._pool.delete(pool, [name for stem in gone for name in sets[stem] if not name.endswith(_MARKER)])
-            return gone
+            return self._remove_unneeded(
+                pool, {stem: names for stem, names in self._old_sets(pool).items() if stem in stems}
+            )
 
     def _old_sets(self, pool: Any) -> dict[str, list[str]]:
         """Names of the volumes of each that is whole."""
         form = re.compile(rf"{IMAGE_PREFIX}[0-9a-f]{{16}}-{re.escape(self._locks.scope)}[0-9a-f]{{6}}")
-        names = [name for name in self._pool.names(pool) if form.fullmatch(_set_of(name))]
-        whole = {_set_of(name) for name in names if name.endswith(_MARKER)}
-        return {stem: [name for name in names if _set_of(name) == stem] for stem in whole}
+        sets = _by_set(name for name in self._pool.names(pool) if form.fullmatch(_set_of(name)))
+        return {stem: names for stem, names in sets.items() if stem + _MARKER in names}
+
+    def _remove_unneeded(self, pool: Any, sets: Mapping[str, list[str]]) -> list[str]:
+        """Remove those on which nothing is based; returns which are gone.
+
+        Nobody makes a disk on one without its marker, which goes first; who has made one meanwhile keeps it. One that
+        is needed at the first look is not touched, so that it has its marker whatever ends us.
+        """
+        unneeded = sets.keys() - self._needed(pool, sets)
+        self._pool.delete(pool, [stem + _MARKER for stem in sorted(unneeded)])
+        try:
+            needed = self._needed(pool, {stem: sets[stem] for stem in unneeded})
+        except BaseException:
+            self._mark(pool, unneeded)
+            raise
+        self._mark(pool, needed)
+        gone = sorted(unneeded - needed)
+        self._pool.delete(pool, [name for stem in gone for name in sets[stem] if not name.endswith(_MARKER)])
+        return gone
 
     def _needed(self, pool: Any, sets: Mapping[str, Collection[str]]) -> set[str]:
         """Those of which a disk, a template or a domain needs a file."""
@@ -187,11 +190,13 @@ class ImageStore:
 
     def _upload(self, pool: Any, image: DiskImage, watch: Watch) -> None:
         # What an interrupted upload of ours left. Those of other clients of the host may be under way. One that was
-        # complete is not touched, even if a part of it is gone: overlays may need the rest.
+        # complete is not touched, even if a part of it is gone: overlays may need the rest. Nor is one that lost its
+        # marker when it was about to be removed, and something was based on it just then.
         mine = f"{IMAGE_PREFIX}{image.digest[:16]}-{self._locks.scope}"
-        names = [name for name in self._pool.names(pool) if name.startswith(mine)]
-        complete = {name.removesuffix(_MARKER) for name in names if name.endswith(_MARKER)}
-        self._pool.delete(pool, [name for name in names if name.rpartition(".")[0] not in complete])
+        sets = _by_set(name for name in self._pool.names(pool) if name.startswith(mine))
+        left = {stem: names for stem, names in sets.items() if stem + _MARKER not in names}
+        needed = self._needed(pool, left)
+        self._pool.delete(pool, [name for stem, names in left.items() if stem not in needed for name in names])
         stem = f"{mine}{secrets.token_hex(3)}-{_name_of(image)}"
         told = _Progress(image, watch)
         for suffix, file in _files(image):
@@ -207,6 +212,13 @@ class ImageStore:
 
 def _set_of(volume: str) -> str:
     return volume.rpartition(".")[0]
+
+
+def _by_set(volumes: Iterable[str]) -> dict[str, list[str]]:
+    sets: dict[str, list[str]] = {}
+    for name in volumes:
+        sets.setdefault(_set_of(name), []).append(name)
+    return sets
 
 
 def _name_of(image: DiskImage) -> str:

@@ -1,6 +1,7 @@
 // The desktop in a page. It holds no password, and has no say in where the connection goes: the server knows both.
 import "/static/npm/@devolutions/iron-remote-desktop/iron-remote-desktop.js";
 import { Backend, enableCredssp, init } from "/static/npm/@devolutions/iron-remote-desktop-rdp/iron-remote-desktop-rdp.js";
+import { ticket } from "/static/ticket.js";
 
 const place = document.getElementById("desktop");
 const said = document.getElementById("said");
@@ -25,15 +26,6 @@ window.WebSocket = class extends Socket {
   }
 };
 
-async function ticket() {
-  const form = new URLSearchParams({ csrf: place.dataset.csrf });
-  const answer = await fetch(`${place.dataset.at}/ticket`, { method: "POST", body: form });
-  if (answer.status === 401 || answer.status === 403) throw new Error("You are no longer signed in: sign in, and load this page again.");
-  const given = await answer.json();
-  if (!given.ticket) throw new Error(given.why);
-  return given.ticket;
-}
-
 // As large as the window has room for, in whole tiles' worth; a phone scrolls.
 function size() {
   const width = Math.max(800, Math.floor(place.clientWidth / 4) * 4);
@@ -51,7 +43,7 @@ async function connect(ui) {
     const config = ui.configBuilder()
       .withUsername("").withPassword("").withDestination("desktop")
       .withProxyAddress(`${scheme}://${location.host}${place.dataset.at}/connection`)
-      .withAuthToken(await ticket())
+      .withAuthToken(await ticket(place.dataset.at, place.dataset.csrf))
       .withDesktopSize(size())
       .withExtension(enableCredssp(false)) // xrdp has none; TLS is the server's, with the recorded certificate
       .build();

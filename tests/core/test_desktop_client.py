@@ -1,0 +1,45 @@
+"""What stands before a desktop's client: a fingerprint that is compared in one form, and a way that may end."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+
+from cloudpc.cli import desktop_client
+from cloudpc.cli.output import CommandError
+from cloudpc.cli.ssh import Forwarded
+from cloudpc.model import thumbprints
+
+CERTIFICATE = b"its DER"
+RECORDED = thumbprints.of(CERTIFICATE)
+
+
+@pytest.fixture
+def way() -> Forwarded:
+    """One whose ssh has ended."""
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    return Forwarded(1, ended)
+
+
+@pytest.mark.parametrize("written", [RECORDED, RECORDED.upper(), thumbprints.shown(RECORDED.upper())])
+def test_a_fingerprint_is_the_same_however_it_is_written(
+    written: str, way: Forwarded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert thumbprints.shown(written) == ":".join(RECORDED[at : at + 2] for at in range(0, 64, 2))
+    monkeypatch.setattr(desktop_client, "_certificate", lambda _port: CERTIFICATE)
+    desktop_client._wait_until_proven(way, written, "CPC-1")
+    monkeypatch.setattr(desktop_client, "_certificate", lambda _port: b"another")
+    with pytest.raises(CommandError, match="no password was sent"):
+        desktop_client._wait_until_proven(way, written, "CPC-1")
+
+
+def test_an_empty_fingerprint_is_no_certificates() -> None:
+    assert not thumbprints.is_of("", CERTIFICATE)
+    assert not thumbprints.is_of("", b"")
+
+
+def test_a_desktop_whose_ssh_has_ended_is_not_waited_for(way: Forwarded) -> None:
+    with pytest.raises(CommandError, match="ssh to CPC-1 has ended"):
+        desktop_client._wait_until_proven(way, RECORDED, "CPC-1")
