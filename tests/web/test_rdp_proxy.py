@@ -239,20 +239,20 @@ def test_signing_out_elsewhere_does_not(desk: Desk) -> None:
 
 def test_a_cloud_pc_that_becomes_another_closes_it(desk: Desk) -> None:
     with desk.opened() as page:
-        ended = _ended(desk, page, lambda: desk.connections.follow({"a": Present(2)}))
+        ended = _ended(desk, page, lambda: desk.connections.follow({"a": Present(2)}.get))
     assert ended == (relay.ENDED, "The Cloud PC was reprovisioned.")
 
 
 def test_a_cloud_pc_that_is_gone_closes_it(desk: Desk) -> None:
     with desk.opened() as page:
-        ended = _ended(desk, page, lambda: desk.connections.follow({"b": Present(1)}))
+        ended = _ended(desk, page, lambda: desk.connections.follow({"b": Present(1)}.get))
     assert ended == (relay.ENDED, "The Cloud PC is no longer there.")
 
 
 def test_a_grace_period_that_begins_while_it_is_open_closes_it_at_its_end(desk: Desk) -> None:
     over = Present(1, datetime.now(UTC) - timedelta(seconds=1))
     with desk.opened() as page:
-        code, why = _ended(desk, page, lambda: desk.connections.follow({"a": over}))
+        code, why = _ended(desk, page, lambda: desk.connections.follow({"a": over}.get))
     assert code == relay.ENDED
     assert "grace period" in why
 
@@ -261,8 +261,8 @@ def test_who_has_come_back_from_grace_is_not_cut_at_its_old_end(desk: Desk) -> N
     until = datetime.now(UTC) + timedelta(seconds=0.5)
     with desk.opened() as page:
         _begin(page, desk.ticket(replace(desk.desktop, known=Present(2, until))))
-        page.portal.call(lambda: desk.connections.follow({"a": Present(2)}))
-        page.portal.call(lambda: desk.connections.follow({"a": Present(1, until)}))  # read before
+        page.portal.call(lambda: desk.connections.follow({"a": Present(2)}.get))
+        page.portal.call(lambda: desk.connections.follow({"a": Present(1, until)}.get))  # read before
         page.portal.call(asyncio.sleep, 0.7)
         page.send_bytes(client_info())
         assert page.receive_bytes() == b"seen:more"
@@ -272,7 +272,7 @@ def test_an_admins_look_at_a_machine_outlasts_the_grace_period() -> None:
     async def looks() -> None:
         over, connections = Present(1, datetime.now(UTC)), Connections()
         with connections.opened(MINE, "a", over, is_users=False) as connection:
-            connections.follow({"a": over})
+            connections.follow({"a": over}.get)
             await asyncio.sleep(0.01)
             assert not connection.ended.done()
 

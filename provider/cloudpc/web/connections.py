@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -106,14 +106,14 @@ class Connections:
             if each.session == session:
                 each.end("You have signed out.")
 
-    def follow(self, cloud_pcs: Mapping[str, Present]) -> None:
+    def follow(self, known: Callable[[str], Present | None]) -> None:
         """End those into what is another Cloud PC by now, or nobody's; the others end when its grace period does.
 
         Args:
-            cloud_pcs: all that there are, by their ids.
+            known: the Cloud PC of an id as it is now; None: there is none.
         """
         for each in list(self._open):
-            present = cloud_pcs.get(each.cloud_pc)
+            present = known(each.cloud_pc)
             if present is None:
                 each.end("The Cloud PC is no longer there.")
             elif present.generation > each.generation:  # a lower one was read before the connection was opened

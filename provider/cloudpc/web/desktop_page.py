@@ -8,6 +8,7 @@ import socket
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -26,7 +27,7 @@ from cloudpc.model.text import command_line
 from cloudpc.operations.records import CloudPCRecord
 from cloudpc.web import rdp_proxy
 from cloudpc.web.connections import Connections, Present
-from cloudpc.web.fleet import Row
+from cloudpc.web.fleet import Row, Snapshot
 from cloudpc.web.guard import form_of, session_of
 from cloudpc.web.person import Person
 from cloudpc.web.rdp_packets import keyboard_of
@@ -142,6 +143,11 @@ def present(cloud_pc: CloudPCRecord) -> Present:
     return Present(cloud_pc.generation, datetime.fromisoformat(ends) if ends else None)
 
 
+def _present_in(snapshot: Snapshot, id_: str) -> Present | None:
+    row = snapshot.by_id.get(id_)
+    return present(row.record) if row else None
+
+
 @contextlib.asynccontextmanager
 async def followed(app: Starlette) -> AsyncIterator[None]:
     """While the block lasts, connections end with the Cloud PCs that they lead to, as soon as the fleet shows it."""
@@ -149,10 +155,10 @@ async def followed(app: Starlette) -> AsyncIterator[None]:
     async def follow() -> None:
         while True:
             await asyncio.sleep(_FOLLOWS_EVERY)
-            snapshot = app.state.site.fleet.snapshot
+            snapshot: Snapshot = app.state.site.fleet.snapshot
             if snapshot.read and hasattr(app.state, "desktops"):
                 desktops: Desktops = app.state.desktops
-                desktops.open.follow({id_: present(row.record) for id_, row in snapshot.by_id.items()})
+                desktops.open.follow(partial(_present_in, snapshot))
 
     task = asyncio.create_task(follow())
     try:
