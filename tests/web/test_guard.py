@@ -17,7 +17,7 @@ from starlette.testclient import TestClient
 
 from cloudpc.cli.context import Project
 from cloudpc.files.project import PROJECT
-from cloudpc.web import policies_pages
+from cloudpc.web import policies_pages, server
 from cloudpc.web.app import create
 from cloudpc.web.guard import Origins
 from cloudpc.web.person import Person
@@ -160,6 +160,31 @@ def test_what_a_run_says_is_read_by_nobody_who_has_signed_out(site: Site, client
     begun.join()
 
 
+def test_news_end_with_the_session(site: Site, client: TestClient) -> None:
+    session = site.sessions.begin(Person("root", is_admin=True))
+    client.cookies.set(site.origins.cookie, session.id)
+    begun = Thread(target=lambda: (sleep(0.5), site.sessions.end(session), sleep(5), setattr(site, "is_ending", True)))
+    begun.start()
+    with client.stream("GET", "/news") as news:
+        assert ": here" in "".join(news.iter_text())
+    assert not site.is_ending, "it has not waited for that"
+    begun.join()
+
+
+def test_who_has_signed_out_can_sign_in_again(site: Site) -> None:
+    told: list[str] = []
+    made = server._site(Project(), 8365, Person("root", is_admin=True), told.append)
+    with TestClient(create(made), base_url=ADDRESS, headers={"origin": ADDRESS}) as client:
+        for _ in range(2):
+            assert client.get(told[-1]).status_code == 200
+            session = made.sessions.get(client.cookies[made.origins.cookie])
+            assert session
+            assert "signs you in again" in client.post("/sign-out", data={"csrf": session.csrf}).text
+    addresses = [text for text in told if text.startswith(f"{ADDRESS}/?token=")]
+    assert len(set(addresses)) == 3
+    assert site.origins.addresses == made.origins.addresses
+
+
 def test_sessions_end_and_tell() -> None:
     now = [0.0]
     sessions = Sessions(lambda: now[0])
@@ -171,6 +196,11 @@ def test_sessions_end_and_tell() -> None:
     now[0] = 2 * IDLE_SECONDS
     assert sessions.get(idle.id) is None
     assert told == [idle]
+    other = sessions.begin(Person("b"))
+    assert sessions.is_open(other)
+    now[0] = 4 * IDLE_SECONDS
+    assert not sessions.is_open(other), "what only waits for news uses nothing"
+    assert told == [idle, other]
 
 
 def test_without_the_extra_it_is_said_what_to_install() -> None:

@@ -112,6 +112,24 @@ def test_a_search_answers_as_one_types(page: Page) -> None:
     assert "q=u002" in page.url
 
 
+def test_a_page_that_nobody_sees_keeps_no_connection(page: Page) -> None:
+    page.add_init_script(
+        "const Real = EventSource; window.opened = [];"
+        "window.EventSource = class extends Real { constructor(at) { super(at); opened.push(this); } };"
+    )
+    page.goto("/fleet")
+    page.wait_for_function("opened[0]?.readyState === 1")
+    turn = "hidden => { Object.defineProperty(document, 'hidden', {value: hidden, configurable: true});"
+    turn += " document.dispatchEvent(new Event('visibilitychange')); return opened.map(one => one.readyState); }"
+    assert page.evaluate(turn, True) == [2]
+    with page.expect_request(re.compile("/fleet$")):
+        assert page.evaluate(turn, False) == [2, 0]
+    page.wait_for_function("opened[1].readyState === 1")
+    busy = "const old = document.querySelector('[data-live]'), live = old.cloneNode(true);"
+    busy += "live.append(document.createElement('input')); old.replaceWith(live); live.lastChild.focus();"
+    assert page.evaluate(f"() => {{ {busy} return isBusy(); }}"), "also in what a search has put there"
+
+
 def test_a_reprovision_by_keyboard_alone_is_seen_on_another_page(page: Page, project: Project) -> None:
     project.host(seconds={"wait_ready": 3})
     page.goto("/fleet?q=u001")

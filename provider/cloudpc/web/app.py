@@ -98,7 +98,7 @@ async def sign_out(request: Request) -> Response:
     site, session = site_of(request), session_of(request)
     site.journal.write(session.person, "signed out")
     site.sessions.end(session)
-    text, link = "You are signed out.", None
+    text, link = "You are signed out. The terminal of `cloudpc serve` has an address that signs you in again.", None
     if site.sign_in:
         text = "You are signed out here. Your browser is still signed in to the tenant."
         link = (site.sign_in.sign_out_address, "Sign out there, too")

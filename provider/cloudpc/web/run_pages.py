@@ -56,8 +56,7 @@ async def lines(request: Request) -> Response:
 
 async def news(request: Request) -> Response:
     """Says so whenever the fleet has been read again."""
-    person_of(request)
-    return _events(_news(site_of(request)))
+    return _events(_news(site_of(request), session_of(request)))
 
 
 async def stop(request: Request) -> Response:
@@ -93,10 +92,10 @@ async def _lines(site: Site, session: Session, one: Run, begin: int) -> AsyncIte
         await asyncio.sleep(_LOOKS_EVERY)
 
 
-async def _news(site: Site) -> AsyncIterator[str]:
+async def _news(site: Site, session: Session) -> AsyncIterator[str]:
     before, beats = _number(site), 0
     yield ": here\n\n"
-    while not site.is_ending:
+    while not site.is_ending and site.sessions.is_open(session):
         await asyncio.sleep(2 * _LOOKS_EVERY)
         now = _number(site)
         beats += 1

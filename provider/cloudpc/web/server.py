@@ -16,6 +16,7 @@ from cloudpc.cli.output import CommandError, Exit
 from cloudpc.web.app import create
 from cloudpc.web.guard import Origins
 from cloudpc.web.person import Person
+from cloudpc.web.sessions import Session
 from cloudpc.web.sign_in import SignIn
 from cloudpc.web.site import Site
 
@@ -55,7 +56,16 @@ def _site(project: Project, port: int, who: Person | SignIn, tell: Callable[[str
         address = f"http://{LOOPBACK}:{port}"
         site = Site.of(project, Origins([address]))
         tell(f"Pages for {who.name}, until Ctrl-C; this address works once:")
-        tell(f"{address}/?token={site.sessions.invite(who)}")
+
+        def invite() -> None:
+            tell(f"{address}/?token={site.sessions.invite(who)}")
+
+        def ended(_: Session) -> None:
+            tell("The session has ended; this address begins another one, once:")
+            invite()
+
+        site.sessions.on_end.append(ended)
+        invite()
         return site
     # by name: of http, Entra takes no other redirect URI than localhost's, and that at any port
     ours, own = who.registration, f"http://localhost:{port}"

@@ -59,15 +59,15 @@ class Sessions:
     def get(self, id_: str) -> Session | None:
         """The session of a cookie, as long as it is used."""
         session = self._open.get(id_)
-        if session and self._clock() - session.used > IDLE_SECONDS:
-            self.end(session)
+        if session is None or not self.is_open(session):
             return None
-        if session:
-            session.used = self._clock()
+        session.used = self._clock()
         return session
 
     def is_open(self, session: Session) -> bool:
         """Whether it has not ended; asking is no use of it."""
+        if self._clock() - session.used > IDLE_SECONDS:
+            self.end(session)
         return session.id in self._open
 
     def end(self, session: Session) -> None:
