@@ -82,9 +82,13 @@ def domain_controller(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Samb
         running.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """A browser; its pages are a test's own, in a context that the test closes."""
+    """A browser; its pages are a test's own, in a context that the test closes.
+
+    Of a module, not of the session: while Playwright runs, its loop is this thread's, and other tests have loops of
+    their own.
+    """
     from tests.support.browser import chromium
 
     with chromium() as running:
