@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -16,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
+from cloudpc.cli.loopback import free_port
 from cloudpc.cli.output import CommandError, err
 from cloudpc.model.access import Bastion
 from cloudpc.model.text import command_line, last_lines
@@ -62,7 +62,7 @@ def opened(bastion: Bastion, port: int) -> Iterator[int]:
             f"or run where it is\n  {command_line(*command(bastion, port))}\n"
             "and connect to that port of its loopback, with what `cloudpc credentials` shows"
         )
-    here = _free_port()
+    here = free_port()
     err.print(f"cloudpc: opening a tunnel by Azure Bastion {bastion.name}")
     with tempfile.TemporaryFile() as said, _started(command(bastion, port, here), said) as process:
         _wait_until_open(process, here, said, bastion)
@@ -96,12 +96,6 @@ def _wait_until_open(process: subprocess.Popen[bytes], port: int, said: IO[bytes
         said.seek(max(0, said.seek(0, os.SEEK_END) - _READ))
         words = last_lines(said.read().decode("utf-8", "replace"))
         raise CommandError(f"the tunnel by Azure Bastion {bastion.name} did not open: {reason}: {words}")
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
 
 
 def _is_listening(port: int) -> bool:

@@ -16,6 +16,7 @@ from cloudpc.cli.output import err, out
 from cloudpc.cli.preflight import without_hindered
 from cloudpc.cli.up import AT_ONCE, AtOnce, How, bring_up
 from cloudpc.model.masking import masked
+from cloudpc.model.text import in_utc
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
 
@@ -85,4 +86,4 @@ def _tell_error(message: str) -> None:
 
 
 def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return in_utc(datetime.now(UTC))

@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cloudpc.cli.loopback import free_port
 from cloudpc.cli.output import CommandError
 from cloudpc.model import ssh_keys
 from cloudpc.model.ssh_hop import SshHop
@@ -140,7 +141,7 @@ def forwarded(target: Target, port: int) -> Iterator[Forwarded]:
         CommandError: there is no ssh, or no place for its files.
         NotIn: ssh did not get in; it has said why.
     """
-    here = _free_port()
+    here = free_port()
     forward = ("-oClearAllForwardings=no", "-oExitOnForwardFailure=yes", "-T")
     with _prepared(target) as (ssh, folder, asked):
         argv = [*ssh, *forward, "-L", f"127.0.0.1:{here}:127.0.0.1:{port}", "--", target.alias, _WAITS_THERE]
@@ -329,9 +330,3 @@ def _program() -> str:
     if found is None:
         raise CommandError("there is no `ssh` on the PATH: install openssh-client")
     return str(Path(found).absolute())
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port

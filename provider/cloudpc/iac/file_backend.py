@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
 
+from cloudpc.files import process_table
+
 _ATTRIBUTES = ".attrs"
 _ENDINGS = (".json", ".json.gz")
 """Of a stack's state, as it is or compressed."""
@@ -38,13 +40,9 @@ class Lock:
             return True
         except PermissionError:
             return False
-        try:
-            stat = Path(f"/proc/{self.pid}/stat").read_text(encoding="utf-8", errors="replace")
-        except OSError:
-            return False
-        command, _, rest = stat.partition("(")[2].rpartition(")")
-        # another program has got its number since; or nobody has asked how it ended, as in a container without an init
-        return command != "pulumi" or rest.split()[0] in ("Z", "X")
+        process = process_table.find(self.pid)
+        # another program may have got its number since
+        return process is not None and (process.command != "pulumi" or process.is_over)
 
     def __str__(self) -> str:
         return f"taken by {self.username}@{self.hostname} (pid {self.pid}) at {self.timestamp}"

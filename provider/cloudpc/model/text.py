@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from datetime import UTC, datetime
 from typing import Any
 
 from cloudpc.model.masking import masked
@@ -77,3 +78,8 @@ def to_json(value: Any, indent: int | None = None) -> str:
 
 def _escape(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
+
+
+def in_utc(time: datetime) -> str:
+    """A time to the second, as Graph writes times: 2026-11-30T09:00:00Z."""
+    return time.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -12,6 +12,7 @@ from cloudpc.directory.catalogue import short_name
 from cloudpc.model import access
 from cloudpc.model.cloud_pc import WITH_MACHINE, PolicySettings, RecordedCloudPC, Status
 from cloudpc.model.identity import machine_id, user_and_plan
+from cloudpc.model.text import in_utc
 from cloudpc.rules.actions.rename import display_name
 from cloudpc.rules.ownership import OwnFacts
 
@@ -194,4 +195,4 @@ class StackRecord:
 
 
 def _shown(time: datetime | None) -> str | None:
-    return time.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z") if time else None
+    return in_utc(time) if time else None

@@ -16,7 +16,7 @@ from cloudpc.cli.context import Project
 from cloudpc.files import audit_file, regular_file
 from cloudpc.iac.engine import OWN_FOLDER
 from cloudpc.model.errors import CloudPCError
-from cloudpc.model.text import to_json, told
+from cloudpc.model.text import in_utc, to_json, told
 from cloudpc.operations.records import CloudPCRecord
 from cloudpc.web.person import Person
 
@@ -36,7 +36,7 @@ class Journal:
     def write(self, person: Person, did: str, cloud_pc: CloudPCRecord | None = None, **more: Any) -> None:
         """Add a line; by whom, what (`restart`, `opened the desktop`), and to which Cloud PC."""
         line: dict[str, Any] = {
-            "time": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+            "time": in_utc(datetime.now(UTC)),
             "by": person.name,
             "did": did,
             **(_named(cloud_pc) if cloud_pc else {}),

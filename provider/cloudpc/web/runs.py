@@ -24,9 +24,10 @@ from typing import Any
 
 from cloudpc.cli.context import Project
 from cloudpc.cli.output import Exit
+from cloudpc.files import process_table
 from cloudpc.model.errors import CloudPCError
 from cloudpc.model.masking import masked
-from cloudpc.model.text import command_line, plain, told
+from cloudpc.model.text import command_line, in_utc, plain, told
 from cloudpc.web.person import Person
 
 log = logging.getLogger(__name__)
@@ -398,11 +399,8 @@ class Runs:
 
 def _process_of(pid: int) -> str:
     """A process by its number, and when it began: numbers are given again. Empty: there is none."""
-    with contextlib.suppress(OSError):
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-        state, *others = stat.rpartition(")")[2].split()  # see proc_pid_stat(5), from its third field on
-        return "" if state in "ZX" else f"{pid} {others[18]}"
-    return ""
+    process = process_table.find(pid)
+    return f"{pid} {process.began}" if process and not process.is_over else ""
 
 
 def _is_there(process: str) -> bool:
@@ -411,4 +409,4 @@ def _is_there(process: str) -> bool:
 
 
 def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return in_utc(datetime.now(UTC))
