@@ -130,6 +130,12 @@ def test_contributing_has_each_folder_in_the_order_of_the_layers() -> None:
     assert tree == list(zip(folders, said, strict=True))
 
 
+def test_no_import_up_is_excused() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]["contracts"]
+    assert contracts[0]["type"] == "layers"
+    assert not contracts[0].get("ignore_imports")
+
+
 def test_rules_that_code_names_are_in_docs() -> None:
     rules = re.findall(r"^(\d+)\. ", (ROOT / "docs" / "rules.md").read_text("utf-8"), re.MULTILINE)
     code = "\n".join(path.read_text("utf-8") for path in (ROOT / "provider").rglob("*.py"))

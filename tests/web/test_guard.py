@@ -206,7 +206,7 @@ def test_sessions_end_and_tell() -> None:
 def test_without_the_extra_it_is_said_what_to_install() -> None:
     code = (
         "import sys; sys.modules['uvicorn'] = None\n"
-        "from cloudpc.cli.serve import serve\n"
+        "from cloudpc.web.command import serve\n"
         "try: serve()\n"
         "except Exception as error: print(error)"
     )

@@ -6,6 +6,7 @@ import io
 import os
 import signal
 import sys
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -18,6 +19,9 @@ from cloudpc.iac.engine import Terminated
 from cloudpc.model import patience
 from cloudpc.model.errors import CloudPCError
 from cloudpc.model.masking import masked
+
+COMMANDS = "cloudpc.commands"
+"""Group of entry points: commands from above this folder. All are loaded at start: what is slow, they import later."""
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -42,7 +46,6 @@ def _mount() -> None:
         own_project,
         policies,
         run,
-        serve,
         up,
     )
 
@@ -64,7 +67,8 @@ def _mount() -> None:
     app.command("doctor")(doctor.doctor)
     app.command("adopt")(adopt.adopt)
     app.command("down")(down.down)
-    app.command("serve")(serve.serve)
+    for entry in sorted(entry_points(group=COMMANDS), key=lambda entry: entry.name):
+        app.command(entry.name)(entry.load())
 
 
 def _version(asked: bool) -> None:
