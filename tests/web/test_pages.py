@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from httpx import Response
 from starlette.testclient import TestClient
 
 from cloudpc.web.runs import Run
@@ -105,6 +106,47 @@ def test_where_data_is_lost_the_name_is_typed(pages: Pages, admin: TestClient) -
         assert f'value="{row.name}"' not in refused.text, "the name is typed again"
     assert f'name="seen" value="{row.seen}"' in admin.get(f"/cloud-pcs/{row.id}").text
     assert not [run for run in pages.site.runs.all() if "reprovision" in run.words]
+
+
+def test_a_user_resets_their_own_where_the_policy_lets_its_users(
+    pages: Pages, project: Project, someone: TestClient, admin: TestClient
+) -> None:
+    address = f"/cloud-pcs/{pages.id_of('u000')}/do/reprovision"
+    row = pages.site.fleet.first().by_id[pages.id_of("u000")]
+    assert "Reset" not in someone.get("/mine").text
+
+    def post(**changes: str) -> Response:
+        form = {**pages.form(someone, "u000"), "typed": row.name, **changes}
+        return someone.post(address, data=form, follow_redirects=False)
+
+    assert post().status_code == 404
+    try:
+        project.policy(resetEnabled=True)
+        pages.site.fleet.fresh()
+        assert f'href="{address}"' in someone.get("/mine").text
+        page = someone.get(address).text
+        assert "<h1>Reset: " in page
+        assert "All data on the Cloud PC of u000@contoso.example will be lost." in page
+        assert "Reprovision…" in admin.get(f"/cloud-pcs/{row.id}").text
+        other = address.replace(row.id, pages.id_of("u001"))
+        assert someone.get(other).status_code == 404
+        assert someone.post(other, data=pages.form(someone, "u000")).status_code == 404, "another's"
+        assert post(typed="").status_code == 400
+        answer = post()
+        assert answer.status_code == 303, answer.text
+        run = _ended(pages, answer.headers["location"])
+        assert run.code == 0, pages.site.runs.lines(run)
+        assert project.state()["u000"]["generation"] == row.record.generation + 1
+        audit = [json.loads(line) for line in (project.root / ".cloudpc/pages/audit.jsonl").read_text().splitlines()]
+        assert {"by": "u000@contoso.example", "did": "reprovision", "userId": "u000"}.items() <= audit[-1].items()
+        assert someone.get(address).status_code == 200
+    finally:
+        project.policy()
+    begun = pages.site.runs.all()
+    refused = post()
+    assert refused.status_code == 404
+    assert "does not let its user do that: nothing was done" in refused.text
+    assert pages.site.runs.all() == begun, "the form was one that the policy had allowed"
 
 
 def test_what_may_not_be_done_says_why(pages: Pages, admin: TestClient) -> None:

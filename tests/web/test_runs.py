@@ -112,6 +112,19 @@ def test_of_three_runs_on_one_policy_one_is_at_work_though_a_waiting_one_is_stop
     assert runs._at_work == {}
 
 
+def test_what_may_no_longer_be_done_when_its_turn_has_come_is_not(runs: Runs, commands: Commands) -> None:
+    first = runs.start(Run(["restart"], "root", ["demo"]))
+    until(lambda: first in commands.begun)
+    why = ""
+    second = runs.start(Run(["reprovision"], ALICE.name, ["demo"], user_id="a", user=ALICE.name), lambda: why)
+    why = "it has changed"
+    commands.let_go(first)
+    until(lambda: second.is_over)
+    assert commands.begun == [first]
+    assert second.said == "refused: nothing was touched"
+    assert second.shown_to(ALICE, runs.lines(second)) == ["alice@contoso.example: it has changed"]
+
+
 def test_a_user_stops_their_own_run_while_it_waits_and_nobody_else_s(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -22,6 +22,7 @@ from cloudpc.iac import encryption_salt, file_backend, fleet, passphrase
 from cloudpc.iac.engine import OWN_FOLDER, Engine, EngineError
 from cloudpc.model.directory import GUID, DirectoryError, User
 from cloudpc.model.hosts import HostConfig
+from cloudpc.model.policy import ProvisioningPolicy
 from cloudpc.model.problems import InvalidConfigurationError, Problem, closest
 from cloudpc.operations.records import CloudPCRecord, EndedRecord, StackRecord
 from cloudpc.rules import entitlement
@@ -161,6 +162,13 @@ class Project:
         """
         inputs = self.inputs(policy_id)
         return {owed.key for owed in entitlement.entitled(inputs.policy, inputs.snapshot)}
+
+    def policy(self, policy_id: str) -> ProvisioningPolicy | None:
+        """A policy as its file says now, without what it names; None: it is missing or wrong."""
+        try:
+            return parsing.policy_in(self.values(policy_id))
+        except InvalidConfigurationError:
+            return None
 
     def users(self, policy_id: str, ids: Collection[str]) -> Mapping[str, User]:
         """Those of these users whom the policy's directory has today, by id.

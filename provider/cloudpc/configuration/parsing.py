@@ -420,6 +420,11 @@ def read_policy_and_directory(
     return PolicyAndDirectory(configuration.policy, directory, snapshot)
 
 
+def policy_in(values: Mapping[str, Any]) -> ProvisioningPolicy | None:
+    """The policy alone; None: it is missing or wrong."""
+    return _part(ProvisioningPolicy, values, "policy", "", [])
+
+
 def uses_tenant(values: Mapping[str, Any]) -> bool:
     """Whether a policy's directory is a tenant, as far as its values can be read."""
     return isinstance(_directory(values, "", []), GraphDirectoryConfig)

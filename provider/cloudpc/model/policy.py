@@ -122,6 +122,11 @@ class ProvisioningPolicy(Part):
         default="UTC", description="Ours, not Graph's."
     )
     local_admin_enabled: bool = Field(default=False, description="Whether the user may become root with sudo.")
+    reset_enabled: bool = Field(
+        default=False,
+        description="Graph's, of `cloudPcUserSetting`: whether its users may reset (reprovision) their Cloud PCs by "
+        "themselves, in pages.",
+    )
     grace_period_in_hours: int = Field(
         default=168, ge=0, le=8760, description="Read-only in Graph (7 days); ours can be set."
     )

@@ -59,6 +59,8 @@ class Button:
     row: Row
     refusal: str = ""
     """Why it may not be asked for now; empty: it may."""
+    is_users: bool = False
+    """Whether it is the button of a user, who may know the action by another name."""
 
     @property
     def command(self) -> str:
@@ -68,7 +70,8 @@ class Button:
     @property
     def label(self) -> str:
         """On the button."""
-        return self.command.replace("-", " ").capitalize()
+        name = (self.is_users and self.action.users_call_it) or self.command
+        return name.replace("-", " ").capitalize()
 
     @property
     def summary(self) -> str:
@@ -122,12 +125,12 @@ def buttons(person: Person, row: Row, today: Today) -> list[Button]:
 def button_of(person: Person, row: Row, today: Today, command: str) -> Button | None:
     """One by its command; None if there is none for this person."""
     action = next((each for each in ACTIONS if each.command == command), None)
-    if action is None or not (person.is_admin or action.by_users):
+    if action is None or not (person.is_admin or action.is_for_users_of(today.policy)):
         return None
     fields = dict.fromkeys(action.asked.options())
     unsaid: Asked = action.asked.model_construct(generation=1, **fields)
     why = action.refusal(_Candidate(row, today, unsaid))
-    return Button(action, row, str(why) if why else "")
+    return Button(action, row, str(why) if why else "", not person.is_admin)
 
 
 def _option(name: str, taken: Any) -> Option:

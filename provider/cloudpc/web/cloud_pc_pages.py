@@ -10,17 +10,21 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from cloudpc.cli.context import Project
 from cloudpc.directory.catalogue import short_name
 from cloudpc.model.text import command_line
+from cloudpc.rules.actions import ACTIONS
 from cloudpc.web import asking
 from cloudpc.web.asking import Button
 from cloudpc.web.fleet import Row
 from cloudpc.web.guard import form_of
+from cloudpc.web.person import Person
 from cloudpc.web.runs import Run, TwiceError
 from cloudpc.web.site import cloud_pc_of, person_of, site_of
 
 _SEE_OTHER = 303
 _CHANGED = "{} has changed since this page was loaded: nothing was done. Ask again if you still want it."
+_NOT_FOR_USERS = "The policy of this Cloud PC does not let its user do that: nothing was done."
 
 
 def cloud_pc(request: Request) -> Response:
@@ -68,6 +72,8 @@ def _do(request: Request, form: dict[str, str]) -> Response:
     row = button.row
     if button.refusal:
         return _asked(request, button, form, "", status=409)  # the page says why
+    if not _is_for(person, button):
+        raise HTTPException(404, _NOT_FOR_USERS)
     if form.get("seen") != row.seen:
         return _asked(request, button, {}, _CHANGED.format(row.name), status=409)
     if button.action.loses_data and form.get("typed", "").strip() != row.name:
@@ -77,12 +83,25 @@ def _do(request: Request, form: dict[str, str]) -> Response:
         button.words(form), person.name, [pc.policy],
         by_id=person.user_id or "", cloud_pc=row.id, user_id=pc.user_id, user=row.user,
     )  # fmt: skip
+
+    def why_not() -> str:
+        """It may have waited for others: what it would delete is another by now, or its user may no longer do that."""
+        if not _is_for(person, button):
+            return _NOT_FOR_USERS
+        now = site.fleet.fresh().by_id.get(row.id) if button.action.loses_data else row
+        return "" if now and now.seen == row.seen else _CHANGED.format(row.name)
+
     try:
-        site.runs.start(run)
+        site.runs.start(run, why_not)
     except TwiceError as twice:
         return _asked(request, button, form, f"{twice}.", status=409, other=twice.run)
     site.journal.write(person, button.command, pc, command=run.shown, run=run.id)
     return RedirectResponse(f"/runs/{run.id}", _SEE_OTHER)
+
+
+def _is_for(person: Person, button: Button) -> bool:
+    """Whether the policy lets this person do that, as its file says now."""
+    return person.is_admin or button.action.is_for_users_of(Project().policy(button.row.record.policy))
 
 
 def _asked(
@@ -97,9 +116,10 @@ def _asked(
 def _button(request: Request) -> Button:
     row = cloud_pc_of(request)
     today = site_of(request).today(row.record.policy)
-    button = asking.button_of(person_of(request), row, today, request.path_params["command"])
+    person, command = person_of(request), request.path_params["command"]
+    button = asking.button_of(person, row, today, command)
     if button is None:
-        raise HTTPException(404)
+        raise HTTPException(404, _NOT_FOR_USERS if any(each.command == command for each in ACTIONS) else None)
     return button
 
 

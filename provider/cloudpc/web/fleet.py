@@ -24,6 +24,7 @@ from cloudpc.iac import fleet
 from cloudpc.model.access import Ssh
 from cloudpc.model.cloud_pc import PolicySettings, Status
 from cloudpc.model.errors import CloudPCError
+from cloudpc.model.policy import ProvisioningPolicy
 from cloudpc.operations.records import CloudPCRecord, StackRecord
 from cloudpc.rules import entitlement
 from cloudpc.rules.actions.rename import display_name
@@ -41,6 +42,7 @@ class Today:
     """What one policy says now."""
 
     settings: PolicySettings | None = None
+    policy: ProvisioningPolicy | None = None
     entitled: frozenset[str] = frozenset()
     """Keys of the Cloud PCs that it owes, as far as it alone says."""
     problem: str = ""
@@ -54,7 +56,7 @@ class Today:
         except CloudPCError as error:
             return cls(problem=str(error))
         owed = entitlement.entitled(inputs.policy, inputs.snapshot)
-        return cls(inputs.settings, frozenset(each.key for each in owed))
+        return cls(inputs.settings, inputs.policy, frozenset(each.key for each in owed))
 
 
 @dataclass(frozen=True)

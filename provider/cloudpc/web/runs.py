@@ -191,8 +191,16 @@ class Runs:
         """One by its id."""
         return self._runs.get(id_)
 
-    def start(self, run: Run) -> Run:
-        """Begin it, or have it wait for its turn. Raises TwiceError."""
+    def start(self, run: Run, why_not: Callable[[], str] = str) -> Run:
+        """Begin it, or have it wait for its turn.
+
+        Args:
+            run: the command.
+            why_not: asked when its turn has come: why it is not done after all, in words; empty: it is.
+
+        Raises:
+            TwiceError: the same is at work, or waits.
+        """
         with self._lock:
             for other in self._runs.values():
                 if not other.is_over and (other.cloud_pc, other.words) == (run.cloud_pc, run.words):
@@ -201,7 +209,7 @@ class Runs:
             self._runs[run.id] = run
             self.number += 1
         self._save(run)
-        thread = threading.Thread(target=self._whole, args=(run,), name=f"run {run.id}")
+        thread = threading.Thread(target=self._whole, args=(run, why_not), name=f"run {run.id}")
         with self._lock:  # one that is there has begun, and can be waited for
             self._threads[run.id] = thread
             thread.start()
@@ -242,11 +250,14 @@ class Runs:
 
     # ---- one run
 
-    def _whole(self, run: Run) -> None:
+    def _whole(self, run: Run, why_not: Callable[[], str]) -> None:
         code = 130
         try:
             with self._turn(run) as may_begin:
-                if may_begin:
+                if may_begin and (why := why_not()):
+                    self._say(run, f"{run.user}: {why}")
+                    code = Exit.INVALID
+                elif may_begin:
                     code = self._process(run)
         except Exception as error:  # noqa: BLE001 - whatever it is, its page says it
             self._say(run, f"cloudpc: {masked(str(error))}")

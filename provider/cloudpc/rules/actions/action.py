@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Generic
 
 from cloudpc.model.cloud_pc import DesiredCloudPC, RecordedCloudPC
+from cloudpc.model.policy import ProvisioningPolicy
 from cloudpc.rules.actions.case import NOTHING, A, Answer, Candidate, Case
 from cloudpc.rules.actions.workplace import Workplace
 from cloudpc.rules.asked import Asked, Written
@@ -57,13 +58,20 @@ class Action(ABC, Generic[A]):
     loses_data: ClassVar[bool] = False
     """Whether what is on the Cloud PC is gone afterwards: pages have its name typed first."""
     by_users: ClassVar[bool] = False
-    """Whether a user may ask for it, by a page, of a Cloud PC of their own."""
+    """Whether a user may ask for it, by a page, of a Cloud PC of their own, whatever the policy says."""
+    users_call_it: ClassVar[str] = ""
+    """Its name for them, where that is not its command's."""
     filters: ClassVar[Sequence[Filter]] = ()
     """Options of the command; giving one is enough to say which Cloud PCs are meant."""
     must_name_users: ClassVar[bool] = False
     """Whether the command wants users' names, and does not take a policy's for all of them."""
     asked: ClassVar[type[Asked]] = Asked
     """What it is asked for with, as the class derives from it: `Asked` itself where there is no argument."""
+
+    def is_for_users_of(self, policy: ProvisioningPolicy | None) -> bool:
+        """Whether users of this policy may ask for it; None: what it says is not known."""
+        del policy
+        return self.by_users
 
     # ---- its trace
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cloudpc.model.cloud_pc import USABLE, DesiredCloudPC, RecordedCloudPC, Status
+from cloudpc.model.policy import ProvisioningPolicy
 from cloudpc.rules.actions.action import Filter, Question
 from cloudpc.rules.actions.case import NOTHING, Answer, Candidate, Case
 from cloudpc.rules.actions.counted import Counted
@@ -82,6 +83,7 @@ class Reprovision(Counted[Asked]):
     description = "Raised: the Cloud PC is deleted with all data and made again with the policy's current settings."
     question = Question("All data on {cloud_pcs} will be lost:", "Delete {cloud_pcs} and make {them} again?")
     loses_data = True
+    users_call_it = "reset"
     filters = (
         Filter("failed", "Only those that have failed.", lambda each: each.recorded.status is Status.FAILED),
         Filter(
@@ -90,6 +92,9 @@ class Reprovision(Counted[Asked]):
             lambda each: each.is_outdated,
         ),
     )
+
+    def is_for_users_of(self, policy: ProvisioningPolicy | None) -> bool:
+        return policy is not None and policy.reset_enabled
 
     def count(self, pc: DesiredCloudPC) -> int:
         """What is over: done, or waived."""
