@@ -52,6 +52,11 @@ def _measure(count: int, policies: int, rounds: int) -> dict[str, Any]:
     }
 
 
+def made(count: int) -> list[RecordedCloudPC]:
+    """So many Cloud PCs of one policy."""
+    return list(_World(count, 1).facts[0].cloud_pcs.values())
+
+
 class _World:
     """So many users, spread over the groups of so many policies."""
 

@@ -72,7 +72,12 @@ class Row:
         """As `cloudpc list --json` has it."""
         return {**self.record.as_json(), "outdated": None}
 
-    @property
+    @cached_property
+    def key(self) -> str:
+        """Identity within the installation."""
+        return self.record.key
+
+    @cached_property
     def id(self) -> str:
         """In addresses of pages: its machine's id, which says nothing about its user."""
         return str(self.record.recorded.machine_id)
@@ -114,7 +119,7 @@ class Row:
         """Which image it was made of."""
         return self.record.settings.image_id
 
-    @property
+    @cached_property
     def status(self) -> str:
         """Graph's."""
         return self.record.status.value

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
+from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from cloudpc.web.fleet import STATUSES, Row
-from cloudpc.web.site import admin_of, site_of
+from cloudpc.web.fleet import STATUSES, Row, Snapshot
+from cloudpc.web.site import Site, admin_of, site_of
 
 A_PAGE = 1000
 """Rows; a browser shows as many without delay."""
@@ -107,6 +109,42 @@ def _numbers(row: Row) -> str:
     return f"{plan.v_cpu_count:06} {plan.memory_mib:012} {plan.storage_in_gb:09}"
 
 
+class _Lines:
+    """A snapshot's Cloud PCs as lines of the table, which are the same for everybody but where a run is at work.
+
+    Ten people who ask at once would have made each line ten times, on a processor that they share.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._snapshot: Snapshot | None = None
+        self._made: dict[int, Markup] = {}
+
+    @classmethod
+    def of(cls, request: Request) -> _Lines:
+        """Those of the server that was asked."""
+        state = request.app.state
+        if not hasattr(state, "lines"):
+            state.lines = cls()
+        found: _Lines = state.lines
+        return found
+
+    def shown(self, site: Site, snapshot: Snapshot, rows: Sequence[Row]) -> Markup:
+        """These of the snapshot's rows, with what is being done to them now."""
+        line = site.macro("fleet_line.html", "line")
+        with self._lock:  # whoever asks first makes them, for all
+            if self._snapshot is not snapshot:
+                self._made = {id(row): line(row, None, "") for row in snapshot.rows}
+                self._snapshot = snapshot
+            made = self._made
+        stages, at_work = site.runs.stages(), site.runs.at_work()
+        lines = []
+        for row in rows:
+            run, stage = stages.get(row.key) or (at_work.get(row.id), "")
+            lines.append(line(row, run, stage) if run else made[id(row)])
+        return Markup("").join(lines)
+
+
 def fleet(request: Request) -> Response:
     """The table."""
     admin_of(request)
@@ -119,15 +157,13 @@ def fleet(request: Request) -> Response:
         "fleet.html",
         snapshot=snapshot,
         asked=asked,
-        rows=found[first : first + A_PAGE],
+        lines=_Lines.of(request).shown(site, snapshot, found[first : first + A_PAGE]),
         found=len(found),
         first=first,
         a_page=A_PAGE,
         headings=asked.headings(),
         statuses=STATUSES,
         runs=[run for run in site.runs.all() if not run.is_over],
-        stages=site.runs.stages(),
-        at_work=site.runs.at_work(),
     )
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jinja2
+from markupsafe import Markup
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import HTMLResponse, Response
@@ -60,6 +62,11 @@ class Site:
 
         runs = Runs(project, journal.folder, ended)
         return cls(origins, Sessions(), fleet, journal, runs, Surroundings(), project.root.name)
+
+    def macro(self, template: str, name: str) -> Callable[..., Markup]:
+        """A part of pages, by the template that has it."""
+        found: Callable[..., Markup] = getattr(self._templates.get_template(template).module, name)
+        return found
 
     @cached_property
     def _templates(self) -> jinja2.Environment:

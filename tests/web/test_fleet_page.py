@@ -1,0 +1,38 @@
+"""Lines of the fleet's table: made once for all who ask, but where a run is at work."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+from markupsafe import Markup
+
+from cloudpc.web.fleet_page import _Lines
+
+
+def test_lines_are_made_once_for_a_snapshot_and_again_where_a_run_is_at_work() -> None:
+    rows: Any = [SimpleNamespace(id=name, key=f"{name}/LAB") for name in "abc"]
+    made: list[str] = []
+
+    def line(row: Any, run: object, stage: str) -> Markup:
+        made.append(row.id)
+        return Markup(f"{row.id}:{stage or run or ''} ")
+
+    stages: dict[str, tuple[str, str]] = {}
+    at_work: dict[str, str] = {}
+    runs = SimpleNamespace(stages=lambda: stages, at_work=lambda: at_work)
+    site: Any = SimpleNamespace(macro=lambda *_: line, runs=runs)
+    lines = _Lines()
+    snapshot: Any = SimpleNamespace(rows=rows)
+    assert lines.shown(site, snapshot, rows[1:]) == "b: c: "
+    assert lines.shown(site, snapshot, rows[::-1]) == "c: b: a: "
+    assert made == ["a", "b", "c"]
+    stages["a/LAB"], at_work["c"] = ("run", "disk"), "restart"
+    assert lines.shown(site, snapshot, rows) == "a:disk b: c:restart "
+    assert made[3:] == ["a", "c"]
+    stages.clear()
+    at_work.clear()
+    assert lines.shown(site, snapshot, rows) == "a: b: c: ", "what was at work is over"
+    rows[0].id = "d"
+    new: Any = SimpleNamespace(rows=rows)
+    assert lines.shown(site, new, rows) == "d: b: c: "
