@@ -21,6 +21,7 @@ from cloudpc.configuration.values import Values
 from cloudpc.directory.opening import Directories
 from cloudpc.images import gallery
 from cloudpc.model.cloud_pc import NetworkChoice, Script
+from cloudpc.model.directory import Directory, DirectoryError
 from cloudpc.model.errors import ErrorCode, ProvisioningError
 from cloudpc.model.hosts import HostConfig
 from cloudpc.model.machines import Network
@@ -98,6 +99,29 @@ def test_a_valid_stack(project: Project) -> None:
         NetworkChoice(kind="hosted"),
     )
     assert [host.name for host in inputs.configuration.surroundings.hosts] == ["local"]
+
+
+def test_a_tenant_that_can_not_be_read_hides_nothing_else(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pull requests are validated without credentials; what is wrong with their values must not pass."""
+    asked: list[object] = []
+
+    def refuse(_self: Directories, _config: object, graph: object) -> Directory:
+        asked.append(graph)
+        raise DirectoryError("nobody is signed in")
+
+    monkeypatch.setattr(Directories, "_open", refuse)
+    tenant = {"cloudpc:directory": {"kind": "graph"}}
+    told = project.told({**_values("eng", timeZone="Nowhere", imageId="mikro"), **tenant})
+    assert [line.split(": ")[1] for line in told] == [
+        f"cloudpc:{field}" for field in ("policy.timeZone", "policy.imageId", "directory")
+    ]
+    with pytest.raises(DirectoryError, match="nobody is signed in"):
+        project.read({**_values("eng"), **tenant})
+    assert len(asked) == 2
+    # another tenant than the one that was meant is not asked
+    [line] = project.told({**_values("eng"), **tenant, "cloudpc:graph": {"endpoint": "https://graph.example"}})
+    assert "cloudpc:graph.endpoint" in line
+    assert len(asked) == 2
 
 
 def test_everything_wrong_in_every_file_is_told_at_once(project: Project) -> None:

@@ -1,4 +1,4 @@
-"""What doctor knows of a host that is slow."""
+"""What doctor knows of a host that is slow, or that it may not be."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from cloudpc.machines.libvirt import doctor
+from cloudpc.machines.libvirt.address import Address
 from cloudpc.model import patience
 from cloudpc.model.check import Check
 
@@ -34,3 +35,12 @@ def test_a_check_that_took_long_says_so(status: Any, told: str, monkeypatch: pyt
     slow = doctor._guarded("capacity", lambda: check)
     assert slow.status == told
     assert "over its usual time" in slow.detail
+
+
+@pytest.mark.parametrize(
+    ("uri", "status"), [("qemu+ssh://kvm1/system", "passed"), ("qemu+tcp://kvm1/system", "warning")]
+)
+def test_a_connection_that_anybody_could_answer_is_no_clean_bill(uri: str, status: str) -> None:
+    libvirtd = SimpleNamespace(getLibVersion=lambda: 9_000_000)
+    connection: Any = SimpleNamespace(address=Address(uri), get=lambda: libvirtd)
+    assert doctor._libvirt(connection).status == status

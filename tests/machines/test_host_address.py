@@ -142,7 +142,7 @@ def test_what_libvirt_is_given_stays_as_it_was_written() -> None:
     assert Address("qemu+ssh://kvm1/system").for_opening == "qemu+ssh://kvm1/system?no_tty=1"
     kept = "qemu+ssh://kvm1/system?keyfile=/home/a+b%20c/key&No_TTY=0"
     assert Address(kept).for_opening == kept
-    assert Address("qemu+ssh://kvm1/system?a=b#c").for_opening == "qemu+ssh://kvm1/system?a=b&no_tty=1#c"
+    assert Address("qemu+ssh://kvm1/system?name=b#c").for_opening == "qemu+ssh://kvm1/system?name=b&no_tty=1#c"
     assert Address("qemu:///system").for_opening == "qemu:///system"
 
 
@@ -152,12 +152,39 @@ def test_what_libvirt_is_given_stays_as_it_was_written() -> None:
         "qemu+ssh://fd00::5/system", "qemu+ssh://kvm1:/system", "qemu+ssh://kvm1:x/system", "qemu+ssh://[kvm1/system",
         "qemu+ssh://a@b@kvm1/system", "qemu:///system ", "qemu+ssh://kvm 1/system", "qemu+ssh://kvm1:70000/system",
         "qemu+foo://kvm1/system", "qemu+unix://kvm1/system", "qemu+ext://kvm1/system", "qemu+ssh://-oX=y/system",
+        "qemu+ssh://kvm1/system?password=x", "qemu+ssh://kvm1/system?key_file=/k", "qemu:///system?a=b#c",
         "qemu+ssh://%2doX=y/system", "qemu+ext:///system?command=/bin/dial", "qemu+ssh://[kvm1]/system", "qemu:///a\nb",
     ],
 )  # fmt: skip
 def test_what_libvirt_can_not_use_is_no_host(uri: str) -> None:
     with pytest.raises(ValueError, match=r"libvirt|names|needs|hyphen|65535|pattern|two @"):
         LibvirtHostConfig(name="a", uri=uri)
+
+
+@pytest.mark.parametrize(
+    ("uri", "lacks"),
+    [
+        ("qemu:///system?no_verify=1", ""),
+        ("qemu+ssh://kvm1/system", ""),
+        ("qemu+ssh://kvm1/system?no_verify=0", ""),
+        ("qemu+ssh://kvm1/system?no_verify=1", "nothing proves"),
+        ("qemu://kvm1/system?No_Verify=1", "nothing proves"),
+        ("qemu+tls://kvm1/system", ""),
+        ("qemu+tcp://kvm1/system", "neither encrypts"),
+        ("qemu+tcp://10.0.0.1/system", "neither encrypts"),
+        ("qemu+tcp://localhost:1234/system", ""),
+        ("qemu+tcp://[::1]/system", ""),
+        ("qemu+libssh://kvm1/system?known_hosts_verify=ignore", "nothing proves"),
+        ("qemu+libssh2://kvm1/system?known_hosts_verify=AUTO", "first key"),
+        ("qemu+libssh://kvm1/system?known_hosts_verify=normal", ""),
+        ("qemu+ssh://kvm1/system?known_hosts_verify=ignore", ""),  # which ssh itself is not told
+    ],
+)
+def test_what_a_connection_lacks(uri: str, lacks: str) -> None:
+    """`cloudpc doctor` warns of it."""
+    found = Address(uri).unprotected
+    assert lacks in found
+    assert bool(found) == bool(lacks)
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from cloudpc.images import custom, entries, sources
 from cloudpc.images.entries import ImageEntry
 from cloudpc.model import drivers
 from cloudpc.model.cloud_pc import PolicySettings
-from cloudpc.model.directory import Snapshot
+from cloudpc.model.directory import DirectoryError, Snapshot
 from cloudpc.model.drivers import Driver
 from cloudpc.model.hosts import HostConfig
 from cloudpc.model.policy import Part, ProvisioningPolicy
@@ -159,7 +159,7 @@ class _Parts:
     """The values part by part: what is valid, and what is wrong with the rest."""
 
     def __init__(self, values: Mapping[str, Any], file: str) -> None:
-        self._values = values
+        self._values, self._file = values, file
         self.problems: list[Problem] = []
         known = [f"{NAMESPACE}{name}" for name in KEYS]
         for key in values:
@@ -216,10 +216,21 @@ class _Parts:
         if credentials.kind != "password":
             self.problems.append(Problem(file, "cloudpc:credentials.kind", needs, credentials.kind))
 
-    def whole(self) -> StackConfiguration:
-        """Raises InvalidConfigurationError unless every part is valid."""
+    def whole(self, unread: DirectoryError | None = None) -> StackConfiguration:
+        """All parts, each valid.
+
+        Args:
+            unread: why the directory could not be read; it is reported with the problems, all at once.
+
+        Raises:
+            InvalidConfigurationError: a part is not valid.
+            DirectoryError: the directory could not be read, and nothing else is wrong.
+        """
         if self.problems or self.policy is None or self.directory is None:
-            raise InvalidConfigurationError(told(self._values, self.problems))
+            unknown = [Problem(self._file, "cloudpc:directory", str(unread))] if unread else []
+            raise InvalidConfigurationError(told(self._values, [*self.problems, *unknown]))
+        if unread:
+            raise unread
         return StackConfiguration(
             self.policy, self.directory, self.surroundings, self.installation,
             self.actions, self.safety, self.audit, self.deleted,
@@ -333,13 +344,13 @@ def read(
         DirectoryError: the directory can't be read at all.
     """
     parts, references = _opened(policy_id, values, directories)
-    snapshot = _snapshot(parts, references, known)
+    snapshot, unread = _snapshot(parts, references, known)
     settings = _settings(parts.policy, parts, references) if parts.policy else None
     if parts.policy and parts.directory:
         references.check_groups(parts.policy, parts.directory, snapshot, parts.malformed_fields)
     references.check_audit(parts.audit.path if parts.audit else None)
     parts.problems.extend(references.problems)
-    configuration = parts.whole()
+    configuration = parts.whole(unread)
     assert snapshot is not None  # noqa: S101 - what is None has been reported
     assert settings is not None  # noqa: S101
     return StackInputs(
@@ -352,10 +363,18 @@ def _opened(policy_id: str, values: Mapping[str, Any], directories: Directories)
     return _Parts(values, file), References(file, directories)
 
 
-def _snapshot(parts: _Parts, references: References, known: Known | None) -> Snapshot | None:
-    if parts.directory is None:
-        return None
-    return references.directory(parts.directory, parts.surroundings.graph, parts.policy, known or Known())
+def _snapshot(
+    parts: _Parts, references: References, known: Known | None
+) -> tuple[Snapshot | None, DirectoryError | None]:
+    """What is in the directory, or why it can't be read, which must not hide what is wrong with the values."""
+    tenant_is_unclear = any(problem.field.startswith("cloudpc:graph") for problem in parts.problems)
+    if parts.directory is None or (isinstance(parts.directory, GraphDirectoryConfig) and tenant_is_unclear):
+        return None, None
+    try:
+        found = references.directory(parts.directory, parts.surroundings.graph, parts.policy, known or Known())
+    except DirectoryError as error:
+        return None, error
+    return found, None
 
 
 def _settings(policy: ProvisioningPolicy, parts: _Parts, references: References) -> PolicySettings | None:
@@ -412,9 +431,9 @@ def read_policy_and_directory(
         DirectoryError: the directory can't be read.
     """
     parts, references = _opened(policy_id, values, directories)
-    snapshot = _snapshot(parts, references, known)
+    snapshot, unread = _snapshot(parts, references, known)
     parts.problems.extend(references.problems)
-    configuration = parts.whole()
+    configuration = parts.whole(unread)
     assert snapshot is not None  # noqa: S101 - what is None has been reported
     directory = identity(configuration.directory, configuration.surroundings.graph)
     return PolicyAndDirectory(configuration.policy, directory, snapshot)

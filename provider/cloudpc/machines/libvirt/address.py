@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Iterator
+from ipaddress import ip_address
 from urllib.parse import unquote
 
 from cloudpc.files import folders
+from cloudpc.model.problems import closest
 from cloudpc.model.ssh_hop import SshHop
 
 _URI = re.compile(
@@ -25,6 +28,11 @@ _METHODS = {
     "keyboard-interactive": "keyboard-interactive",
 }
 """What libvirt's `sshauth` names, as ssh calls it."""
+_PARAMETERS = frozenset(
+    "auth command keyfile known_hosts known_hosts_verify mode name netcat no_sanity no_tty no_verify pkipath proxy "
+    "socket sshauth tls_priority".split()
+)
+"""What libvirt reads after the `?` (https://libvirt.org/uri.html). It passes over all others without a word."""
 
 
 class Address:
@@ -80,6 +88,23 @@ class Address:
         return f"{before}{'&' if '?' in before else '?'}no_tty=1{self._fragment}"
 
     @property
+    def unprotected(self) -> str:
+        """What a connection to another machine lacks, in words: proof of the host, or encryption; empty: nothing."""
+        given = self._parameters
+        if self.is_local or self.transport == "ext":
+            return ""
+        if self.transport == "tcp":
+            return "" if _is_loopback(self.host) else "qemu+tcp neither encrypts nor proves which host answers"
+        if given.get("no_verify", "0") != "0":
+            return "no_verify: nothing proves which host answers"
+        verify = given.get("known_hosts_verify", "").lower()
+        if self.transport != "ssh" and verify in ("ignore", "auto"):
+            return f"known_hosts_verify={verify}: " + (
+                "nothing proves which host answers" if verify == "ignore" else "a host's first key is believed"
+            )
+        return ""
+
+    @property
     def hop(self) -> SshHop | None:
         """How ssh reaches the host, by what the URI says; None where it is this machine's, or says nothing of that."""
         if self.is_local or not self.host:
@@ -100,6 +125,12 @@ class Address:
             raise ValueError("has a host whose name begins with a hyphen, which programs take for an option")
         if self.port is not None and self.port > 65535:
             raise ValueError("has a port above 65535")
+
+        for name in self._parameters:
+            if name and name not in _PARAMETERS:
+                raise ValueError(
+                    f"has a parameter that libvirt does not know, {name!r}{closest(name, _PARAMETERS)}; leave it out"
+                )
 
     def _ssh_options(self) -> Iterator[tuple[str, str]]:
         given = self._parameters
@@ -134,6 +165,12 @@ def _parameters(query: str) -> Iterator[tuple[str, str]]:
     for part in re.split("[&;]", query):
         name, _, value = part.partition("=")
         yield unquote(name).lower(), unquote(value)
+
+
+def _is_loopback(host: str) -> bool:
+    with contextlib.suppress(ValueError):
+        return ip_address(host.partition("%")[0]).is_loopback
+    return host.lower().rstrip(".") == "localhost"
 
 
 def _quoted(path: str) -> str:

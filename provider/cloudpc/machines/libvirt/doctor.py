@@ -62,8 +62,12 @@ def _guarded(what: str, look: Callable[[], Check]) -> Check:
 
 
 def _libvirt(connection: Connection) -> Check:
-    libvirtd = connection.get()
-    return Check("libvirt", "passed", f"{_version(libvirtd.getLibVersion())} at {connection.address.uri}")
+    libvirtd, address = connection.get(), connection.address
+    detail = f"{_version(libvirtd.getLibVersion())} at {address.uri}"
+    if lacks := address.unprotected:
+        hint = "Write qemu+ssh://USER@HOST/system, and let ssh know the host's key."
+        return Check("libvirt", "warning", f"{detail}; {lacks}", hint)
+    return Check("libvirt", "passed", detail)
 
 
 def _qemu(connection: Connection) -> Check:
