@@ -145,7 +145,7 @@ def test_a_guest_that_should_have_a_desktop_and_shows_none_is_not_handed_out(hos
 def test_a_system_that_nobody_knows_is_no_reason_to_try_again(host: ScriptedHost) -> None:
     outcome = Run(host).provision(desired(guest_os="later"))
     assert outcome.error is not None
-    assert outcome.error.message == "'later' is not a guest system; there are: linux"
+    assert outcome.error.message == "'later' is not a guest system; there are: linux, windows"
     assert (outcome.attempts, host.things()) == (1, [])
 
 

@@ -118,7 +118,5 @@ def test_what_is_not_done_in_windows_yet_is_a_warning() -> None:
 
 
 def test_only_images_of_clouds_may_be_windows() -> None:
-    assert guests.is_known("windows", "azure")
-    assert not guests.is_known("windows", QCOW2)
-    assert guests.is_known("linux", QCOW2)
-    assert not guests.is_known("later", "azure")
+    assert guests.of_images("azure") == ["linux", "windows"]
+    assert guests.of_images(QCOW2) == ["linux"]

@@ -213,9 +213,10 @@ class References:
 
     def _is_one_system(self, policy: ProvisioningPolicy, forms: Mapping[str, UsedImage]) -> bool:
         systems = {kind: form.guest_os for kind, form in forms.items()}
-        for name in [name for kind, name in systems.items() if not guests.is_known(name, kind)]:
-            self._tell_of_system(policy, name)
-            return False
+        for kind, name in systems.items():
+            if name not in (there := guests.of_images(kind)):
+                self._tell_of_system(policy, name, there)
+                return False
         if len(set(systems.values())) > 1:
             told = ", ".join(f"{kind}: {name}" for kind, name in systems.items())
             message = f"has forms of different systems ({told}), and a policy is for one"
@@ -223,8 +224,8 @@ class References:
             return False
         return True
 
-    def _tell_of_system(self, policy: ProvisioningPolicy, guest_os: str) -> None:
-        wrong = _no_system(guest_os)
+    def _tell_of_system(self, policy: ProvisioningPolicy, guest_os: str, there: Sequence[str]) -> None:
+        wrong = f"is not a guest system{closest(guest_os, there)}; there are: {', '.join(there)}"
         if policy.image_type == "custom":
             self._tell(f"cloudpc:images.{policy.image_id}.guestOS", wrong, guest_os)
         else:
@@ -247,10 +248,6 @@ class References:
 def _such(network: Network, hosts: Sequence[HostConfig]) -> str:
     is_known = any(network.kind in drivers.network_kinds(host.driver) for host in hosts)
     return "it, by what its entry says" if is_known else "networks of that kind"
-
-
-def _no_system(name: str) -> str:
-    return f"is not a guest system{closest(name, guests.SYSTEMS)}; there are: {', '.join(sorted(guests.SYSTEMS))}"
 
 
 def _now_another(name: str, others: list[str], snapshot: Snapshot) -> str:

@@ -7,17 +7,17 @@ from importlib import import_module
 
 from cloudpc.model.errors import ErrorCode, ProvisioningError
 from cloudpc.model.guests import GuestOS
-from cloudpc.model.image import QCOW2
 
-SYSTEMS = {"linux": "cloudpc.guests.linux.system:Linux"}
-"""By the name that images give. Imported when one is used."""
-OF_CLOUDS = {"windows": "cloudpc.guests.windows.system:Windows"}
-"""The same of those that only a cloud can boot: nothing here makes a first boot's disk that they read."""
+SYSTEMS = {
+    "linux": "cloudpc.guests.linux.system:Linux",
+    "windows": "cloudpc.guests.windows.system:Windows",
+}
+"""By the name that images give. Imported when one is asked for."""
 
 
-def is_known(name: str, image_kind: str) -> bool:
-    """Whether guests of images of this kind may have this system."""
-    return name in SYSTEMS or (name in OF_CLOUDS and image_kind != QCOW2)
+def of_images(image_kind: str) -> list[str]:
+    """The systems that guests of images of this kind may have, by name."""
+    return [name for name in sorted(SYSTEMS) if named(name).boots(image_kind)]
 
 
 @cache
@@ -27,10 +27,9 @@ def named(name: str) -> GuestOS:
     Raises:
         ProvisioningError: IMAGE_INVALID: there is none; a later version may have recorded it.
     """
-    found = SYSTEMS.get(name) or OF_CLOUDS.get(name)
-    if found is None:
+    if name not in SYSTEMS:
         message = f"{name!r} is not a guest system; there are: {', '.join(sorted(SYSTEMS))}"
         raise ProvisioningError(ErrorCode.IMAGE_INVALID, message, retriable=False)
-    module, _, kind = found.partition(":")
+    module, _, kind = SYSTEMS[name].partition(":")
     system: GuestOS = getattr(import_module(module), kind)()
     return system

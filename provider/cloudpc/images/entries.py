@@ -34,7 +34,7 @@ class ImageEntry(BaseModel):
         description="Whether its guests serve a desktop as those of debian-12-desktop do (docs/desktop.md).",
     )
     guest_os: str = Field(
-        default="linux", alias="guestOS", description="The system of its guests; `linux` is the only one there is."
+        default="linux", alias="guestOS", description="The system of its guests: `linux`; in a cloud also `windows`."
     )
 
 

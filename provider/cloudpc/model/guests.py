@@ -146,6 +146,9 @@ class GuestOS(Protocol):
     def family(self) -> str:
         """What Graph calls it as a device's operatingSystem."""
 
+    def boots(self, image_kind: str) -> bool:
+        """Whether images of this kind may have it: what hosts that take them make of a seed, its first boot reads."""
+
     @property
     def without_proof(self) -> str:
         """Said of a guest whose facts hold no proof of its identity."""

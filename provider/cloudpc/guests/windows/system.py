@@ -9,6 +9,7 @@ from cloudpc.model.cloud_pc import Account, PolicySettings
 from cloudpc.model.devices import Join
 from cloudpc.model.errors import ErrorCode, ProvisioningError
 from cloudpc.model.guests import Completed, Extra, Facts, GuestOS, Script, Seed
+from cloudpc.model.image import QCOW2
 
 
 class Windows(GuestOS):
@@ -17,6 +18,9 @@ class Windows(GuestOS):
     @property
     def family(self) -> str:
         return "Windows"
+
+    def boots(self, image_kind: str) -> bool:
+        return image_kind != QCOW2  # only clouds have an agent in it that reads its seed
 
     @property
     def without_proof(self) -> str:
