@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from starlette.testclient import TestClient
 
 from cloudpc.cli.context import Project
 from cloudpc.files.project import PROJECT
-from cloudpc.web import policies_pages, server
+from cloudpc.web import policies_pages, server, static_files
 from cloudpc.web.app import create
 from cloudpc.web.guard import Origins
 from cloudpc.web.person import Person
@@ -26,6 +27,7 @@ from cloudpc.web.sessions import IDLE_SECONDS, Sessions
 from cloudpc.web.site import Site
 from tests.support.project import REPO
 
+ROOT = Person("root", is_admin=True)
 ADDRESS = "http://127.0.0.1:8365"
 
 
@@ -83,7 +85,7 @@ def test_requests_of_others_are_refused(site: Site, client: TestClient) -> None:
 
 
 def test_each_answer_forbids_what_is_not_ours(client: TestClient) -> None:
-    for path in ("/fleet", "/nothing", "/static/pages.css", "/?token=x"):
+    for path in ("/fleet", "/nothing", f"{static_files.base()}/pages.css", "/?token=x"):
         answer = client.get(path)
         policy = answer.headers["content-security-policy"]
         assert "default-src 'none'" in policy
@@ -91,6 +93,29 @@ def test_each_answer_forbids_what_is_not_ours(client: TestClient) -> None:
         assert answer.headers["x-content-type-options"] == "nosniff"
         for inline in ("style=", "onclick", "<style", "javascript:"):
             assert inline not in answer.text or path.endswith("css"), (path, inline)
+
+
+def test_what_pages_load_is_kept_by_browsers_and_pages_are_not(
+    site: Site, client: TestClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = client.get("/fleet")
+    assert page.headers["cache-control"] == "no-store"
+    addresses = re.findall(r'(?:href|src)="(/static/[^"]+)"', page.text)
+    assert any(address.endswith("/pages.css") for address in addresses)
+    for address in addresses:
+        answer = client.get(address)
+        assert answer.status_code == 200, address
+        assert answer.headers["cache-control"] == "public, max-age=31536000, immutable"
+    own = client.get(addresses[0].replace(static_files.base(), "/static/0123456789abcdef0123"))
+    assert own.status_code == 404
+    assert own.headers["cache-control"] == "no-store", "another version's may come yet"
+    before = static_files.base.__wrapped__()
+    for name in ("live.js", "htmx.js"):
+        (tmp_path / name).write_text(name)
+        monkeypatch.setattr(static_files, "from_npm", lambda: tmp_path)
+        after = static_files.base.__wrapped__()
+        assert after != before
+        before = after
 
 
 def test_of_a_mistake_of_ours_nobody_sees_more_than_that(site: Site, caplog: pytest.LogCaptureFixture) -> None:
@@ -183,6 +208,22 @@ def test_who_has_signed_out_can_sign_in_again(site: Site) -> None:
     addresses = [text for text in told if text.startswith(f"{ADDRESS}/?token=")]
     assert len(set(addresses)) == 3
     assert site.origins.addresses == made.origins.addresses
+
+
+def test_another_address_takes_the_place_of_the_session_before() -> None:
+    sessions = Sessions()
+    ended: list[tuple[object, bool]] = []
+    sessions.on_end.append(lambda session: ended.append((session, sessions.anybody)))
+    first = sessions.invite(ROOT)
+    lost = sessions.accept(sessions.invite(ROOT))
+    assert lost
+    assert sessions.accept(first) is None, "a later address is the only one"
+    assert sessions.is_open(lost), "what is wrong ends nothing"
+    new = sessions.accept(sessions.invite(ROOT))
+    assert new
+    assert not sessions.is_open(lost)
+    assert sessions.is_open(new)
+    assert ended == [(lost, True)], "nobody is told to sign in again"
 
 
 def test_sessions_end_and_tell() -> None:

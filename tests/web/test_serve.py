@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import pty
 import signal
 import socket
 import subprocess
+import sys
 
 import httpx
 import pytest
@@ -39,6 +42,28 @@ def test_it_prints_an_address_and_ends_in_order_with_a_page_open(project: Projec
     assert server.returncode == 0, rest
     assert rest.splitlines()[-1] == "stopped"
     assert "Traceback" not in rest
+
+
+def test_a_browser_that_has_lost_its_cookie_is_let_in_by_enter(project: Project) -> None:
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "cloudpc.cli.main", "serve", "--port", "0", "--as", "u001"]
+    server = project._start(command, {}, theirs)
+    os.close(theirs)
+    try:
+        address = address_of(server)
+        with httpx.Client(base_url=address.partition("/?")[0], follow_redirects=True, timeout=30) as before:
+            assert before.get(address).status_code == 200
+            os.write(ours, b"\n")
+            another = address_of(server)
+            assert before.get("/mine").status_code == 200, "until the new address is used"
+            assert "u001@contoso.example" in httpx.get(another, follow_redirects=True, timeout=30).text
+            assert before.get("/mine").status_code == 401
+    finally:
+        server.terminate()
+        rest, _ = server.communicate(timeout=20)
+        os.close(ours)
+    assert rest.splitlines()[-1] == "stopped"
+    assert "Fatal" not in rest
 
 
 def test_a_port_that_is_taken_is_told(project: Project) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import playwright
 import pytest
 
-from cloudpc.web.site import OWN_FILES
+from cloudpc.web.static_files import OWN
 
 _NODE = Path(playwright.__file__).parent / "driver" / "node"
 
@@ -34,7 +34,7 @@ _PAGE = "<!doctype html><p>Something went wrong here"
     ],
 )
 def test_people_read_words_whatever_is_answered(status: int, body: str, said: str) -> None:
-    script = (OWN_FILES / "ticket.js").read_text()
+    script = (OWN / "ticket.js").read_text()
     argv = [str(_NODE), "--input-type=module", "-e", _ASKS, body, str(status), script]
     ran = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=60)
     assert said in ran.stdout

@@ -11,8 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
-from starlette.routing import BaseRoute, Mount, Route
-from starlette.staticfiles import StaticFiles
+from starlette.routing import BaseRoute, Route
 
 from cloudpc.web import (
     cloud_pc_pages,
@@ -24,13 +23,14 @@ from cloudpc.web import (
     policies_pages,
     run_pages,
     sign_in,
+    static_files,
 )
 from cloudpc.web.guard import Guard, form_of, session_of
-from cloudpc.web.site import OWN_FILES, Site, from_npm, site_of
+from cloudpc.web.site import Site, site_of
 
 _SAID = {
     401: "Nobody is signed in here, or this server has started again since. Open the address that `cloudpc serve` "
-    "has printed last; each works once.",
+    "has printed last; each works once, and Enter in its terminal prints another.",
     404: "There is no such page, or no such Cloud PC of yours.",
     405: "This address takes no such request.",
     413: "This form is too long.",
@@ -52,8 +52,7 @@ def create(site: Site, more: list[BaseRoute] | None = None) -> Starlette:
         *policies_pages.ROUTES,
         *(sign_in.ROUTES if site.sign_in else ()),
         *(more or ()),
-        Mount("/static/npm", StaticFiles(directory=from_npm(), check_dir=False)),
-        Mount("/static", StaticFiles(directory=OWN_FILES)),
+        *static_files.routes(),
     ]
     app = Starlette(
         routes=routes,

@@ -23,7 +23,8 @@ from cloudpc.web.desktop_page import Desktops, present
 from cloudpc.web.fleet import Row
 from cloudpc.web.guard import session_of
 from cloudpc.web.relay import POLICY, UNREACHABLE, Closed, Unreachable
-from cloudpc.web.site import admin_of, cloud_pc_of, from_npm, site_of
+from cloudpc.web.site import admin_of, cloud_pc_of, site_of
+from cloudpc.web.static_files import from_npm
 
 
 def page(request: Request) -> Response:

@@ -33,7 +33,8 @@ from cloudpc.web.person import Person
 from cloudpc.web.rdp_packets import keyboard_of
 from cloudpc.web.rdp_proxy import Desktop
 from cloudpc.web.relay import POLICY, Unreachable
-from cloudpc.web.site import Site, cloud_pc_of, from_npm, person_of, site_of
+from cloudpc.web.site import Site, cloud_pc_of, person_of, site_of
+from cloudpc.web.static_files import from_npm
 from cloudpc.web.tickets import Tickets
 
 CONTENT_POLICY = (

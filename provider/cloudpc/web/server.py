@@ -13,6 +13,7 @@ import uvicorn
 
 from cloudpc.cli.context import Project
 from cloudpc.cli.output import CommandError, Exit
+from cloudpc.web import terminal
 from cloudpc.web.app import create
 from cloudpc.web.guard import Origins
 from cloudpc.web.person import Person
@@ -61,11 +62,19 @@ def _site(project: Project, port: int, who: Person | SignIn, tell: Callable[[str
             tell(f"{address}/?token={site.sessions.invite(who)}")
 
         def ended(_: Session) -> None:
-            tell("The session has ended; this address begins another one, once:")
+            if not site.sessions.anybody:  # else another one has taken its place
+                tell("The session has ended; this address begins another one, once:")
+                invite()
+
+        def again() -> None:
+            tell("This address works once, and ends the session before it:")
             invite()
 
         site.sessions.on_end.append(ended)
         invite()
+        if terminal.is_there():
+            tell("Enter prints another one.")
+            terminal.on_enter(again)
         return site
     # by name: of http, Entra takes no other redirect URI than localhost's, and that at any port
     ours, own = who.registration, f"http://localhost:{port}"

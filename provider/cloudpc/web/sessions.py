@@ -40,15 +40,23 @@ class Sessions:
         """Each is told of a session that has ended: what hangs on it has to end, too."""
 
     def invite(self, person: Person) -> str:
-        """A token that signs this person in, once."""
+        """A token that signs this person in, once; earlier ones do so no longer."""
         token = secrets.token_urlsafe(32)
-        self._invited[token] = person
+        self._invited = {token: person}
         return token
 
     def accept(self, token: str) -> Session | None:
-        """The session that a token begins; None if it was used, or is none."""
+        """The session that a token begins, in place of all others: it is for a browser that has lost its own.
+
+        None: the token was used, or is none.
+        """
         person = self._invited.pop(token, None)
-        return self.begin(person) if person else None
+        if person is None:
+            return None
+        before, new = list(self._open.values()), self.begin(person)
+        for session in before:
+            self.end(session)
+        return new
 
     def begin(self, person: Person) -> Session:
         """Sign somebody in whom somebody else has identified."""
@@ -69,6 +77,11 @@ class Sessions:
         if self._clock() - session.used > IDLE_SECONDS:
             self.end(session)
         return session.id in self._open
+
+    @property
+    def anybody(self) -> bool:
+        """Whether somebody is signed in."""
+        return bool(self._open)
 
     def end(self, session: Session) -> None:
         """Sign out."""

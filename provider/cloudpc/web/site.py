@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jinja2
@@ -15,7 +14,7 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import HTMLResponse, Response
 
 from cloudpc.cli.context import Project
-from cloudpc.files import packaged
+from cloudpc.web import static_files
 from cloudpc.web.fleet import Fleet, Row, Today
 from cloudpc.web.guard import Origins, session_of
 from cloudpc.web.journal import Journal
@@ -26,13 +25,6 @@ from cloudpc.web.surroundings import Surroundings
 
 if TYPE_CHECKING:
     from cloudpc.web.sign_in import SignIn
-
-OWN_FILES = Path(__file__).with_name("static")
-
-
-def from_npm() -> Path:
-    """What tools/web/fetch has brought; in a checkout it may not be there, and pages work without."""
-    return packaged.root() / "build" / "web"
 
 
 @dataclass
@@ -75,7 +67,8 @@ class Site:
             undefined=jinja2.StrictUndefined,
         )  # fmt: skip
         made.filters["when"] = lambda text: text.replace("T", " ").removesuffix("Z")[:16]
-        made.globals["has_htmx"] = (from_npm() / "htmx.org/dist/htmx.min.js").is_file()
+        made.globals["static"] = static_files.base()
+        made.globals["has_htmx"] = (static_files.from_npm() / "htmx.org/dist/htmx.min.js").is_file()
         return made
 
     def page(self, request: Request, template: str, status: int = 200, **values: Any) -> Response:

@@ -1,5 +1,5 @@
 // A machine's screen, as its hypervisor shows it.
-import RFB from "/static/npm/@novnc/novnc/core/rfb.js";
+import RFB from "./npm/@novnc/novnc/core/rfb.js";
 
 const place = document.getElementById("console");
 const said = document.getElementById("said");

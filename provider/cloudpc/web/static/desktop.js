@@ -1,7 +1,7 @@
 // The desktop in a page. It holds no password, and has no say in where the connection goes: the server knows both.
-import "/static/npm/@devolutions/iron-remote-desktop/iron-remote-desktop.js";
-import { Backend, enableCredssp, init } from "/static/npm/@devolutions/iron-remote-desktop-rdp/iron-remote-desktop-rdp.js";
-import { ticket } from "/static/ticket.js";
+import "./npm/@devolutions/iron-remote-desktop/iron-remote-desktop.js";
+import { Backend, enableCredssp, init } from "./npm/@devolutions/iron-remote-desktop-rdp/iron-remote-desktop-rdp.js";
+import { ticket } from "./ticket.js";
 
 const place = document.getElementById("desktop");
 const said = document.getElementById("said");
