@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from cloudpc.configuration import parsing
+from cloudpc.configuration import parsing, schemas
 from cloudpc.model import drivers
 from cloudpc.model.policy import ProvisioningPolicy
 from cloudpc.model.problems import Problem, from_validation
@@ -201,7 +201,7 @@ def _violations(schema: dict[str, Any], root: dict[str, Any], value: Any, at: st
 
 
 def test_the_schema_accepts_the_demos_file_and_refuses_mistakes() -> None:
-    schema = parsing.json_schemas(drivers.installed())["policy"]
+    schema = schemas.json_schemas(drivers.installed())["policy"]
     demo = yaml.safe_load((STACKS / "Pulumi.demo.yaml").read_text())
     assert _violations(schema, schema, demo, "") == []
     demo["config"]["cloudpc:policy"]["imageTipe"] = "gallery"

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from cloudpc.configuration import parsing
+from cloudpc.configuration import schemas
 from cloudpc.machines.azure.driver import DRIVER as AZURE
 from cloudpc.machines.libvirt.driver import DRIVER as LIBVIRT
 from tests.support.project import REPO
@@ -16,7 +16,7 @@ from tests.support.project import REPO
 def test_the_schemas_beside_the_policies_are_current(kind: str) -> None:
     name = f"stacks/schemas/{kind}.json"
     committed = json.loads((REPO / name).read_text())
-    assert committed == parsing.json_schemas({"azure": AZURE, "qemu": LIBVIRT})[kind], (
+    assert committed == schemas.json_schemas({"azure": AZURE, "qemu": LIBVIRT})[kind], (
         f"run `cloudpc policy schema --of {kind} > {name}`"
     )
 

@@ -15,7 +15,7 @@ from cloudpc.cli.output import CommandError, Exit, Yes, confirm, err, out, print
 from cloudpc.cli.owed import Others
 from cloudpc.cli.preflight import check
 from cloudpc.cli.up import How, bring_up
-from cloudpc.configuration import parsing
+from cloudpc.configuration import parsing, schemas
 from cloudpc.model import drivers
 from cloudpc.model.cloud_pc import USABLE, WITH_MACHINE
 from cloudpc.model.directory import DirectoryError
@@ -104,7 +104,7 @@ def schema(
     of: Annotated[Kind, typer.Option("--of", help="Which kind of file in stacks/.")] = Kind.POLICY,
 ) -> None:
     """Print the JSON Schema of a policy's file, or of another in stacks/, for editors."""
-    print_json(parsing.json_schemas(drivers.installed())[of])
+    print_json(schemas.json_schemas(drivers.installed())[of])
 
 
 @app.command()

@@ -6,21 +6,18 @@ report every problem at once.
 
 from __future__ import annotations
 
-import copy
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, Field, ValidationError, create_model
+from pydantic import BaseModel, Field, ValidationError
 
-from cloudpc.configuration import actions, hosts, restricted
+from cloudpc.configuration import actions, hosts, restricted, stand_ins
 from cloudpc.configuration.lookups import References
 from cloudpc.configuration.values import Values, told
-from cloudpc.connections import files
 from cloudpc.devices.configuration import CredentialsConfig, DevicesConfig
 from cloudpc.directory.configuration import DirectoryConfig, GraphDirectoryConfig, LocalDirectoryConfig
-from cloudpc.directory.local import DirectoryFile
 from cloudpc.directory.opening import Directories, Known, identity
 from cloudpc.graph.configuration import GraphConfig
 from cloudpc.images import custom, entries, sources
@@ -28,7 +25,6 @@ from cloudpc.images.entries import ImageEntry
 from cloudpc.model import drivers
 from cloudpc.model.cloud_pc import PolicySettings
 from cloudpc.model.directory import DirectoryError, Snapshot
-from cloudpc.model.drivers import Driver
 from cloudpc.model.hosts import HostConfig
 from cloudpc.model.policy import Part, ProvisioningPolicy
 from cloudpc.model.problems import InvalidConfigurationError, Problem, closest, from_validation
@@ -41,18 +37,6 @@ KEYS = (
     "audit", "deleted",
 )  # fmt: skip
 _Model = TypeVar("_Model", bound=BaseModel)
-_STAND_INS: dict[str, Any] = {
-    "displayName": "?",
-    "domainJoinConfigurations": [{"domainJoinType": "azureADJoin", "regionName": "automatic"}],
-    "imageId": "?",
-}
-"""What takes the place of required fields that are wrong, while the others are looked at."""
-_ENTRIES: dict[str, Callable[[int], Any]] = {
-    "assignments": lambda index: {"target": {"groupId": f"?{index}"}},
-    "domainJoinConfigurations": lambda _: {"domainJoinType": "azureADJoin", "regionName": "automatic"},
-}
-"""The same for entries of lists, by their index: no two may be the same."""
-_MENDINGS = 5
 
 
 class SafetyConfig(Part):
@@ -170,7 +154,7 @@ class _Parts:
         """Fields of the policy, and entries of its lists, that something else stands in for."""
         self.policy = _part(ProvisioningPolicy, values, "policy", file, self.problems)
         if self.policy is None:
-            self.policy, self.malformed_fields = _valid_fields(values)
+            self.policy, self.malformed_fields = _as_far_as_valid(values)
         self.directory = _directory(values, file, self.problems)
         self.surroundings, self.malformed_images = _surroundings(values, file, self.problems)
         self._check_tenant(file)
@@ -260,6 +244,12 @@ def _strictness(values: Mapping[str, Any], key: str) -> bool | None:
     return False if isinstance(values, Values) and values.is_sealed(key) else None
 
 
+def _as_far_as_valid(values: Mapping[str, Any]) -> tuple[ProvisioningPolicy | None, set[str]]:
+    """The policy without what is wrong in it: see `stand_ins`."""
+    key = NAMESPACE + "policy"
+    return stand_ins.valid_fields(values.get(key), strict=_strictness(values, key))
+
+
 def _directory(values: Mapping[str, Any], file: str, problems: list[Problem]) -> DirectoryConfig | None:
     value = values.get("cloudpc:directory")
     kinds: dict[str, type[LocalDirectoryConfig] | type[GraphDirectoryConfig]] = {
@@ -277,42 +267,6 @@ def _optional(
     model: type[_Model], values: Mapping[str, Any], name: str, file: str, problems: list[Problem]
 ) -> _Model | None:
     return None if values.get(NAMESPACE + name) is None else _part(model, values, name, file, problems)
-
-
-def _valid_fields(values: Mapping[str, Any]) -> tuple[ProvisioningPolicy | None, set[str]]:
-    """A wrong policy with what is wrong in it left out or stood in for, so that what the rest names is looked up too.
-
-    Also the names of the fields, or list entries such as `assignments[1]`, that something else stands in for.
-    """
-    policy, strict = values.get("cloudpc:policy"), _strictness(values, "cloudpc:policy")
-    if not isinstance(policy, dict):
-        return None, set()
-    mended, stood_in = copy.deepcopy(policy), set(_STAND_INS) - policy.keys()
-    for _ in range(_MENDINGS):  # what is left of a part may be wrong in its turn
-        try:
-            return ProvisioningPolicy.model_validate(mended, strict=strict), stood_in
-        except ValidationError as error:
-            for details in error.errors():
-                if details["loc"]:
-                    stood_in |= _stand_in(mended, details["loc"], unknown=details["type"] == "extra_forbidden")
-            mended |= {name: _STAND_INS[name] for name in stood_in & _STAND_INS.keys()}
-    return None, set()
-
-
-def _stand_in(policy: dict[Any, Any], place: tuple[str | int, ...], *, unknown: bool) -> set[str]:
-    """Take what is wrong at this place out of a policy; returns what then no longer says anything."""
-    name = str(place[0])
-    entries = policy.get(name)
-    if name not in _ENTRIES or len(place) < 2 or not isinstance(entries, list):
-        policy.pop(name, None)
-        policy.pop(place[0], None)  # a key that is not text
-        return set() if unknown else {name}
-    index, entry = int(place[1]), entries[int(place[1])]
-    if unknown and len(place) == 3 and isinstance(entry, dict):
-        entry.pop(place[2], None)
-        return set()
-    entries[index] = _ENTRIES[name](index)
-    return {f"{name}[{index}]"}
 
 
 def _images(value: Any, file: str, problems: list[Problem]) -> tuple[dict[str, ImageEntry], set[str]]:
@@ -451,50 +405,5 @@ def uses_tenant(values: Mapping[str, Any]) -> bool:
 
 def group_references(values: Mapping[str, Any]) -> list[str]:
     """The groups that a policy names, as far as its values can be read: all policies' are asked for at once."""
-    policy, _ = _valid_fields(values)
+    policy, _ = _as_far_as_valid(values)
     return [assignment.target.group_id for assignment in policy.assignments] if policy else []
-
-
-_OF_IMAGES = "Custom images, by the name that a policy's imageId uses."
-
-
-class _Values(Part):
-    policy: ProvisioningPolicy = Field(alias="cloudpc:policy")
-    directory: DirectoryConfig = Field(alias="cloudpc:directory")
-    graph: GraphConfig = Field(default=GraphConfig(), alias="cloudpc:graph")
-    devices: DevicesConfig = Field(default=DevicesConfig(), alias="cloudpc:devices")
-    credentials: CredentialsConfig = Field(default=CredentialsConfig(), alias="cloudpc:credentials")
-    hosts: list[HostConfig] = Field(default=[], alias="cloudpc:hosts", description="Default: this machine.")
-    images: dict[str, ImageEntry] = Field(default={}, alias="cloudpc:images", description=_OF_IMAGES)
-    installation: str | None = Field(
-        default=None, alias="cloudpc:installation", description="Set it where each run has a fresh checkout."
-    )
-    safety: SafetyConfig = Field(default=SafetyConfig(), alias="cloudpc:safety")
-    audit: AuditConfig | None = Field(default=None, alias="cloudpc:audit")
-    deleted: bool = Field(
-        default=False,
-        alias="cloudpc:deleted",
-        description="Set by `cloudpc policy delete`: the policy is removed with its last Cloud PC.",
-    )
-
-
-def json_schemas(installed: Mapping[str, Driver]) -> dict[str, dict[str, Any]]:
-    """JSON Schemas for editors, by the kind of file.
-
-    Args:
-        installed: drivers by name, whose fields are known.
-    """
-    entry: Any = hosts.schema(installed)
-    asked = actions.model()
-    acted: Any = (asked, Field(default=asked(), alias="cloudpc:actions"))
-    kinds = {kind for driver in installed.values() for kind in driver.images}
-    image: Any = entries.schema(sources.entries(kinds))
-    images: Any = (dict[str, image], Field(default={}, alias="cloudpc:images", description=_OF_IMAGES))
-    hosted: Any = (list[entry], Field(default=[], alias="cloudpc:hosts", description="Default: this machine."))
-    values: Any = create_model("_Values", __base__=_Values, hosts=hosted, images=images, actions=acted)
-    models: dict[str, type[BaseModel]] = {
-        "policy": create_model("_StackFile", __config__={"hide_input_in_errors": True}, config=(values, ...)),
-        "directory": DirectoryFile,
-        "connection": files.model(installed),
-    }
-    return {kind: model.model_json_schema(by_alias=True) for kind, model in models.items()}
