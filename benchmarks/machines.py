@@ -15,7 +15,7 @@ import yaml
 
 from benchmarks.common import BenchmarkError, Workspace, pulumi, say, undisturbed
 from cloudpc import guests
-from cloudpc.configuration import parsing
+from cloudpc.configuration import reading
 from cloudpc.directory.opening import Directories
 from cloudpc.images import gallery
 from cloudpc.machines.libvirt import driver
@@ -105,7 +105,7 @@ def desired(project: Project) -> tuple[DesiredCloudPC, ...]:
     """What the project's program asks for, computed as it does."""
     stacks = project.root / "stacks"
     values: dict[str, Any] = yaml.safe_load((stacks / "Pulumi.demo.yaml").read_text())["config"]
-    inputs = parsing.read("demo", values, Directories(stacks))
+    inputs = reading.read("demo", values, Directories(stacks))
     installation = inputs.configuration.installation
     assert installation
     template = inputs.policy.cloud_pc_naming_template

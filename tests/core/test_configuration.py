@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cloudpc.cli import wishes
-from cloudpc.configuration import parsing
+from cloudpc.configuration import parsing, reading
 from cloudpc.configuration.values import Values
 from cloudpc.directory.opening import Directories
 from cloudpc.images import gallery
@@ -48,8 +48,8 @@ class Project:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content if isinstance(content, str) else yaml.safe_dump(content))
 
-    def read(self, values: dict[str, Any]) -> parsing.StackInputs:
-        return parsing.read("lab", values, Directories(self.stacks))
+    def read(self, values: dict[str, Any]) -> reading.StackInputs:
+        return reading.read("lab", values, Directories(self.stacks))
 
     def told(self, values: dict[str, Any]) -> list[str]:
         with pytest.raises(InvalidConfigurationError) as refused:
@@ -413,12 +413,12 @@ def test_what_is_no_end_of_a_grace_period(project: Project, value: object) -> No
 
 def test_the_part_that_needs_no_image(project: Project) -> None:
     values = _values("eng", imageId="unbuilt")
-    read = parsing.read_policy_and_directory("lab", values, Directories(project.stacks))
+    read = reading.read_policy_and_directory("lab", values, Directories(project.stacks))
     assert set(read.snapshot.groups) == {"eng"}
     project.write("directory.yaml", "users: 5")
     values["cloudpc:x"] = 1
     with pytest.raises(InvalidConfigurationError, match=r"(?s)cloudpc:x.*directory\.yaml: users"):
-        parsing.read_policy_and_directory("lab", values, Directories(project.stacks))
+        reading.read_policy_and_directory("lab", values, Directories(project.stacks))
 
 
 def test_keys_of_others_are_none_of_ours(project: Project) -> None:
@@ -443,7 +443,7 @@ def test_whatever_is_written_there_it_is_read_or_refused(
 ) -> None:
     merged = {**_values(**changes), **values}
     with pytest.raises(InvalidConfigurationError) as refused:
-        parsing.read("lab", merged, Directories(tmp_path_factory.getbasetemp() / "nothing there"))
+        reading.read("lab", merged, Directories(tmp_path_factory.getbasetemp() / "nothing there"))
     assert refused.value.problems
 
 

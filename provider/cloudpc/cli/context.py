@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from cloudpc.cli.output import CommandError, Exit
-from cloudpc.configuration import parsing
+from cloudpc.configuration import parsing, reading
 from cloudpc.configuration.installation import recorded_id
 from cloudpc.configuration.values import Values
 from cloudpc.directory.catalogue import short_name
@@ -178,7 +178,7 @@ class Project:
         """
         known = Known(users=frozenset(ids))
         values = self.values(policy_id)
-        return parsing.read_policy_and_directory(policy_id, values, self.directories, known).snapshot.users
+        return reading.read_policy_and_directory(policy_id, values, self.directories, known).snapshot.users
 
     def problems(self, policy_id: str, *, by_state: bool = False) -> list[Problem]:
         """What is wrong with a policy and what it names; nothing if it can be run. Arguments as in `inputs`."""
@@ -197,7 +197,7 @@ class Project:
         wrong = passphrase.problem(self.file(policy_id), self.engine)
         return [wrong] if wrong else []
 
-    def inputs(self, policy_id: str, *, by_state: bool = False) -> parsing.StackInputs:
+    def inputs(self, policy_id: str, *, by_state: bool = False) -> reading.StackInputs:
         """A policy with all that it names, as a run reads it.
 
         Args:
@@ -209,16 +209,16 @@ class Project:
             DirectoryError: the directory can't be read.
         """
         values = self.values(policy_id)
-        found: parsing.StackInputs | InvalidConfigurationError
+        found: reading.StackInputs | InvalidConfigurationError
         try:
-            found = parsing.read(policy_id, values, self.directories)
+            found = reading.read(policy_id, values, self.directories)
         except InvalidConfigurationError as error:
             found = error
         # which group a name has meant is known to state alone, which costs an engine's start to read
         if _about_groups(found) if isinstance(found, Exception) else by_state and _names_groups(found):
             known = self._known(policy_id)
             if known.names:
-                return parsing.read(policy_id, values, self.directories, known)
+                return reading.read(policy_id, values, self.directories, known)
         if isinstance(found, Exception):
             raise found
         return found
@@ -309,7 +309,7 @@ def _about_groups(error: InvalidConfigurationError) -> bool:
     return any("cloudpc:policy.assignments" in problem.field for problem in error.problems)
 
 
-def _names_groups(inputs: parsing.StackInputs) -> bool:
+def _names_groups(inputs: reading.StackInputs) -> bool:
     """Whether a group is named otherwise than by its id."""
     references = [assignment.target.group_id for assignment in inputs.policy.assignments]
     return any(named not in inputs.snapshot.groups and not GUID.fullmatch(named) for named in references)

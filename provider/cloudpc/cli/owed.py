@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from cloudpc.cli.context import Project
 from cloudpc.cli.output import CommandError, counted
-from cloudpc.configuration.parsing import StackInputs
+from cloudpc.configuration.reading import StackInputs
 from cloudpc.iac.engine import EngineError
 from cloudpc.model.problems import InvalidConfigurationError
 from cloudpc.rules import ownership

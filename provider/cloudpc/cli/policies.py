@@ -15,7 +15,7 @@ from cloudpc.cli.output import CommandError, Exit, Yes, confirm, err, out, print
 from cloudpc.cli.owed import Others
 from cloudpc.cli.preflight import check
 from cloudpc.cli.up import How, bring_up
-from cloudpc.configuration import parsing, schemas
+from cloudpc.configuration import parsing, reading, schemas
 from cloudpc.model import drivers
 from cloudpc.model.cloud_pc import USABLE, WITH_MACHINE
 from cloudpc.model.directory import DirectoryError
@@ -156,7 +156,7 @@ def _refuse_assigned(project: Project, name: str) -> None:
     if name not in project.policy_ids():
         message = f"{name} no longer has a file: restore it, or remove everything with `cloudpc down {name}`"
         raise CommandError(message, Exit.INVALID)
-    policy = parsing.read_policy_and_directory(name, project.values(name), project.directories).policy
+    policy = reading.read_policy_and_directory(name, project.values(name), project.directories).policy
     if policy.assignments:
         groups = ", ".join(assignment.target.group_id for assignment in policy.assignments)
         message = f"{name} is assigned to {groups}: take its assignments out of {project.shown(name)} first"

@@ -51,12 +51,12 @@ def rows(project: Project, stacks: Sequence[StackRecord], present: Sequence[dict
 
 def _directories(project: Project) -> list[_Directory]:
     """Of the policies that have a valid file."""
-    from cloudpc.configuration import parsing
+    from cloudpc.configuration import reading
 
     found: dict[str, _Directory] = {}
     for policy_id in project.policy_ids():
         try:
-            inputs = parsing.read_policy_and_directory(policy_id, project.values(policy_id), project.directories)
+            inputs = reading.read_policy_and_directory(policy_id, project.values(policy_id), project.directories)
         except InvalidConfigurationError as error:
             err.print(f"left out: {policy_id}, whose configuration is wrong: {error.problems[0]}")
             continue

@@ -1,7 +1,6 @@
-"""A stack's configuration: the provisioning policy and what is needed to carry it out.
+"""A stack's configuration: the provisioning policy and what is needed to carry it out, each value valid by itself.
 
-`parse` looks at the values alone; `read` looks also at what they name (directory, image, connections, script). Both
-report every problem at once.
+What the values name is looked up by `reading`. All that is wrong is reported at once.
 """
 
 from __future__ import annotations
@@ -13,18 +12,15 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError
 
-from cloudpc.configuration import actions, hosts, restricted, stand_ins
-from cloudpc.configuration.lookups import References
+from cloudpc.configuration import actions, hosts, stand_ins
 from cloudpc.configuration.values import Values, told
 from cloudpc.devices.configuration import CredentialsConfig, DevicesConfig
 from cloudpc.directory.configuration import DirectoryConfig, GraphDirectoryConfig, LocalDirectoryConfig
-from cloudpc.directory.opening import Directories, Known, identity
 from cloudpc.graph.configuration import GraphConfig
 from cloudpc.images import custom, entries, sources
 from cloudpc.images.entries import ImageEntry
 from cloudpc.model import drivers
-from cloudpc.model.cloud_pc import PolicySettings
-from cloudpc.model.directory import DirectoryError, Snapshot
+from cloudpc.model.directory import DirectoryError
 from cloudpc.model.hosts import HostConfig
 from cloudpc.model.policy import Part, ProvisioningPolicy
 from cloudpc.model.problems import InvalidConfigurationError, Problem, closest, from_validation
@@ -78,25 +74,6 @@ class StackConfiguration:
     deleted: bool
 
 
-@dataclass(frozen=True)
-class StackInputs:
-    """Everything one run of a stack decides on, read and checked."""
-
-    policy_id: str
-    configuration: StackConfiguration
-    snapshot: Snapshot
-    settings: PolicySettings
-    warnings: tuple[str, ...] = ()
-    """What somebody should know though nothing is wrong."""
-    minimum_memory_mib: int = 0
-    """What the image needs: Cloud PCs of smaller service plans can't be made."""
-
-    @property
-    def policy(self) -> ProvisioningPolicy:
-        """The stack's provisioning policy."""
-        return self.configuration.policy
-
-
 def parse(values: Mapping[str, Any], file: str) -> StackConfiguration:
     """Check the values of a stack's configuration.
 
@@ -107,7 +84,7 @@ def parse(values: Mapping[str, Any], file: str) -> StackConfiguration:
     Raises:
         InvalidConfigurationError: with all problems.
     """
-    return _Parts(values, file).whole()
+    return Parts(values, file).whole()
 
 
 def parse_surroundings(values: Mapping[str, Any]) -> Surroundings:
@@ -139,7 +116,7 @@ def _surroundings(values: Mapping[str, Any], file: str, problems: list[Problem])
     ), malformed
 
 
-class _Parts:
+class Parts:
     """The values part by part: what is valid, and what is wrong with the rest."""
 
     def __init__(self, values: Mapping[str, Any], file: str) -> None:
@@ -280,117 +257,6 @@ def _images(value: Any, file: str, problems: list[Problem]) -> tuple[dict[str, I
         if (found := entries.read(image, file, f"cloudpc:images.{name}", models, problems)) is not None:
             images[str(name)] = found
     return images, {str(name) for name in value or {}} - images.keys()
-
-
-def read(
-    policy_id: str, values: Mapping[str, Any], directories: Directories, known: Known | None = None
-) -> StackInputs:
-    """Check the values and everything they name. What is valid is looked up even where something else is wrong.
-
-    Args:
-        policy_id: the stack's name.
-        values: see `parse`.
-        directories: reads the directory; its folder is that of the stacks' files.
-        known: what state knows, and the directory is to be asked about.
-
-    Raises:
-        InvalidConfigurationError: with all problems of all files.
-        DirectoryError: the directory can't be read at all.
-    """
-    parts, references = _opened(policy_id, values, directories)
-    snapshot, unread = _snapshot(parts, references, known)
-    settings = _settings(parts.policy, parts, references) if parts.policy else None
-    if parts.policy and parts.directory:
-        references.check_groups(parts.policy, parts.directory, snapshot, parts.malformed_fields)
-    references.check_audit(parts.audit.path if parts.audit else None)
-    parts.problems.extend(references.problems)
-    configuration = parts.whole(unread)
-    assert snapshot is not None  # noqa: S101 - what is None has been reported
-    assert settings is not None  # noqa: S101
-    return StackInputs(
-        policy_id, configuration, snapshot, settings, tuple(references.warnings), references.minimum_memory_mib
-    )
-
-
-def _opened(policy_id: str, values: Mapping[str, Any], directories: Directories) -> tuple[_Parts, References]:
-    file = f"{directories.folder.name}/Pulumi.{policy_id}.yaml"
-    return _Parts(values, file), References(file, directories)
-
-
-def _snapshot(
-    parts: _Parts, references: References, known: Known | None
-) -> tuple[Snapshot | None, DirectoryError | None]:
-    """What is in the directory, or why it can't be read, which must not hide what is wrong with the values."""
-    tenant_is_unclear = any(problem.field.startswith("cloudpc:graph") for problem in parts.problems)
-    if parts.directory is None or (isinstance(parts.directory, GraphDirectoryConfig) and tenant_is_unclear):
-        return None, None
-    try:
-        found = references.directory(parts.directory, parts.surroundings.graph, parts.policy, known or Known())
-    except DirectoryError as error:
-        return None, error
-    return found, None
-
-
-def _settings(policy: ProvisioningPolicy, parts: _Parts, references: References) -> PolicySettings | None:
-    around = parts.surroundings
-    hosts_are_known = not any(problem.field.startswith(hosts.KEY) for problem in parts.problems)
-    used = around.hosts if hosts_are_known else ()
-    networks = [references.network(i, policy, used) for i in range(len(policy.domain_join_configurations))]
-    script = references.script(policy)
-    parts.problems.extend(restricted.problems(references.file, policy, networks, around.hosts, around.devices))
-    if {"imageId", "imageType"} & parts.malformed_fields:
-        return None
-    forms = references.image(policy, around.images, parts.malformed_images, used)
-    if not forms or None in networks:
-        return None
-    (kind, image), *others = forms.items()
-    return PolicySettings(
-        provisioning_policy_name=policy.display_name,
-        image_type=policy.image_type,
-        image_id=policy.image_id,
-        image_digest=image.digest,
-        image_kind=kind,
-        image_forms={other: form.digest for other, form in others},
-        guest_os=image.guest_os,
-        has_desktop=all(form.has_desktop for form in forms.values()),
-        networks=tuple(n for n in networks if n),
-        locale=policy.windows_setting.locale,
-        time_zone=policy.time_zone,
-        local_admin_enabled=policy.local_admin_enabled,
-        packages=tuple(policy.packages),
-        script=script,
-        start_from=policy.start_from,
-        first_boot_in_seconds=policy.timeouts.first_boot_in_seconds,
-        set_up_in_seconds=policy.timeouts.set_up_in_seconds,
-    )
-
-
-@dataclass(frozen=True)
-class PolicyAndDirectory:
-    """A policy and the directory it is carried out on, without what making machines needs."""
-
-    policy: ProvisioningPolicy
-    directory: str
-    """Identifies it: other policies may have the same."""
-    snapshot: Snapshot
-
-
-def read_policy_and_directory(
-    policy_id: str, values: Mapping[str, Any], directories: Directories, known: Known | None = None
-) -> PolicyAndDirectory:
-    """What is needed to say who is entitled, where the image may not even be there. Arguments as `read` has them.
-
-    Raises:
-        InvalidConfigurationError: with all problems of the values and of the directory.
-        DirectoryError: the directory can't be read.
-    """
-    parts, references = _opened(policy_id, values, directories)
-    snapshot, unread = _snapshot(parts, references, known)
-    parts.problems.extend(references.problems)
-    configuration = parts.whole(unread)
-    assert snapshot is not None  # noqa: S101 - what is None has been reported
-    directory = identity(configuration.directory, configuration.surroundings.graph)
-    return PolicyAndDirectory(configuration.policy, directory, snapshot)
 
 
 def policy_in(values: Mapping[str, Any]) -> ProvisioningPolicy | None:

@@ -18,9 +18,9 @@ import pulumi
 from pulumi.output import UNKNOWN
 
 from cloudpc import guests
-from cloudpc.configuration import parsing
+from cloudpc.configuration import parsing, reading
 from cloudpc.configuration.installation import installation_id
-from cloudpc.configuration.parsing import StackInputs
+from cloudpc.configuration.reading import StackInputs
 from cloudpc.configuration.values import Values
 from cloudpc.directory.opening import Directories, Known, names_of
 from cloudpc.iac import checkpoints, encryption_salt, fleet, passphrase, sibling_facts, state
@@ -73,7 +73,7 @@ def run(stacks: Path) -> None:
         seen, which = Look(hosts, recorded.by_key), twins.ask(hosts)
         siblings = _siblings(policy_id, stacks)
         known = _known(recorded, siblings)
-        inputs = parsing.read(policy_id, values, Directories.shared(stacks), known)
+        inputs = reading.read(policy_id, values, Directories.shared(stacks), known)
         installation = installation_id(
             inputs.configuration.installation,
             recorded.installation,

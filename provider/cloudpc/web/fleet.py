@@ -18,7 +18,7 @@ from typing import Any
 from cloudpc.cli import differences
 from cloudpc.cli.cloud_pc_table import reasons
 from cloudpc.cli.context import Project
-from cloudpc.configuration.parsing import StackInputs
+from cloudpc.configuration.reading import StackInputs
 from cloudpc.directory.catalogue import short_name
 from cloudpc.iac import fleet
 from cloudpc.model.access import Ssh
