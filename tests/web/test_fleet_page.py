@@ -11,23 +11,23 @@ from cloudpc.web.fleet_page import _Lines
 
 
 def test_lines_are_made_once_for_a_snapshot_and_again_where_a_run_is_at_work() -> None:
-    rows: Any = [SimpleNamespace(id=name, key=f"{name}/LAB") for name in "abc"]
+    rows: Any = [SimpleNamespace(id=name, place=("demo", name)) for name in "abc"]
     made: list[str] = []
 
     def line(row: Any, run: object, stage: str) -> Markup:
         made.append(row.id)
         return Markup(f"{row.id}:{stage or run or ''} ")
 
-    stages: dict[str, tuple[str, str]] = {}
+    stages: dict[tuple[str, str], tuple[str | None, str]] = {}
     at_work: dict[str, str] = {}
-    runs = SimpleNamespace(stages=lambda: stages, at_work=lambda: at_work)
-    site: Any = SimpleNamespace(macro=lambda *_: line, runs=runs)
+    runs = SimpleNamespace(at_work=lambda: at_work)
+    site: Any = SimpleNamespace(macro=lambda *_: line, runs=runs, at_work=SimpleNamespace(stages=stages))
     lines = _Lines()
     snapshot: Any = SimpleNamespace(rows=rows)
     assert lines.shown(site, snapshot, rows[1:]) == "b: c: "
     assert lines.shown(site, snapshot, rows[::-1]) == "c: b: a: "
     assert made == ["a", "b", "c"]
-    stages["a/LAB"], at_work["c"] = ("run", "disk"), "restart"
+    stages["demo", "a"], at_work["c"] = (None, "disk"), "restart"
     assert lines.shown(site, snapshot, rows) == "a:disk b: c:restart "
     assert made[3:] == ["a", "c"]
     stages.clear()

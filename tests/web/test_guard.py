@@ -278,18 +278,3 @@ def test_a_user_reads_of_a_run_what_is_theirs() -> None:
     run.ended, run.code = "2026-01-01T00:00:00Z", 1
     assert run.said_to(user) == "did not work; an admin sees here why"
     assert run.said_to(Person("root", is_admin=True)) == "did not work; the reason is below"
-
-
-def test_a_run_s_lines_say_at_which_stage_a_cloud_pc_is(site: Site) -> None:
-    run = Run(["up"], "root", ["demo"])
-    site.runs._runs[run.id] = run
-    begin = " ~  pulumi-python:dynamic/cloudpc:CloudPC u0/PLAN "
-    for line, stage in (
-        (f"demo | {begin}updating (0s) [diff: +generation~deviceName]; first boot: on host", "first boot: on host"),
-        (f"{begin}updating (3s)", "updating"),
-        ("a guest's line", "updating"),
-    ):
-        site.runs._note_stage(run, line)
-        assert site.runs.stages() == {"u0/PLAN": (run, stage)}
-    site.runs._note_stage(run, f"{begin}updated (3s) [diff: +generation]; provisioned on host")
-    assert site.runs.stages() == {}

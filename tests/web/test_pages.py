@@ -179,6 +179,33 @@ def test_two_admins_at_one_cloud_pc_wait_for_each_other_and_do_nothing_twice(
         project.host()
 
 
+def test_a_run_that_was_begun_elsewhere_is_seen_live(
+    pages: Pages, project: Project, admin: TestClient, someone: TestClient
+) -> None:
+    project.host(seconds={"wait_ready": 4})
+    before = pages.site.fleet.first().by_id[pages.id_of("u000")]
+    elsewhere = project.start_cloudpc("reprovision", "u000", "--yes")
+    try:
+        seen: set[str] = set()
+        while elsewhere.poll() is None:
+            fleet, mine = admin.get("/fleet").text, someone.get("/mine").text
+            seen |= {"stage"} if "<td>first boot" in fleet else set()
+            seen |= {"lock"} if "demo, by a run that no page has begun: its lock was taken by" in fleet else set()
+            seen |= {"own"} if "· first boot" in mine else set()
+            assert "/runs/" not in fleet
+            time.sleep(0.1)
+    finally:
+        project.host()
+        said, _ = elsewhere.communicate()
+    assert elsewhere.returncode == 0, said
+    assert seen == {"stage", "lock", "own"}
+    end = time.monotonic() + 20
+    while "first boot" in (page := admin.get("/fleet").text) or "At work" in page:
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    assert pages.site.fleet.fresh().by_id[before.id].record.generation == before.record.generation + 1
+
+
 def test_a_run_that_is_killed_says_so_and_the_lock_it_leaves_can_be_removed(
     pages: Pages, project: Project, admin: TestClient
 ) -> None:

@@ -217,12 +217,11 @@ def test_of_runs_that_have_ended_no_more_are_kept_than_said(
     monkeypatch.setattr(runs_module, "KEPT", 2)
     for i in range(4):
         run = runs.start(Run([f"run {i}"], "root", ["demo"], began=f"2026-01-01T00:00:0{i}Z"))
-        runs._note_stage(run, " ~  pulumi-python:dynamic/cloudpc:CloudPC u0/PLAN updating (0s)")
         commands.let_go(run)
         until(lambda run=run: run.id not in runs._threads)
     until(lambda: len(list((tmp_path / "runs").iterdir())) == 2)
     assert [run.words for run in runs.all()] == [["run 3"], ["run 2"]]
-    assert (runs._stages, runs._stopped, runs._threads, runs._processes) == ({}, set(), {}, {})
+    assert (runs._stopped, runs._threads, runs._processes) == (set(), {}, {})
 
 
 def test_pages_look_at_runs_while_others_begin(runs: Runs) -> None:
@@ -235,7 +234,7 @@ def test_pages_look_at_runs_while_others_begin(runs: Runs) -> None:
 
     runs._runs = Growing({"x": Run(["up"], "root", ["demo"], cloud_pc="c", id="x")})
     assert list(runs.at_work()) == ["c"]
-    assert runs.stages() == {}
+    assert runs.at_work_on("demo") is None
     assert len(runs.all()) == 1
     runs.stop_all()
     assert runs._stopped == {"x"}

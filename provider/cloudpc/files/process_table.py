@@ -21,6 +21,18 @@ class Process:
     began: str
 
 
+def name_of(pid: int) -> str:
+    """What tells a process from all others of this machine, as numbers are given again; empty: there is none."""
+    process = find(pid)
+    return f"{pid}-{process.began}" if process and not process.is_over else ""
+
+
+def is_there(name: str) -> bool:
+    """Whether the process of this name is still at work."""
+    pid = name.partition("-")[0]
+    return pid.isdecimal() and name_of(int(pid)) == name
+
+
 def find(pid: int) -> Process | None:
     """The process of this number; None if there is none, or no /proc. See proc_pid_stat(5)."""
     try:

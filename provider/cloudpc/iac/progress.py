@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cloudpc.iac.engine_log import Severity, log
+from cloudpc.iac.stages_now import Teller
 from cloudpc.model.cloud_pc import Status
 from cloudpc.model.errors import ProvisioningError
 from cloudpc.model.outcome import Outcome
@@ -14,15 +15,24 @@ class EngineReporter:
     Args:
         urn: the resource the lines belong to.
         who: comes before each line, where the resource's name tells nobody whose it is.
+        teller: is told each step, too.
     """
 
-    def __init__(self, urn: str, who: str = "") -> None:
-        self._urn = urn
+    def __init__(self, urn: str, who: str, teller: Teller) -> None:
+        self._urn, self._teller = urn, teller
+        self._is_at_work = False
         self._who = f"{who}: " if who else ""
 
     def step(self, text: str) -> None:
         """See Reporter."""
         log(self._urn, self._who + text, ephemeral=True)
+        self._is_at_work = True
+        self._teller.tell(self._urn, text)
+
+    def over(self) -> None:
+        """Nothing more is done with it."""
+        if self._is_at_work:
+            self._teller.tell(self._urn, "")
 
     def milestone(self, text: str, *, warning: bool = False) -> None:
         """See Reporter."""

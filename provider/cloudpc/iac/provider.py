@@ -6,8 +6,11 @@ interface that must stay importable here (docs/engine.md).
 
 from __future__ import annotations
 
+import contextlib
 import threading
+from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -28,6 +31,7 @@ from cloudpc.iac import outputs, passphrase, plugin_process
 from cloudpc.iac.engine import Engine
 from cloudpc.iac.engine_log import Severity, log
 from cloudpc.iac.progress import EngineReporter
+from cloudpc.iac.stages_now import Teller
 from cloudpc.model.cloud_pc import DesiredCloudPC
 from cloudpc.model.directory import GUID
 from cloudpc.operations import audit
@@ -61,7 +65,8 @@ class CloudPCProvider(ResourceProvider):
         """Provision. Raises only on Cancel: failing is an outcome."""
         desired = DesiredCloudPC.model_validate(props)
         _check_passphrase(desired.policy_id)
-        made = _steps(desired).provision(desired)
+        with _steps(desired) as steps:
+            made = steps.provision(desired)
         audit.append(_process.audit_file(), None, made, _tell)
         return CreateResult(str(made.machine_id), outputs.written(made))
 
@@ -70,14 +75,16 @@ class CloudPCProvider(ResourceProvider):
         desired = DesiredCloudPC.model_validate(_news)
         _check_passphrase(desired.policy_id)
         recorded = outputs.read(_olds)
-        after = _steps(desired).update(recorded, desired, seen=outputs.SEEN in _news)
+        with _steps(desired) as steps:
+            after = steps.update(recorded, desired, seen=outputs.SEEN in _news)
         audit.append(_process.audit_file(), recorded, after, _tell)
         return UpdateResult(outputs.written(after, _olds))
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
         """What a refresh sees of the machine, told as status; never that it is gone, or it would be made again."""
         recorded = outputs.read(props)
-        return ReadResult(id_, outputs.written(_steps(recorded).refresh(recorded), props))
+        with _steps(recorded) as steps:
+            return ReadResult(id_, outputs.written(steps.refresh(recorded), props))
 
     def delete(self, id_: str, props: dict[str, Any]) -> None:
         """Nothing to do for one that has ended; else refuse, unless a flag names the policy (rule 10)."""
@@ -151,6 +158,10 @@ class _Process:
             # any may be a secret, which is not said here; the program has seen to what is none
             self._values = Values({}, {}, {**self._values, **given})
 
+    @cached_property
+    def teller(self) -> Teller:
+        return Teller(project_root())
+
     def audit_file(self) -> Path | None:
         settings = self._values.get("cloudpc:audit")
         return audit.target(settings["path"] if settings else None, project_root() / "stacks", _tell)
@@ -165,12 +176,16 @@ class _Process:
             return self._runtime
 
 
-def _steps(cloud_pc: DesiredCloudPC) -> Steps:
+@contextlib.contextmanager
+def _steps(cloud_pc: DesiredCloudPC) -> Iterator[Steps]:
     call = plugin_process.current_call()
     # a tenant's ids, which resources are named by, say nothing to people
     who = cloud_pc.user_principal_name if GUID.fullmatch(cloud_pc.user_id) else ""
-    reporter = EngineReporter(call.urn if call else "", who)
-    return Steps(_process.runtime(), reporter, plugin_process.cancellation)
+    reporter = EngineReporter(call.urn if call else "", who, _process.teller)
+    try:
+        yield Steps(_process.runtime(), reporter, plugin_process.cancellation)
+    finally:
+        reporter.over()
 
 
 def _tell(text: str) -> None:

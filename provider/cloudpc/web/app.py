@@ -68,11 +68,13 @@ def create(site: Site, more: list[BaseRoute] | None = None) -> Starlette:
 async def _lifespan(app: Starlette) -> AsyncIterator[None]:
     site: Site = app.state.site
     site.fleet.start()
+    site.at_work.start()
     try:
         async with desktop_page.followed(app):
             yield
     finally:
         site.fleet.stop()
+        site.at_work.stop()
 
 
 def start(request: Request) -> Response:

@@ -34,6 +34,7 @@ def cloud_pc(request: Request) -> Response:
         request,
         "cloud_pc.html",
         row=row,
+        stage=site.stage_of(row),
         all_buttons=asking.buttons(person, row, site.today(row.record.policy)),
         history=_history(site.journal.of(row.record), row),
         runs=[run for run in site.runs.all() if run.cloud_pc == row.id][:20],

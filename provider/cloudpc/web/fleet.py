@@ -21,6 +21,7 @@ from cloudpc.cli.context import Project
 from cloudpc.configuration.reading import StackInputs
 from cloudpc.directory.catalogue import short_name
 from cloudpc.iac import fleet
+from cloudpc.iac.stages_now import Place
 from cloudpc.model.access import Ssh
 from cloudpc.model.cloud_pc import PolicySettings, Status
 from cloudpc.model.errors import CloudPCError
@@ -73,9 +74,9 @@ class Row:
         return {**self.record.as_json(), "outdated": None}
 
     @cached_property
-    def key(self) -> str:
-        """Identity within the installation."""
-        return self.record.key
+    def place(self) -> Place:
+        """Its policy, and its key there."""
+        return self.record.policy, self.record.key
 
     @cached_property
     def id(self) -> str:

@@ -137,11 +137,11 @@ class _Lines:
                 self._made = {id(row): line(row, None, "") for row in snapshot.rows}
                 self._snapshot = snapshot
             made = self._made
-        stages, at_work = site.runs.stages(), site.runs.at_work()
+        stages, at_work = site.at_work.stages, site.runs.at_work()
         lines = []
         for row in rows:
-            run, stage = stages.get(row.key) or (at_work.get(row.id), "")
-            lines.append(line(row, run, stage) if run else made[id(row)])
+            run, stage = stages.get(row.place) or (at_work.get(row.id), "")
+            lines.append(line(row, run, stage) if run or stage else made[id(row)])
         return Markup("").join(lines)
 
 
@@ -164,6 +164,7 @@ def fleet(request: Request) -> Response:
         headings=asked.headings(),
         statuses=STATUSES,
         runs=[run for run in site.runs.all() if not run.is_over],
+        elsewhere=site.at_work.elsewhere,
     )
 
 

@@ -24,6 +24,7 @@ def _card(site: Site, person: Person, row: Row) -> dict[str, object]:
     user = Person(person.name, user_id=row.record.user_id)
     return {
         "row": row,
+        "stage": site.stage_of(row),
         "buttons": asking.buttons(user, row, site.today(row.record.policy)),
         "connect": connect_line(row),
         "runs": [run for run in site.runs.all() if run.cloud_pc == row.id and not run.is_over],

@@ -107,7 +107,7 @@ async def _news(site: Site, session: Session) -> AsyncIterator[str]:
 
 
 def _number(site: Site) -> tuple[int, ...]:
-    return site.fleet.number, site.runs.number, site.surroundings.number
+    return site.fleet.number, site.runs.number, site.at_work.number, site.surroundings.number
 
 
 def _events(source: AsyncIterator[str]) -> Response:

@@ -35,10 +35,6 @@ log = logging.getLogger(__name__)
 KEPT = 200
 """Runs that are remembered."""
 _WAITS_EVERY = 1.0
-_STAGE = re.compile(
-    r"dynamic/cloudpc:CloudPC (?P<key>\S+) (?P<doing>[a-z]+) \(\d+s\)(?: \[[^\]]*\])?(?:; (?P<stage>.+?))?\s*$"
-)
-"""As the engine tells of a resource it is at work on, where its display is a pipe."""
 _SAID = {
     Exit.OK: "done",
     Exit.INVALID: "refused: nothing was touched",
@@ -84,7 +80,7 @@ class Run:
     waits_for: str = ""
     """What it waits for before it begins, in words."""
     server: str = ""
-    """The process that has begun it, as `_process_of` names it."""
+    """The process that has begun it, as `process_table` names it."""
 
     @property
     def shown(self) -> str:
@@ -162,22 +158,16 @@ class Runs:
         self._lock, self._turns = threading.Lock(), threading.Condition()
         self._at_work: dict[str, Run] = {}
         self.number = 0
-        """Goes up with each that begins or ends, and with each stage."""
-        self._stages: dict[str, dict[str, str]] = {}
+        """Goes up with each that begins or ends."""
         self._load()
 
     def at_work(self) -> dict[str, Run]:
         """Those on one Cloud PC each, by its id in addresses."""
         return {run.cloud_pc: run for run in self._each() if run.cloud_pc and not run.is_over}
 
-    def stages(self) -> dict[str, tuple[Run, str]]:
-        """At which stage a Cloud PC is, by its key, and in which run."""
-        return {
-            key: (run, stage)
-            for run in self._each()
-            if not run.is_over
-            for key, stage in dict(self._stages.get(run.id, {})).items()
-        }
+    def at_work_on(self, policy: str) -> Run | None:
+        """The one whose turn it is."""
+        return self._at_work.get(policy)
 
     def all(self) -> list[Run]:
         """The last one first."""
@@ -205,7 +195,7 @@ class Runs:
             for other in self._runs.values():
                 if not other.is_over and (other.cloud_pc, other.words) == (run.cloud_pc, run.words):
                     raise TwiceError(other)
-            run.waits_for, run.server = "its turn", _process_of(os.getpid())
+            run.waits_for, run.server = "its turn", process_table.name_of(os.getpid())
             self._runs[run.id] = run
             self.number += 1
         self._save(run)
@@ -279,7 +269,6 @@ class Runs:
 
     def _forget(self, run: Run) -> None:
         """What nobody needs of one that has ended; and the oldest ones, with all that they have said."""
-        self._stages.pop(run.id, None)
         self._stopped.discard(run.id)
         over = [each for each in self.all() if each.is_over]
         with self._lock:
@@ -340,22 +329,12 @@ class Runs:
             with process.stdout as said:
                 for line in said:
                     self._say(run, line.rstrip("\n"))
-                    self._note_stage(run, line)
         finally:  # the next one's turn is after it, whatever happens here
             code = process.wait()
             del self._processes[run.id]
         if code < 0:
             self._say(run, f"cloudpc: killed by {signal.Signals(-code).name}; the next run finishes what it began")
         return code if code >= 0 else 1
-
-    def _note_stage(self, run: Run, line: str) -> None:
-        if found := _STAGE.search(plain(line)):
-            stages = self._stages.setdefault(run.id, {})
-            if found["doing"].endswith("ing"):
-                stages[found["key"]] = found["stage"] or found["doing"]
-            else:
-                stages.pop(found["key"], None)
-            self.number += 1
 
     # ---- its files
 
@@ -397,7 +376,9 @@ class Runs:
             with contextlib.suppress(OSError, ValueError, TypeError):
                 values: Mapping[str, Any] = json.loads(file.read_text("utf-8"))
                 run = Run(**values)
-                if run.is_over or not _is_there(run.server):  # else another server's, which is at work on it
+                if run.is_over or not process_table.is_there(
+                    run.server
+                ):  # else another server's, which is at work on it
                     found.append(run)
         found.sort(key=lambda run: run.began, reverse=True)
         self._remove(found[KEPT:])
@@ -406,17 +387,6 @@ class Runs:
                 run.ended = _now()
                 self._save(run)
             self._runs[run.id] = run
-
-
-def _process_of(pid: int) -> str:
-    """A process by its number, and when it began: numbers are given again. Empty: there is none."""
-    process = process_table.find(pid)
-    return f"{pid} {process.began}" if process and not process.is_over else ""
-
-
-def _is_there(process: str) -> bool:
-    pid = process.partition(" ")[0]
-    return pid.isdecimal() and _process_of(int(pid)) == process
 
 
 def _now() -> str:

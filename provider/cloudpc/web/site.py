@@ -15,6 +15,7 @@ from starlette.responses import HTMLResponse, Response
 
 from cloudpc.cli.context import Project
 from cloudpc.web import static_files
+from cloudpc.web.at_work import AtWork
 from cloudpc.web.fleet import Fleet, Row, Today
 from cloudpc.web.guard import Origins, session_of
 from cloudpc.web.journal import Journal
@@ -36,6 +37,7 @@ class Site:
     fleet: Fleet
     journal: Journal
     runs: Runs
+    at_work: AtWork
     surroundings: Surroundings
     project_name: str = ""
     sign_in: SignIn | None = None
@@ -53,7 +55,8 @@ class Site:
             fleet.fresh()
 
         runs = Runs(project, journal.folder, ended)
-        return cls(origins, Sessions(), fleet, journal, runs, Surroundings(), project.root.name)
+        at_work = AtWork(project.root, runs, lambda: fleet.snapshot.policies)
+        return cls(origins, Sessions(), fleet, journal, runs, at_work, Surroundings(), project.root.name)
 
     def macro(self, template: str, name: str) -> Callable[..., Markup]:
         """A part of pages, by the template that has it."""
@@ -86,6 +89,10 @@ class Site:
     def today(self, policy: str) -> Today:
         """What a policy says now."""
         return self.fleet.snapshot.today.get(policy, Today())
+
+    def stage_of(self, row: Row) -> str:
+        """What is being done with a Cloud PC now; empty: nothing."""
+        return self.at_work.stages.get(row.place, (None, ""))[1]
 
 
 def site_of(connection: HTTPConnection) -> Site:
