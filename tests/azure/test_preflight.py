@@ -9,7 +9,8 @@ import pytest
 from cloudpc.machines.azure.host import AzureHost
 from cloudpc.machines.azure.image_names import of_marketplace
 from cloudpc.machines.azure.images import AzureImage
-from cloudpc.model.machines import Amount, ChecksOrders, OrderChecks
+from cloudpc.model.abilities import ChecksOrders, OrderChecks
+from cloudpc.model.machines import Amount
 from cloudpc.model.watch import Watch
 from tests.azure.arm import FakeArm
 from tests.azure.hosts import host_config

@@ -10,9 +10,10 @@ from uuid import UUID
 
 import pytest
 
+from cloudpc.model.abilities import KeepsForDiagnosis
 from cloudpc.model.cloud_pc import Status
 from cloudpc.model.errors import ErrorCode, ProvisioningError
-from cloudpc.model.machines import KeepsForDiagnosis, Removed
+from cloudpc.model.machines import Removed
 from cloudpc.model.stages import Stage
 from cloudpc.model.tags import Phase
 from cloudpc.model.watch import Watch

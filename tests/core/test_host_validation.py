@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from cloudpc.model.abilities import OrderChecks
 from cloudpc.model.check import Check
 from cloudpc.model.errors import ErrorCode, ProvisioningError
 from cloudpc.model.image import Image
-from cloudpc.model.machines import Amount, Hypervisor, Network, OrderChecks
+from cloudpc.model.machines import Amount, Hypervisor, Network
 from cloudpc.model.watch import Watch
 from cloudpc.operations.host_validation import HostValidation, Wishes
 

@@ -9,7 +9,7 @@ import pytest
 
 from cloudpc.machines.libvirt import screen
 from cloudpc.machines.libvirt.address import Address
-from cloudpc.model.machines import NoConsole
+from cloudpc.model.abilities import NoConsole
 
 HERE = Address("qemu:///system")
 OF_BEFORE = "<domain><devices><video><model type='none'/></video></devices></domain>"

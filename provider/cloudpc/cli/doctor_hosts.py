@@ -12,10 +12,11 @@ from uuid import UUID
 from cloudpc.cli.doctor_organisation import Seen
 from cloudpc.configuration.parsing import Surroundings
 from cloudpc.model import patience
+from cloudpc.model.abilities import ForgetsImages
 from cloudpc.model.check import Check
 from cloudpc.model.errors import ErrorCode, ProvisioningError
 from cloudpc.model.hosts import ByHand, HostConfig
-from cloudpc.model.machines import ForgetsImages, Host, Hypervisor, Machine, PowerState, Removed, State
+from cloudpc.model.machines import Host, Hypervisor, Machine, PowerState, Removed, State
 from cloudpc.model.remnants import Machines, Remnant, left_over, uncertain
 from cloudpc.model.tags import Phase
 from cloudpc.model.watch import REMOVED_WITHIN, Watch

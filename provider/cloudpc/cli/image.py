@@ -90,7 +90,7 @@ def upload(
 
 
 def _bring(host: Host, find: Callable[[Watch], Image]) -> None:
-    from cloudpc.model.machines import KeepsImages
+    from cloudpc.model.abilities import KeepsImages
     from cloudpc.model.watch import Watch
 
     if not isinstance(host, KeepsImages):

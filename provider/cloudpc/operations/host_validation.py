@@ -10,10 +10,11 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
+from cloudpc.model.abilities import ChecksOrders, OrderChecks
 from cloudpc.model.check import Check
 from cloudpc.model.errors import ErrorCode, ProvisioningError
 from cloudpc.model.image import Image
-from cloudpc.model.machines import Amount, ChecksOrders, Host, Hypervisor, Network, OrderChecks
+from cloudpc.model.machines import Amount, Host, Hypervisor, Network
 from cloudpc.model.problems import Problem
 from cloudpc.model.watch import Watch
 from cloudpc.operations import twins

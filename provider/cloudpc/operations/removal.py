@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from functools import partial
 from uuid import UUID
 
+from cloudpc.model.abilities import LeavesOnlyData
 from cloudpc.model.cloud_pc import RecordedCloudPC, Status
 from cloudpc.model.errors import ProvisioningError, TagUnreadable
-from cloudpc.model.machines import Host, LeavesOnlyData, Machine, Removed
+from cloudpc.model.machines import Host, Machine, Removed
 from cloudpc.model.remnants import Kind, Remnant, kept, of_machine
 from cloudpc.model.tags import Phase
 from cloudpc.model.watch import REMOVED_WITHIN, Watch

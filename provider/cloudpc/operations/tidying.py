@@ -11,9 +11,10 @@ from datetime import UTC, datetime
 from functools import partial
 from uuid import UUID
 
+from cloudpc.model.abilities import GivesUpPlaces
 from cloudpc.model.cloud_pc import RecordedCloudPC
 from cloudpc.model.errors import ProvisioningError, unexpected_told
-from cloudpc.model.machines import GivesUpPlaces, Host, Machine, Removed, State
+from cloudpc.model.machines import Host, Machine, Removed, State
 from cloudpc.model.remnants import Remnant, expired, without_data
 from cloudpc.model.tags import Phase
 from cloudpc.model.watch import REMOVED_WITHIN, Watch

@@ -7,9 +7,10 @@ from dataclasses import replace
 
 from pydantic import ValidationError
 
+from cloudpc.model.abilities import JoinsEntra
 from cloudpc.model.cloud_pc import Account, DesiredCloudPC, NetworkChoice, Status
 from cloudpc.model.errors import ErrorCode, ProvisioningError, TagUnreadable
-from cloudpc.model.machines import Claimed, Host, JoinsEntra, Machine, Network, State
+from cloudpc.model.machines import Claimed, Host, Machine, Network, State
 from cloudpc.model.stages import Stage
 from cloudpc.model.tags import Phase, Tag
 from cloudpc.provisioning.attempt import Attempt, Earlier, Placed

@@ -6,9 +6,10 @@ import contextlib
 import logging
 from datetime import UTC, datetime, timedelta
 
+from cloudpc.model.abilities import KeepsForDiagnosis
 from cloudpc.model.cancellation import Cancellation
 from cloudpc.model.errors import ErrorCode, ProvisioningError, unexpected_told
-from cloudpc.model.machines import Host, KeepsForDiagnosis, Removed
+from cloudpc.model.machines import Host, Removed
 from cloudpc.model.watch import REMOVED_WITHIN, Watch
 from cloudpc.provisioning.attempt import Attempt
 

@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from dataclasses import replace
 from uuid import UUID
 
+from cloudpc.model.abilities import JoinsEntra
 from cloudpc.model.cancellation import Cancellation
 from cloudpc.model.devices import ComputerAccount, NameTakenError, NewDevice, RegisteredDevice, TemporaryAccessPass
 from cloudpc.model.errors import ErrorCode, ProvisioningError
 from cloudpc.model.guests import Guest, GuestOS
 from cloudpc.model.identity import Identity
-from cloudpc.model.machines import JoinsEntra
 from cloudpc.model.text import last_lines
 from cloudpc.model.watch import Watch
 from cloudpc.provisioning.registration import Registration, release

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from functools import partial
 from uuid import UUID
 
+from cloudpc.model.abilities import JoinsEntra
 from cloudpc.model.devices import ComputerAccount, DeviceRegistry, Domain, RegisteredDevice
 from cloudpc.model.errors import ErrorCode, ProvisioningError
 from cloudpc.model.identity import Identity
-from cloudpc.model.machines import Host, JoinsEntra
+from cloudpc.model.machines import Host
 
 log = logging.getLogger(__name__)
 

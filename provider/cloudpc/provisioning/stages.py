@@ -7,13 +7,14 @@ from contextlib import suppress
 from dataclasses import replace
 from uuid import UUID
 
+from cloudpc.model.abilities import JoinsEntra
 from cloudpc.model.access import Access, Ssh
 from cloudpc.model.cloud_pc import DesiredCloudPC, Status
 from cloudpc.model.credentials import Credentials, generate_password
 from cloudpc.model.devices import ComputerAccount, NewDevice, TemporaryAccessPass
 from cloudpc.model.errors import ErrorCode, ProvisioningError
 from cloudpc.model.guests import Facts, Guest, GuestOS
-from cloudpc.model.machines import Host, JoinsEntra, Machine
+from cloudpc.model.machines import Host, Machine
 from cloudpc.model.outcome import Outcome
 from cloudpc.model.report import Reporter
 from cloudpc.model.stages import Stage

@@ -14,8 +14,8 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
 from cloudpc.cli.context import Project
+from cloudpc.model.abilities import HasConsole, NoConsole
 from cloudpc.model.errors import CloudPCError
-from cloudpc.model.machines import HasConsole, NoConsole
 from cloudpc.operations.records import CloudPCRecord
 from cloudpc.operations.runtime import connect
 from cloudpc.web import relay

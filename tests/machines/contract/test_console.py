@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from cloudpc.model.abilities import HasConsole, NoConsole
 from cloudpc.model.errors import ProvisioningError
-from cloudpc.model.machines import HasConsole, NoConsole
 
 from .subject import Ready, Subject, cannot
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from cloudpc.model.abilities import ShutsDown
 from cloudpc.model.errors import ProvisioningError
 from cloudpc.model.guests import Script
-from cloudpc.model.machines import PowerState, ShutsDown
+from cloudpc.model.machines import PowerState
 
 from .subject import Ready, Subject, cannot
 from .watching import Watched

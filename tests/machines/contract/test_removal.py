@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from cloudpc.model.abilities import KeepsForDiagnosis
 from cloudpc.model.cloud_pc import RecordedCloudPC, Status
-from cloudpc.model.machines import Claimed, KeepsForDiagnosis, Removed
+from cloudpc.model.machines import Claimed, Removed
 from cloudpc.model.remnants import Kind, Remnant
 from cloudpc.model.tags import Phase
 from cloudpc.operations.consent import Consent

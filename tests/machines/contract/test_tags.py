@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 
 import pytest
 
+from cloudpc.model.abilities import KeepsForDiagnosis
 from cloudpc.model.errors import ProvisioningError, TagUnreadable
-from cloudpc.model.machines import KeepsForDiagnosis, Order
+from cloudpc.model.machines import Order
 from cloudpc.model.tags import Phase
 
 from .processes import Processes

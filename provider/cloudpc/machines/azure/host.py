@@ -28,25 +28,13 @@ from cloudpc.machines.azure.sizes import Candidate, Sizes
 from cloudpc.machines.azure.tags import PHASE, from_tags, installation_of, to_tags
 from cloudpc.machines.azure.virtual_machines import VirtualMachines
 from cloudpc.model import patience
+from cloudpc.model.abilities import JoinsEntra, OrderChecks, ShutsDown
 from cloudpc.model.access import Access
 from cloudpc.model.check import Check
 from cloudpc.model.errors import ErrorCode, ProvisioningError, TagUnreadable
 from cloudpc.model.guests import Guest
 from cloudpc.model.image import Image
-from cloudpc.model.machines import (
-    Amount,
-    Capacity,
-    Host,
-    Hypervisor,
-    JoinsEntra,
-    Machine,
-    Network,
-    Order,
-    OrderChecks,
-    PowerState,
-    Removed,
-    ShutsDown,
-)
+from cloudpc.model.machines import Amount, Capacity, Host, Hypervisor, Machine, Network, Order, PowerState, Removed
 from cloudpc.model.remnants import Kind, Remnant
 from cloudpc.model.stages import Stage
 from cloudpc.model.tags import Phase, Tag

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 
 from cloudpc.machines.azure.images import Images
 from cloudpc.machines.azure.sizes import Sizes
+from cloudpc.model.abilities import OrderChecks
 from cloudpc.model.check import Check
 from cloudpc.model.errors import ErrorCode, ProvisioningError
 from cloudpc.model.image import Image
-from cloudpc.model.machines import Amount, OrderChecks
+from cloudpc.model.machines import Amount
 from cloudpc.model.watch import Watch
 
 _LARGE = Amount(disk_gib=1 << 20)

@@ -50,6 +50,14 @@ from cloudpc.machines.libvirt.template_store import TemplateStore
 from cloudpc.machines.libvirt.templates import Templates
 from cloudpc.machines.libvirt.volumes import MachineVolumes
 from cloudpc.model import patience
+from cloudpc.model.abilities import (
+    ForgetsImages,
+    HasConsole,
+    KeepsForDiagnosis,
+    LeavesOnlyData,
+    MovesKernels,
+    ShutsDown,
+)
 from cloudpc.model.access import Access
 from cloudpc.model.cancellation import Cancellation
 from cloudpc.model.check import Check
@@ -58,23 +66,7 @@ from cloudpc.model.errors import ErrorCode, ProvisioningError, TagUnreadable
 from cloudpc.model.guests import Guest
 from cloudpc.model.image import Image, disk_image
 from cloudpc.model.machine_names import named_after
-from cloudpc.model.machines import (
-    Capacity,
-    Claimed,
-    ForgetsImages,
-    HasConsole,
-    Host,
-    Hypervisor,
-    KeepsForDiagnosis,
-    LeavesOnlyData,
-    Machine,
-    MovesKernels,
-    Network,
-    Order,
-    PowerState,
-    Removed,
-    ShutsDown,
-)
+from cloudpc.model.machines import Capacity, Claimed, Host, Hypervisor, Machine, Network, Order, PowerState, Removed
 from cloudpc.model.remnants import Remnant, without_machine
 from cloudpc.model.tags import Phase, Tag
 from cloudpc.model.watch import Watch

@@ -10,7 +10,7 @@ import libvirt
 
 from cloudpc.machines.libvirt.address import Address
 from cloudpc.machines.libvirt.errors import classified
-from cloudpc.model.machines import NoConsole
+from cloudpc.model.abilities import NoConsole
 
 
 def opened(domain: Any, name: str, address: Address) -> socket.socket:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from cloudpc.model.abilities import ShutsDown
 from cloudpc.model.errors import ErrorCode, ProvisioningError
-from cloudpc.model.machines import ShutsDown
 from cloudpc.rules.actions.action import Question
 from cloudpc.rules.actions.case import Candidate
 from cloudpc.rules.actions.on_machine import Came, OnMachine

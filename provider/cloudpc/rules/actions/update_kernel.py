@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeVar
 
+from cloudpc.model.abilities import MovesKernels
 from cloudpc.model.cloud_pc import DesiredCloudPC, PolicySettings, RecordedCloudPC
 from cloudpc.model.errors import ErrorCode, ProvisioningError
-from cloudpc.model.machines import MovesKernels
 from cloudpc.rules.actions.case import Candidate, Request
 from cloudpc.rules.actions.on_machine import Came, OnMachine
 from cloudpc.rules.actions.workplace import Workplace
