@@ -85,7 +85,7 @@ def test_all_that_is_wrong_is_told_at_once() -> None:
         ("sizes", {PLAN: ["standardDASv5Family"]}, "names sizes, such as Standard_D2as_v5; not standardDASv5Family"),
         ("zones", ["west"], "names zones by their numbers"),
         ("zones", [1, "1"], "has 1 more than once"),
-        ("diskType", "Standard_LRS", "Azure ends for systems on 2028-09-08: write StandardSSD_LRS"),
+        ("diskType", "Standard_LRS", "Azure ends for systems on 2028-09-08; write StandardSSD_LRS"),
         ("diskType", "UltraSSD_LRS", "must be StandardSSD_LRS, StandardSSD_ZRS, Premium_LRS or Premium_ZRS"),
         ("hostedNetwork", "user", "must be a subnet's whole id"),
         ("hostedNetwork", NETWORK, "must be a subnet's whole id"),

@@ -356,7 +356,7 @@ def test_two_spellings_of_one_hypervisor(
     values = {**_values(), "cloudpc:hosts": [{"name": "a", "uri": one}, {"name": "b", "uri": other}]}
     if same is True or (same == "as root" and root):
         [told] = project.told(values)
-        assert "cloudpc:hosts: a and b are one hypervisor, by two spellings of its URI: leave one out" in told
+        assert "cloudpc:hosts: a and b are one hypervisor, by two spellings of its URI; leave one out" in told
     else:
         project.read(values)
 

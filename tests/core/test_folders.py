@@ -28,7 +28,7 @@ def test_an_account_without_a_home(tmp_path_factory: pytest.TempPathFactory) -> 
     refused = _run([*cloudpc, "image", "list"])
     assert refused.returncode == 2
     assert refused.stderr == (
-        "cloudpc: this account has no home folder: set HOME, or CLOUDPC_CACHE to a folder for caches\n"
+        "cloudpc: this account has no home folder; set HOME, or CLOUDPC_CACHE to a folder for caches\n"
     )
     with_cache = _run([*cloudpc, "image", "list"], CLOUDPC_CACHE="/nonexistent/cache")
     assert with_cache.returncode == 0, with_cache.stderr

@@ -62,7 +62,7 @@ def test_what_a_cloud_wants_changed_is_a_problem_of_its_entry_and_others_answer(
             raise ProvisioningError(ErrorCode.HOST_REFUSES, "there is no group", hint="make it")
 
     refusing, well = Refusing(tmp_path, "one"), ScriptedHost(tmp_path, "two", networks=["corp"])
-    assert _fields(refusing, well) == [("cloudpc:hosts[0]", "one: host: there is no group: make it")]
+    assert _fields(refusing, well) == [("cloudpc:hosts[0]", "one: host: there is no group; make it")]
     refusing.found = (Check("resource group", "failed", "is not there", "make the group"),)
     assert _fields(refusing, well) == [("cloudpc:hosts[0]", "one: resource group: is not there: make the group")]
     assert _fields(refusing) == _fields(refusing, well)
@@ -123,7 +123,7 @@ def test_an_image_that_no_machine_can_be_made_of_is_told_of_its_host(tmp_path: P
 
 def test_a_plan_has_to_have_a_size_on_one_host(tmp_path: Path) -> None:
     weu, neu = _foreseeing(tmp_path, "weu", small=NO_SIZE, large=NO_SIZE), _foreseeing(tmp_path, "neu", small=NO_SIZE)
-    assert _of_orders(weu, neu) == [("cloudpc:hosts", "weu: size: none: name one; neu: size: none: name one")]
+    assert _of_orders(weu, neu) == [("cloudpc:hosts", "weu: size: none; name one; neu: size: none; name one")]
     assert _of_orders(weu, ScriptedHost(tmp_path, "neu")) == []  # which finds out when it is asked
     assert _of_orders(weu, ScriptedHost(tmp_path, "neu"), takes=("weu",)) != []
     away = ScriptedHost(tmp_path, "neu")
@@ -153,4 +153,4 @@ def test_what_is_worth_a_look_is_told_though_nothing_is_wrong(tmp_path: Path) ->
     wishes = Wishes(plans=PLANS, images=dict.fromkeys(("weu", "neu"), lambda _watch: image))
     asked = HostValidation(FILE, [weu, neu], wishes, are_configured=True)
     assert asked.problems() == []
-    assert asked.warnings == ["weu: image office: ends soon", "weu: size: none now", "neu: size: none: name one"]
+    assert asked.warnings == ["weu: image office: ends soon", "weu: size: none now", "neu: size: none; name one"]

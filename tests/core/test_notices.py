@@ -57,7 +57,7 @@ _TOLD: list[tuple[Reason, str]] = [
     ),
     (AttemptsAgain(), "failed; will be tried again, up to three attempts"),
     (SetUpAgain(), "the failed parts of its set-up are repeated on its machine; nothing is lost"),
-    (IsLost(), "its machine is lost: `cloudpc reprovision` makes a new one, a retry doesn't"),
+    (IsLost(), "its machine is lost; `cloudpc reprovision` makes a new one, a retry doesn't"),
 ]
 _WARNED: list[tuple[Reason, str]] = [
     (
@@ -96,10 +96,10 @@ _REFUSED: list[tuple[Reason, str]] = [
     (PolicyNotKnown(), "its policy's current settings are unknown"),
     (
         AdoptFirst(),
-        "its user has a machine that state does not know: `cloudpc adopt` takes it back; "
+        "its user has a machine that state does not know; `cloudpc adopt` takes it back; "
         "after `cloudpc adopt --remove`, `cloudpc retry` makes a new one",
     ),
-    (ReprovisionInstead(), "its machine is lost: `cloudpc reprovision` makes a new one"),
+    (ReprovisionInstead(), "its machine is lost; `cloudpc reprovision` makes a new one"),
     (OwnKernel(), "a machine of a custom image has its kernel on its own disk; update it there"),
     (HasIt("debian-12"), "it already has the kernel of the current build of debian-12"),
     (

@@ -267,7 +267,7 @@ def test_what_a_policy_must_have_and_can_not_be_read_is_to_be_decided(tmp_path: 
         ({"localAdminEnabled": "maybe"}, "localAdminEnabled", "must be true or false"),
         ({"gracePeriodInHours": "a week"}, "gracePeriodInHours", "must be a whole number"),
         ({"gracePeriodInHours": "9" * 5000}, "gracePeriodInHours", "must be a whole number"),
-        ({"windowsSetting": "@{Locale=de-DE}"}, "windowsSetting", "is cut off, and left out: export it with ConvertTo"),
+        ({"windowsSetting": "@{Locale=de-DE}"}, "windowsSetting", "is cut off, and left out; export it with ConvertTo"),
         ({"windowsSetting": {"locale": 5}}, "windowsSetting.locale", "must be text"),
         ({"provisioningType": 0}, "provisioningType", "must be text"),
         ({"assignments": "Microsoft.Graph.PowerShell.Models.X"}, "assignments", "is cut off"),

@@ -96,7 +96,7 @@ def test_a_token_that_expires_on_the_way_is_renewed(
         (lambda f: f.error("/subscribedSkus", 403, "x"), "the permission LicenseAssignment.Read.All is missing"),
         (lambda f: f.error(MEMBERS, 404, "Request_ResourceNotFound"), "GET /groups/{id}/members: not found"),
         (lambda f: f.error("/groups/*", 400, "Request_UnsupportedQuery"), "was refused (400 Request_UnsupportedQuery)"),
-        (lambda f: f.expire_token(MEMBERS), "it has expired: put a new one into CLOUDPC_GRAPH_TOKEN"),
+        (lambda f: f.expire_token(MEMBERS), "it has expired; put a new one into CLOUDPC_GRAPH_TOKEN"),
     ],
 )
 def test_a_fault_that_stays_is_an_error(
@@ -300,7 +300,7 @@ def test_a_cloud_pc_s_plan_of_no_known_size_is_told_with_where_to_add_it(
     entry = f"id: {id_}, displayName: {plan}, vCpuCount: 16, ramInGB: 64, storageInGB: 1024"
     assert warning == (
         f"users have the licence {plan}, whose service plan {plan} ({id_}) is a Cloud PC's by its "
-        f"name, but its size is not known here, so it gives none: add {{{entry}}} to servicePlans of cloudpc:directory"
+        f"name, but its size is not known here, so it gives none; add {{{entry}}} to servicePlans of cloudpc:directory"
     )
     assert guid("servicePlan", plan) not in user("u-alice", snapshot).service_plans
 

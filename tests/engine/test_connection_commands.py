@@ -84,7 +84,7 @@ def test_bad_connections_are_told_all_at_once_and_nothing_is_asked(project: Proj
     assert "the configuration has 5 problems" in ran.output
     assert "did you mean 'endpoints'?" in ran.output
     assert "check_network" not in " ".join(project.calls())
-    assert project.cloudpc("connection", "list").output.count("invalid: see") == 2
+    assert project.cloudpc("connection", "list").output.count("invalid; see") == 2
     for arguments, said in (
         (["labs"], "did you mean 'lab'?"),
         (["--policy", "none"], "there is no policy 'none'"),

@@ -197,7 +197,7 @@ def test_machines_of_a_policy_that_is_not_here_any_more_can_be_removed(first: Pr
     assert _STOPPED in first.cloudpc("up", "lab").output
     ran = first.cloudpc("adopt", "--yes")
     assert ran.code == 1, ran
-    assert _flat(ran.output).count("whose policy demo is not here: restore its file, or delete it with --remove") == 2
+    assert _flat(ran.output).count("whose policy demo is not here; restore its file, or delete it with --remove") == 2
     assert set(first.machines()) == {"u000", "u001"}
     assert first.cloudpc("adopt", "--remove", "--yes").code == 0
     assert first.machines() == {}

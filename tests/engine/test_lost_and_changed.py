@@ -97,7 +97,7 @@ def test_a_lost_machine_is_told_and_made_again_only_by_reprovision(project: Proj
 
     act(project, retry={f"u000/{SMALL}": 1})
     told = preview(project)
-    assert "its machine is lost: `cloudpc reprovision` makes a new one, a retry doesn't" in told
+    assert "its machine is lost; `cloudpc reprovision` makes a new one, a retry doesn't" in told
     project.up()
     assert set(project.machines()) == {"u001"}
     act(project, retry={f"u000/{SMALL}": 1}, reprovision={f"u000/{SMALL}": 2})

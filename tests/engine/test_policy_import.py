@@ -86,7 +86,7 @@ def test_what_powershell_has_exported(project: Project) -> None:
     assert ran.code == 0, ran
     assert "stacks/Pulumi.cut-off.yaml is written: Cut off" in ran.output
     assert "not carried over: windowsSetting" in ran.output
-    assert "is cut off, and left out: export it with ConvertTo-Json -Depth 10" in ran.output
+    assert "is cut off, and left out; export it with ConvertTo-Json -Depth 10" in ran.output
     assert "can't be read, and is left out: it must be a whole number" in ran.output, "more digits than Python reads"
     for stack in ("engineering-workstations", "cut-off"):
         assert _stack(project, stack)["config"]["cloudpc:policy"]["assignments"] == [

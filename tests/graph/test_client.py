@@ -128,7 +128,7 @@ def test_the_configured_tenant_goes_before_the_environments(
 def test_wrong_tenant(tenant: Tenant, by_secret: SignIn, opened: Opened) -> None:
     config = reaching(tenant, auth="environment", tenantId="nowhere.example")
     assert refused(opened(config)) == (
-        "there is no tenant nowhere.example: check cloudpc:graph.tenantId or AZURE_TENANT_ID"
+        "there is no tenant nowhere.example; check cloudpc:graph.tenantId or AZURE_TENANT_ID"
     )
 
 
@@ -149,8 +149,8 @@ def test_wrong_and_expired_secret(
 @pytest.mark.parametrize(
     ("auth", "words"),
     [
-        ("default", "nobody is signed in to Microsoft Entra: run `az login`, or set AZURE_TENANT_ID"),
-        ("cli", "nobody is signed in with Azure CLI: run `az login`"),
+        ("default", "nobody is signed in to Microsoft Entra; run `az login`, or set AZURE_TENANT_ID"),
+        ("cli", "nobody is signed in with Azure CLI; run `az login`"),
         ("environment", "the environment has no sign-in to Microsoft Entra: set AZURE_TENANT_ID"),
         ("token", "the environment variable CLOUDPC_GRAPH_TOKEN is not set"),
     ],
@@ -220,7 +220,7 @@ def test_a_clock_that_is_wrong(
     graph = opened(reached(tenant, "opaque-of-somebody"))
     real = time.time
     monkeypatch.setattr("cloudpc.graph.client.time", SimpleNamespace(time=lambda: real() + 1800))
-    assert "this machine's clock is 30 min ahead of Graph's: set it" in refused(graph)
+    assert "this machine's clock is 30 min ahead of Graph's; set it" in refused(graph)
 
 
 def test_what_a_sign_in_lacks(tenant: Tenant, reached: Reached, opened: Opened) -> None:

@@ -113,7 +113,7 @@ def connect(
     """
     shows = desktop or rdp_file is not None
     if shows and command:
-        raise CommandError("a desktop takes no command: leave that out, or --desktop and --rdp-file", Exit.INVALID)
+        raise CommandError("a desktop takes no command; leave that out, or --desktop and --rdp-file", Exit.INVALID)
     project = Project()
     cloud_pc = project.with_secrets(user, service_plan, policy)
     way, secret = usable(cloud_pc)

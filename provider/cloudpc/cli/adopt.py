@@ -69,7 +69,7 @@ def adopt(
     for machine in (machine for found in nobodys.values() for _, machine in found):
         policy = machine.tag.policy_id
         why = (
-            f"left out: {machine.name}, whose policy {policy} is not here: restore its file, or delete it with --remove"
+            f"left out: {machine.name}, whose policy {policy} is not here; restore its file, or delete it with --remove"
         )
         err.print(why)
     lost = _entitled(project, lost)

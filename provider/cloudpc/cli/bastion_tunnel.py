@@ -58,7 +58,7 @@ def opened(bastion: Bastion, port: int) -> Iterator[int]:
     """
     if shutil.which("az") is None:
         raise CommandError(
-            f"there is no `az` on the PATH, which opens the tunnel of Azure Bastion {bastion.name}: install Azure CLI, "
+            f"there is no `az` on the PATH, which opens the tunnel of Azure Bastion {bastion.name}; install Azure CLI, "
             f"or run where it is\n  {command_line(*command(bastion, port))}\n"
             "and connect to that port of its loopback, with what `cloudpc credentials` shows"
         )

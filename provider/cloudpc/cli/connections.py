@@ -63,7 +63,7 @@ def list_(as_json: Json = False) -> None:
         return
     shown = table("CONNECTION", "NETWORK", "DOMAIN", "POLICIES")
     for row in rows:
-        network = "invalid: see `cloudpc connection check`" if row["problems"] else row["network"]
+        network = "invalid; see `cloudpc connection check`" if row["problems"] else row["network"]
         shown.add_row(row["id"], network, row["adDomainName"], ", ".join(row["policies"]))
     if rows:
         out.print(shown)

@@ -324,7 +324,7 @@ def check_name(name: str, cloud_pc: CloudPCRecord, user: User | None) -> None:
     if user is not None and not is_called(name, user.user_principal_name, user.id):
         message = (
             f"{name} was {cloud_pc.user_principal_name} at the last run, who is called {user.user_principal_name} now; "
-            f"{name} may be somebody else. Nothing was done: run `cloudpc up {cloud_pc.policy}` first, or write the "
+            f"{name} may be somebody else. Nothing was done; run `cloudpc up {cloud_pc.policy}` first, or write the "
             f"user's id, {user.id}"
         )
         raise CommandError(message, Exit.INVALID)
@@ -352,5 +352,5 @@ def of_user(user: str, everyone: Iterable[_Owned]) -> list[_Owned]:
         raise CommandError(message, Exit.INVALID)
     if len(users) > 1:
         choices = " or ".join(f"{name} (id {id_})" for id_, name in sorted(users.items(), key=lambda u: u[1]))
-        raise CommandError(f"{user} may be {choices}: write the whole name, or the id", Exit.INVALID)
+        raise CommandError(f"{user} may be {choices}; write the whole name, or the id", Exit.INVALID)
     return found

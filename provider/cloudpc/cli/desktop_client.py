@@ -96,7 +96,7 @@ def _client() -> Callable[[_Session], int]:
     for name in ("xfreerdp3", "xfreerdp"):
         if program := shutil.which(name):
             if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
-                raise CommandError("there is no display here to show a desktop on: run it in a graphical session")
+                raise CommandError("there is no display here to show a desktop on; run it in a graphical session")
             return partial(_by_freerdp, program)
     if program := shutil.which("remmina"):
         return partial(_by_remmina, program)
@@ -104,7 +104,7 @@ def _client() -> Callable[[_Session], int]:
         return partial(_by_mstsc, program)
     install = command_line("sudo", "apt-get", "install", "freerdp2-x11")
     raise CommandError(
-        f"there is no remote desktop client on the PATH: install FreeRDP (`{install}`; freerdp3-x11 from Debian 13 on) "
+        f"there is no remote desktop client on the PATH; install FreeRDP (`{install}`; freerdp3-x11 from Debian 13 on) "
         "or Remmina; `--rdp-file FILE` writes a file for a client elsewhere"
     )
 
@@ -115,7 +115,7 @@ def _wait_until_proven(way: Forwarded, thumbprint: str, name: str) -> None:
     while (certificate := _certificate(way.port)) is None:
         if way.has_ended:
             raise CommandError(
-                f"ssh to {name} has ended before its desktop answered: try again, or `cloudpc list` says more"
+                f"ssh to {name} has ended before its desktop answered; try again, or `cloudpc list` says more"
             )
         if time.monotonic() > deadline:
             raise CommandError(

@@ -146,7 +146,7 @@ def _standing_still(what: str, machines: Sequence[Machine]) -> Iterator[Check]:
 
 
 def _unreadable(what: str, name: str, *, is_known: bool) -> Check:
-    whose = "state knows it: `cloudpc adopt` writes its tag again" if is_known else "no state knows it"
+    whose = "state knows it; `cloudpc adopt` writes its tag again" if is_known else "no state knows it"
     detail = f"{name} has no readable tag; nothing is done to it"
     return Check(f"{what}: tag", "failed", detail, f"{whose}; if a newer version of cloudpc made it, use that version")
 
@@ -176,7 +176,7 @@ def _left(
         yield Check(what, "warning", detail, hint)
     for each in uncertain(remnants, recorded):
         detail = f"{each.kind} {each.name} has no machine; its name, of an older version, does not say whose it is"
-        hint = f"it may be another installation's: look at it, and remove it {by_hand.removing} if it is not"
+        hint = f"it may be another installation's; look at it, and remove it {by_hand.removing} if it is not"
         yield Check(what, "warning", detail, hint)
 
 

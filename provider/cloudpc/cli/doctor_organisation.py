@@ -64,7 +64,7 @@ class Known:
         """What to do about something that belongs to no Cloud PC we know."""
         if self.seen.lost:
             names = ", ".join(self.seen.lost)
-            return f"nothing is removed while users have machines that state does not know ({names}): `cloudpc adopt`"
+            return f"nothing is removed while users have machines that state does not know ({names}); `cloudpc adopt`"
         if self.remove and self.seen.doubts:
             return f"not removed: {'; '.join(self.seen.doubts)}"
         return otherwise

@@ -124,7 +124,7 @@ def _tell_what_goes(record: StackRecord, unfinished: Found, staying: Found, forg
         out.print(f"The machine {machine.name} on {host.name}, which the policy's state does not know, stays.")
     if any(machine.tag.phase is Phase.READY for _, machine in staying):
         again = command_line("cloudpc", "up", record.policy)
-        out.print(f"If a run that was killed has made them, `{again}` takes them over: run that first.")
+        out.print(f"If a run that was killed has made them, `{again}` takes them over; run that first.")
 
 
 def _remnants(runtime: Runtime, installation: str | None, record: StackRecord) -> list[str]:

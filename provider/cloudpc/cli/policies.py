@@ -154,12 +154,12 @@ def _by_hosts(project: Project, name: str) -> HostValidation:
 
 def _refuse_assigned(project: Project, name: str) -> None:
     if name not in project.policy_ids():
-        message = f"{name} no longer has a file: restore it, or remove everything with `cloudpc down {name}`"
+        message = f"{name} no longer has a file; restore it, or remove everything with `cloudpc down {name}`"
         raise CommandError(message, Exit.INVALID)
     policy = reading.read_policy_and_directory(name, project.values(name), project.directories).policy
     if policy.assignments:
         groups = ", ".join(assignment.target.group_id for assignment in policy.assignments)
-        message = f"{name} is assigned to {groups}: take its assignments out of {project.shown(name)} first"
+        message = f"{name} is assigned to {groups}; take its assignments out of {project.shown(name)} first"
         raise CommandError(f"{message}, then delete it", Exit.INVALID)
 
 

@@ -216,7 +216,7 @@ def _parsed(content: bytes) -> object:
     try:
         return json.loads(content, parse_int=_number)
     except UnicodeDecodeError as error:
-        message = f"its encoding is not one of Unicode ({error.reason}): save it as UTF-8"
+        message = f"its encoding is not one of Unicode ({error.reason}); save it as UTF-8"
         raise ValueError(message) from None
     except RecursionError:
         raise ValueError("it is nested too deeply") from None

@@ -279,7 +279,7 @@ def _folder() -> Iterator[Path]:
             later = stack.pop_all()
             break
     else:
-        raise CommandError("there is no folder for temporary files: make /tmp writable, or name one in TMPDIR")
+        raise CommandError("there is no folder for temporary files; make /tmp writable, or name one in TMPDIR")
     with later:
         yield folder
 
@@ -328,5 +328,5 @@ def _checked(key: str) -> str:
 def _program() -> str:
     found = shutil.which("ssh")
     if found is None:
-        raise CommandError("there is no `ssh` on the PATH: install openssh-client")
+        raise CommandError("there is no `ssh` on the PATH; install openssh-client")
     return str(Path(found).absolute())

@@ -108,7 +108,7 @@ def up(
     if preview and not sys.stdin.isatty():
         raise CommandError("--preview asks before the run, and there is no terminal to ask on", Exit.NOT_CONFIRMED)
     if accept_loss is not None and len(names) > 1:
-        message = "--accept-loss says yes to the number of one policy: name that one, cloudpc up POLICY --accept-loss N"
+        message = "--accept-loss says yes to the number of one policy; name that one, cloudpc up POLICY --accept-loss N"
         raise CommandError(message, Exit.INVALID)
     runnable, left_out = preflight.without_hindered(project, names, clear_lock=clear_lock)
     for why in left_out:

@@ -24,7 +24,7 @@ def too_small(project: Project, name: str) -> list[Problem]:
     if not small:
         return []
     message = (
-        f"needs {needs} MiB of memory, and of the service plans of its users {', '.join(sorted(small))}: give them a "
+        f"needs {needs} MiB of memory, and of the service plans of its users {', '.join(sorted(small))}; give them a "
         "plan with more, or choose a smaller image"
     )
     return [Problem(project.shown(name), "cloudpc:policy.imageId", message, inputs.policy.image_id)]

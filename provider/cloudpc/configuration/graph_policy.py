@@ -136,7 +136,7 @@ def policies_in(content: object, file: str) -> list[object]:
         InvalidConfigurationError: it is neither.
     """
     if isinstance(content, dict) and exported.value_of(content, "@odata.nextLink"):
-        message = "is one page of several: read them all, or use --all"
+        message = "is one page of several; read them all, or use --all"
         raise InvalidConfigurationError([Problem(file, "@odata.nextLink", message)])
     if isinstance(content, list):
         return [policy for each in content for policy in (policies_in(each, file) if _is_collection(each) else [each])]
@@ -215,7 +215,7 @@ def _taken_out(values: dict[str, Any], place: tuple[str | int, ...]) -> Any:
 
 def _unread(field: str, value: Any, message: str) -> Remark:
     if exported.is_cut_off(value):
-        return Remark(field, value, "is cut off, and left out: export it with ConvertTo-Json -Depth 10")
+        return Remark(field, value, "is cut off, and left out; export it with ConvertTo-Json -Depth 10")
     return Remark(field, value, f"can't be read, and is left out: it {message}")
 
 

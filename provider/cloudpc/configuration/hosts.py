@@ -95,7 +95,7 @@ def _contradictions(hosts: tuple[HostConfig, ...]) -> Iterator[tuple[str, Any]]:
     for earlier, later in combinations(hosts, 2):
         if earlier.place == later.place and earlier.where != later.where:
             how = f"by two spellings of its {'URI' if later.PLACED_BY == 'uri' else later.PLACED_BY}"
-            yield f"{earlier.name} and {later.name} are one hypervisor, {how}: leave one out", later.where
+            yield f"{earlier.name} and {later.name} are one hypervisor, {how}; leave one out", later.where
 
 
 def schema(installed: Mapping[str, Driver]) -> Any:

@@ -27,7 +27,7 @@ def installation_id(configured: str | None, recorded: str | None, folder: Path) 
     """
     if configured and recorded and configured != recorded:
         raise InstallationError(
-            f"cloudpc:installation is {configured!r}, but this stack belongs to the installation {recorded!r}: "
+            f"cloudpc:installation is {configured!r}, but this stack belongs to the installation {recorded!r}; "
             f"write that one, or use another stack"
         )
     return configured or recorded or _from_file(folder / "installation")

@@ -254,9 +254,9 @@ def _now_another(name: str, others: list[str], snapshot: Snapshot) -> str:
     first, now = snapshot.meant[name], " and ".join(others)
     change = f"{now} to change (who was in the former alone then loses the assignment)"
     if first not in snapshot.groups:
-        return f"was the name of the group {first}, which is gone, and is that of {now}: write the id {change}"
+        return f"was the name of the group {first}, which is gone, and is that of {now}; write the id {change}"
     called = snapshot.groups[first].display_name
     return (
-        f"was the name of the group {first}, which is called {called!r} now, and is that of {now}: write the id "
+        f"was the name of the group {first}, which is called {called!r} now, and is that of {now}; write the id "
         f"{first} to stay with that group, or {change}"
     )

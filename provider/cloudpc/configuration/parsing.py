@@ -145,7 +145,7 @@ class Parts:
         if not isinstance(self.deleted, bool):
             self.problems.append(Problem(file, "cloudpc:deleted", "must be true or false", self.deleted))
         elif self.deleted and self.policy is not None and self.policy.assignments:
-            message = "is marked, but the policy is assigned to groups: take its assignments out, or remove the mark"
+            message = "is marked, but the policy is assigned to groups; take its assignments out, or remove the mark"
             self.problems.append(Problem(file, "cloudpc:deleted", message))
         self.installation = values.get("cloudpc:installation")
         if self.installation is not None and not _is_installation(self.installation):
@@ -161,7 +161,7 @@ class Parts:
                 field = f"cloudpc:images.{name}.url"
                 seal = command_line("pulumi", "config", "set", "--stack", "STACK", "--secret", "--path", field, "URL")
                 message = (
-                    "has user and password, which Pulumi would keep in its state as they are: seal the whole URL with "
+                    "has user and password, which Pulumi would keep in its state as they are; seal the whole URL with "
                     f"`{seal}`"
                 )
                 self.problems.append(Problem(file, field, message))

@@ -196,7 +196,7 @@ class _Conversion:
         assignments = self._graph.assignments
         if assignments is None:
             if "assignments" not in self._unread:
-                why = "Graph tells them only with ?$expand=assignments: write assignments here"
+                why = "Graph tells them only with ?$expand=assignments; write assignments here"
                 self._decide("assignments", None, why)
             return
         groups: dict[str, None] = {}

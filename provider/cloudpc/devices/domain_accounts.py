@@ -32,7 +32,7 @@ _OWNER_ONLY = 0x1
 """Of a security descriptor; more of it only some may read, and who asks for all gets nothing."""
 
 _NOT_OURS = (
-    "Disable it if it is the Cloud PC's, else give it another name. If a former adDomainUsername has made it: name "
+    "Disable it if it is the Cloud PC's, else give it another name. If a former adDomainUsername has made it, name "
     "that in computerAccountOwners of the connection."
 )
 

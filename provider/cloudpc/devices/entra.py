@@ -243,7 +243,7 @@ class EntraDevices:
             if signed_in and signed_in.lower() != recorded.tenant_id.lower():
                 # where it is not, whatever is looked for is "not found", which would count as removed
                 message = f"registered in tenant {recorded.tenant_id}, but signed in to {signed_in}"
-                raise GraphError(f"{message}: sign in to the former to have it removed", SIGN_IN)
+                raise GraphError(f"{message}; sign in to the former to have it removed", SIGN_IN)
 
     async def _end_all(self, session: Session, devices: Sequence[Json], told: list[str], recorded: str = "") -> None:
         """Intune's devices of these and of the recorded deviceId, then these."""

@@ -277,7 +277,7 @@ def _without_size(plan: Json, sku: Json) -> str:
         entry += ", vCpuCount: …, ramInGB: …, storageInGB: …"
     return (
         f"users have the licence {sku.get('skuPartNumber')}, whose service plan {name} ({id_}) is a Cloud PC's by its "
-        f"name, but its size is not known here, so it gives none: add {{{entry}}} to servicePlans of cloudpc:directory"
+        f"name, but its size is not known here, so it gives none; add {{{entry}}} to servicePlans of cloudpc:directory"
     )
 
 

@@ -54,5 +54,5 @@ def _own(folder: Callable[[str], Path]) -> Path:
     except RuntimeError:  # neither HOME nor an entry among the users
         found = Path("~")
     if not found.is_absolute():
-        raise NoHomeError(f"this account has no home folder: set HOME, or {CACHE} to a folder for caches")
+        raise NoHomeError(f"this account has no home folder; set HOME, or {CACHE} to a folder for caches")
     return found

@@ -58,13 +58,13 @@ def create(folder: Path, values: Mapping[str, str], wheel: Path | None = None) -
     """
     name = values.get("PROJECT")
     if name is not None and not _NAME.fullmatch(name):
-        raise BadNameError(f"{name!r} can't be a project's name: use up to 100 letters, digits, `-`, `_` and `.`")
+        raise BadNameError(f"{name!r} can't be a project's name; use up to 100 letters, digits, `-`, `_` and `.`")
     sources = _sources()
     wheels = {Path(WHEELS) / wheel.name: wheel} if wheel else {}
     if there := [str(path) for path in (*sources, *wheels) if (folder / path).exists()]:
         more = f" and {len(there) - 3} more" if len(there) > 3 else ""
         raise ProjectExistsError(
-            f"{folder} has {', '.join(there[:3])}{more} already; nothing was written: name another folder"
+            f"{folder} has {', '.join(there[:3])}{more} already, and nothing was written; name another folder"
         )
     for path, source in sources.items():
         target = folder / path

@@ -112,7 +112,7 @@ def _values(project: str, config: object, problems: list[Problem]) -> dict[str, 
 def _wrong(entry: object) -> str:
     """What Pulumi would refuse, or read as something else than was meant."""
     if is_sealed(entry):
-        return "is encrypted, but each stack has a key of its own: put it into the stack's file"
+        return "is encrypted, but each stack has a key of its own; put it into the stack's file"
     if entry is None:
         return "must have a value"
     if not isinstance(entry, dict):

@@ -37,7 +37,7 @@ def problems(content: bytes, known: Collection[str] | None) -> Iterator[str]:
         yield "is empty; leave postProvisioningScript out instead"
     elif mark := next((mark for mark in _MARKS if content.startswith(mark)), None):
         what = "UTF-8" if mark == codecs.BOM_UTF8 else "UTF-16 or UTF-32"
-        yield f"begins with a byte order mark, which hides its first line: save it as UTF-8 without one (it is {what})"
+        yield f"begins with a byte order mark, which hides its first line; save it as UTF-8 without one (it is {what})"
     elif b"\0" in content.partition(b"\n")[0]:
         yield "is not text: a script can start a program, but can't be one"
     else:
@@ -50,11 +50,11 @@ def _in_its_lines(content: bytes) -> Iterator[str]:
     lines = content.split(b"\n")
     wrong = [number for number, line in enumerate(lines, 1) if line.endswith(b"\r")]
     if len(lines) == 1 and b"\r" in content.rstrip():
-        yield "has line ends of old Macs (CR), so that it is one line: save it with LF"
+        yield "has line ends of old Macs (CR), so that it is one line; save it with LF"
     elif wrong:
         yield (
             f"has Windows' line ends (CRLF) in {len(wrong)} of its lines, first in line {wrong[0]}, which shells "
-            "take for a part of each command: save it with LF (`sed -i 's/\\r$//' FILE`; in Git: `*.sh text eol=lf`)"
+            "take for a part of each command; save it with LF (`sed -i 's/\\r$//' FILE`; in Git: `*.sh text eol=lf`)"
         )
 
 

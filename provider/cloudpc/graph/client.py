@@ -390,9 +390,9 @@ def _unauthorized(said: str, headers: Any, config: GraphConfig) -> str:
         if abs(ahead) > _CLOCK_SKEW:
             direction = "ahead of" if ahead > 0 else "behind"
             by = f"{abs(ahead) / 60:.0f} min {direction}"
-            return f"Graph refused the token: this machine's clock is {by} Graph's: set it"
+            return f"Graph refused the token: this machine's clock is {by} Graph's; set it"
     if "expired" in said or "lifetime" in said.lower():
-        where = f": put a new one into {TOKEN_VARIABLE}" if config.auth == "token" else ": sign in again"
+        where = f"; put a new one into {TOKEN_VARIABLE}" if config.auth == "token" else "; sign in again"
         return f"Graph refused the token, it has expired{where}"
     tenant = f" for the tenant {config.tenant_id}" if config.tenant_id else ""
     return f"Graph refused the token{tenant} ({said or 'no reason given'}): is it for this tenant and this Graph?"

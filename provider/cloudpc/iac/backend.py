@@ -56,7 +56,7 @@ def find(root: Path, environment: Mapping[str, str], by_project: str, named_by: 
     url = environment.get(VARIABLE, "")
     if url and by_project and _whole(url, root) != _whole(by_project, root):
         other = Backend(url, named_by)
-        message = f"names another backend than {other}: remove one of the two, or there would be two states"
+        message = f"names another backend than {other}; remove one of the two, or there would be two states"
         raise InvalidConfigurationError([Problem(FILE, "backend.url", message, by_project)])
     if url or by_project:
         return Backend(_whole(url or by_project, root), named_by if url else FILE)

@@ -26,7 +26,7 @@ _LANGUAGE_HOST = "tools/language-host/pulumi-language-python"
 OWN_FOLDER = ".cloudpc"
 """Of a project, with its own state in it."""
 _PASSPHRASE = ("PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE")
-_CUT_OFF = "A run was killed while it wrote its state: `cloudpc up --clear-lock` repairs it."
+_CUT_OFF = "A run was killed while it wrote its state; `cloudpc up --clear-lock` repairs it."
 
 
 _NO_BACKEND = (
@@ -196,7 +196,7 @@ class Engine:
         _ = self.backend  # no run where it is not clear which
         program = shutil.which("pulumi", path=self.environment().get("PATH")) or self._built
         if program is None:
-            raise EngineError("there is no `pulumi` on the PATH: run `cloudpc setup`, or install it from pulumi.com")
+            raise EngineError("there is no `pulumi` on the PATH; run `cloudpc setup`, or install it from pulumi.com")
         return [program, *arguments]
 
     @cached_property

@@ -19,7 +19,7 @@ _SALT = "encryptionsalt"
 _BY_PASSPHRASE = ("passphrase", "default", "")
 _OF_SERVICE = ("https://", "http://")
 _WHAT_TO_DO = (
-    "so the passwords of Cloud PCs would not be protected: set it to a passphrase. For a stack that was made with an "
+    "so the passwords of Cloud PCs would not be protected; set it to a passphrase. For a stack that was made with an "
     "empty one, run `pulumi stack change-secrets-provider passphrase`"
 )
 _ITERATIONS = 1_000_000

@@ -7,6 +7,7 @@ from cloudpc.iac.stages_now import Teller
 from cloudpc.model.cloud_pc import Status
 from cloudpc.model.errors import ProvisioningError
 from cloudpc.model.outcome import Outcome
+from cloudpc.model.text import with_hint
 
 
 class EngineReporter:
@@ -61,4 +62,4 @@ class EngineReporter:
 
 
 def _told(error: ProvisioningError) -> str:
-    return f"{error.message} [{error.code}]" + (f". {error.hint}" if error.hint else "")
+    return with_hint(f"{error.message} [{error.code}]", error.hint)

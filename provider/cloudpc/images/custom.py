@@ -25,6 +25,7 @@ from cloudpc.images.sources import Places, Tell, tell_missing
 from cloudpc.model.errors import ErrorCode, ProvisioningError
 from cloudpc.model.image import QCOW2, DiskImage, Firmware, ImageFile, UsedImage
 from cloudpc.model.masking import masked_value
+from cloudpc.model.text import with_hint
 
 _DISK = "disk.qcow2"
 _SECONDS_BETWEEN_NOTES = 2.0
@@ -86,7 +87,7 @@ def problems(image: CustomImage, base_folder: Path) -> list[str]:
     try:
         _look_at(path, *store.stamp(path))
     except UnusableError as error:
-        return [f"{path} {error}" + (f". {_remedy(error.hint, path.name)}" if error.hint else "")]
+        return [with_hint(f"{path} {error}", _remedy(error.hint, path.name))]
     except (OSError, ValueError) as error:  # ValueError: a name that no file can have
         return [f"{path} can't be read: {error.strerror if isinstance(error, OSError) else error}"]
     return []

@@ -50,8 +50,8 @@ def _disk(name: str, driver: str, *magics: tuple[int, bytes], suffixes: tuple[st
     return Format(name, f"Convert it: qemu-img convert -f {driver} -O qcow2 FILE NEW.qcow2", magics, suffixes)
 
 
-_INSTALLER = "It installs a system, and is not one: take a disk with an installed system, in qcow2 format"
-_FETCHED = "Whatever was downloaded is not the image: look at it with `head FILE`, and download again"
+_INSTALLER = "It installs a system, and is not one; take a disk with an installed system, in qcow2 format"
+_FETCHED = "Whatever was downloaded is not the image; look at it with `head FILE`, and download again"
 _AS_RAW = "qemu-img convert -f raw -O qcow2 FILE NEW.qcow2"
 _RAW_MAGICS = ((510, b"\x55\xaa"), (512, b"EFI PART"), (4096, b"EFI PART"), (0x438, b"\x53\xef"))
 _RAW = Format("a raw disk", f"Convert it: {_AS_RAW}", _RAW_MAGICS, may_boot=True)

@@ -120,7 +120,7 @@ class Recipes:
             return None
         if built is None:
             build = command_line("cloudpc", "image", "build", image_id)
-            tell(field, f"is not built on this machine yet: run `{build}`", image_id)
+            tell(field, f"is not built on this machine yet; run `{build}`", image_id)
             return None
         return UsedImage(built.digest, built.guest_os, built.minimum_memory_mib, has_desktop=built.has_desktop)
 

@@ -136,7 +136,7 @@ class _GivenToken:
         now = time.time()
         if isinstance(ends, int | float) and ends <= now:
             message = f"the token in {variable} expired {_ago(now - ends)} ago by this machine's clock"
-            raise SignInError(f"{message}: put a new one there, or check the clock", SIGN_IN)
+            raise SignInError(f"{message}; put a new one there, or check the clock", SIGN_IN)
         return AccessToken(value, int(ends) if isinstance(ends, int | float) else int(now) + 3600)
 
     def close(self) -> None:
@@ -166,28 +166,28 @@ def _ago(seconds: float) -> str:
 
 
 _REFUSALS: Final = {
-    "90002": "there is no tenant {tenant}: check {tenant_field} or AZURE_TENANT_ID",
-    "900021": "there is no tenant {tenant}: check {tenant_field} or AZURE_TENANT_ID",
-    "900023": "{tenant} is not a tenant's id or domain: check {tenant_field} or AZURE_TENANT_ID",
+    "90002": "there is no tenant {tenant}; check {tenant_field} or AZURE_TENANT_ID",
+    "900021": "there is no tenant {tenant}; check {tenant_field} or AZURE_TENANT_ID",
+    "900023": "{tenant} is not a tenant's id or domain; check {tenant_field} or AZURE_TENANT_ID",
     "700016": "the application of AZURE_CLIENT_ID is not known in the tenant {tenant}: wrong tenant, "
     "or no consent there",
     "7000215": "the secret in AZURE_CLIENT_SECRET is wrong: the secret's value is wanted, not its id",
-    "7000222": "the secret in AZURE_CLIENT_SECRET has expired: make a new one in the application's registration",
+    "7000222": "the secret in AZURE_CLIENT_SECRET has expired; make a new one in the application's registration",
     "700027": "the certificate in AZURE_CLIENT_CERTIFICATE_PATH is not one of the application's",
     "700024": "the sign-in's assertion is not valid at this time: this machine's clock may be wrong, or the "
     "federated token has expired",
-    "70021": "no federated credential of the application matches this workload: check issuer and subject",
+    "70021": "no federated credential of the application matches this workload; check issuer and subject",
     "700211": "no federated credential of the application has this workload's issuer",
     "700213": "no federated credential of the application has this workload's subject",
-    "700082": "the sign-in is too old: run `az login` again",
-    "70043": "the sign-in is too old for the tenant's rules: run `az login` again",
-    "50173": "the sign-in was revoked: run `az login` again",
-    "50076": "the tenant demands a second factor: run `az login` again",
-    "50079": "the tenant demands a second factor: run `az login` again",
+    "700082": "the sign-in is too old; run `az login` again",
+    "70043": "the sign-in is too old for the tenant's rules; run `az login` again",
+    "50173": "the sign-in was revoked; run `az login` again",
+    "50076": "the tenant demands a second factor; run `az login` again",
+    "50079": "the tenant demands a second factor; run `az login` again",
     "53003": "the tenant's Conditional Access blocks this sign-in",
     "50057": "the account that signs in is disabled",
     "65001": "the application has no consent in the tenant {tenant}: an administrator must grant it",
-    "500011": "the tenant {tenant} doesn't know {service}: check {service_field}",
+    "500011": "the tenant {tenant} doesn't know {service}; check {service_field}",
 }
 """Entra's AADSTS codes that somebody can do something about."""
 
@@ -231,13 +231,13 @@ def _nobody(sign_in: SignIn) -> str:
     by_environment = "set AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET (or AZURE_FEDERATED_TOKEN_FILE)"
     match sign_in.auth:
         case "cli":
-            return f"nobody is signed in with Azure CLI: run `az login{tenant}`"
+            return f"nobody is signed in with Azure CLI; run `az login{tenant}`"
         case "environment":
             return f"the environment has no sign-in to Microsoft Entra: {by_environment}"
         case _:
             chosen = os.environ.get("AZURE_TOKEN_CREDENTIALS", "").strip()
             narrowed = f" (AZURE_TOKEN_CREDENTIALS is {chosen})" if chosen else ""
-            return f"nobody is signed in to Microsoft Entra{narrowed}: run `az login{tenant}`, or {by_environment}"
+            return f"nobody is signed in to Microsoft Entra{narrowed}; run `az login{tenant}`, or {by_environment}"
 
 
 def _is_network(error: BaseException | None) -> bool:

@@ -86,5 +86,5 @@ class Tokens:
         found = str(claims_of(token.token).get("tid", ""))
         if tenant and _GUID.fullmatch(tenant) and found and found.lower() != tenant.lower():
             message = f"the sign-in is for the tenant {found}, but {self._sign_in.field('tenantId')} is {tenant}"
-            raise SignInError(f"{message}: sign in to that tenant, or correct tenantId; nothing was touched", SIGN_IN)
+            raise SignInError(f"{message}; nothing was touched. Sign in there, or correct tenantId", SIGN_IN)
         return token

@@ -57,7 +57,7 @@ def parts(name: str) -> list[Rdn]:
     """
     plain = _QUOTED.sub(_unquoted, name)
     if not _NAME.fullmatch(plain):
-        hint = "; a part has one name: write \\+ where a name holds a plus" if "+" in plain else ""
+        hint = "; a part has one name, so write \\+ where a name holds a plus" if "+" in plain else ""
         raise ValueError(_MUST + hint)
     return [(kind.upper(), _value(value.strip(_BLANKS))) for kind, value in _PART.findall(plain)]
 

@@ -63,11 +63,11 @@ def fingerprint(line: str) -> str:
 def _check_form(text: str) -> None:
     if _PRIVATE.search(text):
         message = (
-            "is a private key, which belongs to its owner alone: take it out of this file (and out of Git's history)"
+            "is a private key, which belongs to its owner alone; take it out of this file (and out of Git's history)"
         )
         raise WrongKeyError(f"{message}, make a new key, and write the line of its .pub file here")
     if "BEGIN SSH2 PUBLIC KEY" in text:
-        raise WrongKeyError(f"is in PuTTY's format: `ssh-keygen -i -f FILE` prints what belongs here, {_LIKE}")
+        raise WrongKeyError(f"is in PuTTY's format; `ssh-keygen -i -f FILE` prints what belongs here, {_LIKE}")
     if not text or not text.isprintable():
         raise WrongKeyError(f"must be {_LIKE}")
 
@@ -76,11 +76,11 @@ def _check_type(kind: str, words: list[str]) -> None:
     if kind in TYPES:
         return
     if "-cert-v0" in kind:
-        raise WrongKeyError("is a certificate: write the public key that it was made for")
+        raise WrongKeyError("is a certificate; write the public key that it was made for")
     if kind == "ssh-dss":
-        raise WrongKeyError("is a DSA key, which ssh no longer takes: make one with `ssh-keygen -t ed25519`")
+        raise WrongKeyError("is a DSA key, which ssh no longer takes; make one with `ssh-keygen -t ed25519`")
     if any(word in TYPES or word == "ssh-dss" for word in words[1:]):
-        raise WrongKeyError("begins with options, or with something else before the key: begin with its type")
+        raise WrongKeyError("begins with options, or with something else before the key; begin with its type")
     if kind.startswith("AAAA"):
         raise WrongKeyError(f"has no type before the key: must be {_LIKE}")
     raise WrongKeyError(f"must be {_LIKE}; {kind[:40]!r} is not a key type{closest(kind, TYPES)}")

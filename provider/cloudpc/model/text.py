@@ -59,6 +59,12 @@ def told(message: str) -> str:
     return masked(" / ".join(filter(None, map(str.strip, plain(message).split("\n")))).replace("\t", " "))
 
 
+def with_hint(text: str, hint: str) -> str:
+    """What is wrong, then what to do: `hint`, a sentence, or the rest of one in small letters; empty: not known."""
+    apart = ". " if hint[:1].isupper() else "; "
+    return text.rstrip(".") + apart + hint if hint else text
+
+
 def last_lines(output: str) -> str:
     """The end of what a program said, in one line."""
     return (" / ".join(line.strip() for line in plain(output).strip().split("\n")[-3:]) or "no output")[-400:]

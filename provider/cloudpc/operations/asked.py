@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Generic, TypeVar
 
 from cloudpc.model.errors import ProvisioningError, unexpected_told
+from cloudpc.model.text import with_hint
 
 WITHIN = 10.0
 """Seconds that a run waits for its hosts' answers, from when it has asked; ssh may need several."""
@@ -60,4 +61,4 @@ class _Asking(Generic[_T]):
             with unexpected_told(self._doing):
                 self._found = self._question()
         except ProvisioningError as error:
-            self._found = f"{error.message} [{error.code}]" + (f": {error.hint}" if error.hint else "")
+            self._found = with_hint(f"{error.message} [{error.code}]", error.hint)

@@ -16,6 +16,7 @@ from cloudpc.model.errors import ErrorCode, ProvisioningError
 from cloudpc.model.image import Image
 from cloudpc.model.machines import Amount, Host, Hypervisor, Network
 from cloudpc.model.problems import Problem
+from cloudpc.model.text import with_hint
 from cloudpc.model.watch import Watch
 from cloudpc.operations import twins
 from cloudpc.operations.asked import Asked
@@ -162,13 +163,9 @@ def _lacks(host: Host, network: Network, *, told: Collection[Check]) -> str:
     try:
         failed = [check for check in host.check_network(network) if check.status == "failed" and check not in told]
     except ProvisioningError as error:
-        return _with_hint(error.message, error.hint)
+        return with_hint(error.message, error.hint)
     return "; ".join(_told(host.name, check) for check in failed)
 
 
 def _told(host: str, check: Check) -> str:
-    return f"{host}: {check.what}: {_with_hint(check.detail, check.hint)}"
-
-
-def _with_hint(text: str, hint: str) -> str:
-    return f"{text.rstrip('.')}: {hint}" if hint else text
+    return f"{host}: {check.what}: {with_hint(check.detail, check.hint)}"

@@ -128,7 +128,7 @@ def _is_newer(machine: Machine, recorded: RecordedCloudPC) -> bool:
 def _from_an_older_copy(where: Place, machine: Machine, recorded: RecordedCloudPC) -> str:
     return (
         f"its machine on {where.name} is of generation {machine.tag.generation}, and this state, an older copy, "
-        f"of {recorded.generation}; it is left untouched: `cloudpc adopt` takes it back"
+        f"of {recorded.generation}; it is left untouched; `cloudpc adopt` takes it back"
     )
 
 

@@ -143,7 +143,7 @@ class Removal:
     def _left_untouched(self, own: Found, recorded: RecordedCloudPC) -> list[str]:
         """Whoever may delete a policy may delete what its state knows: a machine unknown to state keeps no entry."""
         told = (
-            f"{named(own)} was handed over to its user before, and state does not know it: "
+            f"{named(own)} was handed over to its user before, and state does not know it; "
             "`cloudpc adopt` takes it back, `cloudpc adopt --remove` deletes it"
         )
         if self._consent.delete != recorded.policy_id:

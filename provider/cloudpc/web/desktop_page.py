@@ -115,12 +115,12 @@ def _desktop(site: Site, row: Row, person: Person) -> Desktop:
     cloud_pc = project.with_secrets(row.record.user_id, row.record.service_plan, row.record.policy)
     recorded = cloud_pc.recorded
     if (recorded.machine_id, recorded.generation) != (row.record.recorded.machine_id, row.record.generation):
-        raise CommandError(f"{row.name} has become another Cloud PC meanwhile: load the page again")
+        raise CommandError(f"{row.name} has become another Cloud PC meanwhile; load the page again")
     way, secret = access.usable(cloud_pc)
     if not isinstance(way, Ssh) or not way.certificate_thumbprint:
         raise CommandError(f"{row.name} has no desktop: its image {recorded.settings.image_id} has none")
     if recorded.is_kept_off:
-        raise CommandError(f"{row.name} is powered off: power it on, and try again")
+        raise CommandError(f"{row.name} is powered off; power it on, and try again")
 
     @contextlib.contextmanager
     def reach() -> Iterator[socket.socket]:

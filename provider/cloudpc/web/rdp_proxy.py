@@ -145,7 +145,7 @@ async def _begun(
                 _unreachable(_WITHOUT_TLS)
             await writer.start_tls(_unverified())
     except (TimeoutError, OSError, EOFError, ssl.SSLError):
-        _unreachable("The desktop does not answer. It may still be starting: try again in a minute.")
+        _unreachable("The desktop does not answer. It may still be starting; try again in a minute.")
     except NotRdp:
         _unreachable(_WITHOUT_TLS)
     certificate: bytes = writer.get_extra_info("ssl_object").getpeercert(binary_form=True) or b""

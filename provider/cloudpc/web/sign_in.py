@@ -70,13 +70,13 @@ _SAID = {
 _TOLD = {
     "AADSTS700016": "the application of --client-id is not known in the tenant of --tenant",
     "AADSTS7000215": f"the secret in {SECRET} is wrong: the secret's value is wanted, not its id",
-    "AADSTS7000222": f"the secret in {SECRET} has expired: make a new one in the application's registration",
-    "AADSTS7000218": f"the application wants a secret or a certificate: set {SECRET} or {CERTIFICATE}, or allow public "
+    "AADSTS7000222": f"the secret in {SECRET} has expired; make a new one in the application's registration",
+    "AADSTS7000218": f"the application wants a secret or a certificate; set {SECRET} or {CERTIFICATE}, or allow public "
     "client flows in its registration",
-    "AADSTS700025": f"the application is a public client, which has no secret: unset {SECRET} and {CERTIFICATE}",
+    "AADSTS700025": f"the application is a public client, which has no secret; unset {SECRET} and {CERTIFICATE}",
     "AADSTS700027": f"the certificate in {CERTIFICATE} is not one of the application's",
     "AADSTS50011": "the address of /signed-in is not one of the application's redirect URIs",
-    "AADSTS9002327": "the redirect URI is registered as a single-page application's: register it for the platform Web",
+    "AADSTS9002327": "the redirect URI is registered as a single-page application's; register it for the platform Web",
 }
 """What only whoever runs the server can put right."""
 _TOO_MANY_GROUPS = (

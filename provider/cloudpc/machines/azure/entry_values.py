@@ -84,7 +84,7 @@ def sizes(values: Mapping[str, tuple[str, ...]]) -> Mapping[str, tuple[str, ...]
         raise ValueError(f"goes by the ids of service plans (`cloudpc policy validate` shows them); not {_listed(odd)}")
     for plan, names in values.items():
         if not names:
-            raise ValueError(f"names no size for {plan}: name one, or leave the plan out")
+            raise ValueError(f"names no size for {plan}; name one, or leave the plan out")
         if odd := [name for name in names if not re.fullmatch(r"(Standard|Basic)_\w+", name)]:
             raise ValueError(f"names sizes, such as Standard_D2as_v5; not {_listed(odd)}")
         _different(names)
@@ -108,7 +108,7 @@ def zones(values: tuple[str, ...]) -> tuple[str, ...]:
 def disk_type(value: str) -> str:
     """Of systems' disks."""
     if value == "Standard_LRS":
-        raise ValueError("is a hard disk, which Azure ends for systems on 2028-09-08: write StandardSSD_LRS")
+        raise ValueError("is a hard disk, which Azure ends for systems on 2028-09-08; write StandardSSD_LRS")
     if value not in DISK_TYPES:
         raise ValueError(f"must be {_listed(DISK_TYPES, 'or')}")
     return value

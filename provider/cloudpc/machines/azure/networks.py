@@ -97,7 +97,7 @@ class Networks:
             raise ProvisioningError(ErrorCode.NETWORK_NOT_FOUND, message, hint=hint)
         if found.subscription.lower() != self._config.subscription_id.lower():
             message = f"the subnet {found.network}/{found.name} is in another subscription than {name}"
-            hint = "network cards, machines and their network belong to one subscription: add a host in that one"
+            hint = "network cards, machines and their network belong to one subscription; add a host in that one"
             raise ProvisioningError(ErrorCode.NETWORK_NOT_FOUND, message, hint=hint)
         return found
 

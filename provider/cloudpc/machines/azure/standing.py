@@ -38,7 +38,7 @@ _KINDS: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "ResourceGroupBeingDeleted": (
         f"{AVAILABILITY}ResourceGroupBeingDeleted",
-        "Somebody has removed the group: make another one, and name it.",
+        "Somebody has removed the group; make another one, and name it.",
     ),
     "AuthorizationFailed": (
         f"{PERMISSION}NoSubscriptionReaderRole",

@@ -118,7 +118,7 @@ class Address:
         if self.transport not in _TRANSPORTS:
             raise ValueError(f"has a transport that libvirt does not know; known are: {', '.join(_TRANSPORTS)}")
         if self.transport == "unix" and self.host:
-            raise ValueError(f"names the host {self.host}, which a unix socket does not reach: use qemu+ssh")
+            raise ValueError(f"names the host {self.host}, which a unix socket does not reach; use qemu+ssh")
         if self.transport == "ext" and not self._parameters.get("command"):
             raise ValueError("needs ?command=… to say which program makes the connection")
         if self.host.startswith("-"):

@@ -35,7 +35,7 @@ def _no_password(place: str) -> None:
     user, _, _ = place.rpartition("@")
     if ":" in unquote(user):
         raise ValueError(
-            "has a password, which nothing would use: write USER@HOST, let the user sign in by a key, "
+            "has a password, which nothing would use; write USER@HOST, let the user sign in by a key, "
             "and change the password, since this file has shown it"
         )
 
@@ -106,7 +106,7 @@ class LibvirtHostConfig(HostConfig):
     def _says_where(self) -> Self:
         if self.ssh_destination is None and not self.address.is_local and self.address.hop is None:
             raise ValueError(
-                "has a uri that names no host: give sshDestination, how ssh reaches it (empty, if its loopback is this "
+                "has a uri that names no host; give sshDestination, how ssh reaches it (empty, if its loopback is this "
                 "machine's)"
             )
         return self

@@ -21,10 +21,10 @@ def opened(domain: Any, name: str, address: Address) -> socket.socket:
         ProvisioningError: libvirt can't be asked.
     """
     if not address.is_local:
-        raise NoConsole(f"The console of {name} is shown on its host alone: run `cloudpc serve` there.")
+        raise NoConsole(f"The console of {name} is shown on its host alone; run `cloudpc serve` there.")
     with classified(f"open the screen of {name}"):
         if not domain.isActive():
-            raise NoConsole(f"{name} is off: power it on to see its console.")
+            raise NoConsole(f"{name} is off; power it on to see its console.")
         graphics = ElementTree.fromstring(domain.XMLDesc()).find("devices/graphics")  # noqa: S314 - libvirt's own
         if graphics is None:
             raise NoConsole(f"{name} was made before machines had a console. It has one after a reprovision.")

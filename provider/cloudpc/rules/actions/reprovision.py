@@ -51,7 +51,7 @@ class AdoptFirst(Reason):
 
     def __str__(self) -> str:
         return (
-            "its user has a machine that state does not know: `cloudpc adopt` takes it back; "
+            "its user has a machine that state does not know; `cloudpc adopt` takes it back; "
             "after `cloudpc adopt --remove`, `cloudpc retry` makes a new one"
         )
 

@@ -41,7 +41,7 @@ class IsLost(Reason):
     """There may still be its disk, which a new machine would take the place of."""
 
     def __str__(self) -> str:
-        return "its machine is lost: `cloudpc reprovision` makes a new one, a retry doesn't"
+        return "its machine is lost; `cloudpc reprovision` makes a new one, a retry doesn't"
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class ReprovisionInstead(Reason):
     """The same, to who gives the command."""
 
     def __str__(self) -> str:
-        return "its machine is lost: `cloudpc reprovision` makes a new one"
+        return "its machine is lost; `cloudpc reprovision` makes a new one"
 
 
 class Retry(Counted[Asked]):
