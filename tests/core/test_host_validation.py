@@ -53,7 +53,7 @@ def test_who_is_silent_may_have_it(tmp_path: Path) -> None:
 def test_what_is_wrong_with_a_host_is_told_with_what_to_do(tmp_path: Path, are_configured: bool, field: str) -> None:
     well, ill = ScriptedHost(tmp_path, "one", networks=["corp"]), _Checked(tmp_path, "two", networks=["corp"])
     ill.found = (Check("storage pool", "failed", "is logical.", "take another"), Check("version", "warning", "is old"))
-    assert _fields(well, ill, are_configured=are_configured) == [(field, "two: storage pool: is logical: take another")]
+    assert _fields(well, ill, are_configured=are_configured) == [(field, "two: storage pool: is logical; take another")]
 
 
 def test_what_a_cloud_wants_changed_is_a_problem_of_its_entry_and_others_answer(tmp_path: Path) -> None:
@@ -64,7 +64,7 @@ def test_what_a_cloud_wants_changed_is_a_problem_of_its_entry_and_others_answer(
     refusing, well = Refusing(tmp_path, "one"), ScriptedHost(tmp_path, "two", networks=["corp"])
     assert _fields(refusing, well) == [("cloudpc:hosts[0]", "one: host: there is no group; make it")]
     refusing.found = (Check("resource group", "failed", "is not there", "make the group"),)
-    assert _fields(refusing, well) == [("cloudpc:hosts[0]", "one: resource group: is not there: make the group")]
+    assert _fields(refusing, well) == [("cloudpc:hosts[0]", "one: resource group: is not there; make the group")]
     assert _fields(refusing) == _fields(refusing, well)
 
 
@@ -77,7 +77,7 @@ def test_what_is_wrong_with_a_host_is_not_told_of_its_networks_again(tmp_path: P
 
     host = Unhealthy(tmp_path, "one")
     host.found = (wrong,)
-    assert _fields(host) == [("cloudpc:hosts[0]", "one: rights: none: give some")]
+    assert _fields(host) == [("cloudpc:hosts[0]", "one: rights: none; give some")]
 
 
 # ---- orders
@@ -118,7 +118,7 @@ NO_SIZE, NO_ROOM = Check("size", "failed", "none", "name one"), Check("size", "w
 def test_an_image_that_no_machine_can_be_made_of_is_told_of_its_host(tmp_path: Path) -> None:
     gone, ends = Check("image office", "failed", "is gone", "mend it"), Check("image office", "warning", "ends soon")
     hosts = _foreseeing(tmp_path, "neu"), _foreseeing(tmp_path, "weu", gone, ends)
-    assert _of_orders(*hosts) == [("cloudpc:hosts[1]", "weu: image office: is gone: mend it")]
+    assert _of_orders(*hosts) == [("cloudpc:hosts[1]", "weu: image office: is gone; mend it")]
 
 
 def test_a_plan_has_to_have_a_size_on_one_host(tmp_path: Path) -> None:

@@ -503,5 +503,5 @@ def test_every_encoding_that_tools_write(encoding: str) -> None:
 
 
 def test_what_is_no_unicode_is_said() -> None:
-    with pytest.raises(ValueError, match=r"its encoding is not one of Unicode \(.*\): save it as UTF-8"):
+    with pytest.raises(ValueError, match=r"its encoding is not one of Unicode \(.*\); save it as UTF-8"):
         _parsed('{"displayName": "Büro"}'.encode("cp1252"))

@@ -67,7 +67,7 @@ def credentials(user: User, service_plan: Plan = None, policy: Policy = None, as
 
 
 def _told(project: Project, cloud_pc: CloudPCRecord, way: Access, user: str) -> tuple[str, list[str]]:
-    """How the user signs in, and what that takes."""
+    """How the user signs in, and with what."""
     try:
         hop = None if way.bastion else _way(project.host(cloud_pc), way)
     except CommandError as error:  # whoever has the password may know the way
@@ -76,7 +76,7 @@ def _told(project: Project, cloud_pc: CloudPCRecord, way: Access, user: str) -> 
 
 
 def _proof(way: Access) -> dict[str, str]:
-    """What the Cloud PC proves itself by, by its name."""
+    """What the Cloud PC proves itself by (a host key, a certificate), by name."""
     match way:
         case Ssh():
             desktop = {"Desktop's certificate": way.certificate_thumbprint}
@@ -141,7 +141,7 @@ def _by_ssh(
 
 
 def _with_desktop(cloud_pc: CloudPCRecord, way: Ssh) -> Ssh:
-    """The same, if there is a desktop. Raises CommandError: there is none, with what to do."""
+    """The same, if it has a desktop. Raises CommandError if not, with what to do."""
     if way.certificate_thumbprint:
         return way
     name = cloud_pc.user_principal_name
@@ -213,13 +213,13 @@ def _by_desktop(cloud_pc: CloudPCRecord, way: Rdp) -> str:
 def _asked_why(
     project: Project, cloud_pc: CloudPCRecord, target: ssh.Target, command: Sequence[str]
 ) -> ssh.Ended | None:
-    """Tell why ssh did not come as far as the password; once more with the guest's present key, if that is another."""
+    """Say why ssh did not get as far as the password; once more with the guest's current key, if that has changed."""
     known = _anew(project, cloud_pc, target)
     return ssh.run(known, command) if known else None
 
 
 def _anew(project: Project, cloud_pc: CloudPCRecord, target: ssh.Target) -> ssh.Target | None:
-    """Tell why ssh did not come as far as the password; the target with the guest's present key, if that is another."""
+    """Say why ssh did not get as far as the password; the target with the guest's current key, if that has changed."""
     config = project.host(cloud_pc)
     if config is None:
         err.print(f"cloudpc: {cloud_pc.policy} names no host {cloud_pc.recorded.host} that could say why")
@@ -246,7 +246,7 @@ def target_of(project: Project, cloud_pc: CloudPCRecord, way: Ssh, secret: Recor
 
 
 def _way(host: HostConfig | None, way: Access) -> SshHop | None:
-    """As the host is reached today, if the machine is behind it; state has how it was when the machine was made."""
+    """How the host is reached now, if the machine is behind it; state has how it was when the machine was made."""
     if host is not None:
         return host.way if way.via or ssh.is_loopback(way.host) else None
     try:

@@ -71,7 +71,7 @@ def _command(action: Action[Any]) -> Callable[..., None]:
 
 
 def _parameters(action: Action[Any]) -> Iterator[inspect.Parameter]:
-    """As typer reads them from a function."""
+    """The parameters, as typer reads them from a function."""
 
     def parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
         return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
@@ -98,7 +98,7 @@ def _option(name: str) -> str:
 
 
 def _asked(action: Action[Any], options: Mapping[str, Any]) -> Asked:
-    """The arguments that were given. Raises CommandError: one is not what the action takes."""
+    """The arguments that were given. Raises CommandError if the action does not take one."""
     fields = action.asked.options()
     given = {taken.alias or name: options[name] for name, taken in fields.items() if options[name] is not None}
     for name in fields:

@@ -82,7 +82,7 @@ def adopt(
 
 
 def _write_tags(project: Project, records: Sequence[StackRecord], *, yes: bool) -> None:
-    """Where the tag of a machine that state knows can't be read: state says what was in it."""
+    """Write the tags of machines that state knows and whose tag can't be read: state says what was in it."""
     found = [(host, c) for record in records for host, c in _unreadable(project, record)]
     for host, cloud_pc in found:
         err.print(f"{cloud_pc.device_name} of {cloud_pc.user_principal_name} on {host.name}: its tag can't be read")
@@ -102,7 +102,7 @@ def _unreadable(project: Project, record: StackRecord) -> Iterator[tuple[Host, C
 
 
 def _tag(recorded: RecordedCloudPC) -> Tag:
-    """What the machine of one that its user has been given carries."""
+    """The tag of a machine that was handed over to its user."""
     made = DesiredCloudPC.model_validate(recorded.model_dump())
     joined = recorded.computer.connection if recorded.computer else ""
     return replace(tag_of(made), phase=Phase.HANDED_OVER, joined_through=joined)
@@ -164,7 +164,7 @@ def _keys(found: Found) -> list[str]:
 
 
 def _make_way(project: Project, policy: str, found: Found, record: StackRecord | None) -> None:
-    """What runs in between have recorded of them: only a retry looks at a failed one again, nothing at an ended one."""
+    """Let state take them: only a retry looks at one recorded as failed again, and nothing at an ended one."""
     keys = set(_keys(found))
     theirs = [c for c in (record.cloud_pcs if record else ()) if c.key in keys]
     for ended in (c for c in theirs if c.status == Status.DEPROVISIONING):

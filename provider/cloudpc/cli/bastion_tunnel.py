@@ -24,7 +24,7 @@ OPENING_SECONDS = 90.0
 """Until a tunnel that does not open is given up: `az` alone takes ten seconds to start on a slow machine."""
 _PAUSE = 0.1
 _READ = 4000
-"""Bytes of what `az` said last that are looked at where it fails."""
+"""Where `az` fails, so many of the last bytes it printed are looked at."""
 _LISTENS = "0A"
 """The state of a listening socket in /proc/net/tcp."""
 # `az` is a shell script that starts Python as its child, so the whole group has to end

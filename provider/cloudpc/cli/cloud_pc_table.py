@@ -19,7 +19,7 @@ _HEADERS = ("USER", "SERVICE PLAN", "POLICY", "DEVICE", "STATUS")
 
 @dataclass(frozen=True)
 class _Line:
-    """A Cloud PC as the table has it."""
+    """A Cloud PC as a line of the table."""
 
     name: str
     plan: str
@@ -84,7 +84,7 @@ def _line(row: dict[str, Any], *, has_several: bool) -> _Line:
 def _plan(row: dict[str, Any]) -> str | None:
     plan = short_name(row["servicePlan"]) if row["servicePlan"] else None
     if plan and GUID.fullmatch(plan):
-        return str(row["servicePlanName"])  # a tenant's id says nothing to people
+        return str(row["servicePlanName"])  # a tenant's id means nothing to people
     return plan
 
 

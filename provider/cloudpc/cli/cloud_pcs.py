@@ -64,7 +64,7 @@ def _everyone(project: Project, stacks: Sequence[StackRecord], *, with_none: boo
 def _outdated(
     project: Project, stacks: Sequence[StackRecord], policy: str | None
 ) -> tuple[list[dict[str, Any]], list[str]]:
-    """Rows with what differs, and the policies whose settings of today are not known."""
+    """Rows with what differs, and the policies whose current settings are unknown."""
     cloud_pcs = [c for stack in stacks for c in stack.cloud_pcs if policy in (None, c.policy)]
     differing = differences.of_all(project, cloud_pcs)
     named = ((c, differing.found.get((c.policy, c.key))) for c in cloud_pcs)
@@ -72,7 +72,7 @@ def _outdated(
 
 
 def _chosen(rows: Iterable[dict[str, Any]], policy: str | None, statuses: Sequence[Status]) -> list[dict[str, Any]]:
-    """Those that are asked for, by name; who is in no policy is in each."""
+    """Those asked for by name; a user without a policy counts for each."""
     chosen = [
         row
         for row in rows

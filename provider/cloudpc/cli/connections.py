@@ -108,7 +108,7 @@ def health(project: Project) -> dict[str, list[Check]]:
     """
     read: dict[str, OnPremisesConnection] = {}
     for name in files.names(_folder(project)):
-        with contextlib.suppress(InvalidConfigurationError):  # `cloudpc policy validate` tells
+        with contextlib.suppress(InvalidConfigurationError):  # `cloudpc policy validate` reports it
             read |= _read(project, [name])
     return _looked_at(project, read, _uses(project))
 
@@ -139,7 +139,7 @@ def _shown(project: Project) -> str:
 
 
 def _uses(project: Project) -> _Uses:
-    """Read leniently: what is wrong with a policy is not this command's to tell."""
+    """Read leniently: this command does not report what is wrong with a policy."""
     named: dict[str, list[str]] = {}
     hosts: dict[str, tuple[HostConfig, ...]] = {}
     for policy in project.policy_ids():
@@ -216,7 +216,7 @@ def _row(project: Project, name: str, uses: _Uses) -> dict[str, Any]:
 
 
 def _as_json(name: str, connection: OnPremisesConnection, found: Sequence[Check]) -> dict[str, Any]:
-    """As Graph's `cloudPcOnPremisesConnection` says it."""
+    """In the terms of Graph's `cloudPcOnPremisesConnection`."""
     shown = [
         {
             "displayName": one.what,

@@ -64,7 +64,7 @@ class Project:
         """The directories of all policies, each read once."""
         groups: set[str] = set()
         for policy_id in self.policy_ids():
-            with contextlib.suppress(InvalidConfigurationError):  # told where the policy is used
+            with contextlib.suppress(InvalidConfigurationError):  # reported where the policy is used
                 groups.update(parsing.group_references(self.values(policy_id)))
         return Directories(self.stacks_folder, frozenset(groups))
 
@@ -115,7 +115,7 @@ class Project:
         return {key: project_file.without(fields, value, key) for key, value in own.items() if key not in fields}
 
     def _opened(self, policy_id: str, own: Mapping[str, Any]) -> dict[str, Any]:
-        """Encrypted values in clear; the engine opens them, as long as they are the same only once."""
+        """Encrypted values in clear; the engine opens them, only once as long as they are the same."""
         sealed = {
             key: value
             for key, value in own.items()
@@ -150,7 +150,7 @@ class Project:
     def is_marked_as_deleted(self, policy_id: str) -> bool:
         """Whether the policy's file says that it is to go (`cloudpc:deleted`)."""
         with contextlib.suppress(InvalidConfigurationError):
-            # as text, too: the engine makes that of it whenever it writes the file for another reason
+            # as text, too: the engine turns it into text whenever it writes the file for another reason
             return self.values(policy_id).get("cloudpc:deleted") in (True, "true")
         return False
 
@@ -224,7 +224,7 @@ class Project:
         return found
 
     def _known(self, policy_id: str) -> Known:
-        """The groups that the policy has had; none where state can't be read, which others tell."""
+        """The groups that the policy has had; none where state can't be read, which others report."""
         with contextlib.suppress(EngineError, CommandError, InvalidConfigurationError):
             for record in self.records(policy_id):
                 return Known(frozenset(record.group_names), names=names_of(record.group_names))
@@ -288,7 +288,7 @@ class Project:
         choices = ", ".join(f"{short_name(c.service_plan)} of {c.policy}" for c in all_)
         if not found:
             raise CommandError(f"{user} has no such Cloud PC; there are: {choices}", Exit.INVALID)
-        # what was never made, or has ended, is no choice beside one that there is
+        # what was never made, or has ended, does not count beside one that exists
         found = [c for c in found if c.recorded.access] or found
         if len(found) > 1:
             message = f"which Cloud PC of {user}? Name one with --service-plan or --policy: {choices}"

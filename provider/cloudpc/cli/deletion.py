@@ -41,7 +41,7 @@ def remove_if_over(project: Project, record: StackRecord) -> bool:
     if why := _kept_because(project, record):
         err.print(f"{policy} is marked as deleted, and kept: {why}")
         return False
-    # nothing is protected any more, and nothing left to do for the provider
+    # nothing is protected any longer, and the provider has nothing left to do
     project.engine.read(["destroy", "--stack", policy, "--yes", "--skip-preview"])
     project.engine.read(["stack", "rm", policy, "--yes"])
     file = project.file(policy)

@@ -137,7 +137,7 @@ def _wait_until_proven(way: Forwarded, thumbprint: str, name: str) -> None:
 def _certificate(port: int) -> bytes | None:
     """What the desktop proves itself by, as DER; None while it does not answer."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # compared by whoever asks
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # the caller compares it
     with suppress(OSError), socket.create_connection((_HERE, port), _ONE_TRY_SECONDS) as connection:
         connection.sendall(_ASKS_FOR_TLS)
         answer = connection.recv(_ANSWER_BYTES, socket.MSG_WAITALL)
@@ -178,7 +178,7 @@ def _by_remmina(program: str, session: _Session) -> int:
         file = Path(folder) / "desktop.remmina"
         file.write_text("\n".join(lines), encoding="utf-8")
         subprocess.run([program, "-c", str(file)], check=False)
-        return _until_interrupted()  # one that runs already takes the file over, and ends at once
+        return _until_interrupted()  # a client that runs already takes the file over, and this one ends at once
 
 
 def _by_mstsc(program: str, session: _Session) -> int:

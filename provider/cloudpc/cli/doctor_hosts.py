@@ -52,7 +52,7 @@ def findings(surroundings: Mapping[str, Surroundings], ours: Ours, seen: Seen) -
         ours: what there should be.
         seen: records what hosts have.
     """
-    # those with the same holdings once
+    # hosts with the same holdings are looked at once
     configured = {host.holdings: host for each in surroundings.values() for host in each.hosts}
     for config in configured.values():
         yield from _host(config, ours, seen)
@@ -78,7 +78,7 @@ def _host(config: HostConfig, ours: Ours, seen: Seen) -> Iterator[Check]:
 
 
 def _slow(what: str, host: str) -> Iterator[Check]:
-    """What runs have met lately: they say that it is slow, and no more."""
+    """How slow the host was in recent runs, which say only that it is slow."""
     if found := patience.lately(host):
         worst, ago = max(found, key=lambda each: each.lasted), (time.time() - found[-1].ended) / 60
         times = "once" if len(found) == 1 else f"{len(found)} times"
@@ -91,7 +91,7 @@ def _slow(what: str, host: str) -> Iterator[Check]:
 
 
 def _old_images(what: str, host: ForgetsImages, ours: Ours) -> Iterator[Check]:
-    """Where a run is at work, all stay: it may be about to make a machine of one."""
+    """While a run is at work, all stay: it may be about to make a machine from one."""
     found = host.old_images()
     gone = host.discard_images(found) if ours.remove and not ours.busy else []
     if gone:
@@ -152,7 +152,7 @@ def _unreadable(what: str, name: str, *, is_known: bool) -> Check:
 
 
 def _unknown(what: str, machine: Machine) -> Check:
-    """A machine that no user has, by state."""
+    """A machine that belongs to no user by any state."""
     if machine.state is State.GOING:
         hint = "its host has accepted the removal; each run of its policy checks again"
         return Check(what, "warning", f"{machine.name} is being removed", hint)

@@ -17,7 +17,7 @@ def findings(project: Project, policies: Iterable[str]) -> Iterator[Check]:
     for name in policies:
         try:
             hosts, asked = wishes.of_policy(project, name)
-        except (InvalidConfigurationError, DirectoryError):  # told of the policy
+        except (InvalidConfigurationError, DirectoryError):  # reported for the policy
             continue
         for host in hosts:
             yield from (_of_policy(name, host.name, check) for check in host_validation.image_checks(host, asked))

@@ -52,7 +52,7 @@ def _locked(project: Project, records: Sequence[StackRecord], seen: Seen) -> Ite
 
 
 def _in_two_states(records: Sequence[StackRecord]) -> Iterator[Check]:
-    """Cloud PCs that two policies have by state; there is one machine."""
+    """Cloud PCs that are in the state of two policies, though there is one machine."""
     holders: dict[str, list[CloudPCRecord]] = {}
     for cloud_pc in (c for record in records for c in record.cloud_pcs if c.recorded.has_machine):
         holders.setdefault(cloud_pc.key, []).append(cloud_pc)

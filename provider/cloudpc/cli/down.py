@@ -41,7 +41,7 @@ _ADVICE = (
     "The resources in the stack have been deleted, but the history",
     "If you want to remove the stack completely, run `pulumi stack rm",
 )
-"""How Pulumi's lines begin that tell how to remove the stack: that is what comes next."""
+"""How Pulumi's lines about removing the stack begin, which is what follows anyway."""
 _FORGET = "if its tenant or domain is gone for good: --forget-registrations"
 
 
@@ -101,7 +101,7 @@ def down(
 
 
 def _unknown(runtime: Runtime, installation: str | None, known: Inventory, policy: str) -> tuple[Found, Found]:
-    """The policy's machines that its state lacks: those it had begun, and those that are none of its concern."""
+    """The policy's machines that its state lacks: those that a run had begun, and those that are not to be touched."""
     unfinished: Found = []
     staying: Found = []
     for host, machine in known.unknown(runtime.hosts, installation, policy):
@@ -207,7 +207,7 @@ def _tell(_policy: str, line: str) -> None:
 
 @contextmanager
 def _no_new_file(project: Project, policy: str) -> Iterator[None]:
-    """Pulumi writes one with nothing but a salt for a stack that has none; commands would take it for a policy's."""
+    """Pulumi writes a file with only a salt for a stack that has none; commands would take it for a policy's."""
     file = project.file(policy)
     had_one = file.is_file() and not encryption_salt.is_all(file)
     try:

@@ -72,13 +72,13 @@ def _is_written_at_end(project: Project, name: str) -> bool:
         if not has_run:
             _record(project, name)
     except CloudPCError:
-        return False  # as Pulumi would; the run tells what is wrong
+        return False  # as Pulumi would; the run reports what is wrong
     if not chosen:
         out.print(f"{name}: {counted(count)}, so state is written once, at the end of the run")
     return True
 
 
 def _record(project: Project, name: str) -> None:
-    """Raises EngineError."""
+    """What state has of it. Raises EngineError."""
     only = {checkpoints.ONLY_POLICY: "true", checkpoints.VARIABLE: "false"}
     project.engine.read(["up", "--stack", name, "--yes", "--skip-preview"], env=only)

@@ -97,9 +97,9 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _terminate)
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # as stderr is: a letter the terminal lacks ends no run
+        sys.stdout.reconfigure(errors="backslashreplace")  # as on stderr: an unknown letter must not end a run
     _mount()
-    if signal.getsignal(signal.SIGINT) is leave:  # from here on there is something to end in order
+    if signal.getsignal(signal.SIGINT) is leave:  # from here on there is something to end properly
         signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with patience.telling(lambda text: err.print(text)):
@@ -108,7 +108,7 @@ def main() -> None:
         _fail(error.whole(), exit_code(error))
     except OSError as error:
         _fail(f"{error.filename or 'system'}: {error.strerror}", Exit.ERROR)
-    except Exception as error:  # the last one to see it
+    except Exception as error:  # nobody above handles it
         if os.environ.get("CLOUDPC_DEBUG"):
             raise
         _fail(f"{type(error).__name__}: {error} (CLOUDPC_DEBUG=1 shows the traceback)", Exit.ERROR)

@@ -45,7 +45,7 @@ class Terminal(Console):
 
 
 for _name in ("stdin", "stdout", "stderr"):
-    if getattr(sys, _name) is None:  # who started us has closed it; nobody asks there or reads
+    if getattr(sys, _name) is None:  # whoever started us has closed it: nobody reads it
         setattr(sys, _name, open(os.devnull, "r" if _name == "stdin" else "w", encoding="utf-8"))  # noqa: PTH123, SIM115
 # a file or a pipe has no width: a table in it must not be folded
 out = Terminal(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 1000)
@@ -125,7 +125,7 @@ READABLE = 30
 """Characters that the last column needs at least, to be read beside the others."""
 _GAP = 2
 _BELOW = 4
-"""By how much the last column's text is indented that stands below its line."""
+"""How far the last column's text is indented where it stands below its line."""
 
 
 class Table:
@@ -189,7 +189,7 @@ def _beside(first: Text, lines: Sequence[Text]) -> Iterator[Text]:
 
 
 def _ended(line: Text) -> Text:
-    """Without blanks at the end: somebody may copy it, or read it in a pipe."""
+    """Without trailing blanks: somebody may copy it, or read it in a pipe."""
     line.rstrip()
     return line
 

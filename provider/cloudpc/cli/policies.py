@@ -133,7 +133,7 @@ def delete(
     deletion.mark(project, name)
     if kept and end_grace:
         if any(c.recorded.status_if_there in USABLE for c in kept):
-            bring_up(project, [name], How()).tell_problems()  # begins the grace periods that are ended then
+            bring_up(project, [name], How()).tell_problems()  # begins the grace periods that are then ended
         now = [c for stack in project.records(name) for c in stack.cloud_pcs if c.grace_period_end_date_time]
         generations.write(project, name, END_GRACE, {c.key: END_GRACE.asks(c.recorded) for c in now})
     result = bring_up(project, [name], How())
@@ -144,7 +144,7 @@ def delete(
 
 
 def _by_hosts(project: Project, name: str) -> HostValidation:
-    """Asks its hosts."""
+    """What its hosts say of it."""
     from cloudpc.operations.host_validation import HostValidation
 
     hosts, asked = wishes.of_policy(project, name)

@@ -154,20 +154,20 @@ class _Import:
                 out.print(f"  left to do: {remark.field}: {remark.why}")
 
     def _left(self, imported: Imported, shown: str, others: Mapping[str, Any]) -> list[Problem]:
-        """What the policy names that is not here; groups are validate's to look for: a tenant may have to be asked."""
+        """What the policy names and is not here; validate looks for groups, since a tenant may have to be asked."""
         references = References(shown, self.project.directories)
         policy = ProvisioningPolicy.model_validate(imported.policy)
         for index in range(len(policy.domain_join_configurations)):
             references.network(index, policy, ())
         images = others.get("cloudpc:images")
-        # what is wrong with an image itself is validate's to tell, too
+        # validate also reports what is wrong with an image itself
         if policy.image_type == "gallery" or not isinstance(images, dict) or policy.image_id not in images:
             used = hosts.read(others.get(hosts.KEY), shown, []) or drivers.this_machine()
             references.image(policy, {}, (), used)
         return references.problems
 
     def _shared(self) -> dict[str, Any]:
-        """What all other policies of the project say alike."""
+        """What all other policies of the project have in common."""
         siblings = []
         for policy in self.project.policy_ids():
             try:
@@ -223,7 +223,7 @@ def _parsed(content: bytes) -> object:
 
 
 def _number(digits: str) -> int | str:
-    """One of more digits than any number in a policy has is a value that can't be read, and costs no policy."""
+    """A number with more digits than any in a policy counts as unreadable, and costs no other policy."""
     return int(digits) if len(digits) <= _DIGITS else digits
 
 

@@ -55,7 +55,7 @@ def without_hindered(
 
 
 def _of_each(project: Project, names: Sequence[str]) -> dict[str, InvalidConfigurationError | DirectoryError]:
-    """Policies that are wrong, or whose directory can't be read: who is owed what is unknown under them."""
+    """Policies that are wrong, or whose directory can't be read: who should have what is unknown for them."""
     found: dict[str, InvalidConfigurationError | DirectoryError] = {}
     for name in names:
         try:

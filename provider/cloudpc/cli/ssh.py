@@ -168,12 +168,12 @@ def opened(target: Target, port: int) -> Iterator[socket.socket]:
     ours, theirs = socket.socketpair()
     with ours, _prepared(target) as (ssh, folder, _):
         argv = [*ssh, "-W", f"127.0.0.1:{port}", "--", target.alias]
-        # in a session of its own: a Ctrl-C is ours to answer, and ends what it is asked to in order
+        # in a session of its own: we answer Ctrl-C, and end it properly
         process = subprocess.Popen(
             argv, stdin=theirs.fileno(), stdout=theirs.fileno(), stderr=subprocess.DEVNULL,
             env=_environment(target, folder), cwd=folder, start_new_session=True,
         )  # fmt: skip
-        theirs.close()  # ssh alone has it: it sees the end of ours, and we of its
+        theirs.close()  # only ssh keeps it open, so each side sees when the other ends
         try:
             yield ours
         finally:
@@ -231,7 +231,7 @@ def is_loopback(address: str) -> bool:
 
 
 def _own_way(host: str, port: int) -> dict[str, str]:
-    """How the user's own configuration reaches an address: its gateway, its interface."""
+    """How the user's own ssh configuration reaches an address: its gateway, its interface."""
     try:
         argv = [_program(), "-G", "-p", str(port), "--", host]
         said = subprocess.run(argv, capture_output=True, text=True, timeout=_OWN_WAY_SECONDS, check=True).stdout

@@ -144,7 +144,7 @@ def _named(project: Project, policies: Sequence[str] | None) -> list[str]:
 
 
 def _show_previews(project: Project, names: Sequence[str], consent: Consent) -> None:
-    """Raises CommandError: one shows what is wrong."""
+    """Raises CommandError if one shows that something is wrong."""
     troubles = _Troubles()
     _make_stacks(project, names, troubles)
     for name in names:
@@ -153,7 +153,7 @@ def _show_previews(project: Project, names: Sequence[str], consent: Consent) -> 
 
 
 def _check_forgotten(project: Project, names: Sequence[str], hosts: Sequence[str]) -> None:
-    """A host's name that is mistyped would be forgotten without a word."""
+    """Otherwise a mistyped host's name would go unnoticed."""
     if not hosts:
         return
     known = {c.recorded.host for record in project.records() if record.policy in names for c in record.cloud_pcs}
@@ -248,7 +248,7 @@ def _records(project: Project, names: Sequence[str], troubles: _Troubles) -> lis
 
 
 def _clear_pending(project: Project, record: StackRecord) -> None:
-    """What a dead run had begun has been adopted or removed by this one; Pulumi would go on warning of it."""
+    """This run has adopted or removed what a dead run had begun; Pulumi would go on warning of it."""
     if record.interrupted:
         project.engine.read(["refresh", "--stack", record.policy, "--yes", "--skip-preview", _CLEAR_PENDING])
 
@@ -282,7 +282,7 @@ def _run_all(project: Project, names: Sequence[str], how: How, env: Callable[[st
 
 
 def _prefixing(names: Sequence[str]) -> Callable[[str, str], None]:
-    """Shows lines behind the name of their policy."""
+    """Shows each line after the name of its policy."""
     width = max(map(len, names), default=0)
     styles = {name: _COLOURS[i % len(_COLOURS)] for i, name in enumerate(names)}
 

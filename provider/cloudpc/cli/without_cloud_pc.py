@@ -101,14 +101,14 @@ def _ignored(directories: Sequence[_Directory], facts: Sequence[PolicyFacts]) ->
         serving = ownership.owners(facts, directory.snapshot)
         for policy_id, owed in directory.owed():
             if (policy_id, owed.key) in present:
-                continue  # it says so itself
+                continue  # its own row says so
             if why := _why_ignored(policy_id, serving.get(owed.user.id, policy_id), held.get(owed.key, policy_id)):
                 found.append(_row(owed.user, owed.service_plan, policy_id, ErrorCode.OTHER_POLICY_FIRST, why))
     return found
 
 
 def _why_ignored(policy_id: str, serves: str, still_has: str) -> str:
-    """In words; nothing if it is not.
+    """Why, in words; empty if it is not ignored.
 
     Args:
         policy_id: a policy that targets the user.

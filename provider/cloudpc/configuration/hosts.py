@@ -68,7 +68,7 @@ def _entry(entry: Any, field: str, file: str, problems: list[Problem]) -> HostCo
 
 
 def _without_driver(entry: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
-    """Field, message and value: which driver there is none of, and fields that no driver has."""
+    """Field, message and value for an unknown driver, and for fields that no driver has."""
     installed = drivers.installed()
     by = {name: "kind" if "kind" in driver.config.model_fields else "uri" for name, driver in installed.items()}
     name = driver_name(entry)

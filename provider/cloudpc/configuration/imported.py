@@ -34,7 +34,7 @@ class Remark:
     def __str__(self) -> str:
         value = json.dumps(self.value, ensure_ascii=False, default=str)
         value = value if len(value) <= 80 else value[:77] + "..."
-        # one line each, also as a comment in the file: what a tenant's admin has typed ends no comment
+        # one line each, also as a comment in the file: what a tenant's admin has typed must not end a comment
         return harmless(f"{self.field} ({value}): {self.why}")
 
 

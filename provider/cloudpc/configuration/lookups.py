@@ -179,7 +179,7 @@ class References:
             reason = error.strerror if isinstance(error, OSError) else error
             self._add("postProvisioningScript", f"can't be read: {reason}", path)
             return None
-        # what a custom image has, and what packages bring, nobody knows here
+        # nobody knows here what a custom image has, or what packages bring
         known = None if policy.packages or policy.image_type == "custom" else script_file.INTERPRETERS
         for message in script_file.problems(content, known):
             self._add("postProvisioningScript", message, path)
@@ -202,7 +202,7 @@ class References:
             elif not found:
                 names = [*snapshot.groups, *(g.display_name for g in snapshot.groups.values())]
                 known = ", ".join(sorted(snapshot.groups)[:10]) or "none"
-                # of a tenant only the groups are known that were asked for
+                # of a tenant, only the groups that were asked for are known
                 there = f"; groups there: {known}" if directory != "the tenant" else ""
                 message = f"is not a group of {directory}{closest(group, names) if there else ''}{there}"
                 yield i, Problem(self.file, field, message, group)

@@ -59,7 +59,7 @@ def left_out(meant: Collection[Source], used: Container[str], image_id: str, hos
 
 
 def _add(source: Source, image_id: str) -> str:
-    """What gives an image the form that this source has."""
+    """What to add so that an image has the form of this source."""
     if source.entry is not None:
         return f"add {' or '.join(source.entry.NAMED_BY)} to cloudpc:images.{image_id}"
     if source.kind == QCOW2:

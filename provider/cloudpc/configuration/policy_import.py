@@ -19,7 +19,7 @@ from cloudpc.model.policy import DomainJoinConfiguration, ProvisioningPolicy, Wi
 from cloudpc.model.problems import InvalidConfigurationError, Problem, from_validation
 
 _TO_DECIDE = "to-be-decided"
-"""In the place of what a policy must have, and can't be read."""
+"""Stands for what a policy must have and can't be read."""
 
 
 def stack_name(display_name: str, taken: Collection[str] = ()) -> str:
@@ -202,7 +202,7 @@ class _Conversion:
         groups: dict[str, None] = {}
         for index, assignment in enumerate(assignments):
             if assignment is None:
-                continue  # which is said already
+                continue  # which is reported already
             field, target = f"assignments[{index}].target", assignment.target
             group = target.group_id if target else None
             for name, value in target.others() if target else ():

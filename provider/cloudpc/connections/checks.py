@@ -23,7 +23,7 @@ CONNECT_TIMEOUT = 5.0
 """Seconds for which an endpoint is waited for."""
 _AT_ONCE = 32
 _Part = tuple[str, Callable[[], Sequence[Check]]]
-"""Which of Graph's families of errorTypes, and what looks."""
+"""One of Graph's families of errorTypes, and its check."""
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ def _guarded(part: _Part) -> Sequence[Check]:
     try:
         return look()
     except Exception as error:
-        # whatever is wrong with one check: the others are told all the same
+        # whatever goes wrong in one check, the others are reported all the same
         hint = error.hint if isinstance(error, ProvisioningError) else ""
         detail = str(error) if isinstance(error, ProvisioningError) else f"unexpected {type(error).__name__}: {error}"
         log.debug("a health check of the family %s", family, exc_info=True)

@@ -64,11 +64,11 @@ def read(folder: Path, name: str) -> OnPremisesConnection:
 
 
 def _not_beside(folder: Path, path: str) -> str:
-    """What keeps this from being a file in the folder or below it; nothing if it is one."""
+    """Why this is not a file in the folder or below it; empty if it is one."""
     try:
         file = (folder / path).resolve()
         if not file.is_relative_to(folder.resolve()):
-            # whoever proposes a change by a pull request must not have other files of the machine that runs it read
+            # a pull request must not make the machine that runs it read its other files
             return f"must be a file in {folder.name}/ or below it"
         with regular_file.opened(file):
             return ""

@@ -63,7 +63,7 @@ class Connections:
                 answer.set_result(self._look(choice))
             except BaseException as error:
                 answer.set_exception(error)
-                with self._lock:  # Ctrl-C, say: nothing was found out
+                with self._lock:  # for example Ctrl-C: nothing was found out
                     self._known.pop(choice, None)
                 raise
         return answer.result()

@@ -23,7 +23,7 @@ async def issue(session: Session, user_id: str, lifetime: int, usable_once: bool
     builder = session.client.users.by_user_id(user_id).authentication.temporary_access_pass_methods
     body = TemporaryAccessPassAuthenticationMethod(lifetime_in_minutes=lifetime, is_usable_once=usable_once)
     for attempt in range(_ATTEMPTS):
-        # as pages, for an answer without a list is none: it does not say that there is no pass
+        # read as pages, because an answer without a list does not say that there is no pass
         pages = session.pages(Call.READ_PASSES, builder, RequestConfiguration())
         for other in [method async for page in pages for method in page]:
             # after a request without an answer, one just like ours is ours: its value is lost, a new one replaces it

@@ -183,7 +183,7 @@ class ActiveDirectory:
             message = f"{controller.name}: the connection broke, or no answer came within {_ANSWER_SECONDS} s"
             raise DomainError("ServerNotOperational", message, retriable=True) from None
         finally:
-            with suppress(LDAPException):  # it says good-bye, also on a broken connection
+            with suppress(LDAPException):  # it sends a good-bye, even on a broken connection
                 connection.unbind()
 
     def _connect(self, first: DomainController | None) -> tuple[Connection, DomainController]:
@@ -262,8 +262,8 @@ class ActiveDirectory:
 
     def _signed_in(self, connection: Connection) -> DomainAccounts:
         password = hashlib.sha256(connection.password.encode()).digest()
-        # One at a time, and a refused password not again: a few times more, and the account would be locked, for all
-        # Cloud PCs come here at once.
+        # One at a time, and a refused password is not tried again: all Cloud PCs come here at once, and a few more
+        # tries would lock the account.
         with self._sign_in:
             if self._refused is not None and self._refused[0] == password:
                 raise DomainError(*self._refused[1:])

@@ -24,12 +24,12 @@ _DISABLED = 0x2
 _WORKSTATION = 0x1000
 
 _COMPUTERS_CONTAINER = "B:32:AA312825768811D1ADED00C04FD8D5CD:"
-"""In the domain's wellKnownObjects: where computers go that nobody gave a place; admins may redirect it."""
+"""In the domain's wellKnownObjects: where computers without a given place go; admins may redirect it."""
 _ATTRIBUTES = [
     "objectGUID", "sAMAccountName", "userAccountControl", "description", "nTSecurityDescriptor", "mS-DS-CreatorSID",
 ]  # fmt: skip
 _OWNER_ONLY = 0x1
-"""Of a security descriptor; more of it only some may read, and who asks for all gets nothing."""
+"""The part of a security descriptor to ask for: only some may read more, and whoever asks for all gets nothing."""
 
 _NOT_OURS = (
     "Disable it if it is the Cloud PC's, else give it another name. If a former adDomainUsername has made it, name "
@@ -137,7 +137,7 @@ class DomainAccounts:
         return next(iter(self._read("", "dnsHostName")), self._name)
 
     def _not_ours(self, account: Computer, owner: str) -> str:
-        """Why it can't be said that an account is this Cloud PC's; nothing if it can."""
+        """Why an account can't be said to be this Cloud PC's; empty if it can."""
         if not account_mark.is_mark(account.description):
             return "its description has no mark of ours"
         if not account_mark.same_cloud_pc(account.description, owner):
@@ -199,7 +199,7 @@ class DomainAccounts:
             raise DomainError("AccessDenied", f"it may not create computer accounts in {unit}")
 
     def _read(self, dn: str, attribute: str) -> list[str]:
-        """The values of an attribute of what must be there."""
+        """The values of an attribute of an object that must exist."""
         return [value.decode(errors="replace") for value in self._read_raw(dn, attribute)]
 
     def _read_raw(self, dn: str, attribute: str) -> list[bytes]:
@@ -210,7 +210,7 @@ class DomainAccounts:
         return self._values(attribute)
 
     def _values(self, attribute: str) -> list[bytes]:
-        """Of what the last search has found."""
+        """An attribute's values in what the last search has found."""
         return [
             value
             for entry in self._connection.response
@@ -285,7 +285,7 @@ def _computer(dn: str, attributes: dict[str, list[bytes]]) -> Computer:
 
 
 def _maker(attributes: dict[str, list[bytes]]) -> str:
-    """Who has made an account: its creator, which stands there where everybody may make some, else its owner."""
+    """Who has made an account: its creator, which is recorded where everybody may make some, otherwise its owner."""
     if creator := attributes.get("mS-DS-CreatorSID"):
         return security_identifiers.text(creator[0])
     descriptor = attributes.get("nTSecurityDescriptor")

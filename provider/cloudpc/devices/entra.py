@@ -153,7 +153,7 @@ class EntraDevices:
             )
             raise ProvisioningError(ErrorCode.DEVICE_REGISTRATION_FAILED, message, retriable=False)
         if not device.get("accountEnabled"):
-            # of an attempt before, whose deletion the tenant refused
+            # of an earlier attempt, whose deletion the tenant refused
             self._run(lambda session: enable(session, id_of(device), enabled=True), deadline)
         cancel.check()
         with self._telling() as told:
@@ -170,7 +170,7 @@ class EntraDevices:
             try:
                 created: Json = self._run(lambda session: create(session, new), deadline)
             except GraphError as error:
-                # "already exists": of a request before, whose device the look does not show yet
+                # "already exists": made by an earlier request, whose device is not listed yet
                 again = error.is_transient or error.status == 401 or "already exists" in error.message
                 if not again or attempt == _ATTEMPTS - 1:
                     raise
@@ -211,7 +211,7 @@ class EntraDevices:
         if owner_of(device) != new.owner or not device.get("accountEnabled"):
             self._run(lambda session: stamp(session, device, new), deadline)
         if older := [d for d in joined if _is_its(d, new) and id_of(d) != id_of(device)]:
-            # of attempts before, whose machines are gone. If that fails, so does this one: what it leaves has our tag
+            # of earlier attempts, whose machines are gone. If that fails, so does this one; what it leaves has our tag
             with self._telling() as told:
                 self._run(lambda session: self._end_all(session, older, told), deadline)
         managed = self._run(lambda session: managed_ids(session, device.get("deviceId") or ""), deadline)
@@ -220,7 +220,7 @@ class EntraDevices:
     def _joined(
         self, new: NewDevice, deadline: float, cancel: Cancellation, timeout: float, besides: Set[str]
     ) -> tuple[Json, Sequence[Json]]:
-        """The device that the guest has joined as, once it appears, and all of its name, or with its mark."""
+        """The device that the guest has joined as, once it appears, and all others with its name or its mark."""
         while True:
             cancel.check()
             joined: list[Json] = self._run(
@@ -241,7 +241,7 @@ class EntraDevices:
         if recorded is not None and recorded.tenant_id:
             signed_in = await session.tenant_id()
             if signed_in and signed_in.lower() != recorded.tenant_id.lower():
-                # where it is not, whatever is looked for is "not found", which would count as removed
+                # in another tenant everything is "not found", which would count as removed
                 message = f"registered in tenant {recorded.tenant_id}, but signed in to {signed_in}"
                 raise GraphError(f"{message}; sign in to the former to have it removed", SIGN_IN)
 
@@ -259,7 +259,7 @@ class EntraDevices:
     async def _ours(
         self, session: Session, display_name: str, device_id: UUID, recorded: RegisteredDevice | None, mark: str
     ) -> list[Json]:
-        """What is to go: what state remembers, and what carries our tag where a run died before state knew."""
+        """What will be removed: what state remembers, and what carries our tag because a run died before state knew."""
         if recorded is not None:
             builder = session.client.devices.by_device_id(recorded.id)
             found = await unless_gone(session.json(Call.READ_DEVICES, builder, select_device()))
@@ -294,12 +294,12 @@ class EntraDevices:
         told: list[str] = []
         try:
             yield told
-        finally:  # what has been done has been done, whatever failed then
+        finally:  # what was done stays done, whatever failed after it
             for message in told:
                 self._tell(message)
 
     def _run(self, work: Callable[[Session], Any], deadline: float) -> Any:
-        # whoever is at the end of the time has one more answer waited for
+        # when the time is over, one more answer is waited for
         return self._graph.run(work, max(ANSWER_TIMEOUT, deadline - time.monotonic()))
 
 
@@ -309,7 +309,7 @@ def _the_guests(new: NewDevice, appeared: Sequence[Json]) -> Json | None:
     Raises:
         ProvisioningError: DEVICE_REGISTRATION_FAILED, any of several may be.
     """
-    # one that is somebody's already is not the guest's that has just joined
+    # a device that somebody owns already is not that of the guest that has just joined
     mine = [d for d in appeared if owner_of(d) == new.owner] or [d for d in appeared if not owner_of(d)]
     if len(mine) > 1:
         message = f"Entra has {len(mine)} devices named {new.display_name}: {device_ids(mine)}"
@@ -319,12 +319,12 @@ def _the_guests(new: NewDevice, appeared: Sequence[Json]) -> Json | None:
 
 
 def _is_its(device: Json, new: NewDevice) -> bool:
-    """Whether it is one that its machine has joined as, in this attempt or before."""
+    """Whether its machine has joined as this device, in this attempt or an earlier one."""
     return owner_of(device) == new.owner or _is_nobodys(device, new.mark)
 
 
 def _is_nobodys(device: Json, mark: str) -> bool:
-    """Whether a host has made it of this machine, and nobody has written whose it is: a run died before it could."""
+    """Whether a host has made it for this machine, and no owner is recorded: a run died before it could write one."""
     return has_mark(device, mark) and not owner_of(device)
 
 

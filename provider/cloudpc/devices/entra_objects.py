@@ -36,8 +36,8 @@ async def create(session: Session, new: NewDevice) -> Json:
     from msgraph.generated.models.alternative_security_id import AlternativeSecurityId
     from msgraph.generated.models.device import Device
 
-    # Entra wants the hash of a device's key here, and unique. This one has no key: a hash of its id, for which nobody
-    # can have one, so that nothing can sign in as this device.
+    # Entra wants the hash of a device's key here, a unique one. This device has no key, so it gets the hash of its id:
+    # nobody can have a key for that, so nothing can sign in as this device.
     key = hashlib.sha256(b"cloudpc/" + new.device_id.bytes).digest()
     body = Device(
         account_enabled=True,

@@ -34,7 +34,7 @@ _USER: Final = ["id", "userPrincipalName", "displayName", "accountEnabled", "ass
 _IN_USE: Final = ("Enabled", "Warning")
 """capabilityStatus of a subscription whose licences count; `Warning` is its own time of grace."""
 _CLOUD_PC: Final = "CPC_"
-"""How the names of all service plans begin that are a Cloud PC's."""
+"""How the names of all Cloud PC service plans begin."""
 _SIZE: Final = re.compile(r"_(\d+)v?C(?:PU)?_(\d+)(?:GB|RAM)_(\d+)(GB|TB)", re.IGNORECASE)
 _HIDDEN: Final = "hiddenmembership"
 """visibility, in small letters, of a group whose members are shown only to some: the others get fewer, and no error."""
@@ -60,7 +60,7 @@ class GraphDirectory:
             return graph.run(lambda session: reading.read(session, group_references, user_ids), TIMEOUT)
         except GraphError as error:
             raise DirectoryError(f"the directory can't be read: {error}") from error
-        except (KeyError, TypeError, AttributeError) as error:  # of JSON that is not as Graph documents it
+        except (KeyError, TypeError, AttributeError) as error:  # for JSON that is not as Graph documents it
             message = f"the directory can't be read: Graph gave an object that is not as documented ({error!r})"
             raise DirectoryError(message) from error
         finally:
@@ -188,7 +188,7 @@ class _Reading:
             user.get(field) for field in ("userPrincipalName", "accountEnabled", "assignedLicenses")
         )
         if name is None or enabled is None or licences is None:
-            # who may list members but not read users gets their ids with all else empty, and no error
+            # whoever may list members but not read users gets their ids, all else empty, and no error
             permission = Call.READ_USERS.value
             message = f"{permission.purpose} is refused: the permission {permission.least} is missing"
             raise GraphError(message, "Authorization_RequestDenied", 403, permission=permission)
@@ -266,7 +266,7 @@ class _Reading:
 
 
 def _without_size(plan: Json, sku: Json) -> str:
-    """What to do about a service plan that is a Cloud PC's by its name, and whose size is not known."""
+    """What to do about a service plan that is a Cloud PC's by its name, but whose size is unknown."""
     id_, name = plan["servicePlanId"].lower(), plan["servicePlanName"]
     size = _SIZE.search(f"{name} {sku.get('skuPartNumber')}")
     entry = f"id: {id_}, displayName: {name}"
@@ -282,7 +282,7 @@ def _without_size(plan: Json, sku: Json) -> str:
 
 
 def _advanced(query: Any) -> RequestConfiguration[Any]:
-    """With what Graph wants of lists that are cast to one type: this header beside $count."""
+    """With what Graph demands for lists that are cast to one type: this header, beside $count."""
     from kiota_abstractions.base_request_configuration import RequestConfiguration
 
     configuration: RequestConfiguration[Any] = RequestConfiguration(query_parameters=query)
@@ -295,7 +295,7 @@ def _id(item: Json) -> str:
 
 
 def _required(item: Json, name: str, kind: type[_T]) -> _T:
-    """What Graph always says; without it nothing is known, which is not the same as nothing being there."""
+    """A property that Graph always returns; without it nothing is known, which differs from nothing being there."""
     value = item.get(name)
     if not isinstance(value, kind) or value == "":
         raise GraphError(f"Graph gave an object without {name}", "emptyAnswer")

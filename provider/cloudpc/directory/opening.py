@@ -117,7 +117,7 @@ class Directories:
             DirectoryError: it can't be read, or could not before: whoever else uses it need not wait for that again.
         """
         snapshot = self._snapshot(config, graph, groups, known)
-        if known.names:  # of one policy, and the others have the same answer
+        if known.names:  # what one policy's state knows; the others use the same answer
             snapshot = replace(snapshot, meant=known.names)
         for reference in (*groups, *known.groups):
             snapshot.find_groups(reference)  # raises where its members are hidden

@@ -12,7 +12,7 @@ from cloudpc.files.origin import WHEELS
 from cloudpc.model.errors import CloudPCError
 
 _TEMPLATE = "template"
-"""Beside what the checkout has for itself: files with Pulumi's placeholders, such as ${PROJECT}."""
+"""Files with Pulumi's placeholders, such as ${PROJECT}; beside them come some of the checkout's own."""
 _RENAMED = {"gitignore": ".gitignore"}
 """Names that would have a meaning in this project's own checkout."""
 _FROM_CHECKOUT = (

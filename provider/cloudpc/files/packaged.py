@@ -7,7 +7,7 @@ from pathlib import Path
 import cloudpc
 
 _INSIDE = Path(cloudpc.__file__).resolve().parent / "packaged"
-"""Where a wheel has it (pyproject.toml); a checkout has it at its top."""
+"""Where it is in a wheel (pyproject.toml); in a checkout it is at the top."""
 
 
 def root() -> Path:

@@ -39,7 +39,7 @@ def opened(path: Path, flags: int = os.O_RDONLY) -> BinaryIO:
     try:
         if path.exists():
             _check(path.stat(), path)  # first: opening a device may do something to it
-        # nothing is waited for: a pipe that took its place, with nobody at its other end, is opened or refused at once
+        # does not wait: a pipe that took its place, with nobody at its other end, is opened or refused at once
         descriptor = os.open(path, flags | follow | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
     except ValueError:  # a NUL in it
         raise OSError(errno.EINVAL, "no file can have such a name", str(path)) from None

@@ -17,7 +17,7 @@ _OF_PACKAGES = (
     "busybox", "csh", "expect", "fish", "gawk", "guile", "jq", "ksh", "lua", "make", "mksh", "node", "nodejs", "php",
     "pwsh", "rbash", "Rscript", "ruby", "rc", "tclsh", "tcsh", "zsh",
 )  # fmt: skip
-"""What recipes of one's own may have besides."""
+"""What a project's own recipes may bring as well."""
 _WITH_VERSION = re.compile(r"(python3|perl5|ruby[23]|lua5)\.[\d.]+")
 _FOLDERS = ("/bin", "/usr/bin", "/sbin", "/usr/sbin")
 _LONGEST_FIRST_LINE = 255
@@ -74,7 +74,7 @@ def _in_its_first_line(first: bytes, content: bytes, known: Collection[str] | No
     meant = closest(name, known or ())
     is_one = name in (*(known or ()), *_OF_PACKAGES) or bool(_WITH_VERSION.fullmatch(name))
     if known is None or (is_one and str(path.parent) in _FOLDERS) or not (is_one or meant or not name):
-        return  # a name that is like none may be of the image's own
+        return  # a name that is like none of these may be the image's own
     has = f"{', '.join(known)} in /bin and /usr/bin; another one comes with its package (`packages`)"
     shown = words[0] if path.name == name else f"{words[0]} {name}".rstrip()
     yield f"asks for {shown}, which its image does not have{meant}; it has {has}"

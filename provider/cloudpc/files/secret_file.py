@@ -9,7 +9,7 @@ from cloudpc.files import regular_file
 from cloudpc.model.connection import SecretReference
 
 _LONGEST = 65_536
-"""Bytes."""
+"""In bytes."""
 
 
 def read(reference: SecretReference) -> str:

@@ -32,7 +32,7 @@ def read(path: Path, shown_as: str) -> Any:
         reason = getattr(error, "problem", None) or " ".join(str(error).split())
         raise InvalidConfigurationError([Problem(shown_as, where, f"is not valid YAML: {reason}")]) from None
     except (ValueError, LookupError, TypeError, AttributeError):
-        # PyYAML lets these through for what is not what its tag says: `!!bool x`, `!!timestamp x`
+        # PyYAML accepts these where the value is not what its tag says: `!!bool x`, `!!timestamp x`
         message = "is not valid YAML: a value is not what its tag (!!…) says"
         raise InvalidConfigurationError([Problem(shown_as, "file", message)]) from None
 
@@ -40,7 +40,7 @@ def read(path: Path, shown_as: str) -> Any:
 _DEEPEST = 100
 """Levels of lists and mappings; our files have ten."""
 _EXPANDED = 100_000
-"""Values that aliases may make of fewer, so long as that is not ten times as many."""
+"""Values that aliases may expand to; up to ten times as many as are written is always accepted."""
 _DIGITS = 100
 """Of a whole number."""
 
@@ -99,7 +99,7 @@ class _Expanded:
         inner = [self._measure(each) for each in _inner(node)]
         self._open.discard(id(node))
         measured = (1 + sum(size for size, _ in inner), 1 + max((levels for _, levels in inner), default=0))
-        if measured[1] > _DEEPEST + 1:  # the innermost value is no level
+        if measured[1] > _DEEPEST + 1:  # the innermost value does not count as a level
             raise _refused(f"more than {_DEEPEST} levels of lists and mappings, by its aliases", node.start_mark)
         self._known[id(node)] = measured
         return measured

@@ -80,7 +80,7 @@ class Graph:
             message = f"{self._host} did not finish within {timeout:.0f} s{proxy_note(self.config.endpoint)}"
             raise GraphError(message, TIMEOUT) from None
         finally:
-            future.cancel()  # also where somebody pressed Ctrl-C; nothing where it is done
+            future.cancel()  # after Ctrl-C, too; does nothing where it is done
 
     def missing(self, calls: Iterable[Call]) -> list[Permission] | None:
         """Of what these calls need, what the sign-in was not granted; None where its token does not say.
@@ -192,7 +192,7 @@ class Session:
             except APIError as error:
                 explained = _explained(error, call.value, self._config)
                 if explained.status == 429 and explained.retry_after <= LONGEST_PAUSE:
-                    # it is the application that is throttled: whoever else asks meanwhile only makes it last
+                    # the whole application is throttled: asking meanwhile only makes that last
                     now = asyncio.get_running_loop().time()
                     self._not_before = max(self._not_before, now + explained.retry_after)
                 raise explained from None
@@ -204,7 +204,7 @@ class Session:
                 raise GraphError(f"{message}{proxy_note(self._config.endpoint)}", UNREACHABLE) from None
             except GraphError:
                 raise
-            except Exception as error:  # whatever the SDK raises over a body that is none of Graph's
+            except Exception as error:  # whatever the SDK raises over a body that is not Graph's
                 reason = f"{type(error).__name__}: {_one_line(str(error))}"
                 message = f"{self._host} gave an answer to {call.value.request} that can't be read ({reason})"
                 raise GraphError(message, "unreadable") from error
@@ -282,7 +282,7 @@ class Session:
             if not link:
                 return
             if link in seen or not str(link).startswith(f"{self._config.endpoint}/"):
-                # a token goes along: nowhere but where it is for
+                # it takes a token along, so only to where that belongs
                 raise GraphError(f"{self._host} gave a next page that leads elsewhere or nowhere", "badNextLink")
             seen.add(link)
             page = await self.json(call, builder.with_url(link), following)
@@ -330,7 +330,7 @@ def _http_client(config: GraphConfig) -> httpx.AsyncClient:
         timeout=httpx.Timeout(ANSWER_TIMEOUT, connect=CONNECT_TIMEOUT, pool=None),
         # the loopback is never behind a proxy; for others the environment's is used
         trust_env=not clouds.is_loopback(config.endpoint),
-        follow_redirects=False,  # a token goes nowhere but where it is for
+        follow_redirects=False,  # a token goes only to where it belongs
         http2=True,
     )
     # the SDK's other middleware is for retries (see Session.call), redirects, /me and telemetry: none is wanted

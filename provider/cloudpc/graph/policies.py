@@ -27,7 +27,7 @@ async def _read(session: Session) -> list[object]:
         expand=["assignments"]
     )
     configuration: RequestConfiguration[Any] = RequestConfiguration(query_parameters=query)
-    # otherwise the kinds that Graph has got since are all called unknownFutureValue
+    # otherwise all kinds that Graph has added since are called unknownFutureValue
     configuration.headers.add("Prefer", "include-unknown-enum-members")
     builder = session.client.device_management.virtual_endpoint.provisioning_policies
     return [policy async for page in session.pages(Call.READ_POLICIES, builder, configuration) for policy in page]

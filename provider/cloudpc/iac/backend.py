@@ -68,13 +68,13 @@ def find(root: Path, environment: Mapping[str, str], by_project: str, named_by: 
 
 
 def _whole(url: str, root: Path) -> str:
-    """With the whole path of a folder."""
+    """The URL with a folder's absolute path."""
     folder = file_backend.folder(url)
     return url.rstrip("/") if folder is None else f"file://{quote(os.fsencode((root / folder).resolve()))}"
 
 
 def _login(environment: Mapping[str, str]) -> str:
-    """What `pulumi login` has noted; a file that can't be read is pulumi's to tell."""
+    """What `pulumi login` has recorded; pulumi itself reports a file that can't be read."""
     home = environment.get("PULUMI_HOME") or f"{environment.get('HOME', '')}/.pulumi"
     file = Path(environment.get("PULUMI_CREDENTIALS_PATH") or home) / "credentials.json"
     try:

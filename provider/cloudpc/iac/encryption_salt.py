@@ -38,7 +38,7 @@ def share(file: Path, siblings: Iterable[Path]) -> None:
         try:
             values = _read(sibling)
         except InvalidConfigurationError:
-            continue  # it is told where that policy is run
+            continue  # it is reported where that policy is run
         if _SALT in values and "secretsprovider" not in values:
             # at the end, as Pulumi itself would: what people wrote stays as they wrote it
             text = file.read_text(encoding="utf-8")

@@ -22,7 +22,7 @@ from cloudpc.model.masking import masked
 OPERATIONS_AT_ONCE = 32
 """What our commands let the engine have in flight; boots are bounded by each host."""
 _LANGUAGE_HOST = "tools/language-host/pulumi-language-python"
-"""For a `pulumi` that set-up has built: Pulumi's own comes with its installer alone."""
+"""For a `pulumi` that set-up has built: Pulumi's own language host comes only with its installer."""
 OWN_FOLDER = ".cloudpc"
 """Of a project, with its own state in it."""
 _PASSPHRASE = ("PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE")
@@ -76,12 +76,12 @@ class Engine:
 
     @property
     def _is_complete(self) -> bool:
-        """Whether this process's environment is pulumi's, too."""
+        """Whether this process's environment can be pulumi's as it is."""
         return self.inside_a_run or bool(os.environ.get(backend.VARIABLE))
 
     @cached_property
     def _own_environment(self) -> dict[str, str]:
-        """This process's environment with `.cloudpc/env` sourced; the shell knows best how."""
+        """This process's environment with `.cloudpc/env` sourced, by a shell."""
         file = self.root / OWN_FOLDER / "env"
         if not file.is_file():
             return dict(os.environ)
@@ -91,7 +91,7 @@ class Engine:
             raise EngineError(
                 f"{file} can't be read: {os.fsdecode(done.stderr).strip()}; `cloudpc setup` writes it again"
             )
-        # what others have put there need be no UTF-8
+        # what others have put there need not be UTF-8
         own = dict(os.fsdecode(entry).split("=", 1) for entry in done.stdout.split(b"\0") if b"=" in entry)
         return own if own.get(backend.VARIABLE) else _with_the_shell_s_passphrase(own)
 
@@ -193,7 +193,7 @@ class Engine:
         return deployment
 
     def _command(self, arguments: Sequence[str]) -> list[str]:
-        _ = self.backend  # no run where it is not clear which
+        _ = self.backend  # nothing runs where it is not clear which
         program = shutil.which("pulumi", path=self.environment().get("PATH")) or self._built
         if program is None:
             raise EngineError("there is no `pulumi` on the PATH; run `cloudpc setup`, or install it from pulumi.com")
@@ -201,7 +201,7 @@ class Engine:
 
     @cached_property
     def _built(self) -> str | None:
-        """The one that set-up has built, where no `.cloudpc/env` leads to it: in CI, for example."""
+        """The engine that set-up has built, where no `.cloudpc/env` leads to it: in CI, for example."""
         find = packaged.root() / "tools" / "engine" / "find"
         environment = {**os.environ, "CLOUDPC_SETUP_PROJECT": str(self.root)}
         found = subprocess.run([str(find)], capture_output=True, text=True, check=False, env=environment)
@@ -229,7 +229,7 @@ def to_its_end(process: subprocess.Popen[Any], wait: Callable[[], _T]) -> _T:
             process.send_signal(signal.SIGINT)  # it was sent to us alone
             continue
         except KeyboardInterrupt as ended:
-            interruption = ended  # the terminal has sent it to the other as well, which stops in its own, orderly way
+            interruption = ended  # the terminal has sent it to pulumi as well, which stops in its own, orderly way
             continue
         if interruption:
             raise interruption

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pulumi.runtime.proto.engine_pb2_grpc import EngineStub
 
 _SECONDS = 5.0
-"""Longest a line may take: progress must never hold up the work it tells of."""
+"""Longest that a line may take: progress must never hold up the work it reports."""
 
 
 class Severity(StrEnum):

@@ -90,7 +90,7 @@ def version(backend_url: str, project: str, stack: str) -> tuple[int, ...] | Non
 
 
 def _stack_of(checkpoint: Path) -> str | None:
-    """Its name may have points, too: `a.json` is a stack's checkpoint, `a.json.bak` and `a.json.attrs` are none."""
+    """Its name may contain dots, too: `a.json` is a stack's checkpoint, `a.json.bak` and `a.json.attrs` are not."""
     for ending in _ENDINGS:
         if checkpoint.name.endswith(ending):
             return checkpoint.name.removesuffix(ending)

@@ -57,7 +57,7 @@ def _record(stack: str, deployment: dict[str, Any]) -> StackRecord:
 
 
 def _begun(operations: list[dict[str, Any]]) -> Iterator[UUID]:
-    """Of which machines; state has them before the provider is asked."""
+    """Operations that were begun, by machine; state has them before the provider is asked."""
     for resource in (operation["resource"] for operation in operations):
         if resource["type"] == CLOUD_PC and (asked := resource.get("inputs")):
             yield machine_id(asked["installation"], asked["userId"], asked["servicePlan"]["id"])

@@ -84,8 +84,8 @@ def _follow(name: str, process: subprocess.Popen[str], tell: Tell, happened: Sim
     try:
         with process.stdout as lines:
             for line in lines:
-                with contextlib.suppress(OSError):  # nobody listens any more: it goes on all the same
+                with contextlib.suppress(OSError):  # nobody listens any longer; it goes on all the same
                     tell(name, line.rstrip("\n"))
-    finally:  # whatever went wrong with telling: without this, who waits for it would wait for ever
+    finally:  # whatever went wrong in reporting: otherwise whoever waits for it would wait for ever
         process.wait()
         happened.put(name)

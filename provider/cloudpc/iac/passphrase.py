@@ -64,7 +64,7 @@ def _values(stack_file: Path) -> dict[str, Any]:
     try:
         content = yaml_file.read(stack_file, stack_file.name)
     except InvalidConfigurationError:
-        return {}  # none yet, or told elsewhere
+        return {}  # none yet, or reported elsewhere
     return content if isinstance(content, dict) else {}
 
 

@@ -140,7 +140,7 @@ def _widen_and_watch_grpc_servers() -> None:
     def server(thread_pool: Any = None, *args: Any, **kwargs: Any) -> Any:
         del thread_pool  # the stock host's has four threads; none has been started
         pool = futures.ThreadPoolExecutor(max_workers=_MOST_CALLS_AT_ONCE, thread_name_prefix="call")
-        if not args:  # otherwise handlers and interceptors came by position: leave them alone
+        if not args:  # handlers and interceptors given by position are left alone
             kwargs["interceptors"] = (Interceptor(), *(kwargs.get("interceptors") or ()))
         return stock_server(pool, *args, **kwargs)
 
@@ -163,7 +163,7 @@ def _served(method: str, behaviour: Callable[[Any, Any], Any]) -> Callable[[Any,
         def other(request: Any, context: Any) -> Any:
             try:
                 return behaviour(request, context)
-            except NotImplementedError:  # the engine asks what a host can do by trying: nothing for a log
+            except NotImplementedError:  # the engine finds out what a host can do by trying: not worth a log line
                 context.abort(grpc.StatusCode.UNIMPLEMENTED, f"{method} is not implemented by dynamic providers")
 
         return other

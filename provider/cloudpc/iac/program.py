@@ -48,7 +48,7 @@ _COLLECTED_AFTER = (50_000, 20, 50)
 through it again and again is half of the program's processor time with 1,000 Cloud PCs, for no memory less."""
 _ENDED_KEPT = 200
 _FEW = 2
-"""So many Cloud PCs may always enter their grace period, whatever share of the policy's that is."""
+"""This many Cloud PCs may always enter their grace period, whatever share of the policy's they are."""
 
 
 def run(stacks: Path) -> None:
@@ -119,7 +119,7 @@ def run(stacks: Path) -> None:
 
 
 def _counted(statuses: Sequence[pulumi.Output[str]]) -> pulumi.Output[dict[str, int]]:
-    """How many there are of each. Pulumi's own `Output.all` copies the resources met so far for each one more."""
+    """How many have each status. Pulumi's own `Output.all` copies the resources met so far for each one more."""
 
     async def counted() -> Any:
         if not all(await asyncio.gather(*(status.is_known() for status in statuses))):
@@ -177,7 +177,7 @@ def _runtime(values: dict[str, Any], stacks: Path) -> Runtime | None:
 
 
 def _siblings(own: str, stacks: Path) -> list[PolicyFacts]:
-    """The other policies that have run; what they are assigned to is what state says.
+    """The other policies that have run; state says what they are assigned to.
 
     One whose file is not here, as on another branch, keeps the Cloud PCs that it has; nobody runs it to make others.
 
@@ -276,13 +276,13 @@ def _policy_props(
 
 
 def _present_name(pc: RecordedCloudPC, snapshot: Snapshot) -> str:
-    """As the directory has it now; for users who are no longer there, as it was."""
+    """The name in the directory now; for users who are no longer there, the former one."""
     user = snapshot.users.get(pc.user_id)
     return user.user_principal_name if user else pc.user_principal_name
 
 
 def _word(changed: RecordedCloudPC | None) -> str:
-    """What the look has found, for the resource's inputs; nothing where it has found nothing new."""
+    """What the look has found, for the resource's inputs; empty where it found nothing new."""
     if changed is None:
         return ""
     return changed.status_detail.code if changed.status_detail else changed.power_state
@@ -291,7 +291,7 @@ def _word(changed: RecordedCloudPC | None) -> str:
 def _tell_changed(
     changed: Mapping[str, RecordedCloudPC], recorded: Mapping[str, RecordedCloudPC], snapshot: Snapshot
 ) -> None:
-    """For a preview: in a run, the provider tells what it has found. Of what stands still, the plan speaks."""
+    """For a preview: in a run the provider reports what it has found. The plan reports machines that stand still."""
     if not pulumi.runtime.is_dry_run():
         return
     for key, pc in changed.items():

@@ -135,14 +135,14 @@ def _check_delete_allowed(policy_id: str, why: str) -> None:
 
 
 def _check_passphrase(policy_id: str) -> None:
-    """Before there is a password. The program has seen to it as well, in all runs that have one."""
+    """Before there is a password. The program checks it as well, in all runs that have one."""
     root = project_root()
     if wrong := passphrase.problem(root / "stacks" / f"Pulumi.{policy_id}.yaml", Engine(root, inside_a_run=True)):
         raise plugin_process.Refusal(str(wrong))
 
 
 class _Process:
-    """What all calls of this process share. Providers are unpickled from a reference, so they can't hold it."""
+    """What all calls of this process share. Providers are unpickled from a reference, so they can't carry it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -155,7 +155,7 @@ class _Process:
         with self._lock:
             keys = [f"{parsing.NAMESPACE}{name}" for name in parsing.KEYS]
             given = {key: value for key in keys if (value := req.config.get(key)) is not None}
-            # any may be a secret, which is not said here; the program has seen to what is none
+            # any may be a secret, which can't be seen here; the program has dealt with those that are not
             self._values = Values({}, {}, {**self._values, **given})
 
     @cached_property
@@ -179,7 +179,7 @@ class _Process:
 @contextlib.contextmanager
 def _steps(cloud_pc: DesiredCloudPC) -> Iterator[Steps]:
     call = plugin_process.current_call()
-    # a tenant's ids, which resources are named by, say nothing to people
+    # resources are named by a tenant's ids, which mean nothing to people
     who = cloud_pc.user_principal_name if GUID.fullmatch(cloud_pc.user_id) else ""
     reporter = EngineReporter(call.urn if call else "", who, _process.teller)
     try:

@@ -124,7 +124,7 @@ class _Progress:
 
 
 def _explained(recipe_: Recipe, source: Mirror, failure: CommandError, log: Path) -> ProvisioningError:
-    """What a failed build means to whoever wanted the image."""
+    """What a failed build means, for whoever wanted the image."""
     text = "\n".join(failure.lines)
     gone = (
         "Failed to fetch",

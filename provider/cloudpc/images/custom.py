@@ -187,7 +187,7 @@ def _in_cache(image: CustomImage, images: store.Store) -> ImageFile | None:
     try:
         _look_at(disk.path, *store.stamp(disk.path))
     except (UnusableError, OSError):
-        return None  # an older version has taken it, or something has happened to it: what is downloaded now tells
+        return None  # accepted by an older version, or damaged since: it is downloaded again, which shows
     return disk
 
 
@@ -196,7 +196,7 @@ _failures: dict[tuple[str | None, str], tuple[float, ProvisioningError]] = {}
 
 
 def _fetched(name: str, image: CustomImage, images: store.Store, note: Note, asked: float) -> ImageFile:
-    """Downloaded into the cache. Who has waited for another's download takes its failure for the own.
+    """Downloaded into the cache. Whoever has waited for another's download takes its failure as their own.
 
     Args:
         name: its key in `cloudpc:images`.
@@ -313,7 +313,7 @@ def _look_at(path: Path, *_stamp: int) -> None:
 
 @functools.cache
 def _check_with_qemu(path: Path, *_stamp: int) -> None:
-    """QEMU's own opinion. Comes last: it has seen many a crafted file.
+    """QEMU's own opinion. Comes last, since a crafted file could exploit qemu-img.
 
     Raises:
         UnusableError: it is damaged.

@@ -43,7 +43,7 @@ def configured(suite: str) -> Mirror:
     """
     wanted = (suite, f"{suite}-updates", f"{suite}-security")
     targets = ("apt-get", "indextargets", "Created-By: Packages", "Target-Of: deb")
-    # Only what was downloaded has an origin and a code name; what was not is to be found just the same.
+    # Only what was downloaded has an origin and a code name; the rest must be found just the same.
     downloaded = {_place(target): target for target in _stanzas(_apt(*targets))}
     found: dict[tuple[str, str], str] = {}
     others: dict[tuple[str, str], str] = {}

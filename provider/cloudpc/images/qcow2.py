@@ -205,7 +205,7 @@ class _Tables:
         self._refuse_outside(needed, 0)
 
     def _ends(self, index: int, table_offset: int) -> Iterator[int]:
-        """Where in the file the data of each cluster that a second-level table names ends."""
+        """For each cluster that a second-level table names, where its data ends in the file."""
         table = self._read(table_offset, self._header.cluster)
         first, step = index * self._per_table(), self._entry_size // 8
         for number, entry in enumerate(table[::step]):

@@ -206,7 +206,7 @@ def refusal(error: Exception, sign_in: SignIn) -> SignInError:
     # in a chain of credentials the one that failed stands among those that nobody has set up
     failed = re.search(r"Authentication failed: (.+)", text)
     if failed or _is_network(error):
-        # Entra's own answers have a code, so this is none
+        # Entra's own answers have a code, so this is not one
         reason = _first_line(failed[1] if failed else text)
         where = os.environ.get("AZURE_AUTHORITY_HOST") or f"https://{sign_in.host}"
         message = f"the sign-in to Microsoft Entra can't be reached: {reason}{proxy_note(where)}"
@@ -217,7 +217,7 @@ def refusal(error: Exception, sign_in: SignIn) -> SignInError:
 
 
 def _refused(code: str, sign_in: SignIn) -> str:
-    """What one of Entra's codes means; nothing of those that we have no words for."""
+    """What one of Entra's codes means; empty for those that we have no words for."""
     return _REFUSALS.get(code, "").format(
         tenant=sign_in.tenant_id or os.environ.get("AZURE_TENANT_ID") or "of the sign-in",
         tenant_field=sign_in.field("tenantId"),

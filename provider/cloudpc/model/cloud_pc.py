@@ -239,7 +239,7 @@ class RecordedCloudPC(DesiredCloudPC):
     @model_validator(mode="before")
     @classmethod
     def _with_access(cls, values: Any) -> Any:
-        """From the outputs that say it."""
+        """How it is reached, from the outputs that say so."""
         if not (isinstance(values, Mapping) and "connection" in values):
             return values
         return {name: value for name, value in values.items() if name not in IN_OUTPUTS} | {

@@ -109,7 +109,7 @@ class Snapshot:
 
 
 def _make_harmless(entry: object, *names: str) -> None:
-    """Names are for people, and written by others; ids are compared and stay as they are."""
+    """Others write names, for people to read; ids are compared, and stay as they are."""
     for name in names:
         object.__setattr__(entry, name, harmless(getattr(entry, name)))
 

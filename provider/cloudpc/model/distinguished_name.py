@@ -74,7 +74,7 @@ def same(one: str, other: str) -> bool:
 
 
 def _unquoted(found: re.Match[str]) -> str:
-    """A quoted piece with escapes instead; and a blank that is escaped as no stripping takes it for one."""
+    """A quoted piece with escapes instead, and an escaped blank in a form that stripping does not remove."""
     if found[1] is None:
         return r"\20" if found[0] == r"\ " else found[0]
     return _SPECIAL.sub(lambda special: "\\" + special[0], re.sub(r"\\(.)", r"\1", found[1], flags=re.DOTALL))

@@ -33,7 +33,7 @@ class CloudPCError(Exception):
 
 @dataclass(frozen=True)
 class _Meaning:
-    """What is the same of a code wherever it comes up.
+    """What holds for a code wherever it comes up.
 
     Args:
         stage: where it belongs to, and so its chapter of docs/errors.md; None: anywhere.
@@ -57,7 +57,7 @@ class ErrorCode(StrEnum):
     meaning: _Meaning
 
     def __new__(cls, code: str, meaning: _Meaning) -> Self:
-        """A text as any other, with its meaning."""
+        """A text like any other, with its meaning."""
         member = str.__new__(cls, code)
         member._value_ = code
         member.meaning = meaning

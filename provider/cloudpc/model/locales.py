@@ -65,7 +65,7 @@ def _meant_time_zone(value: str) -> str:
 
 
 def _among(part: Callable[[str], str], asked: str) -> str:
-    """The zone whose name, or this part of it, was written with other capitals."""
+    """The zone of this name, or part of a name, regardless of capitals."""
     found = [name for name in _time_zones() if part(name).casefold() == asked]
     return min(found, key=lambda name: (name.startswith(("Etc/", "Arctic/", "Atlantic/")), name), default="")
 

@@ -41,5 +41,5 @@ def named_after(name: str) -> NamedAfter | None:
 
 
 def _whose(installation: str) -> str:
-    """Of the complete id: two ids that begin alike are different."""
+    """A hash of the complete id, since two ids may begin alike."""
     return digest("installation", installation).hex()[:16]

@@ -53,7 +53,7 @@ def _scheme(before: str) -> str:
 
 
 def _whole(text: str) -> str:
-    """As a URL, where all of the text is one: also with blanks in it, or with its scheme or slashes forgotten."""
+    """The text as a URL, where all of it is one: also with blanks in it, or without its scheme or slashes."""
     user, at, place = text.rpartition("@")
     if _SCHEME_FIRST.match(text):
         return _url(text)

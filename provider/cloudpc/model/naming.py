@@ -62,7 +62,7 @@ def device_name(template: str, username: str, seed: str, taken: Container[str] =
             return "".join(_LETTERS[byte % len(_LETTERS)] for byte in stream[:length])
 
         name = _MACRO.sub(part, template)
-        # a name of digits alone is no computer name to Windows, and an address to `ssh` and its like
+        # a name of digits alone is not a computer name to Windows, and is an address to `ssh` and the like
         if name.lower() not in taken and not name.isdecimal():
             return name
     raise ValueError(f"all names of the template {template!r} are taken")

@@ -25,7 +25,7 @@ _LOOK_EVERY = 1.0
 _KEEPS_BEING = 2
 """So many slow moments lately, at least: then a host keeps being slow."""
 _SHARE = 0.1
-"""Of this process's calls of a host: fewer slow ones among them are hiccups, as any busy machine has them."""
+"""Share of this process's calls to a host: fewer slow ones are hiccups, as any busy machine has them."""
 _REMEMBERED = 3600.0
 """Seconds."""
 _KEPT = 10
@@ -123,7 +123,7 @@ class _Call:
         if lasts < max(self.next_told, USUAL) or self.listener is None:
             return
         self.next_told = 2 * lasts
-        with contextlib.suppress(Exception):  # who listens must not end the watch for everybody
+        with contextlib.suppress(Exception):  # whoever listens must not end the watch for everybody
             self.listener(f"waiting for {self.host or 'a host'} for {lasts:.0f} s: {self.what}")
 
 
@@ -154,7 +154,7 @@ class _Watch:
                 return
             self._over[call.host] += 1
             slow = self._slow[call.host]
-            if not slow or now - lasted >= slow[-1].ended:  # others of that moment say no more
+            if not slow or now - lasted >= slow[-1].ended:  # others that ran at the same time add nothing
                 slow.append(Slow(now, lasted, call.what))
                 self._remember(call.host)
 

@@ -87,7 +87,7 @@ def _check_type(kind: str, words: list[str]) -> None:
 
 
 def _blank(kind: str, words: list[str]) -> str:
-    """Whether the key is whole without the blanks in it."""
+    """What to say if the key would be complete without the blanks in it."""
     joined = ""
     for word in words[1:]:
         joined += word
@@ -100,7 +100,7 @@ def _blank(kind: str, words: list[str]) -> str:
 
 
 def _check_parts(kind: str, blob: bytes) -> None:
-    """Raises WrongKeyError; IndexError if something is missing, too much, or of another size than it must be."""
+    """Raises WrongKeyError; IndexError if a part is missing, superfluous, or of a wrong size."""
     named, *parts = _strings(blob)
     if not named:
         raise IndexError

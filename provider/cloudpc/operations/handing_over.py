@@ -44,7 +44,7 @@ def hand_over(hosts: Sequence[Host], made: Sequence[RecordedCloudPC], tell: Call
 
 
 def _is_handed_over(host: Host | None, pc: RecordedCloudPC) -> bool:
-    """The lock is no longer held: another run may have made it again, or ended it, since state was read."""
+    """Looks first: the lock is no longer held, so another run may have made it again, or ended it."""
     if host is None:
         return False
     with contextlib.suppress(ProvisioningError), unexpected_told(f"handing over {pc.machine_id}"):

@@ -93,7 +93,7 @@ class HostValidation:
             yield Problem(self._file, _HOSTS, why)
 
     def _of_sizes(self) -> Iterator[Problem]:
-        """As with networks: Cloud PCs of a service plan go to the host that has a size for it."""
+        """As for networks: Cloud PCs of a service plan go to a host that has a size for it."""
         takes = [name for name in self._names if name in self._wishes.images]
         if not takes or not self._asked.answers.keys() >= set(takes):
             return
@@ -104,7 +104,7 @@ class HostValidation:
                 yield Problem(self._file, _HOSTS, "; ".join(why))
 
     def _of_networks(self) -> Iterator[Problem]:
-        """One that a single host has is enough: Cloud PCs go there."""
+        """One host with the network is enough: Cloud PCs go there."""
         answers = self._asked.answers.values()
         for index in range(len(self._wishes.networks)):
             why = [answer.lacks[index] for answer in answers]
@@ -140,7 +140,7 @@ def _look(host: Host, wishes: Wishes) -> _Answer:
 
 
 def _refused(host: Host, wishes: Wishes, error: ProvisioningError) -> _Answer:
-    """What a cloud wants somebody to change first, such as a group that is not there: of the rest it says nothing."""
+    """What somebody has to change first in a cloud, such as a missing group: it says nothing about the rest."""
     failed = [check for check in host.check() if check.status == "failed"]
     failed = failed or [Check("host", "failed", error.message, error.hint)]
     return _Answer(None, tuple(failed), tuple("" for _ in wishes.networks), OrderChecks())

@@ -82,7 +82,7 @@ def told_still(pc: RecordedCloudPC) -> str:
 
 
 def _asked(where: Place, recorded: RecordedCloudPC) -> tuple[Machine | None, str]:
-    """Its machine; what is left of one that is missing, in words. Raises ProvisioningError."""
+    """Its machine, or in words what is left of a missing one. Raises ProvisioningError."""
     with unexpected_told(f"looking at {recorded.machine_id}"):
         machine = where.describe(recorded.machine_id)
         if machine is not None and machine.state is State.GOING:  # its data is as good as gone
@@ -121,7 +121,7 @@ def _of_another_size(recorded: RecordedCloudPC, machine: Machine) -> str:
 
 
 def _is_newer(machine: Machine, recorded: RecordedCloudPC) -> bool:
-    """Whether its user was given it after what this state remembers."""
+    """Whether it was handed over to its user after what this state remembers."""
     return machine.tag.generation > recorded.generation and machine.tag.phase is Phase.HANDED_OVER
 
 
@@ -133,14 +133,14 @@ def _from_an_older_copy(where: Place, machine: Machine, recorded: RecordedCloudP
 
 
 def _followed(recorded: RecordedCloudPC, places: Iterable[Place], now: datetime) -> RecordedCloudPC | None:
-    """As another host has it, if one does."""
+    """The Cloud PC on another host, if one has it."""
     if (place := _elsewhere(recorded, places)) is None:
         return None
     return as_seen(place, findings.moved(recorded, place.name, now), (), now)
 
 
 def _elsewhere(recorded: RecordedCloudPC, places: Iterable[Place]) -> Place | None:
-    """Another host that has it: it was migrated, or hosts are called otherwise in cloudpc:hosts than before."""
+    """Another host that has it: it was migrated, or hosts have other names in cloudpc:hosts than before."""
     its_own = (recorded.policy_id, recorded.generation, Phase.HANDED_OVER)
     for other in (each for each in places if each.name != recorded.host):
         with suppress(ProvisioningError), unexpected_told(f"looking for {recorded.machine_id} on {other.name}"):

@@ -102,7 +102,7 @@ class Look:
         try:
             return as_seen(overview, recorded, self._others(recorded), now)
         except ProvisioningError as error:
-            if is_named:  # else it is told where something is to be done to it
+            if is_named:  # otherwise it is reported where something is done to it
                 tell(f"{recorded.user_principal_name}: {error.message} [{error.code}]")
             return recorded
 

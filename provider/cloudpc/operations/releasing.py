@@ -43,7 +43,7 @@ class Releasing:
         return self._unless_forgotten(policy_id, self.tagged(host, machine))
 
     def _unless_forgotten(self, policy_id: str, left: list[str]) -> list[str]:
-        """A tenant or domain that is gone for good must not keep a policy for ever: somebody may say so."""
+        """A tenant or domain that is gone for good must not keep a policy for ever: people may say so."""
         if left and self._consent.forget_registrations == policy_id:
             log.warning("forgotten on demand: %s", "; ".join(left))
             return []

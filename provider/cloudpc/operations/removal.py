@@ -167,7 +167,7 @@ class Removal:
         return left
 
     def _delete(self, host: Host, machine: Machine) -> list[str]:
-        """Returns that its host is still at it, if so. Raises ProvisioningError."""
+        """Returns that its host is still removing it, if so. Raises ProvisioningError."""
         if host.delete(machine.id, Watch().within(REMOVED_WITHIN)) is Removed.GONE:
             self._looks.ledger.gone(host, machine.id, machine.size)
             return []
@@ -186,7 +186,7 @@ class Removal:
         """
         undefined = recorded.has_machine and not there.machines  # by somebody's hand, which leaves its disk
         whole = undefined or (recorded.status in _MAY_HAVE_KEPT and not recorded.is_not_in_state)
-        if not whole and below is not None:  # who makes it anew sees to it
+        if not whole and below is not None:  # whoever makes it again sees to it
             return []
         left: list[str] = []
         for host in self._not_forgotten() if whole else _with_more_than_data(there.own):

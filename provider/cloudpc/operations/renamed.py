@@ -39,7 +39,7 @@ def refusal(stack: str, policies: Mapping[str, str], made_by: Sequence[str]) -> 
 
 
 def _first(stack: str, names: Sequence[str], made: Counter[str]) -> str:
-    """Whose stack it was to begin with: who has made most of its Cloud PCs; the new name has made few, if any."""
+    """The policy that the stack belonged to first: it made most of the Cloud PCs; the new name made few, if any."""
     if not made:
         return stack if stack in names else names[0]
     return max(made, key=lambda name: (made[name], name != stack))

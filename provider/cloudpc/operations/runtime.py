@@ -128,7 +128,7 @@ class Runtime:
         return finds.get(settings.image_kind) or next(iter(finds.values()), partial(_no_image, settings))
 
     def _forms(self, settings: PolicySettings) -> dict[str, Form]:
-        """By the names of the hosts that take one: in which form each gets the image that these settings name."""
+        """By host: the form in which it gets the image that these settings name; hosts that take none are left out."""
         meant = sources.of(settings.image_type, self._places)
         chosen = [sources.chosen(meant, kind, settings.image_id) for kind in settings.image_digests]
         forms = {each.kind: Form(each.kind, partial(_image, each, settings)) for each in chosen if each is not None}
@@ -179,7 +179,7 @@ class Runtime:
         for host in self.hosts:
             try:
                 host.discard(kept(of_machine(self._looks.remnants(host, installation), machine_id)))
-            except Exception:  # whatever is wrong with a driver: making it anew comes first
+            except Exception:  # whatever goes wrong in a driver: making it again comes first
                 log.exception("could not remove what is kept of %s on %s", machine_id, host.name)
 
     def start(self, machine_id: UUID, host_name: str) -> None:

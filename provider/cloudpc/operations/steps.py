@@ -92,7 +92,7 @@ class Steps:
         return seen
 
     def _take(self, recorded: RecordedCloudPC, desired: DesiredCloudPC, *, seen: bool) -> RecordedCloudPC:
-        # one that was killed while it was made anew looks like this, too
+        # one that was killed while it was made again looks like this, too
         if seen and lifecycle.next_step(recorded, desired) is not REPROVISION:
             recorded = self._looked(recorded)
         step = lifecycle.next_step(recorded, desired)
@@ -108,7 +108,7 @@ class Steps:
             case Step.BEGIN_GRACE:
                 return transitions.grace_begun(recorded, desired, self.now())
             case Step.RESTORE:
-                # somebody counts on it from now on: a machine that is gone is told, whatever took it
+                # somebody counts on it from now on: if the machine is gone, that is reported, whatever took it
                 return self.refresh(transitions.restored(recorded, desired, self.now()))
             case Step.END:
                 return self._end(recorded, desired)
@@ -156,7 +156,7 @@ class Steps:
         return transitions.ended(recorded, desired, left, self.now())
 
     def _as_it_was(self, recorded: RecordedCloudPC, what: str, error: ProvisioningError) -> RecordedCloudPC:
-        """Told, and left until the next run."""
+        """Reported, and left until the next run."""
         self.reporter.milestone(f"{what}: {error.message} [{error.code}]", warning=True)
         return recorded
 

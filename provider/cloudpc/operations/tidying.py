@@ -105,12 +105,12 @@ class _Tidying:
     def _is_removed(self, host: Host, machine: Machine) -> bool:
         """Finish it one way or the other. Raises ProvisioningError."""
         pc = self._meant.living.get(machine.id)
-        # another generation is what a reprovision had begun that nobody asks for any more, and may be half a machine
+        # another generation was begun by a reprovision that nobody asks for any longer, and may be half a machine
         if pc is None or pc.generation != machine.tag.generation:
             return self._unknown_is_removed(host, machine)
         # a host that was given another name is still the one that state means
         if pc.host == host.name or pc.host not in self._hosts:
-            if machine.state is not State.GOING:  # whoever ends it or makes it anew looks at that one
+            if machine.state is not State.GOING:  # whoever ends it or makes it again looks at that one
                 host.finish(machine.id, Phase.HANDED_OVER)
             return False
         named = self._hosts[pc.host]
@@ -127,7 +127,7 @@ class _Tidying:
     def _has_another(named: Host, host: Host, machine: Machine) -> bool:
         """Whether the host that state names has one like it, which goes on, so that this is not the one it means.
 
-        Hosts' names may have been exchanged, and two of them be one hypervisor that did not say so when it was asked.
+        Two hosts may have swapped names, or be one hypervisor that did not say so when it was asked.
 
         Raises:
             ProvisioningError: that host does not say.

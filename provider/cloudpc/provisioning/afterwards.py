@@ -54,6 +54,6 @@ class Afterwards:
         return self._resources.guest_os(self._settings.guest_os)
 
     def _extras(self, failed: Collection[ErrorCode]) -> list[Extra]:
-        """The script is read only if it failed itself: what it was when it succeeded may be no longer there."""
+        """The script is read only if it failed itself: the one that succeeded may no longer exist."""
         script = self._resources.script() if ErrorCode.POST_PROVISIONING_SCRIPT_FAILED in failed else None
         return [extra for extra in self._guest_os.extras(self._settings, script) if extra.code in failed]

@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 ATTEMPTS = 3
 _ONLY_ELSEWHERE = (ErrorCode.NO_CAPACITY, ErrorCode.HOST_REFUSES)
-"""Another attempt is worth it on another host alone: there is no room here, or somebody has to change something."""
+"""Another attempt is worthwhile only on another host: there is no room here, or somebody has to change something."""
 _WAITED_FOR_AFTER_ALL = (*_ONLY_ELSEWHERE, ErrorCode.POOL_UNUSABLE)
 _WITHOUT_DISK = (Stage.PLACING, Stage.IMAGE, Stage.DISK)
 
@@ -73,7 +73,7 @@ class Attempts:
             raise
 
     def _placed(self, placed: Placed) -> Outcome:
-        """What remains somewhere is looked for there, so the host is recorded then."""
+        """The host is recorded as well where something remains on it, since it is looked for there."""
         host, remains = self._attempt.host, self._remains()
         return Outcome(
             placed.status,
@@ -148,7 +148,7 @@ class Attempts:
         return ProvisioningError(ErrorCode.INTERNAL_ERROR, f"unexpected {type(error).__name__}: {error}")
 
     def _end(self, error: BaseException) -> None:
-        """Take back and remove what has come of an attempt that ended without a Cloud PC."""
+        """Take back and remove what an attempt that ended without a Cloud PC has left."""
         attempt = self._attempt
         if isinstance(error, ProvisioningError) and error.code is ErrorCode.DOMAIN_JOIN_FAILED:
             self._earlier.doubted.add(attempt.connection)
@@ -173,9 +173,9 @@ class Attempts:
         return isinstance(error, ProvisioningError) and not self._is_worth_another(error)
 
     def _is_worth_another(self, error: ProvisioningError) -> bool:
-        """Not where it was not taken, on the hosts that were tried: that is the same in a minute."""
+        """Not on hosts that did not take it: they would not in a minute either."""
         if not error.retriable or error.code not in _ONLY_ELSEWHERE or self._attempt.host is None:
             return error.retriable
         here, tried = self._attempt.host.name, self._earlier.failed_on
-        # where it has come back to one that it was to avoid, no other has taken it
+        # back on a host that it was to avoid: no other host has taken it
         return here not in tried and any(host.name not in {*tried, here} for host in self._resources.places)

@@ -38,7 +38,7 @@ class Batched(Generic[K, V]):
             self._waiting[key].append(future)
             begins = not self._is_calling
             self._is_calling = True
-        if begins:  # what the call takes long for is told to who began it
+        if begins:  # whoever began the call is told what it waits for
             threading.Thread(target=self._work, args=(copy_context(),), daemon=True).start()
         return future
 

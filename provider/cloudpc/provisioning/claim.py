@@ -81,7 +81,7 @@ class Claim:
         raise Placed(Status.PENDING_PROVISION, error)
 
     def _there(self, host: Host) -> Machine | None:
-        """What a host has of it; one that is down takes no new machine either, so that placing says so.
+        """What a host has of it; a host that is down takes no new machine either, which placing reports.
 
         Raises:
             TagUnreadable: a second one beside it would be one too many.
@@ -117,7 +117,7 @@ class Claim:
             )
 
     def _is_complete(self, machine: Machine) -> bool:
-        """Whether it is to be taken over as it is."""
+        """Whether to take it over as it is."""
         if machine.tag.phase is Phase.HANDED_OVER:  # and may be adopted, or this would have been refused
             return True
         if machine.tag.phase is Phase.READY and self._is_meant(machine.tag):
@@ -136,7 +136,7 @@ class Claim:
             self._clean_up.delete(self._attempt, host, of_any_attempt=True)
         except ProvisioningError as stays:
             if self._earlier.failure is not None:
-                # what failed first is the news; that its remains can't be removed is told beside it
+                # what failed first is the news; that its remains can't be removed is reported beside it
                 error, stage = self._earlier.failure
                 self._attempt.watch.stage(stage)
                 raise error from None
@@ -157,7 +157,7 @@ class Claim:
             raise ProvisioningError(ErrorCode.DEVICE_REGISTRATION_FAILED, message)
 
     def _through(self, choice: NetworkChoice, search: Search, errors: list[ProvisioningError]) -> Host | None:
-        """Claim a place on one of these hosts in this network; adds why not."""
+        """Claim a place on one of these hosts in this network; collects the reasons of those that refuse."""
         joined_through = choice.connection if choice.joins_domain else ""
         self._attempt.tag = replace(self._attempt.tag, joined_through=joined_through)
         self._attempt.connection = choice.connection
@@ -225,7 +225,7 @@ class Claim:
         return True
 
     def _check_alone(self, host: Host) -> None:
-        """A host refuses a second claim itself; between hosts, who sees another's claim takes the own one back."""
+        """A host refuses a second claim itself; between hosts, whoever sees another's claim gives up their own."""
         for _, seen in self._resources.looks.begin(self._attempt.id, besides=(host.name,)).seen():
             if isinstance(seen, TagUnreadable):
                 raise seen

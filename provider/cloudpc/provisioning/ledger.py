@@ -26,7 +26,7 @@ from cloudpc.provisioning.book import Book
 ANSWERS_WITHIN = 10.0
 """Seconds that anybody waits for what a host says of itself; ssh may need several."""
 _LEFT_ALONE = 6
-"""So many times as long as it took to find that it can't be reached, it is left alone."""
+"""A host that can't be reached is left alone for this many times as long as it took to find that out."""
 _AT_LEAST, _AT_MOST = 1.0, 60.0
 """Seconds."""
 
@@ -76,7 +76,7 @@ class Ledger:
         now = time.monotonic()
         with self._changed:
             self._try_silent_again(self._books.values())
-            # what is wrong with it otherwise may be mended by now
+            # anything else that was wrong with it may be repaired by now
             from_ = {n: since if b.error is None else max(since, now) for n, b in self._books.items()}
             wanted = [book for name, book in self._books.items() if not _is_settled(book, from_[name])]
             begun = ((book.asking_since, book) for book in wanted)
@@ -153,7 +153,7 @@ class Ledger:
             book.is_asked_again = book.asking_since is not None
             if not book.is_asked_again:
                 book.asking_since = time.monotonic()
-                # what takes long is told to who began it
+                # whoever began it is told what takes long
                 threading.Thread(
                     target=self._asking, args=(book, copy_context()), name=f"asking {book.host.name}", daemon=True
                 ).start()

@@ -16,9 +16,9 @@ from cloudpc.provisioning.batched import Batched
 from cloudpc.provisioning.ledger import Ledger
 
 _APART = 0.3
-"""Seconds between two looks at a host: of hundreds that are placed over a hundred hosts, each would look at all."""
+"""Seconds between two looks at a host: otherwise each of hundreds that are placed would look at all hosts."""
 _ONE_BY_ONE = 2
-"""So many machines at most are asked for one by one; a look at all of a host is dearer."""
+"""At most so many machines are asked for one by one, which is cheaper than a look at all of a host."""
 _V = TypeVar("_V")
 
 Seen = Machine | TagUnreadable | None

@@ -16,7 +16,7 @@ from cloudpc.provisioning.book import Book
 from cloudpc.provisioning.ledger import Ledger
 
 _REASONS = 8
-"""The reasons of so many hosts are shown, of those that did not take it."""
+"""Of the hosts that did not take it, the reasons of so many are shown."""
 
 
 class _Rank(NamedTuple):
@@ -84,7 +84,7 @@ class Search:
             return [error for error in found if error is not None]
 
     def _next(self, tried: set[str], *, only_good: bool) -> Host | None:
-        """The best that has not been tried; it is the chosen one from now on."""
+        """The best host that has not been tried; from now on the chosen one."""
         with self.ledger.books() as books:
             if self._chosen:
                 self._chosen.let_go(self.machine_id)
@@ -111,7 +111,7 @@ class Search:
         return name in self.avoided or patience.is_slow(name)
 
     def _still_refusing(self, names: set[str]) -> set[str]:
-        """Without those that had no room, and have said something else since."""
+        """Without those that had no room then and have some by now."""
         with self.ledger.books() as books:
             return {name for name in names if not books[name].may_take_by_now(self.size)}
 

@@ -108,7 +108,7 @@ def trying(what: str, whose: str, action: Callable[[], object]) -> list[str]:
     except ProvisioningError as error:
         return [f"{what}: {error.message}"]
     except Exception as error:
-        # whatever is wrong at the rim: it must be told, and may not stop everybody else's update
+        # whatever goes wrong in a device service must be reported, and must not stop everybody else's update
         log.exception("could not take back %s of %s", what, whose)
         return [f"{what}: unexpected {type(error).__name__}: {error}"]
     return []

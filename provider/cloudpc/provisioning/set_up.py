@@ -62,7 +62,7 @@ def _warned(extra: Extra, ended: Completed) -> Warned | None:
 
 
 def _wrong(ended: Completed) -> str:
-    """How it ended, if not well."""
+    """How it failed, if it did."""
     if ended.timed_out:
         return ended.output
     return f"exit code {ended.exit_code}: {last_lines(ended.output)}" if ended.exit_code else ""

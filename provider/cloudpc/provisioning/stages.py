@@ -102,7 +102,7 @@ class Stages:
         self._attempt.device = self._enrolment.register(device, others, cancel, is_new=is_new)
 
     def _join_entra(self, host: Host) -> UUID | None:
-        """The deviceId that the guest says it has, if its host is the one to have it join."""
+        """The deviceId that the guest reports, if its host is the one that has it join."""
         attempt = self._attempt
         if not (attempt.mark and isinstance(host, JoinsEntra)):
             return None
@@ -110,7 +110,7 @@ class Stages:
         return self._enrolment.join_entra(host, attempt.id, attempt.desired.identity, attempt.others, self._watch)
 
     def _joined_as(self, host: Host) -> UUID | None:
-        """The deviceId that the guest says by now it has joined Entra as, if it says one."""
+        """The deviceId under which the guest has joined Entra by now, if it reports one."""
         return set_up.facts(self._guest(host), self._guest_os, self._watch).device_id
 
     def _access_pass(self) -> TemporaryAccessPass | None:
@@ -122,7 +122,7 @@ class Stages:
         return given
 
     def _adopt(self, host: Host, machine: Machine) -> Outcome:
-        """Take a machine over that is complete: nothing is made, and nothing of it changes but its credentials."""
+        """Take over a complete machine: nothing is made, and only its credentials change."""
         attempt, was_given = self._attempt, machine.tag.phase is Phase.HANDED_OVER
         if was_given:
             self._report.milestone(f"{machine.name} was handed over before state was lost: taken back, not rebuilt")
@@ -191,7 +191,7 @@ class Stages:
         return access.with_desktop(desktop)
 
     def _facts_at(self, host: Host) -> Mapping[str, str]:
-        """What its host says of its machine; where it does not say so now, a later look does."""
+        """What its host says of its machine; where it says nothing now, a later look does."""
         with suppress(ProvisioningError):
             machine = host.describe(self._attempt.id)
             return machine.facts if machine else {}

@@ -59,7 +59,7 @@ class Anew:
         return new
 
     def _name(self, owed: Entitlement, recorded: RecordedCloudPC | None, generation: int) -> str:
-        """The same for the same generation, so that attempts and adoption keep it."""
+        """The same name for the same generation, so that attempts and adoption keep it."""
         if recorded is not None and generation == recorded.generation:
             self._taken.discard(recorded.device_name.lower())
         today, user = self._today, owed.user

@@ -158,7 +158,7 @@ def loss(
 
 
 def _not_in_any(groups: list[Group], snapshot: Snapshot, user_id: str, former: Mapping[str, str]) -> Loss:
-    """Of somebody who is in none of the policy's groups."""
+    """The reason for somebody who is in none of the policy's groups."""
     before = [snapshot.groups[g] for g in former if g in snapshot.groups]
     if taken_away := [g for g in before if g not in groups and user_id in g.members]:
         names = tuple(group.display_name for group in taken_away)

@@ -48,7 +48,7 @@ def tag_unreadable(recorded: RecordedCloudPC, error: ProvisioningError, now: dat
     """Nothing says whose its machine is: its user may go on working, but nothing is done to it."""
     refuse_unless(recorded.status in WITH_MACHINE, "without a tag", recorded)
     if recorded.has_code(error.code):
-        return recorded  # in whatever words an earlier version has said it
+        return recorded  # in whatever words an earlier version said it
     if recorded.status is Status.IN_GRACE_PERIOD:
         return _wrong(recorded, recorded.status, error.code, error.message, now)
     status = Status.PROVISIONED_WITH_WARNINGS

@@ -39,7 +39,7 @@ def next_step(recorded: RecordedCloudPC, desired: DesiredCloudPC) -> Step | Acti
 
 
 def _next_of_one_that_stays(recorded: RecordedCloudPC, desired: DesiredCloudPC) -> Step | Action[Any]:
-    """What goes before what: `staying.decide` has the same order."""
+    """In order of precedence, which is that of `staying.decide`."""
     if recorded.status is Status.IN_GRACE_PERIOD:
         return Step.RESTORE  # and nothing else, whatever was asked for meanwhile: somebody's data is on it
     for action in ACTIONS:
@@ -136,7 +136,7 @@ def _owed(
 
 
 def _named_as_now(recorded: RecordedCloudPC, snapshot: Snapshot) -> RecordedCloudPC:
-    """State has the user's name of its last change; who has left the directory keeps that one."""
+    """State has the user's name at its last change; a user who has left the directory keeps that one."""
     user = snapshot.users.get(recorded.user_id)
     return recorded.model_copy(update={"user_principal_name": user.user_principal_name}) if user else recorded
 

@@ -36,7 +36,7 @@ def decide(recorded: RecordedCloudPC, owed: Entitlement, today: Today, anew: Ane
 
 
 def _unasked(recorded: RecordedCloudPC, owed: Entitlement, today: Today, anew: Anew) -> Decision:
-    """What is done without anybody asking for it."""
+    """What is done though nobody asks for it."""
     if recorded.status_if_there is Status.IN_GRACE_PERIOD:
         return grace.returning(recorded, today)
     if recorded.status in WAITING:

@@ -111,7 +111,7 @@ def removed(recorded: RecordedCloudPC, now: datetime) -> RecordedCloudPC:
 
 
 def _asked(desired: DesiredCloudPC) -> dict[str, Any]:
-    """What of it changes on the same machine; all else stays as the machine was made."""
+    """What changes on the same machine; all else stays as the machine was made."""
     return {
         "desired_status": desired.desired_status,
         "why": desired.why,
@@ -129,7 +129,7 @@ def _asked_for(desired: DesiredCloudPC, recorded: RecordedCloudPC | None) -> str
 
 
 def _into(pc: RecordedCloudPC, desired: DesiredCloudPC, status: Status, why: str, now: datetime) -> RecordedCloudPC:
-    """Into its grace period or out of it; what is lost meanwhile stays so, and is that when its machine is back."""
+    """Into its grace period or out of it; one that is lost stays so, and gets this status when its machine is back."""
     pc = changed(pc, _asked(desired))
     if pc.is_lost:
         was = pc.before_loss or Before(status=status)

@@ -55,7 +55,7 @@ def serve(
             raise
         raise CommandError(_NOT_THERE.format(name=missing.name)) from None
     project = Project()
-    _ = project.engine.backend  # told here, and not by each page
+    _ = project.engine.backend  # reported here, and not by each page
     options = Options(tenant, client_id, admin_role, admin_group, behind, as_user)
     who: Person | SignIn = Person(_own_name(), is_admin=True)
     if options.are_given:

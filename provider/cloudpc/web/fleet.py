@@ -249,7 +249,7 @@ class Fleet:
         while not self._ends.is_set():
             wanted = self._wanted
             began = time.monotonic()
-            with contextlib.suppress(Exception):  # told in the snapshot; the next look may do better
+            with contextlib.suppress(Exception):  # reported in the snapshot; the next look may succeed
                 self._look(forced=wanted > self._done)
             took = time.monotonic() - began
             with self._asked:

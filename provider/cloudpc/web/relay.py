@@ -88,7 +88,7 @@ async def to_its_end(work: Callable[[], T]) -> T:
         except asyncio.CancelledError as error:
             cancelled = error
     if cancelled is not None:
-        done.exception()  # nobody is told of it any more
+        done.exception()  # nobody is told of it any longer
         raise cancelled
     return done.result()
 

@@ -28,7 +28,7 @@ _RESEED = (
     "open my $kernel, '+<', '/dev/urandom' or die $!; "
     f"syswrite($kernel, $new) == {ENTROPY} or die $!; ioctl($kernel, 0x5207, 0) or die $!"
 )
-# A boot's id and the firmware's UUID can't be changed before the next start: the right ones lie over them until then.
+# A boot's id and the firmware's UUID can't be changed before the next start: the right ones cover them until then.
 _IDENTIFY = """
 set -eu
 reseed=$1 mac=$2 machine_id=$3 boot_id=$4 uuid=$5 now=$6 seed=$7

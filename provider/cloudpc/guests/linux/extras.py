@@ -26,8 +26,8 @@ if ! locale -a 2>/dev/null | grep -qix "$1.utf-\\{0,1\\}8"; then
 fi
 printf 'LANG=%s\\n' "$name" > /etc/default/locale
 """
-# The guest's own timers use apt, too, often just after a boot. dpkg's lock apt waits for itself; for those of its lists
-# and archives it doesn't. An installation that a time-out ended is carried on.
+# The guest's own timers use apt, too, often just after a boot. apt waits for dpkg's lock itself, but not for those of
+# its lists and archives. An installation that a time-out ended is continued.
 _PACKAGES = """
 export DEBIAN_FRONTEND=noninteractive LC_ALL=C
 command -v apt-get >/dev/null || { echo "the image has no apt-get" >&2; exit 1; }
@@ -59,9 +59,9 @@ _SPARE = 15
 _SCRIPT = """
 file=$(mktemp) && trap 'rm -f "$file"' EXIT && cat > "$file" && chmod 700 "$file" && "$file"
 """
-# The seed is taken away. A cloud-init that then finds no data source may take the next start for another machine's
-# first one, with new host keys and another name, unless it is told to believe what it has, for which its ds-identify
-# looks at the marker.
+# The seed is removed. A cloud-init that then finds no data source may take the next start for another machine's
+# first one, with new host keys and another name, unless it is told to trust what it has; its ds-identify looks at
+# the marker for that.
 _KEEP_FIRST_BOOT = """
 [ -d "$1/etc/cloud" ] || exit 0
 mkdir -p "$1/etc/cloud/cloud.cfg.d" || exit 1
@@ -69,7 +69,7 @@ printf 'manual_cache_clean: true\\nssh_deletekeys: false\\n' > "$1/etc/cloud/clo
 [ ! -d "$1/var/lib/cloud/instance" ] || : > "$1/var/lib/cloud/instance/manual-clean"
 """
 # Output goes through a file: there is more of it than the agent carries, and a daemon that a script starts would keep
-# a pipe open, for whose end the agent waits.
+# a pipe open, whose end the agent waits for.
 _TAIL = """
 log=$(mktemp) || exit 1
 ( %s ) > "$log" 2>&1

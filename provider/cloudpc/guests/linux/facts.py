@@ -21,7 +21,7 @@ _OS_RELEASE = "/etc/os-release"
 _SECONDS = 90.0
 _SHELL = ("/bin/sh", "-c")
 """Nothing that it starts outlives it, and a custom image may have no setsid."""
-# One line for each that is there. A guest may be anybody's, and a file of it without end or with the longest of lines.
+# One line for each that is there. A guest is not trusted: its file may have no end, or very long lines.
 _TEXT = r"""
 export LC_ALL=C
 first() { # NAME PATTERN FILE: the first line with the pattern

@@ -14,8 +14,8 @@ _ERRORS_SHOWN, _ERROR_LENGTH = 10, 400
 _SPARE = 15.0
 """Seconds after which a script that did not end its wait itself is ended."""
 _NOT_OVER = 75
-"""Its exit code then."""
-# A file in memory: after each start there is none until cloud-init is through, so it is a sign of later boots, too.
+"""The exit code where it is not over."""
+# A file in memory: after each start there is none until cloud-init has finished, so it serves later boots, too.
 _WAIT = """
 export LC_ALL=C
 now() { cut -d. -f1 /proc/uptime; }
@@ -52,7 +52,7 @@ def problem(ended: Completed) -> ProvisioningError | None:
         return ProvisioningError(ErrorCode.BOOT_TIMEOUT, message, hint=hint)
     errors = errors_in(ended.output.encode())
     if ended.exit_code or errors is None:
-        errors = [last_lines(ended.output)]  # more than a host carries, or no file of cloud-init's
+        errors = [last_lines(ended.output)]  # more than a host carries, or not a file of cloud-init's
     if not errors:
         return None
     return ProvisioningError(ErrorCode.FIRST_BOOT_FAILED, f"First-boot set-up failed: {'; '.join(errors)}.")

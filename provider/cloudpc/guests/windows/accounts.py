@@ -17,7 +17,7 @@ _TAKEN = frozenset(
     "administrator guest defaultaccount wdagutilityaccount system none user nobody cloudpc network service "
     "everyone administrators users guests".split()
 )
-# Who may administer is what the seed says; Azure's agent leaves it in this file. Groups by their SIDs: names are
+# The seed says who may administer; Azure's agent leaves it in this file. Groups go by their SIDs: their names are
 # translated.
 _SET = r"""
 $name = $env:CLOUDPC_USER

@@ -10,7 +10,7 @@ from cloudpc.model.guests import Facts, Script
 from cloudpc.model.text import told
 
 _SECONDS = 120.0
-# The certificate is known by its SHA-1 to Windows; whoever connects pins the SHA-256 of the same one.
+# Windows knows the certificate by its SHA-1; whoever connects pins the SHA-256 of the same one.
 _TEXT = r"""
 $release = Get-ItemProperty 'HKLM:\SOFTWARE\Microsoft\Windows NT\CurrentVersion'
 "system $((Get-CimInstance Win32_OperatingSystem).Caption) $($release.DisplayVersion)"

@@ -19,7 +19,7 @@ _BESIDES = 15.0
 _QUOTE = "['\u2018\u2019\u201a\u201b]"
 """What PowerShell takes for a single quote: typographic ones, too."""
 _END_OF_TEXT = re.compile(rf"^{_QUOTE}@", re.MULTILINE)
-# Of the folder only administrators see anything. Secrets are parameters of the joined script, as hosts give them, and
+# Only administrators can read the folder. Secrets are parameters of the joined script, as hosts give them, and
 # variables of the environment of the one script that they are for. A script that takes too long ends with its children.
 _ONE = """
 $ErrorActionPreference = 'Stop'

@@ -139,7 +139,7 @@ def _considered(wanted: Wanted, offer: Offer, quota: Quota) -> Iterator[Sku | Re
 
 
 def _usual(wanted: Wanted) -> tuple[str, ...]:
-    """Those of the smallest plan of Windows 365 with as many cores that has no less memory; nothing if none has."""
+    """Sizes of the smallest Windows 365 plan with as many cores and no less memory; empty if there is none."""
     fitting = [(v, memory) for v, memory in USUAL if v == wanted.vcpus and memory * 1024 >= wanted.memory_mib]
     return USUAL[min(fitting)] if fitting else ()
 
@@ -174,7 +174,7 @@ def _judged(sku: Sku, wanted: Wanted, quota: Quota) -> Sku | Refusal:
 
 
 def _unfit(sku: Sku, wanted: Wanted) -> str:
-    """What keeps it from being such a machine, whoever asks for it; empty if nothing does."""
+    """Why no such machine can have this size, whoever asks; empty if it can."""
     image = wanted.image
     checks = (
         (

@@ -34,9 +34,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 _NAMED = 3
-"""Of more than so many that stay the rest is counted."""
+"""So many that stay are named; the rest is counted."""
 _BELIEVED = 6
-"""Of so many looks at a machine that is being made one is at its operation, too."""
+"""One in so many looks at a machine that is being made also looks at its operation."""
 
 
 class Claiming:
@@ -169,7 +169,7 @@ class Claiming:
             self.refuse_existing(request.order)
             if self._machines.get(request.name, watch=watch) is None:
                 raise
-            return None  # a request whose answer was lost is repeated, and meets itself
+            return None  # a request whose answer was lost is repeated, and finds what it made itself
 
     def _wait_until_allocated(self, request: Request, operation: Any, watch: Watch) -> None:
         name = request.name
@@ -194,7 +194,7 @@ class Claiming:
             watch.note(f"waiting for {self._config.name} to find a place for it")
 
     def _made(self, name: str, operation: Any, watch: Watch) -> Found | None:
-        """The machine, if the operation that makes it is done. Raises what it has failed with."""
+        """The machine, if the operation that makes it is done. Raises the operation's failure."""
         if operation is None:
             return None
         with self._arm.asking(f"make {name}", watch):
@@ -202,7 +202,7 @@ class Claiming:
         return made
 
     def _give_back(self, request: Request, watch: Watch, *, accepted: bool, waits: bool) -> None:
-        """Remove what has come of a try, and nothing of anybody else's.
+        """Remove what a try has left, and nothing of anybody else's.
 
         Args:
             request: what was tried.
@@ -211,7 +211,7 @@ class Claiming:
             waits: for the machine's end, so that its card and its disk can go by name. Without, Azure takes them with
                 it; what it leaves is a remnant.
         """
-        ours = Watch().within(PATIENCE)  # who has cancelled does not want it either
+        ours = Watch().within(PATIENCE)  # whoever has cancelled does not want it either
         try:
             found = self._machines.get(request.name, watch=ours)
             if accepted if found is None else _is_of(found, request.order):
@@ -270,13 +270,13 @@ def requests_of(
 
 
 def _age(found: Found) -> tuple[bool, str, str]:
-    """By which machines are ordered, in the same way by whoever looks: those that somebody has come first."""
+    """Sort key that is the same for whoever looks: machines that somebody owns come first."""
     is_new = tags_of(found).get(PHASE) == Phase.PROVISIONING.value
     return is_new, str((found.get("properties") or {}).get("timeCreated") or ""), str(found["name"])
 
 
 def _is_at_it(found: Found) -> bool:
-    """Whether Azure says of the machine itself that it is being made: then its operation need not be asked, too."""
+    """Whether the machine itself says that it is being made: then its operation need not be asked as well."""
     return (found.get("properties") or {}).get("provisioningState") in ("Creating", "Updating")
 
 

@@ -42,7 +42,7 @@ def _end_of(address: str) -> str:
 
     try:
         with httpx.Client(timeout=_WITHIN / 2) as client:
-            answer = client.get(address, headers={"Range": "bytes=0-0"})  # none counts from the end there
+            answer = client.get(address, headers={"Range": "bytes=0-0"})  # that server has no ranges from the end
             if answer.status_code == _NOTHING_THERE:
                 return ""
             size = int(answer.raise_for_status().headers["Content-Range"].rpartition("/")[2])

@@ -44,7 +44,7 @@ class Descriptions:
         return Machine(tag.machine_id, name, tag, statuses.power, size, is_billed_while_off=billed, facts=facts)
 
     def _size(self, found: Found) -> Amount:
-        """What was promised, as long as it has the size that it was made with; else what that one has."""
+        """What was promised, while it has the size that it was made with; otherwise what its current size has."""
         promised = Promised.from_tags(tags_of(found))
         disk = disk_of(found).get("diskSizeGB") or (promised.amount.disk_gib if promised else 0)
         name = str(_properties(found).get("hardwareProfile", {}).get("vmSize", ""))
@@ -100,7 +100,7 @@ class Statuses:
 
 
 def _facts(found: Found) -> Iterator[tuple[str, str]]:
-    """What whoever works in Azure asks for; nothing that changes by itself."""
+    """What people who work in Azure look for; nothing that changes by itself."""
     properties = _properties(found)
     storage = properties.get("storageProfile") or {}
     facts = {

@@ -118,7 +118,7 @@ def _body(location: str, mdm_id: str) -> dict[str, Any]:
 
 
 def _explained(arm: Arm, vm_name: str, failed: AzureFailed) -> ProvisioningError:
-    """The machine is of no use any more: an extension that failed keeps all later ones from being installed."""
+    """The machine can no longer be used: an extension that failed keeps all later ones from being installed."""
     said = " ".join(error.message for error in failed.arm.all())
     cause, hint = _cause(said)
     message = f"{vm_name} on {arm.config.name} could not join Microsoft Entra: {cause or failed.message}"

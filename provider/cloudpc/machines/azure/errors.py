@@ -103,7 +103,7 @@ _REFERENCE = re.compile(r"/(?:subnets|virtualNetworks)/", re.IGNORECASE)
 
 
 def _of_words(code: str, message: str) -> Meaning:
-    """Of a code that means several things: Azure tells them apart in English only."""
+    """The meaning of an ambiguous code: only Azure's English words tell which one it is."""
     if code == "OperationNotAllowed":
         if _QUOTA.search(message):
             return Meaning.NO_ROOM
@@ -228,7 +228,7 @@ def _no_answer(error: BaseException) -> str:
 
 
 def _behind(error: BaseException) -> Iterator[BaseException]:
-    """An exception and all that it came of, however its library keeps them."""
+    """An exception and all its causes, however its library keeps them."""
     waiting, seen = [error], set[int]()
     while waiting:
         one = waiting.pop(0)
@@ -263,7 +263,7 @@ class AzureFailed(ProvisioningError):  # noqa: N818 - an answer as well: what is
 
 @dataclass(frozen=True)
 class _Ours:
-    """What a meaning is among our errors: code, whether it is retriable if other than the code, what to do."""
+    """Our error for a meaning: code, whether it is retriable (if that differs from the code's), what to do."""
 
     code: ErrorCode
     retriable: bool | None = None
@@ -325,7 +325,7 @@ def _sign_in(error: ArmError, host: str) -> str:
     if error.code == "InvalidAuthenticationTokenTenant":
         return f"sign in to the subscription's tenant: give its id as tenantId of {host}, and sign in there"
     if error.code and not error.code.endswith(("Token", "Audience", "Failed")):
-        return ""  # the sign-in says itself what to do
+        return ""  # the sign-in's own message says what to do
     return "sign in again"
 
 

@@ -46,7 +46,7 @@ class AzureGuest(Guest):
 
     def run(self, scripts: Sequence[Script], watch: Watch) -> list[Completed]:
         done: list[Completed] = []
-        while len(done) < len(scripts):  # one that has its machine start again takes those behind it along
+        while len(done) < len(scripts):  # a script that restarts its machine takes those behind it along
             done += self._run(scripts[len(done) :], watch)
         return done
 
@@ -68,7 +68,7 @@ class AzureGuest(Guest):
         return found if seen.is_whole or not watch.remaining else found[: reached(ended) + 1]
 
     def _ended(self, command: RunCommand, script: Script, watch: Watch) -> Seen:
-        """What it has said when it is over, or should be."""
+        """Its output when it is over, or should be."""
         pauses = looks(self._arm)
         seen = self._until(Seen.has_begun, command, pauses, watch.within(_BEGINS_WITHIN))
         if not seen.has_begun():
@@ -86,7 +86,7 @@ class AzureGuest(Guest):
         return seen
 
     def _until(self, is_so: Callable[[Seen], bool], command: RunCommand, pauses: Iterator[float], watch: Watch) -> Seen:
-        """What is seen of it when this is so, or when the time is over."""
+        """Its view once this holds, or when the time is over."""
         for pause in pauses:
             watch.wait(pause)  # nothing is over at once
             seen = command.look(watch)
@@ -97,7 +97,7 @@ class AzureGuest(Guest):
         raise AssertionError
 
     def _never_begun(self, seen: Seen, watch: Watch) -> Seen:
-        """Nothing to be told of where it is only the watch's time that is over."""
+        """Not reported where only the watch's time is over."""
         view = self._view(watch)
         if not watch.remaining and view.is_ready:
             return seen
@@ -108,7 +108,7 @@ class AzureGuest(Guest):
         )
 
     def _asked(self, command: RunCommand, script: Script, watch: Watch) -> Seen | None:
-        """What the guest says of it, None while it is at work; Azure never hears of its end after a restart, say."""
+        """What the guest says of it, None while it is at work; after a restart Azure may never hear of its end."""
         if not self._view(watch).is_ready or script.interpreter == windows.INTERPRETER:
             return None
         asking = RunCommand(self._arm, self._vm_name, f"ask {self._vm_name} what became of a script")

@@ -243,7 +243,7 @@ class AzureHost(Host, JoinsEntra, ShutsDown):
     def delete(self, machine_id: UUID, watch: Watch) -> Removed:
         found = self._machines.get(name_of(machine_id), watch=watch)
         if found is not None:
-            self._machine(found, Statuses(None))  # raises TagUnreadable: nothing goes that may be somebody's
+            self._machine(found, Statuses(None))  # raises TagUnreadable: nothing is removed that may be somebody's
         return self._removal.remove(machine_id, found, watch)
 
     def remnants(self, installation: str) -> list[Remnant]:
@@ -265,7 +265,7 @@ class AzureHost(Host, JoinsEntra, ShutsDown):
         )
 
     def _may_go(self, remnant: Remnant) -> bool:
-        """Asked by name: in a list, one that was made a moment ago may be missing. Azure keeps what a machine has."""
+        """Asked by name: a list may lack one that was made a moment ago. Azure keeps what belongs to a machine."""
         machine = machine_named_in(remnant.name)
         if machine is None or remnant.kind not in _KINDS:
             return False

@@ -172,7 +172,7 @@ class ImageLook:
         return bool(profile.get("excludeFromLatest") or region.get("excludeFromLatest"))
 
     def _region(self, properties: _Json) -> _Json | None:
-        """What is said of this region among a version's targets; nothing said of any is no obstacle."""
+        """This region's entry among a version's targets; a version without targets is no obstacle."""
         targets = (properties.get("publishingProfile") or {}).get("targetRegions")
         if not targets:
             return {}
@@ -229,7 +229,7 @@ class ImageLook:
         raise ProvisioningError(ErrorCode.IMAGE_NOT_FOUND, message, retriable=False, hint=hint)
 
     def _listed(self, path: str, api: str) -> Iterator[_Json]:
-        """What is on all pages of a list."""
+        """The entries of all pages of a list."""
         page = self._get(path, api)
         while page is not None:
             yield from page.get("value") or ()
@@ -242,7 +242,7 @@ class ImageLook:
 
 
 def _unless_missing(ask: Callable[[], _T]) -> _T | None:
-    """What the answer is, None if there is no such image."""
+    """The answer; None if there is no such image."""
     from azure.core.exceptions import HttpResponseError
 
     try:

@@ -70,7 +70,7 @@ class Images:
         return found
 
     def _kept(self, image: AzureImage, watch: Watch) -> FoundImage:
-        with self._looking:  # who comes second takes the first's answer
+        with self._looking:  # whoever comes second uses the first one's answer
             asked, found = self._found.get(image.named, (0.0, None))
             if found is None or time.monotonic() - asked > _KEPT:
                 found = self._look(image, watch)

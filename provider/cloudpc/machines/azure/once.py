@@ -12,9 +12,9 @@ DONE = re.compile(r"^cloudpc-done (\d+)\s*\Z", re.MULTILINE)
 """The last line of what a script has said that came to its end."""
 _AT_WORK = re.compile(r"^cloudpc-at-work\s*\Z", re.MULTILINE)
 
-# Azure may start a command twice, where it was asked twice because its first answer was lost: who comes second only
-# tells what the first has said. Azure's agent keeps each script in a folder of its own; each script removes those of
-# its forerunners, so that the last one, which sets a password and holds nothing, is the only one that stays.
+# Azure may start a command twice, where it was asked twice because its first answer was lost: the second only repeats
+# what the first has said. Azure's agent keeps each script in a folder of its own; each script removes those of
+# earlier ones, so that the last one, which sets a password and holds nothing, is the only one that stays.
 _ONCE = """#!/bin/sh
 name=%(name)s
 folder=%(memory)s/$name

@@ -68,7 +68,7 @@ class Transport(RequestsTransport):  # type: ignore[misc]  # as untyped as reque
 
     def _init_session(self, session: requests.Session) -> None:
         super()._init_session(session)
-        for adapter in session.adapters.values():  # else those beyond ten at a time warn, and connect anew each time
+        for adapter in session.adapters.values():  # else those beyond ten at a time warn, and connect again each time
             adapter.init_poolmanager(CONNECTIONS, CONNECTIONS)  # type: ignore[attr-defined]
 
     def sleep(self, duration: float) -> None:

@@ -14,7 +14,7 @@ from cloudpc.model.machines import Amount
 from cloudpc.model.watch import Watch
 
 _LARGE = Amount(disk_gib=1 << 20)
-"""Where nobody has a licence, the image alone is looked at."""
+"""A size for any image: where nobody has a licence, only the image is checked."""
 _OF_THE_IMAGE = frozenset({ErrorCode.IMAGE_NOT_FOUND, ErrorCode.IMAGE_INVALID})
 
 

@@ -18,7 +18,7 @@ REGIONAL = "cores"
 """The usage of all cores of a location, whatever their family."""
 MACHINES = "virtualMachines"
 _FRESH = 5.0
-"""Seconds for which an answer is taken as today's: of many that are placed at once, not each one asks."""
+"""Seconds for which an answer counts as current, so that not each of many that are placed at once asks."""
 
 
 @dataclass(frozen=True)

@@ -65,7 +65,7 @@ def _wait_for_agent(arm: Arm, vm_name: str, pauses: Iterator[float], watch: Watc
 
 
 def _refuse(arm: Arm, vm_name: str, view: InstanceView) -> None:
-    """What will never be ready."""
+    """Raise for what will never be ready."""
     where = f"{vm_name} on {arm.config.name}"
     if view.failure is not None and view.failure.code.startswith("OSProvisioning"):
         raise errors.classify(view.failure, f"boot {vm_name}", arm.config.name)

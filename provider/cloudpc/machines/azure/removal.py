@@ -42,7 +42,7 @@ class Removal:
             found: the machine as it is, if it is there.
             watch: ends it; its time is what is waited for the end.
         """
-        # looked for as long as it is there, so that none of a machine which somebody else makes anew is among them
+        # looked for while it is there, so that nothing of a machine that somebody else makes again is among them
         parts = self._parts.of_machine(machine_id)
         if found is not None:
             if not is_going(found):
@@ -55,7 +55,7 @@ class Removal:
         return Removed.GONE
 
     def _begin(self, found: Found, watch: Watch) -> None:
-        """Azure accepts it; or refuses it, as for a lock: then it stays what it was, as its tag says."""
+        """Azure accepts it, or refuses it, for example because of a lock: then its tag says again what it was."""
         self._say_that_it_goes(found["name"])
         try:
             self._machines.begin_deleting(found["name"], watch)
@@ -74,7 +74,7 @@ class Removal:
         return True
 
     def _say_that_it_goes(self, name: str) -> None:
-        """Should its removal fail in Azure after it was accepted, its tag remembers that it is nobody's any more."""
+        """Should Azure accept its removal and then fail, its tag remembers that it is nobody's any longer."""
         try:
             self._machines.merge_tags(name, {PHASE: Phase.GOING.value})
         except AzureFailed as failed:  # as while it is being made, which is no reason to keep it

@@ -105,7 +105,7 @@ class Sizes:
         most, now = self._config.max_cloud_pcs, time.monotonic()
         if most is None:
             return
-        with self._letting_in:  # those that this process lets in now are in no list yet
+        with self._letting_in:  # those that this process admits now are not in a list yet
             self._let_in = {one: until for one, until in self._let_in.items() if until > now}
             others = len({*machines, *self._let_in} - {machine_id})
             if others < most:
@@ -186,7 +186,7 @@ class Sizes:
         return list(dict.fromkeys([*families, *(sku.family for sku in named if sku is not None)]))
 
     def _configured(self, offer: Offer) -> Iterator[Check]:
-        """What an entry names and the location has not."""
+        """What an entry names and the location lacks."""
         location, known = self._config.location, {sku.lower() for sku in offer.sizes}
         names = dict.fromkeys(chain.from_iterable(self._config.sizes.values()))
         yield from _missing("size", (n for n in names if n.lower() not in known), offer.sizes, location)

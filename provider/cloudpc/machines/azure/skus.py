@@ -107,7 +107,7 @@ class Skus:
 
     def offer(self, watch: Watch | None = None, *, at_most: float = KEPT) -> Offer:
         """The list, no older than so many seconds. Raises what `Arm.asking` does."""
-        with self._asking:  # who comes second takes the first's answer
+        with self._asking:  # whoever comes second uses the first one's answer
             if self._kept is None and self._file is not None:
                 self._kept = _read(self._file)
             if self._kept is None or not 0 <= time.time() - self._kept[0] <= at_most:

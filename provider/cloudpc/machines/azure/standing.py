@@ -104,7 +104,7 @@ def rights(arm: Arm, name: str, scope: str, needed: Sequence[str], kind: str) ->
 
 def _rights(arm: Arm, name: str, scope: str, needed: Sequence[str], kind: str) -> list[Check]:
     what = f"rights in {name}"
-    # the word for a group is written differently where it is the group itself that is asked about
+    # the type of a group is spelled differently where the group itself is asked about
     path = scope if "/providers/" in scope else scope.replace("/resourceGroups/", "/resourcegroups/")
     with arm.asking(f"read the {what}"):
         given = arm.get(f"{path}/providers/Microsoft.Authorization/permissions", "authorization") or {}

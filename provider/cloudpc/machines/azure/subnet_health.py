@@ -126,7 +126,7 @@ def _way_out(what: str, properties: Mapping[str, Any]) -> Check:
 
 
 def _unseen(what: str, error: ProvisioningError) -> Check:
-    """A network that may not be read is a matter of roles on it, and one in no group is none."""
+    """A network that may not be read lacks a role; one without a group does not exist."""
     check = standing.refused(what, error)
     kinds = {
         f"{PERMISSION}NoSubscriptionReaderRole": f"{PERMISSION}NoWindows365NetworkUserRole",

@@ -86,7 +86,7 @@ def _short(resource_id: str) -> str:
 
 
 def _named(pattern: re.Pattern[str], text: str, error: ArmError) -> str:
-    """The text with what Azure names; empty where it names nothing."""
+    """The text, filled with what Azure names; empty where it names nothing."""
     found = pattern.search(error.message)
     return text.format(found[1]) if found else ""
 

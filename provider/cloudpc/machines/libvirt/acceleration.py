@@ -62,7 +62,7 @@ class Acceleration:
             self._ahead.start()
 
     def _decide_ahead(self) -> None:
-        with suppress(ProvisioningError, OSError):  # whoever needs the verdict asks again, and is told
+        with suppress(ProvisioningError, OSError):  # whoever needs the verdict asks again, and gets it
             self.verdict()
 
     def close(self) -> None:
@@ -95,7 +95,7 @@ class Acceleration:
         verdict, lasts = self._decide()
         self._cache.mkdir(mode=0o700, parents=True, exist_ok=True)
         new = file.with_suffix(".new")
-        # What kept QEMU from starting may be put right without the host's next boot; a run or two need not ask again.
+        # What kept QEMU from starting may be corrected without a reboot; a run or two need not ask again.
         until = None if lasts else time.time() + _A_WHILE
         told = {"accelerator": verdict.accelerator, "reason": verdict.reason, "until": until}
         new.write_text(json.dumps(told))
@@ -129,7 +129,7 @@ class Acceleration:
             if seen != probe.PROGRESS.decode():
                 seen = self.run_probe("kvm")  # once more: a host under load may have been too slow
         except ProvisioningError as error:
-            # A folder it may not read, say, tells nothing about KVM, and is put right without a reboot.
+            # A folder that it may not read, for example, says nothing about KVM, and is corrected without a reboot.
             if error.code is not ErrorCode.START_FAILED or not error.retriable:
                 raise
             why = f"the host claims to have KVM, but no guest runs under it: {error.message}"

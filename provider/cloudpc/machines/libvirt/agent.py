@@ -31,7 +31,7 @@ _NOT_ANSWERING = (
 )
 _EXIT_NOT_FOUND = 127
 _PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-"""An agent that is given an environment gives its own no more."""
+"""An agent that is given an environment no longer passes on its own."""
 _PATIENCE = 90.0
 """Seconds in which a busy guest's agent may come back; under TCG on a loaded host it is silent for half a minute."""
 _ASK_AGAIN_EVERY = 0.5
@@ -47,7 +47,7 @@ class AgentUnavailable(Exception):  # noqa: N818 - a state, more often than an e
 
 
 class _NotOverError(Exception):
-    """Its time is."""
+    """It did not end in its time."""
 
 
 class _AnswerLostError(Exception):
@@ -178,7 +178,7 @@ class Agent:
         try:
             return self._command("guest-exec-status", {"pid": pid}, patience=patience)
         except AgentRefused as refused:
-            if "invalid parameter" in str(refused).lower():  # it forgets a program when it has told of its end
+            if "invalid parameter" in str(refused).lower():  # it forgets a program once it has reported its end
                 raise _AnswerLostError(f"{program} ended, but the guest agent's answer of how was lost") from refused
             raise
 

@@ -27,11 +27,11 @@ from cloudpc.model.errors import ProvisioningError, unexpected_told
 log = logging.getLogger(__name__)
 
 _CHOICES = 64
-"""More than ever are taken of one machine's."""
+"""How many addresses a machine may choose from: more than others ever hold."""
 _WITHIN = 5.0
-"""Seconds that a machine waits for what other hosts have: one that does not say holds nobody up."""
+"""Seconds that a machine waits for the addresses of other hosts: one that does not answer holds nobody up."""
 _LEFT_ALONE = 60.0
-"""Seconds for which nobody waits for a host that has not said so in time."""
+"""Seconds for which nobody waits for a host that did not answer in time."""
 _T = TypeVar("_T")
 
 
@@ -172,7 +172,7 @@ class _Addresses:
 
 
 class _Host:
-    """One look at a time; who wants one that begins later waits for the next."""
+    """One look at a time; whoever wants one that begins later waits for the next."""
 
     def __init__(self, name: str, look: WeakMethod[LooksAt]) -> None:
         self.name = name

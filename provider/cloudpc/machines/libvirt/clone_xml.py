@@ -34,7 +34,7 @@ def clone_xml(saved: str, own: str) -> str:
     os, own_os = domain.find("os"), wanted.find("os")
     if os is None or own_os is None:
         raise UnlikeTemplateError("one has no <os>")
-    _replace(os, own_os, "cmdline")  # what it starts with next time: a guest that is reset is no template any more
+    _replace(os, own_os, "cmdline")  # what it starts with next time: a guest that is reset is no longer a template
     for path in ("./devices/disk", "./devices/interface", "./devices/channel"):
         for its, own_part in _pairs(domain, wanted, path):
             _take_over(its, own_part)

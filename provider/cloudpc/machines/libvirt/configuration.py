@@ -18,7 +18,7 @@ from cloudpc.model.ssh_hop import SshHop
 REMEDY = "give each a host_uuid of its own in /etc/libvirt/libvirtd.conf"
 """Of hosts that look like one hypervisor, and are two."""
 _LONGEST = 200
-"""Of a pool's name; libvirt makes a file's of it."""
+"""Letters of a pool's name, from which libvirt makes a file's."""
 
 
 def _uri(value: str) -> str:

@@ -45,7 +45,7 @@ class Connection:
         Raises:
             ProvisioningError: HOST_UNREACHABLE.
         """
-        with patience.calling("connect"), self._lock:  # who waits for another's attempt is told as well
+        with patience.calling("connect"), self._lock:  # whoever waits for another's attempt is watched as well
             if self._open is not None:
                 if self._is_alive():
                     return self._open
@@ -104,7 +104,7 @@ def _start_daemon(uri: str, timeout: float) -> None:
 
     libvirt forks twice for that, and closes all files in between. In a process with gRPC, as the engine's are, gRPC's
     fork handlers then meet their closed files at the second fork, and abort it. Whatever goes wrong here, our own
-    opening tells.
+    opening reports.
     """
     with suppress(OSError, subprocess.TimeoutExpired):
         subprocess.run(

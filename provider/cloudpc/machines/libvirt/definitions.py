@@ -118,7 +118,7 @@ def _own_disks(domain: ElementTree.Element) -> Iterator[ElementTree.Element]:
 
 
 def _far(source: ElementTree.Element) -> str:
-    """Of a disk that is reached by a protocol, or in some way that libvirt has learned since."""
+    """Where a disk is that is reached by a protocol, or in some way that libvirt has learned since."""
     where = [source.get(name, "") for name in ("protocol", "type", "name", "dir", "path") if source.get(name)]
     return ":".join(where) or "that its definition does not name"
 

@@ -26,7 +26,7 @@ from cloudpc.model.text import command_line
 
 _DEVICES = "/dev/"
 _MANY = 64
-"""No chain of overlays is longer; one that is goes round in a circle."""
+"""No chain of overlays is longer; a longer one is a circle."""
 
 
 def changed_by_hand(domain: Any, usual: str | None) -> list[str]:

@@ -90,7 +90,7 @@ def _qemu(connection: Connection) -> Check:
 
 
 def _kvm(connection: Connection, device: Path = Path("/dev/kvm")) -> str:
-    """Whose /dev/kvm is, where it can be seen from here."""
+    """Who may use /dev/kvm, where that can be seen from here."""
     if not connection.address.is_local:
         return ""
     try:
@@ -114,7 +114,7 @@ def _accelerator(acceleration: Acceleration) -> Check:
 
 
 def _pool(pool: Pool) -> Check:
-    storage = pool.open()  # made if it is not there, so that what stands in the way of that is said here
+    storage = pool.open()  # made if it is missing, so that what prevents that is reported here
     _state, capacity, _allocation, available = storage.info()
     folder, asked = folder_of(storage), pool.asked_path
     detail = f"{storage.name()} in {folder}, {available / GIB:.0f} of {capacity / GIB:.0f} GB free"

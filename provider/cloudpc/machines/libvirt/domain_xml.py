@@ -25,7 +25,7 @@ _QEMU_NAMESPACE = "http://libvirt.org/schemas/domain/qemu/1.0"
 COMMAND_LINE = f"{{{_QEMU_NAMESPACE}}}commandline"
 """Name of the element with arguments for QEMU that libvirt knows nothing of."""
 _VIDEO_KIB = "8192"
-"""Of a screen for texts and firmware; QEMU takes it when it is drawn on."""
+"""Memory of a screen for text and firmware; QEMU takes it when it is drawn on."""
 _USER_NETWORK_SLOT = "0x18"
 """PCI slot of the card that libvirt does not know of. It numbers its own from 1 on; the chipset has the last ones."""
 

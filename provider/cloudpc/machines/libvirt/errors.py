@@ -25,7 +25,7 @@ _GONE_MEANS = {
     libvirt.VIR_ERR_NO_DOMAIN: (ErrorCode.GUEST_DIED, "the machine is no longer on its host"),
     libvirt.VIR_ERR_NO_NETWORK: (ErrorCode.NETWORK_NOT_FOUND, "the network is no longer on the host"),
 }
-"""What a call says whose object somebody else removed after it was found."""
+"""What a call says when somebody else removed its object after it was found."""
 _CONNECTION_DOMAINS = {libvirt.VIR_FROM_RPC, libvirt.VIR_FROM_REMOTE, libvirt.VIR_FROM_SSH, libvirt.VIR_FROM_LIBSSH}
 _CONNECTION_CODES = {
     libvirt.VIR_ERR_NO_CONNECT,
@@ -49,7 +49,7 @@ _CONNECTION_TEXT = re.compile(
 _START_LIBVIRT = "Start libvirt on the host: `systemctl start libvirtd`, or `virtlogd -d; libvirtd -d` without systemd."
 _PATH = re.compile(r"['\"‘“](/[^'\"’”]+)['\"’”]|(?<!\S)(/[^\s:,]+)")
 _LOCK = re.compile(r"lock file for device '[^']+' in path '()([^']+)'")
-"""What libvirt can't lock, and the file that it can't make for that."""
+"""What libvirt can't lock, and the file that it can't create for the lock."""
 
 
 def unless_gone(look: Callable[[], _T]) -> _T | None:

@@ -51,7 +51,7 @@ def _run_loop() -> None:
         try:
             libvirt.virEventRunDefaultImpl()
         except libvirt.libvirtError as error:
-            # without this thread nobody would hear of anything any more, on any connection
+            # without this thread nobody would hear of anything, on any connection
             log.warning("libvirt's event loop: %s", error.get_error_message())
             time.sleep(_PAUSE_AFTER_ERROR)
 

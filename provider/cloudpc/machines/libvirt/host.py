@@ -271,7 +271,7 @@ class LibvirtHost(Host, ForgetsImages, HasConsole, KeepsForDiagnosis, LeavesOnly
         with classified(f"look for the disk of {definition.name}", ErrorCode.DISK_FAILED):
             if definition.names_disks:
                 return disks.has_one(self._connection.get(), definition)
-        return self._volumes.disk(definition.name) is not None  # claimed, and not yet defined whole
+        return self._volumes.disk(definition.name) is not None  # claimed, and not completely defined yet
 
     def owned(self, installation: str, besides: Container[UUID] = ()) -> list[Machine]:
         with classified("list the machines"):
@@ -295,7 +295,7 @@ class LibvirtHost(Host, ForgetsImages, HasConsole, KeepsForDiagnosis, LeavesOnly
     def discard(self, remnants: Collection[Remnant]) -> list[str]:
         if not remnants:
             return []  # as in nearly every run: they need not wait for each other
-        with self._locks.hold("host", timeout=_LOCK_TIMEOUT):  # nobody claims its machine anew meanwhile
+        with self._locks.hold("host", timeout=_LOCK_TIMEOUT):  # nobody claims its machine again meanwhile
             with classified("list the machines"):
                 used = disks.used_by(self._connection.get().listAllDomains(0))
             looked = {each.name: self._volumes.path(each.name) for each in self._without_machine(remnants)}
@@ -323,7 +323,7 @@ class LibvirtHost(Host, ForgetsImages, HasConsole, KeepsForDiagnosis, LeavesOnly
             try:
                 changed = disks.changed_by_hand(domain, self._volumes.disk(machine.name))
             finally:
-                removal.stop(domain)  # its end is its end, whatever can't be removed yet
+                removal.stop(domain)  # it has ended, whatever can't be removed yet
             disks.remove(self._connection.get(), changed)
         self._volumes.delete_all(machine_id)
         # Last, because it carries the tag: whatever is interrupted before is still known to be ours.
@@ -451,7 +451,7 @@ def _write_label(domain: Any, label: Label) -> None:
     except libvirt.libvirtError as error:
         if not has_code(error, libvirt.VIR_ERR_OPERATION_INVALID):
             raise
-        domain.setMetadata(*element, config)  # it stopped in this moment
+        domain.setMetadata(*element, config)  # it has just stopped
 
 
 def _detach_seed(domain: Any) -> None:

@@ -99,7 +99,7 @@ class ImageStore:
         return None
 
     def _tidy(self, image: DiskImage) -> None:
-        """The same, where that it can't be done is no reason to make no machine."""
+        """The same, but a failure does not keep a machine from being made."""
         try:
             self.tidy(image)
         except ProvisioningError as error:
@@ -142,7 +142,7 @@ class ImageStore:
             )
 
     def _old_sets(self, pool: Any) -> dict[str, list[str]]:
-        """Names of the volumes of each that is whole."""
+        """Names of the volumes of each complete one."""
         form = re.compile(rf"{IMAGE_PREFIX}[0-9a-f]{{16}}-{re.escape(self._locks.scope)}[0-9a-f]{{6}}")
         sets = _by_set(name for name in self._pool.names(pool) if form.fullmatch(_set_of(name)))
         return {stem: names for stem, names in sets.items() if stem + _MARKER in names}

@@ -69,7 +69,7 @@ def update(connection: Any, domain: Any, agent: Agent, image: DiskImage, base: B
 
 
 def _definition(domain: Any) -> str:
-    """As it will start next time."""
+    """Its definition as it will start next time."""
     return str(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE))
 
 

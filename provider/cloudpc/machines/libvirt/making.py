@@ -38,7 +38,7 @@ _OF_CLONING = {
     ErrorCode.FIRST_BOOT_FAILED,
     ErrorCode.BOOT_TIMEOUT,
 }
-"""With these a machine may have failed for being a clone, each time that it is tried."""
+"""With these errors a machine may have failed because it is a clone, and would each time."""
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,7 @@ def turn_on(domain: Any) -> PowerState:
         elif now is PowerState.PAUSED:
             _go_on(domain, why)
     except libvirt.libvirtError:
-        if power(domain)[0] is not PowerState.RUNNING:  # or else somebody else has done it in this moment
+        if power(domain)[0] is not PowerState.RUNNING:  # or somebody else has just done it
             raise
     return now
 
@@ -88,7 +88,7 @@ def _go_on(domain: Any, why: str) -> None:
     if why == _SUSPENDED:
         domain.pMWakeup(0)
         return
-    if why == CRASHED:  # there is nothing to go on with: it boots anew
+    if why == CRASHED:  # there is nothing to resume: it boots again
         domain.reset(0)
     domain.resume()
     until = time.monotonic() + _ON_AGAIN_WITHIN

@@ -29,7 +29,7 @@ def stop(domain: Any) -> None:
                     unless_gone(domain.destroy)
             except libvirt.libvirtError as error:
                 if has_code(error, libvirt.VIR_ERR_OPERATION_INVALID):
-                    return  # it stopped by itself in this moment
+                    return  # it has just stopped by itself
                 if last or not has_code(error, libvirt.VIR_ERR_SYSTEM_ERROR, libvirt.VIR_ERR_OPERATION_TIMEOUT):
                     raise
                 time.sleep(_PAUSE)

@@ -57,7 +57,7 @@ def _press(domain: Any, way: int) -> bool:
     except libvirt.libvirtError as error:
         if is_connection_error(error):
             raise
-        return not is_running(domain)  # it went off in this moment
+        return not is_running(domain)  # it has just gone off
     return True
 
 

@@ -164,7 +164,7 @@ class Starter:
         return candidates[0]
 
     def _all_definitions(self, connection: Any) -> list[Definition]:
-        """With which cards there are known from now on."""
+        """All definitions; the cards in them are known from now on."""
         definitions = all_definitions(connection)
         CARDS.saw(self._config.uri, definitions)
         return definitions
@@ -188,7 +188,7 @@ def _agent_socket(address: Address, machine_id: UUID) -> str | None:
 
 
 def _resumed(connection: Any, domain: Any) -> Console:
-    """Have a paused domain run, its console read before it says anything."""
+    """Resume a paused domain, with its console read before it says anything."""
     console = Console(connection, domain)
     try:
         domain.resume()

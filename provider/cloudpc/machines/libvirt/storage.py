@@ -70,7 +70,7 @@ class Pool:
                     return pool
 
     def _make(self, connection: Any, name: str) -> Any:
-        """Define the pool if it isn't, and start it. Only one that is ours to make is built: that may format disks."""
+        """Define the pool if it isn't, and start it. Only one that is ours to make is built: it may format disks."""
         pool = _lookup(connection, name)
         if pool is None:
             return self._make_new(connection, name)
@@ -85,7 +85,7 @@ class Pool:
         try:
             pool.create(libvirt.VIR_STORAGE_POOL_CREATE_WITH_BUILD)
         except libvirt.libvirtError:
-            pool.undefine()  # or else the next run would take it for one that somebody else has made
+            pool.undefine()  # otherwise the next run would take it for somebody else's
             raise
         pool.setAutostart(1)
         return pool
@@ -271,7 +271,7 @@ def _delete(pool: Any, name: str) -> None:
 
 
 def _patiently(action: Callable[[], Any]) -> Any:
-    """Do it, waiting while other volumes are being made."""
+    """Do it, after waiting while other volumes are being made."""
     for attempt in range(_BUSY_TRIES):
         try:
             return action()

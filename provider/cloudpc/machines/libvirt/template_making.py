@@ -61,7 +61,7 @@ class TemplateMaker:
         Raises:
             ProvisioningError: NO_CAPACITY; others as of a boot.
         """
-        # One at a time: what is not whole, and not another user's, is then left from somebody who was interrupted.
+        # One at a time: what is incomplete and not another user's was then left by somebody who was interrupted.
         with self.locks.hold("template", timeout=_LOCK_TIMEOUT, cancel=watch.cancel):
             self.store.tidy()
             if self.store.find(key) is not None:

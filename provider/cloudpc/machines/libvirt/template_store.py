@@ -133,7 +133,7 @@ class TemplateStore:
         return Template(stem, join(folder, stem + _DISK), join(folder, stem + _SAVE))
 
     def _own(self) -> dict[str, bool]:
-        """Names of those made here, and whether each is whole."""
+        """Names of those made here, and whether each is complete."""
         pool = self.pool.existing()
         if pool is None:
             return {}

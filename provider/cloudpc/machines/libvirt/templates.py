@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 _VERSION = "2"
 """Of what a template is; goes up with each change here that makes older ones unfit."""
 _PASSES = {ErrorCode.NO_CAPACITY, ErrorCode.STORAGE_FULL, ErrorCode.HOST_UNREACHABLE}
-"""Why none could be made that has nothing to do with what it is made of: the next run tries again."""
+"""Failures that don't depend on what a template is made from: the next run tries again."""
 _NOBODY = UUID(int=0)
 _LOOK_EVERY = 0.1
 _FAILED_FOR = 24 * 3600.0
@@ -126,7 +126,7 @@ class Templates:
         """Of the template that this order could be cloned from."""
         spec = self._like(order, image, _NOBODY)
         connection = self._connection.get()
-        if not self._around:  # of libvirt it may take a second
+        if not self._around:  # libvirt may take a second for it
             with classified("ask for QEMU's version"):
                 versions = connection.getVersion(), connection.getLibVersion()
                 self._around = f"{versions} {_processor(connection.getCapabilities())}"
@@ -162,7 +162,7 @@ class Templates:
                 self._remember(key, f"no template of {image.image_id} could be made: {error.message}")
 
     def _remember(self, key: TemplateKey, why: str) -> bool:
-        """Tell it once; whether this is the first time."""
+        """Report it once; returns whether this is the first time."""
         file = self._file(key)
         with self._lock:
             if _recent(file):
@@ -182,7 +182,7 @@ class Templates:
 
 
 def _recent(file: Path) -> str:
-    """What has failed, if that was not too long ago."""
+    """What has failed recently."""
     try:
         if time.time() - file.stat().st_mtime > _FAILED_FOR:
             return ""

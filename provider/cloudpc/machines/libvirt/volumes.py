@@ -30,7 +30,7 @@ _DISK, _SEED, _MEMORY = ".qcow2", "-seed.iso", "-memory.save"
 _KEPT = re.compile(r"-failed-(\d+)\.log$")
 """The console's log of a failed machine: until when, in seconds since 1970, it and the disk are kept."""
 _MADE = re.compile(rf"-[0-9a-f]{{12}}({re.escape(_DISK)}|{re.escape(_SEED)}|{re.escape(_MEMORY)}|-failed-\d+\.log)$")
-"""How names end of what is made here; what else is named after a machine is somebody's, by hand."""
+"""Endings of the names of volumes made here; others named after a machine were made by hand."""
 _LONGEST_HEAD = 2 * 1024 * 1024
 """Bytes; libvirt fills it up to 1 MiB."""
 _SILENCE = b"The console said nothing.\n"

@@ -81,13 +81,13 @@ class EndGrace(Action[Asked]):
     def ignored(self, recorded: RecordedCloudPC, asked: Written | None, now: datetime) -> AnotherEnd | None:
         """Whether what is written means no grace period that there was, and is not the one that goes on."""
         end = recorded.grace_period_end_date_time or now
-        if isinstance(asked, datetime) and asked > now and recorded.generation == 1:  # else of one before
+        if isinstance(asked, datetime) and asked > now and recorded.generation == 1:  # otherwise of an earlier one
             return AnotherEnd(asked, end)
         return None
 
 
 def _is_in_grace(recorded: RecordedCloudPC) -> bool:
-    """Also one that is lost meanwhile."""
+    """True also for one that was lost meanwhile."""
     return recorded.status_if_there is Status.IN_GRACE_PERIOD and recorded.grace_period_end_date_time is not None
 
 

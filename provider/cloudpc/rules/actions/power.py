@@ -109,7 +109,7 @@ class Restart(OnMachine[Asked]):
 
 
 def _shut_down(at: Workplace, *, stays_off: bool) -> str:
-    """How it went off. Raises as `Action.carry_out`."""
+    """Shut it down; returns how. Raises as `Action.carry_out`."""
     host = at.host
     if not isinstance(host, ShutsDown):
         message = f"machines on {host.name} can't be turned off from here; shut the guest down from inside"

@@ -92,7 +92,7 @@ class Retry(Counted[Asked]):
 
     @staticmethod
     def _set_up_again(case: Case) -> Answer:
-        """With the current settings for what failed, since a correction of them is why it is tried again."""
+        """With the current settings for what failed, since they may have been corrected for this."""
         names = [code.meaning.setting for code in case.recorded.failed_extras]
         mended = {name: getattr(case.settings, name) for name in (*names, "set_up_in_seconds")}
         settings = case.recorded.settings.model_copy(update=mended)

@@ -84,7 +84,7 @@ def _moved(recorded: Access | None, now: Access | None) -> Access | None:
 
 
 def _outside(at: Workplace) -> Iterator[Finding]:
-    """Its power: one that is off or paused is woken; a guest that answers after that has booted whole."""
+    """Its power: one that is off or paused is started; a guest that answers after that has booted completely."""
     machine = at.host.describe(at.recorded.machine_id)
     at.wake()
     if machine is not None and machine.power is not PowerState.RUNNING:
@@ -93,7 +93,7 @@ def _outside(at: Workplace) -> Iterator[Finding]:
 
 
 def _inside(at: Workplace) -> Sequence[Finding]:
-    """What its guest finds."""
+    """What is found inside its guest."""
     system = at.guest_os
     if not isinstance(system, Troubleshoots):
         return []
