@@ -149,8 +149,8 @@ def test_everything_wrong_in_every_file_is_told_at_once(project: Project) -> Non
         "stacks/connections/main-ofice.yaml (did you mean 'main-office'?); connections there: main-office, odd",
         f"{_FILE}: cloudpc:policy.postProvisioningScript: can't be read: No such file",
         f"{_FILE}: cloudpc:installation: must be text of 8 to 64",
-        f"{_FILE}: cloudpc:hosts[0].name: must match the pattern",
-        f"{_FILE}: cloudpc:hosts[0].uri: must match the pattern",
+        f"{_FILE}: cloudpc:hosts[0].name: must be 1 to 32",
+        f"{_FILE}: cloudpc:hosts[0].uri: must be a URI",
         f"{_FILE}: cloudpc:hosts[1].ur: is not a known field (did you mean 'uri'?)",
         f"{_FILE}: cloudpc:images.mine.sha256: is required",
         "stacks/connections/main-office.yaml: file: needs exactly one of subnetId, libvirtNetwork, bridge and "

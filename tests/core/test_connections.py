@@ -90,8 +90,8 @@ def test_fields_and_contradictions_are_told_together(folder: Path) -> None:
     told = _told(folder, wrong)
     for expected in (
         "adDomainUser: is not a known field (did you mean 'adDomainUsername'?)",
-        "adDomainUsername: must match the pattern",
-        "adDomainPassword.environment: must match the pattern",
+        "adDomainUsername: must be user@domain",
+        "adDomainPassword.environment: must be a variable",
         "adDomainPassword.value: is not a known field",
         "adDomainPassword: needs either environment or file, not both",
         "adDomainPassword.file: must be an absolute path",

@@ -59,9 +59,9 @@ def test_everything_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
     for expected in (
         "users[0].sshPublicKeys[0]: has no type before the key: must be one line of an OpenSSH public key",
         "users[0].sshPublicKeys[1]: must be one line of an OpenSSH public key",
-        "users[2].userPrincipalName: must match the pattern",
+        "users[2].userPrincipalName: must be user@domain",
         "users[2].acountEnabled: is not a known field (did you mean 'accountEnabled'?)",
-        "users[3].id: must match the pattern",
+        "users[3].id: must be letters",
         "users[3].userPrincipalName: is required",
         "groups[0].members[1]: must be text; put it in quotes (found 5)",
         "groups[1].displayName: must have at least 1 character",

@@ -9,9 +9,14 @@ from pydantic import AfterValidator, Field
 
 from cloudpc.model.directory import GUID, ServicePlan
 from cloudpc.model.policy import Part
+from cloudpc.model.written import Written
 
 # an id is part of resource names, so it holds nothing that separates their parts
-Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@+-]*$", max_length=100)]
+Id = Annotated[
+    str,
+    Field(max_length=100),
+    Written(r"[A-Za-z0-9][A-Za-z0-9._@+-]*", "letters, digits and . _ @ + -, with a letter or digit at first"),
+]
 
 
 class ServicePlanConfig(Part):

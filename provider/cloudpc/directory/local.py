@@ -17,11 +17,12 @@ from cloudpc.model.directory import Group, ServicePlan, Snapshot, User
 from cloudpc.model.policy import Part
 from cloudpc.model.problems import InvalidConfigurationError, Problem, closest, from_validation
 from cloudpc.model.ssh_keys import public_key
+from cloudpc.model.written import USER_AT_DOMAIN
 
 
 class _User(Part):
     id: Id
-    user_principal_name: str = Field(pattern=r"^[^@\s]+@[^@\s]+$", max_length=113)
+    user_principal_name: Annotated[str, Field(max_length=113), USER_AT_DOMAIN]
     display_name: str = ""
     account_enabled: bool = True
     service_plans: list[str] = []

@@ -9,13 +9,14 @@ from pydantic import AfterValidator, Field
 from cloudpc.microsoft import clouds
 from cloudpc.microsoft.auth import Auth
 from cloudpc.model.policy import Part
+from cloudpc.model.written import Written
 
 
 class GraphConfig(Part):
     """A tenant of Microsoft Entra. Everything has a default: the public cloud, and whoever is signed in."""
 
-    tenant_id: str | None = Field(
-        default=None, pattern=r"^[A-Za-z0-9.-]+$", description="Id or domain; default: the credential's own."
+    tenant_id: Annotated[str, Written(r"[A-Za-z0-9.-]+", "a tenant's id or domain")] | None = Field(
+        default=None, description="Id or domain; default: the credential's own."
     )
     endpoint: Annotated[str, AfterValidator(clouds.endpoint)] = Field(
         default="https://graph.microsoft.com",

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
@@ -14,6 +14,7 @@ from pydantic.alias_generators import to_camel
 from cloudpc.files import packaged, yaml_file
 from cloudpc.model.errors import ErrorCode, ProvisioningError
 from cloudpc.model.problems import InvalidConfigurationError, closest
+from cloudpc.model.written import Written
 
 FOLDER = "vm-images"
 RECIPE_FILE = "recipe.yaml"
@@ -36,7 +37,9 @@ class Settings(BaseModel):
     )
     display_name: str
     description: str = ""
-    suite: str = Field(pattern=r"^[a-z]+$", description="Debian release by its code name.")
+    suite: Annotated[str, Written("[a-z]+", "a release's code name, such as bookworm")] = Field(
+        description="Debian release by its code name."
+    )
     variant: Literal["extract", "minbase"] = Field(
         description="`minbase` installs the packages into a small Debian, `extract` only unpacks them."
     )

@@ -18,6 +18,7 @@ from pydantic_core import InitErrorDetails
 from cloudpc.model import distinguished_name
 from cloudpc.model.machines import Network
 from cloudpc.model.policy import Part
+from cloudpc.model.written import USER_AT_DOMAIN, Written
 
 _LABEL = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)")
 
@@ -79,7 +80,9 @@ def _endpoint(value: str) -> str:
 class SecretReference(_Whole):
     """Where a secret is found at the time it is needed; it is never in a file of the project or in state."""
 
-    environment: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", description="A variable's name.")
+    environment: (
+        Annotated[str, Written(r"[A-Za-z_][A-Za-z0-9_]*", "a variable's name, such as JOIN_PASSWORD")] | None
+    ) = Field(default=None, description="A variable's name.")
     file: str | None = Field(default=None, min_length=1, description="An absolute path; the whole content but its end.")
 
     @classmethod
@@ -172,8 +175,8 @@ class OnPremisesConnection(_Whole):
     ad_domain_name: Annotated[str, AfterValidator(dns_name)] | None = Field(
         default=None, description="Fully qualified name of the domain."
     )
-    ad_domain_username: str | None = Field(
-        default=None, pattern=r"^[^@\s]+@[^@\s]+$", description="The account that joins, as user@domain."
+    ad_domain_username: Annotated[str, USER_AT_DOMAIN] | None = Field(
+        default=None, description="The account that joins, as user@domain."
     )
     ad_domain_password: SecretReference | None = Field(default=None, description="Where its password is found.")
     organizational_unit: Annotated[str, AfterValidator(distinguished_name.normal)] | None = Field(

@@ -13,8 +13,9 @@ from cloudpc.model.access import Bastion
 from cloudpc.model.machines import Network
 from cloudpc.model.ssh_hop import SshHop
 from cloudpc.model.text import command_line
+from cloudpc.model.written import Written
 
-Uri = Annotated[str, Field(pattern=r"^[a-z0-9]+(\+[a-z0-9]+)?://.*$")]
+Uri = Annotated[str, Written(r"[a-z0-9]+(\+[a-z0-9]+)?://.*", "a URI, such as qemu+ssh://admin@kvm1/system")]
 """Of a host; its scheme names the driver."""
 
 
@@ -54,7 +55,9 @@ class HostConfig(BaseModel):
     PAID_BY_THE_MACHINE: ClassVar[bool] = False
     """Whether each machine costs money, so that hosts which are there anyway are filled first."""
 
-    name: str = Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$", description="Name shown as a Cloud PC's host.")
+    name: Annotated[str, Written(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?", "1 to 32 of a-z, 0-9 and inner hyphens")] = (
+        Field(description="Name shown as a Cloud PC's host.")
+    )
 
     def beside(self, graph_endpoint: str, tenant_id: str | None) -> Self:  # noqa: ARG002 - for those that sign in, too
         """The same, with what it leaves to `cloudpc:graph`: the endpoint's cloud, and the tenant if that is named."""

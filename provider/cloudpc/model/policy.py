@@ -13,6 +13,12 @@ from pydantic.alias_generators import to_camel
 
 from cloudpc.model import locales
 from cloudpc.model.naming import DEFAULT_TEMPLATE, check_template
+from cloudpc.model.written import Written
+
+# apt-get takes a hyphen at the end for the wish to remove
+_PACKAGE = Written(
+    "[a-z0-9][a-z0-9+.-]*[a-z0-9+.]", "a Debian package's name: a-z, 0-9 and + . -, without version or architecture"
+)
 
 
 class Part(BaseModel):
@@ -51,9 +57,9 @@ class DomainJoinConfiguration(Part):
     region_name: Literal["automatic"] | None = Field(
         default=None, description="Hosted network: user-mode networking or the host's default network."
     )
-    on_premises_connection_id: str | None = Field(
-        default=None, description="Name of a file in connections/, without .yaml.", pattern=r"^[A-Za-z0-9_-]+$"
-    )
+    on_premises_connection_id: (
+        Annotated[str, Written(r"[A-Za-z0-9_-]+", "a name of letters, digits, hyphens and underscores")] | None
+    ) = Field(default=None, description="Name of a file in connections/, without .yaml.")
 
     @model_validator(mode="after")
     def _one_of(self) -> DomainJoinConfiguration:
@@ -130,7 +136,7 @@ class ProvisioningPolicy(Part):
     grace_period_in_hours: int = Field(
         default=168, ge=0, le=8760, description="Read-only in Graph (7 days); ours can be set."
     )
-    packages: list[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9+.-]+$")]] = Field(
+    packages: list[Annotated[str, _PACKAGE]] = Field(
         default=[], description="Ours: Debian packages installed after the first boot."
     )
     post_provisioning_script: str | None = Field(

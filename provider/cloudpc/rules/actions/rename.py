@@ -6,24 +6,29 @@ Source: Windows 365, "Rename a Cloud PC": the display name alone, up to 64 chara
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from pydantic import Field
 
 from cloudpc.model.cloud_pc import DesiredCloudPC
+from cloudpc.model.written import Written
 from cloudpc.rules.actions.case import Candidate
 from cloudpc.rules.actions.on_machine import Came, OnMachine
 from cloudpc.rules.actions.workplace import Workplace
 from cloudpc.rules.asked import Asked
 from cloudpc.rules.notices import Reason
 
+_ONE_LINE = Written(
+    r"[^\s\x00-\x1f\x7f]([^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f])?",
+    "a line of text that neither begins nor ends with a blank",
+)
+
 
 class DisplayName(Asked):
     """The display name that it is to have."""
 
-    display_name: str = Field(
-        min_length=1,
+    display_name: Annotated[str, _ONE_LINE] = Field(
         max_length=64,
-        pattern=r"^[^\s\x00-\x1f\x7f]([^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f])?$",
         description="The new display name: up to 64 characters, without blanks around it.",
     )
 
