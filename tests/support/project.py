@@ -5,6 +5,7 @@ Without pytest, because benchmarks use it too.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -13,11 +14,12 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote, urlsplit
 
 import yaml
 
@@ -25,6 +27,8 @@ REPO = Path(__file__).resolve().parents[2]
 FAKES = REPO / "tests" / "fakes"
 PLAN: dict[str, Any] = {"id": "LAB_1C_0.5GB_8GB", "vCpuCount": 1, "ramInGB": 0.5, "storageInGB": 8}
 UP = ("up", "--yes", "--skip-preview", "--stack")
+PASSPHRASE = "a passphrase"
+_SALT = "encryptionsalt: "
 
 
 @dataclass
@@ -63,7 +67,7 @@ class Project:
             **{name: value for name, value in os.environ.items() if not name.startswith(("PULUMI_", "CLOUDPC_"))},
             "PULUMI_HOME": str(self.root / "pulumi-home"),
             "PULUMI_BACKEND_URL": f"file://{self.root}/state",
-            "PULUMI_CONFIG_PASSPHRASE": "a passphrase",
+            "PULUMI_CONFIG_PASSPHRASE": PASSPHRASE,
             "PULUMI_SKIP_UPDATE_CHECK": "true",
             "PYTHONPATH": str(FAKES),
             "CLOUDPC_PROJECT": str(self.root),
@@ -96,7 +100,7 @@ class Project:
         }
         path = self.root / "stacks" / f"Pulumi.{name}.yaml"
         folder = quote(str(self.root))
-        salt = [line for line in path.read_text().splitlines() if "encryptionsalt" in line] if path.exists() else []
+        salt = [line for line in path.read_text().splitlines() if line.startswith(_SALT)] if path.exists() else []
         config = {
             "cloudpc:policy": policy,
             "cloudpc:directory": {"kind": "local", "path": "directory.yaml"},
@@ -188,16 +192,23 @@ class Project:
         return ran
 
     def init(self, stack: str = "demo") -> None:
-        ran = self.pulumi("stack", "init", stack)
-        assert ran.code == 0, ran
+        """A new stack, as `pulumi stack init` leaves it but for its selection; asked once, since it takes a second."""
+        new = _new_stack()
+        for name, content in new.files.items():
+            file = self._backend() / name.replace(_STACK, stack)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(content.replace(f'/{_STACK}"', f'/{stack}"'))
+        path = self.root / "stacks" / f"Pulumi.{stack}.yaml"
+        before = path.read_text() if path.exists() else ""
+        if _SALT not in before:
+            path.write_text(before + new.salt)
 
     # ---- looking
 
     def state(self, stack: str = "demo") -> dict[str, dict[str, Any]]:
         """Outputs of the Cloud PCs in state, by user id (and plan, where a user has several)."""
-        ran = self.pulumi("stack", "export", "--stack", stack)
-        assert ran.code == 0, ran
-        resources = json.loads(ran.output)["deployment"].get("resources", [])
+        file = self._backend() / ".pulumi" / "stacks" / "cloudpc" / f"{stack}.json"
+        resources = json.loads(file.read_text())["checkpoint"]["latest"].get("resources", [])
         found = [r["outputs"] for r in resources if r["type"].endswith("cloudpc:CloudPC")]
         for outputs in found:
             if "credentials" in outputs:  # a ciphertext differs each time
@@ -206,6 +217,9 @@ class Project:
         return {
             o["userId"] if ids.count(o["userId"]) == 1 else f"{o['userId']}/{o['servicePlan']['id']}": o for o in found
         }
+
+    def _backend(self) -> Path:
+        return Path(unquote(urlsplit(self.env["PULUMI_BACKEND_URL"]).path))
 
     def statuses(self, stack: str = "demo") -> dict[str, str]:
         return {key: outputs["status"] for key, outputs in self.state(stack).items()}
@@ -247,6 +261,31 @@ class Project:
         names = {m["name"] for m in self.machines(host).values()}
         names |= {path.name.partition("-failed-")[0] for path in self.kept(host)}
         return sorted(p.name for p in [*folder.glob("*.seed"), *folder.glob("*.qcow2")] if p.stem not in names)
+
+
+_STACK = "a-stack-of-a-name-of-its-own"
+
+
+@dataclass(frozen=True)
+class _NewStack:
+    files: dict[str, str]
+    """What `pulumi stack init` writes into a backend, below its folder."""
+    salt: str
+    """The line of the stack's file."""
+
+
+@functools.cache
+def _new_stack() -> _NewStack:
+    with tempfile.TemporaryDirectory() as folder:
+        project = Project(Path(folder) / "project", Path(folder))
+        ran = project.pulumi("stack", "init", _STACK)
+        assert ran.code == 0, ran
+        project.stop()
+        backend = project.root / "state"
+        # a file's attributes and its backup are nothing that the engine needs
+        written = [file for file in backend.rglob("*") if file.suffix in (".yaml", ".json")]
+        [salt] = (project.root / "stacks" / f"Pulumi.{_STACK}.yaml").read_text().splitlines()
+        return _NewStack({str(file.relative_to(backend)): file.read_text() for file in written}, f"{salt}\n")
 
 
 def user(id_: str, *plans: str, **changes: Any) -> dict[str, Any]:
