@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from cloudpc import guests
-from cloudpc.model.cloud_pc import Script
+from cloudpc.model.cloud_pc import PinnedScript
 from cloudpc.model.errors import ErrorCode, ProvisioningError
 from cloudpc.model.machines import PowerState
 from cloudpc.model.watch import Watch
@@ -26,7 +26,7 @@ def changed_since() -> bytes:
 
 
 def afterwards(host: ScriptedHost) -> Afterwards:
-    wanted = desired(script=Script(path="set-up.sh", sha256="ab" * 32))
+    wanted = desired(script=PinnedScript(path="set-up.sh", sha256="ab" * 32))
     Run(host).provision()
     host.calls.clear()
     resources = Resources([host], image=lambda _note: image(), script=changed_since, guest_os=guests.named)

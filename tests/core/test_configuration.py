@@ -20,7 +20,7 @@ from cloudpc.configuration import parsing, reading
 from cloudpc.configuration.values import Values
 from cloudpc.directory.opening import Directories
 from cloudpc.images import gallery
-from cloudpc.model.cloud_pc import NetworkChoice, Script
+from cloudpc.model.cloud_pc import NetworkChoice, PinnedScript
 from cloudpc.model.directory import Directory, DirectoryError
 from cloudpc.model.errors import ErrorCode, ProvisioningError
 from cloudpc.model.hosts import HostConfig
@@ -92,7 +92,7 @@ def test_a_valid_stack(project: Project) -> None:
         )
     )
     assert inputs.settings.image_digest == "ab" * 32
-    assert inputs.settings.script == Script(path="setup.sh", sha256=hashlib.sha256(b"#!/bin/sh\n").hexdigest())
+    assert inputs.settings.script == PinnedScript(path="setup.sh", sha256=hashlib.sha256(b"#!/bin/sh\n").hexdigest())
     assert inputs.settings.networks == (
         NetworkChoice(kind="network", source="corp", connection="hq"),
         NetworkChoice(kind="bridge", source="br0", connection="lab"),

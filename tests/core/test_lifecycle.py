@@ -17,9 +17,9 @@ from cloudpc.model.cloud_pc import (
     USABLE,
     Before,
     DesiredCloudPC,
+    PinnedScript,
     PolicySettings,
     RecordedCloudPC,
-    Script,
     Status,
     StatusDetail,
 )
@@ -57,7 +57,7 @@ _SETTINGS = st.builds(
     image_digest=st.sampled_from(["aa", "bb"]),
     locale=st.sampled_from(["en-US", "de-DE"]),
     packages=st.sampled_from([(), ("git",)]),
-    script=st.none() | st.builds(Script, path=st.just("setup.sh"), sha256=st.sampled_from(["11", "22"])),
+    script=st.none() | st.builds(PinnedScript, path=st.just("setup.sh"), sha256=st.sampled_from(["11", "22"])),
     first_boot_in_seconds=st.sampled_from([60, 60.5, 900]),
 )
 _WAITING = {Status.NOT_PROVISIONED, Status.PENDING_PROVISION}

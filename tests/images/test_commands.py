@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from cloudpc.images import commands
-from cloudpc.images.commands import CommandError
+from cloudpc.images.commands import ToolError
 from cloudpc.model.errors import Cancelled
 
 
 def test_lines_arrive_and_a_failure_shows_the_last() -> None:
     lines: list[str] = []
-    with pytest.raises(CommandError) as caught:
+    with pytest.raises(ToolError) as caught:
         commands.run(
             ["sh", "-c", "read line; echo got $line; echo why >&2; exit 3"], stdin="in\n", on_line=lines.append
         )

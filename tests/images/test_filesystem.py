@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cloudpc.images import commands, filesystem
-from cloudpc.images.commands import CommandError
+from cloudpc.images.commands import ToolError
 
 EPOCH = 1735689600
 NAMES = ["plain", "with space", 'with "quotes"', "with 'quotes'", "back\\slash", "ümlaut", "-dash", "a&b;c$d(e)"]
@@ -78,6 +78,6 @@ def test_too_many_files_for_the_disk_are_an_error(tmp_path: Path) -> None:
         entry = tarfile.TarInfo("./big")
         entry.size = 40 << 20
         file.addfile(entry, io.BytesIO(b"x" * entry.size))
-    with pytest.raises(CommandError) as caught:
+    with pytest.raises(ToolError) as caught:
         make(tar, tmp_path / "one" / "disk.qcow2")
     assert "Could not allocate block" in "\n".join(caught.value.lines)

@@ -17,7 +17,7 @@ from cloudpc.graph.configuration import GraphConfig
 from cloudpc.images import counterparts, sources
 from cloudpc.images.entries import ImageEntry
 from cloudpc.model import drivers
-from cloudpc.model.cloud_pc import NetworkChoice, Script
+from cloudpc.model.cloud_pc import NetworkChoice, PinnedScript
 from cloudpc.model.directory import Snapshot
 from cloudpc.model.hosts import HostConfig
 from cloudpc.model.image import UsedImage
@@ -163,7 +163,7 @@ class References:
         self.minimum_memory_mib = max(form.minimum_memory_mib for form in forms.values())
         return forms
 
-    def script(self, policy: ProvisioningPolicy) -> Script | None:
+    def script(self, policy: ProvisioningPolicy) -> PinnedScript | None:
         """The post-provisioning script, if there is one."""
         path = policy.post_provisioning_script
         if path is None:
@@ -183,7 +183,7 @@ class References:
         known = None if policy.packages or policy.image_type == "custom" else script_file.INTERPRETERS
         for message in script_file.problems(content, known):
             self._add("postProvisioningScript", message, path)
-        return Script(path=path, sha256=hashlib.sha256(content).hexdigest())
+        return PinnedScript(path=path, sha256=hashlib.sha256(content).hexdigest())
 
     def check_audit(self, path: str | None) -> None:
         """The audit file is made by the first run. Who only validates may not be allowed to write it."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TextIO
 
 from cloudpc.images import commands, filesystem, recipe, store
-from cloudpc.images.commands import CommandError, Note
+from cloudpc.images.commands import ToolError, Note
 from cloudpc.images.mirror import Mirror
 from cloudpc.images.recipe import Recipe
 from cloudpc.model.errors import ErrorCode, ProvisioningError
@@ -63,7 +63,7 @@ def build(recipe_: Recipe, source: Mirror, made: Path, log: Path, note: Note) ->
                 epoch=EPOCH,
                 on_line=_Progress(note, lines),
             )
-    except CommandError as failure:
+    except ToolError as failure:
         raise _explained(recipe_, source, failure, log) from None
     note(f"built in {time.monotonic() - began:.0f} s")
 
@@ -123,7 +123,7 @@ class _Progress:
             self._note(line.removeprefix("I: ").removesuffix("..."))
 
 
-def _explained(recipe_: Recipe, source: Mirror, failure: CommandError, log: Path) -> ProvisioningError:
+def _explained(recipe_: Recipe, source: Mirror, failure: ToolError, log: Path) -> ProvisioningError:
     """What a failed build means, for whoever wanted the image."""
     text = "\n".join(failure.lines)
     gone = (

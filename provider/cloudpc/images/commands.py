@@ -53,7 +53,7 @@ def as_root() -> list[str]:
     return [] if os.geteuid() == 0 else ["unshare", "--user", "--map-root-user", "--map-auto"]
 
 
-class CommandError(Exception):
+class ToolError(Exception):
     """A program ended with an error."""
 
     def __init__(self, program: str, status: int, lines: Sequence[str]) -> None:
@@ -74,7 +74,7 @@ def run(
     up after itself before the exception goes on.
 
     Raises:
-        CommandError: it ended with a status other than 0.
+        ToolError: it ended with a status other than 0.
     """
     process = subprocess.Popen(
         argv,
@@ -104,7 +104,7 @@ def run(
             _stop(process)
             raise
     if process.returncode:
-        raise CommandError(argv[0], process.returncode, list(lines))
+        raise ToolError(argv[0], process.returncode, list(lines))
 
 
 _MOST_MEMORY = 2 << 30

@@ -46,7 +46,7 @@ def make_disk(archive: Path, disk: Path, *, size_mib: int, journal_mib: int, epo
     """Write the qcow2 `disk` with the files of `archive`. Temporary files are made beside it.
 
     Raises:
-        CommandError: a program failed, for example because the files need more room than `size_mib`.
+        ToolError: a program failed, for example because the files need more room than `size_mib`.
     """
     raw, folder, script = disk.with_suffix(".raw"), disk.with_suffix(".tree"), disk.with_suffix(".debugfs")
     config = disk.with_suffix(".mke2fs.conf")
@@ -76,7 +76,7 @@ def _set_times(raw: Path, script: Path, env: dict[str, str]) -> None:
     said: list[str] = []
     commands.run(["debugfs", "-w", "-f", str(script), str(raw)], env=env, on_line=said.append)
     if failed := [line for line in said if not line.startswith(("debugfs:", "debugfs "))]:
-        raise commands.CommandError("debugfs", 1, failed)
+        raise commands.ToolError("debugfs", 1, failed)
 
 
 def _times(archive: Path, epoch: int) -> Iterator[str]:

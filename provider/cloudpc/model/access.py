@@ -5,17 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
-from pydantic.alias_generators import to_camel
+from pydantic import ConfigDict, Field, TypeAdapter
+
+from cloudpc.model.recorded import Recorded
 
 
-class _Recorded(BaseModel):
-    model_config = ConfigDict(
-        hide_input_in_errors=True, alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore"
-    )
-
-
-class Bastion(_Recorded):
+class Bastion(Recorded):
     """An Azure Bastion, by which a port of a machine becomes one of the loopback here."""
 
     bastion_id: str
@@ -29,7 +24,7 @@ class Bastion(_Recorded):
         return self.bastion_id.rpartition("/")[2]
 
 
-class _Way(_Recorded):
+class _Way(Recorded):
     host: str
     """As seen from `via` or by the Bastion."""
     port: int

@@ -8,8 +8,7 @@ from enum import StrEnum
 from typing import Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
-from pydantic.alias_generators import to_camel
+from pydantic import ConfigDict, Field, model_validator
 
 from cloudpc.model.access import IN_OUTPUTS, Access, from_outputs
 from cloudpc.model.credentials import RecordedCredentials
@@ -17,6 +16,7 @@ from cloudpc.model.devices import ComputerAccount, RegisteredDevice
 from cloudpc.model.errors import EXTRAS, ErrorCode
 from cloudpc.model.identity import Identity
 from cloudpc.model.image import QCOW2
+from cloudpc.model.recorded import Recorded
 
 
 class Status(StrEnum):
@@ -42,14 +42,7 @@ LEAVING = frozenset({Status.IN_GRACE_PERIOD, Status.DEPROVISIONING})
 """Its user is no longer entitled."""
 
 
-class _Value(BaseModel):
-    # values pass through Pulumi's state, where every number is a float: hence not strict
-    model_config = ConfigDict(
-        hide_input_in_errors=True, alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore"
-    )
-
-
-class PlanSize(_Value):
+class PlanSize(Recorded):
     """The service plan a Cloud PC was made for."""
 
     id: str
@@ -64,7 +57,7 @@ class PlanSize(_Value):
         return round(self.ram_in_gb * 1024)
 
 
-class NetworkChoice(_Value):
+class NetworkChoice(Recorded):
     """One of the networks that may be used, in the policy's order."""
 
     kind: str
@@ -80,14 +73,14 @@ class NetworkChoice(_Value):
         return self.domain_join_type == "hybridAzureADJoin"
 
 
-class Script(_Value):
+class PinnedScript(Recorded):
     """The post-provisioning script: which file, and what it held when the policy was read."""
 
     path: str
     sha256: str
 
 
-class PolicySettings(_Value):
+class PolicySettings(Recorded):
     """The policy's current settings for a new Cloud PC. Pinned in its outputs once it is made (rule 3)."""
 
     provisioning_policy_name: str
@@ -108,7 +101,7 @@ class PolicySettings(_Value):
     time_zone: str
     local_admin_enabled: bool
     packages: tuple[str, ...] = ()
-    script: Script | None = None
+    script: PinnedScript | None = None
     start_from: Literal["template", "boot"] = "boot"
     first_boot_in_seconds: float
     set_up_in_seconds: float
@@ -128,7 +121,7 @@ class PolicySettings(_Value):
         return self.model_copy(update={"image_kind": kind, "image_digest": self.image_digests[kind], "image_forms": {}})
 
 
-class Account(_Value):
+class Account(Recorded):
     """The user's account in the guest."""
 
     name: str
@@ -136,7 +129,7 @@ class Account(_Value):
     ssh_public_keys: tuple[str, ...] = ()
 
 
-class DesiredCloudPC(_Value):
+class DesiredCloudPC(Recorded):
     """The inputs of a CloudPC resource."""
 
     policy_id: str
@@ -184,7 +177,7 @@ class DesiredCloudPC(_Value):
         return self.identity.machine_id
 
 
-class StatusDetail(_Value):
+class StatusDetail(Recorded):
     """Graph's `cloudPcStatusDetail`: why the status is what it is."""
 
     code: str
@@ -192,7 +185,7 @@ class StatusDetail(_Value):
     additional_information: dict[str, str] = {}
 
 
-class Before(_Value):
+class Before(Recorded):
     """What a Cloud PC was before a refresh saw that something is wrong with its machine."""
 
     status: Status

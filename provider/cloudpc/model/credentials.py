@@ -6,10 +6,10 @@ import secrets
 from dataclasses import dataclass, field
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
-from pydantic.alias_generators import to_camel
+from pydantic import Field, SecretStr
 
 from cloudpc.model.devices import TemporaryAccessPass
+from cloudpc.model.recorded import Recorded
 
 # no letters or digits that are taken for one another when read aloud or typed from a screen
 _LETTERS = "abcdefghjkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789"
@@ -25,13 +25,7 @@ class Credentials:
     access_pass: TemporaryAccessPass | None = None
 
 
-class _Recorded(BaseModel):
-    model_config = ConfigDict(
-        hide_input_in_errors=True, alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore"
-    )
-
-
-class RecordedPass(_Recorded):
+class RecordedPass(Recorded):
     """A Temporary Access Pass as state remembers it."""
 
     value: SecretStr = Field(alias="temporaryAccessPass")
@@ -40,7 +34,7 @@ class RecordedPass(_Recorded):
     is_usable_once: bool = False
 
 
-class RecordedCredentials(_Recorded):
+class RecordedCredentials(Recorded):
     """What a user signs in with, as state remembers it; who hands it out opens it."""
 
     user: str

@@ -11,23 +11,15 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict
-from pydantic.alias_generators import to_camel
-
 from cloudpc.model.cancellation import Cancellation
 from cloudpc.model.errors import ProvisioningError
 from cloudpc.model.identity import Identity
+from cloudpc.model.recorded import Recorded
 
 
 def nothing_said() -> UUID | None:
     """Of a guest that does not say which device it is."""
     return None
-
-
-class _Recorded(BaseModel):
-    model_config = ConfigDict(
-        hide_input_in_errors=True, alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore"
-    )
 
 
 @dataclass(frozen=True)
@@ -62,7 +54,7 @@ class NewDevice:
         return cls(whose.device_id, whose.device_name, whose.user_id, whose.owner, group_tag, operating_system, version)
 
 
-class RegisteredDevice(_Recorded):
+class RegisteredDevice(Recorded):
     """A device as state remembers it (Graph: `cloudPC.aadDeviceId`, `managedDeviceId`)."""
 
     registration: Literal["record", "adopt"]
@@ -75,7 +67,7 @@ class RegisteredDevice(_Recorded):
     """Of the sign-in that registered it; empty where its token didn't say."""
 
 
-class ComputerAccount(_Recorded):
+class ComputerAccount(Recorded):
     """A computer account of Active Directory as state remembers it."""
 
     connection: str
