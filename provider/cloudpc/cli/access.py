@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -11,14 +10,14 @@ from typing import Annotated
 import typer
 
 from cloudpc import guests
-from cloudpc.cli import bastion_tunnel, hand_over, ssh, unanswered
+from cloudpc.cli import bastion_tunnel, desktop_client, hand_over, ssh, unanswered
 from cloudpc.cli.context import Project
+from cloudpc.cli.desktop import PORT as DESKTOP_PORT
 from cloudpc.cli.output import CommandError, Exit, Json, err, out, print_json, table
+from cloudpc.cli.targets import hop_to, reached, target_of, usable
 from cloudpc.model import ssh_keys, thumbprints
 from cloudpc.model.access import Access, Rdp, Ssh, to_outputs
-from cloudpc.model.cloud_pc import Status
 from cloudpc.model.credentials import RecordedCredentials, RecordedPass
-from cloudpc.model.hosts import HostConfig
 from cloudpc.model.ssh_hop import SshHop
 from cloudpc.model.text import command_line
 from cloudpc.operations.records import CloudPCRecord
@@ -69,7 +68,7 @@ def credentials(user: User, service_plan: Plan = None, policy: Policy = None, as
 def _told(project: Project, cloud_pc: CloudPCRecord, way: Access, user: str) -> tuple[str, list[str]]:
     """How the user signs in, and with what."""
     try:
-        hop = None if way.bastion else _way(project.host(cloud_pc), way)
+        hop = None if way.bastion else hop_to(project.host(cloud_pc), way)
     except CommandError as error:  # whoever has the password may know the way
         return "", [str(error)]
     return hand_over.sign_in(way, user, hop), list(hand_over.conditions(way, user, hop))
@@ -157,11 +156,9 @@ def _with_desktop(cloud_pc: CloudPCRecord, way: Ssh) -> Ssh:
 def _desktop(
     project: Project, cloud_pc: CloudPCRecord, way: Ssh, secret: RecordedCredentials, rdp_file: Path | None
 ) -> int:
-    from cloudpc.cli import desktop_client
-
     if rdp_file is not None:
         desktop_client.write_rdp_file(rdp_file, secret.user, _PORT_ELSEWHERE)
-        _tell_of_file(rdp_file, way, secret.user, None if way.bastion else _way(project.host(cloud_pc), way))
+        _tell_of_file(rdp_file, way, secret.user, None if way.bastion else hop_to(project.host(cloud_pc), way))
         return 0
     with reached(project, cloud_pc, target_of(project, cloud_pc, way, secret), way) as target:
         try:
@@ -177,26 +174,12 @@ def _desktop(
 
 
 def _tell_of_file(file: Path, way: Ssh, user: str, hop: SshHop | None) -> None:
-    from cloudpc.cli import desktop
-
     out.print(f"{file} is written. Where it is opened, this has to run meanwhile:")
-    out.print(f"  {hand_over.forwarding(way, user, hop, _PORT_ELSEWHERE, desktop.PORT)}", soft_wrap=True)
+    out.print(f"  {hand_over.forwarding(way, user, hop, _PORT_ELSEWHERE, DESKTOP_PORT)}", soft_wrap=True)
     fingerprint = thumbprints.shown(way.certificate_thumbprint)
     out.print(f"The desktop's certificate has the fingerprint (SHA-256) {fingerprint}", soft_wrap=True)
     for sentence in hand_over.conditions(way, user, hop):
         out.print(sentence)
-
-
-@contextmanager
-def reached(project: Project, cloud_pc: CloudPCRecord, target: ssh.Target, way: Ssh) -> Iterator[ssh.Target]:
-    """The target as ssh reaches it while the block lasts: by a tunnel, if a Bastion stands before it."""
-    host = project.host(cloud_pc)
-    bastion = host.bastion_to(cloud_pc.recorded.machine_id) if host else way.bastion
-    if bastion is None:
-        yield target
-        return
-    with bastion_tunnel.opened(bastion, way.port) as port:
-        yield replace(target, host="127.0.0.1", port=port, way=None)
 
 
 def _by_desktop(cloud_pc: CloudPCRecord, way: Rdp) -> str:
@@ -230,40 +213,3 @@ def _anew(project: Project, cloud_pc: CloudPCRecord, target: ssh.Target) -> ssh.
     seen = unanswered.look(config, machine_id, guest_os, target.host_key, cloud_pc.policy)
     err.print(f"cloudpc: {seen.why}")
     return replace(target, host_key=seen.host_key) if seen.host_key else None
-
-
-def target_of(project: Project, cloud_pc: CloudPCRecord, way: Ssh, secret: RecordedCredentials) -> ssh.Target:
-    """A Cloud PC as ssh reaches it, or from behind its Bastion would. Raises CommandError: the way is unknown."""
-    return ssh.Target(
-        name=cloud_pc.device_name,
-        host=way.host,
-        port=way.port,
-        user=secret.user,
-        password=secret.password.get_secret_value(),
-        host_key=way.host_key,
-        way=_way(project.host(cloud_pc), way),
-    )
-
-
-def _way(host: HostConfig | None, way: Access) -> SshHop | None:
-    """How the host is reached now, if the machine is behind it; state has how it was when the machine was made."""
-    if host is not None:
-        return host.way if way.via or ssh.is_loopback(way.host) else None
-    try:
-        return SshHop.parse(way.via)
-    except ValueError:
-        raise CommandError(
-            f"the way to its host is unknown: state has {way.via!r}, but the policy's file has no such host"
-        ) from None
-
-
-def usable(cloud_pc: CloudPCRecord) -> tuple[Access, RecordedCredentials]:
-    """The way there, and what is signed in with. Raises CommandError: there is nothing to sign in to."""
-    pc = cloud_pc.recorded
-    if pc.credentials and pc.access and pc.status is not Status.FAILED:
-        return pc.access, pc.credentials
-    why = f": {pc.status_detail.message} [{pc.status_detail.code}]" if pc.status_detail else ""
-    message = (
-        f"the Cloud PC of {cloud_pc.user_principal_name} is {cloud_pc.status}; there is nothing to sign in to{why}"
-    )
-    raise CommandError(message, Exit.FAILED_CLOUD_PC)

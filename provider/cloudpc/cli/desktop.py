@@ -6,7 +6,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from cloudpc.cli import access, ssh
+from cloudpc.cli import ssh, targets
 from cloudpc.cli.context import Project
 from cloudpc.cli.output import CommandError
 from cloudpc.model.access import Ssh
@@ -27,6 +27,6 @@ def stream(project: Project, cloud_pc: CloudPCRecord, secret: RecordedCredential
     way = cloud_pc.recorded.access
     if not isinstance(way, Ssh):
         raise CommandError(f"{cloud_pc.device_name} has no desktop that is reached by ssh")
-    target = access.target_of(project, cloud_pc, way, secret)
-    with access.reached(project, cloud_pc, target, way) as near, ssh.opened(near, PORT) as connected:
+    target = targets.target_of(project, cloud_pc, way, secret)
+    with targets.reached(project, cloud_pc, target, way) as near, ssh.opened(near, PORT) as connected:
         yield connected

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TextIO
 
 from cloudpc.images import commands, filesystem, recipe, store
-from cloudpc.images.commands import ToolError, Note
+from cloudpc.images.commands import Note, ToolError
 from cloudpc.images.mirror import Mirror
 from cloudpc.images.recipe import Recipe
 from cloudpc.model.errors import ErrorCode, ProvisioningError

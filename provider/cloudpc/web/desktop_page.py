@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
-from cloudpc.cli import access, desktop
+from cloudpc.cli import desktop, targets
 from cloudpc.cli.context import Project
 from cloudpc.cli.output import CommandError
 from cloudpc.model.access import Ssh
@@ -116,7 +116,7 @@ def _desktop(site: Site, row: Row, person: Person) -> Desktop:
     recorded = cloud_pc.recorded
     if (recorded.machine_id, recorded.generation) != (row.record.recorded.machine_id, row.record.generation):
         raise CommandError(f"{row.name} has become another Cloud PC meanwhile; load the page again")
-    way, secret = access.usable(cloud_pc)
+    way, secret = targets.usable(cloud_pc)
     if not isinstance(way, Ssh) or not way.certificate_thumbprint:
         raise CommandError(f"{row.name} has no desktop: its image {recorded.settings.image_id} has none")
     if recorded.is_kept_off:
