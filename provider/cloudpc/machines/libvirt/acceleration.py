@@ -22,6 +22,7 @@ from cloudpc.machines.libvirt.domain_xml import probe_xml
 from cloudpc.machines.libvirt.errors import classified
 from cloudpc.machines.libvirt.locks import HostLocks
 from cloudpc.machines.libvirt.storage import Pool, raw_volume_xml
+from cloudpc.machines.libvirt.xml import parsed
 from cloudpc.model.digest import digest
 from cloudpc.model.errors import ErrorCode, ProvisioningError
 
@@ -85,7 +86,7 @@ class Acceleration:
     def _recall_or_decide(self) -> Verdict:
         connection = self._connection.get()
         with classified("read the host's capabilities"):
-            capabilities = ElementTree.fromstring(connection.getCapabilities())  # noqa: S314 - from the hypervisor
+            capabilities = parsed(connection.getCapabilities())
             version = str(connection.getVersion())
         if capabilities.find("./guest/arch[@name='x86_64']/domain[@type='kvm']") is None:
             return Verdict(Accelerator.TCG, "the host offers no KVM")

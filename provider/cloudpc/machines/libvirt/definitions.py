@@ -14,6 +14,7 @@ import libvirt
 from cloudpc.machines.libvirt.domain_xml import AGENT_CHANNEL, SEED_ALIAS
 from cloudpc.machines.libvirt.errors import unless_gone
 from cloudpc.machines.libvirt.metadata import Label, from_domain
+from cloudpc.machines.libvirt.xml import parsed
 from cloudpc.model.machines import Amount, Machine, PowerState
 
 _KIB_PER_UNIT = {
@@ -72,7 +73,7 @@ class Definition:
 
 def parse(xml: str) -> Definition:
     """Read one domain's XML, as libvirt gives it."""
-    domain = ElementTree.fromstring(xml)  # noqa: S314 - from the hypervisor that we trust with everything
+    domain = parsed(xml)
     memory = domain.find("memory")
     kib = 0.0 if memory is None else int(memory.text or 0) * _KIB_PER_UNIT.get(memory.get("unit", "KiB"), 1)
     port = None
@@ -125,13 +126,13 @@ def _far(source: ElementTree.Element) -> str:
 
 def has_seed(xml: str) -> bool:
     """Whether a domain's XML still has the seed of its first boot."""
-    aliases = ElementTree.fromstring(xml).iterfind("./devices/disk/alias")  # noqa: S314 - from the hypervisor
+    aliases = parsed(xml).iterfind("./devices/disk/alias")
     return any(alias.get("name") == SEED_ALIAS for alias in aliases)
 
 
 def agent_is_connected(xml: str) -> bool:
     """Whether the guest agent has its channel open, from the XML of a running domain."""
-    channels = ElementTree.fromstring(xml).iterfind("./devices/channel/target")  # noqa: S314 - from the hypervisor
+    channels = parsed(xml).iterfind("./devices/channel/target")
     return any(target.get("name") == AGENT_CHANNEL and target.get("state") == "connected" for target in channels)
 
 

@@ -19,7 +19,8 @@ import libvirt
 from cloudpc.machines.libvirt.definitions import Definition, parse
 from cloudpc.machines.libvirt.errors import classified, unless_gone
 from cloudpc.machines.libvirt.shared_volumes import is_base
-from cloudpc.machines.libvirt.storage import pool_xml
+from cloudpc.machines.libvirt.storage import lies_on, pool_xml
+from cloudpc.machines.libvirt.xml import parsed
 from cloudpc.model.errors import ErrorCode, ProvisioningError
 from cloudpc.model.machine_names import named_after
 from cloudpc.model.text import command_line
@@ -69,7 +70,7 @@ def used_by(domains: Iterable[Any]) -> set[str]:
         (domain.connect(), source)
         for domain in domains
         for xml in _definitions(domain)
-        for source in ElementTree.fromstring(xml).iter("source")  # noqa: S314
+        for source in parsed(xml).iter("source")
     )
     return {path for connection, source in sources for path in _paths(connection, source) if path}
 
@@ -100,7 +101,7 @@ def needed_in(connection: Any, pool: Any, unwanted: Collection[str]) -> set[str]
     backing = {}
     for volume in pool.listAllVolumes():
         if (xml := unless_gone(partial(volume.XMLDesc, 0))) is not None:
-            backing[volume.path()] = _lies_on(xml)
+            backing[volume.path()] = lies_on(xml)
     domains = connection.listAllDomains(0)
     used = used_by(domains) | {path for each in domains for xml in _definitions(each) for path in _kernels(xml)}
     for path in sorted(used - backing.keys()):
@@ -184,15 +185,11 @@ def _chain(connection: Any, path: str) -> list[str]:
 
 def _backing(connection: Any, path: str) -> str | None:
     with _volume_at(connection, path) as volume:
-        return None if volume is None else _lies_on(volume.XMLDesc(0))
-
-
-def _lies_on(volume: str) -> str:
-    return ElementTree.fromstring(volume).findtext("backingStore/path", "")  # noqa: S314 - from the hypervisor
+        return None if volume is None else lies_on(volume.XMLDesc(0))
 
 
 def _kernels(domain: str) -> list[str]:
-    os = ElementTree.fromstring(domain).find("os")  # noqa: S314 - from the hypervisor
+    os = parsed(domain).find("os")
     return [] if os is None else [each.text for each in os if each.tag in ("kernel", "initrd") and each.text]
 
 
@@ -214,7 +211,7 @@ def _volume_at(connection: Any, path: str) -> Iterator[Any | None]:
 def _pool_of(connection: Any, folder: str) -> Any | None:
     for pool in connection.listAllStoragePools(libvirt.VIR_CONNECT_LIST_STORAGE_POOLS_ACTIVE):
         xml = unless_gone(partial(pool.XMLDesc, 0))
-        if xml is not None and ElementTree.fromstring(xml).findtext("target/path") == folder:  # noqa: S314
+        if xml is not None and parsed(xml).findtext("target/path") == folder:
             return pool
     return None
 

@@ -12,6 +12,7 @@ from xml.etree.ElementTree import Element, SubElement
 
 from cloudpc.machines.libvirt.accelerator import Accelerator
 from cloudpc.machines.libvirt.metadata import Label, to_element
+from cloudpc.machines.libvirt.xml import parsed
 from cloudpc.model.digest import digest
 from cloudpc.model.image import Firmware
 
@@ -198,7 +199,7 @@ def _kernel(os: Element, boot: KernelBoot, *, emulated: bool) -> None:
 
 def with_kernel(xml: str, boot: KernelBoot) -> str:
     """A domain's XML, as libvirt gives it, with another kernel; all else stays as it is."""
-    domain = ElementTree.fromstring(xml)  # noqa: S314 - from the hypervisor that we trust with everything
+    domain = parsed(xml)
     os = domain.find("os")
     assert os is not None  # noqa: S101 - each domain has it
     for name in ("kernel", "initrd", "cmdline"):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from typing import Any
-from xml.etree import ElementTree
 
 from cloudpc.machines.libvirt.configuration import REMEDY
 from cloudpc.machines.libvirt.errors import classified
+from cloudpc.machines.libvirt.xml import parsed
 from cloudpc.model.machines import Hypervisor
 
 
@@ -19,7 +19,7 @@ def hypervisor(connection: Any) -> Hypervisor:
         ProvisioningError: it does not say.
     """
     with classified("ask which hypervisor it is"):
-        host = ElementTree.fromstring(connection.getCapabilities()).find("host")  # noqa: S314 - from libvirt
+        host = parsed(connection.getCapabilities()).find("host")
         made = [*connection.listAllStoragePools(0), *connection.listAllNetworks(0)]
         ids = frozenset(each.UUIDString() for each in made)
         kind = connection.getType()

@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
-from xml.etree import ElementTree
 
 import libvirt
 
@@ -18,6 +17,7 @@ from cloudpc.machines.libvirt.agent import Agent
 from cloudpc.machines.libvirt.domain_xml import KernelBoot, extra_disk_xml, with_kernel
 from cloudpc.machines.libvirt.errors import classified
 from cloudpc.machines.libvirt.images import BaseImage
+from cloudpc.machines.libvirt.xml import parsed
 from cloudpc.model.errors import ErrorCode, ProvisioningError
 from cloudpc.model.guests import Completed
 from cloudpc.model.image import DiskImage
@@ -53,7 +53,7 @@ exit $code
 
 def update(connection: Any, domain: Any, agent: Agent, image: DiskImage, base: BaseImage) -> str:
     """See `Host.update_kernel`; the image's files are at `base`."""
-    before = ElementTree.fromstring(_definition(domain)).findtext("./os/kernel")  # noqa: S314 - from the hypervisor
+    before = parsed(_definition(domain)).findtext("./os/kernel")
     if before is None or base.kernel is None:
         message = f"{domain.name()} boots the kernel on its own disk; update it there."
         raise ProvisioningError(ErrorCode.SET_UP_FAILED, message, retriable=False)

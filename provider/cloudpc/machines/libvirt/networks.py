@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 from uuid import UUID
-from xml.etree import ElementTree
 
 import libvirt
 
@@ -17,6 +16,7 @@ from cloudpc.machines.libvirt.configuration import LibvirtHostConfig
 from cloudpc.machines.libvirt.definitions import Definition
 from cloudpc.machines.libvirt.domain_xml import AttachedNetwork
 from cloudpc.machines.libvirt.errors import classified, unless_gone
+from cloudpc.machines.libvirt.xml import parsed
 from cloudpc.model.access import Ssh
 from cloudpc.model.check import Check
 from cloudpc.model.digest import digest
@@ -111,7 +111,7 @@ def free_addresses(name: str, xml: str, leased: Iterable[str]) -> list[Check]:
 
 def _leases(xml: str, leased: Iterable[str]) -> tuple[int, int]:
     """How many IPv4 addresses a network's DHCP can give, and how many are given or kept for somebody."""
-    root = ElementTree.fromstring(xml)  # noqa: S314 - from the hypervisor
+    root = parsed(xml)
     kept = [host.get("ip", "") for host in root.findall("./ip/dhcp/host")]
     taken = {ipaddress.ip_address(address) for address in (*leased, *kept) if address}
     total = used = 0
@@ -173,7 +173,7 @@ def _is_behind_host(connection: Any, kind: str, source: str) -> bool:
         return False
     with classified(f"look at the network {source}"):
         xml = connection.networkLookupByName(source).XMLDesc(0)
-    forward = ElementTree.fromstring(xml).find("forward")  # noqa: S314 - from the hypervisor
+    forward = parsed(xml).find("forward")
     return forward is None or forward.get("mode", "nat") == "nat"
 
 
@@ -189,7 +189,7 @@ def _has_bridge(connection: Any, config: LibvirtHostConfig, name: str) -> bool:
 def _interface(device: Any) -> str | None:
     """The name of a network card; None if it has gone since it was listed, as the cards of guests do."""
     xml = unless_gone(lambda: device.XMLDesc(0))
-    return None if xml is None else ElementTree.fromstring(xml).findtext("./capability/interface")  # noqa: S314
+    return None if xml is None else parsed(xml).findtext("./capability/interface")
 
 
 def _is_up(interface: str) -> bool:

@@ -10,6 +10,7 @@ import libvirt
 
 from cloudpc.machines.libvirt.configuration import LibvirtHostConfig
 from cloudpc.machines.libvirt.errors import classify, is_connection_error, unless_gone
+from cloudpc.machines.libvirt.xml import parsed
 from cloudpc.model.errors import ErrorCode, ProvisioningError
 
 _FOLDERS = ("dir", "fs", "netfs")
@@ -64,7 +65,7 @@ def not_usable(config: LibvirtHostConfig, error: libvirt.libvirtError) -> Provis
 
 
 def _described(pool: Any) -> ElementTree.Element:
-    return ElementTree.fromstring(pool.XMLDesc(0))  # noqa: S314 - from the hypervisor that we trust with everything
+    return parsed(pool.XMLDesc(0))
 
 
 def _unusable(message: str, hint: str) -> ProvisioningError:

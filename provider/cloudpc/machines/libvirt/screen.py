@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import socket
 from typing import Any
-from xml.etree import ElementTree
 
 import libvirt
 
 from cloudpc.machines.libvirt.address import Address
 from cloudpc.machines.libvirt.errors import classified
+from cloudpc.machines.libvirt.xml import parsed
 from cloudpc.model.abilities import NoConsole
 
 
@@ -25,7 +25,7 @@ def opened(domain: Any, name: str, address: Address) -> socket.socket:
     with classified(f"open the screen of {name}"):
         if not domain.isActive():
             raise NoConsole(f"{name} is off; power it on to see its console.")
-        graphics = ElementTree.fromstring(domain.XMLDesc()).find("devices/graphics")  # noqa: S314 - libvirt's own
+        graphics = parsed(domain.XMLDesc()).find("devices/graphics")
         if graphics is None:
             raise NoConsole(f"{name} was made before machines had a console. It has one after a reprovision.")
         return socket.socket(fileno=domain.openGraphicsFD(0, libvirt.VIR_DOMAIN_OPEN_GRAPHICS_SKIPAUTH))

@@ -20,6 +20,7 @@ from cloudpc.machines.libvirt.configuration import LibvirtHostConfig
 from cloudpc.machines.libvirt.connection import Connection
 from cloudpc.machines.libvirt.errors import classified, has_code, unless_gone
 from cloudpc.machines.libvirt.locks import HostLocks
+from cloudpc.machines.libvirt.xml import parsed
 from cloudpc.model.errors import ErrorCode, ProvisioningError
 
 SYSTEM_IMAGES = "/var/lib/libvirt/images"
@@ -243,6 +244,11 @@ def overlay_volume_xml(name: str, size: int, base: str, mode: str = "0600") -> s
     SubElement(backing, "path").text = base
     SubElement(backing, "format", type="qcow2")
     return ElementTree.tostring(volume, encoding="unicode")
+
+
+def lies_on(volume: str) -> str:
+    """The path that a volume's XML names as its base; empty: none."""
+    return parsed(volume).findtext("backingStore/path", "")
 
 
 def file_chunks(path: Path) -> Iterator[bytes]:

@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 from uuid import UUID
-from xml.etree import ElementTree
 
 from cloudpc.machines.libvirt.definitions import Definition
 from cloudpc.machines.libvirt.errors import classified, unless_gone
@@ -18,7 +17,7 @@ from cloudpc.machines.libvirt.images import ImageStore
 from cloudpc.machines.libvirt.pools import folder_of
 from cloudpc.machines.libvirt.room import Room, Size
 from cloudpc.machines.libvirt.seed import seed_iso
-from cloudpc.machines.libvirt.storage import GIB, Pool, overlay_volume_xml, raw_volume_xml
+from cloudpc.machines.libvirt.storage import GIB, Pool, lies_on, overlay_volume_xml, raw_volume_xml
 from cloudpc.model.errors import ErrorCode
 from cloudpc.model.guests import Seed
 from cloudpc.model.image import DiskImage
@@ -131,7 +130,7 @@ class MachineVolumes:
         with classified("list the volumes", ErrorCode.DISK_FAILED):
             self._pool.refresh(pool)
             found = {volume.path(): unless_gone(partial(volume.XMLDesc, 0)) for volume in pool.listAllVolumes()}
-        return {path: _backing(xml) for path, xml in found.items() if xml is not None}
+        return {path: lies_on(xml) for path, xml in found.items() if xml is not None}
 
     def keep(self, machine_name: str, until: datetime, console: bytes) -> str:
         """Leave the disk, and the console's log beside it, for diagnosis; the seed goes. Says what is kept."""
@@ -177,10 +176,6 @@ class MachineVolumes:
             names = {name for definition in definitions for name in found.of(definition)}
             sizes = {volume.name(): _size(volume) for volume in pool.listAllVolumes() if volume.name() in names}
             return replace(found, sizes={name: size for name, size in sizes.items() if size is not None})
-
-
-def _backing(volume: str) -> str:
-    return ElementTree.fromstring(volume).findtext("backingStore/path", "")  # noqa: S314 - from the hypervisor
 
 
 def _kept_until(volume: str) -> datetime | None:
