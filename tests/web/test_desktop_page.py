@@ -31,7 +31,7 @@ def guest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Guest:
 
     def desktop(site: Site, row: Row, person: Person) -> Desktop:
         def note(did: str, why: str) -> None:
-            site.journal.write(person, did, row.record, why=why)
+            site.journal.write(person.name, did, row.record, why=why)
 
         return Desktop("u000", SecretStr("secret-word"), running.fingerprint, running.reach, note)
 

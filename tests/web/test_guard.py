@@ -168,7 +168,7 @@ def test_a_policy_s_difference_is_one_that_git_applies(tmp_path: Path, was: str)
 
 def test_a_line_that_the_journal_can_t_keep_is_told(site: Site, caplog: pytest.LogCaptureFixture) -> None:
     (site.journal.folder / "audit.jsonl").mkdir()
-    site.journal.write(Person("root\x1b"), "signed in")
+    site.journal.write("root\x1b", "signed in")
     assert "`signed in` by root" in caplog.text
     assert "\x1b" not in caplog.text
 

@@ -184,7 +184,7 @@ def test_a_run_that_was_begun_elsewhere_is_seen_live(
 ) -> None:
     project.host(seconds={"wait_ready": 4})
     before = pages.site.fleet.first().by_id[pages.id_of("u000")]
-    elsewhere = project.start_cloudpc("reprovision", "u000", "--yes")
+    elsewhere = project.start_cloudpc("reprovision", "u000", "--yes", LOGNAME="dana")
     try:
         seen: set[str] = set()
         while elsewhere.poll() is None:
@@ -204,6 +204,12 @@ def test_a_run_that_was_begun_elsewhere_is_seen_live(
         assert time.monotonic() < end
         time.sleep(0.1)
     assert pages.site.fleet.fresh().by_id[before.id].record.generation == before.record.generation + 1
+    assert "<td>reprovision</td><td></td><td>dana</td>" in admin.get(f"/cloud-pcs/{before.id}").text
+    [story] = json.loads(project.cloudpc("history", "u000", "--json").output)
+    asked = [(line["action"], line["by"]) for line in story["asked"]]
+    assert asked[-1] == ("reprovision", "dana")
+    assert asked.count(("rename", "u000@contoso.example")) == 1, "by a page, whose command says nothing of it"
+    assert re.search(r"  \d{4}\S+Z  rename +by u000@contoso.example\n", project.cloudpc("history", "u000").output)
 
 
 def test_a_run_that_is_killed_says_so_and_the_lock_it_leaves_can_be_removed(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any
@@ -13,9 +14,11 @@ from pydantic import ValidationError
 from cloudpc.cli import differences, generations, locks
 from cloudpc.cli.choice import Choice
 from cloudpc.cli.context import Project
+from cloudpc.cli.journal import WRITTEN, Journal, own_name
 from cloudpc.cli.output import CommandError, Exit, Yes, coloured, confirm, counted, err, table
 from cloudpc.cli.up import How, bring_up_and_tell
 from cloudpc.directory.catalogue import short_name
+from cloudpc.iac.engine import OWN_FOLDER
 from cloudpc.model.cloud_pc import PolicySettings, RecordedCloudPC
 from cloudpc.model.problems import from_validation
 from cloudpc.operations.records import CloudPCRecord
@@ -197,6 +200,8 @@ def _write_and_run(
     for policy in policies:
         theirs = {key: value for (of, key), value in wanted.items() if of == policy}
         generations.write(project, policy, action, theirs)
+    if WRITTEN not in os.environ and (project.root / OWN_FOLDER).is_dir():
+        Journal(project).write(own_name(), action.command, *chosen)
     files = ", ".join(project.shown(policy) for policy in policies)
     err.print(f"Written to {files}: cloudpc:actions.{action.name} of {counted(len(chosen))}.")
     if write_only:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
 
 from cloudpc.cli.context import Project, of_user
+from cloudpc.cli.journal import Journal
 from cloudpc.cli.output import CommandError, Json, coloured, out, print_json, table
 from cloudpc.directory.catalogue import short_name
+from cloudpc.model.text import told
 from cloudpc.operations.records import CloudPCRecord, EndedRecord
 
 
@@ -16,8 +19,12 @@ def history(
     user: Annotated[str, typer.Argument(help="userPrincipalName, its part before the @, or the user's id.")],
     as_json: Json = False,
 ) -> None:
-    """Show the last changes of a user's Cloud PCs, and the last one of each that has ended."""
-    stacks = Project().records()
+    """Show what became of a user's Cloud PCs, also of those that have ended, and who asked for what.
+
+    Who asked is known of commands and pages in this project's folder; of cloudpc:actions by hand, Git knows.
+    """
+    project = Project()
+    stacks = project.records()
     everyone: list[CloudPCRecord | EndedRecord] = [
         *(c for s in stacks for c in s.cloud_pcs),
         *(e for s in stacks for e in s.ended),
@@ -28,7 +35,13 @@ def history(
         message = f"{error}. Of policies that were removed with their stack only `cloudpc:audit` remembers anything"
         raise CommandError(message, error.code) from None
     [user_id] = {each.user_id for each in found}  # some may carry the user's previous name
-    histories = [_history(each) for each in everyone if each.user_id == user_id]
+    journal, seen = Journal(project), set[tuple[str, str]]()
+    histories = []
+    for record in everyone:  # those that are there first: what was asked of them is told once
+        if record.user_id == user_id:
+            is_new = (record.policy, record.service_plan) not in seen
+            seen.add((record.policy, record.service_plan))
+            histories.append(_history(record, journal.of(record) if is_new else []))
     histories.sort(key=lambda h: (h["events"][0]["dateTime"] if h["events"] else "", h["generation"]))
     if as_json:
         print_json(histories)
@@ -38,12 +51,14 @@ def history(
         which = f"{plan} of {each['policy']}, {each['deviceName']}, generation {each['generation']}"
         out.print(f"{each['userPrincipalName']} ({which}){': ended' if each['ended'] else ''}")
         events = table("", "", "", "")
-        for event in each["events"]:
-            events.add_row("", event["dateTime"], coloured(event["status"]), event["why"])
+        lines = [(event["dateTime"], coloured(event["status"]), event["why"]) for event in each["events"]]
+        lines += [(asked["dateTime"], asked["action"], f"by {asked['by']}") for asked in each["asked"]]
+        for line in sorted(lines, key=lambda line: line[0]):
+            events.add_row("", *line)
         out.print(events)
 
 
-def _history(cloud_pc: CloudPCRecord | EndedRecord) -> dict[str, Any]:
+def _history(cloud_pc: CloudPCRecord | EndedRecord, asked: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     if isinstance(cloud_pc, EndedRecord):
         ended, lines = True, [cloud_pc.event] if cloud_pc.event else []
     else:
@@ -57,6 +72,7 @@ def _history(cloud_pc: CloudPCRecord | EndedRecord) -> dict[str, Any]:
         "generation": cloud_pc.generation,
         "ended": ended,
         "events": [_event(line) for line in lines],
+        "asked": [{"dateTime": told(a["time"]), "action": told(a["did"]), "by": told(a["by"])} for a in asked],
     }
 
 

@@ -28,13 +28,16 @@ from cloudpc.web import (
 from cloudpc.web.guard import Guard, form_of, session_of
 from cloudpc.web.site import Site, site_of
 
+_ANOTHER = "Open the address that `cloudpc serve` has printed last; Enter in its terminal prints another one."
+_USED = "This address has been used, or another one was printed after it: each works once. " + _ANOTHER
 _SAID = {
-    401: "Nobody is signed in here, or this server has started again since. Open the address that `cloudpc serve` "
-    "has printed last; each works once, and Enter in its terminal prints another.",
+    401: "The session has ended, another one has taken its place, or the server has started again since. " + _ANOTHER,
     404: "There is no such page, or no such Cloud PC of yours.",
     405: "This address takes no such request.",
     413: "This form is too long.",
 }
+_TITLES = {401: "Not signed in", 404: "Not here", 409: "Not now", 500: "Something went wrong"}
+"""Where HTTP's own words say little to people."""
 
 
 def create(site: Site, more: list[BaseRoute] | None = None) -> Starlette:
@@ -84,8 +87,8 @@ def start(request: Request) -> Response:
         return RedirectResponse("/overview" if session_of(request).person.is_admin else "/mine")
     session = site.sessions.accept(token)
     if session is None:
-        raise HTTPException(401, "This address was used before: each works once. " + _SAID[401])
-    site.journal.write(session.person, "signed in")
+        raise HTTPException(401, _USED)
+    site.journal.write(session.person.name, "signed in")
     answer = RedirectResponse("/", 303)
     answer.set_cookie(
         site.origins.cookie, session.id, httponly=True, samesite="strict", secure=site.origins.is_https, path="/"
@@ -97,7 +100,7 @@ async def sign_out(request: Request) -> Response:
     """The session ends, with all that hangs on it."""
     await form_of(request)
     site, session = site_of(request), session_of(request)
-    site.journal.write(session.person, "signed out")
+    site.journal.write(session.person.name, "signed out")
     site.sessions.end(session)
     text, link = "You are signed out. The terminal of `cloudpc serve` has an address that signs you in again.", None
     if site.sign_in:
@@ -111,11 +114,11 @@ async def sign_out(request: Request) -> Response:
 def said(request: Request, error: Exception) -> Response:
     """What went wrong, in words; of our own faults no more than that."""
     code = error.status_code if isinstance(error, HTTPException) else 500
-    title = HTTPStatus(code).phrase
+    phrase = HTTPStatus(code).phrase
     text = _SAID.get(code, "Something went wrong here; the terminal of `cloudpc serve` says more.")
-    if isinstance(error, HTTPException) and error.detail != title:
+    if isinstance(error, HTTPException) and error.detail != phrase:
         text = error.detail
     site, link = site_of(request), None
     if site.sign_in and code == 401:
         text, link = "Nobody is signed in here, or the session has ended.", sign_in.link(request)
-    return site.page(request, "said.html", code, title=title, text=text, link=link)
+    return site.page(request, "said.html", code, title=_TITLES.get(code, phrase), text=text, link=link)

@@ -96,7 +96,7 @@ def _do(request: Request, form: dict[str, str]) -> Response:
         site.runs.start(run, why_not)
     except TwiceError as twice:
         return _asked(request, button, form, f"{twice}.", status=409, other=twice.run)
-    site.journal.write(person, button.command, pc, command=run.shown, run=run.id)
+    site.journal.write(person.name, button.command, pc, command=run.shown, run=run.id)
     return RedirectResponse(f"/runs/{run.id}", _SEE_OTHER)
 
 

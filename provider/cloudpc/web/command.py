@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import getpass
 from typing import Annotated
 
 import typer
 
 from cloudpc.cli.context import Project
+from cloudpc.cli.journal import own_name
 from cloudpc.cli.output import CommandError, err, out
 
 PORT = 8365
@@ -57,17 +57,10 @@ def serve(
     project = Project()
     _ = project.engine.backend  # reported here, and not by each page
     options = Options(tenant, client_id, admin_role, admin_group, behind, as_user)
-    who: Person | SignIn = Person(_own_name(), is_admin=True)
+    who: Person | SignIn = Person(own_name(), is_admin=True)
     if options.are_given:
         who = SignIn(Registration.of(options, project))
     elif as_user is not None:
         one = project.of_user(as_user)[0]
         who = Person(one.user_principal_name, user_id=one.user_id)
     serve_pages(project, port, who, lambda text: (out if text.startswith("http") else err).print(text))
-
-
-def _own_name() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):  # an account without a name, as in a container
-        return "admin"

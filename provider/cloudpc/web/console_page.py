@@ -44,7 +44,7 @@ async def connection(page: WebSocket) -> None:
         return
 
     def note(did: str, why: str) -> None:
-        site_of(page).journal.write(person, did, row.record, **({"why": why} if why else {}))
+        site_of(page).journal.write(person.name, did, row.record, **({"why": why} if why else {}))
 
     opened = Desktops.of(page).open.opened(session.id, row.id, present(row.record), is_users=False)
     async with relay.accepted(page):

@@ -131,7 +131,7 @@ def _desktop(site: Site, row: Row, person: Person) -> Desktop:
             raise Unreachable(str(error)) from None
 
     def note(did: str, why: str) -> None:
-        site.journal.write(person, did, cloud_pc, **({"why": why} if why else {}))
+        site.journal.write(person.name, did, cloud_pc, **({"why": why} if why else {}))
 
     keyboard = keyboard_of(recorded.settings.locale)
     known = present(cloud_pc)

@@ -47,7 +47,7 @@ async def begin(request: Request) -> Response:
         await run_in_threadpool(site.runs.start, run)
     except TwiceError as twice:
         return RedirectResponse(f"/runs/{twice.run.id}", 303)
-    site.journal.write(person, command[0], command=run.shown, run=run.id)
+    site.journal.write(person.name, command[0], command=run.shown, run=run.id)
     return RedirectResponse(f"/runs/{run.id}", 303)
 
 

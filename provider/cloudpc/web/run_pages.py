@@ -66,7 +66,7 @@ async def stop(request: Request) -> Response:
     if not one.may_be_stopped_by(person):
         raise HTTPException(404)
     if await run_in_threadpool(site.runs.stop_for, person, one):
-        site.journal.write(person, "stopped a run", command=one.shown, run=one.id)
+        site.journal.write(person.name, "stopped a run", command=one.shown, run=one.id)
     elif not one.is_over:
         raise HTTPException(409, "It is at work now, and ends by itself; an admin can stop it.")
     return RedirectResponse(f"/runs/{one.id}", 303)

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from cloudpc.cli.context import Project
+from cloudpc.cli.journal import WRITTEN
 from cloudpc.cli.output import Exit
 from cloudpc.files import process_table
 from cloudpc.model.errors import CloudPCError
@@ -315,7 +316,7 @@ class Runs:
         return ""
 
     def _process(self, run: Run) -> int:
-        own = {"CLOUDPC_PROJECT": str(self._project.root), "NO_COLOR": "1", "PYTHONUNBUFFERED": "1"}
+        own = {"CLOUDPC_PROJECT": str(self._project.root), "NO_COLOR": "1", "PYTHONUNBUFFERED": "1", WRITTEN: run.by}
         process = subprocess.Popen(
             [sys.executable, "-m", "cloudpc.cli.main", *run.words],
             cwd=self._project.root, env=os.environ | own, start_new_session=True,

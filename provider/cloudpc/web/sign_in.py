@@ -325,14 +325,14 @@ async def signed_in(request: Request) -> Response:
         key = request.cookies.get(_cookie(site), "")
         who = await run_in_threadpool(_of(site).finish, key, request.query_params)
     except RefusedError as refused:
-        site.journal.write(Person(refused.who or "somebody"), "was not signed in", why=refused.code)
+        site.journal.write(refused.who or "somebody", "was not signed in", why=refused.code)
         return site.page(
             request, "said.html", refused.status, title="Not signed in", text=refused.text, link=("/sign-in", _AGAIN)
         )
     session = site.sessions.begin(who.person)
     asyncio.get_running_loop().call_later(SESSION_SECONDS, site.sessions.end, session)
     more: dict[str, Any] = {"why": "groupsOverage"} if who.note else {}
-    site.journal.write(who.person, "signed in", userId=who.person.user_id, admin=who.person.is_admin, **more)
+    site.journal.write(who.person.name, "signed in", userId=who.person.user_id, admin=who.person.is_admin, **more)
     # a page and no redirect: one that began at another site would arrive there without the strict cookie
     answer = site.page(request, "signed_in.html", name=who.person.name, next=who.next, note=who.note)
     secure = site.origins.is_https

@@ -14,11 +14,11 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import HTMLResponse, Response
 
 from cloudpc.cli.context import Project
+from cloudpc.cli.journal import Journal
 from cloudpc.web import static_files
 from cloudpc.web.at_work import AtWork
 from cloudpc.web.fleet import Fleet, Row, Today
 from cloudpc.web.guard import Origins, session_of
-from cloudpc.web.journal import Journal
 from cloudpc.web.person import Person
 from cloudpc.web.runs import Run, Runs
 from cloudpc.web.sessions import Sessions
@@ -49,6 +49,7 @@ class Site:
     def of(cls, project: Project, origins: Origins) -> Site:
         """Of a project, with nobody signed in."""
         journal, fleet = Journal(project), Fleet()
+        journal.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 
         def ended(run: Run) -> None:
             del run
