@@ -56,27 +56,33 @@ def adopt(
         return
     _tell(everything)
     if remove:
-        count = sum(map(len, everything.values()))
-        confirm(f"Delete {count} machine{'' if count == 1 else 's'} with all data?", yes=yes)
-        for name, found in everything.items():
-            runtime = _runtime(project, name)
-            for host, machine in found:
-                if left := runtime.removal.delete_unknown(host, machine):
-                    err.print(f"{machine.name} on {host.name} stays for now: {'; '.join(left)}")
-                else:
-                    out.print(f"removed {machine.name} on {host.name}")
+        _remove(project, everything, yes=yes)
         return
-    for machine in (machine for found in nobodys.values() for _, machine in found):
+    for _, machine in (each for found in nobodys.values() for each in found):
         policy = machine.tag.policy_id
-        why = (
+        err.print(
             f"left out: {machine.name}, whose policy {policy} is not here; restore its file, or delete it with --remove"
         )
-        err.print(why)
-    lost = _entitled(project, lost)
+    _take_back(project, _entitled(project, lost), records, yes=yes)
+
+
+def _remove(project: Project, everything: Mapping[str, Found], *, yes: bool) -> None:
+    count = sum(map(len, everything.values()))
+    confirm(f"Delete {count} machine{'' if count == 1 else 's'} with all data?", yes=yes)
+    for policy, found in everything.items():
+        removal = _runtime(project, policy).removal
+        for host, machine in found:
+            if left := removal.delete_unknown(host, machine):
+                err.print(f"{machine.name} on {host.name} stays for now: {'; '.join(left)}")
+            else:
+                out.print(f"removed {machine.name} on {host.name}")
+
+
+def _take_back(project: Project, lost: Mapping[str, Found], records: Mapping[str, StackRecord], *, yes: bool) -> None:
     count = sum(map(len, lost.values()))
     confirm(f"Take {'it' if count == 1 else 'them'} back into state, with new passwords?", yes=yes)
-    for name, found in lost.items():
-        _make_way(project, name, found, records.get(name))
+    for policy, found in lost.items():
+        _make_way(project, policy, found, records.get(policy))
     keys = tuple(key for found in lost.values() for key in _keys(found))
     bring_up_and_tell(project, list(lost), How(consent=Consent(adopt=keys)))
 
@@ -177,12 +183,8 @@ def _make_way(project: Project, policy: str, found: Found, record: StackRecord |
 
 def _tell(lost: dict[str, Found]) -> None:
     shown = table("MACHINE", "HOST", "DEVICE", "USER'S ID", "POLICY")
-    rows: Sequence[tuple[str, ...]] = [
-        (machine.name, host.name, machine.tag.device_name, machine.tag.user_id, machine.tag.policy_id)
-        for found in lost.values()
-        for host, machine in found
-    ]
-    for row in rows:
-        shown.add_row(*row)
+    for host, machine in (each for found in lost.values() for each in found):
+        tag = machine.tag
+        shown.add_row(machine.name, host.name, tag.device_name, tag.user_id, tag.policy_id)
     err.print("Handed over to their users, but unknown to state:")
     err.print(shown)

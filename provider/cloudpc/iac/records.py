@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -46,8 +46,7 @@ def stack_record(stack: str, resources: Iterable[Resource]) -> StackRecord:
     all_ = [resource for resource in resources if resource.outputs]
     policies = [r for r in all_ if r.type == PROVISIONING_POLICY]
     cloud_pcs = tuple(_cloud_pc(stack, r) for r in all_ if r.type == CLOUD_PC)
-    its_own = next((p.outputs for p in policies if p.outputs["policyId"] == stack), None)
-    policy = its_own or (policies[0].outputs if policies else {})
+    policy = _its_own(stack, policies)
     # both have it: a destroy that failed halfway may have left only one kind
     ids = [policy.get("installation"), *(c.recorded.installation for c in cloud_pcs)]
     groups = policy.get("assignments") or []
@@ -61,6 +60,12 @@ def stack_record(stack: str, resources: Iterable[Resource]) -> StackRecord:
         group_names={group["groupId"]: group["displayName"] for group in groups},
         taken_away={key: tuple(groups) for key, groups in (policy.get("takenAway") or {}).items()},
     )
+
+
+def _its_own(stack: str, policies: Sequence[Resource]) -> Mapping[str, Any]:
+    """The outputs of the stack's policy; of one that the stack was renamed from, where there is no other."""
+    own = [p.outputs for p in policies if p.outputs["policyId"] == stack]
+    return (own or [p.outputs for p in policies] or [{}])[0]
 
 
 def ended_outputs(ended: EndedRecord) -> dict[str, Any]:

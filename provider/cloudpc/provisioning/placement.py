@@ -89,13 +89,9 @@ class Search:
             if self._chosen:
                 self._chosen.let_go(self.machine_id)
             left = [books[h.name] for h in self.places if h.name not in tried and books[h.name].read_at is not None]
-            last = {book.host.name for book in left if self._comes_last(book.host.name)}
+            ranked = [(self._rank(book), book) for book in left]
             if only_good:
-                are_all_last = len(last) == len(left) and not tried
-                left = [book for book in left if are_all_last or book.host.name not in last]
-            ranked = [(self._rank(book, last), book) for book in left]
-            if only_good:
-                ranked = [(rank, book) for rank, book in ranked if not rank.lacks_room]
+                ranked = _good(ranked, is_first=not tried)
             self._chosen = min(ranked, key=itemgetter(0))[1] if ranked else None
             if self._chosen is None:
                 return None
@@ -103,9 +99,9 @@ class Search:
             tried.add(self._chosen.host.name)
             return self._chosen.host
 
-    def _rank(self, book: Book, last: Container[str]) -> _Rank:
+    def _rank(self, book: Book) -> _Rank:
         name, room = book.host.name, book.headroom(self.size)
-        return _Rank(name in last, room < 0, name in self.paid, -room)
+        return _Rank(self._comes_last(name), room < 0, name in self.paid, -room)
 
     def _comes_last(self, name: str) -> bool:
         return name in self.avoided or patience.is_slow(name)
@@ -114,6 +110,12 @@ class Search:
         """Without those that had no room then and have some by now."""
         with self.ledger.books() as books:
             return {name for name in names if not books[name].may_take_by_now(self.size)}
+
+
+def _good(ranked: Sequence[tuple[_Rank, Book]], *, is_first: bool) -> list[tuple[_Rank, Book]]:
+    """Those with room, and without those that come last, unless nothing else has been tried and all do."""
+    are_all_last = is_first and all(rank.comes_last for rank, _ in ranked)
+    return [each for each in ranked if (are_all_last or not each[0].comes_last) and not each[0].lacks_room]
 
 
 def waiting_for(errors: Sequence[ProvisioningError]) -> ProvisioningError:

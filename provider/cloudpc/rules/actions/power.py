@@ -47,9 +47,7 @@ class PowerOff(OnMachine[Asked]):
         "`cloudpc power-on` starts it again."
     )
     description = "Raised: it is shut down, and stays off until it is powered on."
-    question = Question(
-        "Whoever works on {cloud_pcs} is signed out, and what is not saved is lost:", "Power {them} off?"
-    )
+    question = Question(_LOST, "Power {them} off?")
     rule = "only one that works can be powered off"
     notice = "will be powered off, and stay off; whoever works on it is signed out"
     by_users = True
