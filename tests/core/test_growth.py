@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,12 @@ import pytest
 
 from cloudpc.model.errors import ErrorCode, ProvisioningError
 from cloudpc.model.machines import Amount, Machine
+from cloudpc.model.remnants import Kind, Remnant
 from cloudpc.model.watch import Watch
 from cloudpc.operations.inventory import Inventory
 from cloudpc.provisioning import looks
+from cloudpc.provisioning.ledger import Ledger
+from cloudpc.provisioning.looks import Looks
 from cloudpc.provisioning.order import tag_of
 from tests.support.orders import order
 
@@ -77,6 +81,35 @@ def test_those_that_are_missing_at_one_moment_share_a_list_of_what_is_left(tmp_p
     fleet = _made(tmp_path, _MANY, 1)
     _RUNS[run](fleet)
     assert 1 <= fleet.asked["remnants"] <= _MANY // 8
+
+
+def test_what_machines_have_left_goes_in_a_few_calls_for_all(tmp_path: Path) -> None:
+    fleet = _made(tmp_path, _MANY, 1)
+    _RUNS["ended when all are lost"](fleet)
+    assert 1 <= fleet.asked["discard"] <= _MANY // 8
+    assert fleet.hosts[0].remnants(make.INSTALLATION) == []
+
+
+class _KeepsOne(ScriptedHost):
+    def discard(self, remnants: Collection[Remnant]) -> list[str]:
+        if any(remnant.name == "stuck" for remnant in remnants):
+            raise ProvisioningError(ErrorCode.DISK_FAILED, "that disk is stuck")
+        return [remnant.name for remnant in remnants]
+
+
+def test_what_cannot_be_removed_keeps_nothing_else(tmp_path: Path) -> None:
+    host = _KeepsOne(tmp_path)
+    shared = Looks(Ledger([host]))
+    names = ["a", "stuck", "b", "c"]
+
+    def removed(name: str) -> Collection[str]:
+        try:
+            return shared.discard(host, [Remnant(Kind.VOLUME, name, f"{names.index(name):032x}")])
+        except ProvisioningError as error:
+            return error.message
+
+    with ThreadPoolExecutor(len(names)) as pool:
+        assert list(pool.map(removed, names)) == [{"a"}, "that disk is stuck", {"b"}, {"c"}]
 
 
 class _Meets(ScriptedHost):

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from cloudpc.model.check import Check
 from cloudpc.model.image import Image
-from cloudpc.model.machines import Amount
+from cloudpc.model.machines import Amount, Host
 from cloudpc.model.watch import Watch
 
 
@@ -36,6 +36,11 @@ class LeavesOnlyData(Protocol):
 
         Such a look is as long as all machines of the host, and would be made for each that ends.
         """
+
+
+def leaves_only_data(host: Host) -> bool:
+    """Whether it is such a host, and all that can outlive a machine there may hold data."""
+    return isinstance(host, LeavesOnlyData) and host.leaves_only_data()
 
 
 @runtime_checkable

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from uuid import UUID
 
-from cloudpc.model.abilities import LeavesOnlyData
+from cloudpc.model.abilities import leaves_only_data
 from cloudpc.model.cloud_pc import RecordedCloudPC, Status
 from cloudpc.model.errors import ProvisioningError, TagUnreadable
 from cloudpc.model.machines import Host, Machine, Removed
@@ -210,7 +210,7 @@ class Removal:
         its = [each for each in its if whole or not each.kind.may_hold_data]
         if not its:
             return
-        gone = host.discard(its)
+        gone = self._looks.discard(host, its)
         stays += [
             f"its {each.kind} {each.name} on {host.name} can't be removed yet"
             for each in its
@@ -223,7 +223,7 @@ class Removal:
 
 def _with_more_than_data(found: Found) -> list[Host]:
     """Hosts where something that holds no data may outlive these machines."""
-    return [host for host, _ in found if not (isinstance(host, LeavesOnlyData) and host.leaves_only_data())]
+    return [host for host, _ in found if not leaves_only_data(host)]
 
 
 def _counts(remnant: Remnant, its: list[Remnant]) -> bool:

@@ -178,7 +178,7 @@ class Runtime:
         """Remove what is kept of a failed Cloud PC; on a host that is away it goes when it has expired."""
         for host in self.hosts:
             try:
-                host.discard(kept(of_machine(self._looks.remnants(host, installation), machine_id)))
+                self._looks.discard(host, kept(of_machine(self._looks.remnants(host, installation), machine_id)))
             except Exception:  # whatever goes wrong in a driver: making it again comes first
                 log.exception("could not remove what is kept of %s on %s", machine_id, host.name)
 

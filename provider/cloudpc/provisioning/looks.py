@@ -1,14 +1,15 @@
-"""New looks at hosts, each shared by all who look at that moment."""
+"""New looks at hosts, each shared by all who look at that moment; and so is the removal of what machines have left."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Container, Iterator, Mapping
+from collections.abc import Collection, Container, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotYet
 from functools import partial
 from typing import TypeVar
 from uuid import UUID
 
+from cloudpc.model.abilities import leaves_only_data
 from cloudpc.model.errors import ProvisioningError, TagUnreadable, unexpected_told
 from cloudpc.model.machines import Host, Machine
 from cloudpc.model.remnants import Remnant
@@ -32,6 +33,7 @@ class Looks:
         self.ledger = ledger
         self._machines = {host.name: Batched(partial(_machines, host), _APART) for host in ledger.hosts}
         self._remnants = {host.name: Batched(partial(_remnants, host), _APART) for host in ledger.hosts}
+        self._discarded = {host.name: Batched(partial(_discard, host), _APART) for host in ledger.hosts}
 
     def begin(self, machine_id: UUID, besides: Container[str] = ()) -> Look:
         """Look for this machine on all hosts but these, at once."""
@@ -45,6 +47,21 @@ class Looks:
         if why := self.ledger.silence(host.name):
             raise why
         return self.answer(host, self._remnants[host.name].ask(installation), within) or []
+
+    def discard(self, host: Host, remnants: Sequence[Remnant]) -> Collection[str]:
+        """As Host has it. Raises ProvisioningError.
+
+        Where they may hold data, their host first looks whose disks lie on which, at all it has: once for all that are
+        removed at this moment. Elsewhere each takes its time, and goes beside others'.
+        """
+        if not remnants:
+            return ()
+        if not leaves_only_data(host):
+            return host.discard(remnants)
+        gone = self._discarded[host.name].ask(tuple(remnants)).result()
+        if isinstance(gone, ProvisioningError):
+            raise gone
+        return gone or ()
 
     def answer(self, host: Host, asked: Future[_V], within: float | None = None) -> _V:
         """What a host has said to this, in time. Raises ProvisioningError."""
@@ -103,3 +120,18 @@ def _machine(host: Host, machine_id: UUID) -> Seen:
 def _remnants(host: Host, installations: Collection[str]) -> Mapping[str, list[Remnant]]:
     with unexpected_told(f"looking for what machines have left on {host.name}"):
         return {installation: host.remnants(installation) for installation in installations}
+
+
+_Remnants = tuple[Remnant, ...]
+
+
+def _discard(host: Host, asked: Collection[_Remnants]) -> Mapping[_Remnants, Collection[str] | ProvisioningError]:
+    try:
+        with unexpected_told(f"removing what machines have left on {host.name}"):
+            gone = host.discard([remnant for remnants in asked for remnant in remnants])
+    except ProvisioningError as error:
+        if len(asked) == 1:
+            return dict.fromkeys(asked, error)
+        # what is wrong with one of them keeps no other
+        return {each: found for remnants in asked for each, found in _discard(host, [remnants]).items()}
+    return {remnants: {remnant.name for remnant in remnants}.intersection(gone) for remnants in asked}
