@@ -105,6 +105,8 @@ def test_two_users_one_failure_and_nothing_left_at_the_end(real: Project) -> Non
     assert not ports & listening()
     assert not (own / "installation").exists()
     assert not (own / "state" / ".pulumi").exists()
+    assert "the last stack" in down.output
+    assert "the last stack" not in real.cloudpc("down", "demo", "--yes").output
 
 
 def test_a_debian_cloud_pc_is_set_up_as_the_policy_says(real: Project) -> None:

@@ -141,6 +141,16 @@ def test_the_file_to_source_survives_any_path(checkout: Path, environment: dict[
     assert "PULUMI_CONFIG_PASSPHRASE" not in got
 
 
+def test_one_s_own_pulumi_is_found_by_a_shell_that_lacks_it_and_comes_last(
+    checkout: Path, environment: dict[str, str], tmp_path: Path
+) -> None:
+    own = pulumi(tmp_path / "on path", pinned())
+    for what in ("folder", "env"):
+        assert run([checkout / "tools/workspace", what], environment).returncode == 0
+    path = variables(checkout, environment | {"PATH": "/usr/bin:/bin"})["PATH"]
+    assert path.split(":")[-3:] == ["/usr/bin", "/bin", str(own)]
+
+
 def test_our_language_host_is_on_path_only_without_the_official_one(
     checkout: Path, environment: dict[str, str], tmp_path: Path
 ) -> None:

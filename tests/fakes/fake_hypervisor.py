@@ -148,7 +148,7 @@ class FakeHost:
         was = self._need(machine_id).power
         self._change(machine_id, lambda m: replace(m, power=PowerState.RUNNING, paused_because=""))
         if until_ready and was is PowerState.STOPPED:
-            watch.note(f"was off, starting on {self.name}")
+            watch.note(f"starting it on {self.name}")
             self.wait_ready(machine_id, watch)
 
     def shut_down(self, machine_id: UUID, watch: Watch, *, stays_off: bool) -> str:

@@ -94,7 +94,8 @@ def down(
     _stop_at_unreadable(project, runtime, installation, policy)
     project.engine.read(["stack", "rm", policy, "--yes", "--preserve-config"])
     remnants = [] if project.engine.stacks() else _remnants(runtime, installation, record)
-    _forget(project, policy, whole=not (staying or remnants))
+    if _forget(project, policy, whole=not (staying or remnants)):
+        err.print(f"This was the last stack: its state is removed. {OWN_FOLDER} keeps what `cloudpc setup` made.")
     if staying or remnants:
         raise CommandError(f"{policy} is gone; {_why_left(staying, remnants)}")
     out.print(f"{policy} is gone")
@@ -217,12 +218,13 @@ def _no_new_file(project: Project, policy: str) -> Iterator[None]:
             file.unlink()
 
 
-def _forget(project: Project, policy: str, *, whole: bool) -> None:
-    """Leave the project as set-up has made it; if not `whole`, with the installation's id."""
+def _forget(project: Project, policy: str, *, whole: bool) -> bool:
+    """Leave the project as set-up has made it if no stack is left, and tell whether; if not `whole`, keep its state."""
     file = project.file(policy)
     if file.is_file():
         encryption_salt.forget(file)
     own = project.root / OWN_FOLDER
-    if whole and own.is_dir() and project.engine.has_own_backend and not project.backend_has_stacks:
-        own_folder.forget_state(own)
-        err.print(f"This was the last stack: its state is removed. {OWN_FOLDER} keeps what `cloudpc setup` made.")
+    if not whole or not own.is_dir() or not project.engine.has_own_backend or project.backend_has_stacks:
+        return False
+    own_folder.forget_state(own)
+    return True

@@ -135,7 +135,7 @@ class Making:
         with classified(f"start {definition.name}", ErrorCode.START_FAILED):
             was = power.turn_on(domain)
         if until_ready and was is PowerState.STOPPED:
-            watch.note(f"was off, starting on {self.host}")
+            watch.note(f"starting it on {self.host}")
             self.wait_ready(machine_id, watch)
 
     def bring_image(self, image: DiskImage, watch: Watch) -> None:
