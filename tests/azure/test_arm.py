@@ -15,7 +15,8 @@ from unittest.mock import ANY
 import pytest
 
 from cloudpc.machines.azure.arm import API, Arm
-from cloudpc.machines.azure.errors import AzureFailed, Meaning
+from cloudpc.machines.azure.arm_error import Meaning
+from cloudpc.machines.azure.errors import AzureFailed
 from cloudpc.machines.azure.sign_in import TOKEN_VARIABLE
 from cloudpc.model.cancellation import Cancellation
 from cloudpc.model.errors import Cancelled, ErrorCode, ProvisioningError

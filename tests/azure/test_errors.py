@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from cloudpc.machines.azure import errors
-from cloudpc.machines.azure.errors import Meaning
+from cloudpc.machines.azure import arm_error, errors
+from cloudpc.machines.azure.arm_error import Meaning
 from cloudpc.model.errors import ErrorCode
 from tests.azure.errors import KNOWN, ArmFault
 
@@ -80,7 +80,7 @@ _TABLE = {
 
 
 def _failed(fault: ArmFault, *, status: int | None = None) -> errors.AzureFailed:
-    found = errors.read({"error": fault.error}, fault.status if status is None else status)
+    found = arm_error.read({"error": fault.error}, fault.status if status is None else status)
     return errors.classify(found, "create the VM cpc1", "weu")
 
 
@@ -142,7 +142,7 @@ def test_what_details_say_counts_where_the_code_says_little(outer: str) -> None:
 
 def test_an_inner_error_counts_too() -> None:
     body = {"error": {"code": "Failed", "message": "x", "innererror": {"code": "SkuNotAvailable", "message": "none"}}}
-    assert errors.read(body, 200).meaning is Meaning.NO_ROOM
+    assert arm_error.read(body, 200).meaning is Meaning.NO_ROOM
 
 
 def test_a_code_that_says_much_counts_before_its_details() -> None:
@@ -167,14 +167,14 @@ def test_an_unknown_code_is_a_sentence_with_code_and_target() -> None:
 )  # fmt: skip
 def test_without_a_code_the_status_says_it(status: int, meaning: Meaning) -> None:
     for body in (None, "<html>", {}, {"error": None}, {"error": {"code": "NeverHeardOf", "message": "x"}}):
-        assert errors.read(body, status).meaning is meaning
+        assert arm_error.read(body, status).meaning is meaning
 
 
 @pytest.mark.parametrize(
     "body", [[], 4, {"error": 4}, {"error": []}, {"error": {"details": 4, "additionalInfo": {"a": 1}}}]
 )
 def test_what_is_no_error_at_all_is_read_nevertheless(body: Any) -> None:
-    assert errors.classify(errors.read(body, 409), "look", "weu").message == (
+    assert errors.classify(arm_error.read(body, 409), "look", "weu").message == (
         "could not look on weu: Azure answered with status 409"
     )
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cloudpc.machines.azure import errors
+from cloudpc.machines.azure import arm_error, errors
 from cloudpc.machines.azure.host import AzureHost
 from cloudpc.model.errors import ErrorCode, ProvisioningError
 from cloudpc.model.watch import Watch
@@ -154,5 +154,5 @@ def test_a_quota_says_how_many_are_needed_and_free() -> None:
         "Additional Required: 2, (Minimum) New Limit Required: 4."
     )
     fault = ArmFault("OperationNotAllowed", text)
-    failed = errors.classify(errors.read({"error": fault.error}, 409), "make cpc1", "weu")
+    failed = errors.classify(arm_error.read({"error": fault.error}, 409), "make cpc1", "weu")
     assert failed.why == "it would exceed the Total Regional Cores quota: 2 needed, 1 of 3 free (OperationNotAllowed)"

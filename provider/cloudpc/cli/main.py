@@ -6,6 +6,7 @@ import io
 import os
 import signal
 import sys
+from collections.abc import Callable
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -13,7 +14,6 @@ from typing import Annotated, NoReturn
 import typer
 
 from cloudpc.cli.output import Exit, err, exit_code, out
-from cloudpc.cli.start import leave
 from cloudpc.files.project import PROJECT
 from cloudpc.iac.engine import Terminated
 from cloudpc.model import patience
@@ -92,15 +92,18 @@ def _options(
         os.environ[PROJECT] = str(project)
 
 
-def main() -> None:
-    """Run a command; nobody sees a traceback for what can go wrong in normal use."""
+def main(ready: Callable[[], None] = lambda: None) -> None:
+    """Run a command; nobody sees a traceback for what can go wrong in normal use.
+
+    Args:
+        ready: called when all modules are there: from then on there is something to end properly.
+    """
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _terminate)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # as on stderr: an unknown letter must not end a run
     _mount()
-    if signal.getsignal(signal.SIGINT) is leave:  # from here on there is something to end properly
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    ready()
     try:
         with patience.telling(lambda text: err.print(text)):
             app()

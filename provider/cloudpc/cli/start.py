@@ -12,12 +12,17 @@ _INTERRUPTED = 130
 def main() -> None:
     """Read what the command needs, a second or more on a busy machine, and run it."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where it is to be ignored
-        signal.signal(signal.SIGINT, leave)
+        signal.signal(signal.SIGINT, _leave)
     from cloudpc.cli.main import main as command
 
-    command()
+    command(_ready)
 
 
-def leave(_number: int, _frame: object) -> NoReturn:
+def _ready() -> None:
+    if signal.getsignal(signal.SIGINT) is _leave:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _leave(_number: int, _frame: object) -> NoReturn:
     """Nothing has been begun yet."""
     os._exit(_INTERRUPTED)

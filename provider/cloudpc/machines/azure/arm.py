@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
 
-from cloudpc.machines.azure import errors
+from cloudpc.machines.azure import arm_error, errors
 from cloudpc.machines.azure.configuration import AzureHostConfig
 from cloudpc.machines.azure.sign_in import cloud_of, sign_in
 from cloudpc.microsoft.sign_in import UNREACHABLE, SignInError, proxy_note
@@ -87,7 +87,7 @@ class Arm:
         try:
             return self.send("GET", path, api, query=query)
         except HttpResponseError as error:
-            if errors.of(error).is_missing:
+            if arm_error.of(error).is_missing:
                 return None
             raise
 
@@ -134,7 +134,7 @@ class Arm:
                 raise errors.classify(self._heard(error), doing, self.config.name) from error
             except SignInError as error:
                 status = 0 if error.code == UNREACHABLE else 401
-                found = errors.ArmError(error.code, error.message, status)
+                found = arm_error.ArmError(error.code, error.message, status)
                 raise errors.classify(found, doing, self.config.name) from None
 
     def begin(self, call: Callable[..., LROPoller[T]], *arguments: Any, **options: Any) -> Operation[T]:
@@ -195,11 +195,11 @@ class Arm:
             self.__dict__.pop(made, None)
         self._tokens.close()
 
-    def _heard(self, error: AzureError) -> errors.ArmError:
+    def _heard(self, error: AzureError) -> arm_error.ArmError:
         """What an exception is about; where there was no answer, from whom."""
         from azure.core.exceptions import ClientAuthenticationError
 
-        found = errors.of(error)
+        found = arm_error.of(error)
         if found.status or isinstance(error, ClientAuthenticationError):
             return found
         reason = f"{urlsplit(self._endpoint).netloc} can't be reached: {found.message}{proxy_note(self._endpoint)}"

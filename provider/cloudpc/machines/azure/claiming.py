@@ -12,9 +12,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from cloudpc.machines.azure.arm_error import ArmError, Meaning
 from cloudpc.machines.azure.configuration import AzureHostConfig
 from cloudpc.machines.azure.description import Found, Statuses, id_of, is_going, tags_of
-from cloudpc.machines.azure.errors import ArmError, AzureFailed, Meaning, classify
+from cloudpc.machines.azure.errors import AzureFailed, classify
 from cloudpc.machines.azure.names import Parts, name_of
 from cloudpc.machines.azure.order import Request, card_body, machine_body
 from cloudpc.machines.azure.pace import placed

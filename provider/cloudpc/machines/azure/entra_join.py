@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 from cloudpc import guests
-from cloudpc.machines.azure.errors import AzureFailed, Meaning
+from cloudpc.machines.azure.arm_error import Meaning
+from cloudpc.machines.azure.errors import AzureFailed
 from cloudpc.machines.azure.guest import AzureGuest
 from cloudpc.machines.azure.instance_view import gone
 from cloudpc.model.errors import ErrorCode, ProvisioningError

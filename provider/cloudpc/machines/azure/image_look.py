@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
-from cloudpc.machines.azure import errors
+from cloudpc.machines.azure import arm_error
 from cloudpc.machines.azure.configuration import AzureHostConfig
 from cloudpc.machines.azure.found_image import FoundImage, Generation, System
 from cloudpc.machines.azure.image_names import LATEST, GalleryImage, ManagedImage, MarketplaceImage, numbers
@@ -248,8 +248,8 @@ def _unless_missing(ask: Callable[[], _T]) -> _T | None:
     try:
         return ask()
     except HttpResponseError as error:
-        said = errors.of(error)
-        if said.is_missing or said.meaning is errors.Meaning.IMAGE_MISSING:
+        said = arm_error.of(error)
+        if said.is_missing or said.meaning is arm_error.Meaning.IMAGE_MISSING:
             return None
         raise
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from cloudpc.machines.azure.errors import ArmError, AzureFailed
+from cloudpc.machines.azure.arm_error import ArmError
+from cloudpc.machines.azure.errors import AzureFailed
 from cloudpc.model.errors import ErrorCode, ProvisioningError
 from cloudpc.model.watch import Watch
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cloudpc.machines.azure.errors import AzureFailed, Meaning
+from cloudpc.machines.azure.arm_error import Meaning
+from cloudpc.machines.azure.errors import AzureFailed
 from cloudpc.machines.azure.virtual_machines import VirtualMachines
 from cloudpc.model.errors import ErrorCode, ProvisioningError
 from cloudpc.model.machines import PowerState

@@ -27,7 +27,7 @@ from azure.core.pipeline.policies import (
 from azure.core.pipeline.transport import RequestsTransport
 from azure.mgmt.core.policies import ARMChallengeAuthenticationPolicy
 
-from cloudpc.machines.azure import errors
+from cloudpc.machines.azure import arm_error
 from cloudpc.microsoft import clouds
 from cloudpc.microsoft.tokens import Tokens
 from cloudpc.model import patience
@@ -113,7 +113,7 @@ def _is_passing(response: Any) -> bool:
     """Whether a conflict is one with another operation, which ends."""
     response.read()  # what begins an operation is asked for as a stream
     try:
-        return errors.read(response.json(), response.status_code).meaning is errors.Meaning.WAIT
+        return arm_error.read(response.json(), response.status_code).meaning is arm_error.Meaning.WAIT
     except ValueError:
         return False
 

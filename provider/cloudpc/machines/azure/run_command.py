@@ -12,7 +12,8 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from cloudpc.machines.azure.errors import AzureFailed, Meaning
+from cloudpc.machines.azure.arm_error import Meaning
+from cloudpc.machines.azure.errors import AzureFailed
 from cloudpc.machines.azure.once import DONE
 from cloudpc.machines.azure.pace import writes
 from cloudpc.model.errors import ErrorCode, ProvisioningError

@@ -11,8 +11,9 @@ from typing import Any, Final
 
 from cloudpc.machines.azure import permissions
 from cloudpc.machines.azure.arm import Arm
+from cloudpc.machines.azure.arm_error import Meaning
 from cloudpc.machines.azure.configuration import AzureHostConfig
-from cloudpc.machines.azure.errors import AzureFailed, Meaning
+from cloudpc.machines.azure.errors import AzureFailed
 from cloudpc.model.check import Check, overall
 from cloudpc.model.errors import ErrorCode, ProvisioningError
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from cloudpc.machines.azure.arm_error import Meaning
 from cloudpc.machines.azure.description import Found, Statuses
-from cloudpc.machines.azure.errors import AzureFailed, Meaning
+from cloudpc.machines.azure.errors import AzureFailed
 from cloudpc.machines.azure.names import machine_named_in
 from cloudpc.model.watch import Watch
 

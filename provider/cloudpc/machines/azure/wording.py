@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-if TYPE_CHECKING:
-    from cloudpc.machines.azure.errors import ArmError
+from cloudpc.machines.azure.arm_error import ArmError
 
 _ACTION = re.compile(r"perform (?:the )?action(?:\(s\))? '([^']+)'")
 _LINKED = re.compile(r"does not have permission to perform (?:the )?action(?:\(s\))? '([^']+)'")
