@@ -52,7 +52,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
-    """Bytes and long texts name no test: each worker makes some anew, with its time in them; names must be the same."""
+    """Bytes and long texts name no test: each worker makes new ones, with its time in them; names must be the same."""
     is_long = isinstance(val, str) and len(val) > 100
     return argname if isinstance(val, bytes) or is_long else None
 

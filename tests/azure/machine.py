@@ -118,7 +118,7 @@ class Life:
 
     @property
     def _over(self) -> bool:
-        """Deleted or begun anew meanwhile."""
+        """Deleted or begun again meanwhile."""
         return self._machine.operation is not self._operation or not self._operation.going
 
     def _fail(self, failure: ArmFault) -> None:

@@ -1,4 +1,4 @@
-"""Requests to Azure, with its own clients: pauses are told and end at once, refusals on the way are what they mean."""
+"""Requests to Azure, with its own clients: pauses are reported and end at once, refusals mean what they say."""
 
 from __future__ import annotations
 

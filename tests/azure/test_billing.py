@@ -1,4 +1,4 @@
-"""A machine that its user shut down keeps its place in Azure and is billed: it is told, and ended where wanted."""
+"""A machine that its user shut down keeps its place in Azure and is billed: it is reported, and ended where wanted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An entry of cloudpc:hosts with kind azure: all that is wrong is told at once, with what to write instead."""
+"""An entry of cloudpc:hosts with kind azure: all that is wrong is reported at once, with what to write instead."""
 
 from __future__ import annotations
 

@@ -199,7 +199,7 @@ def test_one_that_azure_calls_running_for_ever_is_over_when_it_has_said_so(arm: 
 
 
 def test_one_that_restarts_its_machine_is_late_and_the_next_ones_run(arm: FakeArm, ours: Arm) -> None:
-    """Its end was lost; as on other hosts, that is what it is told, and no more."""
+    """Its end was lost; as on other hosts, that is reported, and no more."""
     restarts = Script("kill -KILL -$(ps -o pgid= -p $PPID | tr -d ' ')", timeout=20, interpreter=("/bin/sh", "-c"))
     first, second, third = run(ours, _SAYS, restarts, _SAYS)
     assert (first, third) == (Completed(3, "hello\n"), Completed(3, "hello\n"))

@@ -467,7 +467,7 @@ def test_what_users_have_outlives_the_state_of_their_policy(
 def world(
     folder: Path, monkeypatch: pytest.MonkeyPatch, quick: Callable[[list[FakeArm]], None], seed: int = SEED
 ) -> Iterator[World]:
-    """Whose users have one each; what has happened is told when something in it does not hold."""
+    """Whose users have one each; what has happened is reported when something in it does not hold."""
     monkeypatch.setattr(stages, "generate_password", lambda: PASSWORD)
     with FakeArm(check=False) as one, FakeArm(check=False, account=Account(group="rg-north")) as two:
         arms = [one, two]

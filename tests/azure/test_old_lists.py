@@ -21,7 +21,7 @@ from tests.core import make
 
 @pytest.fixture
 def life(arm: FakeArm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Life]:
-    """One Cloud PC that was made anew a moment ago; lists have the machine that it had before, which goes."""
+    """One Cloud PC that was made again a moment ago; lists have its former machine, which is being removed."""
     monkeypatch.setenv("CLOUDPC_AZURE_TOKEN", arm.token(2 * 3600))
     arm.table.otherwise = LinuxAnswers()
     arm.buckets.on = False

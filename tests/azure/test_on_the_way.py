@@ -1,4 +1,4 @@
-"""What somebody must mend in Azure while a Cloud PC is made: it waits, and a later run ends well."""
+"""What somebody must correct in Azure while a Cloud PC is made: it waits, and a later run ends well."""
 
 from __future__ import annotations
 

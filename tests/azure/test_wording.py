@@ -1,4 +1,4 @@
-"""What Azure refuses is told in our words: short, without ids of clients, with what to do."""
+"""What Azure refuses is reported in our words: short, without ids of clients, with what to do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an earlier run left: a complete machine is taken, an unfinished one made anew, a used one never touched."""
+"""What an earlier run left: a complete machine is taken, an unfinished one made again, a used one never touched."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def test_an_unfinished_machine_is_made_anew(host: ScriptedHost, call: str) -> No
         pass
 
     def die() -> None:
-        # like SIGKILL: no clean-up reaches the host any more
+        # like SIGKILL: no clean-up reaches the host any longer
         host.hooks["delete"] = die
         raise Died
 

@@ -1,4 +1,4 @@
-"""What a failed attempt leaves: nothing, or what is kept for diagnosis; what can not be removed is told."""
+"""What a failed attempt leaves: nothing, or what is kept for diagnosis; what can't be removed is reported."""
 
 from __future__ import annotations
 

@@ -127,7 +127,7 @@ class Trial:
         self.said.append(output)
 
     def _strike(self, kind: str) -> None:
-        """All at once, as far as that can be told from outside."""
+        """All at once, as far as that can be seen from outside."""
         marks = {"engine": [_ENGINE], "provider": [_PROVIDER], "both": [_ENGINE, _PROVIDER], "power": [b""]}[kind]
         while pids := [pid for mark in marks for pid in self.project.processes(mark)]:
             for pid in pids:

@@ -44,7 +44,7 @@ def azure(tenant: Tenant) -> Iterator[FakeArm]:
     with FakeArm(account=Account(tenant=tenant.tenant_id)) as arm:
         arm.table.otherwise = Answers(arm)
         arm.entra.belongs_to(tenant)
-        arm.clock.speed = 100  # who is made anew within seconds would be throttled
+        arm.clock.speed = 100  # one that is made again within seconds would be throttled
         yield arm
     assert not arm.violations
 

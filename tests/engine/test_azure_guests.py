@@ -71,7 +71,7 @@ def test_two_people_work_on_their_machines_until_they_leave(project: Project, az
     again = project.up()
     assert "4 unchanged" in again.output, again
 
-    # out of the group: grace, in which everything goes on; back; made anew
+    # out of the group: grace, in which everything goes on; back; made again
     _members(project, "bob")
     project.up()
     assert project.statuses() == {"alice": "inGracePeriod", "bob": "provisioned"}

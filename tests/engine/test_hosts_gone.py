@@ -1,4 +1,4 @@
-"""Hosts that are away, renamed or gone for good: what ends or is made anew waits, and never for nothing."""
+"""Hosts that are away, renamed or gone for good: what ends or is made again waits, and never for nothing."""
 
 from __future__ import annotations
 

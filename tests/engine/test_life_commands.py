@@ -137,7 +137,7 @@ def test_reprovision_says_what_is_lost_and_makes_it_again(project: Project) -> N
 
 
 def test_generations_that_are_over_go_with_the_next_command(project: Project) -> None:
-    """Those of Cloud PCs that have ended and come anew, which nobody wrote by mistake."""
+    """Those of Cloud PCs that have ended and come again, which nobody wrote by mistake."""
     project.policy(gracePeriodInHours=0)
     project.up()
     assert project.cloudpc("reprovision", "u000", "u001", "--yes").code == 0

@@ -192,7 +192,7 @@ def test_a_lost_one_whose_hand_over_was_missed_is_no_unfinished_one(project: Pro
 
 
 def test_one_that_was_changed_by_hand_is_told(project: Project) -> None:
-    """And what it was told before is told again once it is put right."""
+    """And what was reported before is reported again once that is corrected."""
     warn(project)
     project.up()
     before, size = project.state()["u000"], project.machines()["u000"]["size"]

@@ -53,7 +53,7 @@ def test_taking_an_assignment_away_is_no_mass_loss(project: Project) -> None:
 
 
 def test_an_unassignment_whose_run_was_killed_is_still_no_mass_loss(project: Project, tmp_path: Path) -> None:
-    """Killed after the policy's own entry was recorded, and before any Cloud PC's: the groups are in no state."""
+    """Killed after the policy's own entry was recorded, and before any Cloud PC's: the groups are unknown to state."""
     everyone = [f"u{i:03}" for i in range(4)]
     project.directory([user(u) for u in everyone], {"everybody": everyone, "others": ["u000"]})
     assign(project, "everybody", "others")

@@ -79,7 +79,7 @@ def test_one_machine_from_its_first_day_to_its_end(real: Project) -> None:
     ran = real.cloudpc("troubleshoot", "alice")
     assert "troubleshoot: no issues found" in ran.output, ran
 
-    # reprovisioned: another device, other credentials, nothing of before
+    # reprovisioned: another device, other credentials, nothing of the former one
     ran = real.cloudpc("reprovision", "alice", "--yes")
     assert ran.code == 0, ran
     second, given_anew = real.state()["alice"], _handed_out(real)

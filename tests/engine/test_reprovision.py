@@ -184,7 +184,7 @@ def test_a_retry_that_was_killed_is_finished_by_the_next_run(project: Project) -
 
 
 def test_a_killed_reprovision_that_nobody_wants_any_more_leaves_no_half_made_machine(project: Project) -> None:
-    """Its data is gone, which is told; the half of its successor is nobody's, and must not be handed over."""
+    """Its data is gone, which is reported; its unfinished successor is nobody's, and must not be handed over."""
     project.up()
     act(project, reprovision={f"u000/{SMALL}": 2})
     project.host(faults=[{"call": "wait_ready", "user": "u000", "fault": "kill-engine", "times": 1}])

@@ -1,4 +1,4 @@
-"""A machine whose tag somebody took away: nothing is done to it, everybody is told, and state can write it again."""
+"""A machine whose tag somebody removed: nothing is done to it, everything reports it, and state can write it again."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ SMALL, BIG = str(PLAN["id"]), "LAB_2C_1GB_8GB"
 
 
 def assign(project: Project, *groups: str, policy: str = "demo", **changes: Any) -> None:
-    """Write the policy's file anew, assigned to these groups."""
+    """Write the policy's file again, assigned to these groups."""
     project.policy(policy, assignments=[{"target": {"groupId": group}} for group in groups], **changes)
 
 

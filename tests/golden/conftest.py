@@ -25,7 +25,7 @@ INSTALLATION = "golden0000000000"
 
 
 class Said:
-    """Compares with the files, or writes them; what differs is told at the end, all at once."""
+    """Compares with the files, or writes them; what differs is reported at the end, all at once."""
 
     def __init__(self, *, write: bool) -> None:
         self.differs: list[str] = []

@@ -23,7 +23,7 @@ _DIFFERS: list[tuple[str, str]] = [
 ]
 _PROGRESS = re.compile(r"^ (?:[-+~ ]| {2}|\+-|-\+|<>|<=) +(\S+:\S+) (\S+) .*$")
 _STACK = "pulumi:pulumi:Stack"
-"""Its own line is nothing but the count of what is told below, and not always the last one."""
+"""Its own line is only the count of what is reported below, and not always the last one."""
 _OUTPUTS_OF_REFRESH = re.compile(r"^(Refreshing .*?)^Outputs:.*?^(?=Resources:)", re.MULTILINE | re.DOTALL)
 """Which the engine shows or doesn't."""
 _SIDE_BY_SIDE = re.compile(r"^\w+ +\| ?")

@@ -1,4 +1,4 @@
-"""The pictures of README and docs/, from the real commands; `make screenshots` makes them anew."""
+"""The pictures of README and docs/, from the real commands; `make screenshots` makes them again."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ echo "name $(hostname)"
 
 
 class Story:
-    """What making one machine told."""
+    """What was reported while one machine was made."""
 
     def __init__(self) -> None:
         self.told: list[str] = []

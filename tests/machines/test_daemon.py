@@ -35,7 +35,7 @@ time.sleep(600)
 
 
 def test_it_is_started_when_it_answers_not_when_somebody_listens(tmp_path: Path) -> None:
-    """Its port stays its own between `kill` and `start`; should another program listen there, that is told."""
+    """Its port stays its own between `kill` and `start`; should another program listen there, that is reported."""
     daemon = Daemon(tmp_path)
     try:
         daemon.kill()

@@ -1,4 +1,4 @@
-"""A machine that the host's full storage has stopped: told with the reason, and going on once there is room."""
+"""A machine that the host's full storage has stopped: reported with the reason, and going on once there is room."""
 
 from __future__ import annotations
 

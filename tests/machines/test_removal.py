@@ -79,7 +79,7 @@ def test_from_a_pool_that_has_stopped(desk: Desk, daemon: Daemon, connection: An
 
 
 def test_what_is_kept_of_a_failed_machine(desk: Desk, daemon: Daemon, connection: Any) -> None:
-    """Disk and console alone; no leftover until its time is over, and then gone, unless it is being made anew."""
+    """Only disk and console; not left over until its time is over, and then gone, unless it is being made again."""
     spec, now = desk.claim(), datetime.now(UTC)
     told = desk.host.keep_for_diagnosis(spec.id, now + timedelta(hours=1))
     kept = remains(daemon, spec.name)

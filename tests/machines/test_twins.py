@@ -59,7 +59,7 @@ def test_an_address_is_the_first_choice_that_nobody_has(seed: int, taken: int) -
     [machine_id, *others] = _ids(7, seed)
     choices = list(itertools.islice(mac_addresses(machine_id), 6))
     known = Cards()
-    known.saw("here", [_having(machine_id, choices[5])])  # its own of before is nobody else's
+    known.saw("here", [_having(machine_id, choices[5])])  # its own former one is nobody else's
     known.saw("there", [_having(o, mac) for o, mac in zip(others, choices[:taken], strict=False)])
     assert known.give(machine_id) == choices[taken]
     assert known.give(machine_id) == choices[taken]

@@ -60,7 +60,7 @@ def test_nothing_of_it_is_touched_until_its_tag_is_written_again(desk: Desk, con
 
 
 def test_one_with_a_name_of_before_is_told_too(desk: Desk, connection: Any) -> None:
-    """The name says no more than how the installation's id begins; it is told, since nothing is done to it."""
+    """The name says no more than how the installation's id begins; it is reported, since nothing is done to it."""
     name = f"cloudpc-{desk.installation[:8]}-0123456789ab"
     xml = f"<domain type='qemu'><name>{name}</name><memory>65536</memory><os><type>hvm</type></os></domain>"
     domain = connection.defineXML(xml)

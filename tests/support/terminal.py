@@ -40,7 +40,7 @@ def at_terminal(command: Sequence[str], env: Mapping[str, str], columns: int, *,
 
 def _chunks(descriptor: int) -> Sequence[bytes]:
     found = []
-    with suppress(OSError):  # nobody writes any more
+    with suppress(OSError):  # nobody writes any longer
         while chunk := os.read(descriptor, 65536):
             found.append(chunk)
     return found

@@ -87,7 +87,7 @@ def _begin(page: WebSocketTestSession, ticket: str) -> Answer:
 
 
 def _refused(page: WebSocketTestSession) -> tuple[int, str]:
-    """With what it is closed; what IronRDP is told before that says nothing more."""
+    """The reason with which it is closed; what IronRDP is sent before says nothing more."""
     try:
         while True:
             page.receive_bytes()

@@ -160,7 +160,7 @@ class CloudService:
                     self._write("machines", machine["name"], {**machine, "gone_at": time.time()})
 
     def end_reservations(self) -> None:
-        """Nothing is reserved any more for a machine that has gone."""
+        """Nothing is reserved any longer for a machine that has gone."""
         with self._call("end_reservations"):
             for kind in ("cards", "disks"):
                 for part in self._all(kind):

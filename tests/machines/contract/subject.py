@@ -103,7 +103,7 @@ class Subject(ABC):
         return order
 
     def made(self, user: str = "u-1", **changes: Any) -> tuple[Order, Watched]:
-        """A machine that is ready, and what its making told."""
+        """A machine that is ready, and what was reported while it was made."""
         order, watch = self.order(user, **changes), Watched()
         self.host.claim(order, watch)
         self.host.make(order, watch)
@@ -136,7 +136,7 @@ class Subject(ABC):
 
     @abstractmethod
     def take_tag_away(self, order: Order) -> None:
-        """So that nothing says any more whose it is."""
+        """So that nothing says any longer whose it is."""
 
     def add_to_tag(self, order: Order) -> None:
         """What a later version of ours says besides, in a tag that is readable otherwise."""
@@ -190,7 +190,7 @@ class Subject(ABC):
 
 
 class Ready(NamedTuple):
-    """A machine that is ready, and what its making told."""
+    """A machine that is ready, and what was reported while it was made."""
 
     subject: Subject
     order: Order

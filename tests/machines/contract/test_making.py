@@ -1,4 +1,4 @@
-"""Making: told stage by stage, ended soon by who cancels it, and over when its time is."""
+"""Making: reported stage by stage, ended soon when it is cancelled, and over when its time is."""
 
 from __future__ import annotations
 

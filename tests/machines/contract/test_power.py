@@ -1,4 +1,4 @@
-"""Power: what stands still is told, and works again when asked."""
+"""Power: what stands still is reported, and works again when asked."""
 
 from __future__ import annotations
 

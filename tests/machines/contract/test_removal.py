@@ -134,7 +134,7 @@ def test_what_others_have_left_is_never_named(subject: Subject) -> None:
 
 
 def test_nothing_of_a_machine_that_is_there_is_discarded(subject: Subject) -> None:
-    """It was made anew after somebody had looked at what was left."""
+    """It was made again after somebody had looked at what was left."""
     lost = subject.claimed()
     subject.lose(lost)
     found = subject.host.remnants(subject.installation)

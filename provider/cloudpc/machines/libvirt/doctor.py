@@ -144,7 +144,7 @@ def _templates(templates: Templates) -> Check:
     there, former, taken = templates.there()
     told = [f"{there} to clone Cloud PCs from"] if there else []
     if former:
-        told.append(f"disks of {former} former ones stay while Cloud PCs lie on them")
+        told.append(f"disks of former ones ({former}) stay while Cloud PCs lie on them")
     if told:
         told.append(f"{taken / GIB:.1f} GB of disk, no memory")
     if problems := templates.problems():
