@@ -255,6 +255,23 @@ def test_a_second_server_leaves_alone_what_the_first_one_has_begun(
     assert {each.id: each.code for each in Runs(project, tmp_path).all()}[run.id] == 0
 
 
+def test_a_run_waits_for_one_that_another_server_has_begun(
+    project: Project, runs: Runs, commands: Commands, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = runs.start(Run(["restart"], "root", ["demo", "lab"]))
+    until(lambda: first in commands.begun)
+    other = Runs(project, tmp_path)
+    others = Commands(other, monkeypatch)
+    second, elsewhere = (other.start(Run(["up", policy], "eve", [policy])) for policy in ("lab", "third"))
+    until(lambda: elsewhere in others.begun)
+    until(lambda: "another server's page" in second.waits_for)
+    others.let_go(elsewhere)
+    assert others.begun == [elsewhere]
+    commands.let_go(first)
+    others.let_go(second)
+    assert second.code == 0
+
+
 def test_what_hangs_is_not_asked_again_beside_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     asked, answer = list[int](), threading.Event()
     surroundings = Surroundings()

@@ -29,6 +29,7 @@ from cloudpc.files import process_table
 from cloudpc.model.errors import CloudPCError
 from cloudpc.model.masking import masked
 from cloudpc.model.text import command_line, in_utc, plain, told
+from cloudpc.web import turns
 from cloudpc.web.person import Person
 
 log = logging.getLogger(__name__)
@@ -149,8 +150,9 @@ class Runs:
 
     def __init__(self, project: Project, folder: Path, on_end: Callable[[Run], None] = lambda _: None) -> None:
         self._project, self._on_end = project, on_end
-        self._folder = folder / "runs"
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._folder, self._among_servers = folder / "runs", folder / "turns"
+        for each in (self._folder, self._among_servers):
+            each.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._runs: dict[str, Run] = {}
         self._processes: dict[str, subprocess.Popen[str]] = {}
         self._stopped: set[str] = set()
@@ -281,15 +283,18 @@ class Runs:
     @contextlib.contextmanager
     def _turn(self, run: Run) -> Iterator[bool]:
         """Its turn on its policies; false if it was stopped before."""
+        turn: contextlib.ExitStack | None = None
         with self._turns:
-            while run.id not in self._stopped and self._has_to_wait(run):
+            while run.id not in self._stopped and (turn := self._its_turn(run)) is None:
                 self._turns.wait(_WAITS_EVERY)
-            may_begin = run.id not in self._stopped
+            may_begin = turn is not None
             if may_begin:  # else another's may be at work
                 self._at_work.update(dict.fromkeys(run.policies, run))
         try:
             yield may_begin
         finally:
+            if turn:
+                turn.close()
             with self._turns:
                 self._at_work = {policy: other for policy, other in self._at_work.items() if other is not run}
                 self._turns.notify_all()
@@ -301,9 +306,13 @@ class Runs:
             return [Held(policy, str(lock), lock.dead) for policy, lock in locks]
         return []
 
-    def _has_to_wait(self, run: Run) -> bool:
+    def _its_turn(self, run: Run) -> contextlib.ExitStack | None:
+        """None, where it has to wait."""
         run.waits_for = self._before(run)
-        return bool(run.waits_for)
+        turn = None if run.waits_for else turns.taken(self._among_servers, run.policies)
+        if turn is None and not run.waits_for:
+            run.waits_for = "a run that another server's page has begun is at work on the same policy"
+        return turn
 
     def _before(self, run: Run) -> str:
         """What it has to wait for: nothing, once nobody is at work on its policies."""
