@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cloudpc.cli.doctor_hosts import Ours, findings
-from cloudpc.cli.doctor_organisation import Seen
+from cloudpc.cli.doctor_organisation import SeenOnHosts
 from cloudpc.configuration.parsing import parse_surroundings
 from cloudpc.model.tags import Phase
 from cloudpc.operations.inventory import Inventory
@@ -57,4 +57,4 @@ def test_a_run_leaves_what_was_made_anew_where_state_lost_it(life: Life) -> None
 def test_doctor_leaves_it_too(life: Life) -> None:
     ours = Ours([make.INSTALLATION], Inventory(), set(), remove=True)
     surroundings = {"lab": parse_surroundings({"cloudpc:hosts": life.hosts})}
-    assert not [check for check in findings(surroundings, ours, Seen()) if check.detail.startswith("removed")]
+    assert not [check for check in findings(surroundings, ours, SeenOnHosts()) if check.detail.startswith("removed")]

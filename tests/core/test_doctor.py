@@ -13,7 +13,7 @@ from fake_driver import FakeHostConfig
 
 from cloudpc.cli import doctor_hosts, doctor_organisation
 from cloudpc.cli.doctor_hosts import Ours
-from cloudpc.cli.doctor_organisation import Known, Seen
+from cloudpc.cli.doctor_organisation import KnownOwners, SeenOnHosts
 from cloudpc.connections import files
 from cloudpc.model.check import Check
 from cloudpc.model.devices import OwnedDevice
@@ -89,17 +89,17 @@ class _Host:
         return Removed.GONE
 
 
-def _looked_at(host: _Host, monkeypatch: pytest.MonkeyPatch, *known: Machine) -> Seen:
+def _looked_at(host: _Host, monkeypatch: pytest.MonkeyPatch, *known: Machine) -> SeenOnHosts:
     monkeypatch.setattr(doctor_hosts, "connect", lambda _: host)
-    seen = Seen()
+    seen = SeenOnHosts()
     ours = Ours([_INSTALLATION], Inventory(given=frozenset(m.id for m in known)), set(), remove=True)
     list(doctor_hosts._host(_HOST, ours, seen))
     return seen
 
 
-def _told(directory: _Directory, seen: Seen, *, remove: bool = True) -> list[Check]:
+def _told(directory: _Directory, seen: SeenOnHosts, *, remove: bool = True) -> list[Check]:
     organisation: Any = SimpleNamespace(devices=lambda _: directory)
-    known = Known([_INSTALLATION], seen.owners, seen, remove)
+    known = KnownOwners([_INSTALLATION], seen.owners, seen, remove)
     return list(doctor_organisation._left("tenant", organisation, "record", known))
 
 
@@ -149,7 +149,7 @@ def test_computer_accounts_of_machines_that_state_lacks_are_not_called_left_over
     monkeypatch.setattr(files, "read", lambda *_: SimpleNamespace(ad_domain_name="corp.example"))
     monkeypatch.setattr(doctor_organisation, "Organisation", lambda *_: SimpleNamespace(domain=lambda _: domain))
     surroundings: Any = {"demo": (object(), False)}
-    known = Known([_INSTALLATION], seen.owners, seen, remove=True)
+    known = KnownOwners([_INSTALLATION], seen.owners, seen, remove=True)
     [finding] = doctor_organisation._domain(tmp_path, "hq", surroundings, known)
     assert "PC-u-gone" in finding.detail
     assert "cloudpc adopt" in finding.hint
@@ -179,6 +179,6 @@ def test_old_images_are_told_and_go_when_asked_for_and_no_run_is_at_work(
     host = _WithImages()
     monkeypatch.setattr(doctor_hosts, "connect", lambda _: host)
     ours = Ours([_INSTALLATION], Inventory(), {"demo"} if busy else set(), remove)
-    [check] = [each for each in doctor_hosts._host(_HOST, ours, Seen()) if each.what.endswith(": images")]
+    [check] = [each for each in doctor_hosts._host(_HOST, ours, SeenOnHosts()) if each.what.endswith(": images")]
     assert (check.status, "cloudpc-image-old" in check.detail) == (status, True)
     assert bool(host.images) is (status == "warning")

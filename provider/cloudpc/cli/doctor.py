@@ -52,7 +52,7 @@ def _as_json(check: Check) -> dict[str, Any]:
 
 def _findings(project: Project, *, remove: bool) -> Iterator[Check]:
     """In the order in which one thing is needed to look at the next."""
-    seen = doctor_organisation.Seen()
+    seen = doctor_organisation.SeenOnHosts()
     checked, is_known = _backend(project)
     yield from checked
     if not is_known:
@@ -78,7 +78,7 @@ def _findings(project: Project, *, remove: bool) -> Iterator[Check]:
     yield from doctor_hosts.findings({policy: each for policy, (each, _) in surroundings.items()}, ours, seen)
     yield from doctor_images.findings(project, surroundings)
     owners = doctor_organisation.owners(recorded) | seen.owners
-    everything = doctor_organisation.Known(ours.installations, owners, seen, remove=remove)
+    everything = doctor_organisation.KnownOwners(ours.installations, owners, seen, remove=remove)
     yield from doctor_organisation.findings(project, surroundings, recorded, everything)
 
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from functools import partial
 from uuid import UUID
 
-from cloudpc.cli.doctor_organisation import Seen
+from cloudpc.cli.doctor_organisation import SeenOnHosts
 from cloudpc.configuration.parsing import Surroundings
 from cloudpc.model import patience
 from cloudpc.model.abilities import ForgetsImages
@@ -44,7 +44,7 @@ class Ours:
     remove: bool
 
 
-def findings(surroundings: Mapping[str, Surroundings], ours: Ours, seen: Seen) -> Iterator[Check]:
+def findings(surroundings: Mapping[str, Surroundings], ours: Ours, seen: SeenOnHosts) -> Iterator[Check]:
     """Look at each host once.
 
     Args:
@@ -59,7 +59,7 @@ def findings(surroundings: Mapping[str, Surroundings], ours: Ours, seen: Seen) -
     yield from _twins({policy: each.hosts for policy, each in surroundings.items()})
 
 
-def _host(config: HostConfig, ours: Ours, seen: Seen) -> Iterator[Check]:
+def _host(config: HostConfig, ours: Ours, seen: SeenOnHosts) -> Iterator[Check]:
     what, failed = f"host {config.name}", False
     try:
         host = connect(config)
@@ -102,7 +102,7 @@ def _old_images(what: str, host: ForgetsImages, ours: Ours) -> Iterator[Check]:
 
 
 def _of_installation(
-    what: str, by_hand: ByHand, host: Host, installation: str, ours: Ours, seen: Seen
+    what: str, by_hand: ByHand, host: Host, installation: str, ours: Ours, seen: SeenOnHosts
 ) -> Iterator[Check]:
     owned = host.owned(installation)
     given, remembered = ours.inventory.given, ours.inventory.remembered

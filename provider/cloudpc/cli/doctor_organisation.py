@@ -22,7 +22,7 @@ from cloudpc.operations.records import StackRecord
 
 
 @dataclass
-class Seen:
+class SeenOnHosts:
     """What hosts have, whatever state says: it may be lost, or in another backend than this one."""
 
     owners: set[str] = field(default_factory=set)
@@ -40,7 +40,7 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Known:
+class KnownOwners:
     """What there is of Cloud PCs, and whether things that belong to none may be removed.
 
     Args:
@@ -52,7 +52,7 @@ class Known:
 
     installations: Sequence[str]
     owners: Collection[str]
-    seen: Seen
+    seen: SeenOnHosts
     remove: bool
 
     @property
@@ -76,7 +76,10 @@ def owners(records: Sequence[StackRecord]) -> set[str]:
 
 
 def findings(
-    project: Project, configured: Mapping[str, tuple[Surroundings, bool]], records: Sequence[StackRecord], known: Known
+    project: Project,
+    configured: Mapping[str, tuple[Surroundings, bool]],
+    records: Sequence[StackRecord],
+    known: KnownOwners,
 ) -> Iterator[Check]:
     """Look at each tenant and each domain once.
 
@@ -102,7 +105,7 @@ def findings(
 
 
 def _tenant(
-    organisation: Organisation, surroundings: Surroundings, modes: set[Mode], reads: bool, known: Known
+    organisation: Organisation, surroundings: Surroundings, modes: set[Mode], reads: bool, known: KnownOwners
 ) -> Iterator[Check]:
     from cloudpc.graph import permissions
     from cloudpc.graph.client import Graph
@@ -141,7 +144,7 @@ def _tenant(
         yield from _left(what, organisation, next(iter(sorted(modes))), known)
 
 
-def _left(what: str, organisation: Organisation, mode: Mode, known: Known) -> Iterator[Check]:
+def _left(what: str, organisation: Organisation, mode: Mode, known: KnownOwners) -> Iterator[Check]:
     registry = organisation.devices(mode)
     try:
         unknown = [d for i in known.installations for d in registry.owned(i) if d.owner not in known.owners]
@@ -169,7 +172,7 @@ def _left(what: str, organisation: Organisation, mode: Mode, known: Known) -> It
 
 
 def _domain(
-    folder: Path, name: str, configured: Mapping[str, tuple[Surroundings, bool]], known: Known
+    folder: Path, name: str, configured: Mapping[str, tuple[Surroundings, bool]], known: KnownOwners
 ) -> Iterator[Check]:
     try:
         if files.read(folder, name).ad_domain_name is None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from cloudpc.cli.context import Project
-from cloudpc.cli.doctor_organisation import Seen
+from cloudpc.cli.doctor_organisation import SeenOnHosts
 from cloudpc.model.check import Check
 from cloudpc.model.text import command_line
 from cloudpc.operations import renamed
 from cloudpc.operations.records import CloudPCRecord, StackRecord
 
 
-def findings(project: Project, records: Sequence[StackRecord], seen: Seen) -> Iterator[Check]:
+def findings(project: Project, records: Sequence[StackRecord], seen: SeenOnHosts) -> Iterator[Check]:
     """What is wrong with stacks.
 
     Args:
@@ -26,7 +26,7 @@ def findings(project: Project, records: Sequence[StackRecord], seen: Seen) -> It
     yield from _in_two_states(records)
 
 
-def _without_file(project: Project, records: Sequence[StackRecord], seen: Seen) -> Iterator[Check]:
+def _without_file(project: Project, records: Sequence[StackRecord], seen: SeenOnHosts) -> Iterator[Check]:
     files = project.policy_ids()
     for policy in (record.policy for record in records if record.policy not in files):
         hint = f"restore the file, or remove everything with `cloudpc down {policy}`"
@@ -41,7 +41,7 @@ def _renamed(records: Sequence[StackRecord]) -> Iterator[Check]:
             yield Check(f"policy {record.policy}", "failed", why)
 
 
-def _locked(project: Project, records: Sequence[StackRecord], seen: Seen) -> Iterator[Check]:
+def _locked(project: Project, records: Sequence[StackRecord], seen: SeenOnHosts) -> Iterator[Check]:
     for policy in (record.policy for record in records):
         if held := project.locks(policy):
             dead = all(lock.dead for lock in held)

@@ -11,7 +11,7 @@ from cloudpc.model.text import with_hint
 
 
 class EngineReporter:
-    """A Reporter that tells the engine.
+    """A ResultReporter that tells the engine.
 
     Args:
         urn: the resource the lines belong to.
@@ -25,7 +25,7 @@ class EngineReporter:
         self._who = f"{who}: " if who else ""
 
     def step(self, text: str) -> None:
-        """See Reporter."""
+        """See ResultReporter."""
         log(self._urn, self._who + text, ephemeral=True)
         self._is_at_work = True
         self._teller.tell(self._urn, text)
@@ -36,7 +36,7 @@ class EngineReporter:
             self._teller.tell(self._urn, "")
 
     def milestone(self, text: str, *, warning: bool = False) -> None:
-        """See Reporter."""
+        """See ResultReporter."""
         log(self._urn, self._who + text, severity=Severity.WARNING if warning else Severity.INFO)
 
     def ended(self, outcome: Outcome, seconds: float) -> None:

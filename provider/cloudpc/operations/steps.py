@@ -33,7 +33,7 @@ from cloudpc.rules.actions.reprovision import REPROVISION
 from cloudpc.rules.step import Step
 
 
-class Reporter(report.Reporter, Protocol):
+class ResultReporter(report.Reporter, Protocol):
     """Receives what is done to one Cloud PC, and the result."""
 
     def ended(self, outcome: Outcome, seconds: float) -> None:
@@ -56,7 +56,7 @@ class Steps:
     """
 
     runtime: Runtime
-    reporter: Reporter
+    reporter: ResultReporter
     cancellation: Cancellation
     now: Callable[[], datetime] = _now
 
