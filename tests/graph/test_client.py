@@ -219,7 +219,7 @@ def test_a_clock_that_is_wrong(
 ) -> None:
     graph = opened(reached(tenant, "opaque-of-somebody"))
     real = time.time
-    monkeypatch.setattr("cloudpc.graph.client.time", SimpleNamespace(time=lambda: real() + 1800))
+    monkeypatch.setattr("cloudpc.graph.refusals.time", SimpleNamespace(time=lambda: real() + 1800))
     assert "this machine's clock is 30 min ahead of Graph's; set it" in refused(graph)
 
 

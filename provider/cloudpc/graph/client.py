@@ -13,16 +13,13 @@ import json
 import logging
 import random
 import threading
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
 
-from cloudpc.graph import permissions
+from cloudpc.graph import permissions, refusals
 from cloudpc.graph.configuration import GraphConfig
-from cloudpc.graph.credentials import TOKEN_VARIABLE, Tokens
+from cloudpc.graph.credentials import Tokens
 from cloudpc.graph.errors import TIMEOUT, GraphError
 from cloudpc.graph.permissions import Call, Permission
 from cloudpc.microsoft import clouds
@@ -30,7 +27,6 @@ from cloudpc.microsoft.sign_in import UNREACHABLE, proxy_note
 
 if TYPE_CHECKING:
     import httpx
-    from kiota_abstractions.api_error import APIError
     from kiota_abstractions.base_request_configuration import RequestConfiguration
     from msgraph.graph_service_client import GraphServiceClient
 
@@ -44,7 +40,6 @@ ANSWER_TIMEOUT: Final = 60.0
 LONGEST_PAUSE: Final = 60.0
 """Seconds; where Graph asks to wait longer before a request is repeated, it is not."""
 _RETRIES: Final = 6
-_CLOCK_SKEW: Final = 300.0
 
 _T = TypeVar("_T")
 
@@ -190,7 +185,7 @@ class Session:
             try:
                 return await request()
             except APIError as error:
-                explained = _explained(error, call.value, self._config)
+                explained = refusals.explained(error, call.value, self._config)
                 if explained.status == 429 and explained.retry_after <= LONGEST_PAUSE:
                     # the whole application is throttled: asking meanwhile only makes that last
                     now = asyncio.get_running_loop().time()
@@ -205,7 +200,7 @@ class Session:
             except GraphError:
                 raise
             except Exception as error:  # whatever the SDK raises over a body that is not Graph's
-                reason = f"{type(error).__name__}: {_one_line(str(error))}"
+                reason = f"{type(error).__name__}: {refusals.one_line(str(error))}"
                 message = f"{self._host} gave an answer to {call.value.request} that can't be read ({reason})"
                 raise GraphError(message, "unreadable") from error
 
@@ -350,63 +345,3 @@ def _service_client(config: GraphConfig, tokens: Tokens, scope: str, http: httpx
     adapter = GraphRequestAdapter(authentication, client=http)
     adapter.base_url = f"{config.endpoint}/v1.0"
     return GraphServiceClient(request_adapter=adapter)
-
-
-def _explained(error: APIError, permission: Permission, config: GraphConfig) -> GraphError:
-    """An answer that is no success, in words."""
-    status = error.response_status_code or 0
-    inner = getattr(error, "error", None)
-    code = getattr(inner, "code", None) or ""
-    said = _one_line(getattr(inner, "message", None) or error.message or "")
-    headers: Any = error.response_headers or {}
-    host = urlsplit(config.endpoint).netloc
-    match status:
-        case 401:
-            message = _unauthorized(said, headers, config)
-        case 403 if permission.delegated_only:
-            message = (
-                f"{permission.purpose} is refused ({code}): it needs a signed-in user with the permission "
-                f"{permission.least} and the role {permission.role}; an application can't do it"
-            )
-        case 403:
-            role = f" (a signed-in user also needs the role {permission.role})" if permission.role else ""
-            message = f"{permission.purpose} is refused ({code}): the permission {permission.least} is missing{role}"
-            return GraphError(message, code, status, permission=permission)
-        case 404:
-            message = f"{permission.request}: not found"
-        case 429:
-            message = f"{host} has throttled {permission.request} for too long; try again later"
-        case _ if status >= 500:
-            message = f"{host} is not able to answer {permission.request} now ({status} {code})"
-        case _:
-            message = f"{permission.request} was refused ({status} {code}): {said}"
-    missing = permission if status == 403 else None
-    return GraphError(message, code, status, retry_after=_retry_after(headers), permission=missing)
-
-
-def _unauthorized(said: str, headers: Any, config: GraphConfig) -> str:
-    with contextlib.suppress(ValueError, TypeError):
-        ahead = time.time() - parsedate_to_datetime(headers["Date"]).timestamp()
-        if abs(ahead) > _CLOCK_SKEW:
-            direction = "ahead of" if ahead > 0 else "behind"
-            by = f"{abs(ahead) / 60:.0f} min {direction}"
-            return f"Graph refused the token: this machine's clock is {by} Graph's; set it"
-    if "expired" in said or "lifetime" in said.lower():
-        where = f"; put a new one into {TOKEN_VARIABLE}" if config.auth == "token" else "; sign in again"
-        return f"Graph refused the token, it has expired{where}"
-    tenant = f" for the tenant {config.tenant_id}" if config.tenant_id else ""
-    return f"Graph refused the token{tenant} ({said or 'no reason given'}): is it for this tenant and this Graph?"
-
-
-def _retry_after(headers: Any) -> float:
-    with contextlib.suppress(KeyError, ValueError, TypeError):
-        value = str(headers["Retry-After"])
-        if value.isdigit():
-            return float(value)
-        return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
-    return 0.0
-
-
-def _one_line(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= 300 else line[:297] + "..."

@@ -1,0 +1,82 @@
+"""What Microsoft Graph's refusals mean, in sentences for the admin."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+from cloudpc.graph.configuration import GraphConfig
+from cloudpc.graph.credentials import TOKEN_VARIABLE
+from cloudpc.graph.errors import GraphError
+from cloudpc.graph.permissions import Permission
+
+if TYPE_CHECKING:
+    from kiota_abstractions.api_error import APIError
+
+_CLOCK_SKEW: Final = 300.0
+"""Seconds that this machine's clock may be wrong by: a token is not valid for long."""
+
+
+def explained(error: APIError, permission: Permission, config: GraphConfig) -> GraphError:
+    """An answer that is no success, in words."""
+    status = error.response_status_code or 0
+    inner = getattr(error, "error", None)
+    code = getattr(inner, "code", None) or ""
+    said = one_line(getattr(inner, "message", None) or error.message or "")
+    headers: Any = error.response_headers or {}
+    host = urlsplit(config.endpoint).netloc
+    match status:
+        case 401:
+            message = _unauthorized(said, headers, config)
+        case 403 if permission.delegated_only:
+            message = (
+                f"{permission.purpose} is refused ({code}): it needs a signed-in user with the permission "
+                f"{permission.least} and the role {permission.role}; an application can't do it"
+            )
+        case 403:
+            role = f" (a signed-in user also needs the role {permission.role})" if permission.role else ""
+            message = f"{permission.purpose} is refused ({code}): the permission {permission.least} is missing{role}"
+            return GraphError(message, code, status, permission=permission)
+        case 404:
+            message = f"{permission.request}: not found"
+        case 429:
+            message = f"{host} has throttled {permission.request} for too long; try again later"
+        case _ if status >= 500:
+            message = f"{host} is not able to answer {permission.request} now ({status} {code})"
+        case _:
+            message = f"{permission.request} was refused ({status} {code}): {said}"
+    missing = permission if status == 403 else None
+    return GraphError(message, code, status, retry_after=_retry_after(headers), permission=missing)
+
+
+def _unauthorized(said: str, headers: Any, config: GraphConfig) -> str:
+    with contextlib.suppress(ValueError, TypeError):
+        ahead = time.time() - parsedate_to_datetime(headers["Date"]).timestamp()
+        if abs(ahead) > _CLOCK_SKEW:
+            direction = "ahead of" if ahead > 0 else "behind"
+            by = f"{abs(ahead) / 60:.0f} min {direction}"
+            return f"Graph refused the token: this machine's clock is {by} Graph's; set it"
+    if "expired" in said or "lifetime" in said.lower():
+        where = f"; put a new one into {TOKEN_VARIABLE}" if config.auth == "token" else "; sign in again"
+        return f"Graph refused the token, it has expired{where}"
+    tenant = f" for the tenant {config.tenant_id}" if config.tenant_id else ""
+    return f"Graph refused the token{tenant} ({said or 'no reason given'}): is it for this tenant and this Graph?"
+
+
+def _retry_after(headers: Any) -> float:
+    with contextlib.suppress(KeyError, ValueError, TypeError):
+        value = str(headers["Retry-After"])
+        if value.isdigit():
+            return float(value)
+        return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
+    return 0.0
+
+
+def one_line(text: str) -> str:
+    """What a service or a library says, for the middle of a sentence."""
+    line = " ".join(text.split())
+    return line if len(line) <= 300 else line[:297] + "..."
