@@ -50,10 +50,12 @@ def test_nothing_is_left_when_making_it_fails(images: Store) -> None:
 def test_what_a_killed_process_left_is_removed_by_the_next(images: Store) -> None:
     images.folder.mkdir()
     (images.folder / ".work-one-dead").mkdir()
-    (images.folder / ".work-two-alive").mkdir()
+    others = [images.folder / f".work-{name}-alive" for name in ("two", "one-more")]
+    for folder in others:
+        folder.mkdir()
     with images.locked("one", print), images.working_folder("one"):
         assert not (images.folder / ".work-one-dead").exists()
-        assert (images.folder / ".work-two-alive").exists()
+        assert all(folder.exists() for folder in others), "whose names begin alike"
 
 
 def test_files_that_look_unchanged_are_not_hashed_again(images: Store, monkeypatch: pytest.MonkeyPatch) -> None:

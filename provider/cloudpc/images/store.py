@@ -114,7 +114,8 @@ class Store:
         What a killed process left under the same name goes first.
         """
         for left in self.folder.glob(f"{_WORK_PREFIX}{name}-*"):
-            _remove(left)
+            if left.name.rpartition("-")[0] == f"{_WORK_PREFIX}{name}":  # debian-12-desktop may be at work
+                _remove(left)
         folder = Path(tempfile.mkdtemp(prefix=f"{_WORK_PREFIX}{name}-", dir=self.folder))
         try:
             yield folder
