@@ -19,12 +19,13 @@ from cloudpc.machines.azure.arm_error import Meaning
 from cloudpc.machines.azure.errors import AzureFailed
 from cloudpc.machines.azure.sign_in import TOKEN_VARIABLE
 from cloudpc.model.cancellation import Cancellation
-from cloudpc.model.errors import Cancelled, ErrorCode, ProvisioningError
+from cloudpc.model.errors import Cancelled, ErrorCode
 from cloudpc.model.watch import Watch
 from tests.azure import contract, tokens
 from tests.azure.arm import FakeArm
 from tests.azure.client import nic_body
 from tests.azure.hosts import host_config
+from tests.support.failures import fails_with
 
 NIC = "NetworkInterfaces_CreateOrUpdate"
 
@@ -124,7 +125,7 @@ def test_cancel_ends_the_wait_for_an_operation_at_once(client: Arm, arm: FakeArm
 
 def test_an_operation_that_takes_longer_than_the_watch_is_no_failure_of_azures(client: Arm, arm: FakeArm) -> None:
     arm.operations.polls, arm.operations.retry_after = 10, 30
-    with pytest.raises(ProvisioningError, match="could not make nic on weu in time: Azure is still working on it"):
+    with fails_with(ErrorCode.HOST_UNREACHABLE, "nic", "weu"):
         make(client, arm, watch=Watch().within(0.3))
 
 

@@ -19,6 +19,7 @@ from cloudpc.model.watch import Watch
 from tests.azure.account import MarketplaceImage as Offered
 from tests.azure.arm import FakeArm
 from tests.azure.hosts import host_config
+from tests.support.failures import fails_with
 
 PLAN = Amount(2, 8192, 128)
 DEBIAN = "Debian_debian-12_12-gen2"
@@ -131,7 +132,7 @@ def test_arm_processors_are_refused(arm: FakeArm) -> None:
 
 
 def test_an_image_of_another_kind_is_refused(arm: FakeArm) -> None:
-    with pytest.raises(ProvisioningError, match="is of the kind qcow2"):
+    with fails_with(ErrorCode.IMAGE_INVALID, "micro", "qcow2", "weu"):
         images(arm).find(Image(image_id="micro", digest="ab", kind="qcow2"), PLAN, Watch())
 
 
@@ -277,7 +278,7 @@ def test_a_specialised_managed_image_is_refused(arm: FakeArm) -> None:
 
 def test_a_managed_image_of_another_subscription_is_refused(arm: FakeArm) -> None:
     path = managed(arm)
-    with pytest.raises(ProvisioningError, match="is of another subscription"):
+    with fails_with(ErrorCode.IMAGE_INVALID, "office", "subscription"):
         find(arm, path, subscriptionId="22222222-2222-4333-8444-555555555555", hostedNetwork=None)
 
 

@@ -21,6 +21,7 @@ from tests.azure.arm import FakeArm
 from tests.azure.client import Http
 from tests.azure.hosts import azure_order
 from tests.support.azure import entry
+from tests.support.failures import fails_with
 
 PLAN = "545e3611-3af8-49a5-9a0a-b7867968f4b0"
 SIZE = Amount(2, 8192, 128)
@@ -77,7 +78,7 @@ def test_the_list_of_sizes_is_asked_for_once_and_usages_not_for_each(arm: FakeAr
 def test_sizes_and_usages_on_all_pages_are_read(arm: FakeArm) -> None:
     arm.page_size, arm.quotas["standardBSFamily"] = 5, 0
     assert [name for name, _ in tried(sizes(arm))] == ["Standard_D2as_v5", "Standard_D2s_v5", "Standard_B2as_v2"]
-    with pytest.raises(ProvisioningError, match="0 of 0 vCPUs of standardBSFamily are used"):
+    with fails_with(ErrorCode.NO_CAPACITY, "0 of 0 vCPUs of standardBSFamily"):
         tried(sizes(arm), Amount(1, 2048, 64))
 
 
@@ -133,14 +134,14 @@ def test_without_quota_it_is_said_which_is_to_be_raised(arm: FakeArm) -> None:
 
 def test_the_quota_of_the_region_counts_for_all_families(arm: FakeArm) -> None:
     arm.quotas["cores"] = 1
-    with pytest.raises(ProvisioningError, match="0 of 1 vCPUs of the region are used") as failed:
+    with fails_with(ErrorCode.NO_CAPACITY, "0 of 1 vCPUs of the region") as failed:
         tried(sizes(arm))
     assert "Total Regional vCPUs" in failed.value.hint
 
 
 def test_a_restricted_size_is_said_with_its_reason(arm: FakeArm) -> None:
     arm.sizes["Standard_B1ms"].restrictions = [RESTRICTED]
-    with pytest.raises(ProvisioningError, match="it is not available for the subscription") as failed:
+    with fails_with(ErrorCode.NO_CAPACITY, "NotAvailableForSubscription") as failed:
         tried(sizes(arm), Amount(1, 2048, 64))
     assert "lift the restriction of Standard_B1ms in westeurope" in failed.value.hint
 
@@ -200,7 +201,7 @@ def test_a_host_with_as_many_machines_as_it_may_have_has_no_room(arm: FakeArm) -
 
 def test_one_more_than_may_be_is_refused(arm: FakeArm) -> None:
     found = sizes(arm, maxCloudPCs=1)
-    with pytest.raises(ProvisioningError, match="weu has 1 Cloud PCs, and its entry allows 1") as failed:
+    with fails_with(ErrorCode.NO_CAPACITY, "weu", "1 Cloud PCs", "allows 1") as failed:
         found.refuse_beyond_maximum(UUID(int=2), [UUID(int=1)])
     assert failed.value.code is ErrorCode.NO_CAPACITY
     found.refuse_beyond_maximum(UUID(int=1), [UUID(int=1)])  # which is there already

@@ -7,8 +7,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import pytest
-
 from cloudpc import guests
 from cloudpc.model.cloud_pc import PinnedScript
 from cloudpc.model.errors import ErrorCode, ProvisioningError
@@ -17,6 +15,7 @@ from cloudpc.model.watch import Watch
 from cloudpc.provisioning.afterwards import Afterwards
 from cloudpc.provisioning.resources import Resources
 from cloudpc.rules.actions.update_kernel import UPDATE_KERNEL
+from tests.support.failures import fails_with
 
 from .fake_rim import IDENTITY, Run, ScriptedHost, desired, image
 
@@ -48,7 +47,7 @@ def test_a_script_that_has_not_failed_is_not_looked_for(host: ScriptedHost) -> N
     tried = afterwards(host)
     assert tried.try_extras({ErrorCode.PACKAGES_FAILED}) == []
     assert host.calls == ["power_on", "run"]
-    with pytest.raises(ProvisioningError, match="another one by now"):
+    with fails_with(ErrorCode.SET_UP_FAILED, "another one"):
         tried.try_extras({ErrorCode.PACKAGES_FAILED, ErrorCode.POST_PROVISIONING_SCRIPT_FAILED})
 
 
@@ -71,7 +70,7 @@ class Cloud(ScriptedHost):
 def test_where_no_kernel_can_be_moved_it_says_so_and_touches_nothing(tmp_path: Path) -> None:
     host = Cloud(tmp_path)
     tried = afterwards(host)
-    with pytest.raises(ProvisioningError, match="machines on local boot the kernel on their own disk") as refused:
+    with fails_with(ErrorCode.SET_UP_FAILED, "local", "own disk") as refused:
         UPDATE_KERNEL.work(workplace(host, tried))
     assert not refused.value.retriable
     assert host.calls == []

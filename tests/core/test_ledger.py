@@ -21,6 +21,7 @@ from cloudpc.model.watch import Watch
 from cloudpc.provisioning.batched import Batched
 from cloudpc.provisioning.ledger import Ledger
 from cloudpc.provisioning.looks import Looks
+from tests.support.failures import fails_with
 
 from .fake_rim import Run, ScriptedHost, desired, machines
 
@@ -239,7 +240,7 @@ def test_what_a_batch_raises_is_raised_for_each_and_the_next_goes_on() -> None:
         return {"x": "y"}
 
     batched = Batched(call)
-    with pytest.raises(ProvisioningError, match="away"):
+    with fails_with(ErrorCode.HOST_UNREACHABLE, "away"):
         batched.ask("x").result(_SOON)
     fails.append(False)
     assert batched.ask("x").result(_SOON) == "y"

@@ -10,13 +10,14 @@ import pytest
 from cloudpc import guests
 from cloudpc.model.access import Ssh
 from cloudpc.model.cloud_pc import Status
-from cloudpc.model.errors import ProvisioningError
+from cloudpc.model.errors import ErrorCode
 from cloudpc.model.image import Image
 from cloudpc.model.stages import Stage
 from cloudpc.model.tags import Phase
 from cloudpc.model.watch import Watch
 from cloudpc.provisioning import pipeline
 from cloudpc.provisioning.resources import Resources
+from tests.support.failures import fails_with
 
 from .fake_organisation import Organisation
 from .fake_rim import CALLS, IDENTITY, KEY, THROUGH_HQ, Lines, Run, ScriptedHost, desired, image, machines, of_two_gb
@@ -116,16 +117,16 @@ def test_what_would_fail_anywhere_is_seen_before_anything_is_removed(host: Scrip
     lines = Lines()
     pipeline.check_before(desired(), resources(image(minimum_memory_mib=512, disk_gib=8.0)), lines)
     assert lines.steps == ["image: checking it"]
-    with pytest.raises(ProvisioningError, match="513 MiB of memory"):
+    with fails_with(ErrorCode.IMAGE_INVALID, "micro", "513 MiB", "512"):
         pipeline.check_before(desired(), resources(image(minimum_memory_mib=513)), lines)
-    with pytest.raises(ProvisioningError, match=r"has a disk of 8\.1 GB"):
+    with fails_with(ErrorCode.IMAGE_INVALID, "micro", "8.1 GB", "8 GB"):
         pipeline.check_before(desired(), resources(image(disk_gib=8.1)), lines)
-    with pytest.raises(ProvisioningError, match="2049 MiB of memory"):
+    with fails_with(ErrorCode.IMAGE_INVALID, "micro", "2049 MiB", "2048"):
         pipeline.check_before(of_two_gb(), resources(image(minimum_memory_mib=2049)), lines)
 
     def gone() -> bytes:
         raise OSError("gone")
 
-    with pytest.raises(ProvisioningError, match="unexpected OSError: gone"):
+    with fails_with(ErrorCode.INTERNAL_ERROR, "OSError: gone"):
         pipeline.check_before(desired(), resources(image(), gone), lines)
     assert host.calls == []

@@ -270,6 +270,7 @@ class FakeHost:
         return [Check("files", "failed" if is_away else "passed", str(self._folder), "wait" if is_away else "")]
 
     def check_network(self, network: Network) -> list[Check]:
+        self._answer()
         self._fault("check_network", "")
         if network.kind != "hosted" and network.source not in self._settings().get("networks", []):
             raise ProvisioningError(ErrorCode.NETWORK_NOT_FOUND, f"{self.name} has no {network.source}", hint="make it")

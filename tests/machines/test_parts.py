@@ -22,9 +22,10 @@ from cloudpc.machines.libvirt.locks import HostLocks
 from cloudpc.machines.libvirt.seed import seed_iso
 from cloudpc.machines.libvirt.storage import default_path
 from cloudpc.model.cancellation import Cancellation
-from cloudpc.model.errors import Cancelled, ProvisioningError
+from cloudpc.model.errors import Cancelled, ErrorCode, ProvisioningError
 from cloudpc.model.machines import Seed
 from cloudpc.model.watch import Watch
+from tests.support.failures import fails_with
 
 
 @given(st.text(st.characters(codec="utf-8"), max_size=5000), st.text(st.characters(codec="utf-8"), max_size=5000))
@@ -89,7 +90,7 @@ def test_pools_are_made_where_qemu_can_read() -> None:
     assert default_path(Address("qemu:///system"), "cloudpc") == "/var/lib/libvirt/images/cloudpc"
     assert default_path(Address("qemu+ssh://kvm1/system"), "cloudpc") == "/var/lib/libvirt/images/cloudpc"
     assert default_path(Address("qemu:///session"), "cloudpc").endswith("/cloudpc/pools/cloudpc")
-    with pytest.raises(ProvisioningError, match="nothing says where") as caught:
+    with fails_with(ErrorCode.POOL_UNUSABLE, "cloudpc", "qemu+ssh://kvm1/session") as caught:
         default_path(Address("qemu+ssh://kvm1/session"), "cloudpc")
     assert "poolPath" in caught.value.hint
 
@@ -173,7 +174,7 @@ def test_a_guest_whose_address_comes_late_is_waited_for() -> None:
     machine = Definition(UUID(int=1), "m", 1, 1, None, None, ("network", "hq"))
     assert networks.wait_for_address(machine, Agent(), Clock(900)) == "10.0.0.7"  # type: ignore[arg-type]
     seconds = 0.0
-    with pytest.raises(ProvisioningError, match=r"no address in the network hq, 60 s after") as caught:
+    with fails_with(ErrorCode.SET_UP_FAILED, "hq", "60 s") as caught:
         networks.wait_for_address(machine, Agent(), Clock(60))  # type: ignore[arg-type]
     assert "timeouts.firstBootInSeconds" in caught.value.hint
     stopped = Clock(900)

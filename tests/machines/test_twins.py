@@ -26,6 +26,7 @@ from cloudpc.machines.libvirt.locks import HostLocks
 from cloudpc.machines.libvirt.starting import Starter
 from cloudpc.model.errors import ErrorCode, ProvisioningError
 from tests.machines.test_domain_xml import spec
+from tests.support.failures import fails_with
 
 
 def _ids(count: int, seed: int) -> list[UUID]:
@@ -92,7 +93,7 @@ def test_ports_of_thousands_are_each_their_own_until_there_are_no_more(
         port = starter._free_port(None, _Order(machine_id), set())  # type: ignore[arg-type]
         there.append(Definition(machine_id, "name", 1, 512, None, port, None))
     assert {each.forwarded_port for each in there} == set(networks.PORTS)
-    with pytest.raises(ProvisioningError, match="all 1000 ports") as raised:
+    with fails_with(ErrorCode.NO_CAPACITY, "kvm1", "1000 ports") as raised:
         starter._free_port(None, _Order(UUID(int=1)), set())  # type: ignore[arg-type]
     assert raised.value.code is ErrorCode.NO_CAPACITY, "another host may have one; if none has, it waits"
 

@@ -24,6 +24,7 @@ from cloudpc.model.identity import machine_id
 from cloudpc.model.machines import Amount, PowerState
 from cloudpc.model.tags import Phase, Tag
 from cloudpc.model.watch import Watch
+from tests.support.failures import fails_with
 from tests.support.orders import order
 
 from .reach import ran
@@ -259,7 +260,7 @@ def test_a_volume_that_vanishes_takes_no_room(driver: Any, tmp_path: Path) -> No
 
 
 def test_a_network_that_vanishes_is_told_as_one_that_is_not_there(driver: Any) -> None:
-    with pytest.raises(ProvisioningError, match="no libvirt network net") as raised:
+    with fails_with(ErrorCode.NETWORK_NOT_FOUND, "network net") as raised:
         networks.check(
             Beside(driver),
             LibvirtHostConfig(name="a", uri="qemu+ssh://kvm1/system"),
@@ -276,7 +277,7 @@ def test_other_guests_cards_may_vanish_while_a_bridge_is_looked_for(driver: Any)
 
 def test_a_bridge_of_this_machine_that_vanishes_is_down(driver: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(networks, "_has_bridge", lambda *_: True)
-    with pytest.raises(ProvisioningError, match="is down"):
+    with fails_with(ErrorCode.NETWORK_NOT_FOUND, "br-that-was"):
         networks.health(
             Beside(driver), LibvirtHostConfig(name="a", uri="qemu:///system"), AttachedNetwork("bridge", "br-that-was")
         )

@@ -93,7 +93,7 @@ class Subject(ABC):
             written,
             first_boot_in_seconds,
             image=_Found(self.image),
-            seed=_Seed(user),
+            seed=SeedOf(user),
         )
 
     def claimed(self, user: str = "u-1", **changes: Any) -> Order:
@@ -208,13 +208,15 @@ class _Found:
         return self._image
 
 
-class _Seed:
-    """A first boot with alice's account."""
+class SeedOf:
+    """A first boot with alice's account, and how often it was asked for."""
 
     def __init__(self, user: str) -> None:
         self._user = user
+        self.asked = 0
 
     def __call__(self, image: Image) -> Seed:
+        self.asked += 1
         return seed(self._user)
 
 

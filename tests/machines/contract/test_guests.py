@@ -121,6 +121,12 @@ def test_a_guest_that_is_gone_says_so(subject: Subject) -> None:
     assert gone.value.code in (ErrorCode.GUEST_DIED, ErrorCode.GUEST_AGENT_LOST)
 
 
+def test_what_is_gone_is_reached_nowhere(subject: Subject) -> None:
+    with pytest.raises(ProvisioningError):
+        subject.host.access(subject.order().id, Watched().within(1))
+    assert subject.things() == []
+
+
 def test_it_says_how_it_is_reached_and_keeps_to_it(ready: Ready) -> None:
     host, machine_id = ready.subject.host, ready.order.id
     access = host.access(machine_id, Watched())

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from uuid import uuid4
 
 import pytest
 
 from cloudpc.model.errors import ErrorCode, ProvisioningError
-from cloudpc.model.machines import Network
+from cloudpc.model.machines import Network, Order
+from cloudpc.model.tags import Phase
 
 from .processes import Processes
 from .subject import Ready, Subject
+from .watching import Watched
 
 
 def test_describe_overview_and_owned_agree(subject: Subject) -> None:
@@ -37,6 +40,16 @@ def test_what_is_there_takes_its_room_and_gives_it_back(subject: Subject) -> Non
     subject.delete(order)
     after = subject.host.capacity()
     assert (after.committed, after.machines) == (before.committed, before.machines)
+
+
+def test_what_others_have_there_takes_room_too(subject: Subject) -> None:
+    other = subject.installation[:12] + "beef"
+    before = subject.host.capacity()
+    theirs = subject.claimed(installation=other)
+    taken = subject.host.capacity()
+    assert theirs.id in taken.machines
+    assert taken.committed.vcpus == before.committed.vcpus + theirs.size.vcpus
+    subject.delete(theirs)
 
 
 def test_another_process_sees_the_same(ready: Ready, processes: Processes) -> None:
@@ -77,7 +90,7 @@ def test_its_check_never_raises(subject: Subject) -> None:
 def test_a_host_that_is_away_says_so(subject: Subject) -> None:
     order = subject.claimed()
     with subject.away():
-        for call in (subject.host.capacity, subject.host.hypervisor, lambda: subject.host.describe(order.id)):
+        for call in (*_looks(subject, order), *_changes(subject, order)):
             with pytest.raises(ProvisioningError) as away:
                 call()
             assert away.value.code is ErrorCode.HOST_UNREACHABLE
@@ -94,3 +107,26 @@ def test_a_network_that_is_not_there_is_told(subject: Subject) -> None:
     with pytest.raises(ProvisioningError) as missing:
         subject.host.check_network(subject.unknown_network)
     assert missing.value.code is ErrorCode.NETWORK_NOT_FOUND
+
+
+def _looks(subject: Subject, order: Order) -> list[Callable[[], object]]:
+    """None may answer that there is nothing, where nobody has said so."""
+    host = subject.host
+    return [
+        host.capacity,
+        host.hypervisor,
+        lambda: host.describe(order.id),
+        lambda: host.overview([order.id]),
+        lambda: host.owned(subject.installation),
+        lambda: host.unreadable(subject.installation),
+        lambda: host.remnants(subject.installation),
+        lambda: host.check_network(order.network),
+    ]
+
+
+def _changes(subject: Subject, order: Order) -> list[Callable[[], object]]:
+    return [
+        lambda: subject.host.claim(subject.order("u-2"), Watched()),
+        lambda: subject.host.finish(order.id, Phase.HANDED_OVER),
+        lambda: subject.host.delete(order.id, Watched()),
+    ]

@@ -10,7 +10,7 @@ from cloudpc.model.errors import Cancelled, ErrorCode, ProvisioningError
 from cloudpc.model.machines import PowerState
 from cloudpc.model.stages import Stage
 
-from .subject import Ready, Subject, cannot
+from .subject import Ready, SeedOf, Subject, cannot
 from .watching import Watched
 
 MAKING = [Stage.IMAGE, Stage.DISK, Stage.STARTING, Stage.FIRST_BOOT]
@@ -29,6 +29,12 @@ def test_what_is_ready_runs_and_is_as_it_was_ordered(ready: Ready) -> None:
     assert machine is not None
     assert (machine.tag, machine.power, machine.size) == (order.tag, PowerState.RUNNING, order.size)
     assert machine.has_disk
+
+
+def test_what_its_first_boot_reads_is_asked_for_once(ready: Ready) -> None:
+    """It has a new password each time."""
+    assert isinstance(ready.order.seed, SeedOf)
+    assert ready.order.seed.asked == 1
 
 
 @pytest.mark.parametrize("stage", MAKING)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cloudpc.model.abilities import KeepsForDiagnosis
+from cloudpc.model.abilities import KeepsForDiagnosis, LeavesOnlyData
 from cloudpc.model.cloud_pc import RecordedCloudPC, Status
 from cloudpc.model.machines import Claimed, Removed
 from cloudpc.model.remnants import Kind, Remnant
@@ -89,6 +89,16 @@ def test_what_a_vanished_machine_has_left_is_named_and_discarded(subject: Subjec
     assert subject.host.discard(found) == sorted(names), "gone now, whoever removed it"
     another.close()
     assert subject.things() == []
+
+
+def test_nobody_looks_for_more_where_only_data_can_be_left(subject: Subject) -> None:
+    host = subject.host
+    if not (isinstance(host, LeavesOnlyData) and host.leaves_only_data()):
+        cannot("what outlives its machine may be anything")
+    subject.lose(subject.claimed())
+    found = host.remnants(subject.installation)
+    assert [remnant.kind.may_hold_data for remnant in found] == [True] * len(found) != []
+    host.discard(found)
 
 
 def test_what_can_not_be_discarded_yet_is_not_said_to_be_gone(subject: Subject) -> None:

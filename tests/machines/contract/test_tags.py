@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from cloudpc.model.abilities import KeepsForDiagnosis
+from cloudpc.model.abilities import KeepsForDiagnosis, ShutsDown
 from cloudpc.model.errors import ProvisioningError, TagUnreadable
 from cloudpc.model.machines import Order
 from cloudpc.model.tags import Phase
@@ -107,4 +107,7 @@ def _changing(subject: Subject, order: Order) -> list[Callable[[], object]]:
     if isinstance(host, KeepsForDiagnosis):
         keeps = host
         calls.append(lambda: keeps.keep_for_diagnosis(order.id, datetime.now(UTC)))
+    if isinstance(host, ShutsDown):
+        turns_off = host
+        calls.append(lambda: turns_off.shut_down(order.id, Watched(), stays_off=False))
     return calls
