@@ -66,6 +66,7 @@ def test_two_users_one_failure_and_nothing_left_at_the_end(real: Project) -> Non
     ran = real.cloudpc("up", "demo")
 
     assert ran.code == 3, ran
+    assert "TOO_SMALL has" in ran.output, "not told before anything was made"
     assert real.statuses() == {"alice": "provisioned", "bob": "provisioned", "carol": "failed"}
     assert real.state()["carol"]["statusDetail"]["code"] == "imageInvalid"
     # alice signs in with the presented password, bob with his own key as well; both under the pinned host key

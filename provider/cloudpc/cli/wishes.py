@@ -9,6 +9,7 @@ from cloudpc.cli.context import Project
 from cloudpc.model.problems import Problem
 from cloudpc.rules.anew import size_of
 from cloudpc.rules.entitlement import entitled
+from cloudpc.rules.too_small import too_small as too_small_for
 
 if TYPE_CHECKING:
     from cloudpc.model.machines import Host
@@ -18,15 +19,9 @@ if TYPE_CHECKING:
 def too_small(project: Project, name: str) -> list[Problem]:
     """Service plans of the policy's users that have less memory than its image needs. Raises what `inputs` does."""
     inputs = project.inputs(name)
-    needs = inputs.minimum_memory_mib
-    plans = {owed.service_plan.id: size_of(owed.service_plan) for owed in entitled(inputs.policy, inputs.snapshot)}
-    small = [f"{plan.id} has {plan.memory_mib}" for plan in plans.values() if plan.memory_mib < needs]
-    if not small:
+    if not (why := too_small_for(inputs.policy, inputs.snapshot, inputs.minimum_memory_mib)):
         return []
-    message = (
-        f"needs {needs} MiB of memory, and of the service plans of its users {', '.join(sorted(small))}; give them a "
-        "plan with more, or choose a smaller image"
-    )
+    message = f"{why}; give them a plan with more, or choose a smaller image"
     return [Problem(project.shown(name), "cloudpc:policy.imageId", message, inputs.policy.image_id)]
 
 

@@ -42,6 +42,7 @@ from cloudpc.operations.tidying import Meant
 from cloudpc.rules import entitlement, lifecycle
 from cloudpc.rules.ownership import OwnFacts, PolicyFacts
 from cloudpc.rules.today import Today
+from cloudpc.rules.too_small import too_small
 
 _COLLECTED_AFTER = (50_000, 20, 50)
 """For Python's collector of cycles. All that a run declares lives to its end; with the usual (700, 10, 10), looking
@@ -92,7 +93,7 @@ def run(stacks: Path) -> None:
     own = recorded.facts(_assigned(inputs, recorded, now), changed)
     plan = _plan(inputs, installation, own, siblings, recorded, now)
     _stop_mass_loss(plan, inputs, own)
-    for warning in (*inputs.snapshot.warnings, *inputs.warnings):
+    for warning in (*inputs.snapshot.warnings, *inputs.warnings, *_too_small(inputs)):
         _warn(warning)
     for notice in plan.notices:
         if not (pulumi.runtime.is_dry_run() or notice.warning or notice.key in before):
@@ -298,6 +299,13 @@ def _tell_changed(
         if pc.events != recorded[key].events:
             who = f"{_present_name(pc, snapshot)} ({pc.service_plan.display_name})"
             (_warn if pc.status_detail else _info)(f"{who}: {look.told_seen(pc)}")
+
+
+def _too_small(inputs: StackInputs) -> list[str]:
+    """Said before anything is made. One user's plan stops nobody else's Cloud PC, as in Windows 365."""
+    small = too_small(inputs.policy, inputs.snapshot, inputs.minimum_memory_mib)
+    told = f"the image {inputs.policy.image_id} {small}: their Cloud PCs fail until they have a plan with more"
+    return [told] if small else []
 
 
 def _tell_failed(recorded: Mapping[str, RecordedCloudPC], plan: lifecycle.Reconciliation, snapshot: Snapshot) -> None:
