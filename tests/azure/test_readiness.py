@@ -148,8 +148,8 @@ def test_cancel_ends_the_wait(arm: FakeArm, ours: Arm, http: Http) -> None:
     threading.Timer(0.2, watch.cancel.cancel).start()
     began = time.monotonic()
     with pytest.raises(Cancelled):
-        ready(ours, watch)
-    assert time.monotonic() - began < 1
+        ready(ours, watch, seconds=60)
+    assert time.monotonic() - began < 30
 
 
 # ---- the console

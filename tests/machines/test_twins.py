@@ -168,7 +168,7 @@ def test_two_processes_that_give_one_address_at_one_moment_end_with_two(
 
 
 def test_a_host_that_does_not_say_is_waited_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cards, "_WITHIN", 0.2)
+    monkeypatch.setattr(cards, "_WITHIN", 1.0)
     asked: list[str] = []
     over = threading.Event()
 
@@ -184,7 +184,7 @@ def test_a_host_that_does_not_say_is_waited_for_once(monkeypatch: pytest.MonkeyP
     for machine_id in _ids(20, seed=3):
         known.settle(machine_id, lambda mac: mac)
     over.set()
-    assert time.monotonic() - begin < 2
+    assert time.monotonic() - begin < 10, "not for each of the 20"
     assert asked == ["mute"]
 
 
