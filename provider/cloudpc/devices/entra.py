@@ -8,6 +8,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Final, Literal
 from uuid import UUID
 
@@ -194,7 +195,7 @@ class EntraDevices:
         device = session.client.devices.by_device_id(id_)
         for what, builder in (("owner", device.registered_owners), ("user", device.registered_users)):
             try:
-                await session.call(Call.SET_DEVICE_OWNER, lambda refs=builder: refs.ref.post(user))  # type: ignore[misc]
+                await session.call(Call.SET_DEVICE_OWNER, partial(builder.ref.post, user))
             except GraphError as error:
                 if "already exist" in error.message:
                     continue

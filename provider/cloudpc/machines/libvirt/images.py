@@ -16,8 +16,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cloudpc.machines.libvirt import disks
-from cloudpc.machines.libvirt.errors import classified, unless_gone
+from cloudpc.machines.libvirt import disks, pools
+from cloudpc.machines.libvirt.errors import classified
 from cloudpc.machines.libvirt.locks import HostLocks
 from cloudpc.machines.libvirt.shared_volumes import IMAGE_PREFIX
 from cloudpc.machines.libvirt.storage import Pool, file_chunks, raw_volume_xml
@@ -170,7 +170,7 @@ class ImageStore:
         if not sets:
             return set()
         names = [name for its in sets.values() for name in its]
-        paths = {name: unless_gone(lambda name=name: pool.storageVolLookupByName(name).path()) for name in names}  # type: ignore[misc]
+        paths = {name: pools.path_of(pool, name) for name in names}
         needed = disks.needed_in(pool.connect(), pool, [path for path in paths.values() if path])
         return {_set_of(name) for name, path in paths.items() if path in needed}
 

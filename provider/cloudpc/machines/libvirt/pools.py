@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from posixpath import normpath, realpath
 from typing import Any
 from xml.etree import ElementTree
@@ -39,11 +40,17 @@ def check_folder(pool: Any, config: LibvirtHostConfig) -> None:
         )
 
 
+def path_of(pool: Any, volume: str) -> str | None:
+    """The path, on the host, of a volume of this name; None: it is gone."""
+    path: str | None = unless_gone(lambda: pool.storageVolLookupByName(volume).path())
+    return path
+
+
 def check_free(connection: Any, config: LibvirtHostConfig, path: str) -> None:
     """Raises ProvisioningError: POOL_UNUSABLE, the folder for a new pool is another one's already."""
     resolved = realpath if config.address.is_local else normpath
     for pool in connection.listAllStoragePools():
-        folder = unless_gone(lambda pool=pool: folder_of(pool))  # type: ignore[misc]
+        folder = unless_gone(partial(folder_of, pool))
         if folder and resolved(folder) == resolved(path):
             raise _unusable(
                 f"The storage pool {config.pool} is to be made in {path} on the host {config.name}, and that is the "

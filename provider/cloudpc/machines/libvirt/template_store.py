@@ -20,7 +20,7 @@ from cloudpc.machines.libvirt import disks
 from cloudpc.machines.libvirt.connection import Connection
 from cloudpc.machines.libvirt.errors import classified, unless_gone
 from cloudpc.machines.libvirt.locks import HostLocks
-from cloudpc.machines.libvirt.pools import folder_of
+from cloudpc.machines.libvirt.pools import folder_of, path_of
 from cloudpc.machines.libvirt.shared_volumes import TEMPLATE_PREFIX
 from cloudpc.machines.libvirt.storage import Pool, overlay_volume_xml, raw_volume_xml
 from cloudpc.model.digest import digest
@@ -166,7 +166,7 @@ class TemplateStore:
 
     def _paths(self, pool: Any, names: Iterable[str]) -> dict[str, str]:
         there = set(self.pool.names(pool))
-        found = {n: unless_gone(lambda n=n: pool.storageVolLookupByName(n).path()) for n in names if n in there}  # type: ignore[misc]
+        found = {name: path_of(pool, name) for name in names if name in there}
         return {name: path for name, path in found.items() if path is not None}
 
 
