@@ -147,7 +147,7 @@ def _with_desktop(cloud_pc: CloudPCRecord, way: Ssh) -> Ssh:
     raise CommandError(
         f"the Cloud PC of {name} has no desktop: its image {cloud_pc.recorded.settings.image_id} has none. Choose one "
         f"with a desktop, such as debian-12-desktop, as imageId of the policy {cloud_pc.policy}; then "
-        f"`{command_line('cloudpc', 'reprovision', name)}` makes it anew, without its data. "
+        f"`{command_line('cloudpc', 'reprovision', name)}` makes it again, without its data. "
         f"`{command_line('cloudpc', 'connect', name)}` opens ssh",
         Exit.INVALID,
     )

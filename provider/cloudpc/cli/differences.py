@@ -46,7 +46,7 @@ def of(cloud_pc: CloudPCRecord, settings: PolicySettings) -> list[str]:
 
 
 def settings_of_today(project: Project, policy: str) -> PolicySettings | None:
-    """What a policy's file says now; None, and told, if it can't be read."""
+    """What a policy's file says now; None, and reported, if it can't be read."""
     try:
         return project.inputs(policy).settings
     except InvalidConfigurationError as error:

@@ -24,7 +24,7 @@ def clear(project: Project, stack: str, *, clear_lock: bool, ask: bool = True) -
         ask: where there is a terminal.
 
     Raises:
-        CommandError: a run is at work, or it may not be taken away.
+        CommandError: a run is at work, or the lock may not be removed.
     """
     held = project.locks(stack)
     shown = "; ".join(str(lock) for lock in held)

@@ -127,7 +127,7 @@ class Forwarded:
 
     @property
     def has_ended(self) -> bool:
-        """Whether it leads nowhere any more, since the connection is gone."""
+        """Whether it no longer leads anywhere, since the connection is gone."""
         return self.ssh.poll() is not None
 
 

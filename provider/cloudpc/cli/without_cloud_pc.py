@@ -36,7 +36,7 @@ class _Directory:
 def rows(project: Project, stacks: Sequence[StackRecord], present: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """A row, as `cloudpc list --json` has them, for each who has none, and for each policy that is ignored for a user.
 
-    Policies whose file is wrong or whose directory can't be read are left out, and told.
+    Policies whose file is wrong or whose directory can't be read are left out, and reported.
 
     Args:
         project: where the policies are.

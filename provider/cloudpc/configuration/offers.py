@@ -1,4 +1,4 @@
-"""What the hosts of a policy can have, as far as their drivers say: told before anything is asked of a host."""
+"""What the hosts of a policy can have, as far as their drivers say, before anything is asked of a host."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def has(host: HostConfig, network: Network) -> bool:
 def forms(meant: Collection[Source], image_id: str, hosts: Collection[HostConfig]) -> list[Source]:
     """Where the forms of an image come from, that of the first host first: one for each kind that hosts take.
 
-    Where none has it, the first that a host takes, which tells why; nothing if no host takes the images of any.
+    Where none has it, the first that a host takes, which says why; empty if no host takes the images of any.
 
     Args:
         meant: by the policy's imageType.

@@ -2,7 +2,7 @@
 
 The file and S3 backends write the whole state before and after each change, so that the cost of N changes grows with
 the square of N. Without these checkpoints a run that is killed leaves state as it was before. What it has made then is
-told by tags alone: machines stay `ready`, as nobody's, until state is written (docs/running.md, Large policies).
+known by tags alone: machines stay `ready`, as nobody's, until state is written (docs/running.md, Large policies).
 """
 
 from __future__ import annotations

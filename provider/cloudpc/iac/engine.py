@@ -1,4 +1,4 @@
-"""The `pulumi` command, as our commands run it: found, given its backend and passphrase, told how much at once."""
+"""The `pulumi` command, as our commands run it: found, and given its backend, passphrase and parallelism."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several `pulumi` runs at once: their lines told apart by name, and all ended in an orderly way."""
+"""Several `pulumi` runs at once: their lines begin with a name, and all are ended in an orderly way."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ class Refusal(Exception):  # noqa: N818 - what the provider decides, not what we
 
 @dataclass(frozen=True)
 class Call:
-    """What the engine asked for, as far as a dynamic provider's methods are not told."""
+    """What the engine asked for, as far as a dynamic provider's methods do not see it."""
 
     operation: str
     """Check, Diff, Create, Read, Update or Delete."""

@@ -16,7 +16,7 @@ class EngineReporter:
     Args:
         urn: the resource the lines belong to.
         who: comes before each line, where the resource's name tells nobody whose it is.
-        teller: is told each step, too.
+        teller: gets each step, too.
     """
 
     def __init__(self, urn: str, who: str, teller: Teller) -> None:

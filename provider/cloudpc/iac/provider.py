@@ -81,7 +81,7 @@ class CloudPCProvider(ResourceProvider):
         return UpdateResult(outputs.written(after, _olds))
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
-        """What a refresh sees of the machine, told as status; never that it is gone, or it would be made again."""
+        """What a refresh sees of the machine, as a status; never as gone, or it would be made again."""
         recorded = outputs.read(props)
         with _steps(recorded) as steps:
             return ReadResult(id_, outputs.written(steps.refresh(recorded), props))

@@ -26,7 +26,7 @@ Place = tuple[str, str]
 
 
 def folder(root: Path) -> Path:
-    """Where the stages of a project's runs are; who makes it has them told."""
+    """Where the stages of a project's runs are; whoever makes it has them written there."""
     return root / _FOLDER
 
 
@@ -43,7 +43,7 @@ class Teller:
         self._file: int | None = None
 
     def tell(self, urn: str, stage: str) -> None:
-        """What is being done; empty: nothing any more. Never raises: it must not hold up what it tells of."""
+        """What is being done; empty: nothing any longer. Never raises: it must not hold up what it tells of."""
         line = json.dumps([urn.split(":")[2], urn.rpartition("::")[2], masked(stage)]) + "\n"
         with contextlib.suppress(OSError), self._lock:
             if self._file is None:
@@ -76,7 +76,7 @@ class Reader:
         self._files: dict[str, _File] = {}
 
     def read(self) -> Mapping[Place, str]:
-        """What is being done now. What was told before is read once."""
+        """What is being done now. What was written before is read once."""
         there = set(self._there())
         self._files = {name: self._files.get(name) or _File() for name in there}
         for name, file in self._files.items():

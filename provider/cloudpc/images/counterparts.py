@@ -23,7 +23,7 @@ class _Counterparts(RootModel[dict[str, dict[str, str]]]):
 
 
 def of(recipes: Path, image_id: str, kind: str) -> str | None:
-    """The name of a recipe's counterpart of this kind; none also where the file is wrong, which `problems` tells."""
+    """The name of a recipe's counterpart of this kind; none also where the file is wrong, which `problems` reports."""
     try:
         own = _read(recipes)
     except (ValidationError, InvalidConfigurationError):

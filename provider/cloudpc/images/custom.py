@@ -100,7 +100,7 @@ def resolve(name: str, image: CustomImage, base_folder: Path, note: Note) -> Dis
         name: its key in `cloudpc:images`.
         image: where it is and how it is used.
         base_folder: what a relative path is relative to.
-        note: told about downloads and long checks.
+        note: gets downloads and long checks.
 
     Raises:
         ProvisioningError: IMAGE_NOT_FOUND, IMAGE_INVALID; retriable only if the network failed.
@@ -202,7 +202,7 @@ def _fetched(name: str, image: CustomImage, images: store.Store, note: Note, ask
         name: its key in `cloudpc:images`.
         image: what is wanted.
         images: the cache; the lock of this image is held.
-        note: told how far it is.
+        note: gets how far it is.
         asked: when it was asked for, by the monotonic clock.
     """
     key = (image.url, image.sha256)

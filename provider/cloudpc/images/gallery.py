@@ -37,7 +37,7 @@ def build(folder: Path, image_id: str, note: Note, *, force: bool = False) -> Di
     Args:
         folder: vm-images of the project.
         image_id: the recipe's name.
-        note: told what is being done.
+        note: gets what is being done.
         force: build again, for example because the mirror has newer packages.
 
     Raises:

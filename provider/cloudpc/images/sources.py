@@ -68,7 +68,7 @@ class Source(Protocol):
         Args:
             image_id: its name.
             digest: which contents a run was begun with.
-            note: told what takes its time.
+            note: gets what takes its time.
 
         Raises:
             ProvisioningError: IMAGE_NOT_FOUND, IMAGE_INVALID.
@@ -96,7 +96,7 @@ def of(image_type: str, places: Places) -> list[Source]:
 
 
 def chosen(meant: Iterable[Source], kind: str, image_id: str) -> Source | None:
-    """The first of this kind that has it, or else the first of this kind, which tells why."""
+    """The first of this kind that has it, or else the first of this kind, which says why."""
     same = [source for source in meant if source.kind == kind]
     return next((source for source in same if source.has(image_id)), next(iter(same), None))
 

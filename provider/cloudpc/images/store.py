@@ -145,7 +145,7 @@ class Store:
 
 
 def stamp(path: Path) -> list[int]:
-    """What tells that a file was not written since."""
+    """By which a file is known not to have been written since."""
     status = path.stat()
     return [status.st_size, status.st_mtime_ns, status.st_ctime_ns]  # a copy may have any size and time of change
 

@@ -122,7 +122,7 @@ class ChecksOrders(Protocol):
             watch: ends it.
 
         Raises:
-            ProvisioningError: it can't be told now.
+            ProvisioningError: it is not known now.
         """
 
 
@@ -160,13 +160,13 @@ class KeepsImages(Protocol):
 
 @runtime_checkable
 class ForgetsImages(KeepsImages, Protocol):
-    """A host that tells which copies of images nobody will ever remove unasked."""
+    """A host that says which copies of images nobody will ever remove unasked."""
 
     def old_images(self) -> list[str]:
         """Names of those that an older version brought for this user from here, and that nothing on the host needs.
 
         Raises:
-            ProvisioningError: it can't be told what needs them.
+            ProvisioningError: it is not known what needs them.
         """
 
     def discard_images(self, names: Collection[str]) -> list[str]:

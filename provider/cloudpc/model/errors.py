@@ -165,7 +165,7 @@ class ProvisioningError(CloudPCError):
 class TagUnreadable(ProvisioningError):  # noqa: N818 - an answer as well: it is neither there nor gone
     """A machine with a Cloud PC's identity is on the host, but nothing readable says whose it is.
 
-    Who only asks whether there is one is not told "no": nothing of it may be deleted, and no second one be made.
+    Not an answer "no" to whether there is one: nothing of it may be deleted, and no second one be made.
 
     Args:
         machine: its name on the host.
@@ -186,7 +186,7 @@ class Cancelled(Exception):  # noqa: N818 - not an error: the run was asked to s
 
 @contextmanager
 def unexpected_told(what: str) -> Iterator[None]:
-    """Whatever is wrong with a driver: it must be told, and may not stop everybody else's update.
+    """Whatever goes wrong in a driver must be reported, and must not stop everybody else's update.
 
     Raises:
         ProvisioningError: INTERNAL_ERROR for what should not happen; others, and Cancelled, as they are.

@@ -74,8 +74,8 @@ class Guest(Protocol):
     def run(self, scripts: Sequence[Script], watch: Watch) -> list[Completed]:
         """Run these in this order, each whatever became of those before; a host may send them as one.
 
-        Where it can, the host tells each one's title while it runs. One that is not over in its time, or by the watch's
-        deadline, is ended.
+        Where it can, the host reports each one's title while it runs. One that is not over in its time, or by the
+        watch's deadline, is ended.
 
         Raises:
             ProvisioningError: GUEST_DIED, GUEST_AGENT_LOST, HOST_UNREACHABLE: what has run by then is not known.

@@ -1,4 +1,4 @@
-"""Calls of a host that take over their usual time: told while they last, and remembered of the host.
+"""Calls to a host that take longer than usual: reported while they last, and remembered for the host.
 
 A driver says what it calls (`calling`) and on which host (`on`); whoever works for a user names the listener
 (`telling`). A separate thread watches what lasts, so that a call which hangs in a library is reported as well.

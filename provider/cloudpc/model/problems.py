@@ -1,4 +1,4 @@
-"""Bad input, told all at once: what is wrong, where, what was found and what to write instead."""
+"""Bad input, reported all at once: what is wrong, where, what was found and what to write instead."""
 
 from __future__ import annotations
 

@@ -123,5 +123,5 @@ def without_data(
 
 
 def uncertain(remnants: Collection[Remnant], recorded: Collection[UUID]) -> list[Remnant]:
-    """Those that may be another installation's: told, and never removed."""
+    """Those that may be another installation's: reported, and never removed."""
     return [remnant for remnant in without_machine(remnants, recorded) if not remnant.certain]

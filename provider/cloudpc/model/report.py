@@ -1,4 +1,4 @@
-"""How provisioning tells what it does."""
+"""How provisioning reports what it does."""
 
 from __future__ import annotations
 

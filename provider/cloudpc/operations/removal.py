@@ -74,8 +74,8 @@ class Removal:
         Args:
             machine_id: the machine's.
             recorded: what state knows of it: other policies' machines are left alone.
-            below: only a machine of an older generation than this, and that only if all the rest can go. Who makes it
-                anew sees for itself whether it is still going.
+            below: only a machine of an older generation than this, and that only if all the rest can go. Whoever makes
+                it again sees for itself whether it is still going.
         """
         try:
             there = self._look(machine_id, recorded)
@@ -181,8 +181,8 @@ class Removal:
     ) -> list[str]:
         """What is left of it beside its machine; returns what of that its host can't remove yet.
 
-        A host that does not say what there is counts only where its disk may be, and if nothing else is told. What is
-        kept for diagnosis goes when its time is over.
+        A host that does not say what there is counts only where its disk may be, and if nothing else is reported. What
+        is kept for diagnosis goes when its time is over.
         """
         undefined = recorded.has_machine and not there.machines  # by somebody's hand, which leaves its disk
         whole = undefined or (recorded.status in _MAY_HAVE_KEPT and not recorded.is_not_in_state)

@@ -1,4 +1,4 @@
-"""What a run tells of a Cloud PC before it does anything: typed reasons, and their words in one place each."""
+"""What a run says of a Cloud PC before it does anything: typed reasons, and their words in one place each."""
 
 from __future__ import annotations
 

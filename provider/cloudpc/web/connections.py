@@ -74,7 +74,7 @@ class Connections:
 
     Args:
         now: the time of day.
-        touch: is told of the session whose connection is used.
+        touch: gets the session whose connection is used.
     """
 
     def __init__(

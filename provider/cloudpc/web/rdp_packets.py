@@ -82,7 +82,7 @@ class SignsIn:
     _seen: int = 0
 
     def feed(self, content: bytes) -> bytes:
-        """What goes to the server of this and what was held back of before. Raises NotRdp."""
+        """What goes to the server of this and of what was held back earlier. Raises NotRdp."""
         if self.has_signed_in():
             return content
         self._early += content
@@ -99,7 +99,7 @@ class SignsIn:
         return bytes(out)
 
     def has_signed_in(self) -> bool:
-        """Whether the guest was told who signs in."""
+        """Whether the guest has got who signs in."""
         return not self._signs
 
     def _frame(self) -> int:

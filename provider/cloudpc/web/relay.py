@@ -147,10 +147,10 @@ async def until_one_ends(
         changed: what becomes of what the page says; raises ValueError: it may not say that.
 
     Returns:
-        Why it has ended, where the page is gone and needs not be told.
+        Why it has ended, where the page is gone and need not hear it.
 
     Raises:
-        Closed: the page is to be told.
+        Closed: the page must hear it.
     """
 
     async def from_page() -> str:

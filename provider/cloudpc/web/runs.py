@@ -145,7 +145,7 @@ class Runs:
     Args:
         project: where.
         folder: where they are kept.
-        on_end: is told of each that has ended, before pages are.
+        on_end: gets each that has ended, before pages do.
     """
 
     def __init__(self, project: Project, folder: Path, on_end: Callable[[Run], None] = lambda _: None) -> None:
@@ -354,7 +354,7 @@ class Runs:
 
     @contextlib.contextmanager
     def _kept(self, run: Run) -> Iterator[None]:
-        """Write a file of a run. A disk that is full stops no run: it is told on the terminal, once."""
+        """Write a file of a run. A full disk stops no run: it is reported on the terminal, once."""
         try:
             yield
         except OSError as error:

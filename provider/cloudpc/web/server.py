@@ -30,7 +30,7 @@ def serve(project: Project, port: int, who: Person | SignIn, tell: Callable[[str
     Args:
         project: where.
         port: 0: any.
-        who: whom the address that is told signs in, once; or the tenant's sign-in.
+        who: whom the printed address signs in, once; or the tenant's sign-in.
         tell: is given what is to be said.
 
     Raises:
@@ -52,7 +52,7 @@ def serve(project: Project, port: int, who: Person | SignIn, tell: Callable[[str
 
 
 def _site(project: Project, port: int, who: Person | SignIn, tell: Callable[[str], None]) -> Site:
-    """One, with its address told."""
+    """One, with its address printed."""
     if isinstance(who, Person):
         address = f"http://{LOOPBACK}:{port}"
         site = Site.of(project, Origins([address]))

@@ -66,7 +66,7 @@ class Surroundings:
         self._thread: threading.Thread | None = None
 
     def look(self) -> Seen:
-        """What is known; it is asked for again if that is old, and pages are told when it is there."""
+        """What is known; it is asked for again if that is old, and pages hear when it is there."""
         with self._lock:
             is_asking = self._thread is not None and self._thread.is_alive()  # a host that hangs is asked once
             if time.monotonic() - self._asked > _KEPT and not is_asking:

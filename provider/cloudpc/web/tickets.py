@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class Refused(Exception):  # noqa: N818 - an answer, not an error
-    """This is no ticket, or no longer, or somebody else's; which of these, nobody is told."""
+    """This is no ticket, or no longer, or somebody else's; which of these, nobody learns."""
 
 
 class Tickets(Generic[T]):

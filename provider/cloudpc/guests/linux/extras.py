@@ -105,7 +105,7 @@ def wanted(settings: PolicySettings, script: bytes | None) -> list[Extra]:
 
 
 def keep_first_boot(root: str = "") -> Extra:
-    """Has cloud-init remember this first boot for good; nothing where there is none, or none that can be told.
+    """Has cloud-init remember this first boot for good; does nothing where there is none, or none is recognised.
 
     It is a precaution: nobody is kept from working by it.
     """

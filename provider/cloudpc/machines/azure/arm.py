@@ -118,7 +118,7 @@ class Arm:
 
         Args:
             doing: completes "could not …".
-            watch: whom pauses are told, too; None: whoever listens already.
+            watch: gets the pauses, too; None: whoever listens already.
 
         Raises:
             AzureFailed, Cancelled.

@@ -49,7 +49,7 @@ class Claiming:
         machines: its machines.
         parts: what they are made of.
         removal: takes back what came to nothing.
-        sizes: is told where there was no room.
+        sizes: learns where there was no room.
         describe: says what a machine is; raises TagUnreadable.
     """
 

@@ -39,7 +39,7 @@ class MarketplaceImage:
 
     @property
     def guest_os(self) -> str:
-        """The system of its guests as far as its publisher tells, before Azure is asked."""
+        """The system of its guests as far as its publisher says, before Azure is asked."""
         return "windows" if self.publisher.lower().startswith("microsoftwindows") else "linux"
 
 

@@ -86,7 +86,7 @@ class PartsOfGroup:
         return [part for part in its if machine_named_in(part.name) == name_of(machine_id)]
 
     def left(self, installation: str) -> list[Remnant]:
-        """What no machine has any more, and this installation's machines had."""
+        """What this installation's machines had, and no machine has any longer."""
         now = datetime.now(UTC)
         return [
             Remnant(

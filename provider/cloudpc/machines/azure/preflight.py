@@ -19,7 +19,7 @@ _OF_THE_IMAGE = frozenset({ErrorCode.IMAGE_NOT_FOUND, ErrorCode.IMAGE_INVALID})
 
 
 def check_order(images: Images, sizes: Sizes, image: Image, plans: Mapping[str, Amount], watch: Watch) -> OrderChecks:
-    """See ChecksOrders; each thing that is wrong with the image is told once, whichever plans it concerns."""
+    """See ChecksOrders; each thing that is wrong with the image is reported once, whichever plans it concerns."""
     what = f"image {image.image_id}"
     of_image: dict[Check, None] = {}
     of_sizes: dict[str, Check] = {}

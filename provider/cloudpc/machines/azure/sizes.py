@@ -133,7 +133,7 @@ class Sizes:
     def plan_check(self, plan_id: str, size: Amount, image: FoundImage, watch: Watch) -> Check:
         """Whether a machine of a plan can be had: what never will be has failed, what can't be now is a warning.
 
-        Raises ProvisioningError: it can't be told.
+        Raises ProvisioningError: it is not known.
         """
         what = f"size for {size.vcpus} vCPU, {gb(size.memory_mib)}"
         choice = self.choice(plan_id, size, image, watch)

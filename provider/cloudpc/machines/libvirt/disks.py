@@ -96,7 +96,7 @@ def needed_in(connection: Any, pool: Any, unwanted: Collection[str]) -> set[str]
     """The same of a pool's volumes, with the kernels of all domains, and with disks elsewhere that lie on them.
 
     Raises:
-        libvirt.libvirtError: it can't be told what one lies on.
+        libvirt.libvirtError: it is not known what one lies on.
     """
     backing = {}
     for volume in pool.listAllVolumes():

@@ -75,7 +75,7 @@ def classified(
     Args:
         doing: completes "Could not …".
         code: where the error says nothing special.
-        takes_its_time: what is done inside is long in itself, and tells of itself.
+        takes_its_time: what is done inside takes long, and reports that itself.
     """
     try:
         with nullcontext() if takes_its_time else patience.calling(doing):

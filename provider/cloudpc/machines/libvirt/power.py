@@ -44,7 +44,7 @@ def power(domain: Any) -> tuple[PowerState, str]:
 
 
 def of_state(domain: Any, state: int, reason: int) -> tuple[PowerState, str]:
-    """The same, where libvirt has told the state already; only one whose disk has failed is asked for more."""
+    """The same, where libvirt has given the state already; only one whose disk has failed is asked for more."""
     match state:
         case libvirt.VIR_DOMAIN_SHUTOFF:
             return PowerState.STOPPED, ""

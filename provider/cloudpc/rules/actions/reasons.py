@@ -38,7 +38,7 @@ class NotEntitled(Reason):
 
 @dataclass(frozen=True)
 class PolicyNotKnown(Reason):
-    """Its file is wrong, or its directory can't be read; that was told."""
+    """Its file is wrong, or its directory can't be read; that was reported."""
 
     def __str__(self) -> str:
         return "its policy's current settings are unknown"
