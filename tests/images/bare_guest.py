@@ -71,7 +71,7 @@ class BareGuest:
             drive = f"file={seed},if=none,id=seed,format=raw,readonly=on"
             self._argv += ["-drive", drive, "-device", "virtio-blk-pci,drive=seed"]
         if image.kernel and image.initrd:
-            append = f"{image.command_line} mitigations=off"  # as the machine driver does under TCG
+            append = f"{image.command_line} mitigations=off no_timer_check"  # as the machine driver does under TCG
             self._argv += ["-kernel", str(image.kernel.path), "-initrd", str(image.initrd.path), "-append", append]
 
     def __enter__(self) -> Self:

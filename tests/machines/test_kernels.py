@@ -32,7 +32,7 @@ DEFINED = """
 """
 
 
-@pytest.mark.parametrize(("kind", "command_line"), [("kvm", "quiet"), ("qemu", "mitigations=off quiet")])
+@pytest.mark.parametrize(("kind", "command_line"), [("kvm", "quiet"), ("qemu", "mitigations=off no_timer_check quiet")])
 def test_only_the_kernel_changes(kind: str, command_line: str) -> None:
     before = ElementTree.fromstring(DEFINED.format(kind=kind))
     after = ElementTree.fromstring(with_kernel(DEFINED.format(kind=kind), KernelBoot("/new", None, "quiet")))

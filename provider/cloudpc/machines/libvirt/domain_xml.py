@@ -27,6 +27,12 @@ COMMAND_LINE = f"{{{_QEMU_NAMESPACE}}}commandline"
 """Name of the element with arguments for QEMU that libvirt knows nothing of."""
 _VIDEO_KIB = "8192"
 """Memory of a screen for text and firmware; QEMU takes it when it is drawn on."""
+_UNDER_EMULATION = {"mitigations=": "mitigations=off", "no_timer_check": "no_timer_check"}
+"""What a kernel is told where QEMU emulates its processor, unless it is told of that already.
+
+Mitigations protect nothing there, and cost seconds of every boot. The timer's check counts ticks while it spins: on a
+host under load they may come too late, and the kernel panics (*IO-APIC + timer doesn't work*).
+"""
 _USER_NETWORK_SLOT = "0x18"
 """PCI slot of the card that libvirt does not know of. It numbers its own from 1 on; the chipset has the last ones."""
 
@@ -190,9 +196,10 @@ def _kernel(os: Element, boot: KernelBoot, *, emulated: bool) -> None:
     if boot.initrd is not None:
         SubElement(os, "initrd").text = boot.initrd
     command_line = boot.command_line
-    if emulated and "mitigations=" not in command_line:
-        # Under emulation they protect nothing and cost seconds of every boot. First: `--` may end the kernel's own.
-        command_line = f"mitigations=off {command_line}".strip()
+    if emulated:
+        # First: `--` may end the kernel's own.
+        missing = (word for name, word in _UNDER_EMULATION.items() if name not in command_line)
+        command_line = " ".join(filter(None, (*missing, command_line)))
     if command_line:
         SubElement(os, "cmdline").text = command_line
 
