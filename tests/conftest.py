@@ -38,6 +38,7 @@ settings.register_profile(
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
+@pytest.hookimpl(optionalhook=True)  # mutmut goes without xdist
 def pytest_xdist_auto_num_workers() -> int:
     """One more than there are cores: whoever waits for a guest to boot leaves one to the others."""
     return len(os.sched_getaffinity(0)) + 1
