@@ -217,23 +217,47 @@ def test_only_the_tests_install_a_domain_controller(
     assert "libvirt-dev" not in tests
 
 
+def _uv(checkout: Path, tmp_path: Path, **stubs: str) -> None:
+    """Scripts where the pinned uv and its Python are to be."""
+    for name in ("requirements.lock", "pyproject.toml"):
+        shutil.copy(REPOSITORY / name, checkout)
+    digest = sha256((checkout / "tools/uv.txt").read_bytes()).hexdigest()[:12]
+    programs = tmp_path / "my cache/cloudpc/tools" / f"uv-{digest}" / "bin"
+    programs.mkdir(parents=True)
+    for name, script in stubs.items():
+        (programs / name).write_text(f"#!/bin/sh\n{script}\n")
+        (programs / name).chmod(0o755)
+
+
 def test_uv_is_told_of_pips_folders_of_wheels_that_are_there(
     checkout: Path, environment: dict[str, str], tmp_path: Path
 ) -> None:
     """pip passes over one that is not there; uv would end."""
-    for name in ("requirements.lock", "pyproject.toml"):
-        shutil.copy(REPOSITORY / name, checkout)
     (tmp_path / "wheels").mkdir()
-    digest = sha256((checkout / "tools/uv.txt").read_bytes()).hexdigest()[:12]
-    programs = tmp_path / "my cache/cloudpc/tools" / f"uv-{digest}" / "bin"
-    programs.mkdir(parents=True)
     settings = f":env:.find-links='/nowhere {tmp_path}/wheels https://wheels.example/'"
-    stubs = {"python": f'echo "{settings}"', "uv": f'echo "$UV_FIND_LINKS" > "{tmp_path}/told"; exit 1'}
-    for name, script in stubs.items():
-        (programs / name).write_text(f"#!/bin/sh\n{script}\n")
-        (programs / name).chmod(0o755)
+    told = f'echo "$UV_FIND_LINKS" > "{tmp_path}/told"; exit 1'
+    _uv(checkout, tmp_path, python=f'echo "{settings}"', uv=told)
     run([checkout / "tools/environment"], environment)
     assert (tmp_path / "told").read_text() == f"{tmp_path}/wheels,https://wheels.example/\n"
+
+
+def test_who_needs_only_the_packages_does_not_wait_for_what_makes_later_starts_quicker(
+    checkout: Path, environment: dict[str, str], tmp_path: Path
+) -> None:
+    said = tmp_path / "said"
+    python = checkout / ".venv/bin/python"
+    stub = tmp_path / "python"
+    stub.write_text(f'#!/bin/sh\necho "$1 $2" >>"{said}"\n')
+    stub.chmod(0o755)
+    makes = f'mkdir -p "{python.parent}" && cp "{stub}" "{python}"'
+    _uv(checkout, tmp_path, python="exit 0", uv=f'echo "$1 $2" >>"{said}"; [ "$1" != venv ] || {{ {makes}; }}')
+    for _ in range(2):
+        run([checkout / "tools/environment", "packages"], environment)
+    assert [line.split()[0] for line in said.read_text().splitlines()] == ["venv", "pip", "pip"]
+    said.unlink()
+    run([checkout / "tools/environment"], environment)
+    assert said.read_text().startswith("-m ensurepip\n")
+    assert "pip sync" not in said.read_text()
 
 
 RELEASES = {
