@@ -35,7 +35,7 @@ def archive(path: Path) -> Path:
 
 def make(tar: Path, disk: Path, size: int = 32) -> Path:
     disk.parent.mkdir()
-    filesystem.make_disk(tar, disk, size_mib=size, journal_mib=4, epoch=EPOCH, on_line=lambda line: None)
+    filesystem.make_disk(["cat", str(tar)], disk, size_mib=size, journal_mib=4, epoch=EPOCH, on_line=lambda line: None)
     return disk
 
 
@@ -81,3 +81,37 @@ def test_too_many_files_for_the_disk_are_an_error(tmp_path: Path) -> None:
     with pytest.raises(ToolError) as caught:
         make(tar, tmp_path / "one" / "disk.qcow2")
     assert "Could not allocate block" in "\n".join(caught.value.lines)
+
+
+_CLEANS_UP = """
+trap 'sleep 0.5; echo cleaned >"$1"; exit 1' INT
+echo begun >&2
+while :; do sleep 0.1; done
+"""
+
+
+def test_an_interrupted_writer_has_cleaned_up_before_the_interrupt_goes_on(tmp_path: Path) -> None:
+    def interrupt(line: str) -> None:
+        raise KeyboardInterrupt(line)
+
+    (tmp_path / "one").mkdir()
+    writer = ["sh", "-c", _CLEANS_UP, "writer", str(tmp_path / "cleaned")]
+    with pytest.raises(KeyboardInterrupt):
+        filesystem.make_disk(
+            writer, tmp_path / "one" / "disk.qcow2", size_mib=32, journal_mib=4, epoch=EPOCH, on_line=interrupt
+        )
+    assert (tmp_path / "cleaned").exists()
+
+
+def test_a_writer_that_fails_before_it_has_written_makes_no_disk(tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    disk = tmp_path / "one" / "disk.qcow2"
+    said: list[str] = []
+    with pytest.raises(ToolError) as raised:
+        filesystem.make_disk(
+            ["sh", "-c", "echo E: no mirror >&2; exit 25"], disk, size_mib=32, journal_mib=4, epoch=EPOCH,
+            on_line=said.append,
+        )  # fmt: skip
+    assert "E: no mirror" in said
+    assert "E: no mirror" in raised.value.lines
+    assert not disk.exists()
