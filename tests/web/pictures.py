@@ -43,7 +43,7 @@ def fleet(root: Path) -> Project:
     _directory(project, [name for name in _NAMES if name != "bob"])
     project.policy(
         "engineering", hosts=["kvm1", "kvm2"], assignments=[{"target": {"groupId": "engineering"}}],
-        timeZone="Europe/Berlin",
+        timeZone="Europe/Berlin", resetEnabled=True,
     )  # fmt: skip
     project.up("engineering")
     project.cloudpc("power-off", "erin", "--yes")

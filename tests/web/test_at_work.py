@@ -92,7 +92,7 @@ def test_a_line_that_is_being_written_is_read_when_it_is_whole(tmp_path: Path) -
 def test_changes_are_news_and_runs_of_others_are_known_by_their_locks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    locks = [Held("demo", "root@here", dead=False), Held("lab", "root@here", dead=True)]
+    locks = [Held("demo", "root@here", "", dead=False), Held("lab", "root@here", "", dead=True)]
     turns: dict[str, str] = {}
     runs: Any = SimpleNamespace(held=lambda _: list(locks), at_work_on=turns.get)
     at_work = AtWork(tmp_path, runs, list)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from starlette.testclient import TestClient
 
 from cloudpc.cli.context import Project
 from cloudpc.files.project import PROJECT
-from cloudpc.web import policies_pages, server, static_files
+from cloudpc.web import policies_pages, run_pages, server, static_files
 from cloudpc.web.app import create
 from cloudpc.web.guard import Origins
 from cloudpc.web.person import Person
@@ -194,6 +195,29 @@ def test_news_end_with_the_session(site: Site, client: TestClient) -> None:
         assert ": here" in "".join(news.iter_text())
     assert not site.is_ending, "it has not waited for that"
     begun.join()
+
+
+def test_what_changes_before_a_page_listens_is_news(site: Site) -> None:
+    client, session = TestClient(create(site), base_url=ADDRESS), site.sessions.begin(ROOT)  # nothing looks by itself
+    client.cookies.set(site.origins.cookie, session.id)
+    page = client.get("/runs").text
+    [since] = re.findall(r'<body data-news="([^"]+)">', page)
+
+    async def told(since: str) -> bool:
+        async def listen() -> bool:
+            return any(["changed" in text async for text in run_pages._news(site, session, since)])
+
+        listening = asyncio.ensure_future(listen())
+        await asyncio.sleep(1.5)
+        site.is_ending = True
+        try:
+            return await listening
+        finally:
+            site.is_ending = False
+
+    assert not asyncio.run(told(since))
+    site.surroundings.number += 1
+    assert asyncio.run(told(since))
 
 
 def test_who_has_signed_out_can_sign_in_again(site: Site) -> None:

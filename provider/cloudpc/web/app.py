@@ -59,7 +59,9 @@ def create(site: Site, more: list[BaseRoute] | None = None) -> Starlette:
     ]
     app = Starlette(
         routes=routes,
-        middleware=[Middleware(Guard, origins=site.origins, sessions=site.sessions, failed=said)],
+        middleware=[
+            Middleware(Guard, origins=site.origins, sessions=site.sessions, failed=said, news=lambda: site.news)
+        ],
         exception_handlers={HTTPException: said},
         lifespan=_lifespan,
     )
@@ -121,4 +123,6 @@ def said(request: Request, error: Exception) -> Response:
     site, link = site_of(request), None
     if site.sign_in and code == 401:
         text, link = "Nobody is signed in here, or the session has ended.", sign_in.link(request)
+    if code == 401 and request.method == "POST":
+        text = f"Nothing was done. {text}"
     return site.page(request, "said.html", code, title=_TITLES.get(code, phrase), text=text, link=link)

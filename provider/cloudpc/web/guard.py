@@ -73,12 +73,15 @@ class Guard:
         origins: by which addresses it may be spoken to.
         sessions: who is signed in.
         failed: what is answered where we have made a mistake.
+        news: what a page is told apart by from what it would show later; known before it reads anything.
     """
 
     def __init__(
-        self, app: ASGIApp, origins: Origins, sessions: Sessions, failed: Callable[[Request, Exception], Response]
-    ) -> None:
+        self, app: ASGIApp, origins: Origins, sessions: Sessions, failed: Callable[[Request, Exception], Response],
+        news: Callable[[], str],
+    ) -> None:  # fmt: skip
         self._app, self._origins, self._sessions, self._failed = app, origins, sessions, failed
+        self._news = news
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
@@ -90,7 +93,8 @@ class Guard:
             await _refuse(scope, receive, send, wrong)
             return
         cookie = HTTPConnection(scope).cookies.get(self._origins.cookie)
-        scope.setdefault("state", {})["session"] = self._sessions.get(cookie) if cookie else None
+        session = self._sessions.get(cookie) if cookie else None
+        scope["state"] = {**scope.get("state", {}), "session": session, "news": self._news()}
 
         has_begun = False
 

@@ -55,8 +55,8 @@ async def lines(request: Request) -> Response:
 
 
 async def news(request: Request) -> Response:
-    """Says so whenever the fleet has been read again."""
-    return _events(_news(site_of(request), session_of(request)))
+    """Says so whenever something is not as it was (`since`) when the page was asked for."""
+    return _events(_news(site_of(request), session_of(request), request.query_params.get("since")))
 
 
 async def stop(request: Request) -> Response:
@@ -92,22 +92,18 @@ async def _lines(site: Site, session: Session, one: Run, begin: int) -> AsyncIte
         await asyncio.sleep(_LOOKS_EVERY)
 
 
-async def _news(site: Site, session: Session) -> AsyncIterator[str]:
-    before, beats = _number(site), 0
+async def _news(site: Site, session: Session, since: str | None) -> AsyncIterator[str]:
+    before, beats = since or site.news, 0
     yield ": here\n\n"
     while not site.is_ending and site.sessions.is_open(session):
         await asyncio.sleep(2 * _LOOKS_EVERY)
-        now = _number(site)
+        now = site.news
         beats += 1
         if now != before:
             before = now
             yield "event: changed\ndata: {}\n\n"
         elif beats % _BEATS_EVERY == 0:
             yield ": all is well\n\n"
-
-
-def _number(site: Site) -> tuple[int, ...]:
-    return site.fleet.number, site.runs.number, site.at_work.number, site.surroundings.number
 
 
 def _events(source: AsyncIterator[str]) -> Response:

@@ -46,6 +46,8 @@ _SAID = {
 }
 
 
+_KILLED = 137
+"""By SIGKILL or another signal, as shells tell it."""
 _FOR_THE_REASON = "the reason is below"
 
 
@@ -92,6 +94,8 @@ class Run:
     @property
     def said(self) -> str:
         """How it is, in words."""
+        if self.ended and self.code == _KILLED:
+            return "killed; the next run finishes what it began"
         if self.ended and self.code is not None:
             return _SAID.get(self.code, f"did not work; {_FOR_THE_REASON}")
         if self.ended:
@@ -134,7 +138,9 @@ class Held:
     """A policy's lock."""
 
     policy: str
-    words: str
+    by: str
+    """Who took it, and on which machine."""
+    since: str
     dead: bool
     """Whether who took it is surely gone."""
 
@@ -303,7 +309,9 @@ class Runs:
         """Who is at work on these, or was when they died, as the backend shows it."""
         with contextlib.suppress(CloudPCError):
             locks = [(policy, lock) for policy in policies for lock in self._project.locks(policy)]
-            return [Held(policy, str(lock), lock.dead) for policy, lock in locks]
+            return [
+                Held(policy, f"{lock.username}@{lock.hostname}", lock.timestamp, lock.dead) for policy, lock in locks
+            ]
         return []
 
     def _its_turn(self, run: Run) -> contextlib.ExitStack | None:
@@ -321,7 +329,7 @@ class Runs:
                 return f"{other.by}'s `{other.shown}` is at work on {policy}"
             with contextlib.suppress(CloudPCError):
                 if held := [lock for lock in self._project.locks(policy) if not lock.dead]:
-                    return f"another run is at work on {policy}: its lock was {held[0]}"
+                    return f"another run is at work on {policy}, of {held[0].username}@{held[0].hostname}"
         return ""
 
     def _process(self, run: Run) -> int:
@@ -344,7 +352,7 @@ class Runs:
             del self._processes[run.id]
         if code < 0:
             self._say(run, f"cloudpc: killed by {signal.Signals(-code).name}; the next run finishes what it began")
-        return code if code >= 0 else 1
+        return code if code >= 0 else _KILLED
 
     # ---- its files
 

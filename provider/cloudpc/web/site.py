@@ -82,10 +82,16 @@ class Site:
             person=session.person if session else None,
             csrf=session.csrf if session else "",
             path=request.url.path,
+            news=getattr(request.state, "news", ""),
             project=self.project_name,
             **values,
         )
         return HTMLResponse(text, status)
+
+    @property
+    def news(self) -> str:
+        """Another one whenever something that pages show has changed."""
+        return ".".join(str(each.number) for each in (self.fleet, self.runs, self.at_work, self.surroundings))
 
     def today(self, policy: str) -> Today:
         """What a policy says now."""

@@ -43,7 +43,7 @@ if (parts()) {
     waiting = setTimeout(() => isBusy() || renew(), 200);
   };
   whileVisible(() => {
-    const news = new EventSource("/news");
+    const news = new EventSource(`/news?since=${document.body.dataset.news}`); // of the page, not of now
     let isStale = !isFirst; // what happened while nobody saw it is not told again
     isFirst = false;
     news.addEventListener("changed", changed);
