@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from cloudpc.cli.context import Project, check_name, of_user
+from cloudpc.cli.context import Project
+from cloudpc.cli.names import check_name, of_user
 from cloudpc.cli.output import CommandError, Exit, err
 from cloudpc.cli.preflight import check
 from cloudpc.operations.records import CloudPCRecord

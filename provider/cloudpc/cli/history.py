@@ -7,8 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from cloudpc.cli.context import Project, of_user
+from cloudpc.cli.context import Project
 from cloudpc.cli.journal import Journal
+from cloudpc.cli.names import of_user
 from cloudpc.cli.output import CommandError, Json, coloured, out, print_json, table
 from cloudpc.directory.catalogue import short_name
 from cloudpc.model.text import told
