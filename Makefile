@@ -83,8 +83,9 @@ world: setup ## A million steps of random histories against the lifecycle's rule
 	@HYPOTHESIS_PROFILE=thorough CLOUDPC_WORLD_STEPS=1000000 .venv/bin/pytest --timeout=0 tests/core/test_world.py
 
 .PHONY: clones
-clones: setup ## 16 clones at once, and all that must differ between them; five minutes
+clones: setup ## 16 clones at once, and all that must differ between them; a clone beside one that has booted; five minutes
 	@CLOUDPC_CLONES=16 .venv/bin/pytest --timeout=0 -n0 tests/machines/test_clones.py -k share_nothing
+	@CLOUDPC_CLONES_OF=debian-12 .venv/bin/pytest --timeout=0 -n0 tests/machines/test_clone_as_booted.py
 
 .PHONY: mutants
 mutants: setup ## Small changes of the modules that decide: does a test notice each? Half an hour

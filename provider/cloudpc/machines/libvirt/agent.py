@@ -77,6 +77,10 @@ class Agent:
         self._patience = patience
         self._cancel = cancel or Cancellation()
 
+    def ping(self) -> None:
+        """Return when it answers. Raises AgentUnavailable: it does not, as long as there is patience."""
+        self._command("guest-ping")
+
     def run(
         self,
         argv: Sequence[str],

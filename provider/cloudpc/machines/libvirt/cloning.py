@@ -29,7 +29,6 @@ from cloudpc.model.machines import Order
 from cloudpc.model.watch import Watch
 
 _PIECE = 1024 * 1024
-_FINDS_AGENT_WITHIN = 20.0
 
 
 class NotClonedError(Exception):
@@ -92,15 +91,13 @@ class Clone:
             NotClonedError: it did not become one of its own, and must not go on.
         """
         own = domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
-        agent = Agent(domain, answer_within=5, patience=_FINDS_AGENT_WITHIN, cancel=watch.cancel)
-        script = clone.identify(self.order.id, card_address(own))
+        agent = Agent(domain, answer_within=10, cancel=watch.cancel)
+        script = clone.identify(self.order.id, card_address(own), self.seed)
         try:
-            agent.read_file(clone.WAITING)  # which may be asked again until the agent is there
+            agent.ping()  # which may be asked again until the agent is there
             done = agent.run(script.argv, stdin=script.stdin, timeout=script.timeout)
             if done.exit_code != 0:
                 raise NotClonedError(f"it could not be told who it is: {done.output.strip()[-300:] or 'no output'}")
-            for name, text in (("user-data", self.seed.user_data), ("meta-data", self.seed.meta_data)):
-                agent.write_file(f"{clone.SEED_FOLDER}/{name}", text.encode())
             _plug_in(domain)
             agent.write_file(clone.IDENTITY, b"")
         except (AgentUnavailable, AgentRefused, TimeoutError) as error:
