@@ -25,7 +25,7 @@ from cloudpc.model.errors import ErrorCode, ProvisioningError
 from cloudpc.model.guests import Warned
 from cloudpc.model.outcome import Outcome
 from cloudpc.model.problems import Problem
-from cloudpc.model.text import coloured_only, harmless, harmless_lines, last_lines, plain, to_json, told
+from cloudpc.model.text import coloured_only, harmless, harmless_lines, last_lines, plain, to_json, told, with_hint
 from cloudpc.rules import transitions
 
 from . import make
@@ -245,3 +245,16 @@ def test_commands_leave_texts_and_markup_to_output() -> None:
             content = file.read_text(encoding="utf-8")
             for module in ("rich.markup", "rich.text", "rich.console"):
                 assert module not in content, f"{file.name}: {module} belongs into output.py"
+
+
+@pytest.mark.parametrize(
+    ("text", "hint", "whole"),
+    [
+        ("there is no x", "run it", "there is no x; run it"),
+        ("There is no x.", "`x` makes one", "There is no x; `x` makes one"),
+        ("There is no x.", "Make one.", "There is no x. Make one."),
+        ("There is no x.", "", "There is no x."),
+    ],
+)
+def test_what_to_do_follows_what_is_wrong(text: str, hint: str, whole: str) -> None:
+    assert with_hint(text, hint) == whole

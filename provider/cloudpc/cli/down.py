@@ -112,7 +112,8 @@ def _unknown(runtime: Runtime, installation: str | None, known: Inventory, polic
 
 def _tell_what_goes(record: StackRecord, unfinished: Found, staying: Found, forgotten: Sequence[str]) -> None:
     left = {machine.tag.key for _, machine in staying}
-    if going := [c for c in record.cloud_pcs if c.recorded.has_machine or c.key not in left]:
+    ending = [c for c in record.cloud_pcs if c.recorded.has_machine or c.key not in left]
+    if going := sorted(ending, key=lambda c: (c.user_principal_name, c.service_plan)):
         out.print(f"These Cloud PCs of the policy {record.policy} will be deleted, with all data on them:")
         print_rows([c.as_json() for c in going])
     for cloud_pc in going:

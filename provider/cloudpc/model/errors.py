@@ -15,7 +15,7 @@ from typing import Self
 
 from cloudpc.model.masking import masked
 from cloudpc.model.stages import Stage
-from cloudpc.model.text import plain, told
+from cloudpc.model.text import plain, told, with_hint
 
 log = logging.getLogger(__name__)
 
@@ -153,7 +153,7 @@ class ProvisioningError(CloudPCError):
 
     def adding(self, text: str) -> Self:
         """The same, with what else is to be said."""
-        self.message = told(f"{self.message}; {text}")
+        self.message = told(with_hint(self.message, text))
         self.args = (self.message,)
         return self
 

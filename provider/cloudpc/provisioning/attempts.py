@@ -17,6 +17,7 @@ from cloudpc.model.errors import ErrorCode, ProvisioningError
 from cloudpc.model.outcome import Outcome
 from cloudpc.model.report import Reporter
 from cloudpc.model.stages import Stage
+from cloudpc.model.text import with_hint
 from cloudpc.model.watch import Watch
 from cloudpc.provisioning.attempt import Attempt, Earlier, Placed, is_failure
 from cloudpc.provisioning.claim import Claim
@@ -102,11 +103,8 @@ class Attempts:
     def _announce_retry(self, state: tenacity.RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
         pause = state.next_action.sleep if state.next_action else 0
-        self._report.milestone(
-            f"attempt {self._attempt.number} of {ATTEMPTS} failed in {self._attempt.watch.now}: {error}; "
-            f"next in {pause:.0f} s",
-            warning=True,
-        )
+        failed = f"attempt {self._attempt.number} of {ATTEMPTS} failed in {self._attempt.watch.now}: {error}"
+        self._report.milestone(with_hint(failed, f"next in {pause:.0f} s"), warning=True)
 
     def _begin(self, number: int) -> Attempt:
         mark = f" (attempt {number} of {ATTEMPTS})" if number > 1 else ""
