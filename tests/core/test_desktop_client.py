@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import subprocess
+from pathlib import Path
 
 import pytest
 
 from cloudpc.cli import desktop_client
 from cloudpc.cli.output import CommandError
 from cloudpc.cli.ssh import Forwarded
+from cloudpc.files import packaged
 from cloudpc.model import thumbprints
 
 CERTIFICATE = b"its DER"
@@ -43,3 +45,17 @@ def test_an_empty_fingerprint_is_no_certificates() -> None:
 def test_a_desktop_whose_ssh_has_ended_is_not_waited_for(way: Forwarded) -> None:
     with pytest.raises(CommandError, match="ssh to CPC-1 has ended"):
         desktop_client._wait_until_proven(way, RECORDED, "CPC-1")
+
+
+@pytest.mark.parametrize("has_page", [True, False])
+def test_without_a_client_the_page_is_named_where_there_is_one(
+    has_page: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr(packaged, "root", lambda: tmp_path)
+    monkeypatch.setattr(desktop_client, "find_spec", lambda _name: object())
+    if has_page:
+        (tmp_path / "build/web/@devolutions/iron-remote-desktop").mkdir(parents=True)
+    with pytest.raises(CommandError) as told:
+        desktop_client._client()
+    assert ("cloudpc serve" in str(told.value), "--rdp-file" in str(told.value)) == (has_page, True)

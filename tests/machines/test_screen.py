@@ -45,7 +45,6 @@ def test_one_that_runs_is_shown() -> None:
     [
         (Domain(runs=False), HERE, "power it on"),
         (Domain(OF_BEFORE), HERE, "after a reprovision"),
-        (Domain(), Address("qemu+ssh://kvm1/system"), "run `cloudpc serve` there"),
     ],
 )
 def test_where_there_is_none_it_says_what_to_do(domain: Domain, address: Address, said: str) -> None:

@@ -18,12 +18,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 from cloudpc.cli import ssh
 from cloudpc.cli.desktop import PORT
 from cloudpc.cli.output import CommandError, err
 from cloudpc.cli.ssh import Forwarded, Target
+from cloudpc.files import packaged
 from cloudpc.model import thumbprints
 from cloudpc.model.text import command_line, last_lines
 
@@ -105,8 +107,15 @@ def _client() -> Callable[[_Session], int]:
     install = command_line("sudo", "apt-get", "install", "freerdp2-x11")
     raise CommandError(
         f"there is no remote desktop client on the PATH; install FreeRDP (`{install}`; freerdp3-x11 from Debian 13 on) "
-        "or Remmina; `--rdp-file FILE` writes a file for a client elsewhere"
+        f"or Remmina; {_without_client()}"
     )
+
+
+def _without_client() -> str:
+    """What can be done where there is no client."""
+    has_page = (packaged.root() / "build/web/@devolutions/iron-remote-desktop").is_dir() and find_spec("starlette")
+    page = "`cloudpc serve` shows it in a browser; " if has_page else ""
+    return f"{page}`--rdp-file FILE` writes a file for a client elsewhere"
 
 
 def _wait_until_proven(way: Forwarded, thumbprint: str, name: str) -> None:
@@ -169,14 +178,21 @@ def _freerdp(program: str, session: _Session) -> list[str]:
 
 
 def _by_remmina(program: str, session: _Session) -> int:
-    """It asks for the password itself. The certificate has been compared; it would ask about one it can't pin."""
+    """It sends no password, and takes none but by argument or file: xrdp asks for it, after a first try with none.
+
+    The certificate has been compared; Remmina would ask about one that it can't pin.
+    """
     lines = [
         "[remmina]", f"name={session.target.name}", "protocol=RDP", f"server={_HERE}:{session.port}",
-        f"username={session.target.user}", "security=tls", "ignore-tls-errors=1", "",
+        f"username={session.target.user}", "security=tls", "cert_ignore=1", "",
     ]  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="cloudpc-") as folder:
         file = Path(folder) / "desktop.remmina"
         file.write_text("\n".join(lines), encoding="utf-8")
+        err.print(
+            'cloudpc: Remmina sends no password; after "login failed" choose OK and type it there '
+            f"(`cloudpc credentials {session.target.user}` shows it)"
+        )
         subprocess.run([program, "-c", str(file)], check=False)
         return _until_interrupted()  # a client that runs already takes the file over, and this one ends at once
 
