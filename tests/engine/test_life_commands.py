@@ -455,7 +455,8 @@ def test_a_policy_is_deleted_with_its_last_cloud_pc(project: Project) -> None:
     project.up()
     refused = project.cloudpc("policy", "delete", "demo", "--yes")
     assert refused.code == 2
-    assert "demo is assigned to everybody: take its assignments out of stacks/Pulumi.demo.yaml" in refused.output
+    assert "assigned to everybody" in refused.output
+    assert "stacks/Pulumi.demo.yaml" in refused.output
     file = project.policy(assignments=[])
     assert project.cloudpc("policy", "delete", "demo").code == 4
     assert "cloudpc:deleted" not in file.read_text()
