@@ -9,12 +9,15 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import SecretStr
 
 from cloudpc.iac import outputs
-from cloudpc.model.cloud_pc import RecordedCloudPC
+from cloudpc.model.access import Ssh
+from cloudpc.model.cloud_pc import Account, RecordedCloudPC, Status
+from cloudpc.model.credentials import RecordedCredentials
 from cloudpc.rules import findings
 
-from . import make
+from . import fake_rim, make
 from .states import recorded
 
 RECORDS = sorted((Path(__file__).parents[1] / "state").glob("*.json"))
@@ -51,3 +54,22 @@ def test_what_a_newer_version_has_written_survives_a_change(pc: RecordedCloudPC,
     assert written["backup"] == values["backup"]
     assert written["settings"]["wallpaper"] == "blue"
     assert (written == values) is not changes
+
+
+def test_what_is_kept_of_a_cloud_pc_stays_small() -> None:
+    """State is rewritten at each step: 3 kB a Cloud PC at most. 920 bytes are the engine's own and its provider's."""
+    key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILr1oZs1LkO8Ry5N2yp7aYz0kEJzq8nZhb3bJm1yQy7M"
+    account = Account(name="alice", display_name="Alice", ssh_public_keys=(f"{key} alice@contoso.example",))
+    desired = fake_rim.desired().model_copy(update={"account": account})
+    pc = RecordedCloudPC(
+        **desired.model_dump(),
+        status=Status.PROVISIONED,
+        last_modified_date_time=make.NOW,
+        attempts=1,
+        host="kvm1",
+        access=Ssh(host="127.0.0.1", port=22001, via="root@kvm1", host_key=key),
+        credentials=RecordedCredentials(user="alice", password=SecretStr("abcde-fghjk-mnpqr-stuvw")),
+        events=("2026-11-24T09:00:00Z provisioned: on kvm1",),
+    )
+    both = [outputs.pinned(desired), outputs.written(pc)]
+    assert len(json.dumps(both, separators=(",", ":"))) < 2_080
