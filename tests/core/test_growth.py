@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+from fake_driver import FakeHostConfig
 
+from cloudpc.cli import doctor_hosts
+from cloudpc.cli.doctor_organisation import SeenOnHosts
+from cloudpc.configuration.parsing import parse_surroundings
 from cloudpc.model.errors import ErrorCode, ProvisioningError
 from cloudpc.model.machines import Amount, Machine
 from cloudpc.model.remnants import Kind, Remnant
@@ -23,7 +28,7 @@ from tests.support.orders import order
 
 from . import make
 from .fake_rim import ScriptedHost, desired
-from .fleet import Fleet
+from .fleet import Counted, Fleet
 
 _FEW, _MANY = 12, 48
 _ALL_OF_A_HOST = ("capacity", "owned", "unreadable", "remnants")
@@ -88,6 +93,32 @@ def test_what_machines_have_left_goes_in_a_few_calls_for_all(tmp_path: Path) -> 
     _RUNS["ended when all are lost"](fleet)
     assert 1 <= fleet.asked["discard"] <= _MANY // 8
     assert fleet.hosts[0].remnants(make.INSTALLATION) == []
+
+
+@pytest.mark.parametrize("remove", [False, True])
+@pytest.mark.parametrize("lost", [False, True])
+def test_doctor_asks_a_host_as_often_however_many_it_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: bool, remove: bool
+) -> None:
+    asked = {}
+    for count in (_FEW, _MANY):
+        fleet = _made(tmp_path, count, 2)
+        if lost:
+            fleet.lose()
+        known = Inventory(given=frozenset(each.machine_id for each in fleet.recorded.values()))
+        surroundings = parse_surroundings({"cloudpc:hosts": fleet.entries})
+        connected: list[Counted] = []
+
+        def connect(config: FakeHostConfig, connected: list[Counted] = connected) -> Counted:
+            connected.append(Counted(config))
+            return connected[-1]
+
+        monkeypatch.setattr(doctor_hosts, "connect", connect)
+        ours = doctor_hosts.Ours([make.INSTALLATION], known, set(), remove=remove)
+        assert list(doctor_hosts.findings({"lab": surroundings}, ours, SeenOnHosts()))
+        assert sum(host.asked["owned"] for host in connected) == 2
+        asked[count] = sum((host.asked for host in connected), Counter())
+    assert asked[_FEW] == asked[_MANY]
 
 
 class _KeepsOne(ScriptedHost):
