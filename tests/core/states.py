@@ -80,11 +80,11 @@ def _details(draw: st.DrawFn, status: Status) -> StatusDetail | None:
 
 
 @st.composite
-def recorded(draw: st.DrawFn) -> RecordedCloudPC:
-    """What state may have."""
+def recorded(draw: st.DrawFn, *statuses: Status) -> RecordedCloudPC:
+    """What state may have, of one of these statuses; of any, if none is given."""
     wanted = draw(st.sampled_from(["running", "running", "poweredOff"]))
     asked = draw(desired()).model_copy(update={"desired_power_state": wanted})
-    status = draw(st.sampled_from([s for s in Status if s is not Status.PROVISIONING]))
+    status = draw(st.sampled_from(statuses or [s for s in Status if s is not Status.PROVISIONING]))
     detail = _details(draw, status)
     was = draw(st.sampled_from(sorted(WITH_MACHINE)))
     lost = detail is not None and detail.code == ErrorCode.MACHINE_LOST

@@ -6,11 +6,11 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cloudpc.model.access import Ssh
-from cloudpc.model.cloud_pc import USABLE, WITH_MACHINE, DesiredCloudPC, RecordedCloudPC, Status
+from cloudpc.model.cloud_pc import USABLE, WITH_MACHINE, Before, DesiredCloudPC, RecordedCloudPC, Status, StatusDetail
 from cloudpc.model.credentials import Credentials
 from cloudpc.model.errors import ErrorCode, ProvisioningError, TagUnreadable
 from cloudpc.model.guests import Warned
@@ -37,6 +37,9 @@ OUTCOMES = [
     Outcome(Status.FAILED, 3, error=ProvisioningError(ErrorCode.GUEST_DIED, "died"), stage=Stage.FIRST_BOOT),
     Outcome(Status.PENDING_PROVISION, 0, error=ProvisioningError(ErrorCode.NO_CAPACITY, "no room")),
 ]
+_FEW = settings(max_examples=20)
+_USABLE, _WITH_MACHINE = sorted(USABLE), sorted(WITH_MACHINE)
+_ENDS = (Status.IN_GRACE_PERIOD, Status.FAILED, Status.PENDING_PROVISION)
 LEFTOVERS = [(), ("its disk: busy",)]
 
 
@@ -83,22 +86,31 @@ def test_every_step_leads_somewhere_and_is_not_asked_for_again(
 
 @given(recorded(), desired())
 def test_what_the_lifecycle_never_asks_for_is_refused(pc: RecordedCloudPC, wanted: DesiredCloudPC) -> None:
+    has_warnings = pc.status is Status.PROVISIONED_WITH_WARNINGS
+    torn = TagUnreadable("cloudpc-x", "local")
     checks = [
-        (pc.status_if_there in USABLE, lambda: transitions.grace_begun(pc, wanted, LATER)),
-        (pc.status_if_there is Status.IN_GRACE_PERIOD, lambda: transitions.restored(pc, wanted, LATER)),
-        (pc.stands_still, lambda: transitions.started(pc, "was off, started", LATER)),
-        (pc.status in USABLE, lambda: transitions.acted(UPDATE_KERNEL.after(pc, wanted), "moved", LATER)),
-        (pc.status not in USABLE and not pc.is_gone, lambda: transitions.ended(pc, wanted, (), LATER)),
-        (pc.status in WITH_MACHINE, lambda: findings.lost(pc, "gone", LATER)),
-        (pc.is_lost, lambda: findings.found_again(pc, LATER)),
-        (pc.status in USABLE, lambda: findings.size_differs(pc, "bigger", LATER)),
-    ]
-    for is_possible, transition in checks:
+        (pc.status_if_there in USABLE, "put into its grace period", lambda: transitions.grace_begun(pc, wanted, LATER)),
+        (pc.status_if_there is Status.IN_GRACE_PERIOD, "restored", lambda: transitions.restored(pc, wanted, LATER)),
+        (pc.stands_still, "started", lambda: transitions.started(pc, "was off, started", LATER)),
+        (pc.status in USABLE, "acted on",
+         lambda: transitions.acted(UPDATE_KERNEL.after(pc, wanted), "moved", LATER)),
+        (has_warnings, "set up again", lambda: transitions.set_up_again(pc, wanted, (), LATER)),
+        (pc.status not in USABLE and not pc.is_gone, "ended", lambda: transitions.ended(pc, wanted, (), LATER)),
+        (pc.status in WITH_MACHINE, "lost", lambda: findings.lost(pc, "gone", LATER)),
+        (pc.has_machine, "of an older copy of state", lambda: findings.not_in_state(pc, "newer", LATER)),
+        (pc.is_lost, "found again", lambda: findings.found_again(pc, LATER)),
+        (pc.status in USABLE, "of another size", lambda: findings.size_differs(pc, "bigger", LATER)),
+        (pc.has_code(ErrorCode.MACHINE_CHANGED), "of the right size", lambda: findings.size_is_right(pc, LATER)),
+        (pc.status in WITH_MACHINE, "without a tag", lambda: findings.tag_unreadable(pc, torn, LATER)),
+        (pc.has_code(ErrorCode.TAG_UNREADABLE), "with a tag again", lambda: findings.tag_readable(pc, LATER)),
+    ]  # fmt: skip
+    for is_possible, what, transition in checks:
         if is_possible:
             transition()
         else:
-            with pytest.raises(ImpossibleTransitionError):
+            with pytest.raises(ImpossibleTransitionError) as refused:
                 transition()
+            assert str(refused.value) == f"a Cloud PC that is {pc.status} can't be {what}"
 
 
 @given(recorded().filter(lambda pc: pc.status in WITH_MACHINE))
@@ -116,6 +128,106 @@ def test_what_a_look_has_found_wrong_is_as_it_was_once_it_is_well_again(pc: Reco
 
 def _but_for_history(pc: RecordedCloudPC) -> RecordedCloudPC:
     return pc.model_copy(update={"events": (), "last_modified_date_time": None})
+
+
+@_FEW
+@given(recorded(*_USABLE))
+def test_a_size_that_is_right_again_leaves_no_trace_but_in_its_history(pc: RecordedCloudPC) -> None:
+    differs = findings.size_differs(pc, "bigger", LATER)
+    assert (differs.status, differs.status_detail) == (
+        Status.PROVISIONED_WITH_WARNINGS, StatusDetail(code=ErrorCode.MACHINE_CHANGED, message="bigger"),
+    )  # fmt: skip
+    right = findings.size_is_right(differs, LATER)
+    was = pc.before_change
+    assert right.before_change is None
+    assert (right.status, right.status_detail) == (
+        (was.status, was.status_detail) if was else (pc.status, pc.status_detail)
+    )
+    assert right.events[-1].endswith("its machine is the service plan's size again")
+    assert right.last_modified_date_time == LATER
+
+
+@_FEW
+@given(recorded(*_WITH_MACHINE))
+def test_one_of_an_older_copy_of_state_has_failed_and_is_well_once_state_is(pc: RecordedCloudPC) -> None:
+    older = findings.not_in_state(pc, "newer", LATER)
+    detail = StatusDetail(code=ErrorCode.MACHINE_NOT_IN_STATE, message="newer")
+    assert (older.status, older.status_detail) == (Status.FAILED, detail)
+    assert older.before_loss == Before(status=pc.status, status_detail=pc.status_detail)
+    assert older.events[-1].endswith("failed machineNotInState")
+
+
+@_FEW
+@given(recorded(Status.IN_GRACE_PERIOD), st.sampled_from(sorted(USABLE)))
+def test_a_tag_that_is_readable_again_in_grace_gives_back_what_was_before(pc: RecordedCloudPC, before: Status) -> None:
+    torn = pc.model_copy(update={
+        "status_detail": StatusDetail(code=ErrorCode.TAG_UNREADABLE, message="torn"),
+        "before_change": Before(status=before),
+        "status_before_grace": Status.PROVISIONED_WITH_WARNINGS,
+    })  # fmt: skip
+    readable = findings.tag_readable(torn, LATER)
+    assert (readable.status, readable.status_before_grace) == (Status.IN_GRACE_PERIOD, before)
+    assert (readable.status_detail, readable.before_change) == (None, None)
+    never = findings.tag_readable(torn.model_copy(update={"before_change": None}), LATER)
+    assert never.status_before_grace is Status.PROVISIONED_WITH_WARNINGS
+
+
+@_FEW
+@given(recorded(*_WITH_MACHINE))
+def test_a_tag_that_stays_unreadable_is_no_news_in_whatever_words(pc: RecordedCloudPC) -> None:
+    pc = findings.tag_unreadable(pc, TagUnreadable("cloudpc-x", "local"), LATER)
+    assert findings.tag_unreadable(pc, TagUnreadable("another name", "local"), LATER) is pc
+
+
+# ---- grace, ends, set-up
+
+
+@_FEW
+@given(recorded(*_USABLE), desired())
+def test_what_was_before_a_grace_period_is_so_after_it(pc: RecordedCloudPC, wanted: DesiredCloudPC) -> None:
+    begun = transitions.grace_begun(pc, wanted, LATER)
+    assert (begun.status, begun.status_before_grace) == (Status.IN_GRACE_PERIOD, pc.status)
+    back = transitions.restored(begun, wanted, LATER)
+    assert (back.status, back.status_before_grace) == (pc.status, None)
+    assert back.events[-1].endswith("entitled again")
+    unknown = begun.model_copy(update={"status_before_grace": None})
+    assert transitions.restored(unknown, wanted, LATER).status is Status.PROVISIONED
+
+
+@_FEW
+@given(recorded(*_ENDS), desired(), st.sampled_from(LEFTOVERS))
+def test_what_has_ended_says_why_and_forgets_its_device_once_that_is_gone(
+    pc: RecordedCloudPC, wanted: DesiredCloudPC, leftovers: tuple[str, ...]
+) -> None:
+    over = transitions.ended(pc, wanted, leftovers, LATER)
+    assert (over.device, over.computer) == ((pc.device, pc.computer) if leftovers else (None, None))
+    assert (over.why, over.desired_status, over.grace_period_end_date_time, over.user_principal_name) == (
+        wanted.why, wanted.desired_status, wanted.grace_period_end_date_time, wanted.user_principal_name,
+    )  # fmt: skip
+
+
+@_FEW
+@given(recorded())
+def test_what_goes_with_its_policy_is_told_so(pc: RecordedCloudPC) -> None:
+    gone = transitions.removed(pc, LATER)
+    line = recording.event(pc.model_copy(update={"status": Status.DEPROVISIONING}), "removed with its policy", LATER)
+    assert gone == line
+    assert gone.status is Status.DEPROVISIONING
+    assert gone.events[-1].endswith(" deprovisioning removed with its policy")
+
+
+@_FEW
+@given(recorded(Status.PROVISIONED_WITH_WARNINGS), desired())
+def test_a_set_up_that_was_tried_again_is_told_with_what_still_fails(
+    pc: RecordedCloudPC, wanted: DesiredCloudPC
+) -> None:
+    fails, well = (transitions.set_up_again(pc, wanted, warnings, LATER) for warnings in (WARNED, ()))
+    assert (fails.status, fails.status_detail and fails.status_detail.code) == (pc.status, ErrorCode.LOCALE_FAILED)
+    assert fails.events[-1].endswith("retry, localeFailed")
+    assert (well.status, well.status_detail) == (Status.PROVISIONED, None)
+    assert well.events[-1].endswith("retried, its set-up is complete")
+    for each in (fails, well):
+        assert (each.settings, each.retry, each.power_state) == (wanted.settings, wanted.retry, "running")
 
 
 @given(recorded(), st.sampled_from(PowerState))

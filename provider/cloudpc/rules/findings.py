@@ -12,6 +12,12 @@ from cloudpc.model.machines import PowerState
 from cloudpc.rules.recording import changed, event, refuse_unless, without
 
 _Before = Literal["before_loss", "before_change"]
+_POWER_STATES: Mapping[PowerState, Literal["running", "poweredOff", "paused", "deallocated"]] = {
+    PowerState.RUNNING: "running",
+    PowerState.STOPPED: "poweredOff",
+    PowerState.PAUSED: "paused",
+    PowerState.LEFT_OFF: "deallocated",
+}
 
 
 def lost(recorded: RecordedCloudPC, message: str, now: datetime) -> RecordedCloudPC:
@@ -80,14 +86,7 @@ def powered(
     recorded: RecordedCloudPC, power: PowerState, paused_because: str = "", *, billed_while_off: bool = False
 ) -> RecordedCloudPC:
     """Whether its machine works, and why not if it is paused; no event: it changes without anybody's doing."""
-    state: Literal["running", "poweredOff", "paused", "deallocated"] = "running"
-    match power:
-        case PowerState.STOPPED:
-            state = "poweredOff"
-        case PowerState.PAUSED:
-            state = "paused"
-        case PowerState.LEFT_OFF:
-            state = "deallocated"
+    state = _POWER_STATES[power]
     why = paused_because if state == "paused" else ""
     return changed(recorded, {"power_state": state, "paused_because": why, "billed_while_off": billed_while_off})
 
