@@ -6,10 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from uuid import UUID
 
 from cloudpc import guests
+from cloudpc.model.access import Access
 from cloudpc.model.cloud_pc import PinnedScript
 from cloudpc.model.errors import ErrorCode, ProvisioningError
+from cloudpc.model.guests import Completed, Script
 from cloudpc.model.machines import PowerState
 from cloudpc.model.watch import Watch
 from cloudpc.provisioning.afterwards import Afterwards
@@ -74,3 +77,29 @@ def test_where_no_kernel_can_be_moved_it_says_so_and_touches_nothing(tmp_path: P
         UPDATE_KERNEL.work(workplace(host, tried))
     assert not refused.value.retriable
     assert host.calls == []
+
+
+def test_its_own_machine_is_looked_at_within_its_own_time(host: ScriptedHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = b"#!/bin/sh\necho set up\n"
+    wanted = desired(script=PinnedScript(path="set-up.sh", sha256="ab" * 32))
+    Run(host).provision()
+    asked: list[Any] = []
+    ran: list[Script] = []
+    guest, access, run_script = host.guest, host.access, host.run_script
+
+    def run(id_: UUID, script: Script, watch: Watch) -> Completed:
+        ran.append(script)
+        return run_script(id_, script, watch)
+
+    def reach(id_: UUID, watch: Watch) -> Access:
+        assert 0 < watch.remaining <= wanted.settings.first_boot_in_seconds
+        return access(id_, watch)
+
+    monkeypatch.setattr(host, "guest", lambda id_: asked.append(id_) or guest(id_))
+    monkeypatch.setattr(host, "access", reach)
+    monkeypatch.setattr(host, "run_script", run)
+    resources = Resources([host], image=lambda _note: image(), script=lambda: content, guest_os=guests.named)
+    tried = Afterwards(wanted, host, resources, Watch())
+    assert tried.try_extras({ErrorCode.POST_PROVISIONING_SCRIPT_FAILED}) == []
+    assert asked == [IDENTITY, IDENTITY]
+    assert any("echo set up" in str(vars(script) if hasattr(script, "__dict__") else script) for script in ran)

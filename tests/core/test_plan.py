@@ -295,3 +295,15 @@ def test_a_users_keys_reach_the_guest() -> None:
 def test_one_that_is_owed_is_meant_to_be_there_whatever_was_planned_before() -> None:
     [desired] = plan(snapshot(HERS), recorded(Status.PROVISIONED, desired_status=Status.DEPROVISIONING)).desired
     assert desired.desired_status is Status.PROVISIONED
+
+
+def test_no_new_one_is_called_as_another_policys() -> None:
+    alone = plan(snapshot(HERS)).desired[0].device_name
+    policy = PolicyFacts("other", {}, {"u9/small": recorded(Status.PROVISIONED, user_id="u9", device_name=alone)})
+    assert plan(snapshot(HERS), None, policy).desired[0].device_name != alone
+
+
+def test_who_is_entitled_again_has_no_reason_to_leave_any_longer() -> None:
+    before = recorded(Status.IN_GRACE_PERIOD, why="left group G", grace_period_end_date_time=make.NOW)
+    [desired] = plan(snapshot(HERS), before).desired
+    assert (desired.desired_status, desired.why) == (Status.PROVISIONED, "")
