@@ -8,6 +8,8 @@ from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
+import pytest
+
 from cloudpc import guests
 from cloudpc.model.access import Access
 from cloudpc.model.cloud_pc import PinnedScript

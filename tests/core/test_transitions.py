@@ -201,8 +201,34 @@ def test_what_has_ended_says_why_and_forgets_its_device_once_that_is_gone(
 ) -> None:
     over = transitions.ended(pc, wanted, leftovers, LATER)
     assert (over.device, over.computer) == ((pc.device, pc.computer) if leftovers else (None, None))
-    assert (over.why, over.desired_status, over.grace_period_end_date_time, over.user_principal_name) == (
-        wanted.why, wanted.desired_status, wanted.grace_period_end_date_time, wanted.user_principal_name,
+    assert (over.status, over.leftovers, over.status_detail) == (Status.DEPROVISIONING, leftovers, None)
+    assert _asked_of(over) == _asked_of(wanted)
+    why = f"not removed completely: {leftovers[0]}" if leftovers else wanted.why
+    assert over.events[-1].endswith(f" deprovisioning {why}")
+
+
+@_FEW
+@given(recorded(*_USABLE), desired())
+def test_one_that_is_lost_stays_so_through_its_grace_period_and_back(
+    pc: RecordedCloudPC, wanted: DesiredCloudPC
+) -> None:
+    lost = findings.lost(pc, "gone", NOW)
+    begun = transitions.grace_begun(lost, wanted, LATER)
+    assert (begun.status, begun.before_loss and begun.before_loss.status) == (Status.FAILED, Status.IN_GRACE_PERIOD)
+    assert begun.before_loss is not None
+    assert begun.before_loss.status_detail == pc.status_detail
+    back = transitions.restored(begun, wanted, LATER)
+    assert (back.status, back.before_loss and back.before_loss.status) == (Status.FAILED, lost.status_if_there)
+    for each, why in ((begun, wanted.why), (back, "entitled again")):
+        assert _asked_of(each) == _asked_of(wanted)
+        assert each.events[-1] == f"2026-11-25T09:00:00Z failed {why}"
+        assert each.last_modified_date_time == LATER
+
+
+def _asked_of(pc: DesiredCloudPC) -> tuple[object, ...]:
+    """What changes on a machine that stays, or ends."""
+    return (
+        pc.desired_status, pc.why, pc.grace_period_end_date_time, pc.waived_generation, pc.user_principal_name,
     )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from cloudpc.model.cloud_pc import USABLE, Before, DesiredCloudPC, RecordedCloudPC, Status, StatusDetail
+from cloudpc.model.cloud_pc import USABLE, DesiredCloudPC, RecordedCloudPC, Status, StatusDetail
 from cloudpc.model.credentials import RecordedCredentials
 from cloudpc.model.guests import Warned
 from cloudpc.model.machines import PowerState
@@ -131,8 +131,7 @@ def _asked_for(desired: DesiredCloudPC, recorded: RecordedCloudPC | None) -> str
 def _into(pc: RecordedCloudPC, desired: DesiredCloudPC, status: Status, why: str, now: datetime) -> RecordedCloudPC:
     """Into its grace period or out of it; one that is lost stays so, and gets this status when its machine is back."""
     pc = changed(pc, _asked(desired))
-    if pc.is_lost:
-        was = pc.before_loss or Before(status=status)
+    if (was := pc.before_loss) is not None:
         return event(changed(pc, {"before_loss": was.model_copy(update={"status": status})}), why, now)
     return event(changed(pc, {"status": status}), why, now)
 
