@@ -12,7 +12,7 @@ import pytest
 from fake_driver import FakeHostConfig
 
 from cloudpc.cli import doctor_hosts
-from cloudpc.cli.doctor_organisation import Seen
+from cloudpc.cli.doctor_organisation import SeenOnHosts
 from cloudpc.model.cloud_pc import RecordedCloudPC, Status
 from cloudpc.model.errors import ErrorCode
 from cloudpc.model.machines import Removed, State
@@ -125,7 +125,7 @@ def test_doctor_tells_of_it_and_asks_again(host: Slow, monkeypatch: pytest.Monke
 
     def look(*, remove: bool) -> list[str]:
         ours = doctor_hosts.Ours([make.INSTALLATION], Inventory(), set(), remove=remove)
-        left = doctor_hosts._host(config, ours, Seen())
+        left = doctor_hosts._host(config, ours, SeenOnHosts())
         return [check.detail for check in left if check.what.endswith("left over")]
 
     for remove in (False, True):
