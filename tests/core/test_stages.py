@@ -13,7 +13,7 @@ import pytest
 
 from cloudpc.iac import outputs
 from cloudpc.model.access import Ssh
-from cloudpc.model.cloud_pc import USABLE, Script, Status
+from cloudpc.model.cloud_pc import USABLE, PinnedScript, Status
 from cloudpc.model.credentials import generate_password
 from cloudpc.model.errors import ErrorCode
 from cloudpc.model.guests import Completed
@@ -64,7 +64,7 @@ def test_extras_that_fail_leave_a_usable_cloud_pc(tmp_path: Path) -> None:
     host = ScriptedHost(tmp_path, exit_code=3)
     run = Run(host)
     run.script = lambda: b"#!/bin/sh\nexit 3\n"
-    outcome = run.provision(desired(**_EXTRAS, script=Script(path="setup.sh", sha256="11")))
+    outcome = run.provision(desired(**_EXTRAS, script=PinnedScript(path="setup.sh", sha256="11")))
     assert outcome.status is Status.PROVISIONED_WITH_WARNINGS
     assert [warned.code for warned in outcome.warnings] == _CODES
     assert outcome.credentials is not None
@@ -99,7 +99,7 @@ def test_user_input_reaches_the_guest_as_arguments_only(tmp_path: Path) -> None:
     run = Run(Listening(tmp_path))
     script = b"#!/bin/sh\necho $(hostname)\n"
     run.script = lambda: script
-    run.provision(desired(**_EXTRAS, script=Script(path="setup.sh", sha256="11")))
+    run.provision(desired(**_EXTRAS, script=PinnedScript(path="setup.sh", sha256="11")))
     for argv, _ in seen:
         assert argv[:3] == ("setsid", "/bin/sh", "-c")
         assert not [word for word in ("Berlin", "git", "de_DE", "hostname") if word in argv[3]]
