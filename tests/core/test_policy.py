@@ -61,7 +61,7 @@ RULES: list[tuple[dict[str, Any], str, str]] = [
     ),
     (
         {"domainJoinConfigurations": [{**_JOIN, "onPremisesConnectionId": "../hq"}]},
-        "domainJoinConfigurations[0].onPremisesConnectionId", "pattern",
+        "domainJoinConfigurations[0].onPremisesConnectionId", "must be a name of letters",
     ),
     (
         {"domainJoinConfigurations": [{"domainJoinType": "hybridAzureADJoin", "regionName": "automatic"}]},
@@ -83,8 +83,8 @@ RULES: list[tuple[dict[str, Any], str, str]] = [
     ({"gracePeriodInHours": 8761}, "gracePeriodInHours", "less than or equal to 8760"),
     ({"gracePeriodInHours": 1.5}, "gracePeriodInHours", "must be a whole number"),
     ({"gracePeriodInHours": True}, "gracePeriodInHours", "must be a whole number"),
-    ({"packages": ["--allow-unauthenticated"]}, "packages[0]", "pattern"),
-    ({"packages": ["git", "a b"]}, "packages[1]", "pattern"),
+    ({"packages": ["--allow-unauthenticated"]}, "packages[0]", "must be a Debian package's name"),
+    ({"packages": ["git", "a b"]}, "packages[1]", "must be a Debian package's name"),
     ({"packages": "git"}, "packages", "must be a list"),
     ({"postProvisioningScript": ["a"]}, "postProvisioningScript", "must be text"),
     ({"timeouts": {"firstBootInSeconds": 0}}, "timeouts.firstBootInSeconds", "greater than or equal to 1"),
