@@ -191,7 +191,7 @@ def _by_remmina(program: str, session: _Session) -> int:
         file.write_text("\n".join(lines), encoding="utf-8")
         err.print(
             'cloudpc: Remmina sends no password; after "login failed" choose OK and type it there '
-            f"(`cloudpc credentials {session.target.user}` shows it)"
+            f"(`{command_line('cloudpc', 'credentials', session.target.user)}` shows it)"
         )
         subprocess.run([program, "-c", str(file)], check=False)
         return _until_interrupted()  # a client that runs already takes the file over, and this one ends at once
