@@ -304,7 +304,7 @@ def _tell_changed(
 def _too_small(inputs: StackInputs) -> list[str]:
     """Said before anything is made. One user's plan stops nobody else's Cloud PC, as in Windows 365."""
     small = too_small(inputs.policy, inputs.snapshot, inputs.minimum_memory_mib)
-    told = f"the image {inputs.policy.image_id} {small}: their Cloud PCs fail until they have a plan with more"
+    told = f"the image {inputs.policy.image_id} {small}; a Cloud PC of such a plan fails when it is made, or made again"
     return [told] if small else []
 
 
