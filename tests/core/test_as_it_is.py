@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import fields
 
+import pytest
+from pydantic import ValidationError
+
 from cloudpc.model.cloud_pc import Status
 from cloudpc.model.errors import ErrorCode
 from cloudpc.operations import look
@@ -50,7 +53,13 @@ def test_a_build_of_a_kind_that_no_host_takes_any_more_is_not_outdated() -> None
 def test_what_a_look_has_found_is_told_by_what_is_wrong_or_by_what_has_happened() -> None:
     wrong = recorded(Status.FAILED, ErrorCode.MACHINE_LOST)
     assert look.told_seen(wrong) == "failed: why [machineLost]"
-    well = recorded(events=("2026-11-24T09:00:00Z failed gone", "2026-11-24T10:00:00Z provisioned its machine is back"))
+    well = recorded(
+        events=(
+            "2026-11-23T09:00:00Z provisioned",
+            "2026-11-24T09:00:00Z failed gone",
+            "2026-11-24T10:00:00Z provisioned its machine is back",
+        )
+    )
     assert look.told_seen(well) == "its machine is back"
 
 
@@ -65,3 +74,5 @@ def test_what_an_action_adds_are_its_fields_but_for_the_generation() -> None:
     given = DisplayName.model_validate({"generation": 2, "displayName": 7})
     assert (given.arguments, given.words) == ({"displayName": "7"}, {"display_name": "7"})
     assert DisplayName.model_validate({"generation": 2, "displayName": True}).display_name == "true"
+    with pytest.raises(ValidationError, match="valid string"):
+        DisplayName.model_validate({"generation": 2, "displayName": ["Ada"]})

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import pytest
 
+from cloudpc.model.devices import ComputerAccount
 from cloudpc.model.errors import ErrorCode, ProvisioningError
 from cloudpc.model.machines import Amount, Capacity, Limits, Network
 from cloudpc.model.tags import Phase, Tag
@@ -23,7 +24,7 @@ from cloudpc.provisioning.registration import Registration
 from tests.support.orders import order
 
 from .fake_organisation import Organisation
-from .fake_rim import IDENTITY, ScriptedHost, desired
+from .fake_rim import IDENTITY, THROUGH_HQ, ScriptedHost, desired
 from .test_registration import JoiningHost, Run
 from .test_removal import Status, _Directories, _recorded
 
@@ -125,6 +126,16 @@ def test_what_state_does_not_know_is_released_by_its_mark(tmp_path: Path, organi
     assert removal.remove(IDENTITY, _recorded(Status.PENDING_PROVISION)) == []
     assert organisation.marks == [MARK, MARK]
     assert host.machines() == []
+
+
+def test_the_account_of_one_that_is_taken_over_is_known_by_its_name_alone(
+    host: ScriptedHost, organisation: Organisation
+) -> None:
+    run, joined = Run(host), desired(networks=(THROUGH_HQ,))
+    run.registration = organisation.registration()
+    run.provision(joined)
+    computer = run.provision(joined).computer
+    assert computer == ComputerAccount(connection="hq", name=joined.device_name, object_guid="", distinguished_name="")
 
 
 # ---- whether it is the one that is asked for

@@ -248,6 +248,35 @@ def test_what_a_command_writes_has_its_argument_beside_the_generation() -> None:
     assert RESTART.asks(pc, 5, Asked(generation=1)) == 6
 
 
+class _Size(Asked):
+    size: int
+
+
+class _Resize(type(RESTART)):  # type: ignore[misc]
+    """Takes a number, and looks at what is asked for."""
+
+    name = "resize"
+    asked = _Size
+
+    def why_not(self, request: Any) -> Reason | None:
+        return IsItsName("so") if request.asked.size > 8 else None
+
+
+def test_an_argument_that_is_a_number_is_read_as_state_has_it() -> None:
+    resize, asked = _Resize(), _Size(generation=2, size=9)
+    pc = RecordedCloudPC.model_validate(make.through_pulumi(resize.noted(recorded(), asked).model_dump(mode="json")))
+    assert resize.given(pc) == asked
+    assert RESTART.given(RESTART.noted(recorded(), Asked(generation=3))) == Asked(generation=3)
+
+
+def test_a_refusal_knows_what_is_asked_for() -> None:
+    asking: Any = candidate(recorded())
+    asking.asked = _Size(generation=1, size=9)
+    assert _Resize().refusal(asking) == IsItsName("so")
+    asking.asked = _Size(generation=1, size=8)
+    assert _Resize().refusal(asking) is None
+
+
 # ---- troubleshooting
 
 
@@ -393,6 +422,8 @@ def test_a_kernel_is_that_of_the_image_which_its_machine_was_made_of() -> None:
     desired = UPDATE_KERNEL.plan(Case(before, 1, today, lambda _: before)).desired
     assert desired is not None
     assert (desired.kernel_digest, UPDATE_KERNEL.after(before, desired).kernel_digest) == (disk, disk)
+    other = make.settings(image_digest=new)
+    assert UPDATE_KERNEL.plan(Case(before, 1, other, lambda _: before)).desired.kernel_digest == new  # type: ignore[union-attr]
     asked: list[Any] = []
     host: Any = SimpleNamespace(
         name="local",

@@ -94,7 +94,9 @@ class Address:
         if self.is_local or self.transport == "ext":
             return ""
         if self.transport == "tcp":
-            return "" if _is_loopback(self.host) else "qemu+tcp by itself neither encrypts nor proves which host answers"
+            return (
+                "" if _is_loopback(self.host) else "qemu+tcp by itself neither encrypts nor proves which host answers"
+            )
         if given.get("no_verify", "0") != "0":
             return "no_verify: nothing proves which host answers"
         verify = given.get("known_hosts_verify", "").lower()
