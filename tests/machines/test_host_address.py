@@ -157,7 +157,7 @@ def test_what_libvirt_is_given_stays_as_it_was_written() -> None:
     ],
 )  # fmt: skip
 def test_what_libvirt_can_not_use_is_no_host(uri: str) -> None:
-    with pytest.raises(ValueError, match=r"libvirt|names|needs|hyphen|65535|pattern|two @"):
+    with pytest.raises(ValueError, match=r"libvirt|names|needs|hyphen|65535|must be a URI|two @"):
         LibvirtHostConfig(name="a", uri=uri)
 
 
