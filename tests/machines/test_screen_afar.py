@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import struct
 import threading
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from uuid import UUID
 
+import libvirt
 import pytest
 
 from cloudpc.machines.libvirt import screen_afar
@@ -19,6 +21,8 @@ RED, BLUE = b"\xff\0\0", b"\0\0\xff"
 KEYS, PNG, SIZE = -258, -260, -223
 CONTROL, DELETE = 0x1D, 0xD3
 ID = UUID(int=7)
+_HEAD = b"\x89PNG\r\n\x1a\n" + bytes(8) + struct.pack(">II", 2, 3)
+_WANTS_CHANGES = struct.pack(">BB4H", 3, 1, 0, 0, 2, 3)
 
 
 @dataclass
@@ -93,7 +97,7 @@ def test_what_has_changed_is_sent(domain: Domain, client: socket.socket) -> None
 
 def test_a_picture_that_is_a_png_is_passed_on(domain: Domain, client: socket.socket) -> None:
     _update(client, whole=True)
-    domain.png = b"\x89PNG\r\n\x1a\n" + bytes(8) + struct.pack(">II", 2, 3) + bytes(range(256)) * 70
+    domain.png = _HEAD + bytes(range(256)) * 70
     assert _update(client) == {PNG: domain.png}
 
 
@@ -101,6 +105,64 @@ def test_a_key_is_pressed_with_the_modifiers_that_are_held(domain: Domain, clien
     for code, is_down in ((CONTROL, 1), (DELETE, 1), (DELETE, 0), (CONTROL, 0), (DELETE, 1)):
         client.sendall(struct.pack(">BBHII", 255, 0, is_down, 0, code))
     wait_until(lambda: domain.pressed == [[CONTROL, DELETE], [DELETE]], 10, "not pressed")
+
+
+def test_who_types_without_a_pause_sees_it(
+    domain: Domain, client: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(screen_afar, "_EACH_SECONDS", 0.7)
+    monkeypatch.setattr(screen_afar, "_AFTER_KEY_SECONDS", 0.5)
+    _update(client, whole=True)
+    domain.rows[1] = BLUE
+    client.sendall(_WANTS_CHANGES)
+    for _ in range(100):
+        client.sendall(struct.pack(">BBHII", 255, 0, 1, 0, DELETE))
+        if select.select([client], [], [], 0.05)[0]:
+            break
+    else:
+        pytest.fail("nothing is seen while keys come")
+    assert _sent(client) == {PNG: [RED, BLUE, RED]}
+
+
+def test_a_clipboard_is_believed_in_parts(client: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, received = list[int](), screen_afar._Server._received
+
+    def noted(server: screen_afar._Server, count: int) -> bytes:
+        asked.append(count)
+        return received(server, count)
+
+    monkeypatch.setattr(screen_afar._Server, "_received", noted)
+    long = 3 * screen_afar._CHUNK + 5
+    client.sendall(b"\6\0\0\0" + struct.pack(">I", long) + bytes(long))
+    assert PNG in _update(client, whole=True)
+    assert max(asked) <= screen_afar._CHUNK
+
+
+@pytest.mark.parametrize(
+    ("png", "said"), [(_HEAD + bytes(1 << 22), "lower its resolution"), (_HEAD[:20], "cut off")], ids=["large", "cut"]
+)
+def test_a_picture_that_can_t_be_sent_says_why(
+    domain: Domain, client: socket.socket, caplog: pytest.LogCaptureFixture, png: bytes, said: str
+) -> None:
+    _update(client, whole=True)
+    domain.png = png
+    client.sendall(_WANTS_CHANGES)
+    assert client.recv(1) == b""
+    wait_until(lambda: said in caplog.text, 10, "no word of it")
+    with pytest.raises(ValueError, match=said):
+        screen_afar.shown(domain, ID)  # type: ignore[arg-type]
+
+
+def test_a_key_that_can_t_be_pressed_says_why(
+    domain: Domain, client: socket.socket, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def off(*_: object) -> None:
+        raise libvirt.libvirtError("domain is not running")
+
+    monkeypatch.setattr(domain, "sendKey", off)
+    client.sendall(struct.pack(">BBHII", 255, 0, 1, 0, DELETE))
+    assert client.recv(1) == b""
+    wait_until(lambda: "domain is not running" in caplog.text, 10, "no word of it")
 
 
 def test_a_pointer_and_a_clipboard_change_nothing(domain: Domain, client: socket.socket) -> None:
@@ -131,6 +193,11 @@ def test_pictures_of_another_kind_are_refused() -> None:
 def _update(client: socket.socket, *, whole: bool = False) -> dict[int, bytes | list[bytes]]:
     """What comes, by encoding; a picture of ours as the colour of each row."""
     client.sendall(struct.pack(">BB4H", 3, not whole, 0, 0, 2, 3))
+    return _sent(client)
+
+
+def _sent(client: socket.socket) -> dict[int, bytes | list[bytes]]:
+    """The same, of what was asked for before."""
     kind, count = struct.unpack(">BxH", _received(client, 4))
     assert kind == 0
     found: dict[int, bytes | list[bytes]] = {}

@@ -8,6 +8,7 @@ has not given already, and nothing listens there.
 from __future__ import annotations
 
 import contextlib
+import logging
 import select
 import socket
 import struct
@@ -21,6 +22,9 @@ import libvirt
 
 from cloudpc.machines.libvirt.connection import Connection
 from cloudpc.model.errors import ProvisioningError
+from cloudpc.model.text import told
+
+log = logging.getLogger(__name__)
 
 _VERSION = b"RFB 003.008\n"
 _NO_SECURITY = b"\x01\x01"
@@ -34,6 +38,8 @@ _TIGHT_PNG, _DESKTOP_SIZE, _QEMU_KEYS = -260, -223, -258
 _IS_PNG = b"\xa0"
 """Of what such a rectangle may hold."""
 _PNG = b"\x89PNG\r\n\x1a\n"
+_LARGEST = (1 << 22) - 1
+"""Bytes of a picture: Tight's lengths end there."""
 _LENGTHS = {0: 19, 3: 9, 4: 7, 5: 5, 255: 11}
 """Of what clients send, without its first byte, where it is always the same."""
 _SET_ENCODINGS, _WANTS_UPDATE, _CUT_TEXT, _QEMU = 2, 3, 6, 255
@@ -56,7 +62,7 @@ def shown(connection: Connection, machine_id: UUID) -> socket.socket:
 
     Raises:
         libvirtError, ProvisioningError: there is no picture of it, or the host does not answer.
-        ValueError: the host's libvirt takes pictures of another kind.
+        ValueError: the host's libvirt takes pictures of another kind, or larger ones than a client can be sent.
     """
     with contextlib.ExitStack() as closing:
         closing.callback(connection.close)
@@ -69,9 +75,12 @@ def shown(connection: Connection, machine_id: UUID) -> socket.socket:
 
 
 def _serve(screen: _Screen, client: socket.socket, first: _Picture, later: contextlib.ExitStack) -> None:
-    ended = (OSError, EOFError, ValueError, libvirt.libvirtError, ProvisioningError)  # either side has
-    with later, client, contextlib.suppress(*ended):
-        _Server(screen, client, first).run()
+    with later, client, contextlib.suppress(OSError, EOFError):  # the client has gone
+        try:
+            _Server(screen, client, first).run()
+        except (ValueError, libvirt.libvirtError, ProvisioningError) as error:
+            # its page hears only that it has ended; where a reason lasts, the next connection gets it in words
+            log.warning("The screen of the domain %s is no longer shown: %s", screen.id, told(str(error)))
 
 
 class _Screen:
@@ -79,26 +88,32 @@ class _Screen:
 
     def __init__(self, connection: Connection, machine_id: UUID) -> None:
         self._connection = connection
-        self._id = machine_id
+        self.id = machine_id
 
     def picture(self) -> _Picture:
         """Raises libvirtError, ProvisioningError, ValueError."""
         connection = self._connection.get()
         stream = connection.newStream()
-        connection.lookupByUUID(self._id.bytes).screenshot(stream, 0)
+        connection.lookupByUUID(self.id.bytes).screenshot(stream, 0)
         content = bytearray()
         while part := stream.recv(_CHUNK):
             content += part
         stream.finish()
-        return _of_png(bytes(content)) if content.startswith(_PNG) else _of_ppm(bytes(content))
+        picture = _of_png(bytes(content)) if content.startswith(_PNG) else _of_ppm(bytes(content))
+        if len(picture.png) > _LARGEST:
+            raise ValueError("its picture has over 4 MiB; lower its resolution")  # a page shows 123 bytes of it
+        return picture
 
     def press(self, keys: list[int]) -> None:
         """All at once, as QEMU numbers them. Raises libvirtError, ProvisioningError."""
-        domain = self._connection.get().lookupByUUID(self._id.bytes)
+        domain = self._connection.get().lookupByUUID(self.id.bytes)
         domain.sendKey(libvirt.VIR_KEYCODE_SET_QNUM, _HOLD_MILLISECONDS, keys, len(keys), 0)
 
 
 def _of_png(content: bytes) -> _Picture:
+    """Raises ValueError: it is cut off."""
+    if len(content) < 24:
+        raise ValueError("libvirt's picture is cut off")
     width, height = struct.unpack(">II", content[16:24])
     return _Picture(width, height, content)
 
@@ -148,10 +163,10 @@ class _Server:
         self._client.sendall(size + format_ + struct.pack(">I", len(_NAME)) + _NAME)
         while True:
             pause = max(0.0, self._next - time.monotonic()) if self._is_waiting else None
-            if select.select([self._client], [], [], pause)[0]:
-                self._answer(self._received(1)[0])
-            elif self._is_waiting:
+            if pause == 0:  # first: who types without a pause sees it, too
                 self._look()
+            elif select.select([self._client], [], [], pause)[0]:
+                self._answer(self._received(1)[0])
 
     def _received(self, count: int) -> bytes:
         content = self._client.recv(count, socket.MSG_WAITALL)
@@ -168,7 +183,8 @@ class _Server:
             self._takes_keys = _QEMU_KEYS in taken
         elif kind == _CUT_TEXT:
             (length,) = struct.unpack(">3xI", self._received(7))
-            self._received(length)
+            while length:  # nobody takes it; in parts, as a client may say 4 GiB
+                length -= len(self._received(min(length, _CHUNK)))
         else:
             self._answer_short(kind, self._received(_LENGTHS[kind]) if kind in _LENGTHS else b"")
 
@@ -189,7 +205,7 @@ class _Server:
             (self._pressed.add if is_down else self._pressed.discard)(code)
         elif is_down:
             self._screen.press([*sorted(self._pressed), code])
-            self._next = time.monotonic() + _AFTER_KEY_SECONDS
+            self._next = min(self._next, time.monotonic() + _AFTER_KEY_SECONDS)  # each key must not put it off
 
     def _look(self) -> None:
         """Take a picture, and send what is new of it."""
