@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -81,12 +82,53 @@ def test_nothing_is_written_where_no_pages_were_served(tmp_path: Path) -> None:
 def test_a_line_that_is_being_written_is_read_when_it_is_whole(tmp_path: Path) -> None:
     reader = Reader(tmp_path)
     file = folder(tmp_path) / f"{process_table.name_of(os.getpid())}.jsonl"
+    ours = file.open("wb")
+    fcntl.flock(ours, fcntl.LOCK_SH)
     line = b'["demo", "u\xc3\xa4/LAB", "disk"]\n'
     for end in (3, 11, len(line) - 1):
         file.write_bytes(line[:end])
         assert reader.read() == {}
     file.write_bytes(line + b"no line of ours\n[]\n")
     assert reader.read() == {("demo", "uä/LAB"): "disk"}
+    ours.close()
+
+
+def test_a_process_of_another_container_is_at_work_although_its_number_is_nowhere_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader, run = Reader(tmp_path), Process(tmp_path)
+    try:
+        run.tell("u0", "disk")
+        monkeypatch.setattr(process_table, "find", lambda _: None)
+        assert reader.read() == {("demo", "u0/LAB"): "disk"}
+    finally:
+        run.process.kill()
+        run.process.communicate()
+    assert reader.read() == {}
+
+
+def test_what_is_removed_before_it_is_locked_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reader, lock, files = Reader(tmp_path), fcntl.flock, folder(tmp_path).iterdir
+    removed: list[Path] = []
+
+    def late(file: int, how: int) -> None:
+        if not removed:
+            removed.extend(files())
+            removed[0].unlink()
+        lock(file, how)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(fcntl, "flock", late)
+        teller = Teller(tmp_path)
+        teller.tell(_URN.format("u0"), "disk")
+    assert removed
+    assert reader.read() == {("demo", "u0/LAB"): "disk"}
+
+
+@pytest.mark.parametrize("urn", ["", "u0/LAB"])
+def test_telling_never_fails_a_run(tmp_path: Path, urn: str) -> None:
+    Reader(tmp_path)
+    Teller(tmp_path).tell(urn, "disk")
 
 
 def test_changes_are_news_and_runs_of_others_are_known_by_their_locks(

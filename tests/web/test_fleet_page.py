@@ -5,8 +5,11 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from markupsafe import Markup
 
+from cloudpc.web import fleet
+from cloudpc.web.fleet import Fleet, Snapshot
 from cloudpc.web.fleet_page import _Lines
 
 
@@ -36,3 +39,19 @@ def test_lines_are_made_once_for_a_snapshot_and_again_where_a_run_is_at_work() -
     rows[0].id = "d"
     new: Any = SimpleNamespace(rows=rows)
     assert lines.shown(site, new, rows) == "d: b: c: "
+
+
+def test_rows_are_made_before_pages_see_them_also_where_state_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two pages that ask at once would make rows of their own, and look for lines of each other's."""
+
+    def broken() -> None:
+        raise OSError("no state")
+
+    monkeypatch.setattr(fleet, "Project", broken)
+    looked = Fleet()
+    looked.snapshot = was = Snapshot()
+    with pytest.raises(OSError, match="no state"):
+        looked._look(forced=True)
+    assert looked.snapshot is not was
+    assert looked.snapshot.problem == "no state"
+    assert {"rows", "by_id"} <= vars(looked.snapshot).keys()

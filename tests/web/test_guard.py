@@ -19,7 +19,7 @@ from starlette.testclient import TestClient
 
 from cloudpc.cli.context import Project
 from cloudpc.files.project import PROJECT
-from cloudpc.web import policies_pages, run_pages, server, static_files
+from cloudpc.web import policies_pages, run_pages, server, static_files, terminal
 from cloudpc.web.app import create
 from cloudpc.web.guard import Origins
 from cloudpc.web.person import Person
@@ -64,6 +64,15 @@ def test_an_address_signs_in_once_by_a_cookie_that_no_script_and_no_other_site_h
     assert again.status_code == 401
     assert "works once" in again.text
     assert client.get("/fleet").status_code == 401
+
+
+def test_it_is_said_how_to_get_another_address_there(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    for is_there in (False, True):
+        monkeypatch.setattr(terminal, "is_there", lambda is_there=is_there: is_there)
+        for path in ("/fleet", "/?token=x"):
+            text = client.get(path).text
+            assert ("Enter in its terminal" in text) is is_there
+            assert ("started again, it prints another one" in text) is not is_there
 
 
 def test_requests_of_others_are_refused(site: Site, client: TestClient) -> None:
@@ -197,23 +206,19 @@ def test_news_end_with_the_session(site: Site, client: TestClient) -> None:
     begun.join()
 
 
-def test_what_changes_before_a_page_listens_is_news(site: Site) -> None:
+def test_what_changes_before_a_page_listens_is_news(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_pages, "_BEATS_EVERY", 1)
     client, session = TestClient(create(site), base_url=ADDRESS), site.sessions.begin(ROOT)  # nothing looks by itself
     client.cookies.set(site.origins.cookie, session.id)
     page = client.get("/runs").text
     [since] = re.findall(r'<body data-news="([^"]+)">', page)
 
     async def told(since: str) -> bool:
-        async def listen() -> bool:
-            return any(["changed" in text async for text in run_pages._news(site, session, since)])
-
-        listening = asyncio.ensure_future(listen())
-        await asyncio.sleep(1.5)
-        site.is_ending = True
-        try:
-            return await listening
-        finally:
-            site.is_ending = False
+        async with asyncio.timeout(60):
+            async for text in run_pages._news(site, session, since):
+                if "changed" in text or "all is well" in text:
+                    return "changed" in text
+        raise AssertionError("it has ended")
 
     assert not asyncio.run(told(since))
     site.surroundings.number += 1

@@ -53,7 +53,7 @@ def test_a_browser_that_has_lost_its_cookie_is_let_in_by_enter(project: Project)
         address = address_of(server)
         with httpx.Client(base_url=address.partition("/?")[0], follow_redirects=True, timeout=30) as before:
             assert before.get(address).status_code == 200
-            os.write(ours, b"\n")
+            os.write(ours, b"\x04\n")  # Ctrl-D, which is no end
             another = address_of(server)
             assert before.get("/mine").status_code == 200, "until the new address is used"
             assert "u001@contoso.example" in httpx.get(another, follow_redirects=True, timeout=30).text

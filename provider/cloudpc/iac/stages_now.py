@@ -2,12 +2,15 @@
 
 The process that does it is the one that says it, so that any run is seen: of a page, of a terminal, of `cloudpc run` or
 of a bare `pulumi up`. It says so where pages have been served, on this machine; elsewhere nothing is written. Each
-process has a file of its own, named by it, which means nothing once it is gone: a run that was killed is not at work.
+process has a file of its own, which means nothing once it is gone: a run that was killed is not at work. Whether it is
+gone says a lock, which ends with it and which other containers see, too: they may share the folder, but no numbers of
+processes.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import threading
@@ -44,16 +47,26 @@ class Teller:
 
     def tell(self, urn: str, stage: str) -> None:
         """What is being done; empty: nothing any longer. Never raises: it must not hold up what it tells of."""
-        line = json.dumps([urn.split(":")[2], urn.rpartition("::")[2], masked(stage)]) + "\n"
-        with contextlib.suppress(OSError), self._lock:
+        with contextlib.suppress(Exception), self._lock:
+            line = json.dumps([urn.split(":")[2], urn.rpartition("::")[2], masked(stage)]) + "\n"
             if self._file is None:
                 self._file = self._opened()
             os.write(self._file, line.encode())
 
     def _opened(self) -> int:
         """Raises OSError: pages were never served here, or nothing can be written."""
-        me = process_table.name_of(os.getpid())
-        return os.open(self._folder / f"{me}.jsonl", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        path = self._folder / f"{process_table.name_of(os.getpid())}.jsonl"
+        while True:
+            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH)  # two containers may give two processes one name
+                is_ours = os.fstat(file).st_nlink > 0  # or else a reader has removed it before it was locked
+            except OSError:
+                os.close(file)
+                raise
+            if is_ours:
+                return file
+            os.close(file)
 
 
 @dataclass
@@ -87,11 +100,10 @@ class Reader:
     def _there(self) -> Iterator[str]:
         """Those whose process is; files of others are of no use to anybody."""
         with contextlib.suppress(OSError):
-            for file in list(self._folder.iterdir()):
-                if process_table.is_there(file.stem):
-                    yield file.name
-                else:
-                    file.unlink(missing_ok=True)
+            for path in list(self._folder.iterdir()):
+                with contextlib.suppress(OSError):
+                    if not _removed(path):
+                        yield path.name
 
     def _go_on(self, name: str, file: _File) -> None:
         with (self._folder / name).open("rb") as told:
@@ -106,3 +118,14 @@ class Reader:
                     file.stages[policy, key] = stage
                 else:
                     file.stages.pop((policy, key), None)
+
+
+def _removed(path: Path) -> bool:
+    """Remove it, if nobody writes to it any longer; returns whether that is so."""
+    with path.open("r+b") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        path.unlink()  # with the lock: who has opened it meanwhile sees that
+        return True

@@ -24,14 +24,14 @@ from cloudpc.web import (
     run_pages,
     sign_in,
     static_files,
+    terminal,
 )
 from cloudpc.web.guard import Guard, form_of, session_of
 from cloudpc.web.site import Site, site_of
 
-_ANOTHER = "Open the address that `cloudpc serve` has printed last; Enter in its terminal prints another one."
-_USED = "This address has been used, or another one was printed after it: each works once. " + _ANOTHER
+_USED = "This address has been used, or another one was printed after it: each works once."
 _SAID = {
-    401: "The session has ended, another one has taken its place, or the server has started again since. " + _ANOTHER,
+    401: "The session has ended, another one has taken its place, or the server has started again since.",
     404: "There is no such page, or no such Cloud PC of yours.",
     405: "This address takes no such request.",
     413: "This form is too long.",
@@ -120,9 +120,17 @@ def said(request: Request, error: Exception) -> Response:
     text = _SAID.get(code, "Something went wrong here; the terminal of `cloudpc serve` says more.")
     if isinstance(error, HTTPException) and error.detail != phrase:
         text = error.detail
+    if code == 401:
+        text = f"{text} {_another()}"
     site, link = site_of(request), None
     if site.sign_in and code == 401:
         text, link = "Nobody is signed in here, or the session has ended.", sign_in.link(request)
     if code == 401 and request.method == "POST":
         text = f"Nothing was done. {text}"
     return site.page(request, "said.html", code, title=_TITLES.get(code, phrase), text=text, link=link)
+
+
+def _another() -> str:
+    """How to get another address."""
+    more = "Enter in its terminal prints another one" if terminal.is_there() else "started again, it prints another one"
+    return f"Open the address that `cloudpc serve` has printed last; {more}."

@@ -270,17 +270,16 @@ class Fleet:
             if is_today_old:
                 today = {name: Today.of(project, name) for name in project.policy_ids()}
                 self._files, self._today_at = files, now
-            new = Snapshot(records, today, datetime.now(UTC))
-            _ = new.by_id  # here, and not while a page waits
+            self._show(Snapshot(records, today, datetime.now(UTC)))
             self._seen, self._read_at = seen, now
         except Exception as error:
             if str(error) != self.snapshot.problem:
                 self._show(Snapshot(self.snapshot.records, self.snapshot.today, self.snapshot.read, str(error)))
             raise
-        self._show(new)
 
     def _show(self, new: Snapshot) -> None:
         """Have pages show it; counted last, as whoever sees the number go up asks for it at once."""
+        _ = new.by_id  # before pages see it: none waits, and no two of them make rows of their own
         self.snapshot = new
         self.number += 1
 

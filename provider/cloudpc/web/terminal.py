@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -9,8 +10,8 @@ import threading
 import time
 from collections.abc import Callable
 
-_IN_THE_BACKGROUND_FOR = 1.0
-"""Seconds after which a terminal is asked again whether it is ours."""
+_ASKED_AGAIN_AFTER = 1.0
+"""Seconds, where a terminal is not ours now, or says that nothing follows: it may have been Ctrl-D."""
 
 
 def is_there() -> bool:
@@ -25,13 +26,12 @@ def on_enter(do: Callable[[], None]) -> None:
 
     def follow() -> None:
         while True:
-            try:
+            typed = b""
+            with contextlib.suppress(OSError):
                 typed = os.read(terminal, 4096)  # not sys.stdin, whose lock the interpreter wants at its end
-            except OSError:
-                time.sleep(_IN_THE_BACKGROUND_FOR)
-                continue
-            if not typed:
-                return
-            do()
+            if typed:
+                do()
+            else:
+                time.sleep(_ASKED_AGAIN_AFTER)
 
     threading.Thread(target=follow, name="terminal", daemon=True).start()
