@@ -18,6 +18,7 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from cloudpc.cli.context import Project
+from cloudpc.cli.output import CommandError
 from cloudpc.files.project import PROJECT
 from cloudpc.web import policies_pages, run_pages, server, static_files, terminal
 from cloudpc.web.app import create
@@ -181,6 +182,14 @@ def test_a_line_that_the_journal_can_t_keep_is_told(site: Site, caplog: pytest.L
     site.journal.write("root\x1b", "signed in")
     assert "`signed in` by root" in caplog.text
     assert "\x1b" not in caplog.text
+
+
+def test_a_file_where_pages_need_a_folder_is_named(site: Site) -> None:
+    there = site.journal.folder / "runs"
+    there.rmdir()
+    there.write_text("")
+    with pytest.raises(CommandError, match=f"{there} is not a folder"):
+        Site.of(Project(), Origins([ADDRESS]))
 
 
 def test_what_a_run_says_is_read_by_nobody_who_has_signed_out(site: Site, client: TestClient) -> None:

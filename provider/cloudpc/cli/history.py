@@ -22,7 +22,8 @@ def history(
 ) -> None:
     """Show what became of a user's Cloud PCs, also of those that have ended, and who asked for what.
 
-    Who asked is known of commands and pages in this project's folder; of cloudpc:actions by hand, Git knows.
+    Who asked is known of one account's commands and pages in this project's folder (docs/pages.md); of cloudpc:actions
+    by hand, Git knows.
     """
     project = Project()
     stacks = project.records()
@@ -36,13 +37,13 @@ def history(
         message = f"{error}. Of policies that were removed with their stack only `cloudpc:audit` remembers anything"
         raise CommandError(message, error.code) from None
     [user_id] = {each.user_id for each in found}  # some may carry the user's previous name
-    journal, seen = Journal(project), set[tuple[str, str]]()
+    journal, seen = Journal(project), set[str]()
     histories = []
-    for record in everyone:  # those that are there first: what was asked of them is told once
-        if record.user_id == user_id:
-            is_new = (record.policy, record.service_plan) not in seen
-            seen.add((record.policy, record.service_plan))
-            histories.append(_history(record, journal.of(record) if is_new else []))
+    theirs = (record for record in everyone if record.user_id == user_id)
+    for record in sorted(theirs, key=_has_ended):  # those that are there first: what was asked of them is told once
+        is_new = record.service_plan not in seen  # whatever policy it is of now
+        seen.add(record.service_plan)
+        histories.append(_history(record, journal.of(record) if is_new else []))
     histories.sort(key=lambda h: (h["events"][0]["dateTime"] if h["events"] else "", h["generation"]))
     if as_json:
         print_json(histories)
@@ -61,9 +62,9 @@ def history(
 
 def _history(cloud_pc: CloudPCRecord | EndedRecord, asked: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     if isinstance(cloud_pc, EndedRecord):
-        ended, lines = True, [cloud_pc.event] if cloud_pc.event else []
+        lines = [cloud_pc.event] if cloud_pc.event else []
     else:
-        ended, lines = cloud_pc.is_gone, list(cloud_pc.recorded.events)
+        lines = list(cloud_pc.recorded.events)
     return {
         "userPrincipalName": cloud_pc.user_principal_name,
         "userId": cloud_pc.user_id,
@@ -71,10 +72,14 @@ def _history(cloud_pc: CloudPCRecord | EndedRecord, asked: Sequence[Mapping[str,
         "policy": cloud_pc.policy,
         "deviceName": cloud_pc.device_name,
         "generation": cloud_pc.generation,
-        "ended": ended,
+        "ended": _has_ended(cloud_pc),
         "events": [_event(line) for line in lines],
         "asked": [{"dateTime": told(a["time"]), "action": told(a["did"]), "by": told(a["by"])} for a in asked],
     }
+
+
+def _has_ended(cloud_pc: CloudPCRecord | EndedRecord) -> bool:
+    return isinstance(cloud_pc, EndedRecord) or cloud_pc.is_gone
 
 
 def _event(line: str) -> dict[str, str]:

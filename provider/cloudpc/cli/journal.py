@@ -1,5 +1,5 @@
 """Who has asked for what, by a command or a page: a line of JSON each, in the project's own folder and in the policy's
-audit file.
+audit file. The folder is of the account that has made it: what others ask for here is only in the audit file.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ WRITTEN = "CLOUDPC_ASKED_BY"
 
 
 def own_name() -> str:
-    """Who runs this process, as far as the system says; behind sudo, who has."""
+    """Who runs this process, as its environment has it; behind sudo, who has. It proves nothing."""
     try:
         return os.environ.get("SUDO_USER") or getpass.getuser()
     except (OSError, KeyError):  # an account without a name, as in a container
@@ -57,7 +57,8 @@ class Journal:
         begin = {"time": in_utc(datetime.now(UTC)), "by": by, "did": did}
         lines = [(c.policy, {**begin, **_named(c), **more}) for c in cloud_pcs] or [("", {**begin, **more})]
         with self._lock:
-            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with suppress(OSError):  # told by what is to be in it
+                self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._append(self._file, (line for _, line in lines), by, did)
             for policy in sorted({c.policy for c in cloud_pcs}):
                 if audit := self._of_policy(policy):

@@ -1,10 +1,10 @@
 """What a run is doing with each Cloud PC at this moment, for whoever looks from outside: pages.
 
 The process that does it is the one that says it, so that any run is seen: of a page, of a terminal, of `cloudpc run` or
-of a bare `pulumi up`. It says so where pages have been served, on this machine; elsewhere nothing is written. Each
-process has a file of its own, which means nothing once it is gone: a run that was killed is not at work. Whether it is
-gone says a lock, which ends with it and which other containers see, too: they may share the folder, but no numbers of
-processes.
+of a bare `pulumi up`. It says so where pages have been served, on this machine by this account; elsewhere nothing is
+written. Each process has a file of its own, which means nothing once it is gone: a run that was killed is not at work.
+Whether it is gone says a lock, which ends with it and which other containers see, too: they may share the folder, but
+no numbers of processes.
 """
 
 from __future__ import annotations

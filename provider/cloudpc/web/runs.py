@@ -146,11 +146,11 @@ class Held:
 
 
 class Runs:
-    """All of this project.
+    """All of this project, by this account.
 
     Args:
         project: where.
-        folder: where they are kept.
+        folder: where they are kept, which is there.
         on_end: gets each that has ended, before pages do.
     """
 

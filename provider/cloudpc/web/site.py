@@ -15,7 +15,7 @@ from starlette.responses import HTMLResponse, Response
 
 from cloudpc.cli.context import Project
 from cloudpc.cli.journal import Journal
-from cloudpc.web import static_files
+from cloudpc.web import pages_folder, static_files
 from cloudpc.web.at_work import AtWork
 from cloudpc.web.fleet import Fleet, Row, Today
 from cloudpc.web.guard import Origins, session_of
@@ -47,16 +47,16 @@ class Site:
 
     @classmethod
     def of(cls, project: Project, origins: Origins) -> Site:
-        """Of a project, with nobody signed in."""
+        """Of a project, with nobody signed in. Raises CommandError: another account has served pages there."""
         journal, fleet = Journal(project), Fleet()
-        journal.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 
         def ended(run: Run) -> None:
             del run
             fleet.fresh()
 
-        runs = Runs(project, journal.folder, ended)
-        at_work = AtWork(project.root, runs, lambda: fleet.snapshot.policies)
+        with pages_folder.made(journal.folder):
+            runs = Runs(project, journal.folder, ended)
+            at_work = AtWork(project.root, runs, lambda: fleet.snapshot.policies)
         return cls(origins, Sessions(), fleet, journal, runs, at_work, Surroundings(), project.root.name)
 
     def macro(self, template: str, name: str) -> Callable[..., Markup]:

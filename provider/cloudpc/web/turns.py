@@ -1,4 +1,4 @@
-"""Whose turn it is on a policy, among all servers of a project: two admins on one machine may have one each.
+"""Whose turn it is on a policy, among all servers of a project: one account may have several.
 
 State has a lock of its own, but a command takes that only once its program runs: until then another one would begin,
 write what is asked for, and find state locked.
