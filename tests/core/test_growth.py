@@ -15,7 +15,7 @@ from fake_driver import FakeHostConfig
 from cloudpc.cli import doctor_hosts
 from cloudpc.cli.doctor_organisation import SeenOnHosts
 from cloudpc.configuration.parsing import parse_surroundings
-from cloudpc.model.errors import ErrorCode, ProvisioningError
+from cloudpc.model.errors import ErrorCode, HostTaken, ProvisioningError
 from cloudpc.model.machines import Amount, Machine
 from cloudpc.model.remnants import Kind, Remnant
 from cloudpc.model.watch import Watch
@@ -141,6 +141,41 @@ def test_what_cannot_be_removed_keeps_nothing_else(tmp_path: Path) -> None:
 
     with ThreadPoolExecutor(len(names)) as pool:
         assert list(pool.map(removed, names)) == [{"a"}, "that disk is stuck", {"b"}, {"c"}]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ProvisioningError(ErrorCode.HOST_UNREACHABLE, "libvirt is gone"),
+        HostTaken(ErrorCode.HYPERVISOR_ERROR, "another run has held the host's lock"),
+    ],
+)
+def test_what_is_wrong_with_a_whole_host_is_not_waited_for_by_each(tmp_path: Path, error: ProvisioningError) -> None:
+    calls: list[int] = []
+
+    class Away(ScriptedHost):
+        def discard(self, remnants: Collection[Remnant]) -> list[str]:
+            calls.append(len(remnants))
+            raise error
+
+    asked = [(Remnant(Kind.VOLUME, f"v{number}", f"{number:032x}"),) for number in range(9)]
+    assert looks._discard(Away(tmp_path), asked) == dict.fromkeys(asked, error)
+    assert calls == [9]
+
+
+def test_one_that_is_stuck_is_found_in_a_few_calls(tmp_path: Path) -> None:
+    calls: list[int] = []
+
+    class Counts(_KeepsOne):
+        def discard(self, remnants: Collection[Remnant]) -> list[str]:
+            calls.append(len(remnants))
+            return super().discard(remnants)
+
+    names = [*(f"v{number}" for number in range(63)), "stuck"]
+    asked = [(Remnant(Kind.VOLUME, name, f"{number:032x}"),) for number, name in enumerate(names)]
+    found = looks._discard(Counts(tmp_path), asked)
+    assert [each for each in asked if isinstance(found[each], ProvisioningError)] == asked[-1:]
+    assert len(calls) == 13
 
 
 class _Meets(ScriptedHost):

@@ -22,7 +22,7 @@ from cloudpc.machines.libvirt.locks import HostLocks
 from cloudpc.machines.libvirt.seed import seed_iso
 from cloudpc.machines.libvirt.storage import default_path
 from cloudpc.model.cancellation import Cancellation
-from cloudpc.model.errors import Cancelled, ErrorCode, ProvisioningError
+from cloudpc.model.errors import Cancelled, ErrorCode, HostTaken
 from cloudpc.model.machines import Seed
 from cloudpc.model.watch import Watch
 from tests.support.failures import fails_with
@@ -128,7 +128,7 @@ def test_a_wait_for_a_lock_can_be_cancelled_and_ends(tmp_path) -> None:
     locks = HostLocks(tmp_path, "qemu:///system")
     cancel = Cancellation()
     with locks.hold("image", timeout=1), locks.slot("boot", 1, Cancellation()):
-        with pytest.raises(ProvisioningError), locks.hold("image", timeout=0.1):
+        with pytest.raises(HostTaken), locks.hold("image", timeout=0.1):
             pass
         threading.Timer(0.1, cancel.cancel).start()
         with pytest.raises(Cancelled), locks.slot("boot", 1, cancel):

@@ -180,6 +180,10 @@ class TagUnreadable(ProvisioningError):  # noqa: N818 - an answer as well: it is
         )
 
 
+class HostTaken(ProvisioningError):  # noqa: N818 - a state
+    """Somebody else keeps the whole host for too long, whatever is asked of it."""
+
+
 class Cancelled(Exception):  # noqa: N818 - not an error: the run was asked to stop
     """The run was cancelled (Ctrl-C, Pulumi's Cancel call): clean up, record nothing as failed."""
 

@@ -10,7 +10,7 @@ from typing import TypeVar
 from uuid import UUID
 
 from cloudpc.model.abilities import leaves_only_data
-from cloudpc.model.errors import ProvisioningError, TagUnreadable, unexpected_told
+from cloudpc.model.errors import ErrorCode, HostTaken, ProvisioningError, TagUnreadable, unexpected_told
 from cloudpc.model.machines import Host, Machine
 from cloudpc.model.remnants import Remnant
 from cloudpc.provisioning.batched import Batched
@@ -20,6 +20,7 @@ _APART = 0.3
 """Seconds between two looks at a host: otherwise each of hundreds that are placed would look at all hosts."""
 _ONE_BY_ONE = 2
 """At most so many machines are asked for one by one, which is cheaper than a look at all of a host."""
+_OF_THE_HOST = {ErrorCode.HOST_UNREACHABLE, ErrorCode.POOL_UNUSABLE}
 _V = TypeVar("_V")
 
 Seen = Machine | TagUnreadable | None
@@ -130,8 +131,14 @@ def _discard(host: Host, asked: Collection[_Remnants]) -> Mapping[_Remnants, Col
         with unexpected_told(f"removing what machines have left on {host.name}"):
             gone = host.discard([remnant for remnants in asked for remnant in remnants])
     except ProvisioningError as error:
-        if len(asked) == 1:
+        if len(asked) == 1 or _is_of_the_host(error):
             return dict.fromkeys(asked, error)
-        # what is wrong with one of them keeps no other
-        return {each: found for remnants in asked for each, found in _discard(host, [remnants]).items()}
+        # what is wrong with one of them keeps no other; halves, as nearly all can go
+        each, half = list(asked), len(asked) // 2
+        return {**_discard(host, each[:half]), **_discard(host, each[half:])}
     return {remnants: {remnant.name for remnant in remnants}.intersection(gone) for remnants in asked}
+
+
+def _is_of_the_host(error: ProvisioningError) -> bool:
+    """Whether each of them would fail of the same, and take as long, such as a quarter of an hour for a lock."""
+    return isinstance(error, HostTaken) or error.code in _OF_THE_HOST

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from cloudpc.model.cancellation import Cancellation
 from cloudpc.model.digest import digest
-from cloudpc.model.errors import ErrorCode, ProvisioningError
+from cloudpc.model.errors import ErrorCode, HostTaken
 
 _PAUSE = 0.02
 _SLOT_PAUSE = 0.1
@@ -47,7 +47,7 @@ class HostLocks:
         """Hold the host's lock for this purpose.
 
         Raises:
-            ProvisioningError: HYPERVISOR_ERROR, if another process keeps it for `timeout` seconds.
+            HostTaken: HYPERVISOR_ERROR, another process keeps it for `timeout` seconds.
             Cancelled: the run was asked to stop.
         """
         cancel = cancel or Cancellation()
@@ -56,7 +56,7 @@ class HostLocks:
         def still_waiting() -> None:
             cancel.check()
             if time.monotonic() > deadline:
-                raise ProvisioningError(
+                raise HostTaken(
                     ErrorCode.HYPERVISOR_ERROR,
                     f"Another run has held the host's lock for {purpose} for more than {timeout:.0f} s.",
                 )
