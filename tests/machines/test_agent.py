@@ -82,6 +82,23 @@ def test_how_a_program_ended_may_be_lost_but_it_is_never_started_twice(guest: Ca
         Agent(Domain()).run(["apt-get"], stdin=b"", timeout=60)
 
 
+@pytest.mark.parametrize(
+    "answers",
+    [
+        (SILENT, 7, {"count": 4}, {}),
+        (7, SILENT, {}, 8, {"count": 4}, {}),
+        (7, {"count": 4}, SILENT, 8, {"count": 4}, {}),
+    ],
+    ids=["open", "write", "close"],
+)
+def test_a_file_is_written_from_its_beginning_until_it_is_whole(
+    guest: Callable[..., list[str]], answers: tuple[Any, ...]
+) -> None:
+    asked = guest(*answers)
+    Agent(Domain()).write_file("/key", b"text")
+    assert len(asked) == len(answers)
+
+
 def test_waiting_for_a_silent_agent_can_be_cancelled(guest: Callable[..., list[str]]) -> None:
     cancel = Cancellation()
     cancel.cancel()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 import time
@@ -15,9 +16,11 @@ from typing import Any
 from uuid import UUID
 
 import libvirt
+import libvirt_qemu
 import pytest
 
 from cloudpc.machines.libvirt import template_making
+from cloudpc.machines.libvirt.cloning import Clone
 from cloudpc.machines.libvirt.connection import Connection
 from cloudpc.machines.libvirt.domain_xml import AttachedNetwork, DomainSpec, UserNetwork
 from cloudpc.machines.libvirt.locks import HostLocks
@@ -30,8 +33,9 @@ from cloudpc.model.errors import Cancelled, ErrorCode, ProvisioningError
 from cloudpc.model.image import DiskImage, ImageFile
 from cloudpc.model.machines import Amount, Order
 from cloudpc.model.watch import Watch
-from tests.support.orders import IMAGE, order
+from tests.support.orders import IMAGE, order, seed
 
+from .test_agent import SILENT
 from .test_domain_xml import TAG, spec
 
 FILE = ImageFile(Path("/none/kernel"), "ab" * 32, 1)
@@ -272,6 +276,64 @@ def test_a_host_that_restarts_while_one_is_made_is_no_fault_of_the_image(tmp_pat
     error = libvirt.libvirtError("end of file while reading data")
     error.err = (libvirt.VIR_ERR_RPC, libvirt.VIR_FROM_RPC, "end of file while reading data", 2, "", None, None, -1, -1)
     assert _awaited(_Domain(0, error), tmp_path) is ErrorCode.HOST_UNREACHABLE
+
+
+class _Restored:
+    """A clone whose agent answers once, and no more."""
+
+    def __init__(self, *, runs: bool) -> None:
+        self._runs = runs
+
+    def XMLDesc(self, _flags: int) -> str:
+        return "<domain><devices><interface><mac address='52:54:00:00:00:01'/></interface></devices></domain>"
+
+    def isActive(self) -> bool:
+        return self._runs
+
+    def name(self) -> str:
+        return "m"
+
+    def destroy(self) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("runs", "panicked", "is_broken"),
+    [(True, False, False), (True, True, True), (False, False, True)],
+    ids=["busy", "panicked", "gone"],
+)
+def test_a_busy_host_is_not_taken_for_a_broken_template(
+    monkeypatch: pytest.MonkeyPatch, runs: bool, panicked: bool, is_broken: bool
+) -> None:
+    asked: list[str] = []
+
+    def command(_domain: object, request: str, *_: int) -> str:
+        asked.append(json.loads(request)["execute"])
+        if asked[-1] == "guest-ping":
+            return '{"return": {}}'
+        raise SILENT
+
+    monkeypatch.setattr(libvirt_qemu, "qemuAgentCommand", command)
+    failed: list[str] = []
+    nothing = SimpleNamespace(
+        create_clone=lambda *_: None,
+        keep=lambda *_: None,
+        of=lambda _: SimpleNamespace(panicked=panicked),
+        need=lambda _: (_Restored(runs=runs), None),
+        failed=lambda _order, _image, _template, why: failed.append(why),
+    )
+
+    class Usual(Making):
+        def boot_slot(self, _watch: Watch) -> AbstractContextManager[None]:
+            return nullcontext()
+
+        def start(self, *_: Any) -> None: ...
+
+    making = Usual("lab", *[nothing] * 9, lambda *_: None)  # type: ignore[arg-type]
+    clone = Clone(wanted(), TEMPLATE, seed("alice"), nothing, is_local=True)  # type: ignore[arg-type]
+    assert making._clone(WAITS, clone, Watch(tell=(told := list[str]()).append)) is None, "it boots"
+    assert asked == ["guest-ping", "guest-exec"]
+    assert bool(failed) is is_broken
+    assert any("booting instead: its guest agent did not answer" in line for line in told) is not is_broken
 
 
 def test_a_clone_that_is_never_ready_boots_instead() -> None:

@@ -159,7 +159,11 @@ class Agent:
 
     def write_file(self, path: str, content: bytes) -> None:
         """Write a whole file, of no more than the agent takes in one piece; what is there is replaced."""
-        handle = answers.whole(self._command("guest-file-open", {"path": path, "mode": "w"}), "handle")
+        # From the beginning each time, as in reading; what is written may lie in the agent's buffer until it is closed.
+        self._patiently(lambda: self._write_file(path, content), self._patience)
+
+    def _write_file(self, path: str, content: bytes) -> None:
+        handle = answers.whole(self._ask("guest-file-open", {"path": path, "mode": "w"}), "handle")
         try:
             encoded = base64.b64encode(content).decode()
             answer = self._ask("guest-file-write", {"handle": handle, "buf-b64": encoded})

@@ -21,6 +21,7 @@ from cloudpc.machines.libvirt import save_image
 from cloudpc.machines.libvirt.agent import Agent, AgentUnavailable
 from cloudpc.machines.libvirt.answers import AgentRefused
 from cloudpc.machines.libvirt.clone_xml import UnlikeTemplateError, card_address, clone_xml
+from cloudpc.machines.libvirt.definitions import is_running
 from cloudpc.machines.libvirt.save_image import UnknownSaveFormatError
 from cloudpc.machines.libvirt.template_store import Template
 from cloudpc.machines.libvirt.volumes import MachineVolumes
@@ -33,6 +34,10 @@ _PIECE = 1024 * 1024
 
 class NotClonedError(Exception):
     """Why a machine has to boot instead."""
+
+
+class SilentCloneError(NotClonedError):
+    """The same, but others of its template may do well: it runs, and its host is too busy for its agent to answer."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +94,7 @@ class Clone:
 
         Raises:
             NotClonedError: it did not become one of its own, and must not go on.
+            SilentCloneError: so it is, and why may be the host's load.
         """
         own = domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
         agent = Agent(domain, answer_within=10, cancel=watch.cancel)
@@ -100,7 +106,10 @@ class Clone:
                 raise NotClonedError(f"it could not be told who it is: {done.output.strip()[-300:] or 'no output'}")
             _plug_in(domain)
             agent.write_file(clone.IDENTITY, b"")
-        except (AgentUnavailable, AgentRefused, TimeoutError) as error:
+        except AgentUnavailable as error:
+            kind = SilentCloneError if is_running(domain) else NotClonedError
+            raise kind(f"its guest agent did not answer: {error}") from error
+        except (AgentRefused, TimeoutError) as error:
             raise NotClonedError(f"its guest agent did not do what was asked: {error}") from error
 
 

@@ -10,7 +10,7 @@ from uuid import UUID
 from cloudpc.machines.libvirt import power, removal
 from cloudpc.machines.libvirt.acceleration import Acceleration
 from cloudpc.machines.libvirt.accelerator import Accelerator
-from cloudpc.machines.libvirt.cloning import Clone, NotClonedError
+from cloudpc.machines.libvirt.cloning import Clone, NotClonedError, SilentCloneError
 from cloudpc.machines.libvirt.connection import Connection
 from cloudpc.machines.libvirt.consoles import Consoles
 from cloudpc.machines.libvirt.domains import Domains
@@ -118,15 +118,22 @@ class Making:
                 self.wait_ready(order.id, booting)
                 return booting
         except NotClonedError as failed:
-            why = str(failed)
+            why, is_busy = str(failed), isinstance(failed, SilentCloneError) and not self._has_panicked(order.id)
         except ProvisioningError as failed:
             if failed.code not in _OF_CLONING:
                 raise
-            why = failed.message
-        self.templates.failed(order, image, clone.template, why)
+            why, is_busy = failed.message, False
+        if is_busy:
+            watch.say(f"booting instead: {why}")
+        else:
+            self.templates.failed(order, image, clone.template, why)
         self.consoles.keep(order.id, None)
         removal.stop(self.domains.need(order.id)[0])
         return None
+
+    def _has_panicked(self, machine_id: UUID) -> bool:
+        console = self.consoles.of(machine_id)
+        return console is not None and console.panicked
 
     def power_on(self, machine_id: UUID, watch: Watch, *, until_ready: bool) -> None:
         """See `Host.power_on`."""
