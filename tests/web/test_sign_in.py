@@ -176,8 +176,8 @@ def test_an_answer_counts_once_in_its_own_browser_and_in_time(pages: Pages) -> N
     back = pages.leave()
     wrong = re.sub("state=[^&]+", "state=another", back)
     assert pages.is_refused(pages.browser.get(wrong), "state")
-    with TestClient(pages.browser.app, base_url=ADDRESS) as other:
-        assert pages.is_refused(other.get(back), "notBegun"), "somebody was sent the address of another's sign-in"
+    other = TestClient(pages.browser.app, base_url=ADDRESS)
+    assert pages.is_refused(other.get(back), "notBegun"), "somebody was sent the address of another's sign-in"
     pages.now = FLOW_SECONDS + 1
     assert pages.is_refused(pages.browser.get(back), "notBegun")
     back = pages.leave()
