@@ -71,6 +71,7 @@ def test_no_edit_of_the_policy_changes_an_existing_one_and_the_next_new_one_foll
         "windowsSetting": {"locale": "de-DE"},
         "timeZone": "Europe/Berlin",
         "localAdminEnabled": True,
+        "resetEnabled": True,
         "gracePeriodInHours": 1,
         "packages": ["htop"],
         "postProvisioningScript": "more.sh",

@@ -38,7 +38,8 @@ def project(request: pytest.FixtureRequest, new_project: Callable[[str], Project
     content["config"]["cloudpc:images"]["tiny"] |= {"path": str(made.image), "sha256": sha256(made.image)}
     file.write_text(yaml.safe_dump(content))
     made.env |= {"PULUMI_CONFIG_PASSPHRASE": PASSPHRASE, "PULUMI_PYTHON_CMD": sys.executable}
-    made.init()
+    ran = made.pulumi("stack", "init", "demo")  # of another project's name, and under another passphrase
+    assert ran.code == 0, ran
     ran = made.pulumi("stack", "import", "--stack", "demo", "--file", str(_state(made.root)))
     assert ran.code == 0, ran
     return made

@@ -207,7 +207,8 @@ class Project:
 
     def state(self, stack: str = "demo") -> dict[str, dict[str, Any]]:
         """Outputs of the Cloud PCs in state, by user id (and plan, where a user has several)."""
-        file = self._backend() / ".pulumi" / "stacks" / "cloudpc" / f"{stack}.json"
+        name = yaml.safe_load((self.root / "Pulumi.yaml").read_text())["name"]
+        file = self._backend() / ".pulumi" / "stacks" / name / f"{stack}.json"
         resources = json.loads(file.read_text())["checkpoint"]["latest"].get("resources", [])
         found = [r["outputs"] for r in resources if r["type"].endswith("cloudpc:CloudPC")]
         for outputs in found:
