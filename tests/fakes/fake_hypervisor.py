@@ -170,6 +170,7 @@ class FakeHost:
         return FakeGuest(self, machine_id)
 
     def access(self, machine_id: UUID, watch: Watch) -> Access:
+        self._need(machine_id)
         return Ssh(host="127.0.0.1", port=20_000 + machine_id.int % 10_000)
 
     def finish(self, machine_id: UUID, phase: Phase) -> None:

