@@ -125,7 +125,7 @@ def _clocked(host: LibvirtHost, times: Times) -> LibvirtHost:
     for part, left_out in ((host, {"make", "close"}), (host.making, {"make", "boot_slot"})):
         for name in [name for name in dir(part) if not name.startswith("_") and name not in left_out]:
             if inspect.ismethod(call := getattr(part, name)):
-                setattr(part, name, partial(_called, times, name, call))
+                object.__setattr__(part, name, partial(_called, times, name, call))  # `Making` is frozen
     guest, boot_slot = host.guest, host.making.boot_slot
 
     def clocked_guest(machine_id: UUID) -> Guest:
@@ -145,7 +145,7 @@ def _clocked(host: LibvirtHost, times: Times) -> LibvirtHost:
         finally:
             slot.__exit__(None, None, None)
 
-    host.making.boot_slot = waited_for  # type: ignore[method-assign]
+    object.__setattr__(host.making, "boot_slot", waited_for)
     return host
 
 

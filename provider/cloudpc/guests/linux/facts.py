@@ -21,16 +21,19 @@ _OS_RELEASE = "/etc/os-release"
 _SECONDS = 90.0
 _SHELL = ("/bin/sh", "-c")
 """Nothing that it starts outlives it, and a custom image may have no setsid."""
-# One line for each that is there. A guest is not trusted: its file may have no end, or very long lines.
+# One line for each that is there. A guest is not trusted: its file may have no end, or very long lines. The shell itself
+# looks through them: under software emulation each program it would start takes longer than all of that.
 _TEXT = r"""
 export LC_ALL=C
-first() { # NAME PATTERN FILE: the first line with the pattern
+first() { # NAME PATTERN FILE: the first line that is like the pattern
     [ -e "$3" ] || return 0
-    head -c 65536 "$3" 2>/dev/null | sed -n "/$2/{s/^/$1 /p;q;}" | cut -c 1-1000
+    head -c 65536 "$3" 2>/dev/null | while IFS= read -r line || [ -n "$line" ]; do
+        case $line in $2) printf '%s %.1000s\n' "$1" "$line"; break ;; esac
+    done
 }
-first system '^PRETTY_NAME=' "$1"
-first key . "$2"
-first device . "$3"
+first system 'PRETTY_NAME=*' "$1"
+first key '?*' "$2"
+first device '?*' "$3"
 if [ -e "$4" ]; then
     head -c 8192 "$4" 2>/dev/null | sed -n 's/^[A-Za-z0-9+\/=]\{1,76\}$/desktop &/p'
 fi
