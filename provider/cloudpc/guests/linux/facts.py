@@ -21,8 +21,8 @@ _OS_RELEASE = "/etc/os-release"
 _SECONDS = 90.0
 _SHELL = ("/bin/sh", "-c")
 """Nothing that it starts outlives it, and a custom image may have no setsid."""
-# One line for each that is there. A guest is not trusted: its file may have no end, or very long lines. The shell itself
-# looks through them: under software emulation each program it would start takes longer than all of that.
+# One line for each that is there. A guest is not trusted: its file may have no end, or very long lines. The shell looks
+# through them itself: under software emulation each program that it starts takes longer than all of that.
 _TEXT = r"""
 export LC_ALL=C
 first() { # NAME PATTERN FILE: the first line that is like the pattern
