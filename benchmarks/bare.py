@@ -129,7 +129,7 @@ def _machine(image: DiskImage) -> list[str]:
         *("-m", "512", "-object", "memory-backend-ram,id=pc.ram,size=512M", "-overcommit", "mem-lock=off"),
         *("-rtc", "base=utc", "-no-shutdown", "-boot", "strict=on"),
         *("-kernel", str(image.kernel.path), "-initrd", str(image.initrd.path)),
-        *("-append", f"mitigations=off {image.command_line}"),
+        *("-append", f"mitigations=off no_timer_check {image.command_line}"),
     ]
 
 
@@ -154,6 +154,7 @@ def _devices(overlay: Path, iso: Path, agent: int) -> list[str]:
         *("-device", "virtio-rng-pci,rng=rng,bus=pci.4,addr=0x0"),
         *("-netdev", "user,id=net,hostfwd=tcp:127.0.0.1:0-:22"),
         *("-device", "virtio-net-pci,netdev=net,romfile=,bus=pcie.0,addr=0x18"),
+        *("-vnc", "none", "-device", "VGA,vgamem_mb=8,bus=pcie.0,addr=0x5"),
         *("-device", "pvpanic"),
     ]
 

@@ -239,7 +239,7 @@ class Peers:
 
     @property
     def _command_line(self) -> str:
-        return f"mitigations=off {self.image.command_line}"
+        return f"mitigations=off no_timer_check {self.image.command_line}"
 
     def _tofu(self, *command: str) -> Timed:
         settings = self.folder / "cli.tfrc.json"

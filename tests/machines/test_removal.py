@@ -13,9 +13,10 @@ import libvirt
 import pytest
 
 from cloudpc.machines.libvirt.storage import overlay_volume_xml, pool_xml, raw_volume_xml
-from cloudpc.model.errors import ErrorCode, ProvisioningError
+from cloudpc.model.errors import ErrorCode
 from cloudpc.model.remnants import expired, left_over, uncertain
 from cloudpc.model.watch import Watch
+from tests.support.failures import fails_with
 
 from .daemon import Daemon
 from .desk import Desk
@@ -224,7 +225,7 @@ def test_a_volume_whose_pool_was_stopped_keeps_its_machine(desk: Desk, connectio
         more = "<disk type='volume'><source pool='stopped' volume='data.raw'/><target dev='vdz' bus='virtio'/></disk>"
         domain.attachDeviceFlags(more, libvirt.VIR_DOMAIN_AFFECT_CONFIG)
         other.destroy()
-        with pytest.raises(ProvisioningError, match="stopped"):
+        with fails_with(ErrorCode.DISK_FAILED, "stopped"):
             desk.host.delete(spec.id, Watch())
         assert desk.host.describe(spec.id) is not None
         other.create(0)
@@ -282,7 +283,7 @@ def test_a_disk_that_is_no_file_of_the_host_is_not_removed_but_told(
     host = "<host name='store.example' port='7000'/>" if kind == "network" else ""
     disk = f"<disk type='{kind}' device='disk'><source {source}>{host}</source><target dev='vdz' bus='virtio'/></disk>"
     domain.attachDeviceFlags(disk, libvirt.VIR_DOMAIN_AFFECT_CONFIG)
-    with pytest.raises(ProvisioningError, match=named):
+    with fails_with(ErrorCode.DISK_FAILED, named):
         desk.host.delete(spec.id, Watch())
     assert desk.host.describe(spec.id) is not None, "what is not removed is still known"
     domain.detachDeviceFlags(disk, libvirt.VIR_DOMAIN_AFFECT_CONFIG)
@@ -355,9 +356,8 @@ def test_a_disk_without_its_machine_is_not_overwritten(desk: Desk, daemon: Daemo
     connection.lookupByUUID(spec.id.bytes).undefine()
     [disk] = remains(daemon, f"{spec.name}.qcow2")
     before = disk.stat().st_ino
-    with pytest.raises(ProvisioningError, match=f"{spec.name}.qcow2") as refused:
+    with fails_with(ErrorCode.MACHINE_NOT_IN_STATE, f"{spec.name}.qcow2") as refused:
         desk.host.claim(spec, Watch())
-    assert refused.value.code is ErrorCode.MACHINE_NOT_IN_STATE
     assert not refused.value.retriable
     assert disk.stat().st_ino == before
     assert desk.host.describe(spec.id) is None
@@ -375,7 +375,7 @@ def test_a_disk_that_was_put_back_by_hand_is_seen_before_it_is_overwritten(desk:
     desk.host.delete(spec.id, Watch())
     disk.write_bytes(b"from a backup")
     fresh = desk.another()
-    with pytest.raises(ProvisioningError, match=f"{spec.name}.qcow2"):
+    with fails_with(ErrorCode.MACHINE_NOT_IN_STATE, f"{spec.name}.qcow2"):
         fresh.claim(spec, Watch())
     assert disk.read_bytes() == b"from a backup"
     assert fresh.discard(fresh.remnants(desk.installation)) == [disk.name]
