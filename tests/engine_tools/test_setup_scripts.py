@@ -263,7 +263,7 @@ def test_who_needs_only_the_packages_does_not_wait_for_what_makes_later_starts_q
 RELEASES = {
     "bookworm": "ID=debian\nVERSION_CODENAME=bookworm\n",
     "trixie": "ID=debian\nVERSION_CODENAME=trixie\n",
-    "noble": "ID=ubuntu\nVERSION_CODENAME=noble\nUBUNTU_CODENAME=noble\n",
+    "noble": "PRETTY_NAME='Ubuntu 24.04.1 LTS'\nID=ubuntu\nVERSION_CODENAME=noble\nUBUNTU_CODENAME=noble\n",
     "jammy": "ID=ubuntu\nVERSION_CODENAME=jammy\nUBUNTU_CODENAME=jammy\n",
     "vera": "ID=linuxmint\nID_LIKE='ubuntu debian'\nVERSION_CODENAME=vera\nUBUNTU_CODENAME=jammy\n",
     "none": "",
@@ -297,6 +297,22 @@ def test_each_system_gets_its_own_names(
     assert ("samba-ad-dc" not in tests) is is_jammy
     assert "samba" in tests
     assert all(re.fullmatch(r"[a-z0-9][a-z0-9.+-]+", name) for name in set_up | tests)
+
+
+@pytest.mark.parametrize(("release", "is_tried", "has_universe"), [("trixie", True, False), ("noble", False, True)])
+def test_a_system_that_set_up_is_not_tried_on_is_told_so_and_where_its_packages_are(
+    checkout: Path, environment: dict[str, str], tmp_path: Path, release: str, is_tried: bool, has_universe: bool
+) -> None:
+    stubs = {"apt-get": "echo E: Unable to locate package x; exit 100", "dpkg-query": "exit 1", "sudo": 'exec "$@"'}
+    for name, script in stubs.items():
+        (tmp_path / "on path" / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / "on path" / name).chmod(0o755)
+    (tmp_path / "os-release").write_text(RELEASES[release])
+    named = {"CLOUDPC_OS_RELEASE": str(tmp_path / "os-release")}
+    result = run([checkout / "tools/packages"], environment | named)
+    assert result.returncode == 1
+    assert ("Ubuntu 24.04.1 LTS" not in result.stdout) is is_tried
+    assert ("add-apt-repository universe" in result.stderr) is has_universe
 
 
 GO = """#!/bin/sh

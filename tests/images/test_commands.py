@@ -8,7 +8,8 @@ import pytest
 
 from cloudpc.images import commands
 from cloudpc.images.commands import ToolError
-from cloudpc.model.errors import Cancelled
+from cloudpc.model.errors import Cancelled, ErrorCode
+from tests.support.failures import fails_with
 
 
 def test_lines_arrive_and_a_failure_shows_the_last() -> None:
@@ -63,3 +64,24 @@ def test_a_program_that_reads_what_others_made_has_limits(tmp_path: Path, monkey
 def test_a_program_that_is_not_there_is_named() -> None:
     with pytest.raises(FileNotFoundError, match="no-such-program"):
         commands.run_limited(["no-such-program"])
+
+
+@pytest.mark.parametrize(("value", "rights", "builds"), [("1", 1, False), ("1", 0, True), ("0", 1, True)])
+def test_user_namespaces_without_rights_are_refused_before_a_build(
+    value: str, rights: int, builds: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Ubuntu's are since 23.10."""
+    restriction = tmp_path / "restriction"
+    restriction.write_text(f"{value}\n")
+    programs = dict.fromkeys(commands.PROGRAMS | commands.PROGRAMS_WITHOUT_ROOT, 0) | {"unshare": rights}
+    for name, status in programs.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\nexit {status}\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(commands, "_RESTRICTION", restriction)
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    if builds:
+        commands.require_programs()
+        return
+    with fails_with(ErrorCode.IMAGE_NOT_FOUND, "AppArmor"):
+        commands.require_programs()

@@ -10,6 +10,7 @@ import signal
 import subprocess
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 from cloudpc.model.errors import ErrorCode, ProvisioningError
 
@@ -24,6 +25,8 @@ PROGRAMS = {
     "tar": "tar",
 }
 PROGRAMS_WITHOUT_ROOT = {"newuidmap": "uidmap", "unshare": "util-linux"}
+_RESTRICTION = Path("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
+"""Ubuntu's, since 23.10: where it is 1, user namespaces give no rights to programs without an AppArmor profile."""
 SECONDS_TO_CLEAN_UP = 60
 """How long a program that was asked to stop may take to remove its temporary files."""
 
@@ -35,7 +38,10 @@ def environment() -> dict[str, str]:
 
 
 def require_programs() -> None:
-    """Raises ProvisioningError naming all missing programs at once and the packages that have them."""
+    """Raises ProvisioningError naming all missing programs at once and the packages that have them.
+
+    Also where they are all there, but this system does not let them own files as root does.
+    """
     needed = PROGRAMS if os.geteuid() == 0 else PROGRAMS | PROGRAMS_WITHOUT_ROOT
     path = environment()["PATH"]
     missing = {program: package for program, package in needed.items() if not shutil.which(program, path=path)}
@@ -46,6 +52,21 @@ def require_programs() -> None:
             retriable=False,
             hint=f"sudo apt-get install {' '.join(sorted(set(missing.values())))}",
         )
+    if not _owns_as_root():
+        raise ProvisioningError(
+            ErrorCode.IMAGE_NOT_FOUND,
+            "Building an image without root needs user namespaces, and this system's AppArmor restricts them.",
+            retriable=False,
+            hint="Build it as root, or lift that: sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0",
+        )
+
+
+def _owns_as_root() -> bool:
+    """Whether what `as_root` begins has root's rights; asked only where they may be missing."""
+    if os.geteuid() == 0 or not _RESTRICTION.exists() or _RESTRICTION.read_text().strip() == "0":
+        return True
+    argv = [*as_root(), "setpriv", "--reuid=1", "--clear-groups", "true"]
+    return not subprocess.run(argv, env=environment(), stdin=subprocess.DEVNULL, capture_output=True).returncode
 
 
 def as_root() -> list[str]:
