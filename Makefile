@@ -75,7 +75,7 @@ dist: setup ## Wheel and source distribution, in dist/
 
 SUITE ?= trixie
 .PHONY: try-debian
-try-debian: setup ## README's lines for an installed package, on a fresh Debian (SUITE=trixie); as root. TESTS=tests: the suite there
+try-debian: setup ## README's lines for an installed package, on a fresh Debian (SUITE=trixie); as root. TESTS=tests: the suite without guests there
 	@tools/try-debian $(SUITE) $(if $(TESTS),sh /root/suite $(TESTS))
 
 .PHONY: world
