@@ -24,7 +24,7 @@ from cloudpc.model.problems import InvalidConfigurationError
 from cloudpc.operations.records import CloudPCRecord, StackRecord
 from cloudpc.rules.entitlement import Entitlement
 from cloudpc.rules.lifecycle import reconcile
-from cloudpc.web import sign_in as signing_in
+from cloudpc.web import sign_in_pages
 from cloudpc.web.app import create
 from cloudpc.web.fleet import Snapshot
 from cloudpc.web.guard import Origins
@@ -311,7 +311,7 @@ def test_signing_out_ends_the_session_and_says_where_the_tenant_s_ends(pages: Pa
 def test_a_session_ends_however_much_it_is_used(pages: Pages, monkeypatch: pytest.MonkeyPatch) -> None:
     ended: list[object] = []
     pages.site.sessions.on_end.append(ended.append)
-    monkeypatch.setattr(signing_in, "SESSION_SECONDS", 0.3)
+    monkeypatch.setattr(sign_in_pages, "SESSION_SECONDS", 0.3)
     pages.sign_in("u-alice")
     end = time.monotonic() + 20
     while pages.browser.get("/mine").status_code == 200:

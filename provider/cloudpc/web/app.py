@@ -22,7 +22,7 @@ from cloudpc.web import (
     overview_page,
     policies_pages,
     run_pages,
-    sign_in,
+    sign_in_pages,
     static_files,
     terminal,
 )
@@ -53,7 +53,7 @@ def create(site: Site, more: list[BaseRoute] | None = None) -> Starlette:
         *mine_page.ROUTES,
         *overview_page.ROUTES,
         *policies_pages.ROUTES,
-        *(sign_in.ROUTES if site.sign_in else ()),
+        *(sign_in_pages.ROUTES if site.sign_in else ()),
         *(more or ()),
         *static_files.routes(),
     ]
@@ -124,7 +124,7 @@ def said(request: Request, error: Exception) -> Response:
         text = f"{text} {_another()}"
     site, link = site_of(request), None
     if site.sign_in and code == 401:
-        text, link = "Nobody is signed in here, or the session has ended.", sign_in.link(request)
+        text, link = "Nobody is signed in here, or the session has ended.", sign_in_pages.link(request)
     if code == 401 and request.method == "POST":
         text = f"Nothing was done. {text}"
     return site.page(request, "said.html", code, title=_TITLES.get(code, phrase), text=text, link=link)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jinja2
 from markupsafe import Markup
@@ -22,10 +22,8 @@ from cloudpc.web.guard import Origins, session_of
 from cloudpc.web.person import Person
 from cloudpc.web.runs import Run, Runs
 from cloudpc.web.sessions import Sessions
+from cloudpc.web.sign_in import SignIn
 from cloudpc.web.surroundings import Surroundings
-
-if TYPE_CHECKING:
-    from cloudpc.web.sign_in import SignIn
 
 
 @dataclass
