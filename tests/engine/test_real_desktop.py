@@ -57,7 +57,7 @@ def test_a_user_opens_the_desktop_in_a_page(real: Project, browser: Browser) -> 
         page.goto(address)
         began = time.monotonic()
         page.get_by_role("link", name="Open in browser").click()
-        page.locator("#desktop[data-connected-after]").wait_for(state="attached", timeout=120_000)
+        page.locator("#desktop[data-connected-after]").wait_for(state="attached", timeout=400_000)
         print(f"\nfrom click to desktop: {time.monotonic() - began:.1f} s")
         _wait(lambda: len(_picture(page.locator("#desktop"))) > SHOWS_SOMETHING)
         print(f"until Xfce has drawn itself: {time.monotonic() - began:.1f} s")
