@@ -24,7 +24,8 @@ desktop: ## A Cloud PC with a desktop for one user, and how to open it (its imag
 	@for file in tools/desktop/*.yaml; do [ -e "stacks/$${file##*/}" ] || cp "$$file" stacks/; done
 	@tools/setup sh -c '.venv/bin/cloudpc image build debian-12-desktop && .venv/bin/cloudpc image upload desktop'
 	@. .cloudpc/env && cloudpc up desktop $(if $(CLEAR_LOCK),--clear-lock)
-	@echo 'Open it (in a graphical session, with FreeRDP or Remmina):  . .cloudpc/env && cloudpc connect dora --desktop'
+	@echo 'Open it in a browser:  . .cloudpc/env && cloudpc serve --as dora'
+	@echo 'or in FreeRDP or Remmina, in a graphical session:  . .cloudpc/env && cloudpc connect dora --desktop'
 	@echo 'Remove it:  . .cloudpc/env && cloudpc down desktop'
 
 .PHONY: down

@@ -410,6 +410,7 @@ def test_set_up_says_what_it_is_doing(checkout: Path, environment: dict[str, str
         '#!/bin/sh\n. tools/lib.sh\nprogress "compiling Pulumi, 2 of 4"\nsleep 2.5\nsay "Pulumi: there."\n'
     )
     (tools / "engine/ensure").write_text((tools / "engine/ensure").read_text().replace(". tools", "root=. && . tools"))
+    (tools / "web/fetch").write_text("#!/bin/sh\nmkdir -p build/web\n")
     script = (tools / "setup").read_text().replace("every=30", "every=1")
     (tools / "setup").write_text(script)
     ran = run([tools / "setup", "sh", "-c", "sleep 2; touch made"], environment)
@@ -417,6 +418,19 @@ def test_set_up_says_what_it_is_doing(checkout: Path, environment: dict[str, str
     assert "s: compiling Pulumi, 2 of 4; base image\n" in ran.stdout
     assert "\nPulumi: there.\n" in ran.stdout
     assert (checkout / "made").exists()
+    assert (checkout / "build/web").exists(), "pages show no desktop"
+
+
+def test_who_can_t_reach_npm_has_all_but_what_pages_load(
+    checkout: Path, environment: dict[str, str], tmp_path: Path
+) -> None:
+    tools = checkout / "tools"
+    for name in ("packages", "environment", "libvirt", "workspace", "engine/ensure"):
+        (tools / name).write_text("#!/bin/sh\nmkdir -p .cloudpc/log\n")
+    ran = run([tools / "setup"], environment | {"npm_config_registry": "http://127.0.0.1:9", "HOME": str(tmp_path)})
+    assert ran.returncode == 0, ran.stderr
+    assert f"so they show no desktop and no console; {checkout}/.cloudpc/log/setup/pages.log says why" in ran.stdout
+    assert "could not be fetched from http://127.0.0.1:9" in (checkout / ".cloudpc/log/setup/pages.log").read_text()
 
 
 def test_scripts_are_valid_posix_shell() -> None:

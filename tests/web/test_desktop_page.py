@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -81,7 +82,9 @@ def test_the_page_is_there_without_a_word_that_is_secret(
     assert "wasm-unsafe-eval" in answer.headers["content-security-policy"]
     assert answer.headers["cache-control"] == "no-store"
     assert "secret-word" not in answer.text
-    assert f'href="{mine}"' in someone.get("/mine").text
+    card = someone.get("/mine").text
+    assert f'href="{mine}"' in card
+    assert re.search(r"cloudpc connect \S+ --service-plan=\S+ --rdp-file=CPC-\S+\.rdp<", card)
 
 
 def test_a_ticket_opens_the_desktop_and_both_ends_are_written_down(

@@ -106,6 +106,17 @@ def test_nothing_is_cut_at_375_pixels(page: Page) -> None:
         assert wide <= 375, (address, wide)
 
 
+def test_long_names_make_no_wider_table_than_1280_pixels(page: Page) -> None:
+    page.set_viewport_size({"width": 1280, "height": 740})
+    page.goto("/fleet")
+    page.evaluate("""() => document.querySelectorAll(".fleet tbody tr").forEach(row => {
+        const names = ["somebody.of.a.long.name@contoso.example", , "engineers-of-contoso-emea", "debian-12-desktop"]
+        names.forEach((name, at) => row.children[at].textContent = name)
+    })""")
+    too_much = page.locator(".wide").evaluate("wide => wide.scrollWidth - wide.clientWidth")
+    assert too_much == 0
+
+
 def test_a_search_answers_as_one_types(page: Page) -> None:
     page.goto("/fleet")
     page.get_by_label("Search").type("u002")

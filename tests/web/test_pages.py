@@ -11,6 +11,7 @@ import pytest
 from httpx import Response
 from starlette.testclient import TestClient
 
+from cloudpc.model.cloud_pc import RecordedCloudPC
 from cloudpc.web.runs import Run
 from tests.support.project import Project
 from tests.web.conftest import ADDRESS, ADMIN, Pages
@@ -62,6 +63,7 @@ def test_a_button_does_what_its_command_does_and_names_who_pressed_it(
     own = f"/cloud-pcs/{pages.id_of('u000')}"
     ask = someone.get(f"{own}/do/rename").text
     assert "Display name" in ask
+    assert "&#39;--display-name=…&#39;" in ask, "the command that it will run, but for what is not said yet"
     answer = someone.post(
         f"{own}/do/rename", data={**pages.form(someone, "u000"), "display_name": "<b>Mine</b>"}, follow_redirects=False
     )
@@ -87,6 +89,15 @@ def test_a_button_does_what_its_command_does_and_names_who_pressed_it(
         said = "".join(lines.iter_text())
     assert "event: over" in said
     assert "u001" not in said
+
+
+def test_what_is_powered_off_has_no_screen_to_open(
+    pages: Pages, admin: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = f"/cloud-pcs/{pages.id_of('u000')}"
+    assert f"{own}/console" in admin.get(own).text
+    monkeypatch.setattr(RecordedCloudPC, "is_kept_off", property(lambda recorded: True))
+    assert f"{own}/console" not in admin.get(own).text
 
 
 def test_where_data_is_lost_the_name_is_typed(pages: Pages, admin: TestClient) -> None:

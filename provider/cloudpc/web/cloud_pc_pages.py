@@ -108,9 +108,10 @@ def _is_for(person: Person, button: Button) -> bool:
 def _asked(
     request: Request, button: Button, form: dict[str, str], wrong: str, *, status: int = 200, other: Run | None = None
 ) -> Response:
+    unsaid = {option.name: "…" for option in button.options if option.required}
     return site_of(request).page(
         request, "ask.html", status, row=button.row, button=button, given=form, wrong=wrong, other=other,
-        shown=command_line("cloudpc", *button.words(form)),
+        shown=command_line("cloudpc", *button.words(unsaid | {name: said for name, said in form.items() if said})),
     )  # fmt: skip
 
 

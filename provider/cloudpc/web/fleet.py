@@ -142,6 +142,11 @@ class Row:
         return self.json["powerState"] or ""
 
     @property
+    def is_shown(self) -> bool:
+        """Whether it has a screen to look at: what is powered off has none until it is powered on."""
+        return not self.record.recorded.is_kept_off
+
+    @property
     def desktop(self) -> str:
         """SHA-256 of its desktop's certificate, in hex; empty: it has none that a page can show."""
         way = self.record.recorded.access
