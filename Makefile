@@ -76,8 +76,8 @@ dist: setup ## Wheel and source distribution, in dist/
 
 SUITE ?= trixie
 .PHONY: try-debian
-try-debian: setup ## README's lines for an installed package, on a fresh Debian (SUITE=trixie); as root. TESTS=tests: the suite without guests there
-	@tools/try-debian $(SUITE) $(if $(TESTS),sh /root/suite $(TESTS))
+try-debian: setup ## README's lines for an installed package, on a fresh Debian (SUITE=trixie); as root. TESTS=tests: the suite without guests there; GUESTS=…: tests with guests
+	@tools/try-debian $(SUITE) $(if $(TESTS),sh /root/suite $(TESTS))$(if $(GUESTS),sh /root/guests $(GUESTS))
 
 .PHONY: world
 world: setup ## A million steps of random histories against the lifecycle's rules; half an hour
