@@ -98,7 +98,7 @@ kill-trial: setup ## Kills runs of 300 Cloud PCs at 20 random moments, and looks
 
 .PHONY: bench
 bench: setup ## The benchmarks of docs/benchmarks.md; about two hours
-	@for question in provisioning clones noop memory state stages reconcile policies grace growth directory registration azure pages; do \
+	@for question in provisioning clones noop memory state stages reconcile policies grace growth hosts directory registration azure pages; do \
 	    PATH="$$(tools/engine/find):$$PATH" .venv/bin/python -m benchmarks.$$question || exit 1; done
 
 .PHONY: bench-peers

@@ -45,8 +45,8 @@ def main() -> None:
             list(_measure(here.project("first"), 1, only_new=True))  # makes the bytecode
             one = {each.what: each.cpu for each in _measure(here.project("one"), 1, only_new=options.only_new)}
             for count in [int(text) for text in options.counts.split(",")]:
-                for measured in _measure(here.project(f"fleet-{count}"), count, only_new=options.only_new):
-                    report.rows.append(measured.row(one[measured.what]))
+                for each in _measure(here.project(f"fleet-{count}"), count, only_new=options.only_new):
+                    report.rows.append(each.row(one[each.what]))
     finally:  # it takes long: what is measured is told, whatever ends it
         _tell(report, options)
 
@@ -89,26 +89,27 @@ class Measured:
 def _measure(project: Project, count: int, *, only_new: bool) -> Iterator[Measured]:
     project.directory(count)
     project.policy()
-    yield _run(project, count, MADE, ["up", "demo"])
+    yield measured(project, count, MADE, ["up", "demo"])
     _check(project, dict.fromkeys(["provisioned"], count))
-    yield _run(project, count, NOTHING, ["up", "demo"])
+    yield measured(project, count, NOTHING, ["up", "demo"])
     if only_new:
         return
-    yield _run(project, count, PREVIEW, ["preview", "--stack", "demo", "--non-interactive"], command=["pulumi"])
-    yield _run(project, count, LIST, ["list"])
-    yield _run(project, count, DOCTOR, ["doctor"], codes=(0, 1, 2, 3))
-    yield _run(project, count, AGAIN, ["reprovision", "--policy", "demo", "--yes"])
+    yield measured(project, count, PREVIEW, ["preview", "--stack", "demo", "--non-interactive"], command=["pulumi"])
+    yield measured(project, count, LIST, ["list"])
+    yield measured(project, count, DOCTOR, ["doctor"], codes=(0, 1, 2, 3))
+    yield measured(project, count, AGAIN, ["reprovision", "--policy", "demo", "--yes"])
     _check(project, dict.fromkeys(["provisioned"], count))
     project.policy(gracePeriodInHours=0, assignments=[])
     for what, after in ((GRACE, "inGracePeriod"), (END, "deprovisioning"), (GONE, "")):
-        yield _run(project, count, what, ["up", "demo"])
+        yield measured(project, count, what, ["up", "demo"])
         _check(project, {after: count} if after else {})
 
 
-def _run(
+def measured(
     project: Project, count: int, what: str, arguments: Sequence[str], *,
     command: Sequence[str] = (sys.executable, "-m", "cloudpc.cli.main"), codes: Sequence[int] = (0,),
 ) -> Measured:  # fmt: skip
+    """Run a command of ours, or another, to its end. Raises BenchmarkError: it fails."""
     say(f"{count}: {what}")
     output = project.root / f"{what}.out"
     begin = time.perf_counter()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import threading
 from collections import Counter
@@ -36,6 +37,8 @@ _ASKED = (
     "delete",
 )  # fmt: skip
 
+_CONNECTING = threading.Lock()
+"""Two fleets at once put the same name into the same place."""
 _AT_ONCE = 32
 """As many as the engine does."""
 
@@ -89,12 +92,13 @@ class Fleet:
     Args:
         folder: of the hosts.
         count: of Cloud PCs.
-        hosts: how many.
+        hosts: how many; another fleet may be on the same.
+        policy: its id, after which its users are named.
     """
 
-    def __init__(self, folder: Path, count: int, hosts: int = 1) -> None:
-        self.folder = folder
-        self.owed = [Entitlement(make.user(f"u{number}", "small"), make.plan()) for number in range(count)]
+    def __init__(self, folder: Path, count: int, hosts: int = 1, policy: str = "lab") -> None:
+        self.folder, self.policy = folder, policy
+        self.owed = [Entitlement(make.user(f"{policy}-{number}", "small"), make.plan()) for number in range(count)]
         self.entries = [{"name": f"h{number}", "uri": f"fake://{folder}/h{number}"} for number in range(hosts)]
         self.recorded: dict[str, RecordedCloudPC] = {}
         self.hosts: list[Counted] = []
@@ -116,13 +120,19 @@ class Fleet:
         """`pulumi refresh`."""
         self._all(Steps.refresh, list(self.recorded.values()), 0)
 
+    def set_host(self, number: int, **settings: Any) -> None:
+        """What its `host.json` says."""
+        folder = self.folder / f"h{number}"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "host.json").write_text(json.dumps(settings))
+
     def lose(self) -> None:
         """Somebody takes all machines off their hosts, and leaves their disks."""
         for host in self.entries:
             shutil.rmtree(self.folder / host["name"] / "machines")
 
     def _all(self, one: Callable[[Steps, Any], RecordedCloudPC], each: Sequence[Any], days: float) -> None:
-        with mock.patch.object(runtimes, "connect", Counted):
+        with _CONNECTING, mock.patch.object(runtimes, "connect", Counted):
             runtime = _Runtime(parse_surroundings({"cloudpc:hosts": self.entries}), self.folder)
         self.hosts = runtime.hosts  # type: ignore[assignment]
         steps = Steps(runtime, _Told(), Cancellation(), now=lambda: make.NOW + timedelta(days=days))
@@ -132,7 +142,7 @@ class Fleet:
     def _planned(self, *, entitled: bool = True, generation: int = 1, days: float = 0) -> Sequence[DesiredCloudPC]:
         keys = [each.key for each in self.owed]
         asked = make.asked(reprovision=dict.fromkeys(keys, generation)) if generation > 1 else {}
-        today = make.today(actions=asked)
+        today = make.today(policy_id=self.policy, actions=asked)
         lost = {} if entitled else dict.fromkeys(keys, Loss(Lost.MEMBERSHIP))
         plan = reconcile(self.recorded, self.owed if entitled else [], lost, today, make.NOW + timedelta(days=days))
         return plan.desired

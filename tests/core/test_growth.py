@@ -81,6 +81,13 @@ def test_nothing_that_looks_at_all_of_a_host_is_asked_for_each(tmp_path: Path, r
     assert sum(asked.values()) <= (3 * hosts if hosts > 1 else 0), asked
 
 
+@pytest.fixture
+def _together(_soon: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine, too, those that go at one moment find each other."""
+    monkeypatch.setattr(looks, "_APART", 0.4)
+
+
+@pytest.mark.usefixtures("_together")
 @pytest.mark.parametrize("run", ["refreshed when all are lost", "ended when all are lost"])
 def test_those_that_are_missing_at_one_moment_share_a_list_of_what_is_left(tmp_path: Path, run: str) -> None:
     fleet = _made(tmp_path, _MANY, 1)
@@ -88,6 +95,7 @@ def test_those_that_are_missing_at_one_moment_share_a_list_of_what_is_left(tmp_p
     assert 1 <= fleet.asked["remnants"] <= _MANY // 8
 
 
+@pytest.mark.usefixtures("_together")
 def test_what_machines_have_left_goes_in_a_few_calls_for_all(tmp_path: Path) -> None:
     fleet = _made(tmp_path, _MANY, 1)
     _RUNS["ended when all are lost"](fleet)

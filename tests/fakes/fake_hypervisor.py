@@ -2,7 +2,8 @@
 
 `fake:///folder` keeps each machine as `folder/machines/<id>.json`, shared by all processes like a real host's.
 `folder/host.json` may set {"cores", "memory_mib", "disk_gib", "slots": boots at once, "seconds": {call: delay},
-"meet": {call: how many of them wait for each other}} and "faults": [{"call": "wait_ready", "user": "u-bob",
+"meet": {call: how many of them wait for each other}, "slow": seconds for each answer, "deaf": seconds after which who
+has asked gives up, since it takes connections and never answers} and "faults": [{"call": "wait_ready", "user": "u-bob",
 "fault": "error|timeout|hang|kill|kill-engine|crash", "times": 1, "retriable": true}]; a fault without "user" hits
 everybody, without "times" always. `folder/calls.log` has the begin and the end of each call.
 """
@@ -88,6 +89,8 @@ class FakeHost:
         self._meeting = threading.Condition()
         self._met: Counter[str] = Counter()
         self._read_before: dict[str, tuple[tuple[int, int], tuple[dict[str, Any], Machine | None]]] = {}
+        self._settings_file = str(self._folder / "host.json")
+        self._settings_before: tuple[tuple[int, ...], dict[str, Any]] = ((), {})
         self.facts = _FACTS
 
     # ---- what the interface asks for
@@ -98,6 +101,9 @@ class FakeHost:
 
     def capacity(self) -> Capacity:
         self._answer()
+        return self._capacity()
+
+    def _capacity(self) -> Capacity:
         settings = self._settings()
         total = Limits(
             settings.get("cores", 10_000), settings.get("memory_mib", 10**9), settings.get("disk_gib", 10**9)
@@ -113,14 +119,14 @@ class FakeHost:
         watch.check()
         self._fault("claim", order.tag.user_id)
         with self._lock():
-            if machine := self.describe(order.id):
+            if machine := self._reached(order.id):
                 raise Claimed(machine)
             if (self._folder / f"{order.name}.qcow2").exists() and not [*self._folder.glob(f"{order.name}-failed-*")]:
                 message = f"{self.name} has the disk {order.name}.qcow2, whose machine is not defined any more"
                 raise ProvisioningError(ErrorCode.MACHINE_NOT_IN_STATE, message, retriable=False)
             settings = self._settings()
             is_limited = not settings.keys().isdisjoint(_LIMITS)  # counting thousands for each one more takes long
-            if is_limited and (lacking := _lacking(self.capacity(), order.size)):
+            if is_limited and (lacking := _lacking(self._capacity(), order.size)):
                 raise ProvisioningError(ErrorCode.NO_CAPACITY, f"{self.name} lacks {', '.join(lacking)}")
             known = settings.get("networks", [])
             if order.network.kind != "hosted" and order.network.source not in known:
@@ -182,22 +188,29 @@ class FakeHost:
 
     def describe(self, machine_id: UUID) -> Machine | None:
         self._answer()
-        value = self._read(self._path(machine_id))
-        if value is None:
+        return self._described(machine_id)
+
+    def _reached(self, machine_id: UUID) -> Machine | None:
+        self._reach()
+        return self._described(machine_id)
+
+    def _described(self, machine_id: UUID) -> Machine | None:
+        known = self._known(f"{self._machines}/{machine_id}.json")  # a Path takes longer than the look itself
+        if known is None:
             return None
-        if value["tag"] is None:  # somebody has taken it away
+        value, machine = known
+        if machine is None:  # somebody has taken it away
             raise TagUnreadable(value["name"], self.name)
-        machine = _load(value)
         has_disk = machine.power is not PowerState.STOPPED or (self._folder / f"{machine.name}.qcow2").exists()
         return replace(machine, has_disk=has_disk)
 
     def overview(self, machine_ids: Collection[UUID]) -> dict[UUID, Machine | TagUnreadable]:
-        self._answer()
+        self._reach()
         self._trouble("overview", "", None, 60)  # which changes nothing, so that it is not logged
         found: dict[UUID, Machine | TagUnreadable] = {}
         for machine_id in machine_ids:
             try:
-                if machine := self.describe(machine_id):
+                if machine := self._described(machine_id):
                     found[machine_id] = machine
             except TagUnreadable as error:
                 found[machine_id] = error
@@ -342,6 +355,20 @@ class FakeHost:
     # ---- faults
 
     def _answer(self) -> None:
+        """To a question from outside."""
+        self._take_time()
+        self._reach()
+
+    def _take_time(self) -> None:
+        settings = self._settings()
+        if gives_up_after := settings.get("deaf"):
+            self._log("begin", "deaf", "")
+            time.sleep(gives_up_after)
+            raise ProvisioningError(ErrorCode.HOST_UNREACHABLE, f"{self.name} takes connections and does not answer")
+        if slow := settings.get("slow"):
+            time.sleep(slow)
+
+    def _reach(self) -> None:
         """Unless nobody can reach it (`"away": true`)."""
         if self._settings().get("away"):
             raise ProvisioningError(ErrorCode.HOST_UNREACHABLE, f"{self.name} does not answer")
@@ -354,6 +381,7 @@ class FakeHost:
             self._log("end", call, user)
 
     def _trouble(self, call: str, user: str, cancel: Cancellation | None, timeout: float) -> None:
+        self._take_time()
         settings = self._settings()
         self._delay(call, settings.get("seconds", {}).get(call, 0), cancel, timeout)
         if wanted := settings.get("meet", {}).get(call):
@@ -422,8 +450,14 @@ class FakeHost:
     # ---- files
 
     def _settings(self) -> dict[str, Any]:
+        """Read once, as machines are."""
         try:
-            settings: dict[str, Any] = json.loads((self._folder / "host.json").read_text())
+            found = os.stat(self._settings_file)  # noqa: PTH116 - as often as anything is asked
+            version = (found.st_ino, found.st_mtime_ns, found.st_size)
+            before, settings = self._settings_before
+            if before != version:
+                settings = json.loads(Path(self._settings_file).read_text())
+                self._settings_before = version, settings
         except FileNotFoundError:
             return {}
         return settings
@@ -462,12 +496,8 @@ class FakeHost:
             return None
         return known[1]
 
-    def _read(self, path: Path) -> dict[str, Any] | None:
-        known = self._known(str(path))
-        return known[0] if known else None
-
     def _need(self, machine_id: UUID) -> Machine:
-        machine = self.describe(machine_id)
+        machine = self._reached(machine_id)
         if machine is None:
             raise ProvisioningError(ErrorCode.GUEST_DIED, f"{self.name} has no machine {machine_id}")
         return machine

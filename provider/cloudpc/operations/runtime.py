@@ -96,6 +96,7 @@ class Runtime:
         self._places = Places(stacks, surroundings.images)
         self._stacks = stacks
         self._organisation = Organisation(surroundings, stacks / CONNECTIONS, tell)
+        self._forms_of: dict[tuple[object, ...], dict[str, Form]] = {}
         self._consent = Consent.of_this_run()
         self._looks = Looks(Ledger(self.hosts, tell))
         self.removal = Removal(self.hosts, self._organisation, self._consent, self._looks)
@@ -129,6 +130,12 @@ class Runtime:
 
     def _forms(self, settings: PolicySettings) -> dict[str, Form]:
         """By host: the form in which it gets the image that these settings name; hosts that take none are left out."""
+        image = (settings.image_type, settings.image_id, *sorted(settings.image_digests.items()))
+        if image not in self._forms_of:  # as many Cloud PCs as a policy has ask for the same, of each of its hosts
+            self._forms_of[image] = self._forms_by_host(settings)
+        return self._forms_of[image]
+
+    def _forms_by_host(self, settings: PolicySettings) -> dict[str, Form]:
         meant = sources.of(settings.image_type, self._places)
         chosen = [sources.chosen(meant, kind, settings.image_id) for kind in settings.image_digests]
         forms = {each.kind: Form(each.kind, partial(_image, each, settings)) for each in chosen if each is not None}
