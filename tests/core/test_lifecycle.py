@@ -32,7 +32,7 @@ from cloudpc.rules.actions.end_grace import AnotherEnd
 from cloudpc.rules.actions.reasons import Done, Ignored
 from cloudpc.rules.actions.reprovision import REPROVISION, GenerationIsOver, Reprovisioned
 from cloudpc.rules.actions.retry import RETRY, IsLost, SetUpAgain
-from cloudpc.rules.actions.update_kernel import UPDATE_KERNEL, OtherImage
+from cloudpc.rules.actions.update_kernel import UPDATE_KERNEL, NoForm, OtherImage
 from cloudpc.rules.drift import outdated
 from cloudpc.rules.entitlement import Entitlement, Loss, Lost
 from cloudpc.rules.lifecycle import Reconciliation, next_step, reconcile
@@ -449,6 +449,7 @@ def test_another_builds_kernel_is_given_once_and_only_of_the_same_image() -> Non
     for change, why in (
         ({"image_id": "debian-13"}, OtherImage("micro", "debian-13")),
         ({"image_type": "custom"}, OtherImage("micro", "micro")),
+        ({"image_kind": "galleryVersion", "image_digest": "ef" * 32}, NoForm("micro")),
     ):
         other = _plan(recorded, [_entitlement()], today=make.today(settings=make.settings(**change), actions=asked))
         assert next_step(recorded["u1/small"], other.desired[0]) is Step.NONE

@@ -156,6 +156,15 @@ def test_a_group_that_is_gone_has_the_name_it_had() -> None:
     assert only(unnamed) == begins_grace(Loss(Lost.MEMBERSHIP, ("G",), gone=("another group",)))
 
 
+def test_what_was_taken_away_stays_so_when_its_group_leaves_the_directory() -> None:
+    """Or a preview would show that it is forgotten, and nothing that happens to anybody."""
+    mine = recorded(Status.IN_GRACE_PERIOD)
+    vanished = plan(snapshot(Group("g", "G")), mine, taken_away={KEY: ["old"]})
+    assert (vanished.taken_away, vanished.lost_by_directory) == ({KEY: ("old",)}, ())
+    returned = plan(snapshot(HERS), mine, taken_away={KEY: ["old"]})
+    assert returned.taken_away == {}
+
+
 def test_of_what_is_gone_nothing_is_remembered() -> None:
     old = Group("old", "Old", frozenset({"u1"}))
     mine = recorded(Status.DEPROVISIONING)

@@ -85,8 +85,8 @@ def test_list_says_whose_a_user_will_be_who_has_none_yet(project: Project) -> No
     project.up("z")
     assert project.statuses("z") == {"u000": "provisioned"}
     counted = project.cloudpc("policy", "validate").output
-    assert "z: valid; 1 Cloud PC owed\n" in counted
-    assert "a: valid; 0 Cloud PCs owed, and 1 that another policy has\n" in counted
+    assert "z: valid; provides 1 Cloud PC\n" in counted
+    assert "a: valid; provides 0 Cloud PCs; another policy provides 1 more\n" in counted
 
 
 def test_policies_that_run_at_once_for_the_first_time_never_give_two(project: Project) -> None:

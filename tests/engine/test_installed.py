@@ -92,7 +92,7 @@ def test_a_project_of_one_s_own(run: Callable[..., str], tmp_path: Path, tiny_im
     assert "nothing was written" in run("init", "corp pcs", code=2)
     _on_a_fake_host(folder, tmp_path, tiny_image)
 
-    assert "valid; 2 Cloud PCs owed" in run("policy", "validate", cwd=folder)
+    assert "valid; provides 2 Cloud PCs" in run("policy", "validate", cwd=folder)
     assert "+ 4 to create" in run("preview", cwd=folder)
     assert not list((tmp_path / "host").glob("*.qcow2"))
     assert "provisioned" in run("up", "demo", cwd=folder)

@@ -1,4 +1,4 @@
-"""How many Cloud PCs a policy owes: who is entitled, less those whom another policy serves."""
+"""How many Cloud PCs a policy provides: who is entitled, less those whom another policy serves."""
 
 from __future__ import annotations
 
@@ -37,11 +37,14 @@ class Others:
             return cls(None)
 
     def count(self, name: str, inputs: StackInputs) -> str:
-        """How many Cloud PCs a policy owes, in words; users whom another policy serves are counted separately."""
+        """How many Cloud PCs a policy provides, in words; users whom another policy serves are counted separately."""
         owed = entitled(inputs.policy, inputs.snapshot)
         if self.facts is None:
-            return f"{counted(len(owed))} owed, less those of users whom another policy serves: state can't be read"
+            return (
+                f"provides {counted(len(owed))}, less those of users whom another policy serves: state can't be read, "
+                "so it is not known which"
+            )
         serving, held = ownership.owners(self.facts, inputs.snapshot), ownership.held(self.facts)
         own = [e for e in owed if serving.get(e.user.id, name) == name and held.get(e.key, name) == name]
         elsewhere = len(owed) - len(own)
-        return f"{counted(len(own))} owed" + (f", and {elsewhere} that another policy has" if elsewhere else "")
+        return f"provides {counted(len(own))}" + (f"; another policy provides {elsewhere} more" if elsewhere else "")

@@ -113,8 +113,9 @@ def plan(
     last = ownership.last_generations([own, *siblings])
     names = [pc.device_name for policy in siblings for pc in policy.cloud_pcs.values()]
     plan = reconcile(previous, owed, lost, today, now, last, remembered=own.ended.keys(), names_elsewhere=names)
-    groups = {key: why.taken_away for key, why in lost.items() if why.taken_away and not previous[key].is_gone}
-    return replace(plan, taken_away=groups)
+    # a group that has left the directory since makes no difference to what was taken away: nothing is to be told of it
+    groups = {key: why.taken_away or tuple(before.get(key, ())) for key, why in lost.items()}
+    return replace(plan, taken_away={k: ids for k, ids in groups.items() if ids and not previous[k].is_gone})
 
 
 def _owed(

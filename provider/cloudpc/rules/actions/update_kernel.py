@@ -46,6 +46,16 @@ class HasIt(Reason):
         return f"it already has the kernel of the current build of {self.image_id}"
 
 
+@dataclass(frozen=True)
+class NoForm(Reason):
+    """A kernel of another kind of image does not start it."""
+
+    image_id: str
+
+    def __str__(self) -> str:
+        return f"no host of the policy takes the form of the image {self.image_id} that it was made from"
+
+
 class UpdateKernel(OnMachine[Asked]):
     """Whoever asks by `cloudpc:actions` has it done also where it changes nothing."""
 
@@ -90,7 +100,7 @@ class UpdateKernel(OnMachine[Asked]):
             return OwnKernel()
         if (settings.image_type, settings.image_id) != (made_with.image_type, made_with.image_id):
             return OtherImage(made_with.image_id, settings.image_id)
-        return None
+        return None if _newest(request.recorded, settings) else NoForm(settings.image_id)
 
     def refusal(self, candidate: Candidate[Asked]) -> Reason | None:
         if why := super().refusal(candidate):
@@ -101,8 +111,8 @@ class UpdateKernel(OnMachine[Asked]):
 
 
 def _newest(recorded: RecordedCloudPC, settings: PolicySettings) -> str:
-    """The build that the policy has now, of the kind that the machine was made of."""
-    return settings.image_digests.get(recorded.settings.image_kind, settings.image_digest)
+    """The build that the policy has now, of the kind that the machine was made of; empty: it has none of that kind."""
+    return settings.image_digests.get(recorded.settings.image_kind, "")
 
 
 UPDATE_KERNEL = UpdateKernel()
