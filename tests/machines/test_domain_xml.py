@@ -115,11 +115,24 @@ def test_tcg_guests_have_neither_mitigations_nor_the_check_of_their_timer_and_kv
         kind: ElementTree.fromstring(domain_xml(spec(boot=boot, accelerator=kind))).findtext("./os/cmdline")
         for kind in Accelerator
     }
-    assert line[Accelerator.TCG] == "mitigations=off no_timer_check console=ttyS0 -- sleep 600"
-    assert line[Accelerator.KVM] == "console=ttyS0 -- sleep 600"
+    assert line[Accelerator.TCG] == "mitigations=off no_timer_check console=tty0 console=ttyS0 -- sleep 600"
+    assert line[Accelerator.KVM] == "console=tty0 console=ttyS0 -- sleep 600"
     own = KernelBoot("/k", None, "mitigations=auto")
     cmdline = ElementTree.fromstring(domain_xml(spec(boot=own))).findtext("./os/cmdline")
     assert cmdline == "no_timer_check mitigations=auto"
+
+
+@pytest.mark.parametrize(
+    ("own", "whole"),
+    [
+        ("quiet console=ttyS0", "console=tty0 quiet console=ttyS0"),
+        ("console=tty0 console=ttyS0", "console=tty0 console=ttyS0"),
+        ("quiet", "quiet"),  # the screen is what a kernel takes that is told of none
+    ],
+)
+def test_a_kernel_says_on_the_screen_too_why_it_does_not_boot(own: str, whole: str) -> None:
+    made = domain_xml(spec(boot=KernelBoot("/k", None, own), accelerator=Accelerator.KVM))
+    assert ElementTree.fromstring(made).findtext("./os/cmdline") == whole
 
 
 @given(st.integers(20000, 29999), st.integers(1, 512), st.integers(64, 1 << 20), st.integers(1, 4096))

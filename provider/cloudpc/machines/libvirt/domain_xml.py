@@ -33,6 +33,11 @@ _UNDER_EMULATION = {"mitigations=": "mitigations=off", "no_timer_check": "no_tim
 Mitigations protect nothing there, and cost seconds of every boot. The timer's check counts ticks while it spins: on a
 host under load they may come too late, and the kernel panics (*IO-APIC + timer doesn't work*).
 """
+_ON_SCREEN = "console=tty0"
+"""Where a kernel that has its words elsewhere says them, too: whoever looks at the screen sees why it does not boot.
+
+Before the others: the last one stays `/dev/console`.
+"""
 _USER_NETWORK_SLOT = "0x18"
 """PCI slot of the card that libvirt does not know of. It numbers its own from 1 on; the chipset has the last ones."""
 
@@ -195,12 +200,11 @@ def _kernel(os: Element, boot: KernelBoot, *, emulated: bool) -> None:
     SubElement(os, "kernel").text = boot.kernel
     if boot.initrd is not None:
         SubElement(os, "initrd").text = boot.initrd
-    command_line = boot.command_line
-    if emulated:
-        # First: `--` may end the kernel's own.
-        missing = (word for name, word in _UNDER_EMULATION.items() if name not in command_line)
-        command_line = " ".join(filter(None, (*missing, command_line)))
-    if command_line:
+    own = boot.command_line
+    # First: `--` may end the kernel's own.
+    words = [word for name, word in _UNDER_EMULATION.items() if emulated and name not in own]
+    words += [_ON_SCREEN] if "console=" in own and _ON_SCREEN not in own else []
+    if command_line := " ".join(filter(None, (*words, own))):
         SubElement(os, "cmdline").text = command_line
 
 
