@@ -7,6 +7,7 @@ const place = document.getElementById("desktop");
 const said = document.getElementById("said");
 const buttons = Object.fromEntries(["again", "keys", "whole"].map((id) => [id, document.getElementById(id)]));
 const began = performance.now();
+const gone = "The server has stopped, or is out of reach.";
 let closed = "";
 
 function say(text, isOpen) {
@@ -21,7 +22,7 @@ window.WebSocket = class extends Socket {
   constructor(...given) {
     super(...given);
     this.addEventListener("close", (event) => {
-      closed = event.reason || (event.code === 1012 || event.code === 1006 ? "The server has stopped, or is out of reach." : "");
+      closed = event.reason || (event.code === 1012 || event.code === 1006 ? gone : "");
     });
   }
 };
@@ -35,15 +36,28 @@ function size() {
 
 const shown = document.createElement("iron-remote-desktop");
 
+// A connection's end and the words for it are two events: which comes first is chance.
+async function end(otherwise) {
+  for (let tries = 0; !closed && tries < 10; tries++) await new Promise((done) => setTimeout(done, 50));
+  say(closed || otherwise, false);
+}
+
 async function connect(ui) {
   closed = "";
   say("Connecting…");
+  let token;
+  try {
+    token = await ticket(place.dataset.at, place.dataset.csrf);
+  } catch (error) {
+    say(error instanceof TypeError ? gone : error.message, false); // fetch says no more
+    return;
+  }
   try {
     const scheme = location.protocol === "https:" ? "wss" : "ws";
     const config = ui.configBuilder()
       .withUsername("").withPassword("").withDestination("desktop")
       .withProxyAddress(`${scheme}://${location.host}${place.dataset.at}/connection`)
-      .withAuthToken(await ticket(place.dataset.at, place.dataset.csrf))
+      .withAuthToken(token)
       .withDesktopSize(size())
       .withExtension(enableCredssp(false)) // xrdp has none; TLS is the server's, with the recorded certificate
       .build();
@@ -53,11 +67,11 @@ async function connect(ui) {
     say("Connected. A new session takes a moment to appear.", true);
     shown.shadowRoot?.querySelector("canvas")?.focus();
     await session.run();
-    say(closed || "The desktop's session has ended.", false);
-  } catch (error) {
-    if (error instanceof TypeError) closed ||= "The server has stopped, or is out of reach."; // fetch says no more
-    say(closed || (error instanceof Error ? error.message : "The desktop can't be shown. Try again in a minute."), false);
+  } catch { // IronRDP's own words are about its parts
+    await end("The desktop can't be shown. Try again in a minute.");
+    return;
   }
+  await end("The desktop's session has ended.");
 }
 
 await init("ERROR");
