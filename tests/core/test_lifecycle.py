@@ -603,3 +603,18 @@ def test_a_name_that_another_policys_device_has_is_not_given_again() -> None:
     assert other.device_name != first.device_name
     [again] = reconcile({}, owed, {}, make.today(), make.NOW, names_elsewhere=[first.device_name]).desired
     assert again.device_name == other.device_name, "a preview says the same"
+
+
+def test_one_that_is_gone_keeps_none_of_the_others_from_their_step() -> None:
+    gone = _recorded(Status.DEPROVISIONING)
+    others = _recorded(Status.PROVISIONED, _entitlement("u2")) | _recorded(Status.PENDING_PROVISION, _entitlement("u3"))
+    plan = _plan(gone | others, [_entitlement(user) for user in ("u1", "u2", "u3")])
+    assert [desired.user_id for desired in plan.desired] == ["u2", "u3"]
+
+
+def test_each_of_several_is_told_of_and_by_the_plan_that_it_has() -> None:
+    waiting = _recorded(Status.PENDING_PROVISION) | _recorded(Status.PENDING_PROVISION, _entitlement("u2"))
+    larger = replace(make.plan(), display_name="Larger")
+    owed = [Entitlement(make.user(user, "small"), larger) for user in ("u1", "u2")]
+    plan = _plan(waiting, owed)
+    assert [notice.who for notice in plan.notices] == ["u1@contoso.example (Small)", "u2@contoso.example (Small)"]

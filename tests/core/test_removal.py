@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -11,11 +13,14 @@ import pytest
 from cloudpc.model.cloud_pc import NetworkChoice, RecordedCloudPC, Status
 from cloudpc.model.devices import ComputerAccount
 from cloudpc.model.errors import ErrorCode, ProvisioningError, TagUnreadable
+from cloudpc.model.machines import Amount
 from cloudpc.model.outcome import Outcome
 from cloudpc.model.remnants import Kind, Remnant
 from cloudpc.model.watch import Watch
 from cloudpc.operations.consent import Consent
 from cloudpc.operations.removal import Removal
+from cloudpc.provisioning.ledger import Ledger
+from cloudpc.provisioning.looks import Looks
 from cloudpc.provisioning.registration import Registration
 
 from .fake_organisation import Organisation
@@ -408,9 +413,23 @@ def test_a_card_that_stays_keeps_nobody_from_making_another(
     removal: Removal, host: ScriptedHost, made: Outcome, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     card = Remnant(Kind.NETWORK_CARD, "a-nic", IDENTITY.hex[:12], policy_id="lab")
+    asked: list[str] = []
+    monkeypatch.setattr(host, "leaves_only_data", lambda: False)
     monkeypatch.setattr(host, "remnants", lambda _installation: [card])
-    monkeypatch.setattr(host, "discard", lambda _those: [])
+    monkeypatch.setattr(host, "discard", lambda those: asked.extend(each.name for each in those) or [])
     assert removal.remove(IDENTITY, _recorded(Status.PROVISIONED, made), below=2) == []
+    assert asked == [], "whoever makes it again sees to it"
+    assert removal.remove(IDENTITY, _recorded(Status.PROVISIONED, made), below=2) == [], "by now it has no machine"
+    assert asked == ["a-nic"]
+
+
+def test_where_nothing_but_data_can_be_left_nobody_looks_for_more(
+    removal: Removal, host: ScriptedHost, made: Outcome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[str] = []
+    monkeypatch.setattr(host, "remnants", lambda installation: looked.append(installation) or [])
+    assert removal.remove(IDENTITY, _recorded(Status.PROVISIONED, made)) == []
+    assert looked == []
 
 
 def _undefined(host: ScriptedHost) -> list[str]:
@@ -419,11 +438,12 @@ def _undefined(host: ScriptedHost) -> list[str]:
     return host.things()
 
 
+@pytest.mark.parametrize("below", [None, 2])
 def test_the_disk_of_one_that_was_undefined_by_hand_goes_with_it(
-    removal: Removal, host: ScriptedHost, made: Outcome
+    removal: Removal, host: ScriptedHost, made: Outcome, below: int | None
 ) -> None:
     assert _undefined(host)
-    assert removal.remove(IDENTITY, _recorded(Status.PROVISIONED, made)) == []
+    assert removal.remove(IDENTITY, _recorded(Status.PROVISIONED, made), below) == []
     assert not [thing for thing in host.things() if thing.endswith((".qcow2", ".seed"))]
 
 
@@ -436,3 +456,76 @@ def test_a_disk_that_state_knows_nothing_of_stays(
     things = _undefined(host)
     assert removal.remove(IDENTITY, _recorded(status, status_detail=_detail(detail))) == []
     assert host.things() == things
+
+
+def test_a_host_that_has_much_to_do_has_a_minute_for_its_answers(
+    host: ScriptedHost, organisation: Organisation, made: Outcome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is not known is not removed, so that waiting is better than the impatience with which places are found."""
+
+    def slowly(call: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        return lambda asked: time.sleep(0.2) or call(asked)
+
+    monkeypatch.setattr(host, "describe", slowly(host.describe))
+    monkeypatch.setattr(host, "remnants", slowly(host.remnants))
+    looks = Looks(Ledger([host], within=0.05))
+    removal = Removal([host], _Directories(organisation), Consent(), looks)  # type: ignore[arg-type]
+    kept = _recorded(Status.DEPROVISIONING, made, leftovers=("its disk",))
+    assert removal.remove(IDENTITY, kept) == []
+    assert _nothing_left(host, organisation)
+
+
+@pytest.fixture
+def twins(tmp_path: Path) -> list[ScriptedHost]:
+    """Two hosts that have the machine: one came back from a backup, say."""
+    hosts = [ScriptedHost(tmp_path, name) for name in ("one", "two")]
+    for host in hosts:
+        Run(host).provision(desired())
+    return hosts
+
+
+def test_a_machine_that_two_hosts_have_goes_from_both(twins: list[ScriptedHost], organisation: Organisation) -> None:
+    recorded = _recorded(Status.PENDING_PROVISION)
+    removal = _removal_of(twins, organisation, Consent())
+    for host in twins:
+        host.configure(faults=[{"call": "delete", "fault": "error"}])
+    assert removal.remove(IDENTITY, recorded) == [
+        "its machine on one: injected fault in delete",
+        "its machine on two: injected fault in delete",
+    ]
+    twins[1].configure()
+    assert removal.remove(IDENTITY, recorded) == ["its machine on one: injected fault in delete"]
+    twins[0].configure()
+    assert removal.remove(IDENTITY, recorded) == []
+    assert [machine for host in twins for machine in host.machines()] == []
+
+
+def test_registrations_that_stay_keep_the_machines_of_both_hosts(tmp_path: Path, organisation: Organisation) -> None:
+    hosts = [ScriptedHost(tmp_path, name) for name in ("one", "two")]
+    for host in hosts:
+        run = Run(host)
+        run.registration = organisation.registration()
+        run.provision(desired(networks=(_HQ,)))
+    away = ProvisioningError(ErrorCode.DEVICE_REGISTRATION_FAILED, "Graph is away")
+    organisation.errors["remove"] = [away, away]
+    left = _removal_of(hosts, organisation, Consent()).remove(IDENTITY, _recorded(Status.PENDING_PROVISION))
+    assert left == ["its device: Graph is away"] * 2
+    assert [len(host.machines()) for host in hosts] == [1, 1]
+
+
+def test_the_place_of_one_that_has_gone_is_free_at_once(
+    host: ScriptedHost, organisation: Organisation, made: Outcome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without asking the host again what it has: hundreds may end at one moment."""
+    ledger = Ledger([host])
+    ledger.read()
+    removal = Removal([host], _Directories(organisation), Consent(), Looks(ledger))  # type: ignore[arg-type]
+    asked: list[str] = []
+    capacity = host.capacity
+    monkeypatch.setattr(host, "capacity", lambda: asked.append("capacity") or capacity())
+    with ledger.books() as books:
+        assert books["local"].committed != Amount()
+    assert removal.remove(IDENTITY, _recorded(Status.PROVISIONED, made)) == []
+    with ledger.books() as books:
+        assert (books["local"].machines, books["local"].committed) == (set(), Amount())
+    assert asked == []
