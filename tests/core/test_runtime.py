@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import pytest
 
+from cloudpc.configuration import offers
 from cloudpc.configuration.parsing import parse_surroundings
 from cloudpc.model.cloud_pc import RecordedCloudPC, Status
 from cloudpc.model.errors import ErrorCode, ProvisioningError
@@ -29,6 +30,18 @@ def test_nothing_is_started_on_a_host_that_is_not_configured(tmp_path: Path) -> 
     with pytest.raises(ProvisioningError) as raised:
         runtime.start(uuid4(), "kvm2")
     assert raised.value.code is ErrorCode.HOST_UNREACHABLE
+
+
+def test_which_host_gets_which_form_of_an_image_is_found_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hosts = [{"name": f"kvm{number}", "uri": f"fake://{tmp_path}/kvm{number}"} for number in range(5)]
+    runtime = Runtime(parse_surroundings({"cloudpc:hosts": hosts}), tmp_path)
+    asked: list[object] = []
+    monkeypatch.setattr(offers, "form", lambda host, kinds: (asked.append(host), next(iter(kinds)))[1])
+    newer = make.settings(image_digest="cd" * 32)
+    forms = [runtime.resources(settings).forms for settings in (make.settings(), make.settings(), newer)]
+    assert len(asked) == 2 * len(hosts), "for each build of it"
+    assert forms[0] == forms[1]
+    assert forms[0] != forms[2]
 
 
 @pytest.mark.parametrize(
