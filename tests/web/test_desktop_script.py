@@ -21,7 +21,12 @@ const elements = {};
 globalThis.document = { getElementById: (id) => elements[id] ??= element(), createElement: () => desktop };
 globalThis.window = globalThis;
 globalThis.location = { protocol: "http:", host: "here" };
-globalThis.WebSocket = class extends EventTarget {};
+globalThis.WebSocket = class extends EventTarget {
+  close(code, reason) {
+    if (!this.isClosed) this.dispatchEvent(Object.assign(new Event("close"), { code, reason }));
+    this.isClosed = true;
+  }
+};
 let ready;
 const desktop = { ...element(), addEventListener: (_, then) => { ready = then; } };
 const Backend = {}, enableCredssp = () => {}, init = async () => {};
@@ -29,13 +34,13 @@ const ticket = async () => { if (refused) throw new Error(refused); return "t-1"
 const builder = new Proxy({}, { get: () => () => builder });
 const opens = async () => {
   const socket = new WebSocket("ws://here");
-  const closed = Object.assign(new Event("close"), { reason, code: 4502 });
-  setTimeout(() => socket.dispatchEvent(closed), 100); // the words come after the end
+  if (reason) setTimeout(() => Socket.prototype.close.call(socket, 4502, reason), 100);
+  socket.close(1000, "client dropped"); // before the server's words have come
   throw new Error("client dropped");
 };
 const ui = { configBuilder: () => builder, connect: opens, setVisibility() {} };
 setTimeout(() => ready({ detail: { irgUserInteraction: ui } }), 0);
-setTimeout(() => console.log(elements.said.textContent), 1500);
+setTimeout(() => console.log(elements.said.textContent), 2500);
 """
 
 

@@ -16,14 +16,19 @@ function say(text, isOpen) {
   buttons.keys.hidden = buttons.whole.hidden = !isOpen;
 }
 
-// IronRDP keeps to itself with which words its connection was closed.
+// IronRDP keeps to itself with which words its connection was closed, and closes it itself as soon as it is refused, before
+// the server's words for that have come.
+const patience = 1000;
 const Socket = window.WebSocket;
 window.WebSocket = class extends Socket {
   constructor(...given) {
     super(...given);
     this.addEventListener("close", (event) => {
-      closed = event.reason || (event.code === 1012 || event.code === 1006 ? gone : "");
+      if (event.code !== 1000) closed = event.reason || (event.code === 1012 || event.code === 1006 ? gone : "");
     });
+  }
+  close(...given) {
+    setTimeout(() => super.close(...given), patience);
   }
 };
 
@@ -38,7 +43,7 @@ const shown = document.createElement("iron-remote-desktop");
 
 // A connection's end and the words for it are two events: which comes first is chance.
 async function end(otherwise) {
-  for (let tries = 0; !closed && tries < 10; tries++) await new Promise((done) => setTimeout(done, 50));
+  for (let waited = 0; !closed && waited <= patience; waited += 50) await new Promise((done) => setTimeout(done, 50));
   say(closed || otherwise, false);
 }
 
