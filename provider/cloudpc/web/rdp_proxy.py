@@ -27,6 +27,9 @@ FIRST_MESSAGE_SECONDS = 10.0
 GUEST_SECONDS = 60.0
 """For each step towards a guest: one that is emulated takes its time to answer ssh and TLS."""
 
+_NO_ANSWER = (
+    "The desktop does not answer. It may still be starting; try again in a minute, unless its password was changed."
+)
 _WITHOUT_TLS = "The Cloud PC answers, but with no desktop that is protected by TLS."
 
 
@@ -145,7 +148,7 @@ async def _begun(
                 _unreachable(_WITHOUT_TLS)
             await writer.start_tls(_unverified())
     except (TimeoutError, OSError, EOFError, ssl.SSLError):
-        _unreachable("The desktop does not answer. It may still be starting; try again in a minute.")
+        _unreachable(_NO_ANSWER)
     except NotRdp:
         _unreachable(_WITHOUT_TLS)
     certificate: bytes = writer.get_extra_info("ssl_object").getpeercert(binary_form=True) or b""
