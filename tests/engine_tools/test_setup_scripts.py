@@ -319,8 +319,8 @@ GO = """#!/bin/sh
 [ "$1" != env ] || { echo go1.99.0; exit; }
 [ "$1" = list ] || [ "$1" = build ] || exit 0
 if [ "$1" = list ]; then
-    echo "go: downloading example.org/a v1" >&2
-    sleep "$PAUSE"
+    # said by what sleeps: a shell that forks hears of no signal
+    sh -c 'echo "go: downloading example.org/a v1" >&2; exec sleep "$1"' sh "$PAUSE"
     printf 'a\\nb\\nc\\nd\\n'
 else
     printf 'a\\nb\\n' >&2
@@ -380,7 +380,7 @@ def test_a_build_that_is_interrupted_leaves_nothing(checkout: Path, with_go: dic
     with subprocess.Popen(command, env=with_go | {"PAUSE": "60"}, stdout=subprocess.PIPE, start_new_session=True) as it:
         said = tmp_path / "engines/.build/said"
         while not said.exists() or "downloading" not in said.read_text():
-            time.sleep(0.02)  # a shell that forks hears of nothing
+            time.sleep(0.02)
         os.killpg(it.pid, signal.SIGINT)
         assert it.wait(timeout=20) == 130
     assert [path.name for path in (tmp_path / "engines").iterdir()] == ["lock"]

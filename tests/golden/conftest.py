@@ -83,7 +83,7 @@ def project(new_project: Callable[[str], Project]) -> Project:
     made = new_project("a project")
     (made.root / ".cloudpc").mkdir()
     (made.root / ".cloudpc" / "installation").write_text(f"{INSTALLATION}\n")
-    for name in ("FORCE_COLOR", "PY_COLORS", "GITHUB_ACTIONS", "TERMINAL_WIDTH"):
+    for name in ("FORCE_COLOR", "PY_COLORS", "GITHUB_ACTIONS", "TERMINAL_WIDTH", "PYTHONUNBUFFERED"):
         made.env.pop(name, None)
     made.env["COLUMNS"] = "120"
     made.env["LOGNAME"] = "dana"  # who asks

@@ -88,6 +88,7 @@ def exit_code(error: CloudPCError) -> Exit:
 def print_json(value: Any) -> None:
     """For scripts, on standard output."""
     sys.stdout.write(to_json(value, indent=2) + "\n")
+    sys.stdout.flush()  # where both go to one file, what stderr says next stands below
 
 
 _COLOURS = {
