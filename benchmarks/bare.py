@@ -23,6 +23,7 @@ from typing import Any
 from benchmarks.common import BenchmarkError
 from cloudpc.guests.linux.first_boot_end import RESULT_FILE
 from cloudpc.machines.libvirt.accelerator import Accelerator
+from cloudpc.machines.libvirt.domain_xml import kernel_command_line
 from cloudpc.machines.libvirt.host import LibvirtHost
 from cloudpc.machines.libvirt.seed import seed_iso
 from cloudpc.model.guests import Seed
@@ -129,7 +130,7 @@ def _machine(image: DiskImage) -> list[str]:
         *("-m", "512", "-object", "memory-backend-ram,id=pc.ram,size=512M", "-overcommit", "mem-lock=off"),
         *("-rtc", "base=utc", "-no-shutdown", "-boot", "strict=on"),
         *("-kernel", str(image.kernel.path), "-initrd", str(image.initrd.path)),
-        *("-append", f"mitigations=off no_timer_check {image.command_line}"),
+        *("-append", kernel_command_line(image.command_line, emulated=True)),
     ]
 
 

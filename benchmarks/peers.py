@@ -45,6 +45,7 @@ from benchmarks.common import (
 from cloudpc.guests.linux.first_boot_end import RESULT_FILE, errors_in
 from cloudpc.machines.libvirt.agent import Agent, AgentUnavailable
 from cloudpc.machines.libvirt.answers import AgentRefused
+from cloudpc.machines.libvirt.domain_xml import kernel_command_line
 from cloudpc.machines.libvirt.seed import seed_iso
 from cloudpc.model.image import DiskImage
 from tests.support.project import REPO, Project
@@ -239,7 +240,7 @@ class Peers:
 
     @property
     def _command_line(self) -> str:
-        return f"mitigations=off no_timer_check {self.image.command_line}"
+        return kernel_command_line(self.image.command_line, emulated=True)
 
     def _tofu(self, *command: str) -> Timed:
         settings = self.folder / "cli.tfrc.json"

@@ -54,3 +54,38 @@ def test_what_it_says_is_read(programs: Path) -> None:
         facts.script().argv, env={"PATH": str(programs)}, capture_output=True, text=True, timeout=30, check=True
     )
     assert facts.read(ended.stdout).version
+
+
+_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl"
+
+
+@pytest.mark.parametrize(
+    ("content", "proof"),
+    [
+        (f"{_KEY}\n", _KEY),
+        (_KEY, _KEY),
+        (f"\n\n{_KEY} root@cpc\n{_KEY[:-1]}A\n", _KEY),
+        (f"\\{_KEY}\n", ""),
+        ("x" * 70_000 + f"\n{_KEY}\n", ""),
+        ("\n" * 70_000 + f"{_KEY}\n", ""),
+        ("", ""),
+    ],
+    ids=["a line", "no end of line", "after empty ones", "a backslash", "a long line", "too far", "empty"],
+)
+def test_a_key_is_the_first_line_within_64_kib(programs: Path, tmp_path: Path, content: str, proof: str) -> None:
+    key = tmp_path / "key"
+    key.write_text(content)
+    assert facts.read(_said(programs, key)).proof == proof
+
+
+def test_a_file_without_an_end_is_read_for_a_moment_only(programs: Path) -> None:
+    assert len(_said(programs, Path("/dev/zero"))) < 2_000
+    assert len(_said(programs, Path("/dev/urandom"))) < 10_000
+
+
+def _said(programs: Path, key: Path) -> str:
+    script = facts.script()
+    system, _, *others = script.arguments
+    argv = replace(script, arguments=(system, str(key), *others)).argv
+    ended = subprocess.run(argv, env={"PATH": str(programs)}, capture_output=True, timeout=30, check=True)
+    return ended.stdout.decode(errors="replace")

@@ -423,7 +423,7 @@ def test_a_kernel_is_that_of_the_image_which_its_machine_was_made_of() -> None:
     assert desired is not None
     assert (desired.kernel_digest, UPDATE_KERNEL.after(before, desired).kernel_digest) == (disk, disk)
     other = make.settings(image_digest=new)
-    assert UPDATE_KERNEL.plan(Case(before, 1, other, lambda _: before)).desired.kernel_digest == new  # type: ignore[union-attr]
+    assert UPDATE_KERNEL.plan(Case(before, 1, other, lambda _: before)).desired is None, "it has none of that kind"
     asked: list[Any] = []
     host: Any = SimpleNamespace(
         name="local",

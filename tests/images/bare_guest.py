@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import Any, Self
 
+from cloudpc.machines.libvirt.domain_xml import kernel_command_line
 from cloudpc.model.image import DiskImage
 
 
@@ -71,7 +72,7 @@ class BareGuest:
             drive = f"file={seed},if=none,id=seed,format=raw,readonly=on"
             self._argv += ["-drive", drive, "-device", "virtio-blk-pci,drive=seed"]
         if image.kernel and image.initrd:
-            append = f"{image.command_line} mitigations=off no_timer_check"  # as the machine driver does under TCG
+            append = kernel_command_line(image.command_line, emulated=True)
             self._argv += ["-kernel", str(image.kernel.path), "-initrd", str(image.initrd.path), "-append", append]
 
     def __enter__(self) -> Self:

@@ -200,12 +200,16 @@ def _kernel(os: Element, boot: KernelBoot, *, emulated: bool) -> None:
     SubElement(os, "kernel").text = boot.kernel
     if boot.initrd is not None:
         SubElement(os, "initrd").text = boot.initrd
-    own = boot.command_line
-    # First: `--` may end the kernel's own.
+    if command_line := kernel_command_line(boot.command_line, emulated=emulated):
+        SubElement(os, "cmdline").text = command_line
+
+
+def kernel_command_line(own: str, *, emulated: bool) -> str:
+    """An image's own, with what its kernel is to know besides where QEMU emulates its processor, or has a screen."""
     words = [word for name, word in _UNDER_EMULATION.items() if emulated and name not in own]
     words += [_ON_SCREEN] if "console=" in own and _ON_SCREEN not in own else []
-    if command_line := " ".join(filter(None, (*words, own))):
-        SubElement(os, "cmdline").text = command_line
+    # first: `--` may end the kernel's own
+    return " ".join(filter(None, (*words, own)))
 
 
 def with_kernel(xml: str, boot: KernelBoot) -> str:
