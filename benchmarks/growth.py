@@ -13,7 +13,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -108,8 +108,9 @@ def _measure(project: Project, count: int, *, only_new: bool) -> Iterator[Measur
 def measured(
     project: Project, count: int, what: str, arguments: Sequence[str], *,
     command: Sequence[str] = (sys.executable, "-m", "cloudpc.cli.main"), codes: Sequence[int] = (0,),
+    begun: Callable[[subprocess.Popen[bytes]], object] = lambda _process: None,
 ) -> Measured:  # fmt: skip
-    """Run a command of ours, or another, to its end. Raises BenchmarkError: it fails."""
+    """Run a command of ours, or another, to its end; `begun` is given its process. Raises BenchmarkError: it fails."""
     say(f"{count}: {what}")
     output = project.root / f"{what}.out"
     begin = time.perf_counter()
@@ -119,6 +120,7 @@ def measured(
             stdout=out, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
         try:
+            begun(process)
             with Watch(process.pid) as watch:
                 process.wait()
         finally:

@@ -9,9 +9,11 @@ room for.
 from __future__ import annotations
 
 import math
+import subprocess
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from benchmarks.common import BenchmarkError, Report, Workspace, arguments, run, workspace
@@ -32,6 +34,10 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=2000, help="Cloud PCs in all (2000)")
     parser.add_argument("--hosts", type=int, default=100, help="how many hosts (100)")
     options = parser.parse_args()
+    if options.hosts < 3 or options.count < 2 or options.count % 2:
+        parser.error(
+            "--hosts: at least 3, of which one is slow and one gone; --count: an even number, for two policies"
+        )
     report = Report("What Cloud PCs cost on many hosts", _COLUMNS)
     with workspace() as here:
         _Case(_WELL, 2, 3, ("lab",)).rows(here)  # makes the bytecode
@@ -89,12 +95,19 @@ class _Case:
             project.host(name, cores=self.room, **more)
 
     def _up(self, project: Project) -> list[Measured]:
+        begun: list[subprocess.Popen[bytes]] = []
+        run = partial(measured, begun=begun.append)
         with ThreadPoolExecutor(len(self.policies)) as pool:
             runs = [
-                pool.submit(measured, project, self.count, f"{self.what}: {policy}", ["up", policy])
+                pool.submit(run, project, self.count, f"{self.what}: {policy}", ["up", policy])
                 for policy in self.policies
             ]
-            return [each.result() for each in runs]
+            try:
+                return [each.result() for each in runs]
+            except BaseException:  # Ctrl-C, too, which reaches no process in a session of its own
+                for process in begun:
+                    process.terminate()
+                raise
 
     def _check(self, project: Project, on: dict[str, int]) -> None:
         statuses = [status for policy in self.policies for status in project.statuses(policy).values()]

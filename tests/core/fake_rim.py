@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -31,6 +30,7 @@ from cloudpc.provisioning.registration import Registration
 from cloudpc.provisioning.resources import Form, Resources
 from cloudpc.rules.entitlement import Entitlement
 from cloudpc.rules.lifecycle import reconcile
+from tests.support.fake_settings import write_settings
 from tests.support.orders import IMAGE
 
 from . import make
@@ -73,7 +73,7 @@ class ScriptedHost(FakeHost):
 
     def configure(self, **settings: Any) -> None:
         """Write `host.json`."""
-        (self.folder / "host.json").write_text(json.dumps(settings))
+        write_settings(self.folder, settings)
 
     def _fault(self, call: str, user: str, cancel: Cancellation | None = None, timeout: float = 60) -> None:
         self.calls.append(call)

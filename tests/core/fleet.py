@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import threading
 from collections import Counter
@@ -28,6 +27,7 @@ from cloudpc.operations.steps import Steps
 from cloudpc.provisioning.resources import Resources
 from cloudpc.rules.entitlement import Entitlement, Loss, Lost
 from cloudpc.rules.lifecycle import makes_machine, reconcile
+from tests.support.fake_settings import write_settings
 
 from . import make
 from .fake_rim import Lines, image
@@ -124,7 +124,7 @@ class Fleet:
         """What its `host.json` says."""
         folder = self.folder / f"h{number}"
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "host.json").write_text(json.dumps(settings))
+        write_settings(folder, settings)
 
     def lose(self) -> None:
         """Somebody takes all machines off their hosts, and leaves their disks."""

@@ -103,4 +103,5 @@ def test_a_host_that_falls_silent_keeps_nobody_elsewhere_from_ending(tmp_path: P
     left = {name: len(room.machines) for name, room in _room_of(fleet).items()}
     assert left == dict.fromkeys(left, 0) | {"h0": 6}
     assert {pc.host for pc in fleet.recorded.values() if pc.leftovers} == {"h0"}
-    assert _questions_to_the_deaf(fleet) <= 3, "a look that all share, and what had begun before it was known"
+    asked = _questions_to_the_deaf(fleet)
+    assert asked < len(fleet.recorded) / 4, "a look that all share, each few seconds; not each of them"

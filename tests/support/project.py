@@ -23,6 +23,8 @@ from urllib.parse import quote, unquote, urlsplit
 
 import yaml
 
+from tests.support.fake_settings import write_settings
+
 REPO = Path(__file__).resolve().parents[2]
 FAKES = REPO / "tests" / "fakes"
 PLAN: dict[str, Any] = {"id": "LAB_1C_0.5GB_8GB", "vCpuCount": 1, "ramInGB": 0.5, "storageInGB": 8}
@@ -113,9 +115,7 @@ class Project:
     def host(self, name: str = "host", **settings: Any) -> None:
         folder = self.root / name
         folder.mkdir(exist_ok=True)
-        new = folder / "host.json.new"  # in one step: a provider at work reads it at any moment
-        new.write_text(json.dumps(settings))
-        new.replace(folder / "host.json")
+        write_settings(folder, settings)
         for count in folder.glob("fault-*.count"):
             count.unlink()
 

@@ -130,7 +130,7 @@ class Runtime:
 
     def _forms(self, settings: PolicySettings) -> dict[str, Form]:
         """By host: the form in which it gets the image that these settings name; hosts that take none are left out."""
-        image = (settings.image_type, settings.image_id, *sorted(settings.image_digests.items()))
+        image = (settings.image_type, settings.image_id, *settings.image_digests.items())  # its first kind counts first
         if image not in self._forms_of:  # as many Cloud PCs as a policy has ask for the same, of each of its hosts
             self._forms_of[image] = self._forms_by_host(settings)
         return self._forms_of[image]

@@ -12,6 +12,7 @@ import pytest
 from fake_driver import DRIVER, FakeHostConfig
 
 from cloudpc.model.machines import Network, Order
+from tests.support.fake_settings import write_settings
 from tests.support.orders import IMAGE
 
 from .subject import Subject
@@ -37,7 +38,7 @@ class FileSubject(Subject):
         room = {"cores": 8, "memory_mib": 65536, "disk_gib": 1024}
         guest = {"shell": True, "no_user": "nobody-of-this-name"}
         settings = {**room, **guest, "networks": ["lan"], **more}
-        (self.folder / "host.json").write_text(json.dumps(settings))
+        write_settings(self.folder, settings)
 
     def things(self) -> list[str]:
         volumes = (path.name for path in self.folder.glob("cloudpc-*"))
