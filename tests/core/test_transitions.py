@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from cloudpc.model.access import Ssh
 from cloudpc.model.cloud_pc import USABLE, WITH_MACHINE, Before, DesiredCloudPC, RecordedCloudPC, Status, StatusDetail
 from cloudpc.model.credentials import Credentials
+from cloudpc.model.devices import ComputerAccount, RegisteredDevice
 from cloudpc.model.errors import ErrorCode, ProvisioningError, TagUnreadable
 from cloudpc.model.guests import Warned
 from cloudpc.model.machines import PowerState
@@ -25,6 +26,7 @@ from cloudpc.rules.lifecycle import makes_machine, next_step
 from cloudpc.rules.recording import ImpossibleTransitionError
 from cloudpc.rules.step import Step
 
+from .fake_rim import desired as make_desired
 from .make import NOW
 from .states import desired, recorded
 
@@ -292,3 +294,72 @@ def test_what_is_tried_by_each_run_is_one_event_as_long_as_it_ends_the_same(
 def test_a_retry_that_fails_the_same_way_is_an_event(pc: RecordedCloudPC) -> None:
     once = _ended(pc.model_copy(update={"events": ()}), Status.FAILED, "bootTimeout", NOW)
     assert len(_ended(once, Status.FAILED, "bootTimeout", LATER).events) == 2
+
+
+@given(recorded(), desired())
+@_FEW
+def test_what_provisioning_has_made_is_recorded_as_it_was_made(pc: RecordedCloudPC, wanted: DesiredCloudPC) -> None:
+    device = RegisteredDevice(registration="record", id="d1", device_id="d2", display_name="CPC-1")
+    computer = ComputerAccount(connection="hq", name="CPC-1", object_guid="", distinguished_name="")
+    adopted = wanted.model_copy(update={"why": "as it was made"})
+    made = replace(
+        MADE, device=device, computer=computer, facts={"size": "B2s"}, connection="hq", attempts=2, desired=adopted
+    )
+    now = transitions.provisioned(wanted, made, LATER, pc)
+    assert len(now.events) > len(transitions.provisioned(wanted, made, LATER).events) or not pc.events
+    assert (now.status, now.attempts, now.host, now.why) == (Status.PROVISIONED, 2, "local", "as it was made")
+    assert (now.access, now.device, now.computer) == (made.access, device, computer)
+    assert (dict(now.facts), now.on_premises_connection_name) == ({"size": "B2s"}, "hq")
+    assert (now.credentials and now.credentials.user, now.status_detail) == ("u1", None)
+
+
+def test_an_error_is_recorded_with_all_that_is_known_of_it() -> None:
+    error = ProvisioningError(ErrorCode.GUEST_DIED, "died", hint="look at it", console="x" * 1000 + "panic")
+    outcome = Outcome(Status.FAILED, 3, error=error, stage=Stage.FIRST_BOOT, remains="its disk: busy", kept="its log")
+    detail = transitions.provisioned(make_desired(), outcome, LATER).status_detail
+    assert detail == StatusDetail(
+        code="guestDied",
+        message="died",
+        additional_information={
+            "stage": Stage.FIRST_BOOT.value,
+            "hint": "look at it",
+            "console": "x" * 595 + "panic",
+            "remains": "its disk: busy",
+            "kept": "its log",
+        },
+    )
+    bare = replace(outcome, error=ProvisioningError(ErrorCode.GUEST_DIED, "died"), stage=None, remains="", kept="")
+    detail = transitions.provisioned(make_desired(), bare, LATER).status_detail
+    assert detail is not None
+    assert detail.additional_information == {}
+
+
+def test_what_failed_of_a_set_up_is_recorded_by_its_codes() -> None:
+    warnings = (*WARNED, Warned(ErrorCode.PACKAGES_FAILED, "no such package"))
+    outcome = replace(MADE, status=Status.PROVISIONED_WITH_WARNINGS, warnings=warnings)
+    assert transitions.provisioned(make_desired(), outcome, LATER).status_detail == StatusDetail(
+        code="localeFailed",
+        message="no such locale [localeFailed]; no such package [packagesFailed]",
+        additional_information={"stage": "set-up", "failed": "localeFailed packagesFailed"},
+    )
+
+
+@pytest.mark.parametrize(
+    ("status", "generation", "asked"),
+    [
+        (None, 1, ""),
+        (Status.PROVISIONED, 2, "reprovision, "),
+        (Status.FAILED, 2, "reprovision, "),
+        (Status.FAILED, 1, "retry, "),
+        (Status.PENDING_PROVISION, 1, ""),
+    ],
+)
+def test_history_says_what_was_asked_for(status: Status | None, generation: int, asked: str) -> None:
+    before = None
+    if status is not None:
+        before = RecordedCloudPC(**make_desired().model_dump(), status=status, attempts=1)
+    wanted = make_desired().model_copy(update={"generation": generation})
+    now = transitions.provisioned(wanted, MADE, LATER, before)
+    assert now.events[-1].endswith(f"{asked}generation {generation} as {wanted.device_name}")
+    failed = Outcome(Status.FAILED, 3, error=ProvisioningError(ErrorCode.GUEST_DIED, "died"))
+    assert transitions.provisioned(wanted, failed, LATER, before).events[-1].endswith(f"{asked}guestDied")
