@@ -79,7 +79,9 @@ IN_GRACE = recorded(Status.IN_GRACE_PERIOD, grace_period_end_date_time=make.NOW)
         (
             UPDATE_KERNEL,
             candidate(LOST),
-            WrongStatus(Status.FAILED, "only a working Cloud PC can be given another kernel"),
+            WrongStatus(
+                Status.FAILED, "only one that is provisioned or provisionedWithWarnings can be given another kernel"
+            ),
         ),
         (END_GRACE, candidate(IN_GRACE, entitled=False), None),
         (END_GRACE, candidate(recorded()), NotInGrace(Status.PROVISIONED)),

@@ -158,6 +158,7 @@ def test_what_nobody_has_expected_is_told_and_logged_with_what_was_done(caplog: 
 
 _OFF = recorded(power_state="poweredOff", desired_power_state="poweredOff")
 _OFF_BY_HAND, _ON_BY_HAND = recorded(power_state="poweredOff"), recorded(desired_power_state="poweredOff")
+_GRACE = recorded(Status.IN_GRACE_PERIOD)
 
 
 @pytest.mark.parametrize(
@@ -166,13 +167,22 @@ _OFF_BY_HAND, _ON_BY_HAND = recorded(power_state="poweredOff"), recorded(desired
         (POWER_OFF, recorded(), None),
         (POWER_OFF, _OFF, IsOff()),
         (POWER_OFF, _OFF_BY_HAND, None),
-        (POWER_OFF, LOST, WrongStatus(Status.FAILED, "only one that works can be powered off")),
+        (
+            POWER_OFF,
+            LOST,
+            WrongStatus(Status.FAILED, "only one that is provisioned or provisionedWithWarnings can be powered off"),
+        ),
         (POWER_ON, recorded(), IsOn()),
         (POWER_ON, _OFF, None),
         (POWER_ON, _OFF_BY_HAND, None),
         (POWER_ON, _ON_BY_HAND, None),
-        (POWER_ON, LOST, WrongStatus(Status.FAILED, "only one that has a machine can be powered on")),
+        (
+            POWER_ON,
+            LOST,
+            WrongStatus(Status.FAILED, "only one that is provisioned or provisionedWithWarnings can be powered on"),
+        ),
         (RESTART, _OFF, None),
+        (RESTART, _GRACE, WrongStatus(Status.IN_GRACE_PERIOD, RESTART.rule)),
         (TROUBLESHOOT, recorded(), None),
         (TROUBLESHOOT, _OFF, IsOff()),
     ],

@@ -8,6 +8,7 @@ import pytest
 
 from cloudpc.model.cloud_pc import Status
 from cloudpc.rules.actions.end_grace import AnotherEnd, NotInGrace
+from cloudpc.rules.actions.power import RESTART
 from cloudpc.rules.actions.reasons import Ignored, NotEntitled, PolicyNotKnown, WrongStatus
 from cloudpc.rules.actions.reprovision import AdoptFirst, GenerationIsOver, NotInState, Reprovisioned
 from cloudpc.rules.actions.retry import AttemptsAgain, IsLost, ReprovisionInstead, SetUpAgain
@@ -89,9 +90,13 @@ _REFUSED: list[tuple[Reason, str]] = [
         WrongStatus(Status.PENDING_PROVISION, "only a failed one can be"),
         "it is pendingProvision (each run tries again by itself); only a failed one can be",
     ),
-    (WrongStatus(Status.FAILED, "only one that works can be"), "it is failed; only one that works can be"),
+    (WrongStatus(Status.FAILED, "only another can be"), "it is failed; only another can be"),
     (WrongStatus(Status.DEPROVISIONING, "no"), "it is deprovisioning (it has ended); no"),
-    (WrongStatus(Status.IN_GRACE_PERIOD, "no"), "it is inGracePeriod (its user is no longer entitled); no"),
+    (
+        WrongStatus(Status.IN_GRACE_PERIOD, RESTART.rule),
+        "it is inGracePeriod (its user is no longer entitled); "
+        "only one that is provisioned or provisionedWithWarnings can be restarted",
+    ),
     (NotEntitled(), "its user is no longer entitled: the next run of its policy decides what happens to it"),
     (PolicyNotKnown(), "its policy's current settings are unknown"),
     (

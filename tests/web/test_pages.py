@@ -166,10 +166,10 @@ def test_a_user_resets_their_own_where_the_policy_lets_its_users(
 
 def test_what_may_not_be_done_says_why(pages: Pages, admin: TestClient) -> None:
     page = admin.get(f"/cloud-pcs/{pages.id_of('u002')}").text
-    assert "only one that works can be restarted" in page
+    assert "only one that is provisioned or provisionedWithWarnings can be restarted" in page
     refused = admin.post(f"/cloud-pcs/{pages.id_of('u002')}/do/restart", data={"csrf": pages.csrf(admin)})
     assert refused.status_code == 409
-    assert refused.text.count("only one that works can be restarted") == 1
+    assert refused.text.count("only one that is provisioned or provisionedWithWarnings can be restarted") == 1
 
 
 def test_two_admins_at_one_cloud_pc_wait_for_each_other_and_do_nothing_twice(

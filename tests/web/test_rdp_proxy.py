@@ -200,6 +200,13 @@ def test_a_guest_without_tls_is_told_apart(desk: Desk, tmp_path: Path, confirm: 
     assert desk.guest.received == b""
 
 
+def test_a_guest_that_does_not_answer_is_said_completely(desk: Desk, tmp_path: Path) -> None:
+    desk.guest = Guest(tmp_path, confirm=b"")
+    code, why = _asked(desk, desk.ticket())
+    assert code == relay.UNREACHABLE
+    assert desk.audit == [("was refused the desktop", why)], "a WebSocket's reason has 123 bytes"
+
+
 def test_a_guest_that_is_not_reached_is_said_in_the_words_of_the_way(desk: Desk) -> None:
     def reach() -> Any:
         raise Unreachable("It is powered off.")

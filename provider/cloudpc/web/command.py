@@ -12,8 +12,8 @@ from cloudpc.cli.output import CommandError, err, out
 
 PORT = 8365
 _NOT_THERE = (
-    "Pages need more than commands do: {name} is not installed. `pip install 'cloudpc[web]'` installs what is missing, "
-    "where pipx has installed this `pipx runpip cloudpc install 'cloudpc[web]'`; in a checkout, `tools/environment`"
+    "pages need {name}, which is not installed; `pip install 'cloudpc[web]'` installs it. Where pipx has installed "
+    "cloudpc, `pipx runpip cloudpc install 'cloudpc[web]'` does, and in a clone of the repository `tools/environment`"
 )
 
 

@@ -28,7 +28,8 @@ GUEST_SECONDS = 60.0
 """For each step towards a guest: one that is emulated takes its time to answer ssh and TLS."""
 
 _NO_ANSWER = (
-    "The desktop does not answer. It may still be starting; try again in a minute, unless its password was changed."
+    "The desktop does not answer. Try again in a minute. "
+    "If its password was changed, set it back by console, or reprovision."
 )
 _WITHOUT_TLS = "The Cloud PC answers, but with no desktop that is protected by TLS."
 

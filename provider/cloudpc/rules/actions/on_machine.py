@@ -39,7 +39,7 @@ class OnMachine(Counted[A]):
     """Nothing on the machine is lost."""
 
     rule: ClassVar[str]
-    """Whom it may act on, as what it would have to be: `only one that works can be …`."""
+    """Whom it may act on, USABLE in words: `only one that is provisioned or provisionedWithWarnings can be …`."""
     notice: ClassVar[str]
     """What a preview says will happen; each argument stands under its name, as `{to}`."""
     power: ClassVar[Literal["running", "poweredOff"] | None] = "running"

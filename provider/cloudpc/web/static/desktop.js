@@ -8,7 +8,7 @@ const said = document.getElementById("said");
 const buttons = Object.fromEntries(["again", "keys", "whole"].map((id) => [id, document.getElementById(id)]));
 const began = performance.now();
 const gone = "The server has stopped, or is out of reach.";
-let closed = "";
+let socket;
 
 function say(text, isOpen) {
   said.textContent = text;
@@ -17,14 +17,16 @@ function say(text, isOpen) {
 }
 
 // IronRDP keeps to itself with which words its connection was closed, and closes it itself as soon as it is refused, before
-// the server's words for that have come.
+// the server's words for that have come. Each connection keeps its own: one may be closed long after the next was opened.
 const patience = 1000;
 const Socket = window.WebSocket;
 window.WebSocket = class extends Socket {
+  words = "";
   constructor(...given) {
     super(...given);
+    socket = this;
     this.addEventListener("close", (event) => {
-      if (event.code !== 1000) closed = event.reason || (event.code === 1012 || event.code === 1006 ? gone : "");
+      if (event.code !== 1000) this.words = event.reason || (event.code === 1012 || event.code === 1006 ? gone : "");
     });
   }
   close(...given) {
@@ -43,12 +45,12 @@ const shown = document.createElement("iron-remote-desktop");
 
 // A connection's end and the words for it are two events: which comes first is chance.
 async function end(otherwise) {
-  for (let waited = 0; !closed && waited <= patience; waited += 50) await new Promise((done) => setTimeout(done, 50));
-  say(closed || otherwise, false);
+  for (let waited = 0; !socket?.words && waited <= patience; waited += 50) await new Promise((done) => setTimeout(done, 50));
+  say(socket?.words || otherwise, false);
 }
 
 async function connect(ui) {
-  closed = "";
+  socket = undefined;
   say("Connecting…");
   let token;
   try {
@@ -72,7 +74,8 @@ async function connect(ui) {
     say("Connected. A new session takes a moment to appear.", true);
     shown.shadowRoot?.querySelector("canvas")?.focus();
     await session.run();
-  } catch { // IronRDP's own words are about its parts
+  } catch (error) { // IronRDP's own words are about its parts
+    console.error(error);
     await end("The desktop can't be shown. Try again in a minute.");
     return;
   }
