@@ -76,6 +76,9 @@ dist: setup ## Wheel and source distribution, in dist/
 
 SUITE ?= trixie
 .PHONY: try-debian
+ifneq ($(and $(TESTS),$(GUESTS)),)
+$(error TESTS=… and GUESTS=… at once: run `make try-debian` with one, then with the other)
+endif
 try-debian: setup ## README's lines for an installed package, on a fresh Debian (SUITE=trixie); as root. TESTS=tests: the suite without guests there; GUESTS=…: tests with guests
 	@tools/try-debian $(SUITE) $(if $(TESTS),sh /root/suite $(TESTS))$(if $(GUESTS),sh /root/guests $(GUESTS))
 

@@ -299,17 +299,36 @@ def test_each_system_gets_its_own_names(
     assert all(re.fullmatch(r"[a-z0-9][a-z0-9.+-]+", name) for name in set_up | tests)
 
 
-@pytest.mark.parametrize(("release", "is_tried", "has_universe"), [("trixie", True, False), ("noble", False, True)])
+UNREACHED = "echo W: Failed to fetch http://mirror.example/"
+
+
+@pytest.mark.parametrize(
+    ("release", "update", "is_tried", "has_universe"),
+    [
+        ("trixie", "exit 0", True, False), ("noble", "exit 0", False, True),
+        # without a network apt knows of no package at all
+        ("noble", f"{UNREACHED}; exit 0", False, False), ("noble", f"{UNREACHED}; exit 100", False, False),
+    ],
+)  # fmt: skip
 def test_a_system_that_set_up_is_not_tried_on_is_told_so_and_where_its_packages_are(
-    checkout: Path, environment: dict[str, str], tmp_path: Path, release: str, is_tried: bool, has_universe: bool
+    checkout: Path,
+    environment: dict[str, str],
+    tmp_path: Path,
+    release: str,
+    update: str,
+    is_tried: bool,
+    has_universe: bool,
 ) -> None:
-    stubs = {"apt-get": "echo E: Unable to locate package x; exit 100", "dpkg-query": "exit 1", "sudo": 'exec "$@"'}
+    apt = f"""[ "$1" != update ] || {{ {update}; }}
+[ "$LC_ALL" = C ] && echo E: Unable to locate package x || echo E: Paket x kann nicht gefunden werden
+exit 100"""
+    stubs = {"apt-get": apt, "dpkg-query": "exit 1", "sudo": 'exec "$@"'}
     for name, script in stubs.items():
         (tmp_path / "on path" / name).write_text(f"#!/bin/sh\n{script}\n")
         (tmp_path / "on path" / name).chmod(0o755)
     (tmp_path / "os-release").write_text(RELEASES[release])
     named = {"CLOUDPC_OS_RELEASE": str(tmp_path / "os-release")}
-    result = run([checkout / "tools/packages"], environment | named)
+    result = run([checkout / "tools/packages"], environment | named | {"LC_ALL": "de_DE.UTF-8"})
     assert result.returncode == 1
     assert ("Ubuntu 24.04.1 LTS" not in result.stdout) is is_tried
     assert ("add-apt-repository universe" in result.stderr) is has_universe
@@ -431,6 +450,15 @@ def test_who_can_t_reach_npm_has_all_but_what_pages_load(
     assert ran.returncode == 0, ran.stderr
     assert f"so they show no desktop and no console; {checkout}/.cloudpc/log/setup/pages.log says why" in ran.stdout
     assert "could not be fetched from http://127.0.0.1:9" in (checkout / ".cloudpc/log/setup/pages.log").read_text()
+
+
+def test_a_try_with_two_kinds_of_tests_at_once_is_refused() -> None:
+    make = ["make", "--dry-run", "-C", REPOSITORY, "try-debian"]
+    both = run([*make, "TESTS=tests", "GUESTS=x"], dict(os.environ))
+    assert both.returncode == 2
+    assert "one, then with the other" in both.stderr
+    one = run([*make, "TESTS=tests"], dict(os.environ))
+    assert "tools/try-debian trixie sh /root/suite tests\n" in one.stdout
 
 
 def test_scripts_are_valid_posix_shell() -> None:

@@ -66,16 +66,29 @@ def test_a_program_that_is_not_there_is_named() -> None:
         commands.run_limited(["no-such-program"])
 
 
-@pytest.mark.parametrize(("value", "rights", "builds"), [("1", 1, False), ("1", 0, True), ("0", 1, True)])
+@pytest.mark.parametrize(
+    ("value", "rights", "builds", "said", "facts"),
+    [
+        ("1", 1, False, "setpriv: setresuid failed: Operation not permitted", ("AppArmor", "setresuid failed")),
+        ("1", 1, False, "unshare: no line matching user alice in /etc/subuid", ("no range of subordinate ids",)),
+        ("1", 0, True, "", ()), ("0", 1, True, "", ()),
+    ],
+)  # fmt: skip
 def test_user_namespaces_without_rights_are_refused_before_a_build(
-    value: str, rights: int, builds: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    value: str,
+    rights: int,
+    builds: bool,
+    said: str,
+    facts: tuple[str, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """As Ubuntu's are since 23.10."""
     restriction = tmp_path / "restriction"
     restriction.write_text(f"{value}\n")
     programs = dict.fromkeys(commands.PROGRAMS | commands.PROGRAMS_WITHOUT_ROOT, 0) | {"unshare": rights}
     for name, status in programs.items():
-        (tmp_path / name).write_text(f"#!/bin/sh\nexit {status}\n")
+        (tmp_path / name).write_text(f"#!/bin/sh\n[ {status} = 0 ] || echo '{said}' >&2\nexit {status}\n")
         (tmp_path / name).chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(commands, "_RESTRICTION", restriction)
@@ -83,5 +96,7 @@ def test_user_namespaces_without_rights_are_refused_before_a_build(
     if builds:
         commands.require_programs()
         return
-    with fails_with(ErrorCode.IMAGE_NOT_FOUND, "AppArmor"):
+    with fails_with(ErrorCode.IMAGE_NOT_FOUND, *facts) as caught:
         commands.require_programs()
+    assert ("AppArmor" in facts) is ("sysctl" in caught.value.hint)
+    assert ("AppArmor" in facts) is ("usermod" not in caught.value.hint)

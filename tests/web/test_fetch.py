@@ -8,9 +8,12 @@ import io
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tarfile
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +21,7 @@ import pytest
 
 from tests.support.http_server import Received, Reply, Server
 from tests.support.project import REPO
+from tests.support.waiting import wait_until
 
 NAME, FILE = "htmx.org", "dist/htmx.min.js"
 
@@ -44,11 +48,16 @@ class Registry:
     def __init__(self) -> None:
         self.content = PACKAGE
         self.asked: list[str] = []
+        self.held: str | None = None
+        """What is asked for without an answer."""
+        self.ended = threading.Event()
         self.server = Server(self._respond)
         self.url = f"http://127.0.0.1:{self.server.port}"
 
     def _respond(self, received: Received) -> Reply:
         self.asked.append(received.target)
+        if self.held and self.held in received.target:
+            self.ended.wait(60)
         return Reply(200, self.content, {})
 
 
@@ -57,6 +66,7 @@ def registry() -> Iterator[Registry]:
     running = Registry()
     running.server.start()
     yield running
+    running.ended.set()
     running.server.close()
 
 
@@ -71,10 +81,13 @@ def checkout(tmp_path: Path) -> Path:
     return tmp_path / "checkout"
 
 
+def _environment(home: Path, **variables: str) -> dict[str, str]:
+    """Without npm, as on a machine that only serves pages."""
+    return {"PATH": str(home / "empty"), "HOME": str(home), "NO_PROXY": "127.0.0.1"} | variables
+
+
 def _fetch(checkout: Path, home: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    # without npm, as on a machine that only serves pages
-    env = {"PATH": str(home / "empty"), "HOME": str(home), "NO_PROXY": "127.0.0.1"} | variables
-    script = checkout / "tools/web/fetch"
+    script, env = checkout / "tools/web/fetch", _environment(home, **variables)
     return subprocess.run([sys.executable, script], env=env, capture_output=True, text=True, timeout=60)
 
 
@@ -117,6 +130,35 @@ def test_a_registry_that_is_not_reached_is_named_without_its_password(checkout: 
     assert "npm_config_registry" in ended.stderr
     assert "secret" not in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_all_of_a_connection_has_one_deadline(checkout: Path, tmp_path: Path, scheme: str) -> None:
+    """A look-up that nobody answers heeds no socket's timeout."""
+    script = checkout / "tools/web/fetch"
+    script.write_text(script.read_text().replace("SECONDS_TO_CONNECT = 10", "SECONDS_TO_CONNECT = 0.5"))
+    (tmp_path / "sitecustomize.py").write_text("import socket, time\nsocket.getaddrinfo = lambda *_: time.sleep(30)\n")
+    began = time.monotonic()
+    ended = _fetch(checkout, tmp_path, npm_config_registry=f"{scheme}://127.0.0.1:9", PYTHONPATH=str(tmp_path))
+    assert time.monotonic() - began < 20
+    assert ended.returncode == 1
+    assert "no connection within 0.5 s" in ended.stderr
+
+
+def test_one_that_is_stopped_leaves_nothing(checkout: Path, registry: Registry, tmp_path: Path) -> None:
+    """As set-up stops it on Ctrl-C, between two packages."""
+    lock = checkout / "tools/web/package-lock.json"
+    locked = json.loads(lock.read_text())
+    locked["packages"]["node_modules/axe-core"] = locked["packages"][f"node_modules/{NAME}"]
+    lock.write_text(json.dumps(locked))
+    registry.held = "axe-core"
+    env = _environment(tmp_path, npm_config_registry=registry.url)
+    with subprocess.Popen([sys.executable, checkout / "tools/web/fetch"], env=env) as running:
+        wait_until(lambda: len(registry.asked) == 2, 20, "the second is not asked for")
+        assert _files(checkout / "build")
+        running.send_signal(signal.SIGTERM)
+        assert running.wait(20) == 143
+    assert not list((checkout / "build").iterdir())
 
 
 def test_ours_is_locked_with_a_sum_for_each() -> None:

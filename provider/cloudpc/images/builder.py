@@ -149,8 +149,7 @@ def _explained(recipe_: Recipe, source: Mirror, failure: ToolError, log: Path) -
         what = f"the Debian mirror cannot be reached or lacks a package ({', '.join(uris)})"
         hint = "Check that `apt-get update` works on this machine; the image is built from the same mirror."
     elif "subuid" in text or "newuidmap" in text:
-        what = "this user has no range of subordinate ids, which building without root needs"
-        hint = 'sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 "$USER"'
+        what, hint = commands.NO_RANGE, commands.HINT_FOR_RANGE
     elif "Could not allocate block" in text or "No space left" in text:
         what = "there is not enough room: on this machine's disk, or in the recipe's diskSizeInMB"
     else:

@@ -27,6 +27,8 @@ PROGRAMS = {
 PROGRAMS_WITHOUT_ROOT = {"newuidmap": "uidmap", "unshare": "util-linux"}
 _RESTRICTION = Path("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
 """Ubuntu's, since 23.10: where it is 1, user namespaces give no rights to programs without an AppArmor profile."""
+NO_RANGE = "this user has no range of subordinate ids, which building without root needs"
+HINT_FOR_RANGE = 'sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 "$USER"'
 SECONDS_TO_CLEAN_UP = 60
 """How long a program that was asked to stop may take to remove its temporary files."""
 
@@ -52,21 +54,31 @@ def require_programs() -> None:
             retriable=False,
             hint=f"sudo apt-get install {' '.join(sorted(set(missing.values())))}",
         )
-    if not _owns_as_root():
-        raise ProvisioningError(
-            ErrorCode.IMAGE_NOT_FOUND,
-            "Building an image without root needs user namespaces, and this system's AppArmor restricts them.",
-            retriable=False,
-            hint="Build it as root, or lift that: sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0",
+    refusal = _refusal_of_rights()
+    if refusal is None:
+        return
+    # `unshare` reads both files before it asks the system for anything, and names the one that has no range.
+    if "/etc/subuid" in refusal or "/etc/subgid" in refusal:
+        message, hint = f"An image cannot be built: {NO_RANGE}.", HINT_FOR_RANGE
+    else:
+        message = "Building an image without root needs user namespaces, and this system's AppArmor restricts them"
+        message += f" ({refusal})." if refusal else "."
+        hint = (
+            "Build it as root, or lift that for all programs until the next boot: "
+            "sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0"
         )
+    raise ProvisioningError(ErrorCode.IMAGE_NOT_FOUND, message, retriable=False, hint=hint)
 
 
-def _owns_as_root() -> bool:
-    """Whether what `as_root` begins has root's rights; asked only where they may be missing."""
+def _refusal_of_rights() -> str | None:
+    """What was said where `as_root` gives no rights; None: it gives them. Asked only where they may be missing."""
     if os.geteuid() == 0 or not _RESTRICTION.exists() or _RESTRICTION.read_text().strip() == "0":
-        return True
+        return None
     argv = [*as_root(), "setpriv", "--reuid=1", "--clear-groups", "true"]
-    return not subprocess.run(argv, env=environment(), stdin=subprocess.DEVNULL, capture_output=True).returncode
+    asked = subprocess.run(
+        argv, env=environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace"
+    )
+    return " | ".join(asked.stderr.splitlines()) if asked.returncode else None
 
 
 def as_root() -> list[str]:
