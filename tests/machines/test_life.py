@@ -6,6 +6,7 @@ import gc
 import socket
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from uuid import UUID
 
@@ -250,12 +251,19 @@ def test_a_host_that_is_closed_lets_go(desk: Desk) -> None:
         gc.collect()
         return len(list(Path("/proc/self/fd").iterdir()))
 
+    def settled(is_so: Callable[[], bool]) -> bool:
+        """What others on this process's threads have open for a moment counts, too."""
+        end = time.monotonic() + 30
+        while not (so := is_so()) and time.monotonic() < end:
+            time.sleep(0.1)
+        return so
+
     another = desk.another()
     another.capacity()
     before = descriptors()
     for _again in range(5):
         another.close()
         another.capacity()  # opened again when needed
-    assert descriptors() <= before
+    assert settled(lambda: descriptors() <= before)
     another.close()
-    assert descriptors() < before
+    assert settled(lambda: descriptors() < before)

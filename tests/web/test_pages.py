@@ -204,7 +204,7 @@ def test_a_run_that_was_begun_elsewhere_is_seen_live(
         seen: set[str] = set()
         while elsewhere.poll() is None:
             fleet, mine = admin.get("/fleet").text, someone.get("/mine").text
-            seen |= {"stage"} if "<td>first boot" in fleet else set()
+            seen |= {"stage"} if ">first boot" in fleet else set()
             seen |= {"lock"} if "demo: a run that was begun elsewhere, by" in fleet else set()
             seen |= {"own"} if "· first boot" in mine else set()
             assert "/runs/" not in fleet
