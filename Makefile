@@ -76,7 +76,7 @@ dist: setup ## Wheel and source distribution, in dist/
 
 SUITE ?= trixie
 .PHONY: try-debian
-ifneq ($(and $(TESTS),$(GUESTS)),)
+ifneq ($(and $(filter try-debian,$(MAKECMDGOALS)),$(TESTS),$(GUESTS)),)
 $(error TESTS=… and GUESTS=… at once: run `make try-debian` with one, then with the other)
 endif
 try-debian: setup ## README's lines for an installed package, on a fresh Debian (SUITE=trixie); as root. TESTS=tests: the suite without guests there; GUESTS=…: tests with guests

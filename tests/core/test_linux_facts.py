@@ -40,20 +40,13 @@ def test_its_desktop_is_known_by_the_sha256_of_its_certificate(programs: Path, t
     make = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
     subprocess.run([*make, "-subj", "/CN=x", "-keyout", str(key), "-out", str(made)], check=True, capture_output=True)
     der = ssl.PEM_cert_to_DER_cert(made.read_text())
-    script = facts.script()
-    *others, _ = script.arguments
-    argv = replace(script, arguments=(*others, str(made))).argv
-    ended = subprocess.run(argv, env={"PATH": str(programs)}, capture_output=True, text=True, timeout=30, check=True)
-    assert facts.read(ended.stdout).desktop == hashlib.sha256(der).hexdigest()
+    assert facts.read(_said(programs, desktop=made)).desktop == hashlib.sha256(der).hexdigest()
     assert facts.read("desktop AAA").desktop == ""
     assert facts.read("system x").desktop == ""
 
 
 def test_what_it_says_is_read(programs: Path) -> None:
-    ended = subprocess.run(
-        facts.script().argv, env={"PATH": str(programs)}, capture_output=True, text=True, timeout=30, check=True
-    )
-    assert facts.read(ended.stdout).version
+    assert facts.read(_said(programs)).version
 
 
 _KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl"
@@ -75,17 +68,19 @@ _KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0d
 def test_a_key_is_the_first_line_within_64_kib(programs: Path, tmp_path: Path, content: str, proof: str) -> None:
     key = tmp_path / "key"
     key.write_text(content)
-    assert facts.read(_said(programs, key)).proof == proof
+    assert facts.read(_said(programs, key=key)).proof == proof
 
 
 def test_a_file_without_an_end_is_read_for_a_moment_only(programs: Path) -> None:
-    assert len(_said(programs, Path("/dev/zero"))) < 2_000
-    assert len(_said(programs, Path("/dev/urandom"))) < 10_000
+    assert len(_said(programs, key=Path("/dev/zero"))) < 2_000
+    assert len(_said(programs, key=Path("/dev/urandom"))) < 10_000
 
 
-def _said(programs: Path, key: Path) -> str:
+def _said(programs: Path, **files: Path) -> str:
+    """What the script says: of this machine, but for the files that are given."""
     script = facts.script()
-    system, _, *others = script.arguments
-    argv = replace(script, arguments=(system, str(key), *others)).argv
+    names = ("system", "key", "device", "desktop")
+    own = tuple(str(files.get(name, here)) for name, here in zip(names, script.arguments, strict=True))
+    argv = replace(script, arguments=own).argv
     ended = subprocess.run(argv, env={"PATH": str(programs)}, capture_output=True, timeout=30, check=True)
     return ended.stdout.decode(errors="replace")

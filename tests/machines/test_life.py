@@ -6,7 +6,6 @@ import gc
 import socket
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from uuid import UUID
 
@@ -24,6 +23,7 @@ from cloudpc.model.stages import Stage
 from cloudpc.model.tags import Phase
 from cloudpc.model.watch import Watch
 from tests.support.failures import fails_with
+from tests.support.waiting import wait_until
 
 from .daemon import Daemon
 from .desk import SIZE, Desk, open_desk
@@ -251,19 +251,13 @@ def test_a_host_that_is_closed_lets_go(desk: Desk) -> None:
         gc.collect()
         return len(list(Path("/proc/self/fd").iterdir()))
 
-    def settled(is_so: Callable[[], bool]) -> bool:
-        """What others on this process's threads have open for a moment counts, too."""
-        end = time.monotonic() + 30
-        while not (so := is_so()) and time.monotonic() < end:
-            time.sleep(0.1)
-        return so
-
     another = desk.another()
     another.capacity()
     before = descriptors()
     for _again in range(5):
         another.close()
         another.capacity()  # opened again when needed
-    assert settled(lambda: descriptors() <= before)
+    # what this process's other threads have open for a moment counts, too
+    wait_until(lambda: descriptors() <= before, 30, "more is open than before")
     another.close()
-    assert settled(lambda: descriptors() < before)
+    wait_until(lambda: descriptors() < before, 30, "all of it is still open")

@@ -192,8 +192,9 @@ def test_one_whose_folder_is_gone_is_told(
 ) -> None:
     connection.storagePoolDefineXML(_FOLDER, 0)
     host = opened(pool="isos")
-    with fails_with(ErrorCode.POOL_UNUSABLE, "/var/lib/libvirt/isos"):
+    with fails_with(ErrorCode.POOL_UNUSABLE, "/var/lib/libvirt/isos") as refused:
         host.claim(desk.spec(), Watch())
+    assert "something not mounted" in refused.value.hint
     with pytest.raises(ProvisioningError):  # disks may be there, or not: nobody knows
         host.remnants(desk.installation)
 

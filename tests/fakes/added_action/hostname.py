@@ -43,7 +43,7 @@ class Hostname(OnMachine[NewName]):
     description = "Raised: its guest is called as `to` says."
     asked = NewName
     question = Question("These are called {to} from now on:", "Call {them} {to}?")
-    rule = "only one that is provisioned or provisionedWithWarnings can be called otherwise"
+    can_be = "called otherwise"
     notice = "its guest is to be called {to}"
     not_done = "keeps its name, tried again by the next run"
 

@@ -17,7 +17,7 @@ class SignOut(OnMachine[Asked]):
     help = "Sign out whoever works on Cloud PCs.\n\nWhat is not saved is lost."
     description = "Raised: whoever works on it is signed out."
     question = Question("Whoever works on {cloud_pcs} is signed out:", "Sign out of {them}?")
-    rule = "only one that is provisioned or provisionedWithWarnings can be signed out of"
+    can_be = "signed out of"
     notice = "whoever works on it is signed out"
     not_done = "not signed out, tried again by the next run"
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from cloudpc.model.cloud_pc import USABLE, DesiredCloudPC, RecordedCloudPC
+from cloudpc.model.cloud_pc import USABLE, DesiredCloudPC, RecordedCloudPC, Status
 from cloudpc.model.errors import unexpected_told
 from cloudpc.model.machines import PowerState
 from cloudpc.rules import transitions
@@ -38,12 +38,17 @@ class Came:
 class OnMachine(Counted[A]):
     """Nothing on the machine is lost."""
 
-    rule: ClassVar[str]
-    """Whom it may act on, USABLE in words: `only one that is provisioned or provisionedWithWarnings can be …`."""
+    can_be: ClassVar[str]
+    """What is done to one: `restarted`."""
     notice: ClassVar[str]
     """What a preview says will happen; each argument stands under its name, as `{to}`."""
     power: ClassVar[Literal["running", "poweredOff"] | None] = "running"
     """What the machine is afterwards, and is wanted to be from then on; None: as it was."""
+
+    @property
+    def rule(self) -> str:
+        """Whom it may act on, in words."""
+        return f"only one that is {' or '.join(status for status in Status if status in USABLE)} can be {self.can_be}"
 
     def why_not(self, request: Request[A]) -> Reason | None:
         """What else speaks against it on one that works."""

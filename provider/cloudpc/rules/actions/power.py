@@ -48,7 +48,7 @@ class PowerOff(OnMachine[Asked]):
     )
     description = "Raised: it is shut down, and stays off until it is powered on."
     question = Question(_LOST, "Power {them} off?")
-    rule = "only one that is provisioned or provisionedWithWarnings can be powered off"
+    can_be = "powered off"
     notice = "will be powered off, and stay off; whoever works on it is signed out"
     by_users = True
     not_done = "not powered off, tried again by the next run"
@@ -68,7 +68,7 @@ class PowerOn(OnMachine[Asked]):
     command = "power-on"
     help = "Start Cloud PCs that were powered off, and wait until they are ready."
     description = "Raised: it is started, and wanted on again."
-    rule = "only one that is provisioned or provisionedWithWarnings can be powered on"
+    can_be = "powered on"
     notice = "will be powered on"
     by_users = True
     not_done = "not powered on, tried again by the next run"
@@ -95,7 +95,7 @@ class Restart(OnMachine[Asked]):
     )
     description = "Raised: it is restarted, or started if it is powered off."
     question = Question(_LOST, "Restart {them}?")
-    rule = "only one that is provisioned or provisionedWithWarnings can be restarted"
+    can_be = "restarted"
     notice = "will be restarted; whoever works on it is signed out"
     by_users = True
     not_done = "not restarted, tried again by the next run"

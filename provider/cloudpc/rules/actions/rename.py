@@ -52,7 +52,7 @@ class Rename(OnMachine[DisplayName]):
     must_name_users = True
     by_users = True
     asked = DisplayName
-    rule = "only one that is provisioned or provisionedWithWarnings can be renamed"
+    can_be = "renamed"
     notice = "is called {display_name}"
     not_done = "keeps its name, tried again by the next run"
     power = None

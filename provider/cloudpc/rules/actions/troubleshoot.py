@@ -43,7 +43,7 @@ class Troubleshoot(OnMachine[Asked]):
         "resolved, its host is not available now."
     )
     description = "Raised: what keeps its user from it is looked for, and fixed where that is possible."
-    rule = "only one that is provisioned or provisionedWithWarnings can be looked at"
+    can_be = "looked at"
     notice = "will be checked for what keeps its user from it"
     by_users = True
     not_done = "not looked at, tried again by the next run"

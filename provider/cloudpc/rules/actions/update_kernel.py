@@ -66,7 +66,7 @@ class UpdateKernel(OnMachine[Asked]):
         "For those made from a recipe, after `cloudpc image build` has built it again. Nothing on them is lost."
     )
     description = "Raised: from its next start on it runs the kernel of its image's current build."
-    rule = "only one that is provisioned or provisionedWithWarnings can be given another kernel"
+    can_be = "given another kernel"
     notice = "gets the kernel of its image's current build at its next start; nothing is lost"
 
     def count(self, pc: DesiredCloudPC) -> int:
