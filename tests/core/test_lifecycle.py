@@ -41,6 +41,7 @@ from cloudpc.rules.notices import (
     EndsUnused,
     EntitledAgain,
     GraceEnds,
+    NewByNextRun,
     Reason,
     StandsStill,
     StillWaiting,
@@ -307,7 +308,14 @@ def test_what_ends_is_not_restored_and_goes_when_nothing_is_left() -> None:
     plan = _plan(left, [_entitlement()])
     assert next_step(left["u1/small"], plan.desired[0]) is Step.END
     gone = _recorded(Status.DEPROVISIONING)
-    assert _plan(gone, [_entitlement()]).desired == ()
+    assert _plan(gone, []) == Reconciliation((), ())
+
+
+def test_who_is_entitled_again_while_the_ended_ones_entry_stands_is_told_when_the_new_one_comes() -> None:
+    plan = _plan(_recorded(Status.DEPROVISIONING), [_entitlement()])
+    assert plan.desired == ()
+    assert _told(plan) == [NewByNextRun()]
+    assert [notice.who for notice in plan.notices] == ["u1@contoso.example (Small)"]
 
 
 def test_a_new_one_after_an_end_is_another_device() -> None:

@@ -20,7 +20,7 @@ from cloudpc.rules.anew import Anew
 from cloudpc.rules.decision import Decision
 from cloudpc.rules.entitlement import Entitlement, Loss
 from cloudpc.rules.kept import as_it_is
-from cloudpc.rules.notices import New, Notice, NotRemovedWhole, UnknownKey
+from cloudpc.rules.notices import New, NewByNextRun, Notice, NotRemovedWhole, UnknownKey
 from cloudpc.rules.ownership import OwnFacts, PolicyFacts
 from cloudpc.rules.step import Step
 from cloudpc.rules.today import Today
@@ -172,8 +172,10 @@ def reconcile(
     keys = previous.keys() | entitlements.keys()
     for key in sorted(keys):
         recorded = previous.get(key)
-        if recorded is not None and recorded.is_gone:
-            continue  # the engine's delete has nothing left to do
+        if recorded is not None and recorded.is_gone:  # the engine's delete has nothing left to do
+            if key in entitlements:
+                notices.append(Notice(key, NewByNextRun(), _who(recorded, recorded)))
+            continue
         decision = _decide(recorded, entitlements.get(key), lost.get(key), today, now, anew)
         desired.append(decision.desired)
         who = _who(decision.desired, recorded)

@@ -52,6 +52,14 @@ class New(Reason):
 
 
 @dataclass(frozen=True)
+class NewByNextRun(Reason):
+    """Its user is entitled again, and the entry of the one that has ended still stands."""
+
+    def __str__(self) -> str:
+        return "has ended, and its entry goes now; its user is entitled again: the next run makes a new Cloud PC"
+
+
+@dataclass(frozen=True)
 class StillWaiting(Reason):
     """It could not be made yet."""
 
