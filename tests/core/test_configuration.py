@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from cloudpc.cli import wishes
 from cloudpc.configuration import parsing, reading
-from cloudpc.configuration.values import Values
+from cloudpc.configuration.values import KEYS, NAMESPACE, Values
 from cloudpc.directory.opening import Directories
 from cloudpc.images import gallery
 from cloudpc.model.cloud_pc import NetworkChoice, PinnedScript
@@ -435,7 +435,7 @@ _JSON = st.recursive(
 
 
 @given(
-    st.dictionaries(st.sampled_from([f"cloudpc:{key}" for key in (*parsing.KEYS, "other")]), _JSON),
+    st.dictionaries(st.sampled_from([*KEYS, f"{NAMESPACE}other"]), _JSON),
     st.dictionaries(st.sampled_from(list(make.policy_values())), _JSON),
 )
 def test_whatever_is_written_there_it_is_read_or_refused(

@@ -14,7 +14,7 @@ from cloudpc.cli.names import check_name, of_user
 from cloudpc.cli.output import CommandError, Exit
 from cloudpc.configuration import parsing, reading
 from cloudpc.configuration.installation import recorded_id
-from cloudpc.configuration.values import Values
+from cloudpc.configuration.values import NAMESPACE, Values
 from cloudpc.directory.catalogue import short_name
 from cloudpc.directory.opening import Directories, Known, names_of
 from cloudpc.files import project_file, yaml_file
@@ -116,9 +116,7 @@ class Project:
     def _opened(self, policy_id: str, own: Mapping[str, Any]) -> dict[str, Any]:
         """Encrypted values in clear; the engine opens them, only once as long as they are the same."""
         sealed = {
-            key: value
-            for key, value in own.items()
-            if key.startswith(parsing.NAMESPACE) and project_file.is_sealed(value)
+            key: value for key, value in own.items() if key.startswith(NAMESPACE) and project_file.is_sealed(value)
         }
         if not sealed:
             return {}

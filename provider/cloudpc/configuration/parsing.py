@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, Field, ValidationError
 
 from cloudpc.configuration import actions, hosts, stand_ins
-from cloudpc.configuration.values import Values, told
+from cloudpc.configuration.values import KEYS, NAMESPACE, Values, told
 from cloudpc.devices.configuration import CredentialsConfig, DevicesConfig
 from cloudpc.directory.configuration import DirectoryConfig, GraphDirectoryConfig, LocalDirectoryConfig
 from cloudpc.graph.configuration import GraphConfig
@@ -27,11 +27,6 @@ from cloudpc.model.problems import InvalidConfigurationError, Problem, closest, 
 from cloudpc.model.text import command_line
 from cloudpc.rules.today import Traces
 
-NAMESPACE = "cloudpc:"
-KEYS = (
-    "policy", "directory", "graph", "devices", "credentials", "hosts", "images", "installation", "actions", "safety",
-    "audit", "deleted",
-)  # fmt: skip
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
@@ -122,10 +117,9 @@ class Parts:
     def __init__(self, values: Mapping[str, Any], file: str) -> None:
         self._values, self._file = values, file
         self.problems: list[Problem] = []
-        known = [f"{NAMESPACE}{name}" for name in KEYS]
         for key in values:
-            if str(key).startswith(NAMESPACE) and key not in known:
-                message = f"is not a known key{closest(key, known)}; known are: {', '.join(known)}"
+            if str(key).startswith(NAMESPACE) and key not in KEYS:
+                message = f"is not a known key{closest(key, KEYS)}; known are: {', '.join(KEYS)}"
                 self.problems.append(Problem(file, key, message))
         self.malformed_fields: set[str] = set()
         """Fields of the policy, and entries of its lists, that something else stands in for."""

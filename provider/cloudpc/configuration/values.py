@@ -11,6 +11,16 @@ from typing import Any
 from cloudpc.files import project_file
 from cloudpc.model.problems import Problem
 
+NAMESPACE = "cloudpc:"
+KEYS = tuple(
+    f"{NAMESPACE}{name}"
+    for name in (
+        "policy", "directory", "graph", "devices", "credentials", "hosts", "images", "installation", "actions",
+        "safety", "audit", "deleted",
+    )
+)  # fmt: skip
+"""All that a stack's configuration may hold of ours."""
+
 
 class Values(dict[str, Any]):
     """By full key, for example `cloudpc:policy`.

@@ -21,7 +21,7 @@ from cloudpc import guests
 from cloudpc.configuration import parsing, reading
 from cloudpc.configuration.installation import installation_id
 from cloudpc.configuration.reading import StackInputs
-from cloudpc.configuration.values import Values
+from cloudpc.configuration.values import NAMESPACE, Values
 from cloudpc.directory.opening import Directories, Known, names_of
 from cloudpc.iac import checkpoints, encryption_salt, fleet, passphrase, sibling_facts, state
 from cloudpc.iac.engine import OWN_FOLDER, Engine, EngineError
@@ -150,7 +150,7 @@ def _values() -> Values:
     from pulumi.runtime.config import CONFIG, is_config_secret
 
     given: Mapping[str, str] = CONFIG.get()
-    values = {key: value for key, value in given.items() if key.startswith(parsing.NAMESPACE)}
+    values = {key: value for key, value in given.items() if key.startswith(NAMESPACE)}
     return Values(values, {}, {key: value for key, value in values.items() if is_config_secret(key)})
 
 

@@ -2,6 +2,8 @@
 
 State stores a reference to these classes by module and name; delete and read are served through it. So both are an
 interface that must stay importable here (docs/engine.md).
+
+A run with nothing to do asks for diffs alone: what carries steps out is imported when there is one.
 """
 
 from __future__ import annotations
@@ -11,8 +13,7 @@ import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import cached_property
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from pulumi.dynamic import (
@@ -25,21 +26,20 @@ from pulumi.dynamic import (
     UpdateResult,
 )
 
-from cloudpc.configuration.values import Values
+from cloudpc.configuration.values import KEYS, Values
 from cloudpc.files.project import project_root
 from cloudpc.iac import outputs, passphrase, plugin_process
 from cloudpc.iac.engine import Engine
 from cloudpc.iac.engine_log import Severity, log
-from cloudpc.iac.progress import EngineReporter
-from cloudpc.iac.stages_now import Teller
-from cloudpc.model.cloud_pc import DesiredCloudPC
+from cloudpc.model.cloud_pc import DesiredCloudPC, RecordedCloudPC
 from cloudpc.model.directory import GUID
-from cloudpc.operations import audit
-from cloudpc.operations.consent import Consent
-from cloudpc.operations.runtime import Runtime
-from cloudpc.operations.steps import Steps
-from cloudpc.rules import lifecycle, transitions
+from cloudpc.rules import lifecycle
 from cloudpc.rules.step import Step
+
+if TYPE_CHECKING:
+    from cloudpc.iac.stages_now import Teller
+    from cloudpc.operations.runtime import Runtime
+    from cloudpc.operations.steps import Steps
 
 
 class CloudPCProvider(ResourceProvider):
@@ -67,7 +67,7 @@ class CloudPCProvider(ResourceProvider):
         _check_passphrase(desired.policy_id)
         with _steps(desired) as steps:
             made = steps.provision(desired)
-        audit.append(_process.audit_file(), None, made, _tell)
+        _process.audit(None, made)
         return CreateResult(str(made.machine_id), outputs.written(made))
 
     def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
@@ -77,7 +77,7 @@ class CloudPCProvider(ResourceProvider):
         recorded = outputs.read(_olds)
         with _steps(desired) as steps:
             after = steps.update(recorded, desired, seen=outputs.SEEN in _news)
-        audit.append(_process.audit_file(), recorded, after, _tell)
+        _process.audit(recorded, after)
         return UpdateResult(outputs.written(after, _olds))
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
@@ -88,6 +88,8 @@ class CloudPCProvider(ResourceProvider):
 
     def delete(self, id_: str, props: dict[str, Any]) -> None:
         """Nothing to do for one that has ended; else refuse, unless a flag names the policy (rule 10)."""
+        from cloudpc.rules import transitions
+
         recorded = outputs.read(props)
         if recorded.is_gone:
             return
@@ -97,7 +99,7 @@ class CloudPCProvider(ResourceProvider):
         )
         if left := _process.runtime().removal.remove(UUID(id_), recorded):
             raise plugin_process.Refusal(f"not deleted: {'; '.join(left)}")
-        audit.append(_process.audit_file(), recorded, transitions.removed(recorded, datetime.now(UTC)), _tell)
+        _process.audit(recorded, transitions.removed(recorded, datetime.now(UTC)))
 
 
 class ProvisioningPolicyProvider(ResourceProvider):
@@ -125,6 +127,8 @@ class ProvisioningPolicyProvider(ResourceProvider):
 
 
 def _check_delete_allowed(policy_id: str, why: str) -> None:
+    from cloudpc.operations.consent import Consent
+
     call = plugin_process.current_call()
     stack = call.urn.split(":")[2] if call else policy_id  # which may have been renamed since the policy was made
     if Consent.of_this_run().delete not in (policy_id, stack):
@@ -150,24 +154,27 @@ class _Process:
         self._runtime: Runtime | None = None
 
     def configure(self, req: ConfigureRequest) -> None:
-        from cloudpc.configuration import parsing
-
         with self._lock:
-            keys = [f"{parsing.NAMESPACE}{name}" for name in parsing.KEYS]
-            given = {key: value for key in keys if (value := req.config.get(key)) is not None}
+            given = {key: value for key in KEYS if (value := req.config.get(key)) is not None}
             # any may be a secret, which can't be seen here; the program has dealt with those that are not
             self._values = Values({}, {}, {**self._values, **given})
 
     @cached_property
     def teller(self) -> Teller:
+        from cloudpc.iac.stages_now import Teller
+
         return Teller(project_root())
 
-    def audit_file(self) -> Path | None:
+    def audit(self, before: RecordedCloudPC | None, after: RecordedCloudPC) -> None:
+        from cloudpc.operations import audit
+
         settings = self._values.get("cloudpc:audit")
-        return audit.target(settings["path"] if settings else None, project_root() / "stacks", _tell)
+        file = audit.target(settings["path"] if settings else None, project_root() / "stacks", _tell)
+        audit.append(file, before, after, _tell)
 
     def runtime(self) -> Runtime:
         from cloudpc.configuration import parsing
+        from cloudpc.operations.runtime import Runtime
 
         with self._lock:
             if self._runtime is None:
@@ -178,6 +185,9 @@ class _Process:
 
 @contextlib.contextmanager
 def _steps(cloud_pc: DesiredCloudPC) -> Iterator[Steps]:
+    from cloudpc.iac.progress import EngineReporter
+    from cloudpc.operations.steps import Steps
+
     call = plugin_process.current_call()
     # resources are named by a tenant's ids, which mean nothing to people
     who = cloud_pc.user_principal_name if GUID.fullmatch(cloud_pc.user_id) else ""
