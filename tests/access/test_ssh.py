@@ -354,6 +354,24 @@ def test_a_gateway_to_a_network_is_used_for_its_cloud_pcs(setting: str, way: str
     assert ssh._way(target(station)) == {}
 
 
+def test_a_gateway_to_a_network_is_the_users_own(
+    station: Station, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Run by their shell, from their folder, with their questions, and for the name that they would have given."""
+    shell, told = tmp_path / "my shell", tmp_path / "told"
+    shell.write_text(f'#!/bin/sh\ntouch {tmp_path}/used\nexec /bin/sh "$@"\n')
+    shell.chmod(0o700)
+    monkeypatch.setenv("SHELL", str(shell))
+    monkeypatch.setenv("SSH_ASKPASS", "mine")
+    monkeypatch.delenv("SSH_ASKPASS_REQUIRE", raising=False)
+    monkeypatch.chdir(tmp_path)
+    asked = 'echo "$PWD $SHELL $SSH_ASKPASS ${SSH_ASKPASS_REQUIRE-} %n %h %p %%n" >'
+    station.configure(f"Host 192.0.2.*\n  ProxyCommand sh -c '{asked} {told}'\n")
+    assert ssh.run(target(station, host="192.0.2.7", port=22), ["true"]).code == 255
+    assert told.read_text() == f"{tmp_path} {shell} mine  192.0.2.7 192.0.2.7 22 %n\n"
+    assert (tmp_path / "used").exists()
+
+
 def test_a_port_of_the_cloud_pcs_own_loopback_is_reached(station: Station) -> None:
     with ssh.opened(target(station), station.host_port) as connected:
         connected.settimeout(30)

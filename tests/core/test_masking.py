@@ -32,6 +32,8 @@ _URL = "https://ci:S3cretPw@host:8443/g.qcow2?sig=S3cretPw#S3cretPw"
         ("qemu+ssh://root:S3cretPw@kvm1/system, twice", "qemu+ssh://root:…@kvm1/system, twice"),
         ("qemu+ssh://root%3AS3cretPw@kvm1/system", "qemu+ssh://…@kvm1/system"),
         ("postgres://pulumi:S3cretPw@db/state?password=S3cretPw", "postgres://pulumi:…@db/state?…"),
+        ("/srv/stacks/https:/ci:S3cretPw@h/g?sig=S3cretPw can't be read", "/srv/stacks/https:/…@h/g?… can't be read"),
+        ("QEMU+SSH:/root:S3cretPw@kvm1/system", "QEMU+SSH:/root:…@kvm1/system"),
     ],
 )
 def test_what_may_be_secret_is_masked(told: str, shown: str) -> None:
@@ -46,6 +48,7 @@ def test_what_may_be_secret_is_masked(told: str, shown: str) -> None:
         "qemu:///session",
         "is it https://host/x?",
         "file:///srv/state",
+        "C:/images/a@b?c, kvm1:/srv/images/x@2",
         "alice@contoso.example: see https://host/ and /x?y",
         "",
     ],
@@ -70,6 +73,12 @@ def test_what_is_no_secret_is_told(text: str) -> None:
 def test_a_value_is_masked_even_where_it_is_no_url(found: object) -> None:
     assert "S3c" not in str(masked_value(found))
     assert "Pw" not in json.dumps(Problem("file", "field", "is wrong", found).found)
+
+
+def test_all_parts_of_a_problem_are_masked() -> None:
+    """A path may be a URL by mistake, and so may a key."""
+    problem = Problem(f"stacks/{_URL}", f"cloudpc:hosts[1].{_URL}", f"{_URL} is wrong", _URL)
+    assert "S3cretPw" not in str(problem)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import os
+import re
 import shlex
 import shutil
 import socket
@@ -55,6 +56,10 @@ _SETTINGS = {
     "ConnectTimeout": str(CONNECT_SECONDS),
     "LogLevel": "ERROR",
 }
+
+
+_BY_THE_USERS_SHELL = 'exec "${SHELL:-/bin/sh}" -c "exec $0"'
+"""As ssh itself starts a ProxyCommand."""
 
 
 @dataclass(frozen=True)
@@ -192,8 +197,7 @@ def _prepared(target: Target) -> Iterator[tuple[list[str], Path, threading.Event
     with _folder() as folder, _handed_over(folder / "password", target.password) as asked:
         (folder / "known_hosts").write_text(f"{target.alias} {_checked(target.host_key)}\n", encoding="ascii")
         (folder / "config").write_text(configuration(target, _way(target)), encoding="utf-8")
-        if target.way:
-            (folder / "way").write_text(_script(target.way.forwarding(target.host, target.port)), encoding="utf-8")
+        (folder / "way").write_text(_way_script(), encoding="utf-8")
         # names in its configuration are relative, since no folder's name can then be taken for syntax
         yield [ssh, "-F", "config", "-l", target.user], folder, asked
 
@@ -217,7 +221,7 @@ def configuration(target: Target, way: Mapping[str, str]) -> str:
 
 def _way(target: Target) -> dict[str, str]:
     if target.way:
-        return {"ProxyCommand": "/bin/sh way"}
+        return {"ProxyCommand": _jump(target.way, target.host, target.port)}
     # a loopback address is never the business of somebody's gateway; one of a network may be
     return {} if is_loopback(target.host) else _own_way(target.host, target.port)
 
@@ -238,23 +242,36 @@ def _own_way(host: str, port: int) -> dict[str, str]:
     except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
         return {}
     found = dict(line.partition(" ")[::2] for line in said.splitlines())
-    names = ("proxycommand", "proxyusefdpass", "bindaddress", "bindinterface", "addressfamily")
+    names = ("proxyusefdpass", "bindaddress", "bindinterface", "addressfamily")
     way = {name: found[name] for name in names if name in found}
     with contextlib.suppress(ValueError):
         if hop := SshHop.parse(found.get("proxyjump", "")):
-            way["ProxyCommand"] = shlex.join(hop.forwarding(host, port)).replace("%", "%%")
-    return way
+            return {**way, "ProxyCommand": _jump(hop, host, port)}
+    command = found.get("proxycommand", "none")
+    if command == "none":
+        return way
+    # the name that was asked for is the address: the user's own configuration knows no other
+    command = re.sub("%(.)", lambda token: "%h" if token[1] == "n" else token[0], command)
+    return {**way, "ProxyCommand": _as_the_user("/bin/sh", "-c", _BY_THE_USERS_SHELL, command)}
 
 
-def _script(argv: Sequence[str]) -> str:
-    """Runs the way to the host as the user would: from here, with the shell and the questions of the user's own."""
+def _jump(hop: SshHop, host: str, port: int) -> str:
+    return _as_the_user(*hop.forwarding(host, port)).replace("%", "%%")
+
+
+def _as_the_user(*argv: str) -> str:
+    return shlex.join(["/bin/sh", "way", *argv])
+
+
+def _way_script() -> str:
+    """Runs a way there as the user would: from here, with the shell and the questions of the user's own."""
     lines = []
     with contextlib.suppress(OSError):  # somebody has removed the folder this was started in
         lines.append(f"cd -- {shlex.quote(str(Path.cwd()))}")
     for name in ("SHELL", "SSH_ASKPASS", "SSH_ASKPASS_REQUIRE"):
         value = os.environ.get(name)
         lines.append(f"unset {name}" if value is None else f"export {name}={shlex.quote(value)}")
-    return "\n".join([*lines, f"exec {shlex.join(argv)}", ""])
+    return "\n".join([*lines, 'exec "$@"', ""])
 
 
 def _environment(target: Target, folder: Path) -> dict[str, str]:

@@ -59,6 +59,7 @@ _UNKNOWN = Format("in a format that is not known here", f"If it is a raw disk: {
 _EMPTY = Format("empty", "Download or copy it again", may_boot=True)
 _WEB_PAGE = Format("a web page, mostly a server's word on why there is no file", _FETCHED)
 _WORDS = Format("a text", _FETCHED, may_boot=True)
+_DMG = _disk("an Apple disk image", "dmg", suffixes=(".dmg",))
 _VHD = _disk("a VHD disk", "vpc", (0, b"conectix"), suffixes=(".vhd",))
 
 _FORMATS = (
@@ -66,14 +67,23 @@ _FORMATS = (
     _packed("xz", "xz -dc", b"\xfd7zXZ\0", ".xz", ".txz"),
     _packed("bzip2", "bzip2 -dc", b"BZh", ".bz2"),
     _packed("zstd", "zstd -dc", b"\x28\xb5\x2f\xfd", ".zst"),
+    *(_packed("zstd", "zstd -dc", bytes([frame]) + b"\x2a\x4d\x18") for frame in range(0x50, 0x60)),  # as pzstd begins
+    _packed("lzma", "xz --format=lzma -dc", b"\x5d\0\0", ".lzma"),
+    _packed("compress", "gzip -dc", b"\x1f\x9d", ".z"),
+    _packed("lzop", "lzop -dc", b"\x89LZO\0\r\n\x1a\n", ".lzo"),
     _packed("lz4", "lz4 -dc", b"\x04\x22\x4d\x18", ".lz4"),
     _packed("lzip", "lzip -dc", b"LZIP", ".lz"),
     _archive("a zip archive", "unzip", (0, b"PK\3\4"), (0, b"PK\5\6"), (0, b"PK\7\x08"), suffixes=(".zip",)),
     _archive("a 7-Zip archive", "7z x", (0, b"7z\xbc\xaf\x27\x1c"), suffixes=(".7z",)),
+    _archive(
+        "a cpio archive", "bsdtar -xf", *((0, b"07070" + kind) for kind in (b"1", b"2", b"7")), suffixes=(".cpio",)
+    ),
+    _archive("an ar archive, perhaps a package", "ar x", (0, b"!<arch>\n"), suffixes=(".deb",)),
     _archive("a RAR archive", "unrar x", (0, b"Rar!\x1a\x07"), suffixes=(".rar",)),
     _archive("a tar archive, perhaps an OVA", "tar -xf", (257, b"ustar"), suffixes=(".tar", ".ova")),
     _disk("a VMDK disk", "vmdk", (0, b"KDMV"), (0, b"COWD"), (0, b"# Disk DescriptorFile"), suffixes=(".vmdk",)),
     _VHD,
+    _DMG,
     _disk("a VHDX disk", "vhdx", (0, b"vhdxfile"), suffixes=(".vhdx",)),
     _disk("a VDI disk", "vdi", (64, b"\x7f\x10\xda\xbe"), suffixes=(".vdi",)),
     _disk("a QED disk", "qed", (0, b"QED\0")),
@@ -95,8 +105,11 @@ def of_file(file: BinaryIO) -> Format:
     size = file.seek(0, 2)
     file.seek(max(0, size - _TAIL))
     tail = file.read(_TAIL)
-    # A VHD of a fixed size is the raw disk with a footer.
-    return _VHD if tail.startswith(b"conectix") else of_bytes(head)
+    # A VHD of a fixed size is the raw disk with a footer, and so is an Apple disk image.
+    for footer, known in ((b"conectix", _VHD), (b"koly", _DMG)):
+        if tail.startswith(footer):
+            return known
+    return of_bytes(head)
 
 
 def of_bytes(head: bytes) -> Format:

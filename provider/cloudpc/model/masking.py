@@ -11,6 +11,10 @@ import re
 from typing import Any
 
 _WORD = re.compile(r"\S+")
+_SLASHES = re.compile(
+    r"//|\b(?:https?|ftps?|sftp|ssh|s3|gs|azblob|postgres|postgresql|qemu(?:\+[a-z]{1,9})?):/(?!/)", re.IGNORECASE
+)
+"""What the place of a URL follows; a path that was made of one has a single slash."""
 _SCHEME_BACKWARDS = re.compile(r":([A-Za-z0-9+.-]+)")
 _SCHEME_FIRST = re.compile(r"\s*[A-Za-z][A-Za-z0-9+.-]*://")
 _PLAIN_NAME = re.compile(r"[\w.-]+")
@@ -21,7 +25,7 @@ _WEB = ("http", "https", "ftp", "ftps")
 
 def masked(text: str) -> str:
     """A text for people, without what may be secret in the URLs and URIs in it. Masking twice changes nothing."""
-    return _WORD.sub(lambda word: _url(word[0]), text) if "//" in text else text
+    return _WORD.sub(lambda word: _url(word[0]), text) if "//" in text or ":/" in text else text
 
 
 def masked_value(value: Any) -> Any:
@@ -38,12 +42,13 @@ def masked_value(value: Any) -> Any:
 
 def _url(text: str) -> str:
     """A URL with what a sentence has around it; a text without one as it is."""
-    before, slashes, rest = text.partition("//")
-    if not slashes:
+    slashes = _SLASHES.search(text)
+    if slashes is None:
         return text
+    before, rest = text[: slashes.end()], text[slashes.end() :]
     user, at, place = rest.rpartition("@")
-    shown = _user(user, _scheme(before)) if at else ""
-    return f"{before}//{shown}{at}{_without_query(place)}"
+    shown = _user(user, _scheme(before.rstrip("/"))) if at else ""
+    return f"{before}{shown}{at}{_without_query(place)}"
 
 
 def _scheme(before: str) -> str:

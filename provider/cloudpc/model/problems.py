@@ -25,7 +25,9 @@ class Problem:
         file: the file as the user knows it, for example `stacks/Pulumi.demo.yaml`.
         field: path of the field in it, for example `cloudpc:policy.assignments[0].target.groupId`.
         message: what is wrong and what is allowed instead.
-        found: the value that was found, if there is one; kept without what may be secret in a URL.
+        found: the value that was found, if there is one.
+
+    All are kept without what may be secret in a URL: also a path may be one, and so may a key.
     """
 
     file: str
@@ -34,7 +36,8 @@ class Problem:
     found: Any = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "message", masked(self.message))
+        for name in ("file", "field", "message"):
+            object.__setattr__(self, name, masked(getattr(self, name)))
         object.__setattr__(self, "found", masked_value(self.found))
 
     def __str__(self) -> str:
