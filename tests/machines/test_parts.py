@@ -6,6 +6,7 @@ import io
 import shutil
 import threading
 import time
+from ipaddress import IPv4Address, IPv6Address
 from uuid import UUID
 
 import pycdlib
@@ -79,11 +80,27 @@ def test_ports_begin_with_the_machine_s_own_and_pass_over_taken_ones(identity: U
     ("address", "usable"),
     [
         *(("10.0.2.15", True), ("2001:db8::7", True), ("169.254.1.2", False), ("fe80::1", False)),
-        *(("127.0.0.1", False), ("::1", False), ("0.0.0.0", False)),
+        *(("127.0.0.1", False), ("::1", False), ("0.0.0.0", False), ("::", False), ("0.1.2.3", False)),
+        *(("224.0.0.1", False), ("ff02::1", False), ("240.0.0.1", False), ("255.255.255.255", False)),
+        *(("::ffff:127.0.0.1", False), ("::127.0.0.1", False), ("::ffff:169.254.1.1", False), ("100::1", False)),
+        *(("::ffff:10.0.2.15", True), ("fd00::5", True), ("fec0::5", True), ("2a00:1450::1", True)),
+        *(("192.168.122.7", True), ("172.16.0.1", True), ("100.64.0.1", True), ("192.0.2.1", True), ("8.8.8.8", True)),
     ],
 )
 def test_addresses_of_guests(address: str, usable: bool) -> None:
     assert networks.is_usable(address) is usable
+
+
+@given(st.ip_addresses(v=4))
+def test_an_ipv4_address_is_judged_alike_in_any_spelling(address: IPv4Address) -> None:
+    spelled = {networks.is_usable(f"{before}{address}") for before in ("", "::ffff:", "::")}
+    assert len(spelled) == 1
+
+
+@given(st.ip_addresses())
+def test_no_address_that_is_nobody_s_is_used(address: IPv4Address | IPv6Address) -> None:
+    if address.is_loopback or address.is_link_local or address.is_multicast or address.is_unspecified:
+        assert not networks.is_usable(str(address))
 
 
 def test_pools_are_made_where_qemu_can_read() -> None:

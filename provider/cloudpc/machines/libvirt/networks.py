@@ -34,6 +34,28 @@ _IFF_UP = 1
 """The kernel's flag of an interface that was brought up."""
 _ADDRESS_PAUSE = 0.3
 
+# by their numbers: what `ipaddress` calls reserved or private differs between versions of Python
+_NOBODY_S = tuple(
+    ipaddress.IPv4Network(network)
+    for network in (
+        "0.0.0.0/8",  # this network
+        "127.0.0.0/8",  # loopback
+        "169.254.0.0/16",  # link-local
+        "224.0.0.0/4",  # multicast
+        "240.0.0.0/4",  # reserved, with broadcast
+    )
+)
+"""IPv4 networks in which no guest is reached by others."""
+_SOMEBODY_S = tuple(
+    ipaddress.IPv6Network(network)
+    for network in (
+        "2000::/3",  # global
+        "fc00::/7",  # private
+        "fec0::/10",  # private, as it was before
+    )
+)
+"""IPv6 networks in which a guest may be reached: all others are reserved, multicast, link-local or loopback."""
+
 
 def attachment(config: LibvirtHostConfig, network: Network) -> AttachedNetwork | None:
     """What the machine's card is plugged in; None means user-mode networking."""
@@ -162,9 +184,13 @@ def attached(config: LibvirtHostConfig, connection: Any, definition: Definition,
 
 
 def is_usable(address: str) -> bool:
-    """Whether others can reach it: not one that a card gives itself."""
-    parsed = ipaddress.ip_address(address)
-    return not (parsed.is_link_local or parsed.is_loopback or parsed.is_unspecified)
+    """Whether others can reach it: not one that a card gives itself, nor one that is no single guest's."""
+    given = ipaddress.ip_address(address)
+    if given.version == 6 and int(given) >> 32 in (0, 0xFFFF):  # an IPv4 one in IPv6's spelling: ::a.b.c.d, ::ffff:…
+        given = ipaddress.IPv4Address(int(given) & 0xFFFFFFFF)
+    if given.version == 4:
+        return not any(given in network for network in _NOBODY_S)
+    return any(given in network for network in _SOMEBODY_S)
 
 
 def _is_behind_host(connection: Any, kind: str, source: str) -> bool:
