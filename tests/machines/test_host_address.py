@@ -31,7 +31,7 @@ _BY_SSH = [
     "qemu+ssh://kvm1/system", "qemu+ssh:///system", "qemu+ssh://root@localhost:2222/system",
     "qemu+ssh://root@KVM1/session", "qemu+ssh://root@k%76m1.example/system", "qemu+ssh://root@[fd00::5]:2222/system",
     "qemu+ssh://[fe80::5%25eth0]/system", "qemu+ssh://[fe80::5%eth0]/system", "qemu+ssh://[::1]/system",
-    "qemu+ssh://a%20b@kvm1/system", "qemu+ssh://DOM%5Cadmin@kvm1:22/system", "qemu+ssh://admin%40corp@kvm1/system",
+    "qemu+ssh://DOM%5Cadmin@kvm1:22/system", "qemu+ssh://admin%40corp@kvm1/system",
     "qemu+ssh://kvm1:0/system", "qemu+ssh://kvm1/system#there", "qemu+ssh://kvm1/system?no_tty=0#there",
     "qemu+ssh://kvm1/system?keyfile=/k", "qemu+ssh://kvm1/system?KeyFile=/a+b%20c", "qemu+ssh://kvm1/system?keyfile=/a;no_tty=1",
     "qemu+ssh://kvm1/system?keyfile=/a&keyfile=/z", "qemu+ssh://kvm1/system?no_verify=1", "qemu+ssh://kvm1/system?no_verify=0",
@@ -154,10 +154,14 @@ def test_what_libvirt_is_given_stays_as_it_was_written() -> None:
         "qemu+foo://kvm1/system", "qemu+unix://kvm1/system", "qemu+ext://kvm1/system", "qemu+ssh://-oX=y/system",
         "qemu+ssh://kvm1/system?password=x", "qemu+ssh://kvm1/system?key_file=/k", "qemu:///system?a=b#c",
         "qemu+ssh://%2doX=y/system", "qemu+ext:///system?command=/bin/dial", "qemu+ssh://[kvm1]/system", "qemu:///a\nb",
+        "qemu+ssh://%2dl@kvm1/system", "qemu+ssh://-l@kvm1/system", "qemu+ssh://kvm1%0ax/system",
+        "qemu+ssh://u%00@kvm1/system", "qemu+ssh://a%20b@kvm1/system", "qemu+ssh://kvm%C2%9B1/system",
+        "qemu+ssh://kvm1%7f/system", "qemu+ssh://a%2cb@kvm1/system", "qemu+tls://a%40kvm1/system",
+        "qemu+ssh://kvm1/system?keyfile=/x%00y", "qemu+ssh://kvm1/system?keyfile=/x%0Ay", "qemu:///system?socket=/x%0dy",
     ],
 )  # fmt: skip
 def test_what_libvirt_can_not_use_is_no_host(uri: str) -> None:
-    with pytest.raises(ValueError, match=r"libvirt|names|needs|hyphen|65535|must be a URI|two @"):
+    with pytest.raises(ValueError, match=r"libvirt|name|needs|NUL|65535|must be a URI|two @"):
         LibvirtHostConfig(name="a", uri=uri)
 
 
@@ -188,11 +192,32 @@ def test_what_a_connection_lacks(uri: str, lacks: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "destination", ["a b", "[fd00::5", "fd00::5", "kvm1:", "kvm1:0", ",kvm1", "kvm1,", "-oX=y", "a/b", "kvm1:99999"]
-)
+    "destination",
+    [
+        "a b", "[fd00::5", "fd00::5", "kvm1:", "kvm1:0", ",kvm1", "kvm1,", "a/b", "kvm1:99999", "ssh://a b",
+    ],
+)  # fmt: skip
 def test_what_ssh_can_not_take_is_no_destination(destination: str) -> None:
     with pytest.raises(ValueError, match="-J"):
         LibvirtHostConfig(name="a", uri="qemu+ssh://kvm1/system", sshDestination=destination)
+
+
+@pytest.mark.parametrize(
+    ("destination", "problem"),
+    [
+        *(("-oX=y", "host whose name begins"), ("ssh://%2doProxyCommand=x", "host whose name begins")),
+        *(("-l@kvm1", "user whose name begins"), ("ssh://%2dl@kvm1", "user whose name begins")),
+        *(("ssh://%2dl@kvm1,kvm2", "user whose name begins"), ("kvm1,ssh://%2dx", "host whose name begins")),
+        *(("ssh://h%0ax", "host whose name contains"), ("ssh://h%20x", "host whose name contains")),
+        *(("ssh://u%00@h", "user whose name contains"), ("ssh://a%20b@h", "user whose name contains")),
+        *(("h\x7f", "host whose name contains"), ("ssh://u%C2%9B@h", "user whose name contains")),
+        *(("ssh://a%2cb@h", "user whose name contains"), ("ssh://a%40h", "host whose name contains")),
+    ],
+)
+def test_a_percent_sign_hides_nothing_from_what_is_refused(destination: str, problem: str) -> None:
+    """Programs are given the decoded names: as options, as lines of files, in commands that people copy."""
+    with pytest.raises(ValueError, match=problem):
+        SshHop.parse(destination)
 
 
 @pytest.mark.parametrize(

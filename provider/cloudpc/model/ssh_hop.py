@@ -75,11 +75,31 @@ class SshHop:
         return [*argv, "-p", str(self.port)] if self.port else argv
 
 
+def check_names(user: str, host: str) -> None:
+    """Both as programs are given them: decoded, for a percent sign can hide what is refused where it is written.
+
+    Raises:
+        ValueError: a program would take one for something else; in words.
+    """
+    for what, name, marks in (("user", user, ","), ("host", host, ",/@[]")):
+        if name.startswith("-"):
+            raise ValueError(
+                f"has a {what} whose name begins with a hyphen, which programs take for an option; leave it out"
+            )
+        if " " in name or not name.isprintable() or set(name) & set(marks):
+            raise ValueError(
+                f"has a {what} whose name contains a blank, a control character or any of `{marks}`; leave it out"
+            )
+
+
 def _taken_apart(destination: str) -> tuple[str, str, int | None]:
     is_url = destination.startswith("ssh://")
     found = _DESTINATION.fullmatch(destination.removeprefix("ssh://").removesuffix("/"))
     port = int(found["port"]) if found and found["port"] else None
-    if not found or port == 0 or (port or 0) > 65535 or (found["six"] or found["host"]).startswith("-"):
+    if not found or port == 0 or (port or 0) > 65535:
         raise ValueError("must be what ssh's -J takes, [user@]host[:port], an IPv6 address in brackets")
     user, host = found["user"] or "", found["six"] or found["host"]
-    return (unquote(user), unquote(host), port) if is_url else (user, host, port)
+    if is_url:
+        user, host = unquote(user), unquote(host)
+    check_names(user, host)
+    return user, host, port

@@ -11,7 +11,7 @@ from urllib.parse import unquote
 
 from cloudpc.files import folders
 from cloudpc.model.problems import closest
-from cloudpc.model.ssh_hop import SshHop
+from cloudpc.model.ssh_hop import SshHop, check_names
 
 _URI = re.compile(
     r"(?P<driver>[a-z0-9]+)(?:\+(?P<transport>[a-z0-9]+))?://(?:(?P<user>[^/@?#\[\]]*)@)?"
@@ -123,12 +123,13 @@ class Address:
             raise ValueError(f"names the host {self.host}, which a unix socket does not reach; use qemu+ssh")
         if self.transport == "ext" and not self._parameters.get("command"):
             raise ValueError("needs ?command=… to say which program makes the connection")
-        if self.host.startswith("-"):
-            raise ValueError("has a host whose name begins with a hyphen, which programs take for an option")
+        check_names(self.user, self.host)
         if self.port is not None and self.port > 65535:
             raise ValueError("has a port above 65535")
 
-        for name in self._parameters:
+        for name, value in self._parameters.items():
+            if set(value) & set("\0\n\r"):
+                raise ValueError(f"has a NUL or a line end in the parameter {name!r}, which ends a value; leave it out")
             if name and name not in _PARAMETERS:
                 raise ValueError(
                     f"has a parameter that libvirt does not know, {name!r}{closest(name, _PARAMETERS)}; leave it out"
