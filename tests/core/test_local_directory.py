@@ -58,7 +58,7 @@ def test_everything_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
     )
     for expected in (
         "users[0].sshPublicKeys[0]: has no type before the key: must be one line of an OpenSSH public key",
-        "users[0].sshPublicKeys[1]: must be one line of an OpenSSH public key",
+        "users[0].sshPublicKeys[1]: has two keys in one entry",
         "users[2].userPrincipalName: must be user@domain",
         "users[2].acountEnabled: is not a known field (did you mean 'accountEnabled'?)",
         "users[3].id: must be letters",

@@ -26,7 +26,16 @@ GOOD = b"#!/bin/sh\necho hello\n"
         b"#!/usr/bin/gawk -f\n",
         b"#!/usr/bin/make -f\n",
         b"#!/usr/bin/ourtool run\n",
-        b"#!/usr/bin/env -C /srv sh\n",
+        b"#!/usr/bin/env -S -C /srv sh\n",
+        b"#!/usr/bin/env -Sbash -e\n",
+        b"#!/usr/bin/env -vS bash\n",
+        b"#!/usr/bin/env --split-string=bash -e\n",
+        b"#!/usr/bin/env -S /bin/bash -e\n",
+        b"#!/usr/bin/env /bin/bash\n",
+        b"#!//bin//sh\n",
+        b"#!\t/bin/sh\t-e \n",
+        b"#!/usr/bin/perl -w -T\n",
+        b"#!/usr/bin/python3 -W ignore\n",
         b"#!/usr/sbin/nft -f\n",
         b'#!/bin/sh\ntail -n +3 "$0" | tar xz; exit\n\x1f\x8b\x08\0\0\r\n\r\n\0',
     ],
@@ -47,6 +56,26 @@ def test_good_ones(content: bytes) -> None:
         (GOOD.replace(b"\n", b"\r\n"), ["CRLF"]),
         (b"#!/bin/sh\necho a\r\necho b\n", ["in 1 of its lines, first in line 2"]),
         (GOOD.replace(b"\n", b"\r"), ["old Macs"]),
+        (b"#!/bin/sh\recho a\recho b\n", ["old Macs"]),
+        (b"#!/bin/sh\n\xef\xbb\xbfecho a\n", ["byte order mark at the start of line 2"]),
+        (b"#!/usr/bin/env bash -e\n", ["#!/usr/bin/env -S bash -e"]),
+        (b"#!/usr/bin/env\tbash\t-e\n", ["as one argument"]),
+        (b"#!/usr/bin/env FOO=1 bash\n", ["#!/usr/bin/env -S FOO=1 bash"]),
+        (b"#!/usr/bin/env sudo bash\n", ["as one argument"]),
+        (b"#!/usr/bin/env -i bash\n", ["as one argument"]),
+        (b"#!/usr/bin/env -C /srv sh\n", ["as one argument"]),
+        (b"#!/usr/bin/env --split-string bash\n", ["as one argument"]),
+        (b"#!/bin/bash -eu -o pipefail\n", ["env -S bash -eu -o pipefail, or `set -eu -o pipefail` in a line of its"]),
+        (b"#!/bin/sh # of ours\n", ["as one argument"]),
+        (b"#!/bin/busybox sh -e\n", ["write #!/usr/bin/env -S busybox sh -e"]),
+        (b"#!/usr/bin/python3.11 -u -E\n", ["#!/usr/bin/env -S python3.11 -u -E"]),
+        ("#!/bin/sh\xa0-e\n".encode(), ["(0xc2a0); write a blank"]),
+        ("#!/bin/sh\u2009-e\n".encode(), ["(0xe28089)"]),
+        ("#!/bin/sh -e\xa0\n".encode(), ["(0xc2a0)"]),
+        (b"#!/bin/sh\xa0-e\n", ["(0xa0)"]),
+        (b"#!/bin/sh\x0b-e\n", ["(0x0b)"]),
+        (b"#!/bin/sh\x1f-e\n", ["(0x1f)"]),
+        (b"#!/bin/sh/\n", ["no interpreter by its whole path"]),
         (b"echo hello\r\n", ["CRLF", "has no interpreter"]),
         (b"echo hello\n", ["has no interpreter"]),
         (b"\n" + GOOD, ["something before its #! line"]),
@@ -69,6 +98,13 @@ def test_what_is_wrong(content: bytes, told: list[str]) -> None:
     assert len(found) == len(told)
     for message, part in zip(found, told, strict=True):
         assert part in message
+
+
+@pytest.mark.parametrize("first", ["env bash -e", "bash -e -u", "bash # of ours"])
+def test_what_to_write_instead_is_good_also_where_nobody_knows_the_image(first: str) -> None:
+    [message] = problems(f"#!/usr/bin/{first}\n".encode(), None)
+    instead = message.partition("; write ")[2].partition(", or ")[0]
+    assert list(problems(instead.encode(), INTERPRETERS)) == []
 
 
 def test_what_an_image_of_ones_own_has_is_not_known() -> None:

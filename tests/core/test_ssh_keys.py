@@ -23,7 +23,12 @@ def packed(*parts: bytes) -> str:
 
 SK_ED25519 = "sk-ssh-ed25519@openssh.com"
 SK_ECDSA = "sk-ecdsa-sha2-nistp256@openssh.com"
-POINT = b"\x04" + bytes(64)
+POINT = bytes.fromhex(
+    "046b17d1f2e12c4247f8bce6e563a440f277037d812deb33a0f4a13945d898c296"
+    "4fe342e2fe1a7f9b8ee7eb4a7c0f9e162bce33576b315ececbb6406837bf51f5"
+)
+"""On nistp256: the curve's own base point."""
+EXPONENT, MODULUS = bytes([1, 0, 1]), bytes([0, 128]) + bytes(255)
 
 
 @pytest.mark.parametrize(
@@ -42,7 +47,8 @@ def test_what_ssh_keygen_makes_is_taken(tmp_path: Path, arguments: tuple[str, ..
 @pytest.mark.parametrize(
     "line",
     [
-        ED25519, f"  {ED25519}\n", f"{ED25519} ünï cödé",
+        ED25519, f"  {ED25519}\n", f"{ED25519} ünï cödé", f"{ED25519}\r\n", f"{KIND} {BLOB} my ssh-rsa key",
+        f"ssh-rsa {packed(b'ssh-rsa', EXPONENT, MODULUS)}",
         f"{SK_ED25519} {packed(SK_ED25519.encode(), bytes(32), b'ssh:')}",
         f"{SK_ECDSA} {packed(SK_ECDSA.encode(), b'nistp256', POINT, b'ssh:')}",
     ],
@@ -64,6 +70,8 @@ def test_blanks_that_sshd_passes_over_are_left_out(between: str) -> None:
         ("ssh-ed25519", "no ssh-ed25519 key"),
         (f"{KIND} {BLOB[:-4]}", "no ssh-ed25519 key"),
         (f"{KIND} {BLOB[:-1]}", "not base64"),
+        (f"{KIND} {BLOB}====", "not base64"),
+        (f"{SK_ED25519} {packed(SK_ED25519.encode(), bytes(32), b'ssh:')[:-2]}h=", "not base64"),
         (f"{KIND} {BLOB[:30]} {BLOB[30:]} {COMMENT}", "a blank in the middle"),
         (f"{KIND} {BLOB[:32]} {BLOB[32:40]} {BLOB[40:]}", "a blank in the middle"),
         (f"{KIND} {BLOB}\u200b", "must be one line"),
@@ -71,11 +79,17 @@ def test_blanks_that_sshd_passes_over_are_left_out(between: str) -> None:
         (f"ssh-ed25519 {packed(b'ssh-rsa', b'e', b'n')}", "the key itself says 'ssh-rsa'"),
         (f"ssh-ed25519 {packed(KIND.encode(), bytes(32), b'more')}", "no ssh-ed25519 key"),
         (f"ssh-ed25519 {packed(KIND.encode(), bytes(31))}", "no ssh-ed25519 key"),
-        (f"ssh-rsa {packed(b'ssh-rsa', bytes([1, 0, 1]), bytes([0, 128]) + bytes(127))}", "1024 bits"),
-        (f"ssh-rsa {packed(b'ssh-rsa', bytes([2]), bytes([0, 128]) + bytes(255))}", "no ssh-rsa key"),
-        (f"ssh-rsa {packed(b'ssh-rsa', bytes([1, 0, 1]), bytes([128]) + bytes(99_999))}", "800000 bits"),
+        (f"ssh-rsa {packed(b'ssh-rsa', EXPONENT, bytes([0, 128]) + bytes(127))}", "1024 bits"),
+        (f"ssh-rsa {packed(b'ssh-rsa', bytes([2]), MODULUS)}", "no ssh-rsa key"),
+        (f"ssh-rsa {packed(b'ssh-rsa', EXPONENT, bytes([0, 128]) + bytes(99_999))}", "800000 bits"),
+        (f"ssh-rsa {packed(b'ssh-rsa', EXPONENT, MODULUS[1:])}", "a negative number"),
+        (f"ssh-rsa {packed(b'ssh-rsa', bytes([129]), MODULUS)}", "a negative number"),
         (f"ecdsa-sha2-nistp256 {packed(b'ecdsa-sha2-nistp256', b'nistp384', b'4' * 97)}", "no ecdsa"),
         (f"ecdsa-sha2-nistp256 {packed(b'ecdsa-sha2-nistp256', b'nistp256', bytes([2]) + bytes(64))}", "no ecdsa"),
+        *(
+            (f"{kind} {packed(kind.encode(), b'nistp256', POINT[:-1] + b'0', *more)}", "not on the curve nistp256")
+            for kind, more in (("ecdsa-sha2-nistp256", ()), (SK_ECDSA, (b"ssh:",)))
+        ),
         (f"ssh-dss {packed(b'ssh-dss', b'p')}", "DSA"),
         (f"ssh-ed25519-cert-v01@openssh.com {packed(b'ssh-ed25519-cert-v01@openssh.com')}", "certificate"),
         (f'command="rm -rf /" {ED25519}', "options"),
@@ -85,7 +99,13 @@ def test_blanks_that_sshd_passes_over_are_left_out(between: str) -> None:
         (f"ssh-ed25591 {BLOB}", "did you mean 'ssh-ed25519'"),
         (f"SSH-ED25519 {BLOB}", "not a key type"),
         ("", "must be one line"),
-        (f"{ED25519}\n{ED25519}", "must be one line"),
+        (f"{ED25519}\n{ED25519}", "two keys in one entry"),
+        (f"{KIND} {BLOB}\n{KIND} {BLOB}\n", "two keys in one entry"),
+        (f"{KIND} {BLOB} {KIND} {BLOB}", "two keys in one entry"),
+        (f"{ED25519} ssh-rsa\tAAAA", "two keys in one entry"),
+        (f"{KIND} {BLOB}\n{COMMENT}", "a line end in the middle"),
+        (f"{KIND}\n{BLOB}", "a line end in the middle"),
+        (f"{KIND} {BLOB[:30]}\r\n{BLOB[30:]}", "a line end in the middle"),
         ("-----BEGIN OPENSSH PRIVATE KEY-----\nsecret", "private key"),
         ("-----BEGIN RSA PRIVATE KEY----- secret", "private key"),
         ("PuTTY-User-Key-File-3: ssh-ed25519 secret", "private key"),

@@ -16,6 +16,7 @@ TYPES = (
     "sk-ssh-ed25519@openssh.com", "sk-ecdsa-sha2-nistp256@openssh.com",
 )  # fmt: skip
 _LIKE = "one line of an OpenSSH public key, for example 'ssh-ed25519 AAAA… alice'"
+_KEY = re.compile(rf"(?<!\S)(?:{'|'.join(map(re.escape, (*TYPES, 'ssh-dss')))})\s+AAAA")
 _PRIVATE = re.compile(r"BEGIN [A-Z ]*PRIVATE KEY|PuTTY-User-Key-File")
 
 
@@ -30,12 +31,12 @@ def public_key(line: str) -> str:
         WrongKeyError: it isn't.
     """
     text = " ".join(line.split(None, 2)).strip()  # sshd passes over further blanks and tabs in front of the key
-    _check_form(text)
+    _check_form(line, text)
     words = text.split(" ")
     kind, encoded = words[0], words[1] if len(words) > 1 else ""
     _check_type(kind, words)
     try:
-        blob = base64.b64decode(encoded, validate=True)
+        blob = _decoded(encoded)
     except ValueError:
         raise WrongKeyError(f"is cut off or broken: what follows {kind} is not base64{_blank(kind, words)}") from None
     try:
@@ -60,7 +61,7 @@ def fingerprint(line: str) -> str:
     return f"SHA256:{base64.b64encode(hashlib.sha256(blob).digest()).decode().rstrip('=')}"
 
 
-def _check_form(text: str) -> None:
+def _check_form(line: str, text: str) -> None:
     if _PRIVATE.search(text):
         message = (
             "is a private key, which belongs to its owner alone; take it out of this file (and out of Git's history)"
@@ -68,6 +69,10 @@ def _check_form(text: str) -> None:
         raise WrongKeyError(f"{message}, make a new key, and write the line of its .pub file here")
     if "BEGIN SSH2 PUBLIC KEY" in text:
         raise WrongKeyError(f"is in PuTTY's format; `ssh-keygen -i -f FILE` prints what belongs here, {_LIKE}")
+    if len(_KEY.findall(text)) > 1:  # the second would be the first one's comment
+        raise WrongKeyError("has two keys in one entry: make them two entries")
+    if len(line.strip().splitlines()) > 1:
+        raise WrongKeyError(f"has a line end in the middle: must be {_LIKE}")
     if not text or not text.isprintable():
         raise WrongKeyError(f"must be {_LIKE}")
 
@@ -92,11 +97,19 @@ def _blank(kind: str, words: list[str]) -> str:
     for word in words[1:]:
         joined += word
         try:
-            _check_parts(kind, base64.b64decode(joined, validate=True))
+            _check_parts(kind, _decoded(joined))
         except (ValueError, IndexError):
             continue
         return "; there is a blank in the middle of it"
     return ""
+
+
+def _decoded(encoded: str) -> bytes:
+    """Raises ValueError, also for what only sshd refuses: surplus `=`, and bits after the last byte."""
+    blob = base64.b64decode(encoded, validate=True)
+    if base64.b64encode(blob).decode() != encoded:
+        raise ValueError
+    return blob
 
 
 def _check_parts(kind: str, blob: bytes) -> None:
@@ -111,7 +124,7 @@ def _check_parts(kind: str, blob: bytes) -> None:
     match kind:
         case "ssh-rsa":
             [exponent, modulus] = _exactly(parts, 2)
-            _check_rsa(int.from_bytes(exponent, "big"), int.from_bytes(modulus, "big").bit_length())
+            _check_rsa(_number(exponent), _number(modulus).bit_length())
         case "ssh-ed25519" | "sk-ssh-ed25519@openssh.com":
             [point] = _exactly(parts, 1)
             _sized(point, 32)
@@ -120,6 +133,24 @@ def _check_parts(kind: str, blob: bytes) -> None:
             _sized(point, 1 + 2 * _CURVES.get(curve, 0))
             if not point.startswith(b"\x04") or curve.decode() not in kind:
                 raise IndexError
+            _check_on_curve(curve.decode(), point)
+
+
+def _check_on_curve(curve: str, point: bytes) -> None:
+    from cryptography.hazmat.primitives.asymmetric import ec  # starts slowly, and few keys are of this type
+
+    curves = {"nistp256": ec.SECP256R1(), "nistp384": ec.SECP384R1(), "nistp521": ec.SECP521R1()}
+    try:
+        ec.EllipticCurvePublicKey.from_encoded_point(curves[curve], point)
+    except ValueError:
+        raise WrongKeyError(f"is broken: its point is not on the curve {curve}; copy the .pub file again") from None
+
+
+def _number(part: bytes) -> int:
+    number = int.from_bytes(part, "big", signed=True)
+    if number < 0:
+        raise WrongKeyError("is broken: it has a negative number, which ssh refuses; copy the .pub file again")
+    return number
 
 
 def _check_rsa(exponent: int, bits: int) -> None:
