@@ -278,6 +278,7 @@ class Histories(RuleBasedStateMachine):
             with self.world.looking(policy):
                 seen = dict(stack.cloud_pcs)
             doing = {d.key for d in plan.desired if d.key not in seen or next_step(seen[d.key], d) is not Step.NONE}
+            doing |= {key for key, pc in seen.items() if pc.is_gone}  # their entries go
             of_cloud_pcs = [n for n in plan.notices if not isinstance(n.reason, UnknownKey)]
             ignored = (Ignored, AnotherEnd, GenerationIsOver)
             told = {notice.key for notice in of_cloud_pcs if not isinstance(notice.reason, ignored)}
