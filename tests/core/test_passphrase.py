@@ -47,6 +47,14 @@ def test_an_empty_file(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not _problem(engine)
 
 
+@pytest.mark.parametrize(("device", "empty"), [("/dev/null", True), ("/dev/zero", False)])
+def test_a_device_that_reads_empty(engine: Engine, monkeypatch: pytest.MonkeyPatch, device: str, empty: bool) -> None:
+    (engine.root / "link").symlink_to(device)
+    for name in (device, str(engine.root / "link")):
+        monkeypatch.setenv(FILE, name)
+        assert _problem(engine).startswith(f"environment: {FILE}: names a file that is empty") is empty
+
+
 def test_what_pulumi_itself_asks_for_or_reads_once_is_left_to_it(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -55,6 +63,9 @@ def test_what_pulumi_itself_asks_for_or_reads_once_is_left_to_it(
     for name in ("pipe", "none"):
         monkeypatch.setenv(FILE, str(engine.root / name))
         assert not _problem(engine)
+    _, terminal = os.openpty()
+    monkeypatch.setenv(FILE, os.ttyname(terminal))
+    assert not _problem(engine)
 
 
 @pytest.mark.parametrize(

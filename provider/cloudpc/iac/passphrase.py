@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -55,9 +56,25 @@ def _passphrase(environment: Mapping[str, str]) -> str | None:
     if (given := environment.get(_VARIABLE)) is not None:  # goes before the file, even if it is empty
         return given.strip()
     try:
-        return regular_file.read(Path(environment[_FILE])).decode(errors="replace").strip()
+        path = Path(environment[_FILE])
+        if path.is_char_device():
+            return "" if _reads_empty(path) else None
+        return regular_file.read(path).decode(errors="replace").strip()
     except (KeyError, OSError):
         return None
+
+
+def _reads_empty(device: Path) -> bool:
+    """Whether it is one like /dev/null. At a terminal somebody types for pulumi; others are read by a byte.
+
+    Raises:
+        OSError: it can't be read, or has nothing yet.
+    """
+    descriptor = os.open(device, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    try:
+        return not os.isatty(descriptor) and not os.read(descriptor, 1)
+    finally:
+        os.close(descriptor)
 
 
 def _values(stack_file: Path) -> dict[str, Any]:
