@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import unicodedata
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +108,13 @@ def test_json_means_the_same_and_is_safe(value: Any) -> None:
         written = to_json(value, indent)
         assert json.loads(written) == value
         assert is_safe(written, "\n\t")
+
+
+def test_json_has_text_for_what_it_can_not_say() -> None:
+    value = {"a": [math.nan, (math.inf, 1.5)], math.inf: -math.inf, "day": date(2026, 1, 1), "bytes": b"x"}
+    shown = {"a": ["nan", ["inf", 1.5]], "inf": "-inf", "day": "2026-01-01", "bytes": "b'x'"}
+    assert json.loads(to_json(value), parse_constant=pytest.fail) == shown
+    assert "NaN" not in str(Problem("file", "field", "is wrong", math.nan))
 
 
 def test_json_is_readable_where_it_may_be() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from textwrap import indent
 from typing import Any
 
 from cloudpc.files import yaml_file
-from cloudpc.model.text import harmless
+from cloudpc.model.text import harmless, in_json
 
 POLICY = "cloudpc:policy"
 
@@ -32,7 +31,7 @@ class Remark:
     decide: bool = False
 
     def __str__(self) -> str:
-        value = json.dumps(self.value, ensure_ascii=False, default=str)
+        value = in_json(self.value)
         value = value if len(value) <= 80 else value[:77] + "..."
         # one line each, also as a comment in the file: what a tenant's admin has typed must not end a comment
         return harmless(f"{self.field} ({value}): {self.why}")

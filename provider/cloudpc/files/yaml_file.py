@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import yaml
 
@@ -32,17 +33,18 @@ def read(path: Path, shown_as: str) -> Any:
         reason = getattr(error, "problem", None) or " ".join(str(error).split())
         raise InvalidConfigurationError([Problem(shown_as, where, f"is not valid YAML: {reason}")]) from None
     except (ValueError, LookupError, TypeError, AttributeError):
-        # PyYAML accepts these where the value is not what its tag says: `!!bool x`, `!!timestamp x`
+        # PyYAML accepts these where the value is not what its tag says: `!!bool x`, `!!int ''`
         message = "is not valid YAML: a value is not what its tag (!!…) says"
         raise InvalidConfigurationError([Problem(shown_as, "file", message)]) from None
 
 
-_DEEPEST = 100
+DEEPEST = 100
 """Levels of lists and mappings; our files have ten."""
 _EXPANDED = 100_000
 """Values that aliases may expand to; up to ten times as many as are written is always accepted."""
-_DIGITS = 100
+DIGITS = 100
 """Of a whole number."""
+_TAG = "tag:yaml.org,2002:"
 
 
 def _load(content: bytes) -> Any:
@@ -63,8 +65,8 @@ def _check_depth(content: bytes) -> bool:
     for event in yaml.parse(content, Loader=yaml.CSafeLoader):
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
-            if depth > _DEEPEST:
-                raise _refused(f"more than {_DEEPEST} levels of lists and mappings", event.start_mark)
+            if depth > DEEPEST:
+                raise _refused(f"more than {DEEPEST} levels of lists and mappings", event.start_mark)
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
         else:
@@ -99,8 +101,8 @@ class _Expanded:
         inner = [self._measure(each) for each in _inner(node)]
         self._open.discard(id(node))
         measured = (1 + sum(size for size, _ in inner), 1 + max((levels for _, levels in inner), default=0))
-        if measured[1] > _DEEPEST + 1:  # the innermost value does not count as a level
-            raise _refused(f"more than {_DEEPEST} levels of lists and mappings, by its aliases", node.start_mark)
+        if measured[1] > DEEPEST + 1:  # the innermost value does not count as a level
+            raise _refused(f"more than {DEEPEST} levels of lists and mappings, by its aliases", node.start_mark)
         self._known[id(node)] = measured
         return measured
 
@@ -127,30 +129,46 @@ class _Loader(yaml.CSafeLoader):  # libyaml: ten times as fast, which a director
             self._refuse_twins(node)
         super().flatten_mapping(node)
 
-    @staticmethod
-    def _refuse_twins(node: yaml.MappingNode) -> None:
-        seen: set[str] = set()
+    def _refuse_twins(self, node: yaml.MappingNode) -> None:
+        seen: dict[Hashable, str] = {}  # as first written
         for key, _ in node.value:
-            if key.tag != "tag:yaml.org,2002:str":
+            if not isinstance(key, yaml.ScalarNode) or key.tag == f"{_TAG}merge":
                 continue
-            if key.value in seen:
-                raise yaml.composer.ComposerError(None, None, f"the key {key.value!r} appears twice", key.start_mark)
-            seen.add(key.value)
+            meant = key.value if key.tag == f"{_TAG}str" else self.construct_object(key)
+            if meant in seen:
+                twice = "appears twice" if seen[meant] == key.value else f"means the same as {seen[meant]!r}"
+                raise _refused(f"the key {key.value!r} {twice}", key.start_mark)
+            seen[meant] = key.value
+
+
+def _unknown_tag(_: _Loader, node: yaml.Node) -> NoReturn:
+    tag = node.tag.replace(_TAG, "!!")
+    raise _refused(
+        f"no value here can have the tag {tag!r}; write text, a number, a list or a mapping", node.start_mark
+    )
 
 
 def _whole_number(_: _Loader, node: yaml.ScalarNode) -> int:
-    if len(node.value) > _DIGITS:  # Python refuses to write such a number, or to read it
+    if len(node.value) > DIGITS:  # Python refuses to write such a number, or to read it
         raise _refused(f"a number of {len(node.value)} digits; put it in quotes if it is text", node.start_mark)
     return int(re.sub("^([-+]?)0(?=[0-7])", r"\g<1>0o", node.value.replace("_", "")), 0)
 
 
 def _number(loader: _Loader, node: yaml.ScalarNode) -> float:
     found: float = loader.construct_yaml_float(node)
+    if not math.isfinite(found):  # which JSON can't have
+        raise _refused("a number without an end, or none at all; put it in quotes if it is text", node.start_mark)
     return int(found) if found.is_integer() else found  # as the engine writes it in JSON
 
 
-_Loader.add_constructor("tag:yaml.org,2002:int", _whole_number)
-_Loader.add_constructor("tag:yaml.org,2002:float", _number)
+# what JSON has, and the engine with it: no !!binary, !!timestamp, !!set, !!omap or !!pairs
+_Loader.yaml_constructors = {
+    f"{_TAG}{name}": yaml.CSafeLoader.yaml_constructors[f"{_TAG}{name}"]
+    for name in ("null", "bool", "str", "seq", "map")
+}
+_Loader.add_constructor(f"{_TAG}int", _whole_number)
+_Loader.add_constructor(f"{_TAG}float", _number)
+_Loader.add_constructor(None, _unknown_tag)
 
 # What plain words mean: as the engine reads the same files, which is YAML 1.2's core schema with more ways to write
 # numbers. PyYAML's own is 1.1's, to which `yes` and `off` are truth values, 12:30 is a number and 2026-11-30 a date.
@@ -171,7 +189,7 @@ _MEANINGS = {
 _Loader.yaml_implicit_resolvers = {}
 for _name, (_pattern, _first) in _MEANINGS.items():
     letters = ["" if letter == "\0" else letter for letter in _first]
-    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_name}", re.compile(f"^(?:{_pattern})$"), letters)
+    _Loader.add_implicit_resolver(f"{_TAG}{_name}", re.compile(f"^(?:{_pattern})$"), letters)
 
 
 def dump(value: Any) -> str:
@@ -189,7 +207,7 @@ class _Dumper(yaml.SafeDumper):
 
 def _text(dumper: _Dumper, value: str) -> yaml.ScalarNode:
     # line breaks that only one of the versions knows are written as escapes, and so are all others
-    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=None if value.isprintable() else '"')
+    return dumper.represent_scalar(f"{_TAG}str", value, style=None if value.isprintable() else '"')
 
 
 _Dumper.add_representer(str, _text)

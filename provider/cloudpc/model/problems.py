@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from cloudpc.model.errors import CloudPCError
 from cloudpc.model.masking import masked, masked_value
-from cloudpc.model.text import harmless
+from cloudpc.model.text import harmless, in_json
 
 
 @dataclass(frozen=True)
@@ -159,7 +158,7 @@ def _models_in(annotation: Any) -> list[type[BaseModel]]:
 
 
 def _shown(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False, default=str)
+    text = in_json(value)
     return text if len(text) <= 80 else text[:77] + "..."
 
 

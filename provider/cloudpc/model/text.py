@@ -6,6 +6,7 @@ It goes through here where it comes in and once more where it is shown; doing it
 from __future__ import annotations
 
 import json
+import math
 import re
 import shlex
 from datetime import UTC, datetime
@@ -78,8 +79,27 @@ def coloured_only(line: str) -> str:
 
 def to_json(value: Any, indent: int | None = None) -> str:
     """JSON that means the same and harms no terminal: what steers one is written as its number."""
-    written = json.dumps(value, indent=indent, ensure_ascii=False)
+    written = in_json(value, indent)
     return _UNSAFE.sub(lambda found: found[0] if found[0] in _LINES else json.dumps(found[0])[1:-1], written)
+
+
+def in_json(value: Any, indent: int | None = None) -> str:
+    """Any value as JSON, with text for what JSON doesn't have: times, numbers that are not finite."""
+    try:
+        return json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False, default=str)
+    except ValueError:
+        return json.dumps(_finite(value), indent=indent, ensure_ascii=False, default=str)
+
+
+def _finite(value: Any) -> Any:
+    match value:
+        case float() if not math.isfinite(value):
+            return str(value)
+        case dict():
+            return {_finite(name): _finite(each) for name, each in value.items()}
+        case list() | tuple():
+            return [_finite(each) for each in value]
+    return value
 
 
 def _escape(character: str) -> str:
