@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from cloudpc.configuration.values import Values
 from cloudpc.files import project_file
-from cloudpc.model.problems import InvalidConfigurationError, Problem
+from cloudpc.graph.configuration import GraphConfig
+from cloudpc.model.problems import InvalidConfigurationError, Problem, from_validation
 
 
 def _values(folder: Path, config: str) -> dict[str, Any]:
@@ -82,6 +85,32 @@ def test_text_that_is_json_is_what_it_says_as_to_the_engine() -> None:
         "cloudpc:graph": {"auth": "cli"},
         "cloudpc:images": {},
     }
+
+
+@pytest.mark.parametrize(
+    ("text", "is_json"),
+    [
+        ("[" * 100 + "1" + "]" * 100, True),
+        ("[" * 101 + "]" * 101, False),
+        ("[" * 600 + "]" * 600, False),
+        ('{"a": ' * 600 + "1" + "}" * 600, False),
+        (f"[{'9' * 100}]", True),
+        (f"[{'9' * 101}]", False),
+        ('{"a": {"b": 1, "b": 2}}', False),
+        ("[NaN]", False),
+        ("[1e400]", False),
+        (r'["\ud83d"]', False),
+        (r'["\ud83d\ude00"]', True),
+    ],
+)
+def test_json_as_text_has_the_limits_of_a_file(text: str, is_json: bool) -> None:
+    found = Values({"cloudpc:graph": text}, {}, {})["cloudpc:graph"]
+    assert found == (json.loads(text) if is_json else text)
+    with pytest.raises(ValidationError) as wrong:
+        GraphConfig.model_validate(found if isinstance(found, str) else 5)
+    [problem] = from_validation("file", "cloudpc:graph", GraphConfig, wrong.value)
+    assert ("must be a mapping of fields to values; this text can't be read as JSON" in str(problem)) is not is_json
+    assert len(str(problem)) < 250
 
 
 def test_a_problem_is_told_where_it_can_be_mended_and_without_secrets() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from cloudpc.files import project_file
+from cloudpc.files import project_file, yaml_file
 from cloudpc.model.problems import Problem
 
 NAMESPACE = "cloudpc:"
@@ -57,8 +57,41 @@ def engine_value(value: Any) -> Any:
     """A value as the engine hands it over: one with a structure as JSON, which people may write in the file, too."""
     if isinstance(value, str) and value[:1] in ("{", "["):
         with contextlib.suppress(ValueError, RecursionError):  # then it is text
-            return json.loads(value)
+            return _parsed(value)
     return value
+
+
+def _parsed(text: str) -> Any:
+    """JSON that could stand in the file as YAML, too.
+
+    Raises:
+        ValueError, RecursionError: it is none.
+    """
+    found = json.loads(text, object_pairs_hook=_without_twins, parse_int=_whole_number)
+    level = [found]
+    for _ in range(yaml_file.DEEPEST):
+        level = [inner for each in level for inner in _inner(each) if isinstance(inner, dict | list)]
+    if level:
+        raise ValueError("has too many levels")
+    json.dumps(found, ensure_ascii=False, allow_nan=False).encode()  # raises for half a letter, too
+    return found
+
+
+def _inner(value: Any) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value
+
+
+def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("has a key twice")
+    return found
+
+
+def _whole_number(digits: str) -> int:
+    if len(digits) > yaml_file.DIGITS:
+        raise ValueError("has too long a number")
+    return int(digits)
 
 
 def told(values: Mapping[str, Any], problems: Iterable[Problem]) -> list[Problem]:

@@ -101,9 +101,13 @@ def _problem(file: str, prefix: str, model: type[BaseModel], details: Any) -> Pr
         case "string_pattern_mismatch":
             return Problem(file, field, f"must match the pattern {context['pattern']}", found)
         case _ if kind in _WANTED:
-            quotes = "; put it in quotes" if kind == "string_type" and isinstance(found, int | float | date) else ""
+            how = ""
+            if kind == "string_type" and isinstance(found, int | float | date):
+                how = "; put it in quotes"
+            elif kind in _STRUCTURES and isinstance(found, str) and found[:1] in ("{", "["):
+                how = "; this text can't be read as JSON, so write it as YAML"
             empty = "is empty, but " if found is None else ""
-            return Problem(file, field, f"{empty}must be {_WANTED[kind]}{quotes}", found)
+            return Problem(file, field, f"{empty}must be {_WANTED[kind]}{how}", found)
         case _:
             message = _SUBJECT.sub("must", details["msg"]).partition(" after validation")[0]
             return Problem(file, field, _lower(message), found)
@@ -124,6 +128,7 @@ _WANTED = {
     "model_type": "a mapping of fields to values",
 }
 """What pydantic's type errors ask for, in the words of someone who writes YAML."""
+_STRUCTURES = ("list_type", "tuple_type", "dict_type", "model_type")
 _SUBJECT = re.compile(r"^(Input|String|List|Dictionary|Value) should")
 
 
