@@ -277,6 +277,17 @@ def test_what_a_policy_must_have_and_can_not_be_read_is_to_be_decided(tmp_path: 
         ({"domainJoinConfigurations": ["x", {"domainJoinType": "azureADJoin"}]}, "domainJoinConfigurations[0]", "read"),
         ({"domainJoinConfigurations": "System.Object[]"}, "domainJoinConfigurations", "is cut off"),
         ({"id": {}}, "id", "must be text"),
+        ({"id": "a\ud83d"}, "id", "a part of a letter or emoji alone, which is left out"),
+        ({"description": "cut emoji \ud83d"}, "description", "a part of a letter"),
+        ({"displayName": "Engineering \ud83d"}, "displayName", "a part of a letter"),
+        ({"imageId": "\ud83d"}, "imageId", "a part of a letter"),
+        ({"assignments": [_assignment("g \ude00"), _assignment("h")]}, "assignments[0].target.groupId", "a part of a"),
+        ({"assignments": [_assignment("\ude00"), _assignment("h")]}, "assignments[0].target.groupId", "a part of a"),
+        ({"domainJoinConfigurations": [{"domainJoinType": "azureADJoin", "regionName": "automatic\ud83d"}]},
+         "domainJoinConfigurations[0].regionName", "a part of a letter"),
+        ({"domainJoinConfigurations": [{"domainJoinType": "azureADJoin", "x\ud83d": "\ud83d"}]},
+         "domainJoinConfigurations[0].x\ud83d", "a part of a letter"),
+        ({"scopeIds": ["\ud83d"]}, "scopeIds", "scope tags"),
     ],
 )  # fmt: skip
 def test_a_value_that_can_not_be_read_costs_a_remark_and_never_the_policy(
@@ -286,6 +297,14 @@ def test_a_value_that_can_not_be_read_costs_a_remark_and_never_the_policy(
     assert why in _lost(imported)[field]
     content = _read_back(imported, tmp_path)
     assert parsing.parse(content["config"], "x").policy.display_name == "Engineering"
+
+
+def test_halves_of_a_letter_that_belong_together_are_one() -> None:
+    imported = convert(graphs(description="a \ud83d\ude00\ud83d!"), "x")
+    assert imported.policy["description"] == "a \U0001f600!"
+    assert convert(graphs(assignments=[_assignment("g \ud83d")]), "x").policy["assignments"] == [
+        {"target": {"groupId": "g"}}
+    ]
 
 
 _JSON = st.recursive(

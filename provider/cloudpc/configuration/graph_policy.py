@@ -11,7 +11,7 @@ from pydantic.alias_generators import to_camel
 
 from cloudpc.configuration import exported
 from cloudpc.configuration.imported import Remark
-from cloudpc.model.problems import InvalidConfigurationError, Problem, from_validation
+from cloudpc.model.problems import InvalidConfigurationError, Problem, from_validation, join
 
 
 class _Part(BaseModel):
@@ -116,6 +116,7 @@ _NAMES = {
     )
 }  # fmt: skip
 """Graph's names, by themselves in small letters."""
+_READ = frozenset(field.alias for field in GraphPolicy.model_fields.values())
 _LISTS = ("domainJoinConfigurations", "assignments", "scopeIds")
 _TEXTS = ("id", "displayName", "description", "imageId", "imageDisplayName")
 _SPELLINGS = {
@@ -163,6 +164,8 @@ def read(values: object, file: str) -> tuple[GraphPolicy, list[Remark]]:
     """
     mended = _in_graphs_shape(values)
     unread: list[Remark] = []
+    if isinstance(mended, dict):
+        mended = {name: _in_whole_letters(mended[name], (name,), unread) for name in mended}
     for _ in range(_MENDINGS):
         try:
             return GraphPolicy.model_validate(mended), unread
@@ -191,6 +194,24 @@ def _in_graphs_shape(values: object) -> object:
         found["enableSingleSignOn"] = _as_boolean(found["enableSingleSignOn"])
     found["gracePeriodInHours"] = _as_number(found.get("gracePeriodInHours"))
     return found
+
+
+def _in_whole_letters(value: Any, place: tuple[str | int, ...], remarks: list[Remark]) -> Any:
+    """The value without halves of letters, such as of an emoji that a tool has cut: no file can have them."""
+    if place[0] not in _READ:
+        return value
+    match value:
+        case str():
+            whole = value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "ignore")
+            if whole == value:
+                return value
+            remarks.append(Remark(join("", place), value, "has a part of a letter or emoji alone, which is left out"))
+            return whole.strip()
+        case dict():
+            return {name: _in_whole_letters(each, (*place, name), remarks) for name, each in value.items()}
+        case list():
+            return [_in_whole_letters(each, (*place, index), remarks) for index, each in enumerate(value)]
+    return value
 
 
 def _as_boolean(value: Any) -> Any:
