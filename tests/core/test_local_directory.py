@@ -84,6 +84,31 @@ def test_everything_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
     assert len(told) == 20, told
 
 
+_UNSEEN = "\x1b\x9b\u200b\u200d\u202e\u034f\u2060\u2800\u3164\ufe0f\U000e0041\U000e0100"
+
+
+@pytest.mark.parametrize("unseen", _UNSEEN)
+def test_no_user_is_a_twin_that_looks_the_same(tmp_path: Path, unseen: str) -> None:
+    twin = {"id": "twin", "userPrincipalName": f"alice{unseen}@contoso.example"}
+    [told] = _told(tmp_path, {"users": [_user("alice"), twin]})
+    said = f"must be user@domain, without characters that are not seen (U+{ord(unseen):04X}); type it anew"
+    assert told.startswith(f"users[1].userPrincipalName: {said}")
+
+
+def test_an_accent_beside_its_letter_makes_no_other_user(tmp_path: Path) -> None:
+    users = [
+        {"id": f"u{i}", "userPrincipalName": f"{name}@a.example"} for i, name in enumerate(["Zo\xeb", "zoe\u0308"])
+    ]
+    [told] = _told(tmp_path, {"users": users})
+    assert told.startswith("users: 2 entries have the same userPrincipalName")
+
+
+@pytest.mark.parametrize("name", ["jürgen", "Zoë", "zoe\u0308", "αλέξης", "田中", "김민수", "o'neil", "नेहा"])
+def test_names_of_all_scripts_are_valid(tmp_path: Path, name: str) -> None:
+    user = {"id": "u", "userPrincipalName": f"{name}@contoso.example"}
+    assert _snapshot(tmp_path, {"users": [user]}).users["u"].user_principal_name == f"{name}@contoso.example"
+
+
 def test_yaml_errors_have_their_line(tmp_path: Path) -> None:
     assert _told(tmp_path, "users:\n  - id: a\n   id: b\n")[0].startswith("line 3, column 4: is not valid YAML")
 

@@ -42,10 +42,12 @@ STEERS = [
     "\x1b[2J", TITLE, CLIPBOARD, LINK, "\x1bc", "\x1bP+q544e\x1b\\", "\x1b[31m", "\x9b31m", "\x9d0;pwned\x9c",
     "\x90q\x9c", "\x07", "\x08", "\x00", "\x7f", "\x0e", "\x0b", "\x0c", "\r", "\u202e", "\u2066", "\u200f", "\u061c",
     "\u200b", "\ufeff", "\u2028", "\u2029", "\x85", "\udc9b", "\U000e0041", "\xad",
+    "\u034f", "\u115f", "\u1160", "\u17b4", "\u17b5", "\u180b", "\u180f", "\u2060", "\u2064", "\u3164", "\ufe00",
+    "\uffa0", "\U000e0100", "\U000e01ef",
 ]  # fmt: skip
 LITERAL = [
     "fd00:a:b::10", "52:54:00:ab:cd:ef", ":rocket:", ":b:", "[red]", "[/]", "[/bold]", "[link=http://evil.example]x[/]",
-    "a\\", "\\[x", "Zoë", "日本", "👩‍💻", "نامه‌ها", "[@click=app.bell]x[/]", "{{x}} %s {0}", "<{%bold%}>",
+    "a\\", "\\[x", "Zoë", "日本", "👩‍💻", "❤️", "نامه‌ها", "[@click=app.bell]x[/]", "{{x}} %s {0}", "<{%bold%}>",
 ]  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from functools import cached_property
@@ -95,7 +96,7 @@ class LocalDirectory:
         users, groups, own_plans = (_entries(content, kind) for kind in ("users", "groups", "servicePlans"))
         user_ids, plan_ids = _column(users, "id"), _column(own_plans, "id")
         yield from self._twice("users", "id", user_ids)
-        yield from self._twice("users", "userPrincipalName", map(str.lower, _column(users, "userPrincipalName")))
+        yield from self._twice("users", "userPrincipalName", map(_as_read, _column(users, "userPrincipalName")))
         yield from self._twice("groups", "id", _column(groups, "id"))
         yield from self._twice("servicePlans", "id", plan_ids)
         plans = {*plan_ids, *catalogue.service_plans(), *catalogue.plan_names()}
@@ -125,6 +126,11 @@ def _entries(content: Any, kind: str) -> list[dict[str, Any]]:
 
 def _column(entries: list[dict[str, Any]], field: str) -> list[str]:
     return [entry[field] for entry in entries if isinstance(entry.get(field), str)]
+
+
+def _as_read(name: str) -> str:
+    """Names that look the same are: in small letters, accents in one character with their letter."""
+    return unicodedata.normalize("NFC", name.lower())
 
 
 def _texts_of(entry: dict[str, Any], *fields: str) -> tuple[str, ...]:

@@ -14,11 +14,16 @@ from typing import Any
 
 from cloudpc.model.masking import masked
 
-_UNSAFE = re.compile(
-    "[\x00-\x1f\x7f-\x9f"  # what terminals obey: C0, DEL, C1
-    "\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"  # unseen; order, lines
-    "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\ud800-\udfff\U000e0000-\U000e007f]"  # none at all; unseen twins
+_OBEYED = "\x00-\x1f\x7f-\x9f"  # by terminals: C0, DEL, C1
+_UNSEEN = (
+    "\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\u3164"
+    "\ufe00-\ufe0d\ufeff\uffa0\ufff0-\ufffb"  # Unicode's Default_Ignorable_Code_Point; order, lines
+    "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\ud800-\udfff\U000e0000-\U000e0fff"  # unseen twins; none at all
 )
+_UNSEEN_IN_WORDS = "\u200c\u200d\u2800\ufe0e\ufe0f"
+"""Unseen, too, and yet meant in a text: Persian and emoji are joined, parted and coloured by them, Braille spaced."""
+_UNSAFE = re.compile(f"[{_OBEYED}{_UNSEEN}]")
+_NO_PART_OF_A_NAME = re.compile(f"[{_OBEYED}{_UNSEEN}{_UNSEEN_IN_WORDS}]")
 _LINES = "\n\t"
 _COLOURS = re.compile("(\x1b\\[[0-9;:]*m)")
 _SEQUENCES = re.compile(
@@ -43,6 +48,11 @@ def harmless(text: str, keep: str = "") -> str:
         keep: such characters that stay, for example a newline.
     """
     return _UNSAFE.sub(lambda found: found[0] if found[0] in keep else _escape(found[0]), text)
+
+
+def unseen(name: str) -> list[str]:
+    """Characters that make a twin of a name that looks the same, as people look them up (`U+200B`)."""
+    return [f"U+{ord(found):04X}" for found in dict.fromkeys(_NO_PART_OF_A_NAME.findall(name))]
 
 
 def harmless_lines(text: str) -> str:

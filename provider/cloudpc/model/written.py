@@ -10,6 +10,8 @@ from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
+from cloudpc.model.text import unseen
+
 
 @dataclass(frozen=True)
 class Written:
@@ -18,10 +20,12 @@ class Written:
     Args:
         pattern: the whole text has to match it.
         words: what it means; they follow "must be".
+        all_seen: whether it may have no character that makes a twin of it that looks the same.
     """
 
     pattern: str
     words: str
+    all_seen: bool = False
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_after_validator_function(self._checked, handler(source))
@@ -32,7 +36,10 @@ class Written:
     def _checked(self, value: str) -> str:
         if not re.fullmatch(self.pattern, value):
             raise ValueError(f"must be {self.words}")
+        if self.all_seen and (found := unseen(value)):
+            message = f"must be {self.words}, without characters that are not seen ({', '.join(found)}); type it anew"
+            raise ValueError(message)
         return value
 
 
-USER_AT_DOMAIN = Written(r"[^@\s]+@[^@\s]+", "user@domain")
+USER_AT_DOMAIN = Written(r"[^@\s]+@[^@\s]+", "user@domain", all_seen=True)
