@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 import yaml
 from hypothesis import Phase, example, find, given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
+from cloudpc.cli import policies, up
 from cloudpc.cli.policy_import import _parsed
 from cloudpc.configuration import parsing
 from cloudpc.configuration.graph_policy import policies_in
@@ -524,3 +528,62 @@ def test_every_encoding_that_tools_write(encoding: str) -> None:
 def test_what_is_no_unicode_is_said() -> None:
     with pytest.raises(ValueError, match=r"its encoding is not one of Unicode \(.*\); save it as UTF-8"):
         _parsed('{"displayName": "Büro"}'.encode("cp1252"))
+
+
+app = typer.Typer()
+app.command("up")(up.up)
+app.add_typer(policies.app, name="policy")
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "Pulumi.yaml").write_text("name: cloudpc\nruntime: python\n")
+    (tmp_path / "stacks").mkdir()
+    (tmp_path / "empty.json").write_text("[]")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def _imported(*files: str) -> tuple[int, str]:
+    ran = CliRunner().invoke(app, ["policy", "import", *files], env={"COLUMNS": "500"})
+    return ran.exit_code, " ".join(ran.output.split())
+
+
+@pytest.mark.parametrize("kind", ["pipe", "endless"])
+def test_what_never_ends_is_refused_at_once(project: Path, kind: str) -> None:
+    file = "/dev/zero" if kind == "endless" else str(project / "pipe")
+    if kind == "pipe":
+        os.mkfifo(file)
+    assert _imported(file) == (2, f"not imported: {file}: file: can't be read: is not a regular file")
+
+
+def test_a_shell_s_pipe_is_read(project: Path) -> None:
+    read, write = os.pipe()
+    os.write(write, json.dumps([graphs()]).encode())
+    os.close(write)
+    code, said = _imported(f"/dev/fd/{read}")
+    os.close(read)
+    assert (code, (project / "stacks" / "Pulumi.engineering.yaml").is_file()) == (0, True), said
+
+
+def test_a_file_without_a_policy_is_told_and_ends_with_2_if_it_is_alone(project: Path) -> None:
+    assert _imported("empty.json") == (2, "empty.json: there is no policy to import")
+    (project / "one.json").write_text(json.dumps(graphs()))
+    code, said = _imported("empty.json", "one.json")
+    assert code == 0, said
+    assert said.startswith("empty.json: there is no policy to import")
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"), [("folder", "is not a regular file"), ("pipe", "is not a regular file"), ("link", "is a link to")]
+)
+def test_a_policy_s_file_that_is_none_is_told_as_what_it_is(project: Path, kind: str, said: str) -> None:
+    file = project / "stacks" / "Pulumi.x.yaml"
+    {"folder": file.mkdir, "pipe": lambda: os.mkfifo(file), "link": lambda: file.symlink_to("nowhere")}[kind]()
+    ran = CliRunner().invoke(app, ["policy", "validate", "x"])
+    assert f"stacks/Pulumi.x.yaml: file: {said}" in f"{ran.output}{ran.exception}"
+
+
+@pytest.mark.parametrize(("option", "number"), [("--accept-loss", "-1"), ("--accept-loss", "0"), ("--at-once", "0")])
+def test_numbers_that_mean_nothing_are_refused(option: str, number: str) -> None:
+    assert CliRunner().invoke(app, ["up", option, number]).exit_code == 2

@@ -17,7 +17,7 @@ from cloudpc.configuration.installation import recorded_id
 from cloudpc.configuration.values import NAMESPACE, Values
 from cloudpc.directory.catalogue import short_name
 from cloudpc.directory.opening import Directories, Known, names_of
-from cloudpc.files import project_file, yaml_file
+from cloudpc.files import project_file, regular_file, yaml_file
 from cloudpc.files.project import project_root
 from cloudpc.iac import encryption_salt, file_backend, fleet, passphrase
 from cloudpc.iac.engine import OWN_FOLDER, Engine, EngineError
@@ -93,6 +93,8 @@ class Project:
         """
         file = self.file(policy_id)
         shown = self.shown(policy_id)
+        if other := regular_file.what_else(file):
+            raise InvalidConfigurationError([Problem(shown, "file", other)])
         if not file.is_file():
             known = ", ".join(self.policy_ids()) or "none"
             message = f"there is no such file; policies in {self.stacks_folder.name}/: {known}"

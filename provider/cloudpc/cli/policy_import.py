@@ -20,7 +20,7 @@ from cloudpc.configuration.graph_policy import policies_in
 from cloudpc.configuration.imported import POLICY, Imported, to_yaml
 from cloudpc.configuration.lookups import References
 from cloudpc.configuration.policy_import import convert, stack_name
-from cloudpc.files import yaml_file
+from cloudpc.files import regular_file, yaml_file
 from cloudpc.graph.configuration import GraphConfig
 from cloudpc.graph.errors import GraphError
 from cloudpc.model import drivers
@@ -83,7 +83,7 @@ class _Import:
         """Add the policies of a file."""
         shown = str(file)
         try:
-            policies = policies_in(_parsed(file.read_bytes()), shown)
+            policies = policies_in(_parsed(regular_file.read_once(file)), shown)
         except OSError as error:
             self.problems.append(Problem(shown, "file", f"can't be read: {error.strerror}"))
         except json.JSONDecodeError as error:
@@ -98,7 +98,10 @@ class _Import:
 
     def add(self, policies: Iterable[object], source: str) -> None:
         """Add policies, each as Graph says it."""
-        self.found += [(source, policy) for policy in policies]
+        found = [(source, policy) for policy in policies]
+        if not found:
+            err.print(f"{source}: there is no policy to import")
+        self.found += found
 
     def write(self, name: str | None) -> None:
         """Convert and write each by itself: one that can't be imported keeps no other away."""
@@ -116,12 +119,11 @@ class _Import:
         """What could not be imported; and the exit code."""
         if self.written:
             out.print(f"then: {command_line('cloudpc', 'policy', 'validate', *self.written)}")
-        elif not self.problems:
-            err.print("there is no policy to import")
-        if not self.problems:
-            return Exit.OK
-        err.print("not imported:", *(f"  {problem}" for problem in self.problems), sep="\n")
-        return Exit.ERROR if self.written else Exit.INVALID
+        if self.problems:
+            err.print("not imported:", *(f"  {problem}" for problem in self.problems), sep="\n")
+        if not self.written:
+            return Exit.INVALID
+        return Exit.ERROR if self.problems else Exit.OK
 
     def _write(self, stack: str, imported: Imported) -> None:
         folder = self.project.stacks_folder

@@ -93,7 +93,7 @@ def up(
     accept_loss: Annotated[
         int | None,
         typer.Option(
-            "--accept-loss", metavar="N", help="Accept that N Cloud PCs enter grace because of the directory."
+            "--accept-loss", min=1, metavar="N", help="Accept that N Cloud PCs enter grace because of the directory."
         ),
     ] = None,
     forget_host: ForgetHost = None,

@@ -11,6 +11,9 @@ from typing import BinaryIO
 LARGEST = 100 * 1024 * 1024
 """Bytes; a directory of half a million users has fewer."""
 
+_DESCRIPTORS = (Path("/dev/fd"), Path("/proc/self/fd"))
+_INPUT = Path("/dev/stdin")
+
 
 def read(path: Path, largest: int = LARGEST) -> bytes:
     """The contents of a file.
@@ -19,7 +22,39 @@ def read(path: Path, largest: int = LARGEST) -> bytes:
         OSError: it can't be read, is not a regular file, or has more bytes than that; `strerror` says it.
     """
     with opened(path) as file:
-        content = file.read(largest + 1)
+        return _up_to(largest, file, path)
+
+
+def read_once(path: Path, largest: int = LARGEST) -> bytes:
+    """The contents of what somebody has named for one command: a file, or a shell's `<(command)`.
+
+    Raises:
+        OSError: as `read`; a pipe with a name, which nobody may ever write to, is refused.
+    """
+    if not _is_of_a_shell(path):
+        return read(path, largest)
+    with path.open("rb") as file:
+        return _up_to(largest, file, path)
+
+
+def _is_of_a_shell(path: Path) -> bool:
+    """Whether it is a pipe that this process has got from its shell; whoever writes to it has it open already."""
+    try:
+        is_handed_over = path.parent in _DESCRIPTORS or path == _INPUT
+        return is_handed_over and stat.S_ISFIFO(path.stat().st_mode)
+    except (OSError, ValueError):
+        return False
+
+
+def what_else(path: Path) -> str:
+    """What is wrong with a name in a folder that is no regular file's; empty: nothing, or there is no such name."""
+    if path.is_symlink() and not path.exists():
+        return "is a link to nothing"
+    return "is not a regular file" if path.exists() and not path.is_file() else ""
+
+
+def _up_to(largest: int, file: BinaryIO, path: Path) -> bytes:
+    content = file.read(largest + 1)
     if len(content) > largest:
         raise OSError(errno.EFBIG, f"has more than {largest // 1024**2} MB", str(path))
     return content
