@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from cloudpc.cli import doctor
+from cloudpc.cli.context import Project
 from cloudpc.iac import backend, passphrase
-from cloudpc.iac.engine import Engine
+from cloudpc.iac.engine import Engine, EngineError
 from cloudpc.model.problems import InvalidConfigurationError
 
 
@@ -128,3 +130,33 @@ def test_where_state_is_not_the_project_s_own_the_shell_s_passphrase_seals_it(
 
     monkeypatch.delenv("PULUMI_CONFIG_PASSPHRASE")
     assert Engine(root).environment()["PULUMI_CONFIG_PASSPHRASE_FILE"] == "/own"
+
+
+_WRONG = "is not the URL of a backend; correct it: one of file://, s3://"
+
+
+@pytest.mark.parametrize(
+    ("url", "said", "status"),
+    [
+        ("https://api.pulumi.com", "https://api.pulumi.com (PULUMI_BACKEND_URL) needs PULUMI_ACCESS_TOKEN", "passed"),
+        ("bogus", f"'bogus' (PULUMI_BACKEND_URL) {_WRONG}", "failed"),
+        ("htps://me:S3cret@x", f"@x' (PULUMI_BACKEND_URL) {_WRONG}", "failed"),
+        (" file:///state", f"' file:///state' (PULUMI_BACKEND_URL) {_WRONG}", "failed"),
+        ("", "This project has no backend for its state yet. `cloudpc setup` makes one", "failed"),
+    ],
+)
+def test_where_pulumi_wants_a_token_the_backend_it_asks_for_is_told(
+    root: Path, monkeypatch: pytest.MonkeyPatch, url: str, said: str, status: str
+) -> None:
+    program = root / "pulumi"
+    program.write_text("#!/bin/sh\necho 'error: PULUMI_ACCESS_TOKEN must be set for login' >&2\nexit 255\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{root}:/usr/bin:/bin")
+    monkeypatch.setenv("PULUMI_BACKEND_URL", url)
+    monkeypatch.setenv("CLOUDPC_PROJECT", str(root))
+    with pytest.raises(EngineError) as refused:
+        Engine(root).read(["stack", "ls"])
+    assert said in str(refused.value)
+    assert "S3cret" not in str(refused.value)
+    [check], _ = doctor._backend(Project())
+    assert check.status == status

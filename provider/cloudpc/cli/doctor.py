@@ -90,6 +90,8 @@ def _backend(project: Project) -> tuple[list[Check], bool]:
         return [Check("backend", "failed", str(problem)) for problem in error.problems], False
     except EngineError as error:
         return [Check("backend", "failed", str(error))], False
+    if backend.problem:
+        return [Check("backend", "failed", backend.problem)], True
     if backend.url:
         return [Check("backend", "passed", str(backend))], True
     hint = "set PULUMI_BACKEND_URL; or `cloudpc setup`, for one of this project's own"

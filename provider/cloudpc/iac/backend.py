@@ -23,6 +23,13 @@ from cloudpc.model.problems import InvalidConfigurationError, Problem
 VARIABLE = "PULUMI_BACKEND_URL"
 _SIGNED_IN_BY = "PULUMI_ACCESS_TOKEN"
 _CLOUD = "https://api.pulumi.com"
+_SERVICES = ("https://", "http://")
+_SCHEMES = ("file://", "s3://", "azblob://", "gs://", "postgres://", *_SERVICES)
+
+_NONE = (
+    "This project has no backend for its state yet. `cloudpc setup` makes one in .cloudpc; to use another one, set "
+    f"{VARIABLE} or run `pulumi login`."
+)
 
 
 @dataclass(frozen=True)
@@ -39,6 +46,24 @@ class Backend:
 
     def __str__(self) -> str:
         return f"{masked(self.url) or 'none'} ({self.named_by})"
+
+    @property
+    def problem(self) -> str:
+        """Why pulumi can't take the URL, which it does not say itself; empty: it can, or there is none."""
+        if not self.url or self.url.lower().startswith(_SCHEMES):
+            return ""
+        known = ", ".join(_SCHEMES)
+        return f"{masked(self.url)!r} ({self.named_by}) is not the URL of a backend; correct it: one of {known}…"
+
+    @property
+    def not_signed_in(self) -> str:
+        """What to do where pulumi asks for a token."""
+        if not self.url:
+            return _NONE
+        return self.problem or (
+            f"{self} needs {_SIGNED_IN_BY}, which is missing or not right; set it, or run `pulumi login`. To use "
+            f"another backend, set {VARIABLE}."
+        )
 
 
 def find(root: Path, environment: Mapping[str, str], by_project: str, named_by: str) -> Backend:

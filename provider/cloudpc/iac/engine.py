@@ -28,12 +28,6 @@ OWN_FOLDER = ".cloudpc"
 _PASSPHRASE = ("PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE")
 _CUT_OFF = "A run was killed while it wrote its state; `cloudpc up --clear-lock` repairs it."
 
-
-_NO_BACKEND = (
-    "This project has no backend for its state yet. `cloudpc setup` makes one in .cloudpc; to use another one, set "
-    "PULUMI_BACKEND_URL or run `pulumi login`."
-)
-
 _T = TypeVar("_T")
 
 
@@ -151,7 +145,7 @@ class Engine:
             if words and words[-1].endswith(("EOF", "unexpected end of JSON input")):
                 words.append(_CUT_OFF)
             elif words and "PULUMI_ACCESS_TOKEN" in words[-1]:
-                words = [_NO_BACKEND]
+                words = [self.backend.not_signed_in]
             elif words and "unable to open bucket file:" in words[-1]:
                 words.append("The backend's folder is not there; `cloudpc setup` makes this project's own again.")
             raise EngineError("\n".join(words[-6:]) or f"`pulumi {' '.join(arguments)}` failed")
