@@ -6,12 +6,16 @@ import json
 import os
 import re
 import shutil
+import zipfile
+from contextlib import nullcontext
 from importlib import metadata
 from pathlib import Path
 
 import pytest
 import yaml
 
+from cloudpc.cli import own_project
+from cloudpc.cli.output import CommandError
 from cloudpc.files import new_project, origin, packaged, project_file
 from cloudpc.files.new_project import BadNameError, ProjectExistsError
 
@@ -135,3 +139,23 @@ def test_a_wheel_that_is_still_there_is_found(tmp_path: Path, monkeypatch: pytes
     wheel.touch()
     monkeypatch.setattr(metadata, "distribution", lambda _: Installed({"url": wheel.as_uri(), "archive_info": {}}))
     assert origin.of_installed() == origin.of_wheel(wheel)
+
+
+@pytest.mark.parametrize(
+    ("name", "inside", "ours"),
+    [
+        ("cloudpc-1.0-py3-none-any.whl", "cloudpc-1.0.dist-info/METADATA", True),
+        ("cloudpc-1.0.zip", "cloudpc-1.0.dist-info/METADATA", False),
+        ("other-1.0-py3-none-any.whl", "other-1.0.dist-info/METADATA", False),
+        ("text.whl", "", False),
+    ],
+)
+def test_only_a_wheel_of_ours_is_brought_along(tmp_path: Path, name: str, inside: str, ours: bool) -> None:
+    wheel = tmp_path / name
+    wheel.write_text("import os\n")
+    if inside:
+        with zipfile.ZipFile(wheel, "w") as archive:
+            archive.writestr(inside, "")
+    with nullcontext() if ours else pytest.raises(CommandError, match="is not a wheel of cloudpc"):
+        own_project.init(tmp_path / "new", wheel=wheel)
+    assert (tmp_path / "new").exists() == ours

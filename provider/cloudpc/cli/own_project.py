@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from cloudpc.cli.output import CommandError, err, out
+from cloudpc.cli.output import CommandError, Exit, err, out
 from cloudpc.files import new_project, origin, packaged
 from cloudpc.files.project import project_root
 from cloudpc.iac.engine import to_its_end
@@ -37,6 +37,10 @@ def init(
 
     Existing files are never overwritten.
     """
+    if wheel and not origin.is_our_wheel(wheel):
+        raise CommandError(
+            f"{wheel} is not a wheel of cloudpc: name a cloudpc-….whl, or leave --wheel out", Exit.INVALID
+        )
     installs = origin.of_wheel(wheel) if wheel else origin.of_installed()
     values = {"REQUIREMENT": installs.requirement}
     if not template:

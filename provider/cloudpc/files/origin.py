@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import zipfile
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -31,6 +33,17 @@ class Origin:
 def of_wheel(wheel: Path) -> Origin:
     """A wheel that the project brings along."""
     return Origin(f"./{WHEELS}/{wheel.name}", wheel)
+
+
+def is_our_wheel(file: Path) -> bool:
+    """Whether an installer finds this package in it. Raises OSError: it can't be read."""
+    if file.suffix != ".whl":
+        return False
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return any(re.fullmatch(r"cloudpc-[^/]+\.dist-info/METADATA", name) for name in archive.namelist())
+    except zipfile.BadZipFile:
+        return False
 
 
 def of_installed() -> Origin:
