@@ -544,7 +544,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def _imported(*files: str) -> tuple[int, str]:
+def _ran(*files: str) -> tuple[int, str]:
     ran = CliRunner().invoke(app, ["policy", "import", *files], env={"COLUMNS": "500"})
     return ran.exit_code, " ".join(ran.output.split())
 
@@ -554,22 +554,22 @@ def test_what_never_ends_is_refused_at_once(project: Path, kind: str) -> None:
     file = "/dev/zero" if kind == "endless" else str(project / "pipe")
     if kind == "pipe":
         os.mkfifo(file)
-    assert _imported(file) == (2, f"not imported: {file}: file: can't be read: is not a regular file")
+    assert _ran(file) == (2, f"not imported: {file}: file: can't be read: is not a regular file")
 
 
 def test_a_shell_s_pipe_is_read(project: Path) -> None:
     read, write = os.pipe()
     os.write(write, json.dumps([graphs()]).encode())
     os.close(write)
-    code, said = _imported(f"/dev/fd/{read}")
+    code, said = _ran(f"/dev/fd/{read}")
     os.close(read)
     assert (code, (project / "stacks" / "Pulumi.engineering.yaml").is_file()) == (0, True), said
 
 
 def test_a_file_without_a_policy_is_told_and_ends_with_2_if_it_is_alone(project: Path) -> None:
-    assert _imported("empty.json") == (2, "empty.json: there is no policy to import")
+    assert _ran("empty.json") == (2, "empty.json: there is no policy to import")
     (project / "one.json").write_text(json.dumps(graphs()))
-    code, said = _imported("empty.json", "one.json")
+    code, said = _ran("empty.json", "one.json")
     assert code == 0, said
     assert said.startswith("empty.json: there is no policy to import")
 
@@ -579,7 +579,13 @@ def test_a_file_without_a_policy_is_told_and_ends_with_2_if_it_is_alone(project:
 )
 def test_a_policy_s_file_that_is_none_is_told_as_what_it_is(project: Path, kind: str, said: str) -> None:
     file = project / "stacks" / "Pulumi.x.yaml"
-    {"folder": file.mkdir, "pipe": lambda: os.mkfifo(file), "link": lambda: file.symlink_to("nowhere")}[kind]()
+    match kind:
+        case "folder":
+            file.mkdir()
+        case "pipe":
+            os.mkfifo(file)
+        case _:
+            file.symlink_to("nowhere")
     ran = CliRunner().invoke(app, ["policy", "validate", "x"])
     assert f"stacks/Pulumi.x.yaml: file: {said}" in f"{ran.output}{ran.exception}"
 
