@@ -37,9 +37,9 @@ class Format:
     may_boot: bool = False
 
 
-def _packed(name: str, command: str, magic: bytes, *suffixes: str) -> Format:
+def _packed(name: str, command: str, magic: bytes, *suffixes: str, or_begins: Sequence[bytes] = ()) -> Format:
     remedy = f"Unpack it: {command} FILE > NEW.qcow2; the SHA-256 is that of what comes out"
-    return Format(f"compressed with {name}", remedy, ((0, magic),), suffixes)
+    return Format(f"compressed with {name}", remedy, [(0, each) for each in (magic, *or_begins)], suffixes)
 
 
 def _archive(name: str, command: str, *magics: tuple[int, bytes], suffixes: tuple[str, ...]) -> Format:
@@ -59,6 +59,8 @@ _UNKNOWN = Format("in a format that is not known here", f"If it is a raw disk: {
 _EMPTY = Format("empty", "Download or copy it again", may_boot=True)
 _WEB_PAGE = Format("a web page, mostly a server's word on why there is no file", _FETCHED)
 _WORDS = Format("a text", _FETCHED, may_boot=True)
+_SKIPPED_FRAMES = [bytes([kind]) + b"\x2a\x4d\x18" for kind in range(0x50, 0x60)]
+"""What pzstd begins with."""
 _DMG = _disk("an Apple disk image", "dmg", suffixes=(".dmg",))
 _VHD = _disk("a VHD disk", "vpc", (0, b"conectix"), suffixes=(".vhd",))
 
@@ -66,8 +68,7 @@ _FORMATS = (
     _packed("gzip", "gzip -dc", b"\x1f\x8b", ".gz", ".tgz"),
     _packed("xz", "xz -dc", b"\xfd7zXZ\0", ".xz", ".txz"),
     _packed("bzip2", "bzip2 -dc", b"BZh", ".bz2"),
-    _packed("zstd", "zstd -dc", b"\x28\xb5\x2f\xfd", ".zst"),
-    *(_packed("zstd", "zstd -dc", bytes([frame]) + b"\x2a\x4d\x18") for frame in range(0x50, 0x60)),  # as pzstd begins
+    _packed("zstd", "zstd -dc", b"\x28\xb5\x2f\xfd", ".zst", or_begins=_SKIPPED_FRAMES),
     _packed("lzma", "xz --format=lzma -dc", b"\x5d\0\0", ".lzma"),
     _packed("compress", "gzip -dc", b"\x1f\x9d", ".z"),
     _packed("lzop", "lzop -dc", b"\x89LZO\0\r\n\x1a\n", ".lzo"),
