@@ -66,7 +66,7 @@ def test_the_core_runs_without_the_rim(module: str) -> None:
 @pytest.mark.parametrize(
     "code",
     [
-        "import cloudpc.iac.program",
+        "import cloudpc.iac.stack_program",
         "import cloudpc.iac.provider",
         "import cloudpc.cli.main as cli; cli._mount()",
     ],

@@ -7,7 +7,6 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -16,7 +15,7 @@ import typer
 from cloudpc.cli.output import Exit, err, exit_code, out
 from cloudpc.files.project import PROJECT
 from cloudpc.iac.engine import Terminated
-from cloudpc.model import patience
+from cloudpc.model import added, patience
 from cloudpc.model.errors import CloudPCError
 from cloudpc.model.masking import masked
 
@@ -67,7 +66,7 @@ def _mount() -> None:
     app.command("doctor")(doctor.doctor)
     app.command("adopt")(adopt.adopt)
     app.command("down")(down.down)
-    for entry in sorted(entry_points(group=COMMANDS), key=lambda entry: entry.name):
+    for entry in added.of_group(COMMANDS):
         app.command(entry.name)(entry.load())
 
 

@@ -6,7 +6,7 @@ import os
 import signal
 from typing import NoReturn
 
-from cloudpc.iac.garbage import collect_seldom
+from cloudpc.iac import startup
 
 _INTERRUPTED = 130
 
@@ -15,7 +15,7 @@ def main() -> None:
     """Read what the command needs, a second or more on a busy machine, and run it."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where it is to be ignored
         signal.signal(signal.SIGINT, _leave)
-    collect_seldom()
+    startup.begin()
     from cloudpc.cli.main import main as command
 
     command(_ready)

@@ -29,8 +29,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from cloudpc.iac import startup
 from cloudpc.iac.engine_log import displayed
-from cloudpc.iac.garbage import collect_seldom
 from cloudpc.model.cancellation import Cancellation
 from cloudpc.model.errors import Cancelled, ProvisioningError
 from cloudpc.model.masking import MaskingFormatter
@@ -110,7 +110,7 @@ _calls = _Calls()
 def main() -> None:
     """Run Pulumi's dynamic provider host with our additions; the engine's address is the last argument."""
     engine = os.getppid()  # first: one that dies while we import is to be noticed, too
-    collect_seldom()
+    startup.begin()
     # libvirt forks for ssh: gRPC's handlers of forks, which nothing here needs, would write a line into the run
     os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "false"
     _log_to_file()

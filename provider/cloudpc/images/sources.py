@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import ClassVar, Protocol
 
 from cloudpc.images import counterparts
 from cloudpc.images.entries import ImageEntry
+from cloudpc.model import added
 from cloudpc.model.image import QCOW2, Image, UsedImage
 from cloudpc.model.problems import closest
 
@@ -86,7 +86,7 @@ class _Makes(Protocol):
 
 @cache
 def _installed() -> tuple[_Makes, ...]:
-    makes = [entry.load() for entry in sorted(entry_points(group=ENTRY_POINTS), key=lambda entry: entry.name)]
+    makes = [entry.load() for entry in added.of_group(ENTRY_POINTS)]
     return tuple(sorted(makes, key=lambda make: make.kind != QCOW2))  # files first: their words fit most policies
 
 

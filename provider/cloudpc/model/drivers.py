@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
-from importlib.metadata import entry_points
 from typing import Any, Protocol, cast
 
+from cloudpc.model import added
 from cloudpc.model.connection import NetworkPart
 from cloudpc.model.hosts import HostConfig
 from cloudpc.model.machines import HOSTED, Host, Network
@@ -40,16 +40,16 @@ class Driver(Protocol):
 @cache
 def named(name: str) -> Driver | None:
     """The driver of that name, if it is installed."""
-    for entry in entry_points(group=ENTRY_POINTS, name=name):
-        return cast("Driver", entry.load())
+    for entry in added.of_group(ENTRY_POINTS):
+        if entry.name == name:
+            return cast("Driver", entry.load())
     return None
 
 
 @cache
 def installed() -> Mapping[str, Driver]:
     """All drivers by name."""
-    names = sorted({entry.name for entry in entry_points(group=ENTRY_POINTS)})
-    found = {name: named(name) for name in names}
+    found = {entry.name: named(entry.name) for entry in added.of_group(ENTRY_POINTS)}
     return {name: driver for name, driver in found.items() if driver is not None}
 
 

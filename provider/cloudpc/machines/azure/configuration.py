@@ -19,8 +19,6 @@ from cloudpc.model.connection import NetworkKind, NetworkPart
 from cloudpc.model.hosts import ByHand, HostConfig
 from cloudpc.model.machines import HOSTED, Network
 
-AZURE_IMAGE = "azure"
-"""The kind of images that its hosts take."""
 SUBNET = "subnet"
 """The kind of a `Network` whose source is a subnet's whole id."""
 

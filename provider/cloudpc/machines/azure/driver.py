@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from cloudpc.machines.azure.configuration import AZURE_IMAGE, AzureHostConfig, AzureNetworks
+from cloudpc.machines.azure.configuration import AzureHostConfig, AzureNetworks
+from cloudpc.machines.azure.image_names import AZURE_IMAGE
 from cloudpc.model.machines import Host
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+AZURE_IMAGE = "azure"
+"""The kind of images that hosts in Azure take."""
 LATEST = "latest"
 _PART = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 _URN = re.compile(rf"({_PART}):({_PART}):({_PART})(?::({_PART}))?")

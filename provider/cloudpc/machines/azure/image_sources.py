@@ -1,21 +1,24 @@
 """Where a policy's images come from on hosts in Azure: its marketplace, and images of one's own there.
 
-Azure is not asked here: a policy is read without a sign-in, and each host looks at its own location (images.py).
+Azure is not asked here: a policy is read without a sign-in, and each host looks at its own location (images.py). Every
+run imports this module, whatever its hosts are: what only hosts in Azure need is imported when there is one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from pydantic import Field, field_validator
 
 from cloudpc.images.entries import ImageEntry
 from cloudpc.images.sources import Places, Tell, tell_missing
-from cloudpc.machines.azure.configuration import AZURE_IMAGE
-from cloudpc.machines.azure.image_names import ImageName, MarketplaceImage, of_marketplace, of_resource
-from cloudpc.machines.azure.images import AzureImage
+from cloudpc.machines.azure.image_names import AZURE_IMAGE, ImageName, MarketplaceImage, of_marketplace, of_resource
 from cloudpc.model.digest import digest
 from cloudpc.model.image import UsedImage
+
+if TYPE_CHECKING:
+    from cloudpc.machines.azure.images import AzureImage
 
 _ID = "publisher_offer_sku or publisher:offer:sku:version"
 
@@ -69,13 +72,8 @@ class OwnImages:
         """See Source."""
         entry = self._images[image_id]
         assert isinstance(entry, AzureImageEntry)  # noqa: S101 - `has` said so
-        return AzureImage(
-            image_id=image_id,
-            digest=wanted,
-            named=_need(entry.azure_resource_id),
-            minimum_memory_mib=entry.minimum_memory_in_mb,
-            guest_os=entry.guest_os,
-        )
+        named = _need(entry.azure_resource_id)
+        return _image(image_id, wanted, named, entry.guest_os, entry.minimum_memory_in_mb)
 
 
 class Marketplace:
@@ -104,7 +102,7 @@ class Marketplace:
         """See Source."""
         named = self._named(image_id)
         assert named is not None  # noqa: S101 - `has` said so
-        return AzureImage(image_id=image_id, digest=wanted, named=named, guest_os=named.guest_os)
+        return _image(image_id, wanted, named, named.guest_os)
 
     def _named(self, image_id: str) -> MarketplaceImage | None:
         return of_marketplace(self._places.counterpart(image_id, self.kind) or image_id)
@@ -123,3 +121,11 @@ def _need(text: str) -> ImageName:
 def _digest(named: ImageName) -> str:
     """Of the name: what its latest version is, Azure decides for each machine, and its outputs say."""
     return digest(str(named).lower()).hex()
+
+
+def _image(image_id: str, wanted: str, named: ImageName, guest_os: str, minimum_memory_mib: int = 64) -> AzureImage:
+    from cloudpc.machines.azure.images import AzureImage
+
+    return AzureImage(
+        image_id=image_id, digest=wanted, named=named, guest_os=guest_os, minimum_memory_mib=minimum_memory_mib
+    )

@@ -7,10 +7,10 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from cloudpc.machines.azure.configuration import AZURE_IMAGE, AzureHostConfig
+from cloudpc.machines.azure.configuration import AzureHostConfig
 from cloudpc.machines.azure.found_image import FoundImage, Generation, System
 from cloudpc.machines.azure.image_look import ImageLook
-from cloudpc.machines.azure.image_names import GalleryImage, ImageName, ManagedImage, MarketplaceImage
+from cloudpc.machines.azure.image_names import AZURE_IMAGE, GalleryImage, ImageName, ManagedImage, MarketplaceImage
 from cloudpc.model.errors import ErrorCode, ProvisioningError
 from cloudpc.model.image import Image
 from cloudpc.model.machines import Amount
