@@ -204,6 +204,15 @@ def test_damage_that_only_qemu_sees_is_found(disk: Path) -> None:
     assert not error.retriable
 
 
+def test_another_format_that_zstd_hides_is_found(disk: Path) -> None:
+    disk.with_name("raw").write_bytes(lzma.compress(bytes(1 << 20)) + bytes(1 << 17))
+    convert = ["qemu-img", "convert", "-c", "-f", "raw", "-O", "qcow2", "-o", "compression_type=zstd"]
+    subprocess.run([*convert, str(disk.with_name("raw")), str(disk)], check=True)
+    error = refused(CustomImage(path=str(disk), sha256=sha256(disk)), disk.parent)
+    assert error.code is ErrorCode.IMAGE_INVALID
+    assert "holds a file that is compressed with xz" in error.message
+
+
 def test_what_cannot_be_had_says_why(disk: Path, server: str) -> None:
     missing = CustomImage(path="nowhere.qcow2", sha256="0" * 64)
     assert "No such file" in custom.problems(missing, disk.parent)[0]

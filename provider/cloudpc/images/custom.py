@@ -8,6 +8,7 @@ import hashlib
 import re
 import shlex
 import shutil
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -306,9 +307,9 @@ def _check_hash(wanted: str, found: str) -> None:
 
 
 @functools.cache
-def _look_at(path: Path, *_stamp: int) -> None:
-    """Our own opinion, once for each file and not for each Cloud PC. Raises UnusableError, OSError."""
-    qcow2.check(path)
+def _look_at(path: Path, *_stamp: int) -> bool:
+    """Our own opinion, once for each file and not for each Cloud PC: see `qcow2.check`."""
+    return qcow2.check(path)
 
 
 @functools.cache
@@ -319,14 +320,30 @@ def _check_with_qemu(path: Path, *_stamp: int) -> None:
         UnusableError: it is damaged.
         ProvisioningError: it can't be asked.
     """
-    try:
-        ended = commands.run_limited(["qemu-img", "check", "-q", "--force-share", "-f", "qcow2", str(path)])
-    except FileNotFoundError as error:
-        message = f"Images can't be checked: {error.filename} is not installed here."
-        hint = "sudo apt-get install qemu-utils util-linux coreutils"
-        raise ProvisioningError(ErrorCode.IMAGE_NOT_FOUND, message, retriable=False, hint=hint) from None
+    ended = _asked("qemu-img", "check", "-q", "--force-share", "-f", "qcow2", str(path))
     if ended.returncode == _DAMAGES:
         raise UnusableError("is damaged: `qemu-img check` finds errors in it", qcow2.ANOTHER_COPY)
     if ended.returncode not in (0, _ROOM_WASTED):
         why = ended.stderr.strip() or "checking it took too much time or memory"
         raise UnusableError(f"is not a sound qcow2: {why}", qcow2.ANOTHER_COPY)
+    if not _look_at(path, *_stamp):
+        qcow2.check_start(_start(path))
+
+
+def _start(path: Path) -> bytes:
+    """What a guest finds first, as QEMU unpacks it. Raises as `_check_with_qemu`."""
+    with path.open("rb") as file:
+        length = min(qcow2.read_header(file).size, formats.HEAD)
+    ended = _asked("qemu-io", "-r", "-U", "-f", "qcow2", "-c", f"read -v 0 {length}", str(path))
+    # a line for each 16 bytes: address, bytes in hex, two blanks, the same as text
+    lines = re.findall(r"^[0-9a-f]{8}:  ((?:[0-9a-f]{2} )+)", ended.stdout, re.MULTILINE)
+    return bytes.fromhex("".join(lines))
+
+
+def _asked(*argv: str) -> subprocess.CompletedProcess[str]:
+    try:
+        return commands.run_limited(argv)
+    except FileNotFoundError as error:
+        message = f"Images can't be checked: {error.filename} is not installed here."
+        hint = "sudo apt-get install qemu-utils util-linux coreutils"
+        raise ProvisioningError(ErrorCode.IMAGE_NOT_FOUND, message, retriable=False, hint=hint) from None

@@ -110,8 +110,11 @@ def _parsed(head: bytes, more: bytes) -> Header:
     )  # fmt: skip
 
 
-def check(path: Path) -> None:
+def check(path: Path) -> bool:
     """A qcow2 that is whole and stands alone: others would make the hypervisor read files that the image names.
+
+    Returns:
+        Whether `check_start` has seen what a guest finds first; else that is packed as QEMU alone unpacks it.
 
     Raises:
         UnusableError: it is something else, damaged, cut off, encrypted or needs another file.
@@ -120,7 +123,29 @@ def check(path: Path) -> None:
     with regular_file.opened(path) as file:
         header = read_header(file)
         _refuse_features(header, file)
-        _Tables(file, header).check()
+        tables = _Tables(file, header)
+        tables.check()
+        first = tables.first_bytes()
+    if first is not None:
+        check_start(first)
+    return first is not None
+
+
+def check_start(first: bytes) -> None:
+    """What a guest finds at its disk's start must not be a file of another format: then it was converted as raw.
+
+    Args:
+        first: the first 36 KiB, or what there is of them.
+
+    Raises:
+        UnusableError: it is such a file.
+    """
+    found = formats.of_bytes(first)
+    if not found.may_boot:
+        raise UnusableError(
+            f"holds a file that is {found.name}, not a disk: `qemu-img convert` took it for a raw one",
+            "Begin with the original: " + found.remedy[0].lower() + found.remedy[1:],
+        )
 
 
 def _refuse_features(header: Header, file: BinaryIO) -> None:
@@ -177,7 +202,6 @@ class _Tables:
             if len(seen) << self._header.cluster_bits > _TABLES_LOOKED_AT:
                 break
             self._check_clusters(index, offset)
-        self._refuse_wrapped(tables)
 
     def _per_table(self) -> int:
         return self._header.cluster // self._entry_size
@@ -226,21 +250,14 @@ class _Tables:
         sectors = (entry & (_COMPRESSED - 1)) >> bits
         return offset, (sectors + 1) * 512 - offset % 512
 
-    def _refuse_wrapped(self, tables: array[int]) -> None:
-        """What a guest finds at its disk's start must not be a file of another format: then it was converted as raw."""
-        found = formats.of_bytes(self._first_bytes(tables))
-        if not found.may_boot:
-            raise UnusableError(
-                f"holds a file that is {found.name}, not a disk: `qemu-img convert` took it for a raw one",
-                "Begin with the original: " + found.remedy[0].lower() + found.remedy[1:],
-            )
-
-    def _first_bytes(self, tables: array[int]) -> bytes:
-        """The beginning of the guest's disk as far as it lies in its first cluster; zeros where that says nothing."""
-        offset = tables[0] & _OFFSET
+    def first_bytes(self) -> bytes | None:
+        """The beginning of the guest's disk as far as it lies in its first cluster; None: it is packed by zstd."""
+        offset = self._read(self._header.l1[0], 8)[0] & _OFFSET
         entry = self._read(offset, self._header.cluster)[0] if offset else 0
         if entry & _COMPRESSED:
             offset, length = self._compressed(entry)
+            if self._header.features & _COMPRESSION_TYPE:
+                return None
             return _inflated(self._at(offset, length))
         return self._at(entry & _OFFSET, min(self._header.cluster, formats.HEAD)) if entry & _OFFSET else b"\0"
 
@@ -250,7 +267,7 @@ class _Tables:
 
 
 def _inflated(packed: bytes) -> bytes:
-    """The beginning of a cluster compressed with zlib; one compressed with zstd says nothing without more software."""
+    """The beginning of a cluster compressed with zlib; a zero where that can't be read, which QEMU then says."""
     try:
         return zlib.decompressobj(-zlib.MAX_WBITS).decompress(packed, formats.HEAD) or b"\0"
     except zlib.error:
