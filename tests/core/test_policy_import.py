@@ -593,3 +593,9 @@ def test_a_policy_s_file_that_is_none_is_told_as_what_it_is(project: Path, kind:
 @pytest.mark.parametrize(("option", "number"), [("--accept-loss", "-1"), ("--accept-loss", "0"), ("--at-once", "0")])
 def test_numbers_that_mean_nothing_are_refused(option: str, number: str) -> None:
     assert CliRunner().invoke(app, ["up", option, number]).exit_code == 2
+
+
+@pytest.mark.parametrize("levels", [101, 900, 100_000])
+def test_what_is_deeper_than_a_stack_s_file_may_be_is_said(levels: int) -> None:
+    with pytest.raises(ValueError, match="nested too deeply"):
+        _parsed(b'{"a":' * levels + b"1" + b"}" * levels)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from cloudpc.configuration import parsing
 from cloudpc.configuration.values import Values
 from cloudpc.files import project_file
 from cloudpc.graph.configuration import GraphConfig
@@ -120,3 +121,35 @@ def test_a_problem_is_told_where_it_can_be_mended_and_without_secrets() -> None:
     assert values.told(own) == own
     assert values.told(Problem(own.file, "cloudpc:graph.auth", "is wrong", "x")).file == "Pulumi.yaml"
     assert values.told(Problem(own.file, "cloudpc:hosts[0]", "is wrong", "pw")).found is None
+
+
+def test_images_as_text_that_is_no_json_are_told_what_to_do() -> None:
+    found = parsing.Parts(Values({"cloudpc:images": "{a: b}"}, {}, {}), "x").problems
+    [said] = [str(problem) for problem in found if problem.field == "cloudpc:images"]
+    assert "must be a mapping of names to images; this text can't be read as JSON" in said
+
+
+@pytest.mark.parametrize(
+    ("config", "key", "why"),
+    [
+        ({"cloudpc:graph": 1, "cloudpc:config:graph": 2}, "cloudpc:config:graph", "means the same as cloudpc:graph"),
+        ({"graph": 1, "cloudpc:graph": 2}, "cloudpc:graph", "means the same as graph"),
+        ({5: 1}, "5", "is no key to Pulumi"),
+        ({True: 1}, "True", "is no key to Pulumi"),
+        ({"a:b:c": 1}, "a:b:c", "is no key to Pulumi"),
+        ({"a:config:b:c": 1}, "a:config:b:c", "is no key to Pulumi"),
+    ],
+)
+def test_keys_that_pulumi_refuses_or_drops(config: dict[Any, Any], key: str, why: str) -> None:
+    wrong: dict[str, str] = {}
+    project_file.by_full_key(config, "cloudpc", wrong)
+    assert list(wrong) == [key]
+    assert why in wrong[key]
+
+
+def test_keys_that_pulumi_takes() -> None:
+    wrong: dict[str, str] = {}
+    config = {"policy": 1, "a:b": 2, "config:a": 3, "config:config:b": 4, "cloudpc:config:graph": 5, "5": 6}
+    found = project_file.by_full_key(config, "cloudpc", wrong)
+    assert not wrong
+    assert found == {"cloudpc:policy": 1, "a:b": 2, "config:a": 3, "config:b": 4, "cloudpc:graph": 5, "cloudpc:5": 6}

@@ -39,6 +39,13 @@ def _read(folder: Path, content: str | bytes) -> object:
         ("true: a\ntrue: b", "line 2, column 1", "the key 'true' appears twice"),
         ("~: a\n~: b", "line 2, column 1", "the key '~' appears twice"),
         ("1: a\n1.0: b", "line 2, column 1", "the key '1.0' means the same as '1'"),
+        ('1: a\n"1": b', "line 2, column 1", "the key '1' appears twice"),
+        ('{"true": a, true: b}', "line 1, column 13", "the key 'true' appears twice"),
+        (
+            "- &a {b: c}\n- {<<: *a, <<: *a}",
+            "line 2, column 12",
+            "the key '<<' appears twice; write `<<: [*one",
+        ),
         ("? !!map x\n: b", "file", "not what its tag"),
         ("? [a]\n: b", "line 1, column 3", "unhashable"),
         (b"\x00", "byte 1", "control characters are not allowed"),
@@ -126,10 +133,6 @@ def test_merge_keys_may_be_overridden(tmp_path: Path) -> None:
         "below": {"deeper": {"m": {"x": 2, "y": 2}}},
         "top": {"x": 2, "y": 3},
     }
-
-
-def test_a_number_and_its_text_are_two_keys(tmp_path: Path) -> None:
-    assert _read(tmp_path, "1: a\n'1': b\n") == {1: "a", "1": "b"}
 
 
 @pytest.mark.parametrize(

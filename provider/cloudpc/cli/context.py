@@ -105,8 +105,10 @@ class Project:
         if not isinstance(config, dict) and not (config is None and inherited):
             message = "is required, with cloudpc:policy and cloudpc:directory in it"
             raise InvalidConfigurationError([Problem(shown, "config", message)])
-        name = self.file_of_all.name
-        own = {project_file.full_key(key, name): value for key, value in (config or {}).items()}
+        wrong: dict[str, str] = {}
+        own = project_file.by_full_key(config or {}, self.file_of_all.name, wrong)
+        if wrong:
+            raise InvalidConfigurationError([Problem(shown, f"config.{key}", why) for key, why in wrong.items()])
         opened = self._opened(policy_id, own)
         return Values(self._readable(policy_id, own), inherited, opened)
 

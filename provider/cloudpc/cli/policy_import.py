@@ -29,6 +29,7 @@ from cloudpc.model.problems import InvalidConfigurationError, Problem, from_vali
 from cloudpc.model.text import command_line
 
 _DIGITS = 100
+_TOO_DEEP = "it is nested too deeply"
 _SHARED = ("cloudpc:directory", "cloudpc:graph", "cloudpc:hosts", "cloudpc:images", "cloudpc:installation")
 """What a new policy has like all others of the project, where those agree."""
 
@@ -216,12 +217,15 @@ def _parsed(content: bytes) -> object:
         ValueError: it is none; in words.
     """
     try:
-        return json.loads(content, parse_int=_number)
+        found = json.loads(content, parse_int=_number)
     except UnicodeDecodeError as error:
         message = f"its encoding is not one of Unicode ({error.reason}); save it as UTF-8"
         raise ValueError(message) from None
     except RecursionError:
-        raise ValueError("it is nested too deeply") from None
+        raise ValueError(_TOO_DEEP) from None
+    if yaml_file.is_too_deep(found):
+        raise ValueError(_TOO_DEEP)
+    return found
 
 
 def _number(digits: str) -> int | str:

@@ -23,7 +23,7 @@ from cloudpc.model import drivers
 from cloudpc.model.directory import DirectoryError
 from cloudpc.model.hosts import HostConfig
 from cloudpc.model.policy import Part, ProvisioningPolicy
-from cloudpc.model.problems import InvalidConfigurationError, Problem, closest, from_validation
+from cloudpc.model.problems import InvalidConfigurationError, Problem, closest, from_validation, instead_of_text
 from cloudpc.model.text import command_line
 from cloudpc.rules.today import Traces
 
@@ -244,7 +244,9 @@ def _images(value: Any, file: str, problems: list[Problem]) -> tuple[dict[str, I
     """Custom images by name, and the names of those that are malformed."""
     images: dict[str, ImageEntry] = {}
     if value is not None and not isinstance(value, dict):
-        problems.append(Problem(file, "cloudpc:images", "must be a mapping of names to images", value))
+        problems.append(
+            Problem(file, "cloudpc:images", f"must be a mapping of names to images{instead_of_text(value)}", value)
+        )
         return images, set()
     models = sources.entries() if value else []
     for name, image in (value or {}).items():

@@ -68,17 +68,10 @@ def _parsed(text: str) -> Any:
         ValueError, RecursionError: it is none.
     """
     found = json.loads(text, object_pairs_hook=_without_twins, parse_int=_whole_number)
-    level = [found]
-    for _ in range(yaml_file.DEEPEST):
-        level = [inner for each in level for inner in _inner(each) if isinstance(inner, dict | list)]
-    if level:
+    if yaml_file.is_too_deep(found):
         raise ValueError("has too many levels")
     json.dumps(found, ensure_ascii=False, allow_nan=False).encode()  # raises for half a letter, too
     return found
-
-
-def _inner(value: Any) -> Iterable[Any]:
-    return value.values() if isinstance(value, dict) else value
 
 
 def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -52,6 +52,27 @@ def full_key(key: object, project: str = NAMESPACE) -> str:
     return f"{namespace.removesuffix(':config') or project}:{name}"
 
 
+def by_full_key(config: Mapping[Any, Any], project: str, problems: dict[str, str]) -> dict[str, Any]:
+    """A configuration as Pulumi reads it.
+
+    Args:
+        config: as its file has it.
+        project: the project's name.
+        problems: gets what is wrong with a key, by the key: what Pulumi would refuse, or drop without a word.
+    """
+    found: dict[str, Any] = {}
+    written: dict[str, object] = {}
+    for key, value in config.items():
+        full = full_key(key, project)
+        if not isinstance(key, str) or ":" in full.rpartition(":")[0]:
+            problems[str(key)] = "is no key to Pulumi; write NAMESPACE:NAME, as in cloudpc:policy"
+        elif full in found:
+            problems[str(key)] = f"means the same as {written[full]}, and Pulumi would drop one; remove it"
+        else:
+            found[full], written[full] = value, key
+    return found
+
+
 def is_sealed(value: object) -> bool:
     """Whether a value of the configuration, or a part of it, is encrypted."""
     if isinstance(value, dict):
@@ -97,16 +118,15 @@ def _values(project: str, config: object, problems: list[Problem]) -> dict[str, 
     if not isinstance(config, dict):
         problems.append(Problem(FILE, "config", "must be a mapping of keys to values"))
         return {}
-    found = {}
-    for key, entry in config.items():
-        why = _wrong(entry)
-        if why:
-            problems.append(Problem(FILE, f"config.{key}", why))
-        elif not isinstance(entry, dict):
-            found[full_key(key, project)] = entry
-        elif "value" in entry or "default" in entry:
-            found[full_key(key, project)] = entry.get("value", entry.get("default"))
-    return found
+    wrong: dict[str, str] = {}
+    entries = by_full_key(config, project, wrong)
+    wrong |= {str(key): why for key, entry in config.items() if (why := _wrong(entry))}
+    problems += [Problem(FILE, f"config.{key}", why) for key, why in wrong.items()]
+    return {
+        key: entry.get("value", entry.get("default")) if isinstance(entry, dict) else entry
+        for key, entry in entries.items()
+        if not isinstance(entry, dict) or "value" in entry or "default" in entry
+    }
 
 
 def _wrong(entry: object) -> str:

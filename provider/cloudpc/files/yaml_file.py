@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -74,6 +74,18 @@ def _check_depth(content: bytes) -> bool:
     return has_aliases
 
 
+def is_too_deep(value: Any) -> bool:
+    """Whether a value, such as one of JSON, has more levels than a file here may have."""
+    level = [value]
+    for _ in range(DEEPEST):
+        level = [inner for each in level for inner in _parts(each) if isinstance(inner, dict | list)]
+    return bool(level)
+
+
+def _parts(value: Any) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value
+
+
 def _refused(why: str, mark: Any) -> yaml.MarkedYAMLError:
     return yaml.composer.ComposerError(None, None, why, mark)
 
@@ -131,14 +143,18 @@ class _Loader(yaml.CSafeLoader):  # libyaml: ten times as fast, which a director
 
     def _refuse_twins(self, node: yaml.MappingNode) -> None:
         seen: dict[Hashable, str] = {}  # as first written
+        texts: set[str] = set()
         for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode) or key.tag == f"{_TAG}merge":
+            if not isinstance(key, yaml.ScalarNode):
                 continue
-            meant = key.value if key.tag == f"{_TAG}str" else self.construct_object(key)
-            if meant in seen:
-                twice = "appears twice" if seen[meant] == key.value else f"means the same as {seen[meant]!r}"
-                raise _refused(f"the key {key.value!r} {twice}", key.start_mark)
+            is_text = key.tag in (f"{_TAG}str", f"{_TAG}merge")
+            meant = key.value if is_text else self.construct_object(key)
+            if meant in seen or key.value in texts:  # 1 and "1" are one to the engine
+                twice = "appears twice" if key.value in texts else f"means the same as {seen[meant]!r}"
+                merge = "; write `<<: [*one, *other]`" if key.tag == f"{_TAG}merge" else ""
+                raise _refused(f"the key {key.value!r} {twice}{merge}", key.start_mark)
             seen[meant] = key.value
+            texts.add(key.value)
 
 
 def _unknown_tag(_: _Loader, node: yaml.Node) -> NoReturn:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -11,6 +10,7 @@ from uuid import UUID
 
 import tenacity
 
+from cloudpc.configuration.values import engine_value
 from cloudpc.iac.engine import Engine, EngineError
 from cloudpc.iac.records import Resource, stack_record
 from cloudpc.iac.type_tokens import CLOUD_PC
@@ -69,5 +69,5 @@ def _last_configuration(resources: list[dict[str, Any]]) -> dict[str, Any]:
         if resource["type"] == "pulumi:providers:pulumi-python":
             for key, value in resource.get("inputs", {}).items():
                 if isinstance(value, str):
-                    values[key] = json.loads(value) if value[:1] in ("{", "[") else value
+                    values[key] = engine_value(value)
     return values

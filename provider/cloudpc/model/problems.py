@@ -101,16 +101,20 @@ def _problem(file: str, prefix: str, model: type[BaseModel], details: Any) -> Pr
         case "string_pattern_mismatch":
             return Problem(file, field, f"must match the pattern {context['pattern']}", found)
         case _ if kind in _WANTED:
-            how = ""
+            how = instead_of_text(found) if kind in _STRUCTURES else ""
             if kind == "string_type" and isinstance(found, int | float | date):
                 how = "; put it in quotes"
-            elif kind in _STRUCTURES and isinstance(found, str) and found[:1] in ("{", "["):
-                how = "; this text can't be read as JSON, so write it as YAML"
             empty = "is empty, but " if found is None else ""
             return Problem(file, field, f"{empty}must be {_WANTED[kind]}{how}", found)
         case _:
             message = _SUBJECT.sub("must", details["msg"]).partition(" after validation")[0]
             return Problem(file, field, _lower(message), found)
+
+
+def instead_of_text(found: object) -> str:
+    """What to do about a text where there should be a structure; nothing for any other."""
+    is_like_json = isinstance(found, str) and found[:1] in ("{", "[")
+    return "; this text can't be read as JSON, so write it as YAML" if is_like_json else ""
 
 
 _WANTED = {
