@@ -27,6 +27,7 @@ from collections.abc import Callable, Iterator
 from concurrent import futures
 from contextvars import ContextVar
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from cloudpc.iac import startup
@@ -144,9 +145,16 @@ def _widen_and_watch_grpc_servers() -> None:
         pool = futures.ThreadPoolExecutor(max_workers=_MOST_CALLS_AT_ONCE, thread_name_prefix="call")
         if not args:  # handlers and interceptors given by position are left alone
             kwargs["interceptors"] = (Interceptor(), *(kwargs.get("interceptors") or ()))
+        threading.Thread(target=_import_provider, name="imports", daemon=True).start()
         return stock_server(pool, *args, **kwargs)
 
     grpc.server = server
+
+
+def _import_provider() -> None:
+    """Which Pulumi's host does only when it is first asked for something; until then the program is at work."""
+    with contextlib.suppress(ImportError):  # it says so itself
+        import_module("cloudpc.iac.provider")  # by its name, as Pulumi's host finds it
 
 
 def _served(method: str, behaviour: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:

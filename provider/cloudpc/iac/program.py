@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from cloudpc.iac import startup
+import pulumi
+
+from cloudpc.iac import ahead, startup
+from cloudpc.iac.type_tokens import CLOUD_PC, PROVISIONING_POLICY
 
 
 def run(stacks: Path) -> None:
@@ -17,6 +22,17 @@ def run(stacks: Path) -> None:
         pulumi.RunError: bad input or unreadable state, in words; nothing was registered.
     """
     startup.begin()
+    recorded = _recorded(pulumi.get_stack())
+    if any(resource["type"] in (CLOUD_PC, PROVISIONING_POLICY) for resource in (recorded or {}).values()):
+        ahead.start_provider()
     from cloudpc.iac import stack_program
 
-    stack_program.declare(stacks)
+    stack_program.declare(stacks, recorded)
+
+
+def _recorded(stack: str) -> Mapping[str, Any] | None:
+    """Its resources by URN; None where it takes another try, or has to be told what is wrong."""
+    try:
+        return ahead.resources(stack)
+    except Exception:  # noqa: BLE001 - of many kinds, and the same one comes again
+        return None

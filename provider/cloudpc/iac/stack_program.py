@@ -52,14 +52,19 @@ _FEW = 2
 """This many Cloud PCs may always enter their grace period, whatever share of the policy's they are."""
 
 
-def declare(stacks: Path) -> None:
-    """See program.run."""
+def declare(stacks: Path, resources: Mapping[str, Any] | None) -> None:
+    """See program.run.
+
+    Args:
+        stacks: as there.
+        resources: what state has of this stack, by URN; None: that is not known yet.
+    """
     policy_id = pulumi.get_stack()
     gc.set_threshold(*_COLLECTED_AFTER)
     leave_out_debug_lines()
     try:
         _check_passphrase(policy_id, stacks)
-        recorded = state.read(policy_id) or StackRecord(policy_id)
+        recorded = state.read(policy_id, resources) or StackRecord(policy_id)
         _check_name(policy_id, recorded)
         values = _values()
         runtime = _runtime(values, stacks)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import pulumi
 import tenacity
 
+from cloudpc.iac import ahead
 from cloudpc.iac.records import Resource, StateError, stack_record
 from cloudpc.operations.records import StackRecord
 
@@ -16,13 +16,16 @@ def _is_unknown(error: BaseException) -> bool:
     return "unknown stack" in str(error).lower()
 
 
-def read(stack: str) -> StackRecord | None:
-    """The recorded resources of a stack of this project; None if there is no such stack.
+def read(stack: str, resources: Mapping[str, Any] | None = None) -> StackRecord | None:
+    """What a stack of this project remembers; None if there is no such stack.
+
+    Args:
+        stack: its name.
+        resources: of it, where the engine has been asked already.
 
     Raises:
         StateError: state can't be read or understood.
     """
-    name = f"{pulumi.get_organization()}/{pulumi.get_project()}/{stack}"
     # the file backend writes the checkpoint in place while we read it, so that half of one may be seen
     retrying = tenacity.Retrying(
         stop=tenacity.stop_after_delay(10),
@@ -31,10 +34,9 @@ def read(stack: str) -> StackRecord | None:
         reraise=True,
     )
     try:
-        answer = retrying(pulumi.runtime.invoke, "pulumi:pulumi:readStackResourceOutputs", {"stackName": name})
+        found = retrying(ahead.resources, stack) if resources is None else resources
     except Exception as error:
         if _is_unknown(error):
             return None
-        raise StateError(f"the state of the stack {name} can't be read: {error}") from error
-    resources: Mapping[str, Any] = (answer.value or {}).get("outputs") or {}
-    return stack_record(stack, (Resource(r["type"], urn, r["outputs"] or {}) for urn, r in resources.items()))
+        raise StateError(f"the state of the stack {stack} can't be read: {error}") from error
+    return stack_record(stack, (Resource(r["type"], urn, r["outputs"] or {}) for urn, r in found.items()))
