@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from cloudpc.iac import outputs, program
+from cloudpc.iac import outputs, stack_program
 from cloudpc.iac.provider import CloudPCProvider, ProvisioningPolicyProvider
 from cloudpc.iac.records import Resource, stack_record
 from cloudpc.iac.type_tokens import CLOUD_PC, PROVISIONING_POLICY
@@ -87,7 +87,7 @@ def test_what_was_recorded_of_a_policy_is_read(record: dict[str, Any]) -> None:
 
 
 def test_the_record_of_a_policy_has_what_a_run_writes() -> None:
-    source = ast.parse(inspect.getsource(program._policy_props))
+    source = ast.parse(inspect.getsource(stack_program._policy_props))
     [written] = [node.value for node in ast.walk(source) if isinstance(node, ast.Return)]
     assert isinstance(written, ast.Dict)
     names = {key.value for key in written.keys if isinstance(key, ast.Constant)}
