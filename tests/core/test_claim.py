@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import pytest
 
 from cloudpc.model.cloud_pc import NetworkChoice, Status
 from cloudpc.model.errors import ErrorCode, ProvisioningError
-from cloudpc.model.machines import Capacity, Machine
+from cloudpc.model.machines import Capacity
 from cloudpc.model.stages import Stage
 from cloudpc.model.tags import Phase
 from cloudpc.model.watch import Watch
@@ -67,22 +66,6 @@ def test_two_policies_at_once_on_two_hosts(tmp_path: Path) -> None:
     assert outcome.error.code is ErrorCode.OTHER_POLICY_FIRST
     assert machines([first, second]) == {"second": [Phase.READY]}
     assert first.things() == []
-
-
-def test_a_machine_boots_while_another_host_has_not_said_yet_that_it_has_none(tmp_path: Path) -> None:
-    boots, in_time = threading.Event(), []
-
-    class Slow(ScriptedHost):
-        def describe(self, machine_id: UUID) -> Machine | None:
-            if first.claimed:
-                in_time.append(boots.wait(5))
-            return super().describe(machine_id)
-
-    first = ScriptedHost(tmp_path, "first", cores=8)
-    first.hooks["start"] = boots.set
-    outcome = Run(first, Slow(tmp_path, "slow", cores=4)).provision()
-    assert (outcome.status, outcome.host, outcome.attempts) == (Status.PROVISIONED, "first", 1)
-    assert in_time == [True]
 
 
 def test_another_run_of_this_policy_that_is_always_faster(host: ScriptedHost) -> None:

@@ -16,7 +16,6 @@ from cloudpc.model.tags import Phase, Tag
 from cloudpc.provisioning.attempt import Attempt, Earlier, Placed
 from cloudpc.provisioning.clean_up import CleanUp, going
 from cloudpc.provisioning.enrolment import Enrolment
-from cloudpc.provisioning.looks import Look
 from cloudpc.provisioning.order import fitting
 from cloudpc.provisioning.placement import Search, waiting_for
 from cloudpc.provisioning.registration import mark_of, release
@@ -45,7 +44,6 @@ class Claim:
         self._earlier = earlier
         self._clean_up = clean_up
         self._enrolment = enrolment
-        self._others: Look | None = None
 
     def found(self) -> tuple[Host, Machine] | None:
         """A complete machine that a run made and died before state knew; unfinished ones are removed here."""
@@ -81,26 +79,6 @@ class Claim:
                 self._attempt.watch.stage(Stage.IMAGE)
             raise error
         raise Placed(Status.PENDING_PROVISION, error)
-
-    def check_alone(self) -> None:
-        """A host refuses a second claim itself; between hosts, whoever sees another's claim gives up their own.
-
-        The look begins with the claim, and what it says is good for as long: nobody's machine waits for a host that is
-        slow to say it. Before anything of the user's is on it.
-
-        Raises:
-            Placed: it is another policy's, which has it elsewhere.
-            ProvisioningError: there is one elsewhere that state does not know.
-        """
-        try:
-            for _, seen in self._others.seen() if self._others else ():
-                if isinstance(seen, TagUnreadable):
-                    raise seen
-                if isinstance(seen, Machine) and seen.state is not State.GOING:
-                    self._check_ours(seen)
-        except (Placed, ProvisioningError):
-            self._attempt.watch.stage(Stage.PLACING)
-            raise
 
     def _there(self, host: Host) -> Machine | None:
         """What a host has of it; a host that is down takes no new machine either, which placing reports.
@@ -196,7 +174,7 @@ class Claim:
                 errors.append(error)
             else:
                 ledger.claimed(host, self._attempt.id, size)
-                self._others = self._resources.looks.begin(self._attempt.id, besides=(host.name,))
+                self._check_alone(host)
                 return host
         return None
 
@@ -245,6 +223,14 @@ class Claim:
         self._enrolment.check_tenant(host, host.name)
         attempt.mark = host.entra_mark(attempt.id)
         return True
+
+    def _check_alone(self, host: Host) -> None:
+        """A host refuses a second claim itself; between hosts, whoever sees another's claim gives up their own."""
+        for _, seen in self._resources.looks.begin(self._attempt.id, besides=(host.name,)).seen():
+            if isinstance(seen, TagUnreadable):
+                raise seen
+            if isinstance(seen, Machine) and seen.state is not State.GOING:
+                self._check_ours(seen)
 
 
 def _is_same(made: Tag, wanted: Tag, account: Account) -> bool:

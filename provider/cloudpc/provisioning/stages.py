@@ -56,7 +56,6 @@ class Stages:
             return self._adopt(*ready)
         host = self._claim.place()
         host.make(self._attempt.order, self._watch)
-        self._claim.check_alone()
         self._join(host)
         self._set_up(host)
         self._register(host)
