@@ -599,3 +599,9 @@ def test_numbers_that_mean_nothing_are_refused(option: str, number: str) -> None
 def test_what_is_deeper_than_a_stack_s_file_may_be_is_said(levels: int) -> None:
     with pytest.raises(ValueError, match="nested too deeply"):
         _parsed(b'{"a":' * levels + b"1" + b"}" * levels)
+
+
+@pytest.mark.parametrize("content", [b"null", b"5", b"true", b'"text"', b"1.5"])
+def test_json_that_is_no_structure_is_no_policy(content: bytes) -> None:
+    with pytest.raises(InvalidConfigurationError, match="must be a provisioning policy as Graph answers it"):
+        policies_in(_parsed(content), "x")

@@ -137,6 +137,8 @@ def test_images_as_text_that_is_no_json_are_told_what_to_do() -> None:
         ({5: 1}, "5", "is no key to Pulumi"),
         ({True: 1}, "True", "is no key to Pulumi"),
         ({"a:b:c": 1}, "a:b:c", "is no key to Pulumi"),
+        ({":policy": 1}, ":policy", "is no key to Pulumi"),
+        ({":config:policy": 1}, ":config:policy", "is no key to Pulumi"),
         ({"a:config:b:c": 1}, "a:config:b:c", "is no key to Pulumi"),
     ],
 )

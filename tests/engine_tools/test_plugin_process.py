@@ -200,6 +200,14 @@ def test_what_dynamic_providers_lack_is_unimplemented_to_the_engine(plugin: Plug
     assert plugin.stderr.read_text() == ""
 
 
+def test_a_function_is_refused_without_a_word_in_any_log(start: Start) -> None:
+    plugin = start(LAUNCHER, env={"CLOUDPC_DEBUG": "1"})  # all that is logged is shown, too
+    with pytest.raises(grpc.RpcError) as caught:
+        stub(plugin).Invoke(provider_pb2.InvokeRequest(tok="pulumi-python:dynamic:start"), timeout=60)
+    assert caught.value.code() == grpc.StatusCode.UNIMPLEMENTED
+    assert plugin.stderr.read_text() == ""
+
+
 def test_progress_reaches_the_engine(plugin: Plugin, engine: FakeEngine) -> None:
     create(plugin, "tell", "carol").result(timeout=60)
     assert [(line.urn, line.message, line.severity, line.ephemeral) for line in engine.logged] == [

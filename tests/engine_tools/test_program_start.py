@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pulumi
 import pytest
+from pulumi.runtime.config import CONFIG
 
 from cloudpc.iac import ahead, program, stack_program, startup
-from cloudpc.iac.type_tokens import CLOUD_PC, PROVISIONING_POLICY
+from cloudpc.iac.type_tokens import CLOUD_PC, PROVIDER
 
 
 @pytest.fixture
@@ -22,21 +24,28 @@ def begun(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     return begun
 
 
-@pytest.mark.parametrize("kind", [CLOUD_PC, PROVISIONING_POLICY])
-def test_the_provider_starts_meanwhile_where_state_has_used_it(
-    kind: str, begun: list[object], monkeypatch: pytest.MonkeyPatch
+CONFIGURED = {"cloudpc:policy": "{}", "cloudpc:hosts": "[]"}
+
+
+@pytest.mark.parametrize(
+    ("resources", "starts"),
+    [
+        ({"1": {"type": PROVIDER, "outputs": CONFIGURED}}, True),
+        ({"1": {"type": PROVIDER, "outputs": CONFIGURED | {"cloudpc:hosts": "[1]"}}}, False),
+        ({"1": {"type": PROVIDER, "outputs": {}}}, False),
+        ({"1": {"type": CLOUD_PC, "outputs": CONFIGURED}}, False),
+        ({}, False),
+    ],
+)
+def test_the_provider_starts_meanwhile_where_state_has_it_as_it_would_be_now(
+    resources: dict[str, Any], starts: bool, begun: list[object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    known = {"urn:1": {"type": "pulumi:pulumi:Stack"}, "urn:2": {"type": kind}}
+    known = {"urn:0": {"type": "pulumi:pulumi:Stack", "outputs": {}}, **resources}
     monkeypatch.setattr(ahead, "resources", lambda _: known)
+    token = CONFIG.set(CONFIGURED)
     program.run(Path())
-    assert begun == ["imports", "provider", known]
-
-
-def test_a_first_run_leaves_no_trace_of_it_in_state(begun: list[object], monkeypatch: pytest.MonkeyPatch) -> None:
-    known = {"urn:1": {"type": "pulumi:pulumi:Stack"}}
-    monkeypatch.setattr(ahead, "resources", lambda _: known)
-    program.run(Path())
-    assert begun == ["imports", known]
+    CONFIG.reset(token)
+    assert begun == ["imports", *(["provider"] if starts else []), known]
 
 
 def test_state_that_cannot_be_read_is_asked_for_again_by_who_can_say_why(

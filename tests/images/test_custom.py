@@ -22,6 +22,8 @@ from cloudpc.images.store import Store
 from cloudpc.model.errors import ErrorCode, ProvisioningError
 from tests.support.waiting import wait_until
 
+ZSTD = ["-c", "-o", "compression_type=zstd"]
+
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -53,6 +55,13 @@ def server(disk: Path) -> Iterator[str]:
 
 def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _converted(disk: Path, content: bytes, *options: str) -> CustomImage:
+    raw = disk.with_name("raw")
+    raw.write_bytes(content)
+    subprocess.run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", *options, str(raw), str(disk)], check=True)
+    return CustomImage(path=str(disk), sha256=sha256(disk))
 
 
 def refused(image: CustomImage, folder: Path, note: Callable[[str], None] = print) -> ProvisioningError:
@@ -133,8 +142,12 @@ def test_what_the_cache_has_under_a_hash_must_have_it(disk: Path, server: str, c
     assert found.disk.sha256 == pinned == sha256(found.disk.path)
 
 
-def test_a_cached_image_is_looked_at_again(disk: Path, server: str, cache: Path) -> None:
-    os.truncate(disk, disk.stat().st_size - 1)  # as an older version of ours took it
+@pytest.mark.parametrize("why", ["is cut off", "compressed with xz"])
+def test_a_cached_image_is_looked_at_again(why: str, disk: Path, server: str, cache: Path) -> None:
+    if why == "is cut off":
+        os.truncate(disk, disk.stat().st_size - 1)  # both as older versions of ours took them
+    else:
+        _converted(disk, lzma.compress(bytes(1 << 20)) + bytes(1 << 17), *ZSTD)
     pinned = sha256(disk)
     images = Store(cache / "images" / "custom")
     with images.locked(pinned, print), images.working_folder(pinned) as work:
@@ -142,7 +155,7 @@ def test_a_cached_image_is_looked_at_again(disk: Path, server: str, cache: Path)
         shutil.copy(disk, made / "disk.qcow2")
         images.put(pinned, made)
     error = refused(CustomImage(url=f"{server}/disk.qcow2", sha256=pinned), Path("/"))
-    assert "is cut off" in error.message
+    assert why in error.message
 
 
 def test_a_page_instead_of_the_image_is_told(disk: Path, server: str) -> None:
@@ -204,13 +217,36 @@ def test_damage_that_only_qemu_sees_is_found(disk: Path) -> None:
     assert not error.retriable
 
 
-def test_another_format_that_zstd_hides_is_found(disk: Path) -> None:
-    disk.with_name("raw").write_bytes(lzma.compress(bytes(1 << 20)) + bytes(1 << 17))
-    convert = ["qemu-img", "convert", "-c", "-f", "raw", "-O", "qcow2", "-o", "compression_type=zstd"]
-    subprocess.run([*convert, str(disk.with_name("raw")), str(disk)], check=True)
-    error = refused(CustomImage(path=str(disk), sha256=sha256(disk)), disk.parent)
+@pytest.mark.parametrize(
+    ("content", "options", "why"),
+    [
+        (lzma.compress(bytes(1 << 20)), ZSTD, "compressed with xz"),
+        (bytes(0x8001) + b"CD001", ["-o", "cluster_size=4096"], "an ISO 9660 image"),
+        (bytes(0x8001) + b"CD001", ["-c", "-o", "cluster_size=512"], "an ISO 9660 image"),
+        (bytes(0x8001) + b"CD001", [*ZSTD, "-o", "cluster_size=4096"], "an ISO 9660 image"),
+    ],
+)
+def test_another_format_that_qemu_alone_can_see_is_found(
+    content: bytes, options: list[str], why: str, disk: Path
+) -> None:
+    error = refused(_converted(disk, content + bytes(1 << 17), *options), disk.parent)
     assert error.code is ErrorCode.IMAGE_INVALID
-    assert "holds a file that is compressed with xz" in error.message
+    assert f"holds a file that is {why}" in error.message
+
+
+def test_a_disk_that_zstd_packs_is_taken(disk: Path) -> None:
+    image = _converted(disk, b"\xeb\x63\x90" + bytes(507) + b"\x55\xaa" + os.urandom(1 << 16), *ZSTD)
+    assert custom.resolve("mine", image, disk.parent, print).disk.path == disk
+
+
+def test_a_start_that_cannot_be_unpacked_is_damage(disk: Path) -> None:
+    _converted(disk, b"a" * (1 << 17), *ZSTD)
+    packed = disk.read_bytes().index(b"\x28\xb5\x2f\xfd")
+    with disk.open("r+b") as file:
+        file.seek(packed)
+        file.write(bytes(16))
+    error = refused(CustomImage(path=str(disk), sha256=sha256(disk)), disk.parent)
+    assert "is damaged where its disk begins" in error.message
 
 
 def test_what_cannot_be_had_says_why(disk: Path, server: str) -> None:

@@ -64,7 +64,7 @@ def by_full_key(config: Mapping[Any, Any], project: str, problems: dict[str, str
     written: dict[str, object] = {}
     for key, value in config.items():
         full = full_key(key, project)
-        if not isinstance(key, str) or ":" in full.rpartition(":")[0]:
+        if not isinstance(key, str) or key.startswith(":") or ":" in full.rpartition(":")[0]:
             problems[str(key)] = "is no key to Pulumi; write NAMESPACE:NAME, as in cloudpc:policy"
         elif full in found:
             problems[str(key)] = f"means the same as {written[full]}, and Pulumi would drop one; remove it"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -76,7 +76,7 @@ def _check_depth(content: bytes) -> bool:
 
 def is_too_deep(value: Any) -> bool:
     """Whether a value, such as one of JSON, has more levels than a file here may have."""
-    level = [value]
+    level = [value] if isinstance(value, dict | list) else []
     for _ in range(DEEPEST):
         level = [inner for each in level for inner in _parts(each) if isinstance(inner, dict | list)]
     return bool(level)
@@ -142,19 +142,23 @@ class _Loader(yaml.CSafeLoader):  # libyaml: ten times as fast, which a director
         super().flatten_mapping(node)
 
     def _refuse_twins(self, node: yaml.MappingNode) -> None:
-        seen: dict[Hashable, str] = {}  # as first written
-        texts: set[str] = set()
+        seen: dict[str, str] = {}  # as first written
         for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode):
                 continue
-            is_text = key.tag in (f"{_TAG}str", f"{_TAG}merge")
-            meant = key.value if is_text else self.construct_object(key)
-            if meant in seen or key.value in texts:  # 1 and "1" are one to the engine
-                twice = "appears twice" if key.value in texts else f"means the same as {seen[meant]!r}"
+            meant = self._engine_key(key)
+            if meant in seen:
+                twice = "appears twice" if seen[meant] == key.value else f"means the same as {seen[meant]!r}"
                 merge = "; write `<<: [*one, *other]`" if key.tag == f"{_TAG}merge" else ""
                 raise _refused(f"the key {key.value!r} {twice}{merge}", key.start_mark)
             seen[meant] = key.value
-            texts.add(key.value)
+
+    def _engine_key(self, key: yaml.ScalarNode) -> str:
+        """To the engine every key is text: 1, 1.0 and "1" are one, and so are true and "true"."""
+        if key.tag in (f"{_TAG}str", f"{_TAG}merge"):
+            return str(key.value)
+        value = self.construct_object(key)
+        return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _unknown_tag(_: _Loader, node: yaml.Node) -> NoReturn:

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import pulumi
+from pulumi.runtime.config import CONFIG
+
+from cloudpc.iac.type_tokens import PROVIDER
 
 _PROVIDER = "pulumi-python:dynamic:start"
 """No function: dynamic providers have none. To refuse it, the engine has to start the provider."""
@@ -21,11 +24,21 @@ def resources(stack: str) -> Mapping[str, Any]:
     return found
 
 
-def start_provider() -> None:
-    """Have the engine start the provider, which it does otherwise when the first Cloud PC is declared.
+def has_provider(recorded: Mapping[str, Any]) -> bool:
+    """Whether state has the provider as this run would have it, so that starting it changes nothing.
 
-    Only for a stack that has used it before: state names the provider from then on, also if the run comes to nothing.
+    Its inputs are the stack's whole configuration. The engine records them when it starts the provider, also if the run
+    then refuses that configuration; and `down` takes hosts from there once the policy's file is gone.
+
+    Args:
+        recorded: see `resources`.
     """
+    known = [each["outputs"] for each in recorded.values() if each["type"] == PROVIDER]
+    return known == [CONFIG.get()]
+
+
+def start_provider() -> None:
+    """Have the engine start the provider, which it does otherwise when the first Cloud PC is declared."""
     from pulumi.runtime.proto import resource_pb2
     from pulumi.runtime.settings import get_monitor
 

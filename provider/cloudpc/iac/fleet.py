@@ -13,7 +13,7 @@ import tenacity
 from cloudpc.configuration.values import engine_value
 from cloudpc.iac.engine import Engine, EngineError
 from cloudpc.iac.records import Resource, stack_record
-from cloudpc.iac.type_tokens import CLOUD_PC
+from cloudpc.iac.type_tokens import CLOUD_PC, PROVIDER
 from cloudpc.model.identity import machine_id
 from cloudpc.operations.records import StackRecord
 
@@ -66,7 +66,7 @@ def _begun(operations: list[dict[str, Any]]) -> Iterator[UUID]:
 def _last_configuration(resources: list[dict[str, Any]]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for resource in resources:
-        if resource["type"] == "pulumi:providers:pulumi-python":
+        if resource["type"] == PROVIDER:
             for key, value in resource.get("inputs", {}).items():
                 if isinstance(value, str):
                     values[key] = engine_value(value)

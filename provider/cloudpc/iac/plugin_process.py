@@ -168,6 +168,12 @@ def _served(method: str, behaviour: Callable[[Any, Any], Any]) -> Callable[[Any,
             return behaviour(request, context)
 
         return cancel
+    if method == "Invoke":  # how a program has us started early (ahead.py); the stock host's fails over its own words
+
+        def invoke(_: Any, context: Any) -> Any:
+            context.abort(grpc.StatusCode.UNIMPLEMENTED, "dynamic providers have no functions")
+
+        return invoke
     if method not in _OPERATIONS:
 
         def other(request: Any, context: Any) -> Any:

@@ -9,7 +9,6 @@ from typing import Any
 import pulumi
 
 from cloudpc.iac import ahead, startup
-from cloudpc.iac.type_tokens import CLOUD_PC, PROVISIONING_POLICY
 
 
 def run(stacks: Path) -> None:
@@ -23,7 +22,7 @@ def run(stacks: Path) -> None:
     """
     startup.begin()
     recorded = _recorded(pulumi.get_stack())
-    if any(resource["type"] in (CLOUD_PC, PROVISIONING_POLICY) for resource in (recorded or {}).values()):
+    if ahead.has_provider(recorded or {}):
         ahead.start_provider()
     from cloudpc.iac import stack_program
 

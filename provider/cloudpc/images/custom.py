@@ -186,7 +186,8 @@ def _in_cache(image: CustomImage, images: store.Store) -> ImageFile | None:
     if disk is None or disk.sha256 != image.sha256:
         return None
     try:
-        _look_at(disk.path, *store.stamp(disk.path))
+        if not _look_at(disk.path, *store.stamp(disk.path)):
+            _check_with_qemu(disk.path, *store.stamp(disk.path))
     except (UnusableError, OSError):
         return None  # accepted by an older version, or damaged since: it is downloaded again, which shows
     return disk
@@ -337,7 +338,11 @@ def _start(path: Path) -> bytes:
     ended = _asked("qemu-io", "-r", "-U", "-f", "qcow2", "-c", f"read -v 0 {length}", str(path))
     # a line for each 16 bytes: address, bytes in hex, two blanks, the same as text
     lines = re.findall(r"^[0-9a-f]{8}:  ((?:[0-9a-f]{2} )+)", ended.stdout, re.MULTILINE)
-    return bytes.fromhex("".join(lines))
+    found = bytes.fromhex("".join(lines))
+    if ended.returncode or len(found) < length:
+        why = (ended.stderr or ended.stdout).strip() or "reading it took too much time or memory"
+        raise UnusableError(f"is damaged where its disk begins: {why}", qcow2.ANOTHER_COPY)
+    return found
 
 
 def _asked(*argv: str) -> subprocess.CompletedProcess[str]:

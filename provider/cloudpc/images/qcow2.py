@@ -114,7 +114,7 @@ def check(path: Path) -> bool:
     """A qcow2 that is whole and stands alone: others would make the hypervisor read files that the image names.
 
     Returns:
-        Whether `check_start` has seen what a guest finds first; else that is packed as QEMU alone unpacks it.
+        Whether `check_start` has seen all that it looks at; else it is packed or spread so that QEMU alone reads it.
 
     Raises:
         UnusableError: it is something else, damaged, cut off, encrypted or needs another file.
@@ -126,9 +126,8 @@ def check(path: Path) -> bool:
         tables = _Tables(file, header)
         tables.check()
         first = tables.first_bytes()
-    if first is not None:
-        check_start(first)
-    return first is not None
+    check_start(first)
+    return len(first) >= min(header.size, formats.HEAD)
 
 
 def check_start(first: bytes) -> None:
@@ -250,16 +249,17 @@ class _Tables:
         sectors = (entry & (_COMPRESSED - 1)) >> bits
         return offset, (sectors + 1) * 512 - offset % 512
 
-    def first_bytes(self) -> bytes | None:
-        """The beginning of the guest's disk as far as it lies in its first cluster; None: it is packed by zstd."""
+    def first_bytes(self) -> bytes:
+        """The beginning of the guest's disk as far as its first cluster says it: nothing where zstd has packed that."""
         offset = self._read(self._header.l1[0], 8)[0] & _OFFSET
         entry = self._read(offset, self._header.cluster)[0] if offset else 0
         if entry & _COMPRESSED:
             offset, length = self._compressed(entry)
             if self._header.features & _COMPRESSION_TYPE:
-                return None
+                return b""
             return _inflated(self._at(offset, length))
-        return self._at(entry & _OFFSET, min(self._header.cluster, formats.HEAD)) if entry & _OFFSET else b"\0"
+        length = min(self._header.cluster, formats.HEAD)
+        return self._at(entry & _OFFSET, length) if entry & _OFFSET else bytes(length)
 
     def _at(self, offset: int, length: int) -> bytes:
         self._file.seek(offset)
@@ -267,8 +267,8 @@ class _Tables:
 
 
 def _inflated(packed: bytes) -> bytes:
-    """The beginning of a cluster compressed with zlib; a zero where that can't be read, which QEMU then says."""
+    """The beginning of a cluster compressed with zlib; nothing where that can't be read, which QEMU then says."""
     try:
-        return zlib.decompressobj(-zlib.MAX_WBITS).decompress(packed, formats.HEAD) or b"\0"
+        return zlib.decompressobj(-zlib.MAX_WBITS).decompress(packed, formats.HEAD)
     except zlib.error:
-        return b"\0"
+        return b""
