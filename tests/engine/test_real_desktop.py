@@ -47,11 +47,10 @@ def test_a_user_opens_the_desktop_in_a_page(real: Project, browser: Browser) -> 
     ran = real.cloudpc("up", "demo")
     assert ran.code == 0, ran
 
-    with (
-        _served(real) as address,
-        contextlib.closing(browser.new_context(viewport={"width": 1280, "height": 900})) as context,
-    ):
-        page = context.new_page()
+    with _served(real) as address:
+        # closed with its browser, which Playwright kills if it must: a page that draws a desktop has kept its context
+        # from closing for twenty minutes
+        page = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
         faults: list[str] = []
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.goto(address)
