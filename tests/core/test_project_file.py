@@ -143,15 +143,16 @@ def test_images_as_text_that_is_no_json_are_told_what_to_do() -> None:
     ],
 )
 def test_keys_that_pulumi_refuses_or_drops(config: dict[Any, Any], key: str, why: str) -> None:
-    wrong: dict[str, str] = {}
-    project_file.by_full_key(config, "cloudpc", wrong)
-    assert list(wrong) == [key]
-    assert why in wrong[key]
+    problems: list[Problem] = []
+    project_file.by_full_key(config, "cloudpc", "file", problems)
+    [problem] = problems
+    assert (problem.file, problem.field) == ("file", f"config.{key}")
+    assert why in problem.message
 
 
 def test_keys_that_pulumi_takes() -> None:
-    wrong: dict[str, str] = {}
+    problems: list[Problem] = []
     config = {"policy": 1, "a:b": 2, "config:a": 3, "config:config:b": 4, "cloudpc:config:graph": 5, "5": 6}
-    found = project_file.by_full_key(config, "cloudpc", wrong)
-    assert not wrong
+    found = project_file.by_full_key(config, "cloudpc", "file", problems)
+    assert not problems
     assert found == {"cloudpc:policy": 1, "a:b": 2, "config:a": 3, "config:b": 4, "cloudpc:graph": 5, "cloudpc:5": 6}

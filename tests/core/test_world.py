@@ -318,5 +318,7 @@ def test_histories() -> None:
     histories = settings(max_examples=max(1, STEPS // _STEPS_EACH), stateful_step_count=_STEPS_EACH)
     run_state_machine_as_test(Histories, settings=histories)  # type: ignore[no-untyped-call]
     steps = {*Step, *ACTIONS} - {Step.NONE, END_GRACE}
-    # how often depends on what else is imported, whose constants hypothesis tries, too
-    assert not {step for step in steps if not STEPS_TAKEN[step]}, "what never happens is not tested"
+    # how often depends on what else is imported, whose constants hypothesis tries, too: a few thousand say little
+    least = STEPS // 2500 if STEPS > 100_000 else 1
+    rare = {step: STEPS_TAKEN[step] for step in steps if STEPS_TAKEN[step] < least}
+    assert not rare, "what hardly ever happens is not tested"

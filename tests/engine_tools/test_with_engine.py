@@ -103,10 +103,11 @@ def test_a_life_from_up_to_destroy(project: Project) -> None:
 
 
 def test_progress_and_errors_are_lines_of_the_resource(project: Project) -> None:
-    assert "warning: ready" in project.up(carol={"do": "tell"})  # alone: after a failure the engine begins nothing
-    output = project.up(expect=1, dave={"do": "fail"})
-    assert "error: The pool is full." in output
-    assert "Traceback" not in output
+    told = project.up(carol={"do": "tell"})  # alone: after a failure the engine begins nothing
+    assert "warning: ready" in told
+    failed = project.up(expect=1, dave={"do": "fail"})
+    assert "error: The pool is full." in failed
+    assert "Traceback" not in told + failed
 
 
 @pytest.mark.parametrize("interrupts", [1, 2])

@@ -105,10 +105,10 @@ class Project:
         if not isinstance(config, dict) and not (config is None and inherited):
             message = "is required, with cloudpc:policy and cloudpc:directory in it"
             raise InvalidConfigurationError([Problem(shown, "config", message)])
-        wrong: dict[str, str] = {}
-        own = project_file.by_full_key(config or {}, self.file_of_all.name, wrong)
-        if wrong:
-            raise InvalidConfigurationError([Problem(shown, f"config.{key}", why) for key, why in wrong.items()])
+        problems: list[Problem] = []
+        own = project_file.by_full_key(config or {}, self.file_of_all.name, shown, problems)
+        if problems:
+            raise InvalidConfigurationError(problems)
         opened = self._opened(policy_id, own)
         return Values(self._readable(policy_id, own), inherited, opened)
 

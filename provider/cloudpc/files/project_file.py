@@ -52,22 +52,25 @@ def full_key(key: object, project: str = NAMESPACE) -> str:
     return f"{namespace.removesuffix(':config') or project}:{name}"
 
 
-def by_full_key(config: Mapping[Any, Any], project: str, problems: dict[str, str]) -> dict[str, Any]:
+def by_full_key(config: Mapping[Any, Any], project: str, file: str, problems: list[Problem]) -> dict[str, Any]:
     """A configuration as Pulumi reads it.
 
     Args:
         config: as its file has it.
         project: the project's name.
-        problems: gets what is wrong with a key, by the key: what Pulumi would refuse, or drop without a word.
+        file: for messages.
+        problems: gets the keys that Pulumi would refuse, or drop without a word.
     """
     found: dict[str, Any] = {}
     written: dict[str, object] = {}
     for key, value in config.items():
         full = full_key(key, project)
         if not isinstance(key, str) or key.startswith(":") or ":" in full.rpartition(":")[0]:
-            problems[str(key)] = "is no key to Pulumi; write NAMESPACE:NAME, as in cloudpc:policy"
+            message = "is no key to Pulumi; write NAMESPACE:NAME, as in cloudpc:policy"
+            problems.append(Problem(file, f"config.{key}", message))
         elif full in found:
-            problems[str(key)] = f"means the same as {written[full]}, and Pulumi would drop one; remove it"
+            message = f"means the same as {written[full]}, and Pulumi would drop one; remove it"
+            problems.append(Problem(file, f"config.{key}", message))
         else:
             found[full], written[full] = value, key
     return found
@@ -118,10 +121,8 @@ def _values(project: str, config: object, problems: list[Problem]) -> dict[str, 
     if not isinstance(config, dict):
         problems.append(Problem(FILE, "config", "must be a mapping of keys to values"))
         return {}
-    wrong: dict[str, str] = {}
-    entries = by_full_key(config, project, wrong)
-    wrong |= {str(key): why for key, entry in config.items() if (why := _wrong(entry))}
-    problems += [Problem(FILE, f"config.{key}", why) for key, why in wrong.items()]
+    entries = by_full_key(config, project, FILE, problems)
+    problems += [Problem(FILE, f"config.{key}", why) for key, entry in config.items() if (why := _wrong(entry))]
     return {
         key: entry.get("value", entry.get("default")) if isinstance(entry, dict) else entry
         for key, entry in entries.items()

@@ -158,6 +158,8 @@ class _Loader(yaml.CSafeLoader):  # libyaml: ten times as fast, which a director
         if key.tag in (f"{_TAG}str", f"{_TAG}merge"):
             return str(key.value)
         value = self.construct_object(key)
+        if isinstance(value, dict | list):
+            raise TypeError  # it is not what its tag says: see `read`
         return str(value).lower() if isinstance(value, bool) else str(value)
 
 

@@ -10,7 +10,7 @@ from pulumi.runtime.config import CONFIG
 
 from cloudpc.iac.type_tokens import PROVIDER
 
-_PROVIDER = "pulumi-python:dynamic:start"
+_START = "pulumi-python:dynamic:start"
 """No function: dynamic providers have none. To refuse it, the engine has to start the provider."""
 _begun: list[Any] = []
 """gRPC cancels a call that nobody holds."""
@@ -43,4 +43,4 @@ def start_provider() -> None:
     from pulumi.runtime.settings import get_monitor
 
     monitor: Any = get_monitor()
-    _begun.append(monitor.Invoke.future(resource_pb2.ResourceInvokeRequest(tok=_PROVIDER)))
+    _begun.append(monitor.Invoke.future(resource_pb2.ResourceInvokeRequest(tok=_START)))

@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import RootModel, ValidationError
 
 from cloudpc.files import packaged, yaml_file
+from cloudpc.images import recipe
 from cloudpc.model.problems import InvalidConfigurationError, Problem, from_validation
 
 FILE = "counterparts.yaml"
@@ -27,7 +28,7 @@ def of(recipes: Path, image_id: str, kind: str) -> str | None:
         own = _read(recipes)
     except (ValidationError, InvalidConfigurationError):
         return None
-    brought = _read(packaged.root() / recipes.name)
+    brought = _read(packaged.root() / recipe.FOLDER)
     return {**brought.get(image_id, {}), **own.get(image_id, {})}.get(kind)
 
 
