@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
+import platform
 import shutil
 import signal
+import subprocess
 import sys
+import types
 from collections.abc import Iterator
 from concurrent import futures
 from pathlib import Path
@@ -14,7 +18,14 @@ import grpc
 import pytest
 from engine_side import REPOSITORY, FakeEngine, Plugin, Start
 from google.protobuf import empty_pb2
-from pulumi.runtime.proto import engine_pb2, language_pb2, language_pb2_grpc, resource_pb2, resource_pb2_grpc
+from pulumi.runtime.proto import (
+    engine_pb2,
+    language_pb2,
+    language_pb2_grpc,
+    plugin_pb2,
+    resource_pb2,
+    resource_pb2_grpc,
+)
 
 LAUNCHER = REPOSITORY / "tools/language-host/pulumi-language-python"
 
@@ -53,6 +64,12 @@ def monitor() -> Iterator[FakeMonitor]:
     fake = FakeMonitor()
     yield fake
     fake.server.stop(0).wait()
+
+
+@pytest.fixture
+def language_host(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
+    monkeypatch.syspath_prepend(str(LAUNCHER.parent))
+    return importlib.import_module("language_host")
 
 
 @pytest.fixture
@@ -96,6 +113,33 @@ def test_it_introduces_itself(start: Start) -> None:
     lines = host.InstallDependencies(language_pb2.InstallDependenciesRequest(), timeout=60)
     assert b"make setup" in b"".join(line.stdout for line in lines)
     host.Cancel(empty_pb2.Empty(), timeout=60)
+
+
+def test_what_it_says_of_itself_is_told_without_the_sdk() -> None:
+    code = """
+import sys
+import types
+import language_host
+said = language_host.Handlers("127.0.0.1:1")
+for method in ("GetPluginInfo", "About", "Cancel"):
+    answer = said.service(types.SimpleNamespace(method=f"/pulumirpc.LanguageRuntime/{method}")).unary_unary(b"", None)
+    print(answer.hex())
+assert "pulumi" not in sys.modules
+"""
+    env = {"PYTHONPATH": str(LAUNCHER.parent)}
+    lines = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, env=env).stdout
+    info, about, _ = (bytes.fromhex(line) for line in lines.split("\n")[:3])
+    assert plugin_pb2.PluginInfo.FromString(info).version
+    assert language_pb2.AboutResponse.FromString(about) == language_pb2.AboutResponse(
+        executable=sys.executable, version=platform.python_version()
+    )
+
+
+@pytest.mark.parametrize("length", [0, 1, 127, 128, 16383, 16384, 70000])
+def test_texts_of_any_length_are_protobuf_s(length: int, language_host: types.ModuleType) -> None:
+    path, version = "/" * length, "é" * length
+    message = language_pb2.AboutResponse.FromString(language_host.texts(path, version))
+    assert (message.executable, message.version) == (path, version)
 
 
 def test_it_runs_the_program_in_its_folder(

@@ -1,98 +1,71 @@
 """A language host for Python: what the engine calls to have this project's program run.
 
-Pulumi's own, `pulumi-language-python`, comes with its installer and cannot be had as a Go module. The SDK contains the
-better part of one, for programs given as functions (`pulumi.automation`); here the function runs the project's main
-file, and the calls are added that only a plugin receives. It is used only where Pulumi's own is absent.
+Pulumi's own, `pulumi-language-python`, comes with its installer and cannot be had as a Go module. It is used only where
+Pulumi's own is absent.
+
+For each run the engine starts two of these: one to ask what it is, which ends at once, and one that runs the program.
+So what the first is asked is answered here without Pulumi's SDK, which takes longer to import than all the rest; what
+needs the SDK is in `program_host.py`.
 """
 
-# ruff: noqa: ARG002, D102, N802 - gRPC's method names and arguments; language.proto documents them
 from __future__ import annotations
 
 import functools
 import gc
 import os
-import runpy
+import platform
 import signal
 import sys
 import threading
 import time
-import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent import futures
-from pathlib import Path
 from typing import Any
 
 import grpc
-from google.protobuf import empty_pb2  # type: ignore[import-untyped]
-from pulumi.automation import _server
-from pulumi.errors import RunError
-from pulumi.runtime.proto import language_pb2, language_pb2_grpc, plugin_pb2
 
 _UNLIMITED = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
 
 
-class LanguageHost(_server.LanguageServer):
-    """Runs `program_directory/entry_point` of the request; `entry_point` "." means its `__main__.py`."""
+class Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc ships no types
+    """Of the engine's calls; requests and answers are protobuf's bytes, by language.proto and plugin.proto."""
 
     def __init__(self, engine: str) -> None:
-        super().__init__(program=lambda: None)
         self._engine = engine
+        self._without_sdk = {
+            "GetPluginInfo": texts("0.1.0"),  # PluginInfo
+            "About": texts(sys.executable, platform.python_version()),  # AboutResponse
+            "Cancel": b"",  # Empty
+        }
 
-    def Handshake(self, request: Any, context: Any) -> Any:
-        self._engine = request.engine_address or self._engine
-        return language_pb2.LanguageHandshakeResponse()
+    def service(self, details: Any) -> Any:
+        """What answers a call of this method."""
+        answer = self._without_sdk.get(details.method.rpartition("/")[2])
+        if answer is None:
+            return self._with_sdk.service(details)
+        return grpc.unary_unary_rpc_method_handler(lambda _request, _context: answer)
 
-    def GetPluginInfo(self, request: Any, context: Any) -> Any:
-        return plugin_pb2.PluginInfo(version="0.1.0")
+    @functools.cached_property
+    def _with_sdk(self) -> Any:
+        import program_host
 
-    def GetProgramDependencies(self, request: Any, context: Any) -> Any:
-        return language_pb2.GetProgramDependenciesResponse()
-
-    def InstallDependencies(self, request: Any, context: Any) -> Iterator[Any]:
-        yield language_pb2.InstallDependenciesResponse(stdout=b"`make setup` installs this project's dependencies.\n")
-
-    def Cancel(self, request: Any, context: Any) -> Any:
-        return empty_pb2.Empty()
-
-    def Run(self, request: Any, context: Any) -> Any:
-        folder = Path(request.info.program_directory or request.pwd)
-        self.program = functools.partial(_run, folder / (request.info.entry_point or "."))
-        request.args[:] = [self._engine]  # where the SDK's server, made for another caller, looks for it
-        os.chdir(request.pwd or folder)
-        sys.path.insert(0, str(folder))
-        result = super().Run(request, context)  # type: ignore[no-untyped-call]
-        if result.error:  # it has logged that: "bail" keeps the engine from saying it a second time
-            return language_pb2.RunResponse(bail=True)
-        return result
+        return program_host.handlers(self._engine)
 
 
-def _run(program: Path) -> None:
-    runpy.run_path(str(program), run_name="__main__")
+def texts(*values: str) -> bytes:
+    """A protobuf message whose first fields, from number 1 on, are these texts."""
+    return b"".join(_text(number, value.encode()) for number, value in enumerate(values, 1))
 
 
-def _explained(run_in_stack: Callable[..., Any]) -> Callable[..., Any]:
-    """The SDK's runner of a program, whose unexpected exceptions become a message for people."""
-
-    async def run(program: Callable[[], Any]) -> None:
-        try:
-            await run_in_stack(program)
-        except (RunError, grpc.RpcError):
-            raise  # the SDK's server shows the first as it is, and knows the second as the engine's own end
-        except SystemExit as end:
-            if end.code not in (None, 0):
-                raise RunError(f"The program ended itself: {end.code}") from None
-        except Exception as error:
-            raise RunError(_message(error)) from error
-
-    return run
+def _text(number: int, value: bytes) -> bytes:
+    return bytes((number << 3 | 2, *_varint(len(value)))) + value
 
 
-def _message(error: Exception) -> str:
-    if os.environ.get("CLOUDPC_DEBUG"):
-        return "".join(traceback.format_exception(error))
-    *_, last = traceback.extract_tb(error.__traceback__)
-    text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    return f"The program failed: {text}\n(in {last.filename}, line {last.lineno}; CLOUDPC_DEBUG=1 shows the traceback)"
+def _varint(number: int) -> Iterator[int]:
+    while number > 127:
+        yield number & 127 | 128
+        number >>= 7
+    yield number
 
 
 def _leave(*_: object) -> None:
@@ -108,15 +81,12 @@ def _leave_with_parent(engine: int) -> None:
 
 def main() -> None:
     """Serve until the engine is done with us; its address is the last argument."""
-    gc.set_threshold(
-        10_000
-    )  # the program's modules stay: looking through them again and again costs a sixth of its start
+    # the program's modules stay: looking through them again and again costs a sixth of its start
+    gc.set_threshold(10_000)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _leave)
     threading.Thread(target=_leave_with_parent, args=(os.getppid(),), daemon=True).start()
-    _server.run_in_stack = _explained(_server.run_in_stack)  # type: ignore[attr-defined]  # not exported
-    server = grpc.server(futures.ThreadPoolExecutor(max_workers=16), options=_UNLIMITED)
-    language_pb2_grpc.add_LanguageRuntimeServicer_to_server(LanguageHost(sys.argv[-1]), server)
+    server = grpc.server(futures.ThreadPoolExecutor(max_workers=16), [Handlers(sys.argv[-1])], options=_UNLIMITED)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     print(port, flush=True)
