@@ -17,7 +17,9 @@ from cloudpc.model.machines import PowerState
 from cloudpc.model.tags import Phase
 from cloudpc.operations import asked, look
 from cloudpc.operations.consent import Consent
+from cloudpc.operations.inventory import Inventory
 from cloudpc.operations.overview import Look
+from cloudpc.operations.records import CloudPCRecord, StackRecord
 from cloudpc.operations.removal import Removal
 from cloudpc.operations.tidying import Meant, tidy
 from cloudpc.rules import findings, transitions
@@ -120,6 +122,25 @@ def test_a_run_sees_what_a_refresh_would(
     assert told == []
     assert (pc.power_state, pc.status_detail.code if pc.status_detail else None) == (power, code)
     assert pc == look.as_seen(host, recorded, (), NOW)
+
+
+def test_a_restored_state_in_which_it_was_ending_leaves_the_machine_that_its_user_has_now(
+    host: ScriptedHost, recorded: RecordedCloudPC
+) -> None:
+    ending = _but(recorded, status=Status.DEPROVISIONING, leftovers=("its machine on local: busy",))
+    assert _changed(ending, host) == ([], [])
+    _restore_older_state(host)
+    [found], _ = _changed(ending, host)
+    assert found.is_not_in_state
+    assert found == look.as_seen(host, ending, (), NOW)
+    assert look.as_seen(None, ending, (), NOW) == ending
+    left = Removal([host], Organisation(), Consent()).remove(IDENTITY, found)  # type: ignore[arg-type]
+    ended = transitions.ended(found, found, left, NOW)
+    assert "cloudpc adopt" in ended.leftovers[0]
+    assert Removal([host], Organisation(), Consent()).remove(IDENTITY, ended) == left  # type: ignore[arg-type]
+    assert _changed(ended, host) == ([], [])
+    [machine] = host.owned(ended.installation)
+    assert Inventory.of([StackRecord("lab", cloud_pcs=(CloudPCRecord("lab", ended, "alice"),))]).is_lost(machine)
 
 
 def test_what_its_host_says_of_a_machine_is_recorded_and_stays_while_it_says_nothing(

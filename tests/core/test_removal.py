@@ -529,3 +529,34 @@ def test_the_place_of_one_that_has_gone_is_free_at_once(
     with ledger.books() as books:
         assert (books["local"].machines, books["local"].committed) == (set(), Amount())
     assert asked == []
+
+
+@pytest.mark.parametrize("below", [None, 3])
+@pytest.mark.parametrize("status", [Status.PROVISIONED, Status.IN_GRACE_PERIOD, Status.DEPROVISIONING])
+def test_a_state_older_than_the_machine_takes_nothing(
+    removal: Removal, host: ScriptedHost, organisation: Organisation, made: Outcome, status: Status, below: int | None
+) -> None:
+    """A copy from a backup: its user came back, or asked for a reprovision, after it was made."""
+    host.delete(IDENTITY, Watch())
+    run = Run(host)
+    run.registration = organisation.registration()
+    run.provision(desired(networks=(_HQ, _DR)).model_copy(update={"generation": 2, "device_name": "CPC-second"}))
+    hand_over(host)
+    organisation.calls.clear()
+    before = host.machines()
+    leftovers = ("its machine on local: busy",) if status is Status.DEPROVISIONING else ()
+    [left] = removal.remove(IDENTITY, _recorded(status, made, leftovers=leftovers), below)
+    assert "cloudpc adopt" in left
+    assert host.machines() == before
+    assert organisation.calls == []
+
+
+def test_what_a_killed_reprovision_had_registered_goes_with_its_machine(
+    removal: Removal, host: ScriptedHost, organisation: Organisation, made: Outcome
+) -> None:
+    host.delete(IDENTITY, Watch())
+    run = Run(host)
+    run.registration = organisation.registration()
+    run.provision(desired(networks=(_HQ,)).model_copy(update={"generation": 2, "device_name": "CPC-second"}))
+    assert removal.remove(IDENTITY, _recorded(Status.PROVISIONED, made)) == []
+    assert _nothing_left(host, organisation)

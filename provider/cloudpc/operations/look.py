@@ -31,8 +31,8 @@ class Place(Protocol):
 
 
 def is_looked_at(recorded: RecordedCloudPC) -> bool:
-    """Whether it is to have a machine that is worth a look."""
-    return recorded.has_machine and recorded.status is not Status.DEPROVISIONING
+    """Whether it is to have a machine that is worth a look; also one that could not be removed yet."""
+    return recorded.has_machine
 
 
 def as_seen(where: Place | None, recorded: RecordedCloudPC, places: Iterable[Place], now: datetime) -> RecordedCloudPC:
@@ -47,6 +47,8 @@ def as_seen(where: Place | None, recorded: RecordedCloudPC, places: Iterable[Pla
     Raises:
         ProvisioningError: the host does not say.
     """
+    if recorded.status is Status.DEPROVISIONING:
+        return _still_ending(where, recorded, now)
     if where is None:
         if followed := _followed(recorded, places, now):
             return followed
@@ -79,6 +81,16 @@ def told_still(pc: RecordedCloudPC) -> str:
     if pc.power_state == "paused":
         return f"paused: {pc.paused_because}; the next run resumes it"
     return "off; the next run starts it"
+
+
+def _still_ending(where: Place | None, recorded: RecordedCloudPC, now: datetime) -> RecordedCloudPC:
+    """One that has ended: only whether its user has been given another since. Its removal reports all else."""
+    if where is not None:
+        with suppress(TagUnreadable), unexpected_told(f"looking at {recorded.machine_id}"):
+            machine = where.describe(recorded.machine_id)
+            if machine is not None and _is_newer(machine, recorded):
+                return findings.not_in_state(recorded, _from_an_older_copy(where, machine, recorded), now)
+    return recorded
 
 
 def _asked(where: Place, recorded: RecordedCloudPC) -> tuple[Machine | None, str]:

@@ -46,10 +46,10 @@ class _There:
     doubts: list[str]
     """Why it can't be said that there are no others."""
 
-    @property
-    def is_handed_over(self) -> bool:
-        """Whether its user was given one of them."""
-        return any(machine.tag.phase is Phase.HANDED_OVER for _, machine in self.own)
+    def is_unknown_to(self, recorded: RecordedCloudPC) -> bool:
+        """Whether its user was given one of them that state does not know: it may be an older copy."""
+        given = [machine for _, machine in self.own if machine.tag.phase is Phase.HANDED_OVER]
+        return any(not recorded.has_machine or machine.tag.generation > recorded.generation for machine in given)
 
     @property
     def is_its_own(self) -> bool:
@@ -81,7 +81,7 @@ class Removal:
             there = self._look(machine_id, recorded)
         except TagUnreadable as error:
             return [error.message]  # somebody may work on it: what directories know of it stays as well
-        if there.is_handed_over and not recorded.has_machine:
+        if there.is_unknown_to(recorded):
             return self._left_untouched(there.own, recorded)
         if there.doubts and below is not None:
             return there.doubts
@@ -89,7 +89,7 @@ class Removal:
         left = [*there.doubts, *(self._releasing.recorded(recorded) if releases else ())]
         if left and below is not None:
             return left
-        left += self._delete_own(there.own, None if releases else recorded.policy_id, below)
+        left += self._delete_own(there.own, recorded, below, released=releases)
         return left + self._discard(machine_id, recorded, there, below, told=bool(left))
 
     def delete_unknown(self, host: Host, machine: Machine, *, forget: bool = False) -> list[str]:
@@ -151,12 +151,20 @@ class Removal:
         log.warning("left untouched: %s", told)
         return []
 
-    def _delete_own(self, own: Found, unreleased: str | None, below: int | None) -> list[str]:
-        """The policy's machines; with what only their tags remember, where state has not released it (`unreleased`)."""
+    def _delete_own(self, own: Found, recorded: RecordedCloudPC, below: int | None, *, released: bool) -> list[str]:
+        """The policy's machines; with what only their tags remember, as of one that a reprovision had begun.
+
+        Args:
+            own: the machines.
+            recorded: what state knows of them.
+            below: as in `remove`.
+            released: whether what state remembers is taken back already.
+        """
         older = own if below is None else [each for each in own if each[1].tag.generation < below]
         left: list[str] = []
         for host, machine in older:
-            if unreleased is not None and (refused := self._releasing.tagged_of(unreleased, host, machine)):
+            is_released = released and machine.tag.identity == recorded.identity
+            if not is_released and (refused := self._releasing.tagged_of(recorded.policy_id, host, machine)):
                 left += refused
                 continue
             going: list[str] = []

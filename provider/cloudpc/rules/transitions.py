@@ -99,6 +99,7 @@ def ended(
         "access", "credentials", "facts", "power_state", "paused_because", "billed_while_off",
         "on_premises_connection_name", "status_detail", "before_loss", "before_change",
         *(() if leftovers else ("device", "computer")),
+        *(("host",) if recorded.is_not_in_state else ()),  # the machine there is none that state knows
     )  # fmt: skip
     pc = changed(without(recorded, of_the_machine), _asked(desired))
     over = changed(pc, {"status": Status.DEPROVISIONING, "leftovers": tuple(leftovers)})
