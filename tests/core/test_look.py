@@ -277,10 +277,28 @@ def test_another_host_is_asked_once_for_all_that_are_missing(
 
     monkeypatch.setattr(other, "overview", overview)
     _undefine(host)
-    changed = Look([host, other], _by_key(recorded, _but(recorded, user_id="u-bob"))).changed(print, NOW)
+    told: list[str] = []
+    looked = Look([host, other], _by_key(recorded, _but(recorded, user_id="u-bob")))
+    assert looked.changed(told.append, NOW) == {}, "it may be there"
     end.set()
-    assert [pc.is_lost for pc in changed.values()] == [True, True]
+    assert len(told) == 2
+    assert "its machine is not on local, and may be on other (no answer" in told[0]
     assert listed == ["other"]
+
+
+def test_a_machine_is_not_gone_while_another_host_may_have_it(
+    host: ScriptedHost, tmp_path: Path, recorded: RecordedCloudPC
+) -> None:
+    other = ScriptedHost(tmp_path, "other")
+    _undefine(host)
+    other.away = True
+    with pytest.raises(look.MayBeElsewhereError, match=r"may be on other \(other does not answer\)"):
+        look.as_seen(host, recorded, [host, other], NOW)
+    other.away = False
+    lost = look.as_seen(host, recorded, [host, other], NOW)
+    assert lost.is_lost
+    other.away = True
+    assert look.as_seen(host, lost, [host, other], NOW) == lost
 
 
 def test_a_run_has_hosts_give_up_the_places_of_what_is_off(host: ScriptedHost) -> None:

@@ -560,3 +560,22 @@ def test_what_a_killed_reprovision_had_registered_goes_with_its_machine(
     run.provision(desired(networks=(_HQ,)).model_copy(update={"generation": 2, "device_name": "CPC-second"}))
     assert removal.remove(IDENTITY, _recorded(Status.PROVISIONED, made)) == []
     assert _nothing_left(host, organisation)
+
+
+def test_a_reprovision_waits_for_a_host_that_may_have_the_machine_by_now(
+    host: ScriptedHost, organisation: Organisation, made: Outcome, tmp_path: Path
+) -> None:
+    """It was migrated by hand, or two hosts have swapped their names."""
+    far = ScriptedHost(tmp_path, "far")
+    recorded = _recorded(Status.PROVISIONED, made, host="far")
+    assert _removal_of([far, host], organisation, Consent()).remove(IDENTITY, recorded, below=1) == []
+    organisation.calls.clear()
+    host.away = True
+    [left] = _removal_of([far, host], organisation, Consent()).remove(IDENTITY, recorded, below=2)
+    assert left == (
+        "its machine is not on far, and may be on local: local does not answer; if that host is gone for good, run "
+        "`cloudpc up lab --forget-host local`"
+    )
+    assert organisation.calls == []
+    forgetting = _removal_of([far, host], organisation, Consent(forget_hosts=("local",)))
+    assert forgetting.remove(IDENTITY, recorded, below=2) == []

@@ -16,6 +16,10 @@ from cloudpc.model.tags import Phase
 from cloudpc.rules import findings
 
 
+class MayBeElsewhereError(ProvisioningError):
+    """It is not on its host, and another one, which may have it, does not say."""
+
+
 class Place(Protocol):
     """Where a look goes: a host, or what it has said of all that is on it."""
 
@@ -152,13 +156,25 @@ def _followed(recorded: RecordedCloudPC, places: Iterable[Place], now: datetime)
 
 
 def _elsewhere(recorded: RecordedCloudPC, places: Iterable[Place]) -> Place | None:
-    """Another host that has it: it was migrated, or hosts have other names in cloudpc:hosts than before."""
+    """Another host that has it: it was migrated, or hosts have other names in cloudpc:hosts than before.
+
+    Raises:
+        MayBeElsewhereError: one of them does not say, and no other has it.
+    """
     its_own = (recorded.policy_id, recorded.generation, Phase.HANDED_OVER)
+    doubts: list[str] = []
     for other in (each for each in places if each.name != recorded.host):
-        with suppress(ProvisioningError), unexpected_told(f"looking for {recorded.machine_id} on {other.name}"):
-            machine = other.describe(recorded.machine_id)
-            if machine and (machine.tag.policy_id, machine.tag.generation, machine.tag.phase) == its_own:
-                return other
+        try:
+            with unexpected_told(f"looking for {recorded.machine_id} on {other.name}"):
+                machine = other.describe(recorded.machine_id)
+        except ProvisioningError as error:
+            doubts.append(f"{other.name} ({error.message})")
+            continue
+        if machine and (machine.tag.policy_id, machine.tag.generation, machine.tag.phase) == its_own:
+            return other
+    if doubts and not recorded.is_lost:
+        message = f"its machine is not on {recorded.host}, and may be on {', '.join(doubts)}"
+        raise MayBeElsewhereError(ErrorCode.HOST_UNREACHABLE, message)
     return None
 
 

@@ -13,7 +13,7 @@ from functools import cached_property, partial
 from uuid import UUID
 
 from cloudpc.model.cloud_pc import RecordedCloudPC
-from cloudpc.model.errors import ProvisioningError, TagUnreadable
+from cloudpc.model.errors import ErrorCode, ProvisioningError, TagUnreadable
 from cloudpc.model.machines import Host, Machine
 from cloudpc.model.remnants import Remnant
 from cloudpc.model.tags import Phase
@@ -48,6 +48,20 @@ class Overview:
         if isinstance(found := self._remnants.get(installation, []), ProvisioningError):
             raise found
         return found
+
+
+class _Silent:
+    """A host that has not answered in time."""
+
+    def __init__(self, name: str, why: str) -> None:
+        self.name = name
+        self._why = why
+
+    def describe(self, _machine_id: UUID) -> Machine | None:
+        raise ProvisioningError(ErrorCode.HOST_UNREACHABLE, self._why)
+
+    def remnants(self, _installation: str) -> list[Remnant]:
+        raise ProvisioningError(ErrorCode.HOST_UNREACHABLE, self._why)
 
 
 class Look:
@@ -85,11 +99,11 @@ class Look:
         return [pc for pc in self._recorded.values() if pc.host == host]
 
     @cached_property
-    def _everywhere(self) -> list[Overview]:
-        """All hosts, as far as they answer in time; asked only where a machine is missing, and once for all."""
+    def _everywhere(self) -> list[Place]:
+        """All hosts, also those that don't answer; asked only where a machine is missing, and once for all."""
         recorded = list(self._recorded.values())
         asked = Asked("looking at", {host.name: partial(Overview, host, recorded) for host in self._hosts})
-        return list(asked.answers.values())
+        return [*asked.answers.values(), *(_Silent(name, why) for name, why in asked.silent.items())]
 
     def _others(self, recorded: RecordedCloudPC) -> Iterator[Place]:
         if self._names - {recorded.host}:

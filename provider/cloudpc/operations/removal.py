@@ -45,6 +45,8 @@ class _There:
     """Those of its policy."""
     doubts: list[str]
     """Why it can't be said that there are no others."""
+    silent: list[str]
+    """Why it can't be said where else it may be by now, if its own host does not have it."""
 
     def is_unknown_to(self, recorded: RecordedCloudPC) -> bool:
         """Whether its user was given one of them that state does not know: it may be an older copy."""
@@ -83,8 +85,8 @@ class Removal:
             return [error.message]  # somebody may work on it: what directories know of it stays as well
         if there.is_unknown_to(recorded):
             return self._left_untouched(there.own, recorded)
-        if there.doubts and below is not None:
-            return there.doubts
+        if below is not None and (doubts := there.doubts or there.silent):
+            return doubts
         releases = may_be_registered(recorded) and (there.is_its_own or bool(recorded.device or recorded.computer))
         left = [*there.doubts, *(self._releasing.recorded(recorded) if releases else ())]
         if left and below is not None:
@@ -114,6 +116,7 @@ class Removal:
         found: Found = []
         unreadable: list[TagUnreadable] = []
         doubts: list[str] = []
+        silent: list[str] = []
         for host, seen in self._looks.begin(machine_id).seen(_WITHIN):
             match seen:
                 case Machine():
@@ -122,13 +125,24 @@ class Removal:
                     unreadable.append(seen)
                 case ProvisioningError() if recorded.host == host.name:
                     doubts.append(f"its machine on {host.name}: {seen.message}")
+                case ProvisioningError() if host.name not in self._consent.forget_hosts:
+                    silent.append(
+                        f"its machine is not on {recorded.host}, and may be on {host.name}: {seen.message}; if "
+                        f"that host is gone for good, run `cloudpc up {recorded.policy_id} --forget-host {host.name}`"
+                    )
         if unreadable:
             raise unreadable[0]
         own = [(host, machine) for host, machine in found if machine.tag.policy_id == recorded.policy_id]
         doubts += self._host_is_gone(recorded, own)
         may_be_there = recorded.host and (recorded.has_machine or remains(recorded))
         forgotten = recorded.host in self._consent.forget_hosts
-        return _There(found, own, doubts if may_be_there and not forgotten else [])
+        is_missed = recorded.has_machine and not recorded.is_lost and not own
+        return _There(
+            found,
+            own,
+            doubts if may_be_there and not forgotten else [],
+            silent if is_missed and not forgotten else [],
+        )
 
     def _host_is_gone(self, recorded: RecordedCloudPC, own: Found) -> list[str]:
         """If it is no longer configured, and does not have its machine under another name."""

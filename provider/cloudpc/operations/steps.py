@@ -126,6 +126,9 @@ class Steps:
         named = next((place for place in places if place.name == recorded.host), None)
         try:
             seen = look.as_seen(named, recorded, places, self.now())
+        except look.MayBeElsewhereError as error:
+            self.reporter.milestone(f"{error.message} [{error.code}]", warning=True)
+            return recorded
         except ProvisioningError as error:
             self.runtime.tell_once(
                 f"the machines on {recorded.host} could not be looked at: {error.message} [{error.code}]"
