@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from cloudpc.model.identity import machine_id
 from cloudpc.model.machine_names import machine_name, named_after
-from cloudpc.model.remnants import Kind, Machines, Remnant, expired, left_over, uncertain, without_data
+from cloudpc.model.remnants import Kind, Machines, Remnant, expired, kept, left_over, uncertain, without_data
 
 NOW = datetime(2026, 11, 29, tzinfo=UTC)
 ids = st.text("abcdefghijklmnopqrstuvwxyz0123456789", min_size=8, max_size=64)
@@ -45,6 +45,16 @@ def test_a_name_of_before_says_no_more_than_how_the_id_begins(one: str) -> None:
 def test_what_is_not_named_after_a_machine_of_ours() -> None:
     for name in ("cloudpc-image-0123456789abcdef-0123456789ab.qcow2", "cloudpc", "other.qcow2", "cloudpc-a-b.qcow2"):
         assert named_after(name) is None
+
+
+def test_a_copy_beside_what_is_kept_for_diagnosis_goes_only_with_all_that_is_left_over() -> None:
+    """Somebody has made it before the reprovision that failed: a run does not take it for what that has left."""
+    machine = machine_id("installation", "u-0", "plan").hex[:12]
+    log = Remnant(Kind.VOLUME, "log", machine, keep_until=NOW)
+    disk, copy = Remnant(Kind.VOLUME, "disk", machine), Remnant(Kind.VOLUME, "copy", machine, by_hand=True)
+    assert kept([log, disk, copy]) == [log, disk]
+    assert expired([log, disk, copy], [], [], NOW) == [log, disk]
+    assert left_over([log, disk, copy], [], [], NOW) == [log, disk, copy]
 
 
 @given(st.sets(machines))

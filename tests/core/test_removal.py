@@ -448,6 +448,26 @@ def test_the_disk_of_one_that_was_undefined_by_hand_goes_with_it(
 
 
 @pytest.mark.parametrize(
+    ("status", "more"),
+    [
+        (Status.PROVISIONED, {}),
+        (Status.FAILED, {"status_detail": _detail("startFailed")}),
+        (Status.DEPROVISIONING, {"leftovers": ("its device: Graph is away",)}),
+    ],
+)
+def test_a_copy_that_somebody_has_made_of_a_disk_stays(
+    removal: Removal, host: ScriptedHost, made: Outcome, status: Status, more: dict[str, Any]
+) -> None:
+    """As before a reprovision: neither one that failed nor an end that takes several runs has it removed."""
+    [disk] = host.folder.glob("cloudpc-*.qcow2")
+    copy = disk.with_name(f"{disk.stem}-before.qcow2")
+    copy.write_bytes(b"data")
+    _undefined(host)
+    assert removal.remove(IDENTITY, _recorded(status, made, **more)) == []
+    assert (disk.exists(), copy.exists()) == (False, True)
+
+
+@pytest.mark.parametrize(
     ("status", "detail"), [(Status.NOT_PROVISIONED, "otherPolicyFirst"), (Status.FAILED, "machineNotInState")]
 )
 def test_a_disk_that_state_knows_nothing_of_stays(
@@ -573,8 +593,8 @@ def test_a_reprovision_waits_for_a_host_that_may_have_the_machine_by_now(
     host.away = True
     [left] = _removal_of([far, host], organisation, Consent()).remove(IDENTITY, recorded, below=2)
     assert left == (
-        "its machine is not on far, and may be on local: local does not answer; if that host is gone for good, run "
-        "`cloudpc up lab --forget-host local`"
+        "its machine is not on far, and may be on local: local does not answer; if that host is gone for good, take "
+        "it out of cloudpc:hosts"
     )
     assert organisation.calls == []
     forgetting = _removal_of([far, host], organisation, Consent(forget_hosts=("local",)))

@@ -13,6 +13,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import signal
 import threading
 import time
@@ -70,6 +71,8 @@ _LIMITS = ("cores", "memory_mib", "disk_gib")
 _MEET_WITHIN = 60.0
 _FIELDS = frozenset(field.name for field in fields(Tag))
 _VOLUMES = ("*.seed", "*.qcow2", "*-failed-*.log")
+_MADE = re.compile(r"-[0-9a-f]{12}(\.seed|\.qcow2|-failed-\d+\.log)$")
+"""Others beside them were made by hand."""
 _FACTS = """system PRETTY_NAME="Fake Linux 1"
 key ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILr1oZs1LkO8Ry5N2yp7aYz0kEJzq8nZhb3bJm1yQy7M fake
 """
@@ -236,8 +239,12 @@ class FakeHost:
         found = ((path.name, named_after(path.name)) for path in files)
         ours = [(name, at) for name, at in found if at is not None and at.may_be_of(installation)]
         return self._without_machine(
-            [Remnant(Kind.VOLUME, name, at.machine, at.is_of(installation), _kept_until(name)) for name, at in ours]
-        )
+            Remnant(
+                Kind.VOLUME, name, at.machine, at.is_of(installation), _kept_until(name),
+                by_hand=_MADE.search(name) is None,
+            )
+            for name, at in ours
+        )  # fmt: skip
 
     def discard(self, remnants: Collection[Remnant]) -> list[str]:
         with self._lock():
@@ -260,7 +267,7 @@ class FakeHost:
         self._fault("delete", machine.tag.user_id)
         its = [self._folder / f"{machine.name}.{what}" for what in ("seed", "qcow2", "kernel")]
         if self._kept.exists():  # a look through the files of thousands
-            its += self._folder.glob(f"{machine.name}-*")
+            its += self._folder.glob(f"{machine.name}-failed-*.log")
         for path in (*its, self._folder / f"{machine_id}.password"):
             path.unlink(missing_ok=True)
         self._forget(machine_id)

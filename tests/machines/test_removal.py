@@ -391,4 +391,5 @@ def test_a_copy_of_its_disk_stays_and_is_named(desk: Desk, daemon: Daemon, conne
     desk.host.delete(spec.id, Watch())
     left = desk.host.remnants(desk.installation)
     assert sorted(remnant.name for remnant in left) == copies
+    assert all(remnant.by_hand for remnant in left), "so that only who asks for all that is left over removes it"
     assert desk.host.discard(left) == copies

@@ -37,6 +37,9 @@ class Remnant:
     """A console's log says until when it and its machine's disk are kept for diagnosis."""
     policy_id: str = ""
     """Which policy its machine was of, where it says so: all do that hold no data."""
+    by_hand: bool = False
+    """Whether somebody has made it beside what is the machine's own, such as a copy of its disk: it is removed only by
+    who asks for all that is left over."""
     superseded: bool = False
     """Whether its machine is there, and has another instead: it is of an attempt before. Nothing that may hold data."""
     stays_because: str = field(default="", compare=False)
@@ -77,7 +80,7 @@ def of_machine(remnants: Iterable[Remnant], machine: UUID) -> list[Remnant]:
 def kept(remnants: Collection[Remnant]) -> list[Remnant]:
     """Those that are kept for diagnosis, whether or not their time is over."""
     machines = {remnant.machine for remnant in remnants if remnant.keep_until is not None}
-    return [remnant for remnant in remnants if remnant.machine in machines]
+    return [remnant for remnant in remnants if remnant.machine in machines and not remnant.by_hand]
 
 
 def left_over(
@@ -104,7 +107,8 @@ def expired(
 ) -> list[Remnant]:
     """Those that were kept for diagnosis, and long enough; the rest as for `left_over`."""
     over = {remnant.machine for remnant in remnants if remnant.keep_until is not None and remnant.keep_until <= now}
-    return [remnant for remnant in left_over(remnants, meant, recorded, now) if remnant.machine in over]
+    left = left_over(remnants, meant, recorded, now)
+    return [remnant for remnant in left if remnant.machine in over and not remnant.by_hand]
 
 
 def without_data(

@@ -127,8 +127,8 @@ class Removal:
                     doubts.append(f"its machine on {host.name}: {seen.message}")
                 case ProvisioningError() if host.name not in self._consent.forget_hosts:
                     silent.append(
-                        f"its machine is not on {recorded.host}, and may be on {host.name}: {seen.message}; if "
-                        f"that host is gone for good, run `cloudpc up {recorded.policy_id} --forget-host {host.name}`"
+                        f"its machine is not on {recorded.host}, and may be on {host.name}: {seen.message}; "
+                        "if that host is gone for good, take it out of cloudpc:hosts"
                     )
         if unreadable:
             raise unreadable[0]
@@ -229,7 +229,7 @@ class Removal:
         """
         of_it = of_machine(self._looks.remnants(host, recorded.installation, within=_WITHIN), machine_id)
         its = [each for each in of_it if each.policy_id in ("", recorded.policy_id)]
-        its = [each for each in its if whole or not each.kind.may_hold_data]
+        its = [each for each in its if not each.by_hand and (whole or not each.kind.may_hold_data)]
         if not its:
             return
         gone = self._looks.discard(host, its)

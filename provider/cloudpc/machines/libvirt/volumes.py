@@ -151,8 +151,12 @@ class MachineVolumes:
             found = ((name, named_after(name)) for name in self._pool.names(pool))
             ours = ((name, at) for name, at in found if at is not None and at.may_be_of(installation))
             return [
-                Remnant(Kind.VOLUME, name, at.machine, at.is_of(installation), _kept_until(name)) for name, at in ours
-            ]
+                Remnant(
+                    Kind.VOLUME, name, at.machine, at.is_of(installation), _kept_until(name),
+                    by_hand=_MADE.search(name) is None,
+                )
+                for name, at in ours
+            ]  # fmt: skip
 
     def path(self, name: str) -> str | None:
         """The path, on the host, of a volume; None if it has gone."""
