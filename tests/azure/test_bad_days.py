@@ -16,6 +16,7 @@ from cloudpc.model.hosts import ByHand
 from cloudpc.model.machines import Removed
 from cloudpc.model.tags import Phase
 from cloudpc.model.watch import Watch
+from cloudpc.operations.inventory import Inventory
 from tests.azure.arm import FakeArm
 from tests.azure.back_ends import GuestStatus
 from tests.azure.clock import Delays
@@ -226,7 +227,8 @@ def test_doctor_says_why_what_is_left_can_not_be_removed(
     assert host.discard(left) == []
     left = host.remnants(INSTALLATION)
     assert all("rg-cloudpc is locked against deletion" in each.stays_because for each in left)
-    told = list(doctor_hosts._left("left over", ByHand("", ""), left, frozenset(), frozenset()))
+    ours = doctor_hosts.Ours([INSTALLATION], Inventory(), set(), remove=True)
+    told = list(doctor_hosts._left("left over", ByHand("", ""), left, ours))
     assert all("can't be removed: the resource group rg-cloudpc is locked" in check.detail for check in told)
     arm.locks.clear()
     assert len(host.discard(left)) == len(left) == len(told)

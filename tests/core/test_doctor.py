@@ -19,7 +19,7 @@ from cloudpc.model.check import Check
 from cloudpc.model.devices import OwnedDevice
 from cloudpc.model.errors import ErrorCode, ProvisioningError
 from cloudpc.model.machines import Amount, Machine, PowerState, Removed
-from cloudpc.model.remnants import Remnant
+from cloudpc.model.remnants import Kind, Remnant
 from cloudpc.model.tags import Phase, Tag
 from cloudpc.model.watch import Watch
 from cloudpc.operations.inventory import Inventory
@@ -63,6 +63,7 @@ class _Host:
     def __init__(self, *machines: Machine, answers: bool = True) -> None:
         self.machines = {m.id: m for m in machines}
         self._answers = answers
+        self.left: list[Remnant] = []
 
     def check(self) -> list[Any]:
         return []
@@ -79,10 +80,11 @@ class _Host:
         return {}
 
     def remnants(self, installation: str) -> list[Remnant]:
-        return []
+        return self.left
 
     def discard(self, remnants: Collection[Remnant]) -> list[str]:
-        return []
+        self.left = [remnant for remnant in self.left if remnant not in remnants]
+        return [remnant.name for remnant in remnants]
 
     def delete(self, machine_id: uuid.UUID, _watch: Watch) -> Removed:
         del self.machines[machine_id]
@@ -130,6 +132,29 @@ def test_nothing_is_removed_while_state_lacks_a_machine_that_a_user_has(monkeypa
         assert "cloudpc-u-lost" in finding.hint
         assert "cloudpc adopt" in finding.hint
     assert not directory.removed
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_no_disk_is_removed_while_state_lacks_a_machine_that_a_user_has(
+    monkeypatch: pytest.MonkeyPatch, is_known: bool
+) -> None:
+    """As with another backend's state: a disk whose machine was undefined there may be a user's, on any host."""
+    mine = _machine("u-mine", Phase.HANDED_OVER)
+    one, other = _Host(), _Host(mine)
+    disk = Remnant(Kind.VOLUME, "a disk", uuid.uuid4().hex[:12])
+    one.left = [disk, Remnant(Kind.NETWORK_CARD, "a card", disk.machine)]
+    hosts = {"one": one, "other": other}
+    monkeypatch.setattr(doctor_hosts, "connect", lambda config: hosts[config.name])
+    configs = [FakeHostConfig(name=name, uri=f"fake:///{name}") for name in hosts]
+    surroundings: Any = {config.name: SimpleNamespace(hosts=[config]) for config in configs}
+    inventory = Inventory(given=frozenset({mine.id}) if is_known else frozenset())
+    ours = Ours([_INSTALLATION], inventory, set(), remove=True)
+    told = list(doctor_hosts.findings(surroundings, ours, SeenOnHosts()))
+    assert one.left == ([] if is_known else [disk])
+    kept = [check for check in told if check.detail == "volume a disk has no machine"]
+    assert [(mine.name in check.hint, "`cloudpc adopt`" in check.hint) for check in kept] == [(True, True)] * len(
+        one.left
+    )
 
 
 def test_nothing_is_removed_if_a_host_did_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
-from uuid import UUID
 
 from cloudpc.cli.doctor_organisation import SeenOnHosts
 from cloudpc.configuration.parsing import Surroundings
@@ -36,12 +35,19 @@ class Ours:
         inventory: machines that state knows, wherever it says: a host may have another name, or two.
         busy: policies that a run is, or was, at work on.
         remove: whether to remove what is unfinished.
+        lost: names of machines that users work on and that no state knows, on all hosts. While there are some, state
+            may be lost or in another backend, and what has no machine may be somebody's.
     """
 
     installations: Sequence[str]
     inventory: Inventory
     busy: set[str]
     remove: bool
+    lost: Sequence[str] = ()
+
+    def keeps(self, remnant: Remnant) -> bool:
+        """Whether it stays though it is left over."""
+        return remnant.kind.may_hold_data and bool(self.lost)
 
 
 def findings(surroundings: Mapping[str, Surroundings], ours: Ours, seen: SeenOnHosts) -> Iterator[Check]:
@@ -54,9 +60,22 @@ def findings(surroundings: Mapping[str, Surroundings], ours: Ours, seen: SeenOnH
     """
     # hosts with the same holdings are looked at once
     configured = {host.holdings: host for each in surroundings.values() for host in each.hosts}
+    if ours.remove:
+        ours = replace(ours, lost=_lost(list(configured.values()), ours))
     for config in configured.values():
         yield from _host(config, ours, seen)
     yield from _twins({policy: each.hosts for policy, each in surroundings.items()})
+
+
+def _lost(configs: Sequence[HostConfig], ours: Ours) -> list[str]:
+    """Of hosts that answer."""
+
+    def on(config: HostConfig) -> list[str]:
+        host = connect(config)
+        return [m.name for i in ours.installations for m in host.owned(i) if ours.inventory.is_lost(m)]
+
+    asked = Asked("listing the machines on", {config.where: partial(on, config) for config in configs})
+    return sorted({name for names in asked.answers.values() for name in names})
 
 
 def _host(config: HostConfig, ours: Ours, seen: SeenOnHosts) -> Iterator[Check]:
@@ -109,7 +128,8 @@ def _of_installation(
     known, unknown = [m for m in owned if m.id in given], [m for m in owned if m.id not in given]
     if ours.remove:
         gone = _unfinished_removed(host, unknown, ours)
-        remnants = left_over(host.remnants(installation), given, remembered, datetime.now(UTC))
+        left_there = left_over(host.remnants(installation), given, remembered, datetime.now(UTC))
+        remnants = [remnant for remnant in left_there if not ours.keeps(remnant)]
         if removed := [machine.name for machine in gone] + host.discard(remnants):
             yield Check(f"{what}: left over", "passed", f"removed {', '.join(removed)}")
         unknown = [machine for machine in unknown if machine not in gone]
@@ -120,7 +140,7 @@ def _of_installation(
     left = [
         *(_unreadable(what, name, is_known=machine_id in given) for machine_id, name in unreadable.items()),
         *(_unknown(f"{what}: left over", machine) for machine in unknown),
-        *_left(f"{what}: left over", by_hand, host.remnants(installation), given, remembered),
+        *_left(f"{what}: left over", by_hand, host.remnants(installation), ours),
     ]
     yield from left or [Check(f"{what}: left over", "passed", "nothing")]
 
@@ -163,12 +183,16 @@ def _unknown(what: str, machine: Machine) -> Check:
     return Check(what, "warning", detail, "`cloudpc adopt` takes it back, or removes it with its data")
 
 
-def _left(
-    what: str, by_hand: ByHand, remnants: list[Remnant], known: frozenset[UUID], recorded: frozenset[UUID]
-) -> Iterator[Check]:
+def _left(what: str, by_hand: ByHand, remnants: list[Remnant], ours: Ours) -> Iterator[Check]:
+    known, recorded = ours.inventory.given, ours.inventory.remembered
+    lost = (
+        "it may be somebody's, and is not removed while users have machines that state does not know "
+        f"({', '.join(ours.lost)}); `cloudpc adopt`"
+    )
     for each in left_over(remnants, known, recorded, datetime.now(UTC)):
+        hint = lost if ours.keeps(each) else "--remove-leftovers"
         stays = f", and can't be removed: {each.stays_because}" if each.stays_because else ""
-        yield Check(what, "warning", f"{each.kind} {each.name} has no machine{stays}", "--remove-leftovers")
+        yield Check(what, "warning", f"{each.kind} {each.name} has no machine{stays}", hint)
     there = Machines(known)
     for each in (r for r in remnants if r.kind.may_hold_data and there.have(r)):
         detail = f"{each.kind} {each.name} belongs to a Cloud PC in state whose machine is no longer defined"
