@@ -220,3 +220,25 @@ def test_one_that_was_fine_before_it_was_changed_by_hand_is_fine_again(project: 
         assert project.pulumi("refresh", "--yes", "--stack", "demo").code == 0
         assert project.statuses()["u000"] == status
     assert lasting(project.state()["u000"]) == lasting(before)
+
+
+def test_state_from_a_backup_takes_no_newer_machine(project: Project) -> None:
+    """What it has of a Cloud PC is of before the reprovision: whoever works on that machine keeps it."""
+    project.up()
+    backup = project.root / "backup.json"
+    export = ("stack", "export", "--stack", "demo", "--show-secrets", "--file", str(backup))
+    assert project.pulumi(*export).code == 0
+    act(project, reprovision={f"u000/{SMALL}": 2})
+    project.up()
+    newer = project.machines()["u000"]
+    assert newer["tag"]["generation"] == 2
+    act(project)
+    assert project.pulumi("stack", "import", "--stack", "demo", "--file", str(backup)).code == 0
+    ran = project.cloudpc("down", "demo", "--yes")
+    assert ran.code == 1, ran
+    assert "these machines stay, which its state did not know" in " ".join(ran.output.split())
+    assert project.machines() == {"u000": newer}
+    ran = project.cloudpc("adopt", "demo", "--yes")
+    assert ran.code == 0, ran
+    assert project.machines()["u000"] == newer
+    assert project.state()["u000"]["generation"] == 2
