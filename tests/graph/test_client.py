@@ -350,6 +350,70 @@ def test_a_token_follows_no_redirect(opened: Opened, monkeypatch: pytest.MonkeyP
     assert "GET /subscribedSkus" in message
 
 
+Answered = Callable[..., tuple[GraphError, int]]
+
+
+@pytest.fixture
+def answered(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> Iterator[Answered]:
+    """What becomes of a request, and how often it was made, where these answers come one after the other."""
+    answers: list[tuple[int, str, str]] = []
+    asked: list[str] = []
+
+    class Answers(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            status, kind, body = answers[min(len(asked), len(answers)) - 1]
+            self.send_response(status)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+        def log_message(self, *_: Any) -> None: ...
+
+    monkeypatch.setattr("cloudpc.graph.client.pause", lambda *_: 0.0)
+    monkeypatch.setenv(TOKEN_VARIABLE, "token")
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}).start()
+        graph = opened(GraphConfig(endpoint=f"http://127.0.0.1:{server.server_port}", auth="token"))
+
+        def ask(*given: tuple[int, str, str]) -> tuple[GraphError, int]:
+            answers[:], asked[:] = given, []
+            with pytest.raises(GraphError) as caught:
+                skus(graph)
+            return caught.value, len(asked)
+
+        yield ask
+        server.shutdown()
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 407, 451])
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [("text/html", "<html>"), ("text/plain", ""), ("application/json", "{}"), ("application/json", "[")],
+)
+def test_what_graph_has_not_said_is_neither_absence_nor_a_missing_permission(
+    answered: Answered, status: int, kind: str, body: str
+) -> None:
+    error, _ = answered((status, kind, body))
+    assert f"was refused ({status}) without a reason, which Graph always gives; see what lies between" in error.message
+    assert not error.is_missing
+    assert error.permission is None
+
+
+def test_a_tenant_s_own_refusal_is_no_missing_permission(answered: Answered) -> None:
+    code, reason = "Authentication_RequestFromNonPremiumTenantOrB2CTenant", "Tenant doesn't have premium license"
+    error, _ = answered((403, "application/json", json.dumps({"error": {"code": code, "message": reason}})))
+    assert error.message == f"reading which service plans a licence has is refused ({code}): {reason}"
+    assert error.permission is None
+
+
+def test_a_token_that_is_refused_at_the_last_repetition_is_an_error_in_words(answered: Answered) -> None:
+    error, count = answered(*[(503, "text/html", "<html>")] * 6, (401, "text/html", "<html>"))
+    assert "Graph refused the token" in error.message
+    assert count == 7
+
+
 def page(value: list[Any] | None, link: str | None = None) -> bytes:
     return json.dumps({"value": value, "@odata.nextLink": link}).encode()
 

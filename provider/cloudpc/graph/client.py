@@ -160,7 +160,7 @@ class Session:
             try:
                 return await self.once(call, request)
             except GraphError as error:
-                if error.status == 401 and not renewed:
+                if error.status == 401 and not renewed and attempt < _RETRIES:
                     renewed = True
                     self.tokens.forget()
                 elif not error.is_transient or attempt == _RETRIES:

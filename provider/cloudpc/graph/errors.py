@@ -39,8 +39,8 @@ class GraphError(CloudPCError):
 
     @property
     def is_missing(self) -> bool:
-        """The object is not there."""
-        return self.status == 404
+        """The object is not there, as Graph itself says: a 404 of a proxy has no code, and says nothing of it."""
+        return self.status == 404 and bool(self.code)
 
     @property
     def is_transient(self) -> bool:

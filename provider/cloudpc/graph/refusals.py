@@ -13,6 +13,7 @@ from cloudpc.graph.configuration import GraphConfig
 from cloudpc.graph.credentials import TOKEN_VARIABLE
 from cloudpc.graph.errors import GraphError
 from cloudpc.graph.permissions import Permission
+from cloudpc.microsoft.sign_in import proxy_note
 
 if TYPE_CHECKING:
     from kiota_abstractions.api_error import APIError
@@ -26,12 +27,22 @@ def explained(error: APIError, permission: Permission, config: GraphConfig) -> G
     status = error.response_status_code or 0
     inner = getattr(error, "error", None)
     code = getattr(inner, "code", None) or ""
-    said = one_line(getattr(inner, "message", None) or error.message or "")
+    reason = one_line(getattr(inner, "message", None) or "")
+    said = reason or one_line(error.message or "")
     headers: Any = error.response_headers or {}
     host = urlsplit(config.endpoint).netloc
     match status:
         case 401:
             message = _unauthorized(said, headers, config)
+        case _ if 400 <= status < 500 and status != 429 and not code and not reason:
+            message = (
+                f"{permission.request} was refused ({status}) without a reason, which Graph always gives; see what "
+                f"lies between this machine and {host}{proxy_note(config.endpoint)}"
+            )
+            return GraphError(message, code, status)
+        case 403 if code.startswith("Authentication_"):  # of the tenant, or of how one has signed in
+            message = f"{permission.purpose} is refused ({code}): {said}"
+            return GraphError(message, code, status)
         case 403 if permission.delegated_only:
             message = (
                 f"{permission.purpose} is refused ({code}): it needs a signed-in user with the permission "
