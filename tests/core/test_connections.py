@@ -135,6 +135,33 @@ def test_a_place_of_another_domain_is_told_before_the_join(folder: Path) -> None
         ]
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        "",
+        "[fd00::5]",
+        "fd00::5%eth0",
+        "ldaps://10.0.0.5",
+        "10.0.0.5:636",
+        "dc1..corp.example",
+        "dc 1",
+        "x\0y",
+        "x" * 300,
+    ],
+    ids=range(9),
+)
+def test_a_controller_s_address_that_none_can_be_is_told(folder: Path, address: str) -> None:
+    [told] = _told(folder, _DOMAIN | {"domainControllers": [{"name": "dc1.corp.example", "address": address}]})
+    words = "must be an IP address or a DNS name, without scheme, brackets and port"
+    assert told.startswith(f"domainControllers[0].address: {words}")
+
+
+@pytest.mark.parametrize("address", ["10.0.0.5", "fd00::5", "dc_1", "dc1.corp.example.", "büro.example"])
+def test_a_controller_s_address(folder: Path, address: str) -> None:
+    _write(folder, "hq", _DOMAIN | {"domainControllers": [{"name": "dc1.corp.example", "address": address}]})
+    assert files.read(folder, "hq").domain_controllers[0].address == address
+
+
 def test_a_password_in_the_file_is_refused_and_not_repeated(folder: Path) -> None:
     for value in ("hunter2 !", {"environment": "hunter2 !"}):
         told = "\n".join(_told(folder, {**_DOMAIN, "adDomainPassword": value}))

@@ -210,9 +210,9 @@ class Samba:
         return Connection(server, user, password, client_strategy=strategy)
 
 
-def certify(*names: str) -> tuple[bytes, bytes]:
-    """A key and a certificate for these host names that is its own authority, as PEM."""
-    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
+def certify(*names: str, now: datetime | None = None) -> tuple[bytes, bytes]:
+    """A key and a certificate for these host names that is its own authority, as PEM, valid about this time."""
+    key, now = ec.generate_private_key(ec.SECP256R1()), now or datetime.now(UTC)
     subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, names[0])])
     certificate = (
         x509.CertificateBuilder()

@@ -13,19 +13,27 @@ import ssl
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 from uuid import UUID
 
 from cloudpc.devices import account_mark
 from cloudpc.devices.domain_accounts import DomainAccounts, words
-from cloudpc.devices.domain_errors import NO_SECOND_TRY, REFUSED_SIGN_IN, DomainError, NameTakenInDomainError
+from cloudpc.devices.domain_errors import (
+    NO_SECOND_TRY,
+    PASSES,
+    REFUSED_SIGN_IN,
+    DomainError,
+    NameTakenInDomainError,
+)
 from cloudpc.files import secret_file
 from cloudpc.model.check import Check
 from cloudpc.model.connection import DomainController, OnPremisesConnection
 from cloudpc.model.credentials import generate_password
 from cloudpc.model.devices import ComputerAccount, Controller, Join, NameTakenError, OwnedDevice
 from cloudpc.model.errors import ErrorCode, ProvisioningError
+from cloudpc.model.text import in_utc
 
 if TYPE_CHECKING:
     from ldap3 import Connection
@@ -208,8 +216,8 @@ class ActiveDirectory:
         address = controller.address or controller.name
         try:
             socket.getaddrinfo(address, _PORT, type=socket.SOCK_STREAM)
-        except OSError as error:
-            reason = error.strerror or error
+        except (OSError, UnicodeError) as error:
+            reason = getattr(error, "strerror", None) or error
             raise DomainError("FqdnNotFound", f"{address} is not found: {reason}", retriable=True) from None
         # A certificate of the address, where that is a name itself, is as good: it stands in the same file.
         tls = Tls(
@@ -232,8 +240,7 @@ class ActiveDirectory:
         except LDAPException as error:
             text = str(error)
             if "CERTIFICATE_VERIFY_FAILED" in text or "certificate" in text:
-                reason = "its certificate is not of that name" if "match" in text else "its certificate is not trusted"
-                raise DomainError("ServerNotOperational", f"{controller.name}: {reason}") from None
+                raise DomainError("ServerNotOperational", f"{controller.name}: {_untrusted(text)}") from None
             message = f"{controller.name} does not answer on port {_PORT} of {address}"
             raise DomainError("ServerNotOperational", message, retriable=True) from None
         return connection
@@ -274,10 +281,18 @@ class ActiveDirectory:
                 message = f"{self._connection.ad_domain_username} can't sign in: {reason}"
                 if kind in NO_SECOND_TRY:
                     self._refused = password, kind, message
-                raise DomainError(kind, message)
+                raise DomainError(kind, message, retriable=connection.result["description"] in PASSES)
         domain = DomainAccounts(connection, self._domain, self._connection)
         domain.check_name()
         return domain
+
+
+def _untrusted(reason: str) -> str:
+    """Why a certificate does not count, of what OpenSSL and ldap3 say."""
+    if "has expired" in reason or "not yet valid" in reason:
+        when = "has expired" if "has expired" in reason else "is not yet valid"
+        return f"its certificate, or its CA's, {when} by this machine's clock ({in_utc(datetime.now(UTC))})"
+    return "its certificate is not of that name" if "match" in reason else "its certificate is not trusted"
 
 
 def _of_guests(controller: DomainController) -> Controller:

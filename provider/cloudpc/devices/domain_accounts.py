@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from cloudpc.devices import account_mark, security_identifiers
-from cloudpc.devices.domain_errors import DomainError, NameTakenInDomainError
+from cloudpc.devices.domain_errors import PASSES, DomainError, NameTakenInDomainError
 from cloudpc.model import distinguished_name
 from cloudpc.model.connection import OnPremisesConnection
 
@@ -35,6 +35,9 @@ _NOT_OURS = (
     "Disable it if it is the Cloud PC's, else give it another name. If a former adDomainUsername has made it, name "
     "that in computerAccountOwners of the connection."
 )
+
+_WRITTEN = ("addResponse", "modifyResponse", "modDNResponse")
+_WRITABLE = "Name under domainControllers those that are not read-only (RODC)."
 
 
 @dataclass(frozen=True)
@@ -177,7 +180,10 @@ class DomainAccounts:
 
     def check_name(self) -> None:
         """Whether this is a controller of the domain, not of another one."""
-        [context] = self._read("", "defaultNamingContext")
+        context = next(iter(self._read("", "defaultNamingContext")), "")
+        if not context:
+            message = "this is a directory of another kind, and no controller of an Active Directory domain"
+            raise DomainError("ServerNotOperational", message, action="Correct domainControllers or adDomainName.")
         if context.lower() != self._base.lower():
             message = f"this is a controller of {context}, not of adDomainName {self._name}"
             raise DomainError("FqdnNotFound", message)
@@ -258,6 +264,9 @@ class DomainAccounts:
         code = result["description"]
         if code == "success":
             return
+        if code == "referral" and result["type"] in _WRITTEN:
+            message = f"{dn} can't be written here: this controller is read-only"
+            raise DomainError("ServerNotOperational", message, action=_WRITABLE)
         kind, message = {
             "insufficientAccessRights": ("AccessDenied", f"access to {dn} is denied"),
             "noSuchObject": ("OrganizationalUnitNotFound", f"there is no {dn}"),
@@ -267,7 +276,7 @@ class DomainAccounts:
         }.get(code, ("UnknownError", words(self._connection)))
         if "0000216D" in result["message"].upper():  # ERROR_DS_MACHINE_ACCOUNT_QUOTA_EXCEEDED
             kind, message = "AccountQuotaExceeded", "it has made as many computer accounts as it may"
-        raise DomainError(kind, message, retriable=code in {"busy", "unavailable", "operationsError", "other"})
+        raise DomainError(kind, message, retriable=code in PASSES)
 
 
 def _computer(dn: str, attributes: dict[str, list[bytes]]) -> Computer:

@@ -18,6 +18,8 @@ REFUSED_SIGN_IN = {
 }
 NO_SECOND_TRY = {"IncorrectCredentials", "CredentialsExpired", "AccountLockedOrDisabled"}
 """What a refused sign-in says about the password or the account, whoever asks next."""
+PASSES = {"busy", "unavailable", "operationsError", "other"}
+"""LDAP's results that can be another one a moment later."""
 _ACTIONS = {
     "AccessDenied": "Delegate to adDomainUsername on the organizational unit: create computer objects "
     "(docs/active-directory.md).",

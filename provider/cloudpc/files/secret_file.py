@@ -20,6 +20,8 @@ def read(reference: SecretReference) -> str:
     """
     if reference.environment is not None:
         if value := os.environ.get(reference.environment):
+            if not value.isascii() and any("\ud800" <= letter <= "\udfff" for letter in value):
+                raise LookupError(f"the environment variable {reference.environment} is not text in UTF-8")
             return value
         raise LookupError(f"the environment variable {reference.environment} is not set")
     assert reference.file is not None  # noqa: S101 - see its contradictions

@@ -22,6 +22,8 @@ from cloudpc.model.written import USER_AT_DOMAIN, Written
 
 _LABEL = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)")
 
+_HOST = re.compile(r"(?:[\w-]{1,63}\.)*[\w-]{1,63}\.?")
+
 
 class _Whole(Part):
     """A part whose contradictions are reported together with the errors of single fields, not after them."""
@@ -105,13 +107,25 @@ def _ip_address(value: str | None) -> str | None:
     return value
 
 
+def _host(value: str | None) -> str | None:
+    """Raise ValueError unless this is an address or a name alone."""
+    if value is not None and not (len(value) <= 255 and _HOST.fullmatch(value)):
+        try:
+            ipaddress.ip_address(value.replace("%", "/"))  # a card of this machine's is no part of it
+        except ValueError:
+            raise ValueError("must be an IP address or a DNS name, without scheme, brackets and port") from None
+    return value
+
+
 class DomainController(Part):
     """Ours: where the domain is reached, where DNS does not say."""
 
     name: Annotated[str, AfterValidator(dns_name)] = Field(
         description="Fully qualified; its certificate must be of that name."
     )
-    address: str | None = Field(default=None, description="From here; default: what DNS says of the name.")
+    address: Annotated[str | None, AfterValidator(_host)] = Field(
+        default=None, description="From here; default: what DNS says of the name."
+    )
     guest_address: Annotated[str | None, AfterValidator(_ip_address)] = Field(
         default=None, description="From the guests; default: what their DNS says. User-mode networking: 10.0.2.2."
     )
