@@ -51,6 +51,10 @@ def test_a_recorded_cloud_pc_has_it(way: Access) -> None:
     assert RecordedCloudPC.model_validate(outputs).access is None
 
 
+def test_an_address_of_ipv6_is_told_apart_from_its_port() -> None:
+    assert [SSH.address, Ssh(host="fd00::10", port=22).address] == ["10.0.0.5:22", "[fd00::10]:22"]
+
+
 @pytest.mark.parametrize("way", [SSH, RDP])
 def test_a_proof_goes_into_the_field_of_its_protocol(way: Access) -> None:
     assert list(to_outputs(way.proven("another")).values())[-1] == "another"

@@ -129,3 +129,10 @@ def test_a_host_key() -> None:
     assert is_ed25519(ED25519)
     assert not is_ed25519("ssh-ed25519 AAAA")
     assert not is_ed25519(f"ecdsa-sha2-nistp256 {packed(b'ecdsa-sha2-nistp256', b'nistp256', POINT)}")
+
+
+@pytest.mark.parametrize("kind", [SK_ED25519, SK_ECDSA, "ecdsa-sha2-nistp256"])
+@pytest.mark.parametrize("parts", [[], [b"\xff\xfe", b"\x04"], [b"\xff", b"\x04", b"ssh:"]])
+def test_a_key_whose_parts_are_none_is_told_as_broken(kind: str, parts: list[bytes]) -> None:
+    with pytest.raises(WrongKeyError, match="is cut off or broken"):
+        public_key(f"{kind} {packed(kind.encode(), *parts)}")

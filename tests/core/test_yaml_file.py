@@ -175,3 +175,13 @@ def test_plain_words_mean_what_they_mean_to_the_engine(tmp_path: Path) -> None:
 def test_any_content_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, content: str | bytes) -> None:
     with contextlib.suppress(InvalidConfigurationError, UnicodeEncodeError):  # the latter for text that is no UTF-8
         _read(tmp_path_factory.getbasetemp(), content)
+
+
+def test_text_that_is_written_hides_and_reorders_nothing(tmp_path: Path) -> None:
+    values = {
+        letter: f"a{letter}b: c" for letter in ("\u202e", "\u200b", "\u3164", "\ufe00", "\U000e0041", "\x1b", "\xad")
+    }
+    written = yaml_file.dump(values | {"plain": "Büro \U0001f680"})
+    assert all(letter not in written for letter in values)
+    assert "plain: Büro \U0001f680" in written
+    assert _read(tmp_path, written) == values | {"plain": "Büro \U0001f680"}

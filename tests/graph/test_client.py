@@ -10,13 +10,15 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from kiota_abstractions.api_error import APIError
 
-from cloudpc.graph import odata, permissions
+from cloudpc.graph import odata, permissions, refusals
 from cloudpc.graph.client import Graph, Session
 from cloudpc.graph.configuration import GraphConfig
 from cloudpc.graph.credentials import TOKEN_VARIABLE, Tokens
@@ -412,6 +414,14 @@ def test_a_token_that_is_refused_at_the_last_repetition_is_an_error_in_words(ans
     error, count = answered(*[(503, "text/html", "<html>")] * 6, (401, "text/html", "<html>"))
     assert "Graph refused the token" in error.message
     assert count == 7
+
+
+@pytest.mark.parametrize("ahead", [-3600, 0, 3600])
+def test_a_time_to_come_back_is_by_the_clock_of_who_names_it(ahead: int) -> None:
+    there = datetime.now(UTC) + timedelta(seconds=ahead)
+    headers = {"Date": format_datetime(there), "Retry-After": format_datetime(there + timedelta(seconds=7))}
+    error = APIError(response_status_code=429, response_headers=headers)
+    assert refusals.explained(error, Call.FIND_GROUP.value, GraphConfig()).retry_after == 7
 
 
 def page(value: list[Any] | None, link: str | None = None) -> bytes:

@@ -12,6 +12,7 @@ import yaml
 
 from cloudpc.files import regular_file
 from cloudpc.model.problems import InvalidConfigurationError, Problem
+from cloudpc.model.text import harmless_lines
 
 
 def read(path: Path, shown_as: str) -> Any:
@@ -216,7 +217,11 @@ for _name, (_pattern, _first) in _MEANINGS.items():
 
 def dump(value: Any) -> str:
     """Plain YAML that both kinds of readers, of 1.1 and of 1.2, understand as it was meant."""
-    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=10_000, default_flow_style=False)
+    written: str = yaml.dump(
+        value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=10_000, default_flow_style=False
+    )
+    # what an editor or a diff would hide or reorder: only quoted text has it, and the escapes are YAML's, too
+    return harmless_lines(written)
 
 
 class _Dumper(yaml.SafeDumper):
@@ -229,7 +234,8 @@ class _Dumper(yaml.SafeDumper):
 
 def _text(dumper: _Dumper, value: str) -> yaml.ScalarNode:
     # line breaks that only one of the versions knows are written as escapes, and so are all others
-    return dumper.represent_scalar(f"{_TAG}str", value, style=None if value.isprintable() else '"')
+    is_plain = value.isprintable() and value == harmless_lines(value)
+    return dumper.represent_scalar(f"{_TAG}str", value, style=None if is_plain else '"')
 
 
 _Dumper.add_representer(str, _text)

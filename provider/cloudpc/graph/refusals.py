@@ -83,8 +83,15 @@ def _retry_after(headers: Any) -> float:
         value = str(headers["Retry-After"])
         if value.isdigit():
             return float(value)
-        return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
+        return max(0.0, (parsedate_to_datetime(value) - _now_there(headers)).total_seconds())
     return 0.0
+
+
+def _now_there(headers: Any) -> datetime:
+    """By the clock of who has answered: this machine's may be wrong."""
+    with contextlib.suppress(KeyError, ValueError, TypeError):
+        return parsedate_to_datetime(headers["Date"]).astimezone(UTC)
+    return datetime.now(UTC)
 
 
 def one_line(text: str) -> str:

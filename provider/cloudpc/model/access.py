@@ -36,7 +36,8 @@ class _Way(Recorded):
     @property
     def address(self) -> str:
         """Host and port, for people."""
-        return f"{self.host}:{self.port}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
 
     @property
     def through(self) -> str:

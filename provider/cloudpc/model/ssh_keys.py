@@ -120,7 +120,7 @@ def _check_parts(kind: str, blob: bytes) -> None:
     if named != kind.encode():
         raise WrongKeyError(f"says {kind}, but the key itself says {named.decode('ascii', 'replace')[:40]!r}")
     if kind.startswith("sk-"):
-        *parts, _application = parts
+        parts = parts[:-1]  # the last one is what the key is for
     match kind:
         case "ssh-rsa":
             [exponent, modulus] = _exactly(parts, 2)
@@ -131,7 +131,7 @@ def _check_parts(kind: str, blob: bytes) -> None:
         case _:
             [curve, point] = _exactly(parts, 2)
             _sized(point, 1 + 2 * _CURVES.get(curve, 0))
-            if not point.startswith(b"\x04") or curve.decode() not in kind:
+            if not point.startswith(b"\x04") or curve not in kind.encode():
                 raise IndexError
             _check_on_curve(curve.decode(), point)
 
