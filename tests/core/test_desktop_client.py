@@ -9,9 +9,10 @@ import pytest
 
 from cloudpc.cli import desktop_client
 from cloudpc.cli.output import CommandError
-from cloudpc.cli.ssh import Forwarded
+from cloudpc.cli.ssh import Forwarded, Target
 from cloudpc.files import packaged
 from cloudpc.model import thumbprints
+from cloudpc.model.text import command_line
 
 CERTIFICATE = b"its DER"
 RECORDED = thumbprints.of(CERTIFICATE)
@@ -59,3 +60,14 @@ def test_without_a_client_the_page_is_named_where_there_is_one(
     with pytest.raises(CommandError) as told:
         desktop_client._client()
     assert ("cloudpc serve" in str(told.value), "--rdp-file" in str(told.value)) == (has_page, True)
+
+
+def test_remmina_s_user_is_told_a_name_that_the_command_takes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: None)
+    monkeypatch.setattr(desktop_client, "_until_interrupted", lambda: 0)
+    target = Target("CPC-1", "127.0.0.1", 22, user="o-brien", password="secret", host_key="")
+    owner = "o'brien@contoso.example"
+    desktop_client._by_remmina("remmina", desktop_client._Session(target, "12", 3389, owner))
+    assert f"`{command_line('cloudpc', 'credentials', owner)}`" in " ".join(capsys.readouterr().err.split())

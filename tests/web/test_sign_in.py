@@ -28,6 +28,7 @@ from cloudpc.web import sign_in_pages
 from cloudpc.web.app import create
 from cloudpc.web.fleet import Snapshot
 from cloudpc.web.guard import Origins
+from cloudpc.web.person import Person
 from cloudpc.web.registration import CERTIFICATE, SECRET, Options, Registration
 from cloudpc.web.server import listen
 from cloudpc.web.sign_in import FLOW_SECONDS, SignIn
@@ -135,6 +136,10 @@ def test_a_role_or_a_group_makes_an_admin(pages: Pages) -> None:
     pages.entra.pages.roles["u-bob"] = ["cloudpc.admin", "CloudPC.Adminx"]
     pages.sign_in("u-bob")
     assert pages.browser.get("/fleet").status_code == 404, "those are other roles"
+
+
+def test_a_name_that_a_page_would_show_backwards_or_not_at_all_is_shown_as_it_is() -> None:
+    assert Person("a\u202eb\ud83d\x1b").name == r"a\u202eb\ud83d\x1b"
 
 
 def test_a_user_sees_their_own_and_another_s_is_not_there(pages: Pages) -> None:

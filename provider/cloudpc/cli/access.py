@@ -160,15 +160,16 @@ def _desktop(
         desktop_client.write_rdp_file(rdp_file, secret.user, _PORT_ELSEWHERE)
         _tell_of_file(rdp_file, way, secret.user, None if way.bastion else hop_to(project.host(cloud_pc), way))
         return 0
+    owner = cloud_pc.user_principal_name
     with reached(project, cloud_pc, target_of(project, cloud_pc, way, secret), way) as target:
         try:
-            return desktop_client.show(target, way.certificate_thumbprint)
+            return desktop_client.show(target, way.certificate_thumbprint, owner)
         except ssh.NotIn as failed:
             known = None if failed.ended.was_asked else _anew(project, cloud_pc, target)
             if known is None:
                 raise CommandError(f"the desktop of {target.name} was not opened: {failed}") from None
         try:
-            return desktop_client.show(known, way.certificate_thumbprint)
+            return desktop_client.show(known, way.certificate_thumbprint, owner)
         except ssh.NotIn as failed:
             raise CommandError(f"the desktop of {target.name} was not opened: {failed}") from None
 

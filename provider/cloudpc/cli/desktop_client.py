@@ -51,19 +51,22 @@ class _Session:
         target: whose password and name they are.
         thumbprint: SHA-256 of its certificate, in hex.
         port: of the loopback here, which leads to it.
+        owner: its user, as commands take them: the account's name may be another.
     """
 
     target: Target
     thumbprint: str
     port: int
+    owner: str
 
 
-def show(target: Target, thumbprint: str) -> int:
+def show(target: Target, thumbprint: str, owner: str) -> int:
     """Open a desktop in the first client that is there, until it is closed; its exit code.
 
     Args:
         target: the Cloud PC, as ssh reaches it.
         thumbprint: SHA-256 of the desktop's certificate, in hex.
+        owner: its user, as commands take them.
 
     Raises:
         CommandError: there is no client; the desktop does not answer, or proves itself by another certificate.
@@ -72,7 +75,7 @@ def show(target: Target, thumbprint: str) -> int:
     opened_by = _client()
     with ssh.forwarded(target, PORT) as way:
         _wait_until_proven(way, thumbprint, target.name)
-        return opened_by(_Session(target, thumbprint, way.port))
+        return opened_by(_Session(target, thumbprint, way.port, owner))
 
 
 def write_rdp_file(path: Path, user: str, port: int) -> None:
@@ -191,7 +194,7 @@ def _by_remmina(program: str, session: _Session) -> int:
         file.write_text("\n".join(lines), encoding="utf-8")
         err.print(
             'cloudpc: Remmina sends no password; after "login failed" choose OK and type it there '
-            f"(`{command_line('cloudpc', 'credentials', session.target.user)}` shows it)"
+            f"(`{command_line('cloudpc', 'credentials', session.owner)}` shows it)"
         )
         subprocess.run([program, "-c", str(file)], check=False)
         return _until_interrupted()  # a client that runs already takes the file over, and this one ends at once

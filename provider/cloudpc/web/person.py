@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from cloudpc.model.text import harmless
 from cloudpc.operations.records import CloudPCRecord
 
 
@@ -20,6 +21,9 @@ class Person:
     name: str
     is_admin: bool = False
     user_id: str | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", harmless(self.name))
 
     def may_see(self, cloud_pc: CloudPCRecord) -> bool:
         """Whether it is theirs to look at, and to act on."""
