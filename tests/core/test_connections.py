@@ -108,6 +108,15 @@ def test_fields_and_contradictions_are_told_together(folder: Path) -> None:
     assert len(told) == 14
 
 
+def test_a_key_that_is_no_text_is_told_with_where_it_stands(folder: Path) -> None:
+    controllers = [{"name": "dc1.corp.contoso.example", 636: "x", None: "y"}]
+    assert _told(folder, {**_DOMAIN, 5: "x", "domainControllers": controllers}) == [
+        "domainControllers[0]: has the key 636, which is not text; fields have names",
+        "domainControllers[0]: has the key None, which is not text; fields have names",
+        "file: has the key 5, which is not text; fields have names",
+    ]
+
+
 def test_a_domain_needs_an_account_and_an_account_needs_a_domain(folder: Path) -> None:
     told = _told(folder, {"libvirtNetwork": "corp", "adDomainName": "corp.contoso.example"})
     assert told == [

@@ -65,3 +65,14 @@ def test_what_was_asked_is_told_once_of_a_user_who_has_gone_from_one_policy_to_a
     asked = [s["policy"] for s in stories if s["servicePlan"] == one.service_plan and s["asked"]]
     assert {s["policy"] for s in stories} == {"now", "gone", "before"}
     assert asked == ["now"], "of the one that is there"
+
+
+def test_what_somebody_has_written_into_the_file_steers_nothing_where_it_is_shown(tmp_path: Path) -> None:
+    cloud_pc = _record("demo").cloud_pcs[0]
+    journal = Journal(_project(tmp_path))
+    journal.write("dana", "restart", cloud_pc, command="cloudpc restart")
+    file = tmp_path / ".cloudpc/pages/audit.jsonl"
+    file.write_text(file.read_text().replace('"dana"', r'"d\u001b[31ma\u202en\ud83da"'))
+    [line] = journal.of(cloud_pc)
+    assert line["by"] == r"da\u202en\ud83da"
+    assert (line["did"], line["command"]) == ("restart", "cloudpc restart")

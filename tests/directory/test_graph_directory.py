@@ -263,8 +263,9 @@ def test_licences_of_a_suspended_subscription_give_nothing_and_that_is_told(
     tenant: Tenant, directory: GraphDirectory
 ) -> None:
     sku = tenant.skus[guid("sku", "CPC_E_2C_4GB_128GB")]
-    sku["capabilityStatus"] = "Warning"
-    assert user("u-bob", directory.snapshot([ENGINEERING])).service_plans, "a subscription's own time of grace"
+    for status in ("Warning", "enabled", "WARNING"):  # a subscription's own time of grace
+        sku["capabilityStatus"] = status
+        assert user("u-bob", directory.snapshot([ENGINEERING])).service_plans
     sku["capabilityStatus"] = "Suspended"
     snapshot = directory.snapshot([ENGINEERING])
     assert user("u-bob", snapshot).service_plans == ()

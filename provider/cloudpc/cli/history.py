@@ -12,7 +12,6 @@ from cloudpc.cli.journal import Journal
 from cloudpc.cli.names import of_user
 from cloudpc.cli.output import CommandError, Json, coloured, out, print_json, table
 from cloudpc.directory.catalogue import short_name
-from cloudpc.model.text import told
 from cloudpc.operations.records import CloudPCRecord, EndedRecord
 
 
@@ -74,7 +73,7 @@ def _history(cloud_pc: CloudPCRecord | EndedRecord, asked: Sequence[Mapping[str,
         "generation": cloud_pc.generation,
         "ended": _has_ended(cloud_pc),
         "events": [_event(line) for line in lines],
-        "asked": [{"dateTime": told(a["time"]), "action": told(a["did"]), "by": told(a["by"])} for a in asked],
+        "asked": [{"dateTime": a["time"], "action": a["did"], "by": a["by"]} for a in asked],
     }
 
 

@@ -65,14 +65,14 @@ class Journal:
                     self._append(audit, (line for of, line in lines if of == policy), by, did)
 
     def of(self, cloud_pc: CloudPCRecord | EndedRecord) -> list[dict[str, Any]]:
-        """What was done to a Cloud PC, oldest first."""
+        """What was done to a Cloud PC, oldest first; its texts are harmless, whoever has written the file."""
         found = []
         with suppress(OSError), regular_file.opened(self._file) as lines:
             for text in lines:
                 with suppress(ValueError, RecursionError):
                     line = json.loads(text)
                     if isinstance(line, dict) and _is_of(line, cloud_pc):
-                        found.append(line)
+                        found.append({name: told(v) if isinstance(v, str) else v for name, v in line.items()})
         return found
 
     @staticmethod

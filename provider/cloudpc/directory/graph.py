@@ -31,8 +31,8 @@ TIMEOUT: Final = 1800.0
 PAGE: Final = 999
 """Entries on a page: the most that Graph gives."""
 _USER: Final = ["id", "userPrincipalName", "displayName", "accountEnabled", "assignedLicenses"]
-_IN_USE: Final = ("Enabled", "Warning")
-"""capabilityStatus of a subscription whose licences count; `Warning` is its own time of grace."""
+_IN_USE: Final = ("enabled", "warning")
+"""capabilityStatus, in small letters, of a subscription whose licences count; `Warning` is its own time of grace."""
 _CLOUD_PC: Final = "CPC_"
 """How the names of all Cloud PC service plans begin."""
 _SIZE: Final = re.compile(r"_(\d+)v?C(?:PU)?_(\d+)(?:GB|RAM)_(\d+)(GB|TB)", re.IGNORECASE)
@@ -231,7 +231,7 @@ class _Reading:
         if not plans and not unknown:
             return
         status = _required(sku, "capabilityStatus", str)
-        if status not in _IN_USE:
+        if status.lower() not in _IN_USE:
             self._warnings.append(
                 f"the subscription {sku.get('skuPartNumber')} is {status}: its licences give no Cloud PC"
             )

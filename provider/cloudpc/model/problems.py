@@ -93,6 +93,9 @@ def _problem(file: str, prefix: str, model: type[BaseModel], details: Any) -> Pr
             allowed = _fields_at(model, path[:-1])
             hint = closest(str(path[-1]), allowed)
             return Problem(file, field, f"is not a known field{hint}; allowed here: {', '.join(sorted(allowed))}")
+        case "invalid_key":
+            where = join(prefix, path[:-1]) or "file"
+            return Problem(file, where, f"has the key {path[-1]}, which is not text; fields have names")
         case "literal_error" | "enum":
             return Problem(file, field, f"must be {context['expected']}", found)
         case "value_error" | "assertion_error":
