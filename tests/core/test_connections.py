@@ -198,6 +198,8 @@ def test_a_secret_is_read_where_it_is_kept(tmp_path: Path, monkeypatch: pytest.M
     kept = tmp_path / "password"
     kept.write_text("pass word\n")
     assert secret_file.read(SecretReference(file=str(kept))) == "pass word"
+    kept.write_bytes(b"\xef\xbb\xbfpass word\r\n")  # as Windows' editors and PowerShell write it
+    assert secret_file.read(SecretReference(file=str(kept))) == "pass word"
     reference = SecretReference(environment="CORP_PASSWORD")
     monkeypatch.setenv("CORP_PASSWORD", "s3cret")
     assert secret_file.read(reference) == "s3cret"
@@ -209,6 +211,9 @@ def test_a_secret_is_read_where_it_is_kept(tmp_path: Path, monkeypatch: pytest.M
     for file in (str(kept), "/none", "/a\0b", "/dev/zero", str(tmp_path / "pipe")):
         with pytest.raises(LookupError, match="can't be read"):
             secret_file.read(SecretReference(file=file))
+    kept.write_bytes(bytes(70_000))
+    with pytest.raises(LookupError, match="has more than 64 KB"):
+        secret_file.read(SecretReference(file=str(kept)))
 
 
 def test_a_certificate_is_an_ordinary_file_beside_it(tmp_path: Path) -> None:

@@ -113,6 +113,16 @@ def test_a_certificate_s_time_is_told_with_this_machine_s(
     assert words in check.detail
 
 
+def test_a_certificate_as_windows_exports_it_is_told_with_what_makes_pem_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JOIN_PASSWORD", "secret")
+    (tmp_path / "ca.pem").write_bytes(ssl.PEM_cert_to_DER_cert(certify(CONTROLLER)[1].decode()))
+    [check] = ActiveDirectory("hq", _settings(), tmp_path).check()
+    assert "caCertificate ca.pem: holds no certificate in PEM (Base-64)" in check.detail
+    assert "openssl x509 -inform der" in check.detail
+
+
 def test_a_password_that_is_not_text_is_told_and_not_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "ca.pem").write_bytes(certify(CONTROLLER)[1])
     monkeypatch.setenv("JOIN_PASSWORD", "gr\udcfcn")

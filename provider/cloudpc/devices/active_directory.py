@@ -41,6 +41,9 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 _PORT = 636
+_NO_PEM = (
+    "holds no certificate in PEM (Base-64); `openssl x509 -inform der -in FILE -out ca.pem` makes that of a DER file"
+)
 _CONNECT_SECONDS, _ANSWER_SECONDS = 10, 30
 
 
@@ -253,7 +256,7 @@ class ActiveDirectory:
         try:
             ssl.create_default_context(cafile=str(path))
         except OSError as error:  # SSLError is one, too
-            reason = "holds no certificate" if isinstance(error, ssl.SSLError) else error.strerror
+            reason = _NO_PEM if isinstance(error, ssl.SSLError) else error.strerror
             raise DomainError("ServerNotOperational", f"caCertificate {name}: {reason}") from None
         return str(path)
 

@@ -56,7 +56,8 @@ def what_else(path: Path) -> str:
 def _up_to(largest: int, file: BinaryIO, path: Path) -> bytes:
     content = file.read(largest + 1)
     if len(content) > largest:
-        raise OSError(errno.EFBIG, f"has more than {largest // 1024**2} MB", str(path))
+        most = f"{largest // 1024**2} MB" if largest >= 1024**2 else f"{largest // 1024} KB"
+        raise OSError(errno.EFBIG, f"has more than {most}", str(path))
     return content
 
 

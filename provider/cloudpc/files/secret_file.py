@@ -26,7 +26,7 @@ def read(reference: SecretReference) -> str:
         raise LookupError(f"the environment variable {reference.environment} is not set")
     assert reference.file is not None  # noqa: S101 - see its contradictions
     try:
-        return regular_file.read(Path(reference.file), _LONGEST).decode().rstrip("\r\n")
+        return regular_file.read(Path(reference.file), _LONGEST).decode("utf-8-sig").rstrip("\r\n")
     except (OSError, ValueError) as error:  # ValueError: not text, or a name that no file can have
         reason = error.strerror if isinstance(error, OSError) else "not text"
         raise LookupError(f"{reference.file} can't be read: {reason}") from None
