@@ -247,13 +247,14 @@ def test_a_runtime_folder_that_is_none(
     gets_in(target(station))
 
 
-@pytest.mark.parametrize("name", ["a b", "it's", '"', "%h", "${HOME}", "#", "\\", "ä", "~", "a\nb", "-F"])
+@pytest.mark.parametrize("name", ["a b", "it's", '"', "%h", "${HOME}", "#", "\\", "ä", "~", "a\nb", "-F", "\udcfc"])
 def test_folders_of_any_name(
     name: str, station: Station, gets_in: Callable[[ssh.Target], None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     folder = tmp_path / name
     folder.mkdir()
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder))
+    monkeypatch.chdir(folder)  # of which the way to the host is begun
     station.configure(kvm1(station))
     gets_in(through(station))
     assert list(folder.iterdir()) == []

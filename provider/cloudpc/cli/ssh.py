@@ -196,8 +196,9 @@ def _prepared(target: Target) -> Iterator[tuple[list[str], Path, threading.Event
     ssh = _program()
     with _folder() as folder, _handed_over(folder / "password", target.password) as asked:
         (folder / "known_hosts").write_text(f"{target.alias} {_checked(target.host_key)}\n", encoding="ascii")
-        (folder / "config").write_text(configuration(target, _way(target)), encoding="utf-8")
-        (folder / "way").write_text(_way_script(), encoding="utf-8")
+        for name, text in (("config", configuration(target, _way(target))), ("way", _way_script())):
+            # names of folders and of a user's own ways need not be UTF-8
+            (folder / name).write_text(text, encoding="utf-8", errors="surrogateescape")
         # names in its configuration are relative, since no folder's name can then be taken for syntax
         yield [ssh, "-F", "config", "-l", target.user], folder, asked
 
@@ -238,10 +239,10 @@ def _own_way(host: str, port: int) -> dict[str, str]:
     """How the user's own ssh configuration reaches an address: its gateway, its interface."""
     try:
         argv = [_program(), "-G", "-p", str(port), "--", host]
-        said = subprocess.run(argv, capture_output=True, text=True, timeout=_OWN_WAY_SECONDS, check=True).stdout
-    except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
+        said = subprocess.run(argv, capture_output=True, timeout=_OWN_WAY_SECONDS, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
         return {}
-    found = dict(line.partition(" ")[::2] for line in said.splitlines())
+    found = dict(line.partition(" ")[::2] for line in said.decode("utf-8", "surrogateescape").split("\n"))
     names = ("proxyusefdpass", "bindaddress", "bindinterface", "addressfamily")
     way = {name: found[name] for name in names if name in found}
     with contextlib.suppress(ValueError):
