@@ -460,6 +460,18 @@ def test_where_deletion_is_refused_it_is_disabled_and_that_is_told(tenant: Tenan
     assert [d["accountEnabled"] for d in tenant.devices.values()] == [True]
 
 
+def test_a_deletion_that_something_else_than_the_tenant_refuses_is_tried_again(
+    tenant: Tenant, registry: Registry
+) -> None:
+    found = registry.recorded()
+    tenant.faults.error("/devices*", 403, "", method="DELETE")
+    with pytest.raises(ProvisioningError):
+        registry.remove(found)
+    assert registry.told == []
+    registry.remove(found)
+    assert not tenant.devices
+
+
 def test_whoever_called_is_told_on_its_own_thread(tenant: Tenant, graph: Graph) -> None:
     told: list[tuple[str, int]] = []
     registry = EntraDevices(graph, "record", tell=lambda text: told.append((text, threading.get_ident())))

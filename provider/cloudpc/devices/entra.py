@@ -283,7 +283,7 @@ class EntraDevices:
         try:
             await unless_gone(session.call(Call.DELETE_DEVICE, builder.delete))
         except GraphError as error:
-            if error.status != 403:
+            if error.status != 403 or not error.code:  # without one it is not the tenant that refuses
                 raise
             told.append(
                 f"Entra device {device.get('displayName')} is disabled; the tenant refuses to delete it ({error.code})"
