@@ -225,6 +225,28 @@ def test_a_clock_that_is_wrong(
     assert "this machine's clock is 30 min ahead of Graph's; set it" in refused(graph)
 
 
+@pytest.mark.parametrize(
+    ("off_by", "said"),
+    [
+        (366 * 86400, "366 days ahead of"),
+        (-5 * 3600, "5 h behind"),
+        (3700, "62 min ahead of"),
+        (3500, None),
+        (-3500, None),
+    ],
+)
+def test_a_clock_that_would_end_grace_periods_early_or_late_stops_all(
+    tenant: Tenant, reached: Reached, opened: Opened, monkeypatch: pytest.MonkeyPatch, off_by: float, said: str | None
+) -> None:
+    graph = opened(reached(tenant))
+    real = time.time
+    monkeypatch.setattr("cloudpc.graph.refusals.time", SimpleNamespace(time=lambda: real() + off_by))
+    if said is None:
+        assert skus(graph)
+    else:
+        assert refused(graph).startswith(f"this machine's clock is {said} Graph's; set it")
+
+
 def test_what_a_sign_in_lacks(tenant: Tenant, reached: Reached, opened: Opened) -> None:
     token = jwt(roles=["GroupMember.Read.All", "Directory.Read.All"], exp=time.time() + 3600)
     assert opened(reached(tenant, token)).missing(permissions.DIRECTORY) == []

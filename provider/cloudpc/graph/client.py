@@ -327,9 +327,14 @@ def _http_client(config: GraphConfig) -> httpx.AsyncClient:
         trust_env=not clouds.is_loopback(config.endpoint),
         follow_redirects=False,  # a token goes only to where it belongs
         http2=True,
+        event_hooks={"response": [_check_clock]},
     )
     # the SDK's other middleware is for retries (see Session.call), redirects, /me and telemetry: none is wanted
     return KiotaClientFactory.create_with_custom_middleware([ParametersNameDecodingHandler()], client=client)
+
+
+async def _check_clock(response: httpx.Response) -> None:
+    refusals.check_clock(response.headers)
 
 
 def _service_client(config: GraphConfig, tokens: Tokens, scope: str, http: httpx.AsyncClient) -> GraphServiceClient:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 _CLOCK_SKEW: Final = 300.0
 """Seconds that this machine's clock may be wrong by: a token is not valid for long."""
+_WRONG_CLOCK: Final = 3600.0
+"""Seconds from which on nothing is decided by this machine's clock: grace periods end by it, and delete data."""
+WRONG_CLOCK: Final = "wrongClock"
 
 
 def explained(error: APIError, permission: Permission, config: GraphConfig) -> GraphError:
@@ -64,13 +67,34 @@ def explained(error: APIError, permission: Permission, config: GraphConfig) -> G
     return GraphError(message, code, status, retry_after=_retry_after(headers), permission=missing)
 
 
-def _unauthorized(said: str, headers: Any, config: GraphConfig) -> str:
-    with contextlib.suppress(ValueError, TypeError):
+def check_clock(headers: Any) -> None:
+    """Whether this machine's clock is about right, by an answer of Graph's.
+
+    Raises:
+        GraphError: it is not.
+    """
+    if wrong := _clock(headers, _WRONG_CLOCK):
+        raise GraphError(f"{wrong}: by it, grace periods would end too early or too late", WRONG_CLOCK)
+
+
+def _clock(headers: Any, tolerance: float) -> str:
+    """In words what is wrong with this machine's clock; empty where it is right, or the answer does not say."""
+    with contextlib.suppress(KeyError, ValueError, TypeError):
         ahead = time.time() - parsedate_to_datetime(headers["Date"]).timestamp()
-        if abs(ahead) > _CLOCK_SKEW:
+        if abs(ahead) > tolerance and "Age" not in headers:  # which is of something kept on the way
             direction = "ahead of" if ahead > 0 else "behind"
-            by = f"{abs(ahead) / 60:.0f} min {direction}"
-            return f"Graph refused the token: this machine's clock is {by} Graph's; set it"
+            return f"this machine's clock is {_span(abs(ahead))} {direction} Graph's; set it"
+    return ""
+
+
+def _span(seconds: float) -> str:
+    minutes, hours, days = seconds / 60, seconds / 3600, seconds / 86400
+    return f"{days:.0f} days" if days >= 3 else f"{hours:.0f} h" if hours >= 3 else f"{minutes:.0f} min"
+
+
+def _unauthorized(said: str, headers: Any, config: GraphConfig) -> str:
+    if wrong := _clock(headers, _CLOCK_SKEW):
+        return f"Graph refused the token: {wrong}"
     if "expired" in said or "lifetime" in said.lower():
         where = f"; put a new one into {TOKEN_VARIABLE}" if config.auth == "token" else "; sign in again"
         return f"Graph refused the token, it has expired{where}"
