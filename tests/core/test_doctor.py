@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 import uuid
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Container, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,6 +23,7 @@ from cloudpc.model.machines import Amount, Machine, PowerState, Removed
 from cloudpc.model.remnants import Kind, Remnant
 from cloudpc.model.tags import Phase, Tag
 from cloudpc.model.watch import Watch
+from cloudpc.operations import asked
 from cloudpc.operations.inventory import Inventory
 
 _INSTALLATION = "abcdefgh"
@@ -59,6 +61,8 @@ class _Host:
     """Has these machines, or does not answer."""
 
     name = "kvm1"
+    takes = 0.0
+    """Seconds, for a list of its machines."""
 
     def __init__(self, *machines: Machine, answers: bool = True) -> None:
         self.machines = {m.id: m for m in machines}
@@ -68,10 +72,11 @@ class _Host:
     def check(self) -> list[Any]:
         return []
 
-    def owned(self, installation: str) -> list[Machine]:
+    def owned(self, installation: str, besides: Container[uuid.UUID] = ()) -> list[Machine]:
         if not self._answers:
             raise ProvisioningError(ErrorCode.HOST_UNREACHABLE, "no answer")
-        return list(self.machines.values())
+        time.sleep(self.takes)
+        return [machine for machine in self.machines.values() if machine.id not in besides]
 
     def describe(self, machine_id: uuid.UUID) -> Machine | None:
         return self.machines.get(machine_id)
@@ -155,6 +160,18 @@ def test_no_disk_is_removed_while_state_lacks_a_machine_that_a_user_has(
     assert [(mine.name in check.hint, "`cloudpc adopt`" in check.hint) for check in kept] == [(True, True)] * len(
         one.left
     )
+
+
+def test_a_host_that_is_only_slow_keeps_disks_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run would no longer wait for it; here it answers before anything is removed, and its disks are at stake, too."""
+    slow = _Host(_machine("u-mine", Phase.HANDED_OVER))
+    slow.left = [disk := Remnant(Kind.VOLUME, "a disk", uuid.uuid4().hex[:12])]
+    slow.takes = 0.1
+    monkeypatch.setattr(asked, "WITHIN", 0.0)
+    monkeypatch.setattr(doctor_hosts, "connect", lambda _: slow)
+    surroundings: Any = {"lab": SimpleNamespace(hosts=[_HOST])}
+    list(doctor_hosts.findings(surroundings, Ours([_INSTALLATION], Inventory(), set(), remove=True), SeenOnHosts()))
+    assert slow.left == [disk]
 
 
 def test_nothing_is_removed_if_a_host_did_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -13,7 +15,7 @@ from cloudpc.configuration.parsing import Surroundings
 from cloudpc.model import patience
 from cloudpc.model.abilities import ForgetsImages
 from cloudpc.model.check import Check
-from cloudpc.model.errors import ErrorCode, ProvisioningError
+from cloudpc.model.errors import ErrorCode, ProvisioningError, unexpected_told
 from cloudpc.model.hosts import ByHand, HostConfig
 from cloudpc.model.machines import Host, Hypervisor, Machine, PowerState, Removed, State
 from cloudpc.model.remnants import Machines, Remnant, left_over, uncertain
@@ -68,14 +70,16 @@ def findings(surroundings: Mapping[str, Surroundings], ours: Ours, seen: SeenOnH
 
 
 def _lost(configs: Sequence[HostConfig], ours: Ours) -> list[str]:
-    """Of hosts that answer."""
+    """Of hosts that answer, however long that takes: one that is only slow may be the one that has them."""
+    with ThreadPoolExecutor(max(1, len(configs))) as pool:
+        return sorted({name for names in pool.map(partial(_lost_on, ours), configs) for name in names})
 
-    def on(config: HostConfig) -> list[str]:
-        host = connect(config)
-        return [m.name for i in ours.installations for m in host.owned(i) if ours.inventory.is_lost(m)]
 
-    asked = Asked("listing the machines on", {config.where: partial(on, config) for config in configs})
-    return sorted({name for names in asked.answers.values() for name in names})
+def _lost_on(ours: Ours, config: HostConfig) -> list[str]:
+    with suppress(ProvisioningError), unexpected_told(f"listing the machines on {config.where}"):
+        host, given = connect(config), ours.inventory.given
+        return [m.name for i in ours.installations for m in host.owned(i, given) if ours.inventory.is_lost(m)]
+    return []  # its own checks say why
 
 
 def _host(config: HostConfig, ours: Ours, seen: SeenOnHosts) -> Iterator[Check]:
