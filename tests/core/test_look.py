@@ -301,6 +301,45 @@ def test_a_machine_is_not_gone_while_another_host_may_have_it(
     assert look.as_seen(host, lost, [host, other], NOW) == lost
 
 
+def test_one_whose_host_is_not_configured_is_told_as_that_while_another_does_not_answer(
+    host: ScriptedHost, tmp_path: Path, recorded: RecordedCloudPC
+) -> None:
+    """Its host was not even asked: once for all of that host, as where all others answer."""
+    other = ScriptedHost(tmp_path, "other")
+    other.away = True
+    with pytest.raises(ProvisioningError, match=r"^the host local is not in cloudpc:hosts$") as caught:
+        look.as_seen(None, recorded, [other], NOW)
+    assert not isinstance(caught.value, look.MayBeElsewhereError)
+
+
+@pytest.mark.parametrize("has_disk", [True, False])
+def test_a_copy_made_by_hand_is_no_disk_that_a_machine_works_with_again(
+    host: ScriptedHost, recorded: RecordedCloudPC, has_disk: bool
+) -> None:
+    [disk] = host.folder.glob("cloudpc-*.qcow2")
+    copy = disk.with_name(f"{disk.stem}-before.qcow2")
+    copy.write_bytes(b"data")
+    if not has_disk:
+        disk.unlink()
+    _undefine(host)
+    detail = look.as_seen(host, recorded, (), NOW).status_detail
+    assert detail
+    assert ("works again" in detail.message, disk.name in detail.message) == (has_disk, has_disk)
+    assert (copy.name in detail.message) is not has_disk
+    assert "its data is gone" not in detail.message
+
+
+def test_of_one_that_is_still_ending_nobody_asks_what_is_left(
+    host: ScriptedHost, recorded: RecordedCloudPC, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its removal does; a run that finds it unchanged lists no pool for it."""
+    asked_for: list[str] = []
+    monkeypatch.setattr(host, "remnants", lambda installation: asked_for.append(installation) or [])
+    _undefine(host)
+    assert _changed(_but(recorded, status=Status.DEPROVISIONING, leftovers=("its device: away",)), host) == ([], [])
+    assert asked_for == []
+
+
 def test_a_run_has_hosts_give_up_the_places_of_what_is_off(host: ScriptedHost) -> None:
     asked: list[tuple[str, str]] = []
     host.give_up_places = lambda *whose: asked.append(whose) or []  # type: ignore[attr-defined]

@@ -54,8 +54,9 @@ def as_seen(where: Place | None, recorded: RecordedCloudPC, places: Iterable[Pla
     if recorded.status is Status.DEPROVISIONING:
         return _still_ending(where, recorded, now)
     if where is None:
-        if followed := _followed(recorded, places, now):
-            return followed
+        with suppress(MayBeElsewhereError):  # nobody has said that it is not on its own host
+            if followed := _followed(recorded, places, now):
+                return followed
         raise ProvisioningError(ErrorCode.HOST_UNREACHABLE, f"the host {recorded.host} is not in cloudpc:hosts")
     try:
         machine, left = _asked(where, recorded)
@@ -181,9 +182,11 @@ def _elsewhere(recorded: RecordedCloudPC, places: Iterable[Place]) -> Place | No
 def _what_is_left(where: Place, recorded: RecordedCloudPC) -> str:
     """Somebody may have undefined it, and can define it again."""
     its = of_machine(where.remnants(recorded.installation), recorded.machine_id)
-    disks = [remnant.name for remnant in its if remnant.kind.may_hold_data]
+    disks = [remnant.name for remnant in its if remnant.kind.may_hold_data and not remnant.by_hand]
     if not disks:
-        return ""
+        copies = ", ".join(remnant.name for remnant in its if remnant.by_hand)
+        gone = f"its machine and its disk are no longer on {where.name}"
+        return f"{gone}; what somebody has made beside it is there ({copies}), and stays" if copies else ""
     return (
         f"its machine is no longer defined on {where.name}, but its disk is there ({', '.join(disks)}): it works again "
         "once it is defined again; a reprovision makes a new one, and deletes that disk"

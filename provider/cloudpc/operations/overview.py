@@ -12,7 +12,7 @@ from datetime import datetime
 from functools import cached_property, partial
 from uuid import UUID
 
-from cloudpc.model.cloud_pc import RecordedCloudPC
+from cloudpc.model.cloud_pc import WITH_MACHINE, RecordedCloudPC
 from cloudpc.model.errors import ErrorCode, ProvisioningError, TagUnreadable
 from cloudpc.model.machines import Host, Machine
 from cloudpc.model.remnants import Remnant
@@ -27,7 +27,7 @@ class Overview:
     def __init__(self, host: Host, recorded: Collection[RecordedCloudPC]) -> None:
         self.name = host.name
         self._seen = host.overview({pc.machine_id for pc in recorded})
-        its = [pc for pc in recorded if pc.host == host.name and not pc.is_lost]
+        its = [pc for pc in recorded if pc.host == host.name and pc.status in WITH_MACHINE]
         missing = [pc for pc in its if pc.machine_id not in self._seen]
         self._remnants = {of: _remnants(host, of) for of in {pc.installation for pc in missing}}
 
