@@ -425,6 +425,16 @@ def test_what_graph_has_not_said_is_neither_absence_nor_a_missing_permission(
     assert error.permission is None
 
 
+@pytest.mark.parametrize("status", [403, 404])
+@pytest.mark.parametrize("code", [None, "", 403])
+def test_what_a_gateway_says_in_json_is_no_word_of_graph_either(answered: Answered, status: int, code: object) -> None:
+    body = json.dumps({"error": {"code": code, "message": "blocked by policy"}})
+    error, _ = answered((status, "application/json", body))
+    assert "'blocked by policy', and without a code, which Graph always gives; see what lies between" in error.message
+    assert not error.is_missing
+    assert error.permission is None
+
+
 def test_a_tenant_s_own_refusal_is_no_missing_permission(answered: Answered) -> None:
     code, reason = "Authentication_RequestFromNonPremiumTenantOrB2CTenant", "Tenant doesn't have premium license"
     error, _ = answered((403, "application/json", json.dumps({"error": {"code": code, "message": reason}})))

@@ -37,9 +37,10 @@ def explained(error: APIError, permission: Permission, config: GraphConfig) -> G
     match status:
         case 401:
             message = _unauthorized(said, headers, config)
-        case _ if 400 <= status < 500 and status != 429 and not code and not reason:
+        case _ if 400 <= status < 500 and status != 429 and not code:
+            lacks = f"with nothing but {reason!r}, and without a code" if reason else "without a reason"
             message = (
-                f"{permission.request} was refused ({status}) without a reason, which Graph always gives; see what "
+                f"{permission.request} was refused ({status}) {lacks}, which Graph always gives; see what "
                 f"lies between this machine and {host}{proxy_note(config.endpoint)}"
             )
             return GraphError(message, code, status)
