@@ -135,6 +135,11 @@ assert "pulumi" not in sys.modules
     )
 
 
+def test_a_path_of_python_s_need_not_be_utf_8(language_host: types.ModuleType) -> None:
+    """It is said at each start, whether or not somebody asks."""
+    assert language_pb2.AboutResponse.FromString(language_host.texts("/o\udcff/python")).executable == "/o?/python"
+
+
 @pytest.mark.parametrize("length", [0, 1, 127, 128, 16383, 16384, 70000])
 def test_texts_of_any_length_are_protobuf_s(length: int, language_host: types.ModuleType) -> None:
     path, version = "/" * length, "é" * length

@@ -54,7 +54,8 @@ class Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc ships no t
 
 def texts(*values: str) -> bytes:
     """A protobuf message whose first fields, from number 1 on, are these texts."""
-    return b"".join(_text(number, value.encode()) for number, value in enumerate(values, 1))
+    # a path of Python's need not be UTF-8, and it is only shown
+    return b"".join(_text(number, value.encode(errors="replace")) for number, value in enumerate(values, 1))
 
 
 def _text(number: int, value: bytes) -> bytes:
