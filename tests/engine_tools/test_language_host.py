@@ -104,7 +104,10 @@ def errors(engine: FakeEngine) -> list[str]:
     return [line.message for line in engine.logged if line.severity == engine_pb2.ERROR]
 
 
-def test_it_introduces_itself(start: Start) -> None:
+@pytest.mark.parametrize("is_safe", [False, True])
+def test_it_introduces_itself(start: Start, monkeypatch: pytest.MonkeyPatch, is_safe: bool) -> None:
+    if is_safe:
+        monkeypatch.setenv("PYTHONSAFEPATH", "1")
     host = language_pb2_grpc.LanguageRuntimeStub(start(LAUNCHER).channel)
     assert host.GetPluginInfo(empty_pb2.Empty(), timeout=60).version
     assert not host.GetRequiredPackages(language_pb2.GetRequiredPackagesRequest(), timeout=60).packages

@@ -47,6 +47,9 @@ class Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc ships no t
 
     @functools.cached_property
     def _with_sdk(self) -> Any:
+        from pathlib import Path
+
+        sys.path.insert(0, str(Path(__file__).resolve().parent))  # PYTHONSAFEPATH leaves it out
         import program_host
 
         return program_host.handlers(self._engine)
