@@ -162,8 +162,21 @@ def test_no_disk_is_removed_while_state_lacks_a_machine_that_a_user_has(
     )
 
 
+def test_of_many_machines_that_state_lacks_a_few_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of a lost state: each disk's line would hold all names of the fleet."""
+    host = _Host(*(_machine(f"u-{number}", Phase.HANDED_OVER) for number in range(200)))
+    host.left = [Remnant(Kind.VOLUME, "a disk", uuid.uuid4().hex[:12])]
+    monkeypatch.setattr(doctor_hosts, "connect", lambda _: host)
+    surroundings: Any = {"lab": SimpleNamespace(hosts=[_HOST])}
+    ours = Ours([_INSTALLATION], Inventory(), set(), remove=True)
+    told = list(doctor_hosts.findings(surroundings, ours, SeenOnHosts()))
+    [hint] = [check.hint for check in told if check.detail == "volume a disk has no machine"]
+    assert "and 197 more" in hint
+    assert len(hint) < 400
+
+
 def test_a_host_that_is_only_slow_keeps_disks_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A run would no longer wait for it; here it answers before anything is removed, and its disks are at stake, too."""
+    """A run would no longer wait for it; here it answers later, and then its disks are at stake."""
     slow = _Host(_machine("u-mine", Phase.HANDED_OVER))
     slow.left = [disk := Remnant(Kind.VOLUME, "a disk", uuid.uuid4().hex[:12])]
     slow.takes = 0.1

@@ -27,6 +27,9 @@ from cloudpc.operations.inventory import Inventory
 from cloudpc.operations.runtime import connect
 from cloudpc.operations.second_look import is_still_there
 
+_NAMED = 3
+"""Machines that are named in one line."""
+
 
 @dataclass(frozen=True)
 class Ours:
@@ -189,9 +192,10 @@ def _unknown(what: str, machine: Machine) -> Check:
 
 def _left(what: str, by_hand: ByHand, remnants: list[Remnant], ours: Ours) -> Iterator[Check]:
     known, recorded = ours.inventory.given, ours.inventory.remembered
+    more = f" and {len(ours.lost) - _NAMED} more" if len(ours.lost) > _NAMED else ""
     lost = (
-        "it may be somebody's, and is not removed while users have machines that state does not know "
-        f"({', '.join(ours.lost)}); `cloudpc adopt`"
+        "it may belong to a user, and stays while users have machines that are unknown to state "
+        f"({', '.join(ours.lost[:_NAMED])}{more}); `cloudpc adopt` takes those back, or removes them with their data"
     )
     for each in left_over(remnants, known, recorded, datetime.now(UTC)):
         hint = lost if ours.keeps(each) else "--remove-leftovers"

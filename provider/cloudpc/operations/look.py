@@ -174,7 +174,10 @@ def _elsewhere(recorded: RecordedCloudPC, places: Iterable[Place]) -> Place | No
         if machine and (machine.tag.policy_id, machine.tag.generation, machine.tag.phase) == its_own:
             return other
     if doubts and not recorded.is_lost:
-        message = f"its machine is not on {recorded.host}, and may be on {', '.join(doubts)}"
+        message = (
+            f"its machine is not on {recorded.host}, and may be on {', '.join(doubts)}; until that is known, nothing "
+            "is recorded of it. Take a host that is gone for good out of cloudpc:hosts"
+        )
         raise MayBeElsewhereError(ErrorCode.HOST_UNREACHABLE, message)
     return None
 
