@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cloudpc.machines.libvirt.volumes import MachineVolumes
 from cloudpc.model.identity import machine_id
 from cloudpc.model.machine_names import machine_name, named_after
 from cloudpc.model.remnants import Kind, Machines, Remnant, expired, kept, left_over, uncertain, without_data
@@ -45,6 +47,35 @@ def test_a_name_of_before_says_no_more_than_how_the_id_begins(one: str) -> None:
 def test_what_is_not_named_after_a_machine_of_ours() -> None:
     for name in ("cloudpc-image-0123456789abcdef-0123456789ab.qcow2", "cloudpc", "other.qcow2", "cloudpc-a-b.qcow2"):
         assert named_after(name) is None
+
+
+class _Pool:
+    """Has volumes of these names."""
+
+    def __init__(self, *names: str) -> None:
+        self.held = list(names)
+
+    def existing(self) -> object:
+        return self
+
+    def names(self, _: object) -> list[str]:
+        return list(self.held)
+
+    def delete(self, _: object, names: list[str]) -> None:
+        self.held = [name for name in self.held if name not in names]
+
+
+def test_a_copy_whose_name_ends_in_a_time_is_no_volume_of_the_machine_itself() -> None:
+    """Twelve digits, as of a machine's id."""
+    of = machine_id("installation", "u-0", "plan")
+    name = machine_name("installation", of)
+    made = [f"{name}{ending}" for ending in (".qcow2", "-seed.iso", "-memory.save", "-failed-1764547200.log")]
+    copies = [f"{name}{ending}" for ending in ("-202612010516.qcow2", "-before.qcow2", ".qcow2.bak", ".snap1")]
+    pool: Any = _Pool(*made, *copies)
+    volumes = MachineVolumes(pool, images=None)  # type: ignore[arg-type]
+    assert [each.name for each in volumes.of_installation("installation") if each.by_hand] == copies
+    volumes.delete_all(of)
+    assert pool.held == copies
 
 
 def test_a_copy_beside_what_is_kept_for_diagnosis_goes_only_with_all_that_is_left_over() -> None:

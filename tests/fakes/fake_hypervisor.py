@@ -71,7 +71,7 @@ _LIMITS = ("cores", "memory_mib", "disk_gib")
 _MEET_WITHIN = 60.0
 _FIELDS = frozenset(field.name for field in fields(Tag))
 _VOLUMES = ("*.seed", "*.qcow2", "*-failed-*.log")
-_MADE = re.compile(r"-[0-9a-f]{12}(\.seed|\.qcow2|-failed-\d+\.log)$")
+_MADE = re.compile(r"\.seed|\.qcow2|-failed-\d+\.log")
 """Others beside them were made by hand."""
 _FACTS = """system PRETTY_NAME="Fake Linux 1"
 key ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILr1oZs1LkO8Ry5N2yp7aYz0kEJzq8nZhb3bJm1yQy7M fake
@@ -241,7 +241,7 @@ class FakeHost:
         return self._without_machine(
             Remnant(
                 Kind.VOLUME, name, at.machine, at.is_of(installation), _kept_until(name),
-                by_hand=_MADE.search(name) is None,
+                by_hand=_MADE.fullmatch(at.ending) is None,
             )
             for name, at in ours
         )  # fmt: skip

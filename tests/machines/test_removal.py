@@ -385,7 +385,8 @@ def test_a_disk_that_was_put_back_by_hand_is_seen_before_it_is_overwritten(desk:
 def test_a_copy_of_its_disk_stays_and_is_named(desk: Desk, daemon: Daemon, connection: Any) -> None:
     """As somebody makes one before a reprovision."""
     spec, pool = desk.claim(), connection.storagePoolLookupByName(desk.config.pool)
-    copies = [f"{spec.name}-before.qcow2", f"{spec.name}.backup.qcow2", f"{spec.name}.qcow2.bak"]
+    endings = ("-202612010516.qcow2", "-before.qcow2", ".backup.qcow2", ".qcow2.bak")
+    copies = [f"{spec.name}{ending}" for ending in endings]
     for name in copies:
         pool.createXML(raw_volume_xml(name, 1024, "0600"), 0)
     desk.host.delete(spec.id, Watch())

@@ -24,6 +24,8 @@ class NamedAfter:
     machine: str
     """How the machine's identity begins, in hexadecimal digits."""
     whose: str
+    ending: str = ""
+    """What follows the machine's name."""
 
     def is_of(self, installation: str) -> bool:
         """Whether it says that it is this installation's."""
@@ -37,7 +39,7 @@ class NamedAfter:
 def named_after(name: str) -> NamedAfter | None:
     """What a name says, or None if it is not of a machine of ours."""
     found = _NAME.match(name)
-    return None if found is None else NamedAfter(found[2], found[1])
+    return None if found is None else NamedAfter(found[2], found[1], name[found.end() :])
 
 
 def _whose(installation: str) -> str:

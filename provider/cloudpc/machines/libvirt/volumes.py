@@ -28,8 +28,8 @@ from cloudpc.model.remnants import Kind, Remnant
 _DISK, _SEED, _MEMORY = ".qcow2", "-seed.iso", "-memory.save"
 _KEPT = re.compile(r"-failed-(\d+)\.log$")
 """The console's log of a failed machine: until when, in seconds since 1970, it and the disk are kept."""
-_MADE = re.compile(rf"-[0-9a-f]{{12}}({re.escape(_DISK)}|{re.escape(_SEED)}|{re.escape(_MEMORY)}|-failed-\d+\.log)$")
-"""Endings of the names of volumes made here; others named after a machine were made by hand."""
+_MADE = re.compile(rf"{re.escape(_DISK)}|{re.escape(_SEED)}|{re.escape(_MEMORY)}|-failed-\d+\.log")
+"""What follows the machine's name in names of volumes made here; others named after a machine were made by hand."""
 _LONGEST_HEAD = 2 * 1024 * 1024
 """Bytes; libvirt fills it up to 1 MiB."""
 _SILENCE = b"The console said nothing.\n"
@@ -110,8 +110,8 @@ class MachineVolumes:
             return
         with classified("remove the machine's volumes", ErrorCode.DISK_FAILED):
             named = ((name, named_after(name)) for name in self._pool.names(pool))
-            its = (name for name, at in named if at and machine_id.hex.startswith(at.machine))
-            self._pool.delete(pool, list(filter(_MADE.search, its)))
+            its = [(name, at) for name, at in named if at and machine_id.hex.startswith(at.machine)]
+            self._pool.delete(pool, [name for name, at in its if _MADE.fullmatch(at.ending)])
 
     def left_of(self, machine_name: str) -> str:
         """The name of the disk of a machine that is not there, unless it is only kept for diagnosis; or nothing."""
@@ -153,7 +153,7 @@ class MachineVolumes:
             return [
                 Remnant(
                     Kind.VOLUME, name, at.machine, at.is_of(installation), _kept_until(name),
-                    by_hand=_MADE.search(name) is None,
+                    by_hand=_MADE.fullmatch(at.ending) is None,
                 )
                 for name, at in ours
             ]  # fmt: skip
