@@ -123,7 +123,14 @@ class Daemon:
         finally:
             if self._killed:  # by another thread, perhaps, to which its end is not known yet
                 self._process.wait(20)
+                self._let_go()
                 self.start()
+
+    def _let_go(self) -> None:
+        """As an admin does: killed before a domain's QEMU was there, libvirtd (9.0) would keep it locked for ever."""
+        for status in (self.root / "run/libvirt/qemu").glob("*.xml"):
+            if "pid='0'" in status.read_text():
+                status.unlink()
 
     def stop(self) -> None:
         """End guests, daemon and namespace. If the daemon ended by itself before, that is the news."""

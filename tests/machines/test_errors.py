@@ -5,8 +5,9 @@ from __future__ import annotations
 import libvirt
 import pytest
 
+from cloudpc.machines.libvirt import removal
 from cloudpc.machines.libvirt.errors import classify, is_connection_error, unreachable
-from cloudpc.model.errors import ErrorCode
+from cloudpc.model.errors import ErrorCode, ProvisioningError
 
 
 def error(
@@ -139,3 +140,62 @@ def test_a_guest_s_own_trouble_is_not_the_connection_s() -> None:
     )
     assert not is_connection_error(error("failed to connect to monitor socket: Connection refused"))
     assert not is_connection_error(error("Guest agent is not responding", libvirt.VIR_ERR_AGENT_UNRESPONSIVE))
+
+
+class Domain:
+    """A domain whose `destroy` answers so, one after another."""
+
+    def __init__(self, *answers: libvirt.libvirtError | None) -> None:
+        self._answers = iter(answers)
+        self.asked = 0
+
+    def name(self) -> str:
+        return "cloudpc-1"
+
+    def state(self) -> tuple[int, int]:
+        return libvirt.VIR_DOMAIN_RUNNING, 0
+
+    def isActive(self) -> int:
+        return 1
+
+    def destroy(self) -> None:
+        self.asked += 1
+        if answer := next(self._answers):
+            raise answer
+
+
+LOCKED = error("Timed out during operation: cannot acquire state change lock", libvirt.VIR_ERR_OPERATION_TIMEOUT)
+HANGS = error("Failed to terminate process 12 with SIGKILL: Device or resource busy", libvirt.VIR_ERR_SYSTEM_ERROR)
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(removal, "_PAUSE", 0.0)
+
+
+@pytest.mark.usefixtures("at_once")
+def test_a_domain_that_libvirt_does_not_let_go_of_waits_for_the_next_run() -> None:
+    domain = Domain(LOCKED, LOCKED)
+    with pytest.raises(ProvisioningError) as caught:
+        removal.stop(domain)
+    assert caught.value.code is ErrorCode.MACHINE_GOING
+    assert caught.value.code.meaning.waits
+    assert "state change lock" in caught.value.message
+    assert "/run/libvirt/qemu/cloudpc-1.xml" in (caught.value.hint or "")
+
+
+@pytest.mark.usefixtures("at_once")
+@pytest.mark.parametrize("answers", [(LOCKED, None), (HANGS, HANGS, HANGS, HANGS, None)])
+def test_a_domain_that_is_busy_or_hangs_for_a_moment_is_asked_again(
+    answers: tuple[libvirt.libvirtError | None, ...],
+) -> None:
+    domain = Domain(*answers)
+    removal.stop(domain)
+    assert domain.asked == len(answers)
+
+
+@pytest.mark.usefixtures("at_once")
+def test_a_domain_that_goes_on_hanging_is_an_error() -> None:
+    with pytest.raises(ProvisioningError) as caught:
+        removal.stop(Domain(*[HANGS] * 5))
+    assert caught.value.code is ErrorCode.HYPERVISOR_ERROR

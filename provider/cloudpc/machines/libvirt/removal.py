@@ -9,6 +9,8 @@ import libvirt
 
 from cloudpc.machines.libvirt.definitions import is_running
 from cloudpc.machines.libvirt.errors import classified, has_code, unless_gone
+from cloudpc.model.errors import ErrorCode, ProvisioningError
+from cloudpc.model.text import told
 
 _UNDEFINE = (
     libvirt.VIR_DOMAIN_UNDEFINE_NVRAM
@@ -18,23 +20,44 @@ _UNDEFINE = (
 )
 _UNDEFINE_TPM = getattr(libvirt, "VIR_DOMAIN_UNDEFINE_TPM", 0)
 _TRIES, _PAUSE = 5, 1.0
+_TRIES_LOCKED = 2
+"""libvirt waits half a minute for a domain that something else is at work on."""
 
 
 def stop(domain: Any) -> None:
-    """End the domain's QEMU if it runs; one that hangs in the kernel for a moment is asked again."""
+    """End the domain's QEMU if it runs; one that hangs in the kernel for a moment is asked again.
+
+    Raises:
+        ProvisioningError: MACHINE_GOING: libvirt does not let go of it.
+    """
     with classified(f"stop {domain.name()}"):
-        for last in (*[False] * (_TRIES - 1), True):
+        for number in range(1, _TRIES + 1):
             try:
                 if is_running(domain):
                     unless_gone(domain.destroy)
             except libvirt.libvirtError as error:
                 if has_code(error, libvirt.VIR_ERR_OPERATION_INVALID):
                     return  # it has just stopped by itself
-                if last or not has_code(error, libvirt.VIR_ERR_SYSTEM_ERROR, libvirt.VIR_ERR_OPERATION_TIMEOUT):
+                if has_code(error, libvirt.VIR_ERR_OPERATION_TIMEOUT):
+                    if number >= _TRIES_LOCKED:
+                        raise _locked(domain.name(), error) from error
+                elif number == _TRIES or not has_code(error, libvirt.VIR_ERR_SYSTEM_ERROR):
                     raise
                 time.sleep(_PAUSE)
             else:
                 return
+
+
+def _locked(name: str, error: libvirt.libvirtError) -> ProvisioningError:
+    """A libvirtd that was killed between taking the domain and starting its QEMU keeps it so, over all restarts."""
+    said = told(str(error.get_error_message()))
+    return ProvisioningError(
+        ErrorCode.MACHINE_GOING,
+        f"Could not stop {name}: libvirt has been at work on it for more than a minute ({said}).",
+        hint="The next run tries again. If it stays so, libvirt was killed while it started the machine: on the host, "
+        f"where `pgrep -f guest={name}` finds no QEMU, stop libvirt, remove /run/libvirt/qemu/{name}.xml, and start "
+        "libvirt; other machines run on meanwhile.",
+    )
 
 
 def undefine(domain: Any) -> None:
