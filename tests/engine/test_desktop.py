@@ -89,7 +89,7 @@ def test_a_desktop_is_opened_by_whom_it_belongs_to_alone(real: Project, display:
         with pytest.raises(CommandError, match="no password was sent"):
             desktop_client._wait_until_proven(way, "ab" * 32, "it")
         program = shutil.which("xfreerdp3") or shutil.which("xfreerdp") or "xfreerdp"
-        session = desktop_client._Session(target, "ab" * 32, way.port)
+        session = desktop_client._Session(target, "ab" * 32, way.port, "alice")
         with pytest.raises(CommandError, match=r"xfreerdp3? ended with"):
             desktop_client._by_freerdp(program, session)
         wrong = replace(target, password=f"{target.password}x")

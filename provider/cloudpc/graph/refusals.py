@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _CLOCK_SKEW: Final = 300.0
 """Seconds that this machine's clock may be wrong by: a token is not valid for long."""
-_WRONG_CLOCK: Final = 3600.0
+_FAR_OFF: Final = 3600.0
 """Seconds from which on nothing is decided by this machine's clock: grace periods end by it, and delete data."""
 WRONG_CLOCK: Final = "wrongClock"
 
@@ -74,7 +74,7 @@ def check_clock(headers: Any) -> None:
     Raises:
         GraphError: it is not.
     """
-    if wrong := _clock(headers, _WRONG_CLOCK):
+    if wrong := _clock(headers, _FAR_OFF):
         raise GraphError(f"{wrong}: by it, grace periods would end too early or too late", WRONG_CLOCK)
 
 
