@@ -152,9 +152,6 @@ class Domain:
     def name(self) -> str:
         return "cloudpc-1"
 
-    def state(self) -> tuple[int, int]:
-        return libvirt.VIR_DOMAIN_RUNNING, 0
-
     def isActive(self) -> int:
         return 1
 

@@ -22,7 +22,6 @@ _CLOCK_SKEW: Final = 300.0
 """Seconds that this machine's clock may be wrong by: a token is not valid for long."""
 _FAR_OFF: Final = 3600.0
 """Seconds from which on nothing is decided by this machine's clock: grace periods end by it, and delete data."""
-WRONG_CLOCK: Final = "wrongClock"
 
 
 def explained(error: APIError, permission: Permission, config: GraphConfig) -> GraphError:
@@ -75,17 +74,17 @@ def check_clock(headers: Any) -> None:
         GraphError: it is not.
     """
     if wrong := _clock(headers, _FAR_OFF):
-        raise GraphError(f"{wrong}: by it, grace periods would end too early or too late", WRONG_CLOCK)
+        raise GraphError(f"{wrong}: by it, grace periods would end too early or too late", "wrongClock")
 
 
 def _clock(headers: Any, tolerance: float) -> str:
     """In words what is wrong with this machine's clock; empty where it is right, or the answer does not say."""
-    with contextlib.suppress(KeyError, ValueError, TypeError):
-        ahead = time.time() - parsedate_to_datetime(headers["Date"]).timestamp()
-        if abs(ahead) > tolerance and "Age" not in headers:  # which is of something kept on the way
-            direction = "ahead of" if ahead > 0 else "behind"
-            return f"this machine's clock is {_span(abs(ahead))} {direction} Graph's; set it"
-    return ""
+    there = _now_there(headers)
+    ahead = 0.0 if there is None else time.time() - there.timestamp()
+    if abs(ahead) <= tolerance or "Age" in headers:  # which is of something kept on the way
+        return ""
+    direction = "ahead of" if ahead > 0 else "behind"
+    return f"this machine's clock is {_span(abs(ahead))} {direction} Graph's; set it"
 
 
 def _span(seconds: float) -> str:
@@ -108,15 +107,16 @@ def _retry_after(headers: Any) -> float:
         value = str(headers["Retry-After"])
         if value.isdigit():
             return float(value)
-        return max(0.0, (parsedate_to_datetime(value) - _now_there(headers)).total_seconds())
+        now = _now_there(headers) or datetime.now(UTC)
+        return max(0.0, (parsedate_to_datetime(value) - now).total_seconds())
     return 0.0
 
 
-def _now_there(headers: Any) -> datetime:
+def _now_there(headers: Any) -> datetime | None:
     """By the clock of who has answered: this machine's may be wrong."""
     with contextlib.suppress(KeyError, ValueError, TypeError):
         return parsedate_to_datetime(headers["Date"]).astimezone(UTC)
-    return datetime.now(UTC)
+    return None
 
 
 def one_line(text: str) -> str:

@@ -88,7 +88,7 @@ def classify(
     error: libvirt.libvirtError, doing: str, code: ErrorCode = ErrorCode.HYPERVISOR_ERROR
 ) -> ProvisioningError:
     """The ProvisioningError for a libvirt error met while `doing`; `code` where the error says nothing special."""
-    text = _text(error)
+    text = words(error)
     if is_connection_error(error):
         return unreachable(error, doing)
     if told := _GONE_MEANS.get(error.get_error_code()):
@@ -140,7 +140,7 @@ def classify(
     return ProvisioningError(code, f"Could not {doing}: {text}.", hint=hint)
 
 
-def _text(error: libvirt.libvirtError) -> str:
+def words(error: libvirt.libvirtError) -> str:
     """libvirt's words on one line; QEMU's own may follow them on several."""  # noqa: D403
     return " ".join(str(error.get_error_message() or error).split()).rstrip(".")
 
@@ -164,7 +164,7 @@ def is_connection_error(error: libvirt.libvirtError) -> bool:
 
 def unreachable(error: libvirt.libvirtError, doing: str) -> ProvisioningError:
     """The error for a host that does not answer, with the likely reason as hint."""
-    text = _text(error)
+    text = words(error)
     lowered = text.lower()
     if "permission denied" in lowered and "publickey" not in lowered and "socket" in lowered:
         hint = "Add the user to the group libvirt (`adduser USER libvirt`, then log in again), or use qemu:///session."

@@ -8,9 +8,8 @@ from typing import Any
 import libvirt
 
 from cloudpc.machines.libvirt.definitions import is_running
-from cloudpc.machines.libvirt.errors import classified, has_code, unless_gone
+from cloudpc.machines.libvirt.errors import classified, has_code, unless_gone, words
 from cloudpc.model.errors import ErrorCode, ProvisioningError
-from cloudpc.model.text import told
 
 _UNDEFINE = (
     libvirt.VIR_DOMAIN_UNDEFINE_NVRAM
@@ -50,10 +49,9 @@ def stop(domain: Any) -> None:
 
 def _locked(name: str, error: libvirt.libvirtError) -> ProvisioningError:
     """A libvirtd that was killed between taking the domain and starting its QEMU keeps it so, over all restarts."""
-    said = told(str(error.get_error_message()))
     return ProvisioningError(
         ErrorCode.MACHINE_GOING,
-        f"Could not stop {name}: libvirt has been at work on it for more than a minute ({said}).",
+        f"Could not stop {name}: libvirt has been at work on it for more than a minute ({words(error)}).",
         hint="The next run tries again. If it stays so, libvirt was killed while it started the machine: on the host, "
         f"where `pgrep -f guest={name}` finds no QEMU, stop libvirt, remove /run/libvirt/qemu/{name}.xml, and start "
         "libvirt; other machines run on meanwhile.",
