@@ -20,15 +20,13 @@ from cloudpc.model.hosts import ByHand, HostConfig
 from cloudpc.model.machines import Host, Hypervisor, Machine, PowerState, Removed, State
 from cloudpc.model.remnants import Machines, Remnant, left_over, uncertain
 from cloudpc.model.tags import Phase
+from cloudpc.model.text import some_of
 from cloudpc.model.watch import REMOVED_WITHIN, Watch
 from cloudpc.operations import twins
 from cloudpc.operations.asked import Asked
 from cloudpc.operations.inventory import Inventory
 from cloudpc.operations.runtime import connect
 from cloudpc.operations.second_look import is_still_there
-
-_NAMED = 3
-"""Machines that are named in one line."""
 
 
 @dataclass(frozen=True)
@@ -192,10 +190,9 @@ def _unknown(what: str, machine: Machine) -> Check:
 
 def _left(what: str, by_hand: ByHand, remnants: list[Remnant], ours: Ours) -> Iterator[Check]:
     known, recorded = ours.inventory.given, ours.inventory.remembered
-    more = f" and {len(ours.lost) - _NAMED} more" if len(ours.lost) > _NAMED else ""
     lost = (
         "it may belong to a user, and stays while users have machines that are unknown to state "
-        f"({', '.join(ours.lost[:_NAMED])}{more}); `cloudpc adopt` takes those back, or removes them with their data"
+        f"({some_of(ours.lost)}); `cloudpc adopt` takes those back, or removes them with their data"
     )
     for each in left_over(remnants, known, recorded, datetime.now(UTC)):
         hint = lost if ours.keeps(each) else "--remove-leftovers"

@@ -10,6 +10,7 @@ from pathlib import Path
 from cloudpc.files import packaged
 from cloudpc.files.origin import WHEELS
 from cloudpc.model.errors import CloudPCError
+from cloudpc.model.text import some_of
 
 _TEMPLATE = "template"
 """Files with Pulumi's placeholders, such as ${PROJECT}; beside them come some of the checkout's own."""
@@ -62,10 +63,7 @@ def create(folder: Path, values: Mapping[str, str], wheel: Path | None = None) -
     sources = _sources()
     wheels = {Path(WHEELS) / wheel.name: wheel} if wheel else {}
     if there := [str(path) for path in (*sources, *wheels) if (folder / path).exists()]:
-        more = f" and {len(there) - 3} more" if len(there) > 3 else ""
-        raise ProjectExistsError(
-            f"{folder} has {', '.join(there[:3])}{more} already, and nothing was written; name another folder"
-        )
+        raise ProjectExistsError(f"{folder} has {some_of(there)} already, and nothing was written; name another folder")
     for path, source in sources.items():
         target = folder / path
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -9,6 +9,7 @@ import json
 import math
 import re
 import shlex
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -38,6 +39,12 @@ _SEQUENCES = re.compile(
 def command_line(*words: str) -> str:
     """A command for people to copy: whatever letters its words have, a shell takes them as they are."""
     return shlex.join(words)
+
+
+def some_of(names: Sequence[str]) -> str:
+    """The first three, and how many more there are: for the middle of a sentence."""
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return f"{', '.join(names[:3])}{more}"
 
 
 def harmless(text: str, keep: str = "") -> str:

@@ -28,14 +28,13 @@ from cloudpc.model.errors import Cancelled, ErrorCode, ProvisioningError
 from cloudpc.model.machines import Claimed, Machine, Order
 from cloudpc.model.remnants import Kind
 from cloudpc.model.tags import Phase
+from cloudpc.model.text import some_of
 from cloudpc.model.watch import Watch
 
 if TYPE_CHECKING:
     from cloudpc.machines.azure.arm import Arm
 
 log = logging.getLogger(__name__)
-_NAMED = 3
-"""So many that stay are named; the rest is counted."""
 _BELIEVED = 6
 """One in so many looks at a machine that is being made also looks at its operation."""
 
@@ -111,8 +110,7 @@ class Claiming:
             left = {part.name: self._parts.refused(part) for part in self._stays.get(requests[0].order.id, ())}
             if refused := {name: why for name, why in left.items() if why}:
                 why, names = "; ".join(dict.fromkeys(refused.values())), list(refused)
-                more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-                error.adding(f"{', '.join(names[:_NAMED])}{more} can't be removed, which each run tries again: {why}")
+                error.adding(f"{some_of(names)} can't be removed, which each run tries again: {why}")
             raise
 
     def _first_of(self, requests: list[Request], watch: Watch) -> None:
